@@ -1,0 +1,87 @@
+"""Provider heads: what a provider puts on a feature model so that it answers with class scores."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+from safetensors import SafetensorError
+
+from fedbbpt.errors import BackendError, UnknownName
+from fedbbpt.types import Float32, Int64
+from fedbbpt_backends import embedded
+
+COSINE_SCALE = 20.0  # of prototype scores: a cosine difference of .05 is one nat
+
+
+class LinearHead(NamedTuple):
+    """scores = weight · (feature − centre) + bias; on unit-length features where `cosine`."""
+
+    weight: Float32  # (C, D)
+    bias: Float32  # (C,)
+    centre: Float32  # (D,)
+    cosine: bool
+    classes: tuple[str, ...]
+
+    def __call__(self, features: Float32) -> Float32:
+        """(b, D) -> (b, C)."""
+        centred = features - self.centre
+        if self.cosine:
+            centred /= np.linalg.norm(centred, axis=1, keepdims=True) + np.float32(1e-12)
+        return centred @ self.weight.T + self.bias
+
+
+def named() -> list[str]:
+    """The heads that come with the embedded model."""
+    return sorted(path.stem for path in embedded.HEADS.glob("*.safetensors"))
+
+
+def load_head(name: str, dim: int) -> LinearHead:
+    """A head of the embedded model by name, or any safetensors file with `weight` (C, D) and `bias` (C,).
+
+    Class names come from the file's metadata (`classes`, a JSON list), else they are "0", "1", …
+    """
+    path = embedded.HEADS / f"{name}.safetensors" if name in named() else Path(name)
+    if not path.is_file():
+        raise UnknownName("head", name, [*named(), "own", "prototypes", "linear", "PATH.safetensors"])
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            weight, bias = (file.get_tensor(key).astype(np.float32) for key in ("weight", "bias"))
+            classes = json.loads((file.metadata() or {}).get("classes", "null"))
+    except (SafetensorError, json.JSONDecodeError) as e:
+        raise BackendError(f"{path} is not a provider head (safetensors with 'weight' and 'bias'): {e}") from e
+    if weight.ndim != 2 or weight.shape[1] != dim or bias.shape != weight.shape[:1]:
+        raise BackendError(f"head {path} is {weight.shape} + {bias.shape}, but the model's features have {dim} numbers")
+    names = classes or [str(i) for i in range(len(bias))]
+    return LinearHead(weight, bias, np.zeros(dim, np.float32), False, tuple(names))
+
+
+def prototypes(features: Float32, labels: Int64, classes: tuple[str, ...]) -> LinearHead:
+    """Cosine to the class means of centred features (nearest prototype)."""
+    centre = features.mean(0)
+    unit = features - centre
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True) + 1e-12
+    means = np.stack([unit[labels == label].mean(0) for label in range(len(classes))])
+    means /= np.linalg.norm(means, axis=1, keepdims=True) + 1e-12
+    weight = (COSINE_SCALE * means).astype(np.float32)
+    return LinearHead(weight, np.zeros(len(classes), np.float32), centre, True, classes)
+
+
+def linear(features: Float32, labels: Int64, classes: tuple[str, ...]) -> LinearHead:
+    """Multinomial logistic regression on standardised features (scikit-learn, C = 1)."""
+    from sklearn.linear_model import LogisticRegression
+
+    centre, scale = features.mean(0), features.std(0) + 1e-6
+    fit: Any = LogisticRegression(max_iter=1000).fit((features - centre) / scale, labels)
+    weight, bias = fit.coef_, fit.intercept_
+    if len(classes) == 2:  # scikit-learn keeps one row then
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return LinearHead((weight / scale).astype(np.float32), bias.astype(np.float32), centre, False, classes)
+
+
+FITTED: dict[str, Callable[[Float32, Int64, tuple[str, ...]], LinearHead]] = {
+    "prototypes": prototypes,
+    "linear": linear,
+}

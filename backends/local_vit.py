@@ -1,0 +1,160 @@
+"""A pretrained vision transformer on this machine, treated as a black box: images in, class scores out."""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import PositiveInt
+
+from fedbbpt.backend import Answers, BackendInfo, Provider
+from fedbbpt.errors import BackendError, ConfigError, MissingExtra
+from fedbbpt.types import Float32
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from fedbbpt_backends.heads import LinearHead
+    from fedbbpt_backends.models import ImageModel
+
+# Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.
+MOST_ON_CPU, MOST_ON_GPU = 128, 2048
+
+
+class LocalViT:
+    """A local vision model: the embedded one, timm's, Hugging Face's, or your own folder.
+
+    `head` says where the class scores come from: the model's `own` classifier; `prototypes` or `linear`, fitted to the
+    provider's shots; a head of the embedded model by name (`mnist`); a safetensors file. `auto` is the first that is
+    there of: own, the named head that the task asks for, prototypes.
+    `memory` bounds the activations of one call, in MiB. `dtype` auto is bfloat16 where the processor is fast at it.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        /,
+        *,
+        model: str = "embedded",
+        weights: str | None = None,
+        head: str = "auto",
+        dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+        device: str = "auto",
+        memory: PositiveInt = 512,
+    ) -> None:
+        try:
+            self._net = Network(model, weights, dtype, device, memory)
+        except ImportError as e:
+            raise MissingExtra("backend 'local-vit'", "local", e) from e
+        self._head = _choose_head(head, self._net, provider)
+        self.info = BackendInfo(
+            model=model,
+            input_size=self._net.model.size,
+            classes=self._net.model.classes if self._head is None else self._head.classes,
+            scores="logits",
+            batch_limit=self._net.batch_limit,
+            resolved={"model": self._net.model.name, "dtype": self._net.dtype, "device": self._net.device},
+        )
+
+    def query(self, inputs: Float32) -> Answers:
+        """Class scores of images (b, 3, h, w), float32 in [0, 1]."""
+        if self._head is None:
+            return Answers(self._net.logits(inputs))
+        return Answers(self._head(self._net.features(inputs)))
+
+
+class Network:
+    """A model with its normalisation and resizing, its number format and its batch limit."""
+
+    def __init__(self, model: str, weights: str | None, dtype: str, device: str, memory: int) -> None:
+        import torch
+
+        from fedbbpt_backends.models import load_model
+        from fedbbpt_backends.precision import fast_dtype
+
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as e:
+            raise ConfigError(f"backend.device={device!r} cannot be used here; try cpu") from e
+        self.model: ImageModel = load_model(model, weights, self.device)
+        self._dtype = fast_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
+        self.dtype = str(self._dtype).removeprefix("torch.")
+        self.model.net.to(self._dtype).requires_grad_(False)
+        most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
+        self.batch_limit = int(np.clip(memory * 2**20 // (self.model.activation * self._dtype.itemsize), 1, most))
+        mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (self.model.mean, self.model.std))
+        self._scale, self._shift = 1 / std, -mean / std
+
+    def features(self, inputs: Float32) -> Float32:
+        """Pooled features (b, D)."""
+        return self._run(self.model.features, inputs)
+
+    def logits(self, inputs: Float32) -> Float32:
+        """The model's own class scores (b, C)."""
+        if self.model.logits is None:
+            raise BackendError(f"{self.model.name} has no classifier of its own")
+        return self._run(self.model.logits, inputs)
+
+    def prepare(self, inputs: Float32) -> "torch.Tensor":
+        """Resized where necessary, normalised, in the model's number format, on its device."""
+        import torch
+
+        x = torch.from_numpy(np.ascontiguousarray(inputs)).to(self.device)
+        if tuple(x.shape[2:]) != self.model.size:
+            x = torch.nn.functional.interpolate(x, self.model.size, mode="bicubic", antialias=True).clamp(0, 1)
+        return torch.addcmul(self._shift, x, self._scale).to(self._dtype)
+
+    def _run(self, function: "Callable[[torch.Tensor], torch.Tensor]", inputs: Float32) -> Float32:
+        import torch
+
+        pieces = range(0, len(inputs), self.batch_limit)
+        with torch.inference_mode():
+            outputs = [function(self.prepare(inputs[i : i + self.batch_limit])).float().cpu() for i in pieces]
+        return torch.cat(outputs).numpy()
+
+
+class FeatureEncoder:
+    """The embedded model's pooled features, in float32 so that they are the same on every processor's fast path."""
+
+    def __init__(self) -> None:
+        try:
+            self._net = Network("embedded", None, "float32", "cpu", 512)
+        except ImportError as e:
+            raise MissingExtra("encoder 'embedded'", "local", e) from e
+        self.dim = self.features(np.zeros((1, 3, *self._net.model.size), np.float32)).shape[1]
+
+    def features(self, inputs: Float32) -> Float32:
+        """(b, 3, h, w) in [0, 1] -> (b, dim), mean 0 and variance 1 by image."""
+        features = self._net.features(inputs)
+        centred = features - features.mean(1, keepdims=True)
+        return centred / (centred.std(1, keepdims=True) + np.float32(1e-6))
+
+
+def _choose_head(name: str, net: Network, provider: Provider) -> "LinearHead | None":
+    """None for the model's own classifier."""
+    from fedbbpt_backends import heads
+
+    if name == "auto":
+        if net.model.logits is not None:
+            name = "own"
+        elif provider.head in heads.named() and net.model.name == "embedded":
+            name = provider.head
+        elif provider.shots is not None:
+            name = "prototypes"
+        else:
+            raise ConfigError(
+                f"{net.model.name} answers with features, not classes, and the task's provider has no examples to fit "
+                "a head to; give one with -o backend.head=PATH.safetensors"
+            )
+    if name == "own":
+        if net.model.logits is None:
+            raise ConfigError(f"{net.model.name} has no classifier of its own; use another backend.head")
+        return None
+    if name in heads.FITTED:
+        if provider.shots is None:
+            raise ConfigError(f"backend.head={name} is fitted to the provider's shots, which this task does not have")
+        shots = provider.shots(net.model.size)
+        return heads.FITTED[name](net.features(shots.batch(slice(None)).inputs), shots.labels, provider.classes)
+    dim = net.features(np.zeros((1, 3, *net.model.size), np.float32)).shape[1]
+    return heads.load_head(name, dim)

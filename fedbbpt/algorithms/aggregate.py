@@ -1,0 +1,18 @@
+"""What a server makes of many clients' changes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.types import Parameters
+
+
+def weighted_mean(changes: Sequence[Parameters], weights: Sequence[float]) -> dict[str, NDArray[np.float64]]:
+    """Σ w_i c_i / Σ w_i for every part, summed in float64 in the order given (McMahan et al. 2017, algorithm 1)."""
+    total = float(sum(weights))
+    mean = {part: np.zeros(len(first), np.float64) for part, first in changes[0].items()}
+    for change, weight in zip(changes, weights, strict=True):
+        for part, vector in change.items():
+            mean[part] += weight / total * vector.astype(np.float64)
+    return mean

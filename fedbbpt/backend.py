@@ -1,0 +1,77 @@
+"""The frozen model that may only be queried: its protocol, and the meter that counts every query."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from fedbbpt.errors import BackendError
+from fedbbpt.types import Dataset, Float32, Usage
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What a user of a backend may know of it."""
+
+    model: str  # which model answers
+    input_size: tuple[int, int]  # height and width in pixels
+    classes: tuple[str, ...]  # the names of the C scores
+    scores: Literal["logits", "log-probabilities", "probabilities"]
+    batch_limit: int  # most queries in one call
+    resolved: Mapping[str, str] = field(default_factory=dict)  # options left to the backend ("auto"), as it chose them
+
+
+class Answers(NamedTuple):
+    """What a backend says to one call."""
+
+    scores: Float32  # (b, C); a failed query is a row of NaN, never a dropped one
+
+
+class Backend(Protocol):
+    """A model behind a door: inputs in, scores out.
+
+    A backend's class takes the task's `Provider` as its one positional argument and its own options by keyword; the
+    types of the options are checked and their defaults written into the run's config. It is registered as an entry
+    point of the group `fedbbpt.backends`. The same inputs in the same call must give the same bits.
+    """
+
+    info: BackendInfo
+
+    def query(self, inputs: Float32) -> Answers:
+        """Scores of inputs (b, 3, h, w), float32 in [0, 1], b ≤ info.batch_limit."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """What the owner of the model may see of a task: never the clients' data.
+
+    `head` names a head that the provider has ready; `shots(size)` gives the provider's own labelled examples.
+    """
+
+    classes: tuple[str, ...]
+    head: str | None = None
+    shots: Callable[[tuple[int, int]], Dataset] | None = None
+
+
+class Meter:
+    """A backend that counts what passes through it and checks that the answers are what `info` promises.
+
+    Raises:
+        BackendError: the answers have the wrong shape or type.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.info = backend.info
+        self.usage = Usage()
+        self._backend = backend
+
+    def query(self, inputs: Float32) -> Answers:
+        """See `Backend.query`."""
+        self.usage += Usage(len(inputs), 1)
+        answers = self._backend.query(inputs)
+        expected = (len(inputs), len(self.info.classes))
+        if answers.scores.shape != expected or answers.scores.dtype != np.float32:
+            got = f"{answers.scores.shape} {answers.scores.dtype}"
+            raise BackendError(f"the backend answered with scores {got}; its info promises {expected} float32")
+        return answers

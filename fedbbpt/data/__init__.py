@@ -1,0 +1,41 @@
+"""Tasks: a data set with its classes, its split and the provider that it belongs to."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedbbpt.backend import Provider
+from fedbbpt.types import Dataset
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A task's data before it is dealt out to clients."""
+
+    train: Dataset  # training and validation examples are drawn from here
+    test: Dataset
+
+
+class Task(Protocol):
+    """A data set to be dealt out to clients.
+
+    A task's class takes what follows the colon in its name (`folder:PATH`, else None) as its one positional argument
+    and its own options by keyword.
+    """
+
+    argument: str | None  # as a resumed run in another folder must say it
+    classes: tuple[str, ...]
+    alpha: float  # default Dirichlet concentration of the clients' labels; inf = every client alike
+    provider: Provider
+
+    def load(self, size: tuple[int, int]) -> Pool:
+        """All examples at the size (h, w) that the model wants."""
+
+
+def is_test(key: str | bytes) -> bool:
+    """The split of all data that have no official one: a fair coin that depends on the key alone.
+
+    Everything that must not be on both sides shares a key.
+    """
+    data = key.encode() if isinstance(key, str) else key
+    return int(hashlib.sha256(data).hexdigest()[:8], 16) % 2 == 1

@@ -1,0 +1,81 @@
+"""Anybody's images: a folder with one folder a class."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from pydantic import PositiveInt
+
+from fedbbpt.backend import Provider
+from fedbbpt.data import Pool, is_test
+from fedbbpt.data.images import Picture, to_array
+from fedbbpt.errors import ConfigError, DataError
+from fedbbpt.types import Dataset
+
+SUFFIXES = frozenset(Image.registered_extensions())
+
+
+class Folder:
+    """Your own images, a folder a class: `folder:PATH`.
+
+    The files' contents decide the split (see `is_test`), so that copies of a picture stay on one side. Of the training
+    side, `provider_shots` pictures a class belong to the provider, who builds a head from them where the model has no
+    classes of its own; the clients never see these.
+
+    Raises:
+        DataError: no such folder, fewer than two classes, an empty class, an unreadable picture.
+    """
+
+    alpha = 0.3
+
+    def __init__(self, argument: str | None, /, *, provider_shots: PositiveInt = 4) -> None:
+        if not argument:
+            raise ConfigError("task 'folder' needs a path: --task folder:PATH, with one folder a class in it")
+        root = Path(argument).resolve()
+        self.argument = str(root)
+        if not root.is_dir():
+            raise DataError(f"no folder {root}; --task folder:PATH wants a folder with one folder a class in it")
+        self._files = {
+            folder.name: sorted(f for f in folder.rglob("*") if f.is_file() and f.suffix.lower() in SUFFIXES)
+            for folder in sorted(root.iterdir())
+            if folder.is_dir() and not folder.name.startswith(".")
+        }
+        if len(self._files) < 2:
+            raise DataError(f"{root} holds {len(self._files)} class folder(s); a task needs at least 2")
+        if empty := [name for name, files in self._files.items() if not files]:
+            raise DataError(f"class {empty[0]!r} has no images in {root / empty[0]}; add some or remove the folder")
+        self.classes = tuple(self._files)
+        self._provider_shots = provider_shots
+        self.provider = Provider(self.classes, shots=lambda size: self._read(size)[0])
+
+    def load(self, size: tuple[int, int]) -> Pool:
+        """See `Task`."""
+        return self._read(size)[1]
+
+    def _read(self, size: tuple[int, int]) -> tuple[Dataset, Pool]:
+        """The provider's shots, and the clients' pool."""
+        sides: dict[str, tuple[list[Picture], list[int]]] = {side: ([], []) for side in ("provider", "train", "test")}
+        for label, (name, files) in enumerate(self._files.items()):
+            test = [is_test(file.read_bytes()) for file in files]
+            left = self._provider_shots
+            if test.count(False) < left + 2 or test.count(True) < 1:
+                raise DataError(
+                    f"class {name!r} has too few images: its {len(files)} fall into {test.count(False)} for training "
+                    f"and {test.count(True)} for the test; {left} for the provider (task.provider_shots) and at least "
+                    "2 + 1 for the clients are needed"
+                )
+            for file, tested in zip(files, test, strict=True):
+                side = "test" if tested else "provider" if left > 0 else "train"
+                left -= side == "provider"
+                sides[side][0].append(_open(file, size))
+                sides[side][1].append(label)
+        parts = {side: Dataset(np.stack(images), np.array(labels, np.int64)) for side, (images, labels) in sides.items()}
+        return parts["provider"], Pool(parts["train"], parts["test"])
+
+
+def _open(file: Path, size: tuple[int, int]) -> Picture:
+    try:
+        with Image.open(file) as image:
+            return to_array(image, size)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+        raise DataError(f"{file} is not a readable picture ({type(e).__name__}); repair or remove it") from e

@@ -1,0 +1,57 @@
+"""Every error that a user may meet; the message says what was expected, what came and what to do.
+
+FedbbptError
+├── UnknownName      a name that no table holds; lists the nearest and the known ones
+├── ConfigError      a setting that makes no sense, alone or with the others
+├── DataError        images, labels or folders that cannot be used
+├── BackendError     the model cannot be loaded or does not answer as its `info` says
+│   └── MissingExtra an optional dependency is not installed; names the extra
+├── BudgetError      the next step would cost more than the limit that the user set
+└── RunError         a run's folder cannot be written, read or resumed
+
+The first four are also `ValueError`s. Misuse of ask/tell is a `RuntimeError`: a bug, not a user's mistake.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class FedbbptError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class UnknownName(FedbbptError, ValueError):  # noqa: N818 - reads as what it says
+    """No such name; the message proposes the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
+
+
+class ConfigError(FedbbptError, ValueError):
+    """A setting that makes no sense, alone or with the others."""
+
+
+class DataError(FedbbptError, ValueError):
+    """Images, labels or folders that cannot be used."""
+
+
+class BackendError(FedbbptError, ValueError):
+    """The model cannot be loaded, or does not answer as its `info` says."""
+
+
+class MissingExtra(BackendError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, needed_for: str, extra: str, cause: ImportError) -> None:
+        super().__init__(f"{needed_for} needs the '{extra}' extra ({cause}): pip install 'fedbbpt[{extra}]'")
+
+
+class BudgetError(FedbbptError):
+    """The next step would cost more than the limit that the user set."""
+
+
+class RunError(FedbbptError):
+    """A run's folder cannot be written, read or resumed."""

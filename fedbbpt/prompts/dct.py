@@ -1,0 +1,42 @@
+"""A low-frequency picture added to the image: the lowest cosine frequencies of each channel."""
+
+import numpy as np
+from pydantic import PositiveFloat, PositiveInt
+from scipy.fft import idct
+
+from fedbbpt.errors import ConfigError
+from fedbbpt.prompts import add
+from fedbbpt.types import Float32, Floats
+
+
+class Dct:
+    """clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients a channel.
+
+    The basis is scaled to a root mean square of 1, so that one unit of θ moves a pixel by about ε.
+    """
+
+    def __init__(self, size: tuple[int, int], /, *, epsilon: PositiveFloat = 0.1, frequencies: PositiveInt = 6) -> None:
+        if frequencies > min(size):
+            raise ConfigError(f"prompt 'dct': {frequencies} frequencies do not fit into {size[0]}×{size[1]} pixels")
+        self.dim = 3 * frequencies**2
+        self._shape = (3, frequencies, frequencies)
+        self._epsilon = epsilon
+        self._rows, self._columns = (_basis(n, frequencies) for n in size)  # (f, h), (f, w)
+
+    def init(self, rng: np.random.Generator) -> Float32:
+        """Zeros: the image as it is."""
+        return np.zeros(self.dim, np.float32)
+
+    def features(self, inputs: Float32) -> None:
+        """None needed."""
+
+    def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
+        """See `Prompt`."""
+        coefficients = theta.reshape(-1, *self._shape)
+        pictures = self._epsilon * (self._rows.T @ coefficients @ self._columns)  # (n, 3, h, w)
+        return add(pictures.astype(np.float32), inputs)
+
+
+def _basis(length: int, frequencies: int) -> Floats:
+    basis: Floats = idct(np.eye(frequencies, length), norm="ortho") * np.sqrt(length)
+    return basis

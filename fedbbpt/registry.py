@@ -1,0 +1,30 @@
+"""Names to classes, by entry point: what ships with fedbbpt and what others install are found the same way.
+
+A package adds, say, a backend by declaring an entry point in the group `fedbbpt.backends`.
+"""
+
+import importlib.metadata
+from typing import Any
+
+from fedbbpt.errors import UnknownName
+
+KINDS = ("backends", "tasks", "prompts", "encoders", "readouts", "optimizers", "algorithms", "engines")
+
+
+def names(kind: str) -> list[str]:
+    """The sorted names of one kind; loads nothing."""
+    if kind not in KINDS:
+        raise UnknownName("kind", kind, KINDS)
+    return sorted(importlib.metadata.entry_points(group=f"fedbbpt.{kind}").names)
+
+
+def load(kind: str, name: str) -> Any:
+    """The class behind a name.
+
+    Raises:
+        UnknownName: no installed package offers it.
+    """
+    if name not in (known := names(kind)):
+        raise UnknownName(kind.removesuffix("s"), name, known)
+    (entry,) = importlib.metadata.entry_points(group=f"fedbbpt.{kind}", name=name)
+    return entry.load()

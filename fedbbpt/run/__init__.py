@@ -1,0 +1,1 @@
+"""One training run: its config, metrics, checkpoints, cost and report in one folder."""

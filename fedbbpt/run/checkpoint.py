@@ -1,0 +1,122 @@
+"""Checkpoints: `round-000012.safetensors` with the arrays and `round-000012.json` with the rest.
+
+The JSON is written last and holds the arrays' SHA-256, so it commits the pair; the last two pairs are kept.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from fedbbpt.algorithms import State
+from fedbbpt.errors import RunError
+from fedbbpt.run.files import write_atomic
+from fedbbpt.types import Parameters
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What the run has cost so far."""
+
+    queries: int = 0
+    calls: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Best:
+    """The parameters to be kept: the best on the validation data so far."""
+
+    round: int
+    accuracy: float
+    loss: float
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Everything that a resumed run needs to know."""
+
+    state: State
+    best: Best
+    totals: Totals
+    metrics_size: int  # bytes of metrics.jsonl that belong to the rounds done
+    config_sha256: str
+    data_sha256: str
+
+
+def save(folder: Path, progress: Progress) -> None:
+    """Writes a checkpoint and removes those before the last two."""
+    stem = folder / f"round-{progress.state.round:06d}"
+    arrays = safetensors.numpy.save(_prefixed("current", progress.state.parameters) | _prefixed("best", progress.best.parameters))
+    best = {key: value for key, value in asdict(progress.best).items() if key != "parameters"}
+    record = {
+        "round": progress.state.round,
+        "best": best,
+        "totals": asdict(progress.totals),
+        "metrics_size": progress.metrics_size,
+        "config_sha256": progress.config_sha256,
+        "data_sha256": progress.data_sha256,
+        "arrays_sha256": hashlib.sha256(arrays).hexdigest(),
+    }
+    write_atomic(stem.with_suffix(".safetensors"), arrays)
+    write_atomic(stem.with_suffix(".json"), json.dumps(record, indent=1).encode())
+    for old in sorted(folder.glob("round-*.json"))[:-KEPT]:
+        old.unlink()
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def load_last(folder: Path) -> tuple[Progress | None, list[str]]:
+    """The newest whole checkpoint (None if none was ever written), and the names of damaged ones that it passed over.
+
+    Raises:
+        RunError: there are checkpoints, but none is whole.
+    """
+    damaged = []
+    for record in sorted(folder.glob("round-*.json"), reverse=True):
+        progress = _load(record)
+        if progress is not None:
+            return progress, damaged
+        damaged.append(record.stem)
+    if damaged:
+        raise RunError(
+            f"every checkpoint in {folder} is damaged ({', '.join(damaged)}); restore one from a backup, "
+            "or start a new run with another --out"
+        )
+    return None, []
+
+
+def _load(record: Path) -> Progress | None:
+    try:
+        data = json.loads(record.read_bytes())
+        arrays_bytes = record.with_suffix(".safetensors").read_bytes()
+        if hashlib.sha256(arrays_bytes).hexdigest() != data["arrays_sha256"]:
+            return None
+        arrays = safetensors.numpy.load(arrays_bytes)
+        return Progress(
+            state=State(data["round"], _part("current", arrays)),
+            best=Best(**data["best"], parameters=_part("best", arrays)),
+            totals=Totals(**data["totals"]),
+            metrics_size=data["metrics_size"],
+            config_sha256=data["config_sha256"],
+            data_sha256=data["data_sha256"],
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None
+
+
+def _prefixed(prefix: str, parameters: Parameters) -> dict[str, Any]:
+    return {f"{prefix}/{name}": array for name, array in parameters.items()}
+
+
+def _part(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(prefix + "/")}

@@ -1,0 +1,144 @@
+"""A run's settings: defaults ← TOML file ← command line, all checked before anything starts."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from fedbbpt.errors import ConfigError
+from fedbbpt.run.options import check_keys, resolve, validate
+
+DEFAULTS = {
+    "backend": "local-vit",
+    "task": "digits",
+    "prompt": "colour",
+    "readout": "head",
+    "optimizer": "spsa-gc",
+    "algorithm": "fedavg",
+    "engine": "serial",
+}
+
+
+class Choice(BaseModel):
+    """A component by name, with its options."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    options: dict[str, Any]
+
+
+class Data(BaseModel):
+    """How a task is dealt out to the clients."""
+
+    model_config = ConfigDict(frozen=True)
+    clients: PositiveInt = 10
+    shots: PositiveInt = 16  # training examples a class, over all clients together
+    validation_shots: PositiveInt = 4
+    alpha: Annotated[float, Field(gt=0)] | None = None  # Dirichlet; inf = every client alike; None = the task's own
+
+
+class Config(BaseModel):
+    """Everything that decides a run's result, but for the data and the machine."""
+
+    model_config = ConfigDict(frozen=True)
+    seed: NonNegativeInt = 1
+    rounds: PositiveInt = 15
+    evaluate_every: PositiveInt = 1  # rounds between two looks at the validation data
+    max_queries: PositiveInt | None = None
+    data: Data = Data()
+    backend: Choice
+    task: Choice
+    prompt: Choice
+    readout: Choice
+    optimizer: Choice
+    algorithm: Choice
+    engine: Choice
+
+    def to_toml(self) -> str:
+        """All settings; what is None is left out."""
+        return tomli_w.dumps(_without_none(_flat(self)))
+
+
+def make_config(values: Mapping[str, Any]) -> Config:
+    """A full, checked config from nested settings such as `{"rounds": 3, "prompt": {"name": "dct", "epsilon": .2}}`.
+
+    Raises:
+        UnknownName: a key, component or option that does not exist.
+        ConfigError: a value that is out of bounds, or settings that contradict each other.
+    """
+    check_keys("setting", values, Config.model_fields)
+    settings = dict(values)
+    check_keys("setting of data", _table("data", settings.get("data", {})), Data.model_fields)
+    settings["data"] = validate(Data, dict(settings.get("data", {})), "data")
+    for section, default in DEFAULTS.items():
+        options = {"name": default} | _table(section, settings.get(section, {}))
+        name = options.pop("name")
+        if not isinstance(name, str):
+            raise ConfigError(f"{section}.name is a name, got {name!r}")
+        settings[section] = Choice(name=name, options=resolve(f"{section}s", name, options))
+    config = validate(Config, settings)
+    assert isinstance(config, Config)
+    if config.prompt.name == "none" and config.readout.name == "identity":
+        raise ConfigError("prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two")
+    return config
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Settings from a file.
+
+    Raises:
+        ConfigError: no such file, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"cannot read {path}: {getattr(e, 'strerror', None) or 'it is not UTF-8 text'}") from e
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{path} is not TOML: {e}") from e
+
+
+def override(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Sets `section.option`; a new component name drops the options that belonged to the old one."""
+    section, _, option = key.partition(".")
+    if not option:
+        if section in DEFAULTS or section == "data":
+            raise ConfigError(f"{section} is a section: set {section}.name or another of its options")
+        settings[section] = value
+        return
+    table = settings.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"{section} is no section: set it as {section}=VALUE")
+    if option == "name" and table.get("name", DEFAULTS.get(section)) != value:
+        table.clear()
+    table[option] = value
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`key=value` with the value in TOML; a bare word is a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"-o wants key=value, got {text!r}")
+    try:
+        return key.strip(), tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    values = config.model_dump()
+    for section in DEFAULTS:
+        values[section] = {"name": values[section]["name"]} | values[section]["options"]
+    return values
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in values.items() if v is not None}
+
+
+def _table(section: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{section} is a section with a name and options, got {value!r}")
+    return dict(value)

@@ -1,0 +1,120 @@
+"""Scores over all clients, and the baselines that a prompt has to beat."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from fedbbpt.algorithms import Algorithm, State
+from fedbbpt.backend import Answers, Backend, Meter
+from fedbbpt.engines import Engine
+from fedbbpt.run.checkpoint import Best
+from fedbbpt.run.session import Session
+from fedbbpt.types import Client, Dataset, Float32, Int64, Message, Score, Usage
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of all clients on one split, added up."""
+
+    scores: list[Score]
+    message_bytes: int  # of the one message, which every client received
+
+    @property
+    def confusion(self) -> Int64:
+        """(K, K): true class by predicted class."""
+        total: Int64 = np.sum([s.confusion for s in self.scores], axis=0)
+        return total
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the examples that were answered and answered right."""
+        examples = int(self.confusion.sum()) + sum(s.unanswered for s in self.scores)
+        return float(np.trace(self.confusion) / examples) if examples else float("nan")
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy (nats) over the answered examples."""
+        answered = int(self.confusion.sum())
+        return sum(s.loss_sum for s in self.scores) / answered if answered else float("nan")
+
+    @property
+    def usage(self) -> Usage:
+        """What it cost."""
+        return sum((s.usage for s in self.scores), Usage())
+
+    @property
+    def bytes_down(self) -> int:
+        """The message, once a client."""
+        return self.message_bytes * len(self.scores)
+
+    @property
+    def bytes_up(self) -> int:
+        """The clients' scores."""
+        return sum(len(s.to_bytes()) for s in self.scores)
+
+
+def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: str, engine: Engine) -> Result:
+    """The state's parameters on one split of all clients."""
+    message = algorithm.broadcast(state)
+    scores = list(engine.map(partial(algorithm.score, split, message), clients))
+    return Result(scores, len(message.to_bytes()))
+
+
+def better(result: Result, state: State, best: Best | None) -> Best:
+    """The better of the two on the validation data: higher accuracy, then lower loss, then the earlier."""
+    if best is not None and (result.accuracy, -result.loss) <= (best.accuracy, -best.loss):
+        return best
+    return Best(state.round, result.accuracy, result.loss, state.parameters)
+
+
+class Remembered:
+    """A backend that asks about each image once and answers from memory from then on."""
+
+    def __init__(self, backend: Backend, splits: Iterable[Dataset]) -> None:
+        meter = Meter(backend)
+        self.info = backend.info
+        self._answers: dict[bytes, Float32] = {}
+        for data in splits:
+            for start in range(0, len(data), self.info.batch_limit):
+                inputs = data.batch(slice(start, start + self.info.batch_limit)).inputs
+                scores = meter.query(inputs).scores
+                self._answers |= {image.tobytes(): row for image, row in zip(inputs, scores, strict=True)}
+        self.usage = meter.usage
+
+    def query(self, inputs: Float32) -> Answers:
+        """See `Backend.query`; only images that it has seen."""
+        return Answers(np.stack([self._answers[image.tobytes()] for image in inputs]))
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What can be had without a prompt, from one answer to every unprompted image."""
+
+    zero_shot: Result | None  # untrained readout; None where the model's classes are not the task's
+    readout_alone: Result | None  # readout trained as in the run, but on unprompted images; None where there is none
+    usage: Usage
+
+
+def baselines(session: Session, rounds: int) -> Baselines:
+    """Zero-shot, and the readout alone: same method, rounds, seed and choice on validation, only without the prompt."""
+    splits = ("train", "validation", "test")
+    memory = Remembered(session.backend, [getattr(c, split) for c in session.clients for split in splits])
+    algorithm = session.algorithm(memory, prompted=False)
+
+    def look(state: State, split: str) -> Result:
+        return evaluate(algorithm, state, session.clients, split, session.engine)
+
+    state = algorithm.init()
+    same_classes = set(session.task.classes) <= set(session.backend.info.classes)
+    zero_shot = look(state, "test") if same_classes else None
+    if session.readout.dim == 0:
+        return Baselines(zero_shot, None, memory.usage)
+    best = better(look(state, "validation"), state, None)
+    for _ in range(rounds):
+        chosen = algorithm.sample(state, session.clients)
+        message: Message = algorithm.broadcast(state)
+        state = algorithm.merge(state, list(session.engine.map(partial(algorithm.local, message), chosen)))
+        best = better(look(state, "validation"), state, best)
+    return Baselines(zero_shot, look(State(best.round, best.parameters), "test"), memory.usage)

@@ -1,0 +1,44 @@
+"""`metrics.jsonl`: a row a round, costs counted from the start of the run. Rows after the last checkpoint do not count."""
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fedbbpt.run.files import writing
+
+
+class Metrics:
+    """Appends rows; what lies behind `size` bytes is left over from a run that was cut off, and is removed."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        with writing(path):
+            self._file = path.open("ab")
+            self._file.truncate(size)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds a row; NaN becomes null."""
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        with writing(self._path):
+            self._file.write(json.dumps(clean).encode() + b"\n")
+            self._file.flush()
+
+    def sync(self) -> int:
+        """Makes all rows durable; returns the file's size in bytes."""
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+            return self._path.stat().st_size
+
+    def __enter__(self) -> "Metrics":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All rows."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]

@@ -1,0 +1,162 @@
+"""From a config to everything that runs: the task dealt out to clients, the model, the method, and what it will cost."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fedbbpt import registry
+from fedbbpt.algorithms import Algorithm, State
+from fedbbpt.algorithms.fedavg import Parts
+from fedbbpt.backend import Backend
+from fedbbpt.data import Task
+from fedbbpt.data.partition import deal
+from fedbbpt.engines import Engine
+from fedbbpt.errors import BudgetError
+from fedbbpt.objective import Objective, usage
+from fedbbpt.prompts import Prompt
+from fedbbpt.prompts.none import NoPrompt
+from fedbbpt.readout import Readout
+from fedbbpt.run.config import Choice, Config
+from fedbbpt.run.options import load_class
+from fedbbpt.types import Client, Dataset, Usage
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run that is ready to go."""
+
+    config: Config  # with everything resolved that was left to the backend or the task
+    task: Task
+    backend: Backend
+    prompt: Prompt
+    readout: Readout
+    clients: list[Client]
+    engine: Engine
+
+    def algorithm(self, backend: Backend | None = None, *, prompted: bool = True) -> Algorithm:
+        """The federated method; on another backend or without the prompt for the baselines."""
+        prompt = self.prompt if prompted else NoPrompt(self.backend.info.input_size)
+        optimizer = partial(registry.load("optimizers", self.config.optimizer.name), **self.config.optimizer.options)
+        parts = Parts(Objective(backend or self.backend, prompt, self.readout), optimizer, self.config.seed)
+        algorithm: Algorithm = load_class("algorithms", self.config.algorithm.name)(
+            parts, **self.config.algorithm.options
+        )
+        return algorithm
+
+    def data_sha256(self) -> str:
+        """A fingerprint of all that the clients hold."""
+        digest = hashlib.sha256()
+        for client in self.clients:
+            for split in (client.train, client.validation, client.test):
+                digest.update(str(split.inputs.shape).encode() + split.inputs.tobytes() + split.labels.tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will ask of the model, exactly."""
+
+    rounds: int  # as many as the budget allows, at most config.rounds
+    training: Usage
+    validation: Usage
+    baselines: Usage  # the unprompted images, once
+    test: Usage
+
+    @property
+    def total(self) -> Usage:
+        """All together."""
+        return self.training + self.validation + self.baselines + self.test
+
+
+def open_session(config: Config) -> Session:
+    """Loads model and data and deals them out. Nothing is queried."""
+    task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
+    backend: Backend = _build("backends", config.backend, task.provider)
+    config = _resolved(config, task, backend)
+    prompt: Prompt = _build("prompts", config.prompt, backend.info.input_size)
+    readout: Readout = _build("readouts", config.readout, backend.info, task.classes)
+    settings = config.data
+    clients = deal(
+        task.load(backend.info.input_size),
+        clients=settings.clients,
+        alpha=task.alpha if settings.alpha is None else settings.alpha,
+        shots=settings.shots,
+        validation_shots=settings.validation_shots,
+        seed=config.seed,
+    )
+    clients = [_with_features(client, prompt) for client in clients]
+    engine: Engine = _build("engines", config.engine)
+    return Session(config, task, backend, prompt, readout, clients, engine)
+
+
+def plan(session: Session) -> Plan:
+    """Counts every query and call of a run without sending one.
+
+    Raises:
+        BudgetError: `max_queries` does not even pay for one round and the scores.
+    """
+    config, limit = session.config, session.backend.info.batch_limit
+    algorithm = session.algorithm()
+    splits = {s: _one_pass((getattr(c, s) for c in session.clients), limit) for s in ("train", "validation", "test")}
+    result = Plan(0, Usage(), splits["validation"], _sum(splits.values()), splits["test"])
+    state = algorithm.init()
+    while result.rounds < config.rounds:
+        chosen = algorithm.sample(replace(state, round=result.rounds), session.clients)
+        longer = replace(
+            result,
+            rounds=result.rounds + 1,
+            training=result.training + _sum(algorithm.plan(client) for client in chosen),
+        )
+        if is_evaluated(longer.rounds, config):
+            longer = replace(longer, validation=longer.validation + splits["validation"])
+        if config.max_queries is not None and longer.total.queries > config.max_queries:
+            break
+        result = longer
+    if result.rounds == 0:
+        raise BudgetError(
+            f"max_queries={config.max_queries} is too little: the scores alone take {result.total.queries} queries, "
+            f"and with one round of training it is {longer.total.queries}"
+        )
+    return result
+
+
+def is_evaluated(round_: int, config: Config) -> bool:
+    """Whether the validation data are looked at after this round (every so many, and after the last asked for)."""
+    return round_ % config.evaluate_every == 0 or round_ == config.rounds
+
+
+def _one_pass(splits: Iterable[Dataset], limit: int) -> Usage:
+    return _sum(usage(1, len(data), limit) for data in splits)
+
+
+def _sum(usages: Iterable[Usage]) -> Usage:
+    return sum(usages, Usage())
+
+
+def _build(kind: str, choice: Choice, *context: object) -> Any:
+    return load_class(kind, choice.name)(*context, **choice.options)
+
+
+def _resolved(config: Config, task: Task, backend: Backend) -> Config:
+    name = config.task.name.partition(":")[0] + (f":{task.argument}" if task.argument else "")
+    options = config.backend.options | {k: v for k, v in backend.info.resolved.items() if k in config.backend.options}
+    changed = {
+        "task": Choice(name=name, options=config.task.options),
+        "backend": Choice(name=config.backend.name, options=options),
+    }
+    return config.model_copy(update=changed)
+
+
+def _with_features(client: Client, prompt: Prompt) -> Client:
+    """The client with what the prompt wants to know of its images, computed once."""
+
+    def add(data: Dataset) -> Dataset:
+        pieces = [prompt.features(data.batch(slice(i, i + 64)).inputs) for i in range(0, len(data), 64)]
+        known = [piece for piece in pieces if piece is not None]
+        return replace(data, features=np.concatenate(known)) if known else data
+
+    return replace(client, train=add(client.train), validation=add(client.validation), test=add(client.test))

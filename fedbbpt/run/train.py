@@ -1,0 +1,212 @@
+"""The run: rounds of a federated method over a session, with nothing lost whenever it stops."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fedbbpt.algorithms import State
+from fedbbpt.data.partition import label_counts
+from fedbbpt.errors import RunError
+from fedbbpt.run import checkpoint
+from fedbbpt.run.checkpoint import Progress, Totals
+from fedbbpt.run.config import Config, make_config, read_toml
+from fedbbpt.run.environment import describe
+from fedbbpt.run.evaluate import Baselines, Result, baselines, better, evaluate
+from fedbbpt.run.files import write_atomic, writing
+from fedbbpt.run.metrics import Metrics
+from fedbbpt.run.session import Plan, Session, is_evaluated, open_session, plan
+from fedbbpt.types import Usage
+
+Watch = Callable[[str, dict[str, Any]], None]  # told "plan", "round", "note" and "summary" as they come
+
+
+def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -> dict[str, Any]:
+    """Trains from the start into a new folder; returns the summary.
+
+    Raises:
+        RunError: the folder holds a run already, or cannot be written.
+    """
+    if (out / "config.toml").exists():
+        raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
+    with writing(out):
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (out / "metrics.jsonl").touch()
+    session = open_session(config)
+    planned = plan(session)
+    write_atomic(out / "environment.json", json.dumps(describe(session), indent=1).encode())
+    write_atomic(out / "config.toml", session.config.to_toml().encode())
+    return _Run(session, planned, out, watch).go(None)
+
+
+def resume(out: Path, watch: Watch = lambda event, facts: None) -> dict[str, Any]:
+    """Goes on where the folder's last checkpoint is; the end is the same as that of an undisturbed run.
+
+    Raises:
+        RunError: no run there, no whole checkpoint, or config or data have changed since.
+    """
+    session = reopen(out)
+    progress, damaged = checkpoint.load_last(out / "checkpoints")
+    for name in damaged:
+        watch("note", {"text": f"checkpoint {name} is damaged; going on from the one before"})
+    run = _Run(session, plan(session), out, watch)
+    if progress is not None:
+        check_unchanged(session, progress, out)
+    return run.go(progress)
+
+
+def reopen(out: Path) -> Session:
+    """The session that a run's folder describes.
+
+    Raises:
+        RunError: no run there.
+    """
+    if not (out / "config.toml").is_file():
+        raise RunError(f"no run in {out} (it has no config.toml); start one with fedbbpt train --out {out}")
+    return open_session(make_config(read_toml(out / "config.toml")))
+
+
+def check_unchanged(session: Session, progress: Progress, out: Path) -> None:
+    """Raises RunError if a checkpoint belongs to another config or other data."""
+    if progress.config_sha256 != _config_sha256(session):
+        raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run with --out")
+    if progress.data_sha256 != session.data_sha256():
+        raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run with --out")
+
+
+def kept(out: Path, session: Session) -> State:
+    """The parameters that a run kept: the best on the validation data so far."""
+    progress, _ = checkpoint.load_last(out / "checkpoints")
+    if progress is None:
+        raise RunError(f"{out} has no checkpoint yet; train it with fedbbpt train --resume {out}")
+    check_unchanged(session, progress, out)
+    return State(progress.best.round, progress.best.parameters)
+
+
+class _Run:
+    """One pass through the rounds that are left."""
+
+    def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch) -> None:
+        self.session, self.plan, self.out, self.watch = session, planned, out, watch
+        self.algorithm = session.algorithm()
+        self.data_sha256 = session.data_sha256()
+        self.started = time.perf_counter()
+
+    def go(self, progress: Progress | None) -> dict[str, Any]:
+        self.seconds_before = progress.totals.seconds if progress else 0.0
+        self.watch("plan", {"plan": self.plan, "session": self.session, "done": progress.state.round if progress else 0})
+        self.metrics = Metrics(self.out / "metrics.jsonl", progress.metrics_size if progress else 0)
+        with self.metrics:
+            if progress is None:
+                progress = self._begin()
+            while progress.state.round < self.plan.rounds:
+                progress = self._round(progress)
+            summary = self._finish(progress)
+        self.watch("summary", summary)
+        return summary
+
+    def _begin(self) -> Progress:
+        state = self.algorithm.init()
+        result = self._look(state, "validation")
+        totals = self._add(Totals(), result.usage, result.bytes_up, result.bytes_down)
+        self._record(state.round, "validation", result, None, totals)
+        return self._checkpoint(state, better(result, state, None), totals)
+
+    def _round(self, progress: Progress) -> Progress:
+        session, algorithm, state = self.session, self.algorithm, progress.state
+        message = algorithm.broadcast(state)
+        chosen = algorithm.sample(state, session.clients)
+        updates = list(session.engine.map(partial(algorithm.local, message), chosen))
+        state = algorithm.merge(state, updates)
+        up, down = sum(len(u.to_bytes()) for u in updates), len(message.to_bytes()) * len(updates)
+        totals = self._add(progress.totals, sum((u.usage for u in updates), Usage()), up, down)
+        losses = [u.loss for u in updates if math.isfinite(u.loss)]
+        train_loss = sum(losses) / len(losses) if losses else None
+        result, best = None, progress.best
+        if is_evaluated(state.round, session.config):
+            result = self._look(state, "validation")
+            totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
+            best = better(result, state, best)
+        self._record(state.round, "validation", result, train_loss, totals)
+        return self._checkpoint(state, best, totals)
+
+    def _finish(self, progress: Progress) -> dict[str, Any]:
+        """The only place that looks at test data."""
+        without = baselines(self.session, self.plan.rounds)
+        totals = self._add(progress.totals, without.usage, 0, 0)
+        best = progress.best
+        result = self._look(State(best.round, best.parameters), "test")
+        totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
+        self._record(best.round, "test", result, None, totals)
+        summary = _summarise(self.session, self.plan, best, result, without, totals)
+        write_atomic(self.out / "summary.json", json.dumps(summary, indent=1).encode())
+        return summary
+
+    def _look(self, state: State, split: str) -> Result:
+        return evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
+
+    def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:
+        seconds = self.seconds_before + time.perf_counter() - self.started
+        return Totals(
+            totals.queries + usage.queries, totals.calls + usage.calls, totals.bytes_up + up, totals.bytes_down + down, seconds
+        )
+
+    def _record(self, round_: int, split: str, result: Result | None, train_loss: float | None, totals: Totals) -> None:
+        scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
+        row = {"round": round_, "split": split, **scores, "train_loss": train_loss, **asdict(totals)}
+        self.metrics.append(row)
+        self.watch("round", row)
+
+    def _checkpoint(self, state: State, best: checkpoint.Best, totals: Totals) -> Progress:
+        size = self.metrics.sync()
+        progress = Progress(state, best, totals, size, _config_sha256(self.session), self.data_sha256)
+        checkpoint.save(self.out / "checkpoints", progress)
+        return progress
+
+
+def _config_sha256(session: Session) -> str:
+    return hashlib.sha256(session.config.to_toml().encode()).hexdigest()
+
+
+def _summarise(
+    session: Session, planned: Plan, best: checkpoint.Best, result: Result, without: Baselines, totals: Totals
+) -> dict[str, Any]:
+    classes = len(session.task.classes)
+    alone = without.readout_alone
+    rows = zip(session.clients, result.scores, without.zero_shot.scores if without.zero_shot else result.scores, strict=True)
+    return {
+        "task": session.config.task.name,
+        "seed": session.config.seed,
+        "rounds": planned.rounds,
+        "kept_round": best.round,
+        "zero_shot_accuracy": without.zero_shot.accuracy if without.zero_shot else None,
+        "readout_alone_accuracy": alone.accuracy if alone else None,
+        "validation_accuracy": best.accuracy,
+        "test_accuracy": result.accuracy,
+        **asdict(totals),
+        "queries_by_purpose": {p: getattr(planned, p).queries for p in ("training", "validation", "baselines", "test")},
+        "clients": {
+            client.id: {
+                "test_accuracy": _share(score.confusion),
+                "zero_shot_accuracy": _share(zero.confusion) if without.zero_shot else None,
+                "train": label_counts(client.train, classes),
+                "validation": label_counts(client.validation, classes),
+                "test": label_counts(client.test, classes),
+            }
+            for client, score, zero in rows
+        },
+        "classes": list(session.task.classes),
+        "confusion": {
+            "zero_shot": without.zero_shot.confusion.tolist() if without.zero_shot else None,
+            "test": result.confusion.tolist(),
+        },
+    }
+
+
+def _share(confusion: Any) -> float | None:
+    return float(confusion.trace() / confusion.sum()) if confusion.sum() else None

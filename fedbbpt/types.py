@@ -1,0 +1,142 @@
+"""What passes between the rooms. All is frozen; what crosses a wire turns into bytes and back without loss."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+Parameters = Mapping[str, Float32]  # part ("prompt", "readout") -> flat vector
+
+
+class Batch(NamedTuple):
+    """A few examples, as the prompt and the loss want them."""
+
+    inputs: Float32  # (b, 3, h, w) in [0, 1]
+    labels: Int64  # (b,)
+    features: Float32 | None  # (b, D): a frozen encoder's, for prompts that ask for them
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images, kept as the 8-bit pictures that they are."""
+
+    inputs: NDArray[np.uint8]  # (N, 3, h, w)
+    labels: Int64  # (N,)
+    features: Float32 | None = None  # (N, D)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, rows: NDArray[np.integer[Any]] | slice) -> Batch:
+        """The chosen examples as float32 in [0, 1]."""
+        features = None if self.features is None else self.features[rows]
+        return Batch(self.inputs[rows].astype(np.float32) / np.float32(255), self.labels[rows], features)
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Dataset":
+        """The chosen examples as a data set of their own (a copy)."""
+        features = None if self.features is None else self.features[rows]
+        return Dataset(self.inputs[rows], self.labels[rows], features)
+
+
+@dataclass(frozen=True)
+class Client:
+    """One holder of private data."""
+
+    id: str
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+
+class Usage(NamedTuple):
+    """What was asked of the model: `queries` inputs in `calls` requests."""
+
+    queries: int = 0
+    calls: int = 0
+
+    def __add__(self, other: object) -> "Usage":
+        if not isinstance(other, Usage):
+            return NotImplemented
+        return Usage(self.queries + other.queries, self.calls + other.calls)
+
+
+@dataclass(frozen=True)
+class Message:
+    """All that a client is told: the round, the run's seed and the current parameters."""
+
+    round: int  # counted from 1
+    seed: int
+    parameters: Parameters
+
+    def to_bytes(self) -> bytes:
+        """As safetensors, with the scalars in its metadata."""
+        return _pack(self.parameters, round=self.round, seed=self.seed)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Message":
+        """Inverse of `to_bytes`, bit for bit."""
+        parameters, scalars = _unpack(data)
+        return cls(parameters=parameters, **scalars)
+
+
+@dataclass(frozen=True)
+class Update:
+    """A client's answer to a round of training."""
+
+    client: str
+    change: Parameters  # new minus received parameters
+    weight: int  # number of training samples
+    loss: float  # mean over all finite losses that the round measured; NaN where there was none
+    usage: Usage
+
+    def to_bytes(self) -> bytes:
+        """As safetensors, with the scalars in its metadata."""
+        scalars = {"client": self.client, "weight": self.weight, "loss": self.loss, "usage": list(self.usage)}
+        return _pack(self.change, **scalars)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Update":
+        """Inverse of `to_bytes`, bit for bit."""
+        change, scalars = _unpack(data)
+        return cls(change=change, **scalars | {"usage": Usage(*scalars["usage"])})
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the parameters do on one client's split."""
+
+    client: str
+    confusion: Int64  # (K, K): true class by predicted class, answered queries only
+    loss_sum: float  # cross-entropy in nats over the answered queries
+    unanswered: int
+    usage: Usage
+
+    def to_bytes(self) -> bytes:
+        """As safetensors, with the scalars in its metadata."""
+        scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": list(self.usage)}
+        return _pack({"confusion": self.confusion}, **scalars)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Score":
+        """Inverse of `to_bytes`, bit for bit."""
+        arrays, scalars = _unpack(data)
+        return cls(confusion=arrays["confusion"], **scalars | {"usage": Usage(*scalars["usage"])})
+
+
+def _pack(arrays: Mapping[str, NDArray[Any]], **scalars: Any) -> bytes:
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return safetensors.numpy.save(tensors, metadata={"scalars": json.dumps(scalars)})
+
+
+def _unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    # safetensors reads metadata from files only; in memory its header is 8 bytes of length and that much JSON.
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return safetensors.numpy.load(data), json.loads(header["__metadata__"]["scalars"])
