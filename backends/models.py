@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
 from torch import Tensor, nn
 
@@ -50,11 +51,16 @@ def load_model(name: str, weights: str | None, device: str) -> ImageModel:
     if weights is not None and source != "timm":
         raise ConfigError("backend.weights goes with model=timm:NAME only")
     if source == "dir" and not (Path(rest) / "config.json").is_file():
-        raise BackendError(f"no config.json in {rest}; model=dir:PATH wants weights and config as Hugging Face saves them")
+        raise BackendError(
+            f"no config.json in {rest}; model=dir:PATH wants weights and config as Hugging Face saves them"
+        )
     mend()
+    huggingface_hub.logging.set_verbosity_error()
     load = _from_timm if source == "timm" else _from_hugging_face
     try:
         return load(name, rest, weights, device)
+    except BackendError:
+        raise
     except (OSError, RuntimeError, ValueError, KeyError) as e:
         reason = str(e).strip().partition("\n")[0] or type(e).__name__
         raise BackendError(

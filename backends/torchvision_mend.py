@@ -1,8 +1,8 @@
 """Lets torchvision import beside a torch that it was not built for.
 
-timm and transformers import torchvision, and `pip` brings a build of it that may not match the installed torch; then its
-compiled operators are missing and the import ends with "operator torchvision::nms does not exist". None of those
-operators is needed here, but their schemas are, because torchvision registers fake kernels for them while it is imported.
+timm and transformers import torchvision, and `pip` brings a build of it that may not match the installed torch; then
+its compiled operators are missing and the import ends with "operator torchvision::nms does not exist". None of those
+operators is needed here, but their schemas are: torchvision registers fake kernels for them while it is imported.
 """
 
 import sys
@@ -19,7 +19,7 @@ def mend() -> bool:
     if _keep_alive:
         return True
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except ModuleNotFoundError:
         return False
     except RuntimeError as e:

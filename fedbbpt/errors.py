@@ -42,7 +42,7 @@ class BackendError(FedbbptError, ValueError):
     """The model cannot be loaded, or does not answer as its `info` says."""
 
 
-class MissingExtra(BackendError):
+class MissingExtra(BackendError):  # noqa: N818 - reads as what it says
     """An optional dependency is not installed."""
 
     def __init__(self, needed_for: str, extra: str, cause: ImportError) -> None:

@@ -97,12 +97,12 @@ class Head:
         y = np.eye(classes)[np.tile(labels, len(s) // len(labels))]  # (n·b, K)
         answered = np.isfinite(s).all(1)
         s, y = s[answered], y[answered]
-        weights = np.array(weights, np.float64)
+        w: NDArray[np.float64] = np.array(weights, np.float64)
         for _ in range(self._steps if len(s) else 0):
-            residual = (np.exp(self._read(weights, s)) - y) / len(s)  # d cross-entropy / d logits
+            residual = (np.exp(self._read(w, s)) - y) / len(s)  # d cross-entropy / d logits
             gradient = np.concatenate([(residual.T @ s / inputs).ravel(), residual.sum(0)])
-            weights -= self._learning_rate * (gradient + self._decay * weights)
-        return weights
+            w -= self._learning_rate * (gradient + self._decay * w)
+        return w
 
     def _read(self, weights: Floats, s: NDArray[np.float64]) -> NDArray[np.float64]:
         classes, inputs = self._shape
@@ -119,7 +119,8 @@ def cross_entropy(log_probabilities: NDArray[np.float64], labels: Int64) -> NDAr
 def _log_scores(kind: str, scores: Float32) -> NDArray[np.float64]:
     """Any kind of scores as log-probabilities over the backend's classes."""
     s = scores.astype(np.float64)
-    return np.log(np.maximum(s, 1e-12)) if kind == "probabilities" else _log_softmax(s)
+    s = np.log(np.maximum(s, 1e-12)) if kind == "probabilities" else s
+    return s - s.mean(-1, keepdims=True)
 
 
 def _log_softmax(logits: Any) -> NDArray[np.float64]:

@@ -28,8 +28,10 @@ class Parts(NamedTuple):
 
 
 class FedAvg:
-    """Each client takes `local_steps` zero-order steps on θ and fits the readout on the same answers; the server
-    averages the changes, weighted by the number of training samples.
+    """Local zero-order steps on the prompt and exact steps on the readout, then a weighted mean.
+
+    Each client takes `local_steps` zero-order steps on θ and fits the readout on the same answers; the server averages
+    the changes, weighted by the number of training samples.
 
     `fraction` of the clients (at least one) takes part in a round. A minibatch is `batch_size` examples drawn without
     replacement, or all that a client has.

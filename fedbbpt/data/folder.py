@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Provider
 from fedbbpt.data import Pool, is_test
-from fedbbpt.data.images import Picture, to_array
+from fedbbpt.data.images import Picture, open_picture
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.types import Dataset
 
@@ -56,26 +56,18 @@ class Folder:
         """The provider's shots, and the clients' pool."""
         sides: dict[str, tuple[list[Picture], list[int]]] = {side: ([], []) for side in ("provider", "train", "test")}
         for label, (name, files) in enumerate(self._files.items()):
-            test = [is_test(file.read_bytes()) for file in files]
+            tested = [is_test(file.read_bytes()) for file in files]
             left = self._provider_shots
-            if test.count(False) < left + 2 or test.count(True) < 1:
+            if tested.count(False) < left + 2 or tested.count(True) < 1:
                 raise DataError(
-                    f"class {name!r} has too few images: its {len(files)} fall into {test.count(False)} for training "
-                    f"and {test.count(True)} for the test; {left} for the provider (task.provider_shots) and at least "
-                    "2 + 1 for the clients are needed"
+                    f"class {name!r} has too few images: its {len(files)} fall into {tested.count(False)} for training "
+                    f"and {tested.count(True)} for the test; {left} for the provider (task.provider_shots) "
+                    "and at least 2 + 1 for the clients are needed"
                 )
-            for file, tested in zip(files, test, strict=True):
-                side = "test" if tested else "provider" if left > 0 else "train"
+            for file, for_test in zip(files, tested, strict=True):
+                side = "test" if for_test else "provider" if left > 0 else "train"
                 left -= side == "provider"
-                sides[side][0].append(_open(file, size))
+                sides[side][0].append(open_picture(file, size))
                 sides[side][1].append(label)
-        parts = {side: Dataset(np.stack(images), np.array(labels, np.int64)) for side, (images, labels) in sides.items()}
-        return parts["provider"], Pool(parts["train"], parts["test"])
-
-
-def _open(file: Path, size: tuple[int, int]) -> Picture:
-    try:
-        with Image.open(file) as image:
-            return to_array(image, size)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        raise DataError(f"{file} is not a readable picture ({type(e).__name__}); repair or remove it") from e
+        provider, train, test = (Dataset(np.stack(images), np.array(labels)) for images, labels in sides.values())
+        return provider, Pool(train, test)

@@ -1,8 +1,12 @@
 """Pictures to arrays, through Pillow."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from fedbbpt.errors import DataError
 
 Picture = NDArray[np.uint8]  # (3, h, w)
 
@@ -14,3 +18,19 @@ def to_array(image: Image.Image, size: tuple[int, int]) -> Picture:
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     resized = image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BICUBIC)
     return np.asarray(resized, np.uint8).transpose(2, 0, 1)
+
+
+def open_picture(file: Path, size: tuple[int, int]) -> Picture:
+    """A picture from a file, as `to_array` gives it.
+
+    Raises:
+        DataError: the file is missing, or no readable picture.
+    """
+    try:
+        with Image.open(file) as image:
+            return to_array(image, size)
+    except FileNotFoundError as e:
+        raise DataError(f"no file {file}") from e
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+        reason = "truncated or damaged" if isinstance(e, OSError) and "identify" not in str(e) else "not a picture"
+        raise DataError(f"{file} cannot be read as a picture ({reason}); repair or remove it") from e

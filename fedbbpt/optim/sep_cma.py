@@ -10,7 +10,7 @@ from fedbbpt.types import Floats
 
 
 class SepCma(AskTell):
-    """Samples around the mean x, moves it to the better half, adapts one variance a coordinate.
+    """Separable CMA-ES: an evolution strategy that adapts one variance a coordinate.
 
     The step size starts at σ / (1 + steps before)^decay, since the variances adapted in a client's round stay there.
     `population` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than half

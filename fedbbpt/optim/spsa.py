@@ -13,7 +13,9 @@ from fedbbpt.types import Floats
 
 
 class Spsa(AskTell):
-    """x ← x − a_k ĝ, ĝ = mean over directions Δ of (L(x + c_k Δ) − L(x − c_k Δ)) / (2 c_k Δ), Δ of random signs.
+    """Simultaneous perturbation with random signs (Spall 1992).
+
+    x ← x − a_k ĝ, ĝ = mean over directions Δ of (L(x + c_k Δ) − L(x − c_k Δ)) / (2 c_k Δ), Δ of random signs.
 
     a_k = a / (k + stability)^alpha, c_k = c / k^gamma, k = 1, 2, … counted through all rounds (Spall 1998, eqs. 3, 4).
     A direction with a NaN on either side is left out of the mean.
@@ -65,7 +67,9 @@ class Spsa(AskTell):
 
 
 class SpsaGC(Spsa):
-    """SPSA with gradient correction: m ← β m + ĝ, x ← x − a_k (ĝ + β m), Δ uniform on ±[½, 1].
+    """SPSA with gradient correction, as in BlackVIP.
+
+    m ← β m + ĝ, x ← x − a_k (ĝ + β m), Δ uniform on ±[½, 1].
 
     Defaults of the gains, not of a, c and `directions`, are the paper's (its a = c = .01 belong to its own prompt's
     scale; here one unit of θ is one ε).

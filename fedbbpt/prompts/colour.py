@@ -13,7 +13,9 @@ from fedbbpt.types import Float32, Floats
 
 
 class Colour:
-    """clip(gain · warp(x) + offset), with all of θ measured in units of ε.
+    """Exposure by channel, and place, size and slant of the image: twelve numbers.
+
+    clip(gain · warp(x) + offset), with all of θ measured in units of ε.
 
     θ (12,) = log gain of the three channels, offset of the three channels, and the 2×2 matrix and the 2 offsets of the
     map from prompted to original coordinates, both in [−1, 1]: u ↦ (I + ε·M) u + ε·t, bilinear, black outside.
@@ -55,10 +57,9 @@ class Colour:
         right_share, bottom_share = x - left, y - top
         rows = np.stack([top, top, top + 1, top + 1], axis=1)  # (h·w, 4)
         columns = np.stack([left, left + 1, left, left + 1], axis=1)
-        weights = np.stack([1 - bottom_share, bottom_share], 1)[:, :, None] * np.stack([1 - right_share, right_share], 1)[
-            :, None, :
-        ]
+        across, down = np.stack([1 - right_share, right_share]), np.stack([1 - bottom_share, bottom_share])  # (2, h·w)
+        weights = (down[:, None] * across).reshape(4, -1).T  # (h·w, 4)
         inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
         ends = np.concatenate([[0], np.cumsum(inside.sum(1))])
-        values = weights.reshape(-1, 4)[inside].astype(np.float32)
+        values = weights[inside].astype(np.float32)
         return csr_array((values, (rows * w + columns)[inside], ends), shape=(h * w, h * w))

@@ -28,7 +28,9 @@ class Stage(NamedTuple):
 
 
 class Coordinator:
-    """clip(x + ε · decoder([encoder(x), trigger])).
+    """BlackVIP's generator: a frozen encoder and a small decoder draw a prompt for each image.
+
+    clip(x + ε · decoder([encoder(x), trigger])).
 
     θ = the trigger, then for each stage the up-sampling kernel and bias, the 1×1 kernel and the norm's scale and shift,
     last the drawing layer 16 → 3. At 224 × 224 pixels and 768 features: 9,920 numbers.
@@ -52,7 +54,7 @@ class Coordinator:
         widths = [(32, 64, 64), (64, 64, 32), (32, 32, 32), (32, 32, 16)]
         self._stages = [Stage(*width, factor) for width, factor in zip(widths, up, strict=False)]
         self._last_up = up[4]
-        self._shapes = [(SEED - self._features,)]
+        self._shapes: list[tuple[int, ...]] = [(SEED - self._features,)]
         for s in self._stages:
             self._shapes += [(s.hidden, s.up**2), (s.hidden,), (s.outputs, s.hidden), (s.outputs,), (s.outputs,)]
         self._shapes += [(3 * self._last_up**2, 16)]
@@ -113,7 +115,8 @@ def _group_norm(x: Float32, eps: float = 1e-5) -> Float32:
     b, c, h, w = x.shape
     groups = x.reshape(b, GROUPS, -1)
     mean, variance = groups.mean(2, keepdims=True), groups.var(2, keepdims=True)
-    return ((groups - mean) / np.sqrt(variance + np.float32(eps))).reshape(b, c, h, w)
+    normed: Float32 = (groups - mean) / np.sqrt(variance + np.float32(eps))
+    return normed.reshape(b, c, h, w)
 
 
 def _gelu(x: Float32) -> Float32:
@@ -124,7 +127,8 @@ def _gelu(x: Float32) -> Float32:
 def _stretch(x: Float32, size: tuple[int, int]) -> Float32:
     """Bilinear resize of (m, 3, g, g) to (m, 3, h, w), as two small matrix products."""
     rows, columns = (_bilinear(x.shape[axis], size[axis - 2]) for axis in (2, 3))
-    return rows @ x @ columns.T
+    stretched: Float32 = rows @ x @ columns.T
+    return stretched
 
 
 def _bilinear(source: int, target: int) -> Float32:

@@ -10,7 +10,9 @@ from fedbbpt.types import Float32, Floats
 
 
 class Dct:
-    """clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients a channel.
+    """A smooth picture added to the image: its lowest cosine frequencies.
+
+    clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients a channel.
 
     The basis is scaled to a root mean square of 1, so that one unit of θ moves a pixel by about ε.
     """

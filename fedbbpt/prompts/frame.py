@@ -10,7 +10,9 @@ from fedbbpt.types import Float32, Floats
 
 
 class Frame:
-    """clip(x + ε · p), p free on a border of `width` (share of the shorter side) and 0 inside.
+    """A free pattern on a border around the image.
+
+    clip(x + ε · p), p free on a border of `width` (share of the shorter side) and 0 inside.
 
     The default width is the paper's 30 of 224 pixels.
     """

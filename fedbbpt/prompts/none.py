@@ -6,7 +6,7 @@ from fedbbpt.types import Float32, Floats
 
 
 class NoPrompt:
-    """Leaves the images as they are."""
+    """No prompt: the images as they are."""
 
     dim = 0
 

@@ -57,7 +57,8 @@ class Progress:
 def save(folder: Path, progress: Progress) -> None:
     """Writes a checkpoint and removes those before the last two."""
     stem = folder / f"round-{progress.state.round:06d}"
-    arrays = safetensors.numpy.save(_prefixed("current", progress.state.parameters) | _prefixed("best", progress.best.parameters))
+    current, kept = _prefixed("current", progress.state.parameters), _prefixed("best", progress.best.parameters)
+    arrays = safetensors.numpy.save(current | kept)
     best = {key: value for key, value in asdict(progress.best).items() if key != "parameters"}
     record = {
         "round": progress.state.round,
@@ -81,7 +82,7 @@ def load_last(folder: Path) -> tuple[Progress | None, list[str]]:
     Raises:
         RunError: there are checkpoints, but none is whole.
     """
-    damaged = []
+    damaged: list[str] = []
     for record in sorted(folder.glob("round-*.json"), reverse=True):
         progress = _load(record)
         if progress is not None:

@@ -1,10 +1,9 @@
-"""`metrics.jsonl`: a row a round, costs counted from the start of the run. Rows after the last checkpoint do not count."""
+"""`metrics.jsonl`: a row a round, with all costs counted from the start of the run."""
 
 import json
 import math
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from fedbbpt.run.files import writing
@@ -35,7 +34,7 @@ class Metrics:
     def __enter__(self) -> "Metrics":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
 

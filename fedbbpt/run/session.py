@@ -1,15 +1,15 @@
-"""From a config to everything that runs: the task dealt out to clients, the model, the method, and what it will cost."""
+"""From a config to everything that runs: the task dealt out to clients, the model, the method, and the exact cost."""
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fedbbpt import registry
-from fedbbpt.algorithms import Algorithm, State
+from fedbbpt.algorithms import Algorithm
 from fedbbpt.algorithms.fedavg import Parts
 from fedbbpt.backend import Backend
 from fedbbpt.data import Task
@@ -26,14 +26,20 @@ from fedbbpt.types import Client, Dataset, Usage
 
 
 @dataclass(frozen=True)
-class Session:
-    """A run that is ready to go."""
+class Model:
+    """What answers, and what is tuned: all of a run but the clients and their data."""
 
     config: Config  # with everything resolved that was left to the backend or the task
     task: Task
     backend: Backend
     prompt: Prompt
     readout: Readout
+
+
+@dataclass(frozen=True)
+class Session(Model):
+    """A run that is ready to go."""
+
     clients: list[Client]
     engine: Engine
 
@@ -72,25 +78,31 @@ class Plan:
         return self.training + self.validation + self.baselines + self.test
 
 
-def open_session(config: Config) -> Session:
-    """Loads model and data and deals them out. Nothing is queried."""
+def open_model(config: Config) -> Model:
+    """Loads the model and builds prompt and readout for it. Nothing is queried."""
     task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
     backend: Backend = _build("backends", config.backend, task.provider)
-    config = _resolved(config, task, backend)
     prompt: Prompt = _build("prompts", config.prompt, backend.info.input_size)
     readout: Readout = _build("readouts", config.readout, backend.info, task.classes)
+    return Model(_resolved(config, task, backend), task, backend, prompt, readout)
+
+
+def open_session(config: Config) -> Session:
+    """Loads model and data and deals them out. Nothing is queried."""
+    model = open_model(config)
     settings = config.data
     clients = deal(
-        task.load(backend.info.input_size),
+        model.task.load(model.backend.info.input_size),
         clients=settings.clients,
-        alpha=task.alpha if settings.alpha is None else settings.alpha,
+        alpha=model.task.alpha if settings.alpha is None else settings.alpha,
         shots=settings.shots,
         validation_shots=settings.validation_shots,
         seed=config.seed,
     )
-    clients = [_with_features(client, prompt) for client in clients]
+    clients = [_with_features(client, model.prompt) for client in clients]
     engine: Engine = _build("engines", config.engine)
-    return Session(config, task, backend, prompt, readout, clients, engine)
+    parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
+    return Session(**parts, clients=clients, engine=engine)
 
 
 def plan(session: Session) -> Plan:

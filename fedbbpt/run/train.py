@@ -74,9 +74,9 @@ def reopen(out: Path) -> Session:
 def check_unchanged(session: Session, progress: Progress, out: Path) -> None:
     """Raises RunError if a checkpoint belongs to another config or other data."""
     if progress.config_sha256 != _config_sha256(session):
-        raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run with --out")
+        raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run")
     if progress.data_sha256 != session.data_sha256():
-        raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run with --out")
+        raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run")
 
 
 def kept(out: Path, session: Session) -> State:
@@ -86,6 +86,21 @@ def kept(out: Path, session: Session) -> State:
         raise RunError(f"{out} has no checkpoint yet; train it with fedbbpt train --resume {out}")
     check_unchanged(session, progress, out)
     return State(progress.best.round, progress.best.parameters)
+
+
+def reevaluate(out: Path) -> dict[str, Any]:
+    """Scores the kept parameters on the test data again and writes `evaluation.json`."""
+    session = reopen(out)
+    result = evaluate(session.algorithm(), kept(out, session), session.clients, "test", session.engine)
+    facts = {
+        "test_accuracy": result.accuracy,
+        "test_loss": result.loss,
+        **result.usage._asdict(),
+        "clients": {score.client: _share(score.confusion) for score in result.scores},
+        "confusion": result.confusion.tolist(),
+    }
+    write_atomic(out / "evaluation.json", json.dumps(facts, indent=1).encode())
+    return facts
 
 
 class _Run:
@@ -99,7 +114,8 @@ class _Run:
 
     def go(self, progress: Progress | None) -> dict[str, Any]:
         self.seconds_before = progress.totals.seconds if progress else 0.0
-        self.watch("plan", {"plan": self.plan, "session": self.session, "done": progress.state.round if progress else 0})
+        done = progress.state.round if progress else 0
+        self.watch("plan", {"plan": self.plan, "session": self.session, "done": done})
         self.metrics = Metrics(self.out / "metrics.jsonl", progress.metrics_size if progress else 0)
         with self.metrics:
             if progress is None:
@@ -151,10 +167,8 @@ class _Run:
         return evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
 
     def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:
-        seconds = self.seconds_before + time.perf_counter() - self.started
-        return Totals(
-            totals.queries + usage.queries, totals.calls + usage.calls, totals.bytes_up + up, totals.bytes_down + down, seconds
-        )
+        t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
+        return Totals(t.queries + usage.queries, t.calls + usage.calls, t.bytes_up + up, t.bytes_down + down, seconds)
 
     def _record(self, round_: int, split: str, result: Result | None, train_loss: float | None, totals: Totals) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
@@ -178,13 +192,14 @@ def _summarise(
 ) -> dict[str, Any]:
     classes = len(session.task.classes)
     alone = without.readout_alone
-    rows = zip(session.clients, result.scores, without.zero_shot.scores if without.zero_shot else result.scores, strict=True)
+    zero = without.zero_shot
+    rows = zip(session.clients, result.scores, (zero or result).scores, strict=True)
     return {
         "task": session.config.task.name,
         "seed": session.config.seed,
         "rounds": planned.rounds,
         "kept_round": best.round,
-        "zero_shot_accuracy": without.zero_shot.accuracy if without.zero_shot else None,
+        "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
         "validation_accuracy": best.accuracy,
         "test_accuracy": result.accuracy,
@@ -193,16 +208,16 @@ def _summarise(
         "clients": {
             client.id: {
                 "test_accuracy": _share(score.confusion),
-                "zero_shot_accuracy": _share(zero.confusion) if without.zero_shot else None,
+                "zero_shot_accuracy": _share(unprompted.confusion) if zero else None,
                 "train": label_counts(client.train, classes),
                 "validation": label_counts(client.validation, classes),
                 "test": label_counts(client.test, classes),
             }
-            for client, score, zero in rows
+            for client, score, unprompted in rows
         },
         "classes": list(session.task.classes),
         "confusion": {
-            "zero_shot": without.zero_shot.confusion.tolist() if without.zero_shot else None,
+            "zero_shot": zero.confusion.tolist() if zero else None,
             "test": result.confusion.tolist(),
         },
     }

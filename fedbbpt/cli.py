@@ -1,0 +1,197 @@
+"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+import fedbbpt
+from fedbbpt.errors import ConfigError, DataError, FedbbptError, RunError
+
+SETTINGS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm")  # --X sets X.name
+KINDS = ("backends", "tasks", "prompts", "readouts", "optimizers", "algorithms", "engines")
+
+
+class Commands(click.Group):
+    """Turns our own errors into one sentence and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except FedbbptError as e:
+            raise click.ClickException(str(e)) from e
+        except MemoryError as e:
+            raise click.ClickException("out of memory; lower -o backend.memory=MIB or -o algorithm.batch_size=N") from e
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(fedbbpt.__version__, prog_name="fedbbpt")
+def main() -> None:
+    """Federated black-box prompt tuning: clients improve a prompt for a model that they may only query."""
+
+
+def settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that make up a config."""
+    options = [
+        click.option("--config", type=click.Path(path_type=Path), help="Settings in TOML; the options below win."),
+        click.option("--backend", help="The model to be queried  [default: local-vit]."),
+        click.option("--task", help="The data: a name, or folder:PATH with a folder a class  [default: digits]."),
+        click.option("--prompt", help="What is tuned  [default: colour]."),
+        click.option("--readout", help="Scores to classes  [default: head]."),
+        click.option("--optimizer", help="The zero-order method  [default: spsa-gc]."),
+        click.option("--algorithm", help="The federated method  [default: fedavg]."),
+        click.option("--clients", type=int, help="Number of clients  [default: 10]."),
+        click.option("--rounds", type=int, help="Rounds of training  [default: 15]."),
+        click.option("--shots", type=int, help="Training examples a class, over all clients  [default: 16]."),
+        click.option("--seed", type=int, help="Decides everything random  [default: 1]."),
+        click.option("--max-queries", type=int, help="Never ask more than this, scores included."),
+        click.option(
+            "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, say -o prompt.epsilon=0.2."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@settings_options
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run  [default: runs/TASK-NNN].")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder.")
+@click.option("--dry-run", is_flag=True, help="Print the exact number of queries and calls; ask nothing.")
+def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) -> None:
+    """Tune a prompt with clients that hold private data, and score it.
+
+    Known names: fedbbpt list prompts (backends, tasks, readouts, optimizers, algorithms, engines).
+    """
+    from fedbbpt.run import train as runs
+    from fedbbpt.run.config import make_config
+    from fedbbpt.run.progress import watching
+    from fedbbpt.run.session import open_session
+
+    if resume is not None:
+        if out is not None or given["config"] is not None:
+            raise ConfigError("--resume goes on in its own folder with its own settings: leave out --out and --config")
+        _check_same_settings(resume, given)
+    else:
+        config = make_config(_settings({}, given))
+    if dry_run:
+        _print_plan(runs.reopen(resume) if resume is not None else open_session(config))
+        return
+    folder = resume or out or _next_folder(config.task.name.partition(":")[0])
+    try:
+        with watching() as watch:
+            runs.resume(folder, watch) if resume is not None else runs.train(config, folder, watch)
+    except KeyboardInterrupt:
+        if (folder / "config.toml").exists():
+            click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt train --resume {folder}", err=True)
+        else:
+            click.echo("\nStopped before the first query.", err=True)
+        raise SystemExit(130) from None
+    click.echo(f"{'report':15}{folder / 'report.html'}")
+
+
+@main.command("eval")
+@click.argument("folder", type=click.Path(path_type=Path))
+def evaluate(folder: Path) -> None:
+    """Score the parameters that a run kept on the test data, once more; writes evaluation.json."""
+    from fedbbpt.run import train as runs
+
+    result = runs.reevaluate(folder)
+    for client, accuracy in result["clients"].items():
+        click.echo(f"{client:15}" + ("no test data" if accuracy is None else f"{accuracy:.3f}"))
+    cost = f"{result['queries']:,} queries in {result['calls']} calls"
+    click.echo(f"{'test accuracy':15}{result['test_accuracy']:.3f}   ({cost})")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def predict(folder: Path, files: tuple[Path, ...]) -> None:
+    """Classify pictures with the prompt that a run kept: FILE, class and probability, separated by tabs."""
+    from fedbbpt.run.predict import Predictor
+
+    predictor = Predictor(folder)
+    unreadable = 0
+    for file in files:
+        try:
+            name, probability = predictor(file)
+        except DataError as e:
+            unreadable += 1
+            click.echo(f"Error: {e}", err=True)
+        else:
+            click.echo(f"{file}\t{name}\t{probability:.3f}")
+    if unreadable:
+        raise click.exceptions.Exit(1)
+
+
+@main.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+def list_(kind: str) -> None:
+    """Names that may be used, with one line about each."""
+    from fedbbpt import registry
+
+    for name in registry.names(kind):
+        summary = (registry.load(kind, name).__doc__ or "").strip().partition("\n")[0]
+        click.echo(f"{name:14}{summary}")
+
+
+@main.command()
+def doctor() -> None:
+    """Check what is installed and how fast the embedded model answers here."""
+    from fedbbpt.doctor import examine
+
+    healthy = True
+    for name, fine, text in examine():
+        click.echo(f"{'ok ' if fine else 'NO '} {name:14}{text}")
+        healthy &= fine
+    if not healthy:
+        raise click.exceptions.Exit(1)
+
+
+def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The settings with those of the command line on top."""
+    from fedbbpt.run.config import override, parse_assignment, read_toml
+
+    if given["config"] is not None:
+        settings |= read_toml(given["config"])
+    names = {name: f"{name}.name" for name in SETTINGS}
+    keys = names | {"clients": "data.clients", "shots": "data.shots"}
+    keys |= {key: key for key in ("rounds", "seed", "max_queries")}
+    for option, key in keys.items():
+        if given[option] is not None:
+            override(settings, key, given[option])
+    for assignment in given["overrides"]:
+        override(settings, *parse_assignment(assignment))
+    return settings
+
+
+def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
+    from fedbbpt.run.config import make_config, read_toml
+
+    if not (folder / "config.toml").is_file():
+        raise RunError(f"no run in {folder} (it has no config.toml); start one with fedbbpt train --out {folder}")
+    ours = make_config(read_toml(folder / "config.toml"))
+    asked = make_config(_settings(read_toml(folder / "config.toml"), given))
+    for key, value in ours.model_dump().items():
+        if (other := asked.model_dump()[key]) != value:
+            raise RunError(f"a resumed run keeps its settings: {key} is {value}, not {other}; start a new run for that")
+
+
+def _next_folder(task: str) -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{task}-{number:03d}").exists():
+        number += 1
+    return folder
+
+
+def _print_plan(session: Any) -> None:
+    from fedbbpt.run.session import plan
+
+    planned = plan(session)
+    for purpose in ("training", "validation", "baselines", "test", "total"):
+        usage = getattr(planned, purpose)
+        click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.calls:>6,} calls")
+    click.echo(f"{'rounds':15}{planned.rounds:>10,}")

@@ -1,0 +1,236 @@
+"""Charts as SVG: pure functions from numbers to markup, with every text escaped. Colours beyond data are the page's."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+# Petroff 2021, arXiv 2107.02270: ten colours that stay apart for colour-blind eyes.
+PALETTE = "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
+NAMED_CLASSES = 30  # with more, names and legends are left out
+COUNTED_CLASSES = 12  # with more, counts no longer fit into the cells of a heat map
+
+WIDTH, HEIGHT = 480, 280  # of a line chart
+LEFT, RIGHT, TOP, BOTTOM = 44, 18, 50, 42  # its margins
+SIDE = 360  # of a heat map
+LONGEST = 12  # characters of a class name on an axis
+CHARACTER = 6.6  # width of a character at the charts' font size
+
+
+class Line(NamedTuple):
+    """A named series; `style` is the CSS class that colours it."""
+
+    name: str
+    style: str
+    points: Sequence[tuple[float, float]]
+
+
+class Part(NamedTuple):
+    """A piece of a bar; `label` is its tooltip."""
+
+    value: float
+    label: str
+    colour: str
+
+
+class Axis(NamedTuple):
+    """A linear scale from values to pixels."""
+
+    ticks: list[float]
+    start: float  # pixel of the first tick
+    end: float  # pixel of the last tick
+
+    def place(self, value: float) -> float:
+        """The pixel of a value."""
+        first, last = self.ticks[0], self.ticks[-1]
+        return self.start + (value - first) / (last - first) * (self.end - self.start)
+
+
+def ticks(values: Iterable[float], *, most: int = 5, whole: bool = False) -> list[float]:
+    """Round numbers at equal steps of 1, 2 or 5 · 10ⁿ that enclose the values in about `most` steps."""
+    known = list(values) or [0.0]
+    low, high = min(known), max(known)
+    raw = ((high - low) or abs(high) or 1.0) / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+    step = max(step, 1.0) if whole else step
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [i * step for i in range(first, max(last, first + 1) + 1)]
+
+
+def tick_label(value: float, step: float) -> str:
+    """As few digits as the step needs; k and M for thousands and millions."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if step >= size:
+            return f"{value / size:,.0f}{unit}" if value else "0"
+    return f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+
+
+def class_colour(index: int) -> str:
+    """Ten colours, then the same lighter, then the same darker."""
+    colour, turn = PALETTE[index % 10], index // 10 % 3
+    shades = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    if turn:
+        shades = (round(0.45 * s + (140 if turn == 1 else 0)) for s in shades)
+    return "#" + "".join(f"{s:02x}" for s in shades)
+
+
+def line_chart(title: str, x_label: str, lines: Sequence[Line], kept: float) -> Markup:
+    """Lines over a common grid, with a dashed mark where the kept parameters are."""
+    points = [point for line in lines for point in line.points]
+    whole = all(x == int(x) for x, _ in points)
+    x = Axis(ticks([0.0, kept, *(p[0] for p in points)], whole=whole), LEFT, WIDTH - RIGHT)
+    y = Axis(ticks(p[1] for p in points), HEIGHT - BOTTOM, TOP)
+    parts = [Markup('<text x="0" y="14" class="heading">{}</text>').format(title)]
+    if len(lines) > 1:
+        parts += _keys(lines)
+    parts += _grid(x, y, x_label)
+    mark = x.place(kept)
+    anchor = "end" if mark > WIDTH / 2 else "start"
+    parts.append(
+        Markup(
+            '<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" class="mark"/>'
+            '<text x="{3:.1f}" y="{1}" text-anchor="{4}" dy="4">kept</text>'
+        ).format(mark, TOP - 12, y.start, mark + (-5 if anchor == "end" else 5), anchor)
+    )
+    for line in lines:
+        parts += _line(line, x, y, x_label, kept)
+    if not points:
+        parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">no values</text>').format(WIDTH / 2, HEIGHT / 2))
+    return _svg(WIDTH, HEIGHT, f"{title} by {x_label}", "chart", parts)
+
+
+def bar(parts: Sequence[Part], scale: float, label: str) -> Markup:
+    """One horizontal bar of stacked parts that fills its place when the parts add up to `scale`."""
+    start, pieces = 0.0, []
+    for part in parts:
+        pieces.append(
+            Markup('<rect x="{:g}" width="{:g}" height="1" fill="{}"><title>{}</title></rect>').format(
+                start, part.value, part.colour, part.label
+            )
+        )
+        start += part.value
+    gaps = " gaps" if 1 < len(parts) <= NAMED_CLASSES else ""
+    return _svg(scale, 1, label, "bar" + gaps, pieces, ' preserveAspectRatio="none"')
+
+
+def heat_map(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
+    """True classes down, predicted classes across; the shade is the share of the true class."""
+    size = SIDE / len(names)
+    named = len(names) <= NAMED_CLASSES
+    labels = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names] if named else []
+    longest = max((CHARACTER * len(label) for label in labels), default=0)
+    upright = longest <= size
+    left, below = 26 + longest, SIDE + 30 + (14 if upright and named else longest + 4)
+    parts = [Markup('<rect x="{:.1f}" width="{}" height="{}" class="frame"/>').format(left, SIDE, SIDE)]
+    parts += _cells(counts, names, left, size) if named else _dots(counts, left, size)
+    for i, label in enumerate(labels):
+        middle = (i + 0.5) * size
+        across = left + middle
+        turn = Markup(' text-anchor="middle"') if upright else _turned(across, SIDE + 8, "end")
+        parts.append(Markup('<text x="{:.1f}" y="{:.1f}" dy="4" text-anchor="end">{}</text>').format(left - 6, middle, label))
+        parts.append(
+            Markup('<text x="{:.1f}" y="{}" dy="4"{}>{}</text>').format(across, SIDE + (14 if upright else 8), turn, label)
+        )
+    parts.append(Markup('<text x="12" y="{}"{}>true class</text>').format(SIDE / 2, _turned(12, SIDE / 2, "middle")))
+    parts.append(
+        Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">predicted class</text>').format(left + SIDE / 2, below - 6)
+    )
+    return _svg(left + SIDE + 2, below, title, "chart", parts)
+
+
+def _keys(lines: Sequence[Line]) -> list[Markup]:
+    """The legend, at the right of the heading."""
+    parts, end = [], WIDTH - RIGHT
+    for line in reversed(lines):
+        start = end - CHARACTER * len(line.name) - 24
+        parts.append(
+            Markup('<path d="M{:.0f} 10h18" class="line {}"/><text x="{:.0f}" y="14">{}</text>').format(
+                start, line.style, start + 23, line.name
+            )
+        )
+        end = round(start - 14)
+    return parts
+
+
+def _grid(x: Axis, y: Axis, x_label: str) -> list[Markup]:
+    parts = []
+    for tick in y.ticks:
+        row, text = y.place(tick), tick_label(tick, y.ticks[1] - y.ticks[0])
+        parts.append(
+            Markup(
+                '<path d="M{0} {1:.1f}H{2}" class="grid"/><text x="{3}" y="{1:.1f}" dy="4" text-anchor="end">{4}</text>'
+            ).format(LEFT, row, WIDTH - RIGHT, LEFT - 7, text)
+        )
+    for tick in x.ticks:
+        text = tick_label(tick, x.ticks[1] - x.ticks[0])
+        parts.append(
+            Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x.place(tick), y.start + 17, text)
+        )
+    centre = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(centre, HEIGHT - 5, x_label))
+    return parts
+
+
+def _line(line: Line, x: Axis, y: Axis, x_label: str, kept: float) -> list[Markup]:
+    places = [(x.place(a), y.place(b)) for a, b in line.points]
+    path = "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
+    parts = [Markup('<path d="M{}" class="line {}"/>').format(path, line.style)] if path else []
+    radius = 2.6 if len(places) <= 60 else 1.5
+    for (a, b), (value, result) in zip(places, line.points, strict=True):
+        parts.append(
+            Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="{}"><title>{}</title></circle>').format(
+                a, b, 4.5 if value == kept else radius, line.style, f"{line.name}, {x_label} {value:,.0f}: {result:.4g}"
+            )
+        )
+    return parts
+
+
+def _cells(counts: Sequence[Sequence[int]], names: Sequence[str], left: float, size: float) -> list[Markup]:
+    parts = []
+    for i, row in enumerate(counts):
+        total = sum(row)
+        for j, count in enumerate(row):
+            if not count:
+                continue
+            share, x, y = count / total, left + j * size, i * size
+            tip = f"{names[i]} taken for {names[j]}: {count} of {total} ({share:.0%})"
+            parts.append(
+                Markup(
+                    '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.3g}" class="heat">'
+                    "<title>{}</title></rect>"
+                ).format(x, y, size, size, share, tip)
+            )
+            if len(names) <= COUNTED_CLASSES:
+                style = "count on-dark" if share > 0.5 else "count"
+                parts.append(
+                    Markup('<text x="{:.1f}" y="{:.1f}" dy="4" text-anchor="middle" class="{}">{}</text>').format(
+                        x + size / 2, y + size / 2, style, count
+                    )
+                )
+    return parts
+
+
+def _dots(counts: Sequence[Sequence[int]], left: float, size: float) -> list[Markup]:
+    """Cells too small for names: one path for each of ten shades, so that a thousand classes stay a small page."""
+    shades: dict[int, list[str]] = {}
+    side = max(size, SIDE / 150)
+    for i, row in enumerate(counts):
+        for j, count in enumerate(row):
+            if count:
+                dot = f"M{left + j * size:.1f} {i * size:.1f}h{side:.1f}v{side:.1f}h-{side:.1f}z"
+                shades.setdefault(math.ceil(10 * count / sum(row)), []).append(dot)
+    return [
+        Markup('<path d="{}" fill-opacity="{:g}" class="heat"/>').format("".join(dots), shade / 10)
+        for shade, dots in sorted(shades.items())
+    ]
+
+
+def _turned(x: float, y: float, anchor: str) -> Markup:
+    return Markup(' text-anchor="{}" transform="rotate(-90 {:.1f} {:.1f})"').format(anchor, x, y)
+
+
+def _svg(width: float, height: float, label: str, style: str, parts: Iterable[Markup], more: str = "") -> Markup:
+    opening = Markup('<svg viewBox="0 0 {:g} {:g}" class="{}" role="img" aria-label="{}"').format(width, height, style, label)
+    return opening + Markup(more) + Markup(">") + Markup("").join(parts) + Markup("</svg>")

@@ -1,0 +1,50 @@
+"""New pictures through the prompt and the readout that a run kept."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fedbbpt.data.images import open_picture
+from fedbbpt.errors import BackendError, RunError
+from fedbbpt.objective import Objective
+from fedbbpt.run import checkpoint
+from fedbbpt.run.config import make_config, read_toml
+from fedbbpt.run.session import open_model
+from fedbbpt.types import Dataset
+
+
+class Predictor:
+    """Calls the model of a run with the run's kept parameters; needs none of the clients' data.
+
+    Raises:
+        RunError: no trained run in the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / "config.toml").is_file():
+            raise RunError(f"no run in {folder} (it has no config.toml)")
+        model = open_model(make_config(read_toml(folder / "config.toml")))
+        progress, _ = checkpoint.load_last(folder / "checkpoints")
+        if progress is None:
+            raise RunError(f"{folder} has no checkpoint yet; train it with fedbbpt train --resume {folder}")
+        self._parameters = progress.best.parameters
+        self._classes = model.task.classes
+        self._objective = Objective(model.backend, model.prompt, model.readout)
+
+    def __call__(self, file: Path) -> tuple[str, float]:
+        """The likeliest class of a picture and its probability.
+
+        Raises:
+            DataError: the file is not a picture.
+            BackendError: the model did not answer.
+        """
+        objective = self._objective
+        inputs = open_picture(file, objective.backend.info.input_size)[None]
+        batch = Dataset(inputs, np.zeros(1, np.int64)).batch(slice(None))
+        batch = batch._replace(features=objective.prompt.features(batch.inputs))
+        scores = objective.answers(self._parameters["prompt"][None], batch)[0]
+        log_p = objective.readout.log_probabilities(self._parameters["readout"], scores)[0]
+        if np.isnan(log_p).any():
+            raise BackendError(f"the model did not answer the query for {file}; try again")
+        best = int(log_p.argmax())
+        return self._classes[best], float(np.exp(log_p[best]))

@@ -1,0 +1,113 @@
+"""What a run shows while it works: a bar in a terminal, plain lines elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fedbbpt.run.train import Watch
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """A function to watch a run with; ends tidily on errors and Ctrl-C."""
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        yield Lines(console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        yield Bar(console, progress)
+
+
+class Lines:
+    """A line a round."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, event: str, facts: dict[str, Any]) -> None:
+        """See `train.Watch`."""
+        if event == "plan":
+            self._rounds, self._done, self._before = facts["plan"].rounds, facts["done"], 0.0
+            self._announce(facts)
+        elif event == "round" and facts["split"] == "validation":
+            self._round(facts)
+        elif event == "note":
+            self._console.print(facts["text"], markup=False)
+        elif event == "summary":
+            self._summary(facts)
+
+    def _announce(self, facts: dict[str, Any]) -> None:
+        session, planned = facts["session"], facts["plan"]
+        config, info = session.config, session.backend.info
+        tuned = f"{config.prompt.name} ({session.prompt.dim}) + {config.readout.name} ({session.readout.dim})"
+        self._say("task", f"{config.task.name}: {len(session.clients)} clients, {len(session.task.classes)} classes")
+        self._say("model", f"{config.backend.name}: {info.model} ({', '.join(info.resolved.values())})")
+        self._say("tuned", f"{tuned} by {config.optimizer.name}, {config.algorithm.name}")
+        total = planned.total
+        self._say("plan", f"{planned.rounds} rounds, {total.queries:,} queries in {total.calls:,} calls")
+        if planned.rounds < config.rounds:
+            self._say("", f"{config.rounds} rounds were asked for; max_queries={config.max_queries} stops before more")
+        if self._done:
+            self._say("resumed", f"after round {self._done}")
+
+    def _round(self, row: dict[str, Any]) -> None:
+        if row["round"] == self._done:
+            self._before = row["seconds"]
+        elapsed = row["seconds"] - self._before
+        left = self._rounds - row["round"]
+        eta = f"   ETA {elapsed / max(1, row['round'] - self._done) * left:.0f} s" if row["round"] > self._done else ""
+        self._console.print(f"round {row['round']:>4}/{self._rounds:<4} {describe(row)}{eta}")
+
+    def _summary(self, s: dict[str, Any]) -> None:
+        self._say("test accuracy", f"{s['test_accuracy']:.3f}  (kept: round {s['kept_round']}, best on validation)")
+        for name, key in (("zero-shot", "zero_shot_accuracy"), ("readout alone", "readout_alone_accuracy")):
+            if s[key] is not None:
+                self._say(name, f"{s[key]:.3f}")
+        traffic = f"{size(s['bytes_up'])} up, {size(s['bytes_down'])} down"
+        self._say("cost", f"{s['queries']:,} queries in {s['calls']:,} calls, {traffic}, {s['seconds']:.0f} s")
+
+    def _say(self, name: str, text: str) -> None:
+        self._console.print(f"{name:15}{text}", markup=False)
+
+
+class Bar(Lines):
+    """A progress bar by round."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        super().__init__(console)
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def _announce(self, facts: dict[str, Any]) -> None:
+        super()._announce(facts)
+        self._task = self._progress.add_task("training", total=self._rounds, completed=self._done, facts="")
+
+    def _round(self, row: dict[str, Any]) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=row["round"], facts=describe(row))
+
+
+def describe(row: dict[str, Any]) -> str:
+    """A round in one line."""
+    scores = (
+        f"accuracy {row['accuracy']:.3f}  loss {row['loss']:.3f}"
+        if row["accuracy"] is not None and row["loss"] is not None
+        else f"training loss {row['train_loss']:.3f}"
+        if row["train_loss"] is not None
+        else "no answers"
+    )
+    return f"{scores}  {row['queries']:,} queries  {size(row['bytes_up'])} up  {size(row['bytes_down'])} down"
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

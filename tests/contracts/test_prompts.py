@@ -1,0 +1,112 @@
+"""What every registered prompt promises."""
+
+import numpy as np
+import pytest
+
+from fedbbpt import registry
+
+NAMES = registry.names("prompts")
+SIZES = [(16, 24), (21, 13), (8, 8)]
+pytestmark = pytest.mark.parametrize(("name", "size"), [(name, size) for name in NAMES for size in SIZES])
+
+
+def make(name, size):
+    options = {"encoder": "pixels"} if name == "coordinator" else {}
+    return registry.load("prompts", name)(size, **options)
+
+
+def images(count, size):
+    pixels = np.random.default_rng(1).integers(0, 256, (count, 3, *size))
+    pixels[:, :, : size[0] // 3] = 0  # a black band: the edge of the valid range
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def thetas(prompt, count=3):
+    rng = np.random.default_rng(2)
+    return np.stack([prompt.init(rng) + rng.normal(size=prompt.dim) for _ in range(count)])
+
+
+def apply(prompt, theta, inputs):
+    return prompt.apply(theta, inputs, prompt.features(inputs))
+
+
+def test_initial_parameters_are_a_flat_float32_vector(name, size):
+    prompt = make(name, size)
+    theta = prompt.init(np.random.default_rng(0))
+    assert theta.shape == (prompt.dim,)
+    assert theta.dtype == np.float32
+    assert np.array_equal(theta, prompt.init(np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_prompted_images_are_valid_images(name, size, dtype):
+    prompt = make(name, size)
+    prompted = apply(prompt, (20 * thetas(prompt)).astype(dtype), images(4, size))
+    assert prompted.shape == (3 * 4, 3, *size)
+    assert prompted.dtype == np.float32
+    assert prompted.min() >= 0
+    assert prompted.max() <= 1
+
+
+def test_candidates_come_first(name, size):
+    prompt, inputs = make(name, size), images(4, size)
+    theta = thetas(prompt)
+    one_by_one = [apply(prompt, t[None], inputs) for t in theta]
+    assert np.allclose(apply(prompt, theta, inputs), np.concatenate(one_by_one), rtol=0, atol=1e-6)
+
+
+def test_images_do_not_touch_each_other(name, size):
+    prompt, inputs = make(name, size), images(4, size)
+    theta = thetas(prompt, 1)
+    one_by_one = [apply(prompt, theta, inputs[i : i + 1]) for i in range(4)]
+    assert np.allclose(apply(prompt, theta, inputs), np.concatenate(one_by_one), rtol=0, atol=1e-6)
+
+
+def test_features_depend_on_each_image_alone(name, size):
+    prompt, inputs = make(name, size), images(4, size)
+    features = prompt.features(inputs)
+    if features is None:
+        assert prompt.features(inputs[:1]) is None
+    else:
+        assert len(features) == 4
+        assert features.dtype == np.float32
+        assert np.allclose(features[2:3], prompt.features(inputs[2:3]), atol=1e-5)
+
+
+def test_same_in_same_bits_out_and_nothing_changed(name, size):
+    prompt, inputs = make(name, size), images(4, size)
+    theta, features = thetas(prompt), prompt.features(inputs)
+    before = theta.copy(), inputs.copy(), None if features is None else features.copy()
+    first = prompt.apply(theta, inputs, features)
+    kept = first.copy()
+    assert np.array_equal(prompt.apply(theta, inputs, features), kept)
+    assert np.array_equal(first, kept)
+    assert np.array_equal(theta, before[0])
+    assert np.array_equal(inputs, before[1])
+    assert features is before[2] or np.array_equal(features, before[2])
+
+
+def test_prompted_images_are_the_callers_own(name, size):
+    prompt, inputs = make(name, size), images(2, size)
+    before = inputs.copy()
+    apply(prompt, prompt.init(np.random.default_rng(0))[None], inputs)[:] = 0.5
+    assert np.array_equal(inputs, before)
+
+
+def test_precision_of_theta_hardly_matters(name, size):
+    prompt, inputs = make(name, size), images(2, size)
+    theta = thetas(prompt)
+    single = apply(prompt, theta.astype(np.float32), inputs)
+    assert np.allclose(single, apply(prompt, theta, inputs), rtol=0, atol=1e-4)
+
+
+def test_parameters_change_the_picture_and_the_lack_of_them_does_not(name, size):
+    prompt, inputs = make(name, size), images(2, size)
+    change = np.abs(apply(prompt, 3 * thetas(prompt, 1), inputs) - inputs).mean()
+    assert change > 0.01 if prompt.dim else change == 0
+
+
+def test_added_patterns_start_from_the_picture_itself(name, size):
+    prompt, inputs = make(name, size), images(3, size)
+    prompted = apply(prompt, prompt.init(np.random.default_rng(0))[None], inputs)
+    assert np.array_equal(prompted, inputs) == (name != "coordinator")  # which starts from a random drawing
