@@ -43,24 +43,24 @@ class LocalViT:
         memory: PositiveInt = 512,
     ) -> None:
         try:
-            self._net = Network(model, weights, dtype, device, memory)
+            self.network = Network(model, weights, dtype, device, memory)
         except ImportError as e:
             raise MissingExtra("backend 'local-vit'", "local", e) from e
-        self._head = _choose_head(head, self._net, provider)
+        self._head = _choose_head(head, self.network, provider)
         self.info = BackendInfo(
             model=model,
-            input_size=self._net.model.size,
-            classes=self._net.model.classes if self._head is None else self._head.classes,
+            input_size=self.network.model.size,
+            classes=self.network.model.classes if self._head is None else self._head.classes,
             scores="logits",
-            batch_limit=self._net.batch_limit,
-            resolved={"model": self._net.model.name, "dtype": self._net.dtype, "device": self._net.device},
+            batch_limit=self.network.batch_limit,
+            resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
 
     def query(self, inputs: Float32) -> Answers:
         """Class scores of images (b, 3, h, w), float32 in [0, 1]."""
         if self._head is None:
-            return Answers(self._net.logits(inputs))
-        return Answers(self._head(self._net.features(inputs)))
+            return Answers(self.network.logits(inputs))
+        return Answers(self._head(self.network.features(inputs)))
 
 
 class Network:
@@ -119,14 +119,14 @@ class FeatureEncoder:
 
     def __init__(self) -> None:
         try:
-            self._net = Network("embedded", None, "float32", "cpu", 512)
+            self.network = Network("embedded", None, "float32", "cpu", 512)
         except ImportError as e:
             raise MissingExtra("encoder 'embedded'", "local", e) from e
-        self.dim = self.features(np.zeros((1, 3, *self._net.model.size), np.float32)).shape[1]
+        self.dim = self.features(np.zeros((1, 3, *self.network.model.size), np.float32)).shape[1]
 
     def features(self, inputs: Float32) -> Float32:
         """(b, 3, h, w) in [0, 1] -> (b, dim), mean 0 and variance 1 by image."""
-        features = self._net.features(inputs)
+        features = self.network.features(inputs)
         centred = features - features.mean(1, keepdims=True)
         return centred / (centred.std(1, keepdims=True) + np.float32(1e-6))
 

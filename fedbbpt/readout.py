@@ -61,10 +61,11 @@ class Identity:
 class Head:
     """A linear layer on the answers, trained with exact gradients; it costs no query of its own.
 
-    log p = log_softmax(base + W s / C + b), with s the backend's log-scores (C,). `base` is what `identity` reads where
-    the classes agree by name, else 0; W and b start at 0, so an untrained head agrees with `identity`.
-    One `fit` is `steps` steps of full-batch gradient descent on the cross-entropy over all answers given,
-    plus `decay`·|weights|²/2.
+    log p = log_softmax(base + W s / √C + b), with s the backend's log-scores (C,), centred over its classes. `base` is
+    what `identity` reads where the classes agree by name, else 0; W and b start at 0, so an untrained head agrees with
+    `identity`. One `fit` is `steps` steps of full-batch gradient descent on the cross-entropy over all answers given,
+    plus `decay`·|weights|²/2. A step is `learning_rate` over ½ (mean |s|²/C + 1), which bounds the curvature: below 2
+    it cannot diverge, whatever the scale of the scores.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Head:
         info: BackendInfo,
         classes: tuple[str, ...],
         *,
-        steps: NonNegativeInt = 5,
-        learning_rate: PositiveFloat = 0.3,
+        steps: NonNegativeInt = 20,
+        learning_rate: PositiveFloat = 1.9,
         decay: NonNegativeFloat = 0.0,
     ) -> None:
         self._shape = (len(classes), len(info.classes))
@@ -88,7 +89,7 @@ class Head:
 
     def log_probabilities(self, weights: Floats, scores: Float32) -> NDArray[np.float64]:
         """See `Readout`."""
-        return self._read(weights, _log_scores(self._kind, scores))
+        return self._read(weights, _log_scores(self._kind, scores) / np.sqrt(self._shape[1]))
 
     def fit(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
         """See the class. Examples whose query failed are left out."""
@@ -96,19 +97,23 @@ class Head:
         s = _log_scores(self._kind, scores).reshape(-1, inputs)  # (n·b, C)
         y = np.eye(classes)[np.tile(labels, len(s) // len(labels))]  # (n·b, K)
         answered = np.isfinite(s).all(1)
-        s, y = s[answered], y[answered]
+        s, y = s[answered] / np.sqrt(inputs), y[answered]
         w: NDArray[np.float64] = np.array(weights, np.float64)
-        for _ in range(self._steps if len(s) else 0):
+        if len(s) == 0:
+            return w
+        step = self._learning_rate / (0.5 * ((s**2).sum(1).mean() + 1))
+        for _ in range(self._steps):
             residual = (np.exp(self._read(w, s)) - y) / len(s)  # d cross-entropy / d logits
-            gradient = np.concatenate([(residual.T @ s / inputs).ravel(), residual.sum(0)])
-            w -= self._learning_rate * (gradient + self._decay * w)
+            gradient = np.concatenate([(residual.T @ s).ravel(), residual.sum(0)])
+            w -= step * (gradient + self._decay * w)
         return w
 
     def _read(self, weights: Floats, s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-probabilities from scaled log-scores s / √C."""
         classes, inputs = self._shape
         matrix, bias = weights[: classes * inputs].reshape(classes, inputs), weights[classes * inputs :]
-        base = 0.0 if self._columns is None else s[..., self._columns]
-        return _log_softmax(base + s @ matrix.T / inputs + bias)
+        base = 0.0 if self._columns is None else s[..., self._columns] * np.sqrt(inputs)
+        return _log_softmax(base + s @ matrix.T + bias)
 
 
 def cross_entropy(log_probabilities: NDArray[np.float64], labels: Int64) -> NDArray[np.float64]:
@@ -117,7 +122,7 @@ def cross_entropy(log_probabilities: NDArray[np.float64], labels: Int64) -> NDAr
 
 
 def _log_scores(kind: str, scores: Float32) -> NDArray[np.float64]:
-    """Any kind of scores as log-probabilities over the backend's classes."""
+    """Any kind of scores as log-probabilities over the backend's classes, up to a constant: here of mean 0."""
     s = scores.astype(np.float64)
     s = np.log(np.maximum(s, 1e-12)) if kind == "probabilities" else s
     return s - s.mean(-1, keepdims=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 # Petroff 2021, arXiv 2107.02270: ten colours that stay apart for colour-blind eyes.
-PALETTE = "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
+PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 NAMED_CLASSES = 30  # with more, names and legends are left out
 COUNTED_CLASSES = 12  # with more, counts no longer fit into the cells of a heat map
 
@@ -56,7 +56,9 @@ def ticks(values: Iterable[float], *, most: int = 5, whole: bool = False) -> lis
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
     step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [i * step for i in range(first, max(last, first + 1) + 1)]
+    if first == last:
+        first, last = (first - 1, last) if first > 0 else (first, last + 1)
+    return [i * step for i in range(first, last + 1)]
 
 
 def tick_label(value: float, step: float) -> str:
@@ -82,22 +84,18 @@ def line_chart(title: str, x_label: str, lines: Sequence[Line], kept: float) -> 
     whole = all(x == int(x) for x, _ in points)
     x = Axis(ticks([0.0, kept, *(p[0] for p in points)], whole=whole), LEFT, WIDTH - RIGHT)
     y = Axis(ticks(p[1] for p in points), HEIGHT - BOTTOM, TOP)
-    parts = [Markup('<text x="0" y="14" class="heading">{}</text>').format(title)]
+    parts = [_text(0, 10, "start", title, style="heading")]
     if len(lines) > 1:
         parts += _keys(lines)
     parts += _grid(x, y, x_label)
     mark = x.place(kept)
-    anchor = "end" if mark > WIDTH / 2 else "start"
-    parts.append(
-        Markup(
-            '<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" class="mark"/>'
-            '<text x="{3:.1f}" y="{1}" text-anchor="{4}" dy="4">kept</text>'
-        ).format(mark, TOP - 12, y.start, mark + (-5 if anchor == "end" else 5), anchor)
-    )
+    parts.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(mark, TOP - 12, y.start))
+    side, anchor = (-5, "end") if mark > WIDTH / 2 else (5, "start")
+    parts.append(_text(mark + side, TOP - 12, anchor, "kept"))
     for line in lines:
         parts += _line(line, x, y, x_label, kept)
     if not points:
-        parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">no values</text>').format(WIDTH / 2, HEIGHT / 2))
+        parts.append(_text(WIDTH / 2, HEIGHT / 2, "middle", "no values"))
     return _svg(WIDTH, HEIGHT, f"{title} by {x_label}", "chart", parts)
 
 
@@ -122,54 +120,40 @@ def heat_map(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) 
     labels = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names] if named else []
     longest = max((CHARACTER * len(label) for label in labels), default=0)
     upright = longest <= size
-    left, below = 26 + longest, SIDE + 30 + (14 if upright and named else longest + 4)
+    left, below = 32 + longest, SIDE + 30 + (14 if upright and named else longest + 4)
     parts = [Markup('<rect x="{:.1f}" width="{}" height="{}" class="frame"/>').format(left, SIDE, SIDE)]
     parts += _cells(counts, names, left, size) if named else _dots(counts, left, size)
     for i, label in enumerate(labels):
         middle = (i + 0.5) * size
-        across = left + middle
-        turn = Markup(' text-anchor="middle"') if upright else _turned(across, SIDE + 8, "end")
-        parts.append(Markup('<text x="{:.1f}" y="{:.1f}" dy="4" text-anchor="end">{}</text>').format(left - 6, middle, label))
-        parts.append(
-            Markup('<text x="{:.1f}" y="{}" dy="4"{}>{}</text>').format(across, SIDE + (14 if upright else 8), turn, label)
-        )
-    parts.append(Markup('<text x="12" y="{}"{}>true class</text>').format(SIDE / 2, _turned(12, SIDE / 2, "middle")))
-    parts.append(
-        Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">predicted class</text>').format(left + SIDE / 2, below - 6)
-    )
+        parts.append(_text(left - 6, middle, "end", label))
+        if upright:
+            parts.append(_text(left + middle, SIDE + 14, "middle", label))
+        else:
+            parts.append(_text(left + middle, SIDE + 8, "end", label, turned=True))
+    parts.append(_text(12, SIDE / 2, "middle", "true class", turned=True))
+    parts.append(_text(left + SIDE / 2, below - 10, "middle", "predicted class"))
     return _svg(left + SIDE + 2, below, title, "chart", parts)
 
 
 def _keys(lines: Sequence[Line]) -> list[Markup]:
     """The legend, at the right of the heading."""
-    parts, end = [], WIDTH - RIGHT
+    parts, end = [], float(WIDTH - RIGHT)
     for line in reversed(lines):
         start = end - CHARACTER * len(line.name) - 24
-        parts.append(
-            Markup('<path d="M{:.0f} 10h18" class="line {}"/><text x="{:.0f}" y="14">{}</text>').format(
-                start, line.style, start + 23, line.name
-            )
-        )
-        end = round(start - 14)
+        parts.append(Markup('<path d="M{:.1f} 10h18" class="line {}"/>').format(start, line.style))
+        parts.append(_text(start + 23, 10, "start", line.name))
+        end = start - 14
     return parts
 
 
 def _grid(x: Axis, y: Axis, x_label: str) -> list[Markup]:
-    parts = []
+    parts = [_text((x.start + x.end) / 2, HEIGHT - 9, "middle", x_label)]
     for tick in y.ticks:
-        row, text = y.place(tick), tick_label(tick, y.ticks[1] - y.ticks[0])
-        parts.append(
-            Markup(
-                '<path d="M{0} {1:.1f}H{2}" class="grid"/><text x="{3}" y="{1:.1f}" dy="4" text-anchor="end">{4}</text>'
-            ).format(LEFT, row, WIDTH - RIGHT, LEFT - 7, text)
-        )
+        row = y.place(tick)
+        parts.append(Markup('<path d="M{} {:.1f}H{}" class="grid"/>').format(x.start, row, x.end))
+        parts.append(_text(x.start - 7, row, "end", tick_label(tick, y.ticks[1] - y.ticks[0])))
     for tick in x.ticks:
-        text = tick_label(tick, x.ticks[1] - x.ticks[0])
-        parts.append(
-            Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(x.place(tick), y.start + 17, text)
-        )
-    centre = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(centre, HEIGHT - 5, x_label))
+        parts.append(_text(x.place(tick), y.start + 13, "middle", tick_label(tick, x.ticks[1] - x.ticks[0])))
     return parts
 
 
@@ -204,11 +188,7 @@ def _cells(counts: Sequence[Sequence[int]], names: Sequence[str], left: float, s
             )
             if len(names) <= COUNTED_CLASSES:
                 style = "count on-dark" if share > 0.5 else "count"
-                parts.append(
-                    Markup('<text x="{:.1f}" y="{:.1f}" dy="4" text-anchor="middle" class="{}">{}</text>').format(
-                        x + size / 2, y + size / 2, style, count
-                    )
-                )
+                parts.append(_text(x + size / 2, y + size / 2, "middle", str(count), style=style))
     return parts
 
 
@@ -227,10 +207,15 @@ def _dots(counts: Sequence[Sequence[int]], left: float, size: float) -> list[Mar
     ]
 
 
-def _turned(x: float, y: float, anchor: str) -> Markup:
-    return Markup(' text-anchor="{}" transform="rotate(-90 {:.1f} {:.1f})"').format(anchor, x, y)
+def _text(x: float, y: float, anchor: str, text: str, *, style: str = "", turned: bool = False) -> Markup:
+    """Text whose middle line is at y; turned, it runs upwards."""
+    turn = Markup(' transform="rotate(-90 {:.1f} {:.1f})"').format(x, y) if turned else ""
+    return Markup('<text x="{:.1f}" y="{:.1f}" dy="4" text-anchor="{}" class="{}"{}>{}</text>').format(
+        x, y, anchor, style, turn, text
+    )
 
 
 def _svg(width: float, height: float, label: str, style: str, parts: Iterable[Markup], more: str = "") -> Markup:
-    opening = Markup('<svg viewBox="0 0 {:g} {:g}" class="{}" role="img" aria-label="{}"').format(width, height, style, label)
-    return opening + Markup(more) + Markup(">") + Markup("").join(parts) + Markup("</svg>")
+    return Markup('<svg viewBox="0 0 {:g} {:g}" class="{}" role="img" aria-label="{}"{}>{}</svg>').format(
+        width, height, style, label, Markup(more), Markup("").join(parts)
+    )

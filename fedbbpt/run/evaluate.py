@@ -1,5 +1,6 @@
 """Scores over all clients, and the baselines that a prompt has to beat."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,8 @@ from fedbbpt.engines import Engine
 from fedbbpt.run.checkpoint import Best
 from fedbbpt.run.session import Session
 from fedbbpt.types import Client, Dataset, Float32, Int64, Message, Score, Usage
+
+READOUT_ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -75,17 +78,21 @@ class Remembered:
     def __init__(self, backend: Backend, splits: Iterable[Dataset]) -> None:
         meter = Meter(backend)
         self.info = backend.info
-        self._answers: dict[bytes, Float32] = {}
+        self._answers: dict[bytes, Float32] = {}  # by the image's digest
         for data in splits:
             for start in range(0, len(data), self.info.batch_limit):
                 inputs = data.batch(slice(start, start + self.info.batch_limit)).inputs
                 scores = meter.query(inputs).scores
-                self._answers |= {image.tobytes(): row for image, row in zip(inputs, scores, strict=True)}
+                self._answers |= {_digest(image): row for image, row in zip(inputs, scores, strict=True)}
         self.usage = meter.usage
 
     def query(self, inputs: Float32) -> Answers:
         """See `Backend.query`; only images that it has seen."""
-        return Answers(np.stack([self._answers[image.tobytes()] for image in inputs]))
+        return Answers(np.stack([self._answers[_digest(image)] for image in inputs]))
+
+
+def _digest(image: Float32) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -93,12 +100,15 @@ class Baselines:
     """What can be had without a prompt, from one answer to every unprompted image."""
 
     zero_shot: Result | None  # untrained readout; None where the model's classes are not the task's
-    readout_alone: Result | None  # readout trained as in the run, but on unprompted images; None where there is none
+    readout_alone: Result | None  # readout trained on unprompted images; None where there is nothing to train
     usage: Usage
 
 
-def baselines(session: Session, rounds: int) -> Baselines:
-    """Zero-shot, and the readout alone: same method, rounds, seed and choice on validation, only without the prompt."""
+def baselines(session: Session) -> Baselines:
+    """Zero-shot, and the readout alone: same method, seed and choice on validation, only without the prompt.
+
+    The readout alone trains on remembered answers, so that its rounds cost no query: it gets `READOUT_ROUNDS` of them.
+    """
     splits = ("train", "validation", "test")
     memory = Remembered(session.backend, [getattr(c, split) for c in session.clients for split in splits])
     algorithm = session.algorithm(memory, prompted=False)
@@ -112,7 +122,7 @@ def baselines(session: Session, rounds: int) -> Baselines:
     if session.readout.dim == 0:
         return Baselines(zero_shot, None, memory.usage)
     best = better(look(state, "validation"), state, None)
-    for _ in range(rounds):
+    for _ in range(READOUT_ROUNDS):
         chosen = algorithm.sample(state, session.clients)
         message: Message = algorithm.broadcast(state)
         state = algorithm.merge(state, list(session.engine.map(partial(algorithm.local, message), chosen)))

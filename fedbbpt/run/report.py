@@ -16,15 +16,17 @@ from PIL import Image
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
-from fedbbpt.run.charts import COUNTED_CLASSES, NAMED_CLASSES, PALETTE, Line, Part, bar, class_colour, heat_map, line_chart
+from fedbbpt.run import charts
+from fedbbpt.run.charts import Line, Part
 from fedbbpt.run.files import write_atomic
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
-from fedbbpt.types import Float32
+from fedbbpt.types import Client, Float32
 
 PICTURES = 6  # most pictures shown
 CONFUSIONS = 10  # most confusions listed
-THIS, OTHER = PALETTE[0], PALETTE[3]  # bars of this run and of what it is compared with
+THIS, OTHER = charts.PALETTE[0], charts.PALETTE[3]  # bars of this run and of what it is compared with
+VISIBLE = 0.5 / 255  # half a step of an 8-bit picture
 DASH = "–"
 
 
@@ -36,27 +38,28 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     """
     if not (out / "summary.json").is_file():
         raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
-    summary = json.loads((out / "summary.json").read_text("utf-8"))
-    environment = json.loads((out / "environment.json").read_text("utf-8"))
+    summary = _load(out / "summary.json")
+    names, comparison = summary["classes"], _comparison(summary, session)
+    environment = _load(out / "environment.json")
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
     page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
     text = page.render(
         summary=summary,
         config=session.config,
         model=session.backend.info.model,
+        batch_limit=session.backend.info.batch_limit,
         toml=(out / "config.toml").read_text("utf-8"),
         environment=list(_flat(environment)),
         dims={"prompt": session.prompt.dim, "readout": session.readout.dim},
         tiles=_tiles(summary),
-        comparison=_comparison(summary, session),
-        verdict=_verdict(summary, session),
+        comparison=comparison,
+        verdict=_verdict("prompt" if session.prompt.dim else "readout", *comparison[-2:]),
         charts=_curves(read_metrics(out / "metrics.jsonl"), summary["kept_round"]),
         clients=_clients(summary),
-        legend=[(name, class_colour(i)) for i, name in enumerate(summary["classes"])][: NAMED_CLASSES + 1],
-        named=NAMED_CLASSES,
+        legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
         pictures=_pictures(session, state) if session.prompt.dim else None,
         maps=_maps(summary),
-        confusions=_confusions(summary) if len(summary["classes"]) > COUNTED_CLASSES else [],
+        confusions=_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
         purposes=_purposes(summary),
     )
     write_atomic(out / "report.html", text.encode())
@@ -65,7 +68,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
 
 def percent(share: float | None) -> str:
     """A share with one decimal; a dash where there is none."""
-    return DASH if _missing(share) else f"{100 * share:.1f} %"  # type: ignore[operator]
+    return DASH if share is None else f"{100 * share:.1f} %"
 
 
 def size(count: int) -> str:
@@ -96,12 +99,12 @@ def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
 
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "size": size}
+    environment.filters["percent"] = percent
     return environment
 
 
-def _missing(value: float | None) -> bool:
-    return value is None or not math.isfinite(value)
+def _load(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"), parse_constant=lambda name: None)  # NaN: no example was answered
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -115,65 +118,61 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(label, value for people, exact value)"""
-    shares = [("test accuracy", "test_accuracy"), ("zero-shot accuracy", "zero_shot_accuracy")]
-    tiles = [(label, percent(summary[key]), str(summary[key])) for label, key in shares]
+    shares = [("test accuracy", summary["test_accuracy"]), ("zero-shot", summary["zero_shot_accuracy"])]
+    tiles = [(label, percent(share), "no such result" if share is None else str(share)) for label, share in shares]
     tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in ("queries", "calls")]
-    sizes = [("from the clients", "bytes_up"), ("to the clients", "bytes_down")]
+    sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
     tiles += [(label, size(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
     return [*tiles, ("time", duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]
 
 
 def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, Any]]:
-    """The rows from the model as it is to this run, with what each is made of."""
+    """The rows from the model as it is to this run; the last but one is what this run has to beat."""
     examples = sum(sum(client["test"]) for client in summary["clients"].values())
     rows = [("Zero-shot", "no prompt, untrained readout", summary["zero_shot_accuracy"], OTHER)]
-    if session.prompt.dim and session.readout.dim:
+    final = summary["test_accuracy"]
+    if not session.prompt.dim:
+        rows.append(("Readout alone", "this run: no prompt", final, THIS))
+    elif not session.readout.dim:
+        rows.append(("Prompt alone", "this run: no trained readout", final, THIS))
+    else:
         alone = "no prompt, readout trained for the same rounds"
         rows.append(("Readout alone", alone, summary["readout_alone_accuracy"], OTHER))
-    name, made_of = _this_run(session)
-    rows.append((name, made_of, summary["test_accuracy"], THIS))
+        rows.append(("Prompt + readout", "this run", final, THIS))
     return [
         {
             "name": name,
             "made_of": made_of,
             "accuracy": accuracy,
-            "interval": None if _missing(accuracy) or not examples else interval(accuracy, examples),
-            "bar": bar([Part(0.0 if _missing(accuracy) else accuracy, percent(accuracy), colour)], 1, percent(accuracy)),
+            "interval": None if accuracy is None else interval(accuracy, examples),
+            "bar": charts.bar([Part(accuracy or 0.0, percent(accuracy), colour)], 1, percent(accuracy)),
         }
         for name, made_of, accuracy, colour in rows
     ]
 
 
-def _this_run(session: Session) -> tuple[str, str]:
-    if not session.prompt.dim:
-        return "Readout alone", "no prompt: this run"
-    if not session.readout.dim:
-        return "Prompt alone", "no trained readout: this run"
-    return "Prompt + readout", "this run"
-
-
-def _verdict(summary: Mapping[str, Any], session: Session) -> str:
-    """What the trained part added, in one sentence that the numbers decide."""
-    part = "prompt" if session.prompt.dim else "readout"
-    trained_both = session.prompt.dim and session.readout.dim
-    rival, key = ("the readout alone", "readout_alone_accuracy") if trained_both else ("zero-shot", "zero_shot_accuracy")
-    before, after = summary[key], summary["test_accuracy"]
-    if _missing(before) or _missing(after):
-        return f"There is no result for {rival} to compare with, so nothing can be said about what the {part} added."
-    gain = round(100 * (after - before), 1)
-    numbers = f"({percent(before)} → {percent(after)})"
+def _verdict(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) -> str:
+    """What the trained part added, as the numbers say."""
+    name = "the zero-shot result" if rival["name"] == "Zero-shot" else "the readout alone"
+    before, after = rival["accuracy"], this["accuracy"]
+    if before is None or after is None:
+        return f"Without a number for {name if before is None else 'this run'}, nothing can be said about what the {part} added."
+    gain, numbers = round(100 * (after - before), 1), f"({percent(before)} → {percent(after)})"
     if gain > 0:
-        return f"The {part} added {gain} percentage points to {rival} {numbers}."
-    if gain < 0:
-        return f"The {part} did not beat {rival}: it lost {-gain} percentage points {numbers}."
-    return f"The {part} did not beat {rival}: the two agree to a tenth of a percentage point {numbers}."
+        first = f"The {part} added {gain} percentage points to {name} {numbers}."
+    elif gain < 0:
+        first = f"The {part} did not beat {name}: it is {-gain} percentage points lower {numbers}."
+    else:
+        first = f"The {part} did not beat {name}: they agree to a tenth of a percentage point {numbers}."
+    apart = rival["interval"][1] < this["interval"][0] or this["interval"][1] < rival["interval"][0]
+    return first if apart else f"{first} Their 95 % intervals overlap, so the difference may be chance."
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], kept_round: int) -> list[Markup]:
     """Accuracy and loss, each against rounds and against queries."""
     rows = [row for row in rows if row["split"] == "validation"]
-    charts = []
-    for x, label in (("round", "rounds"), ("queries", "queries")):
+    drawn = []
+    for x, label in (("round", "round"), ("queries", "queries")):
         kept = next(row[x] for row in rows if row["round"] == kept_round)
 
         def line(name: str, style: str, key: str, factor: int = 1, x: str = x) -> Line:
@@ -181,53 +180,43 @@ def _curves(rows: Sequence[Mapping[str, Any]], kept_round: int) -> list[Markup]:
 
         accuracy = [line("validation", "validation", "accuracy", 100)]
         loss = [line("validation", "validation", "loss"), line("training", "training", "train_loss")]
-        charts += [line_chart("Accuracy, %", label, accuracy, kept), line_chart("Loss, nats", label, loss, kept)]
-    return charts
+        drawn.append(charts.line_chart("Accuracy, %", label, accuracy, kept))
+        drawn.append(charts.line_chart("Loss, nats", label, loss, kept))
+    return drawn
 
 
 def _clients(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     most = max(sum(client["train"]) for client in summary["clients"].values())
-    names = summary["classes"]
-    return [
-        {
-            "name": name,
-            "bar": bar(
-                [Part(n, f"{names[i]}: {n}", class_colour(i)) for i, n in enumerate(client["train"]) if n],
-                most,
-                f"training labels of {name}",
-            ),
-            **{split: sum(client[split]) for split in ("train", "validation", "test")},
-            "zero_shot": client["zero_shot_accuracy"],
-            "accuracy": client["test_accuracy"],
-        }
-        for name, client in summary["clients"].items()
-    ]
+    result = []
+    for name, client in summary["clients"].items():
+        counts = zip(summary["classes"], client["train"], strict=True)
+        parts = [Part(n, f"{label}: {n}", charts.class_colour(i)) for i, (label, n) in enumerate(counts) if n]
+        sizes = {split: sum(client[split]) for split in ("train", "validation", "test")}
+        shares = {"zero_shot": client["zero_shot_accuracy"], "accuracy": client["test_accuracy"]}
+        result.append({"name": name, "bar": charts.bar(parts, most, f"training labels of {name}"), **sizes, **shares})
+    return result
 
 
 def _pictures(session: Session, state: State) -> dict[str, Any]:
     """A training image of each of a few classes: as it is, what the prompt changes, and prompted."""
-    first = {}
+    first: dict[int, tuple[Client, int]] = {}
     for client in session.clients:
         for row, label in enumerate(client.train.labels.tolist()):
             first.setdefault(label, (client, row))
     labels = sorted(first)
     chosen = [labels[i] for i in sorted({round(i) for i in np.linspace(0, len(labels) - 1, PICTURES)})]
-    shown = []
-    for label in chosen:
-        client, row = first[label]
+    pairs = []
+    for client, row in map(first.__getitem__, chosen):
         batch = client.train.batch(np.array([row]))
-        prompted = session.prompt.apply(state.parameters["prompt"][None], batch.inputs, batch.features)[0]
-        shown.append((session.task.classes[label], client.id, batch.inputs[0], prompted))
-    reach = float(max(np.abs(prompted - original).max() for *_, original, prompted in shown))
-    scale = np.float32(0.5 / reach) if reach else np.float32(0)
-    return {
-        "reach": reach,
-        "side": max(shown[0][2].shape[1:]),
-        "items": [
-            (name, client, [_data_uri(p) for p in (original, (prompted - original) * scale + np.float32(0.5), prompted)])
-            for name, client, original, prompted in shown
-        ],
-    }
+        prompted = session.prompt.apply(state.parameters["prompt"][None], batch.inputs, batch.features)
+        pairs.append((batch.inputs[0], prompted[0]))
+    reach = max(float(np.abs(prompted - original).max()) for original, prompted in pairs)
+    scale = np.float32(0.5 / reach if reach > VISIBLE else 0)
+    items = []
+    for label, (original, prompted) in zip(chosen, pairs, strict=True):
+        pictures = (original, (prompted - original) * scale + np.float32(0.5), prompted)
+        items.append((session.task.classes[label], first[label][0].id, [_data_uri(p) for p in pictures]))
+    return {"items": items, "reach": reach if scale else None, "side": max(session.backend.info.input_size)}
 
 
 def _data_uri(picture: Float32) -> str:
@@ -238,9 +227,8 @@ def _data_uri(picture: Float32) -> str:
 
 
 def _maps(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
-    titles = (("Zero-shot", "zero_shot"), ("This run", "test"))
-    counts = [(title, summary["confusion"][key]) for title, key in titles]
-    return [(title, heat_map(f"{title}: confusion matrix", c, summary["classes"])) for title, c in counts if c is not None]
+    found = [(title, summary["confusion"][key]) for title, key in (("Zero-shot", "zero_shot"), ("This run", "test"))]
+    return [(t, charts.heat_map(f"{t}: confusion matrix", c, summary["classes"])) for t, c in found if c is not None]
 
 
 def _confusions(summary: Mapping[str, Any]) -> list[tuple[str, str, int]]:
@@ -254,7 +242,8 @@ def _confusions(summary: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 
 
 def _purposes(summary: Mapping[str, Any]) -> list[tuple[str, int, float, Markup]]:
-    by_purpose, total = summary["queries_by_purpose"], sum(summary["queries_by_purpose"].values())
+    total = sum(summary["queries_by_purpose"].values())
     return [
-        (name, n, n / total, bar([Part(n, f"{name}: {n:,}", THIS)], total, f"{n:,} queries")) for name, n in by_purpose.items()
+        (name, n, n / total, charts.bar([Part(n, f"{name}: {n:,}", THIS)], total, f"{n:,} queries"))
+        for name, n in summary["queries_by_purpose"].items()
     ]

@@ -153,7 +153,7 @@ class _Run:
 
     def _finish(self, progress: Progress) -> dict[str, Any]:
         """The only place that looks at test data."""
-        without = baselines(self.session, self.plan.rounds)
+        without = baselines(self.session)
         totals = self._add(progress.totals, without.usage, 0, 0)
         best = progress.best
         result = self._look(State(best.round, best.parameters), "test")

@@ -74,6 +74,9 @@ def test_zeros_give_exactly_the_image_at_any_size(size):
     assert np.array_equal(prompted(inputs, size=size), inputs)
 
 
-def test_candidates_that_push_far_outside_stay_valid(inputs):
-    out = Colour(SIZE).apply(np.random.default_rng(3).normal(0, 1e4, (5, 12)), inputs, None)
+@pytest.mark.parametrize("part", ["gain", "offset", "matrix", "shift"])
+@pytest.mark.parametrize("value", [-1e4, 1e4])
+def test_candidates_gone_astray_still_give_valid_images(inputs, part, value):
+    inputs[0, 0, 0, 0] = 0.0
+    out = prompted(inputs, **{part: value})
     assert ((out >= 0) & (out <= 1)).all()

@@ -1,0 +1,94 @@
+"""What every registered task promises."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedbbpt import registry
+from fedbbpt.data import is_test
+
+SIZE = (8, 12)
+UCI = ["digits", "digits-iid"]
+
+
+def write_classes(root):
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir()
+        for i in range(30):
+            Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).save(root / name / f"{i:02d}.png")
+
+
+@pytest.fixture(params=registry.names("tasks"))
+def task(request, tmp_path):
+    if request.param != "folder":
+        return registry.load("tasks", request.param)(None)
+    write_classes(tmp_path)
+    return registry.load("tasks", "folder")(str(tmp_path))
+
+
+def test_images_are_bytes_of_the_wanted_size(task):
+    pool = task.load(SIZE)
+    for data in (pool.train, pool.test):
+        assert data.inputs.dtype == np.uint8
+        assert data.inputs.shape == (len(data), 3, *SIZE)
+
+
+def test_labels_are_the_numbers_of_all_classes_on_both_sides(task):
+    pool = task.load(SIZE)
+    for data in (pool.train, pool.test):
+        assert data.labels.dtype == np.int64
+        assert data.labels.shape == (len(data),)
+        assert set(data.labels) == set(range(len(task.classes)))
+
+
+def test_no_picture_is_on_both_sides(task):
+    pool = task.load((24, 24))
+    train, test = ({image.tobytes() for image in data.inputs} for data in (pool.train, pool.test))
+    assert len(train) > 10
+    assert not train & test
+
+
+def test_loading_again_gives_the_same(task):
+    first, second = task.load(SIZE), task.load(SIZE)
+    for a, b in ((first.train, second.train), (first.test, second.test)):
+        assert np.array_equal(a.inputs, b.inputs)
+        assert np.array_equal(a.labels, b.labels)
+
+
+def test_provider_knows_the_classes_and_the_concentration_is_positive(task):
+    assert task.provider.classes == task.classes
+    assert len(set(task.classes)) == len(task.classes) >= 2
+    assert task.alpha > 0
+
+
+@pytest.mark.parametrize("name", UCI)
+def test_digits_are_split_by_the_hash_of_their_number(name):
+    from sklearn.datasets import load_digits
+
+    pool = registry.load("tasks", name)(None).load((8, 8))
+    test = np.array([is_test(f"digits/{i}") for i in range(1797)])
+    pixels = load_digits().images
+    assert len(pool.train) + len(pool.test) == 1797
+    for data, rows in ((pool.train, ~test), (pool.test, test)):
+        assert np.allclose(data.inputs[:, 1] / 255 * 16, pixels[rows], atol=0.04)
+        assert np.array_equal(data.labels, load_digits().target[rows])
+
+
+@pytest.mark.parametrize("name", UCI)
+def test_digits_take_nothing_after_their_name(name):
+    with pytest.raises(ValueError, match=":left"):
+        registry.load("tasks", name)("left")
+
+
+def test_digits_differ_in_the_skew_only():
+    skewed, alike = (registry.load("tasks", name)(None) for name in UCI)
+    assert skewed.alpha == 0.3
+    assert alike.alpha == float("inf")
+    assert np.array_equal(skewed.load(SIZE).test.inputs, alike.load(SIZE).test.inputs)
+
+
+def test_coin_is_fair_and_the_same_for_text_and_bytes():
+    tossed = [is_test(str(i)) for i in range(2000)]
+    assert 900 < sum(tossed) < 1100
+    assert tossed == [is_test(str(i).encode()) for i in range(2000)]

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from fedbbpt import registry
+from fedbbpt.encoders import Pixels
+
+
+def images(count, size):
+    return np.random.default_rng(0).uniform(size=(count, 3, *size)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=registry.names("encoders"))
+def encoder(request):
+    return registry.load("encoders", request.param)()
+
+
+@pytest.mark.parametrize("size", [(40, 24), (64, 64)])
+def test_features_are_standardised_by_image(encoder, size):
+    features = encoder.features(images(3, size))
+    assert features.shape == (3, encoder.dim)
+    assert features.dtype == np.float32
+    assert np.allclose(features.mean(1), 0, atol=1e-5)
+    assert np.allclose(features.std(1), 1, atol=1e-3)
+
+
+def test_images_do_not_touch_each_other(encoder):
+    inputs = images(3, (32, 32))
+    assert np.allclose(encoder.features(inputs)[1:2], encoder.features(inputs[1:2]), atol=1e-4)
+
+
+def test_same_images_same_bits_and_nothing_changed(encoder):
+    inputs = images(2, (32, 32))
+    before = inputs.copy()
+    assert np.array_equal(encoder.features(inputs), encoder.features(inputs))
+    assert np.array_equal(inputs, before)
+
+
+def test_different_images_have_different_features(encoder):
+    features = encoder.features(images(2, (32, 32)))
+    assert np.abs(features[0] - features[1]).max() > 0.05
+
+
+def test_uniform_images_have_finite_features(encoder):
+    assert np.isfinite(encoder.features(np.full((1, 3, 32, 32), 0.5, np.float32))).all()
+
+
+def test_pixels_average_equal_blocks():
+    inputs = images(2, (32, 48))
+    blocks = inputs.reshape(2, 3, 16, 2, 16, 3).mean((3, 5)).reshape(2, -1)
+    centred = blocks - blocks.mean(1, keepdims=True)
+    assert np.allclose(Pixels().features(inputs), centred / centred.std(1, keepdims=True), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (17, 23), (1, 1)])
+def test_pixels_of_any_size_keep_their_mean(size):
+    inputs = np.concatenate([np.zeros((1, 1, *size)), np.ones((1, 2, *size))], 1).astype(np.float32)
+    features = Pixels().features(inputs).reshape(3, -1)
+    assert np.allclose(features[0], -np.sqrt(2), atol=1e-4)
+    assert np.allclose(features[1:], np.sqrt(0.5), atol=1e-4)

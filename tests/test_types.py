@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+
+from fedbbpt.types import Message, Score, Update, Usage
+
+
+@pytest.fixture
+def parameters():
+    rng = np.random.default_rng(0)
+    return {"prompt": rng.normal(size=9).astype(np.float32), "readout": np.zeros(0, np.float32)}
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    for part in a:
+        assert a[part].dtype == b[part].dtype
+        assert a[part].tobytes() == b[part].tobytes()
+
+
+def test_batches_are_float_pictures_between_zero_and_one(make_data):
+    data = make_data(4)
+    batch = data.batch(np.array([2, 0]))
+    assert batch.inputs.dtype == np.float32
+    assert np.array_equal(batch.inputs, data.inputs[[2, 0]].astype(np.float32) / np.float32(255))
+    assert np.array_equal(batch.labels, data.labels[[2, 0]])
+    assert batch.features is None
+
+
+def test_whole_range_of_bytes_is_used(make_data):
+    data = make_data(1)
+    data.inputs[0, 0, 0, :2] = 0, 255
+    assert data.batch(slice(None)).inputs[0, 0, 0, :2].tolist() == [0.0, 1.0]
+
+
+def test_features_go_with_their_examples(make_data):
+    data = make_data(4)
+    known = type(data)(data.inputs, data.labels, np.arange(8, dtype=np.float32).reshape(4, 2))
+    rows = np.array([3, 1])
+    assert known.batch(rows).features.tolist() == [[6, 7], [2, 3]]
+    assert known.take(rows).features.tolist() == [[6, 7], [2, 3]]
+
+
+def test_taken_examples_are_a_copy(make_data):
+    data = make_data(4)
+    taken = data.take(np.arange(2))
+    before = taken.inputs.copy()
+    data.inputs[:] = 0
+    assert len(taken) == 2
+    assert np.array_equal(taken.inputs, before)
+
+
+def test_usages_add_up():
+    assert Usage(3, 1) + Usage(4, 2) == Usage(7, 3)
+    assert sum([Usage(1, 1)] * 3, Usage()) == Usage(3, 3)
+
+
+def test_usage_and_a_number_do_not_add_up():
+    with pytest.raises(TypeError):
+        Usage(3, 1) + 1
+
+
+def test_message_survives_the_wire(parameters):
+    back = Message.from_bytes(Message(12, 2**40, parameters).to_bytes())
+    assert (back.round, back.seed) == (12, 2**40)
+    same(back.parameters, parameters)
+
+
+@pytest.mark.parametrize("loss", [0.1 + 0.2, 1e-300, math.inf])
+def test_update_survives_the_wire(parameters, loss):
+    back = Update.from_bytes(Update("Zürich 1", parameters, 7, loss, Usage(30, 4)).to_bytes())
+    assert (back.client, back.weight, back.loss, back.usage) == ("Zürich 1", 7, loss, Usage(30, 4))
+    assert isinstance(back.usage, Usage)
+    same(back.change, parameters)
+
+
+def test_missing_loss_survives_the_wire(parameters):
+    assert math.isnan(Update.from_bytes(Update("c", parameters, 1, math.nan, Usage()).to_bytes()).loss)
+
+
+def test_score_survives_the_wire():
+    confusion = np.arange(9, dtype=np.int64).reshape(3, 3).T  # not contiguous
+    back = Score.from_bytes(Score("c", confusion, 2.5, 3, Usage(9, 1)).to_bytes())
+    assert (back.client, back.loss_sum, back.unanswered, back.usage) == ("c", 2.5, 3, Usage(9, 1))
+    assert back.confusion.dtype == np.int64
+    assert np.array_equal(back.confusion, confusion)
+
+
+def test_every_bit_of_a_number_survives_the_wire():
+    odd = np.array([-0.0, np.inf, -np.inf, np.nan, 1e-45, np.finfo(np.float32).max], np.float32)
+    same(Message.from_bytes(Message(1, 0, {"p": odd}).to_bytes()).parameters, {"p": odd})
+
+
+def test_slices_survive_the_wire():
+    every_other = np.arange(10, dtype=np.float32)[::2]
+    back = Message.from_bytes(Message(1, 0, {"p": every_other}).to_bytes())
+    assert back.parameters["p"].tolist() == [0, 2, 4, 6, 8]
+
+
+def test_same_content_same_bytes(parameters):
+    copy = {part: vector.copy() for part, vector in parameters.items()}
+    assert Message(1, 2, parameters).to_bytes() == Message(1, 2, copy).to_bytes()
