@@ -14,6 +14,8 @@ from fedbbpt.backend import BackendInfo
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Float32, Floats, Int64
 
+LEAST = 1e-12  # probability: what a service rounds to 0 is not quite impossible
+
 
 class Readout(Protocol):
     """Scores (…, C) of the backend to log-probabilities (…, K) over the task's classes."""
@@ -64,8 +66,8 @@ class Head:
     log p = log_softmax(base + W s / √C + b), with s the backend's log-scores (C,), centred over its classes. `base` is
     what `identity` reads where the classes agree by name, else 0; W and b start at 0, so an untrained head agrees with
     `identity`. One `fit` is `steps` steps of full-batch gradient descent on the cross-entropy over all answers given,
-    plus `decay`·|weights|²/2. A step is `learning_rate` over ½ (mean |s|²/C + 1), which bounds the curvature: below 2
-    it cannot diverge, whatever the scale of the scores.
+    plus `decay`·|weights|²/2. A step is `learning_rate` over ½ (mean |s|²/C + 1) + `decay`, which bounds the curvature:
+    below 2 it cannot diverge, whatever the scale of the scores.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Head:
         w: NDArray[np.float64] = np.array(weights, np.float64)
         if len(s) == 0:
             return w
-        step = self._learning_rate / (0.5 * ((s**2).sum(1).mean() + 1))
+        step = self._learning_rate / (0.5 * ((s**2).sum(1).mean() + 1) + self._decay)
         for _ in range(self._steps):
             residual = (np.exp(self._read(w, s)) - y) / len(s)  # d cross-entropy / d logits
             gradient = np.concatenate([(residual.T @ s).ravel(), residual.sum(0)])
@@ -124,7 +126,10 @@ def cross_entropy(log_probabilities: NDArray[np.float64], labels: Int64) -> NDAr
 def _log_scores(kind: str, scores: Float32) -> NDArray[np.float64]:
     """Any kind of scores as log-probabilities over the backend's classes, up to a constant: here of mean 0."""
     s = scores.astype(np.float64)
-    s = np.log(np.maximum(s, 1e-12)) if kind == "probabilities" else s
+    if kind == "probabilities":
+        s = np.log(np.maximum(s, LEAST))
+    elif kind == "log-probabilities":
+        s = np.maximum(s, np.log(LEAST))
     return s - s.mean(-1, keepdims=True)
 
 

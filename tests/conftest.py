@@ -13,7 +13,7 @@ SIZE = (8, 8)
 
 
 class FakeBackend:
-    """Scores linear in the mean colour of an image's quarters. Every image is answered by itself: its batch is no matter.
+    """Scores linear in the mean colour of an image's quarters. Every image is answered by itself.
 
     `fails` says which images of (b, 3, h, w) get no answer; `calls` keeps the sizes of all calls, `seen` their inputs.
     """

@@ -58,7 +58,8 @@ def test_every_step_lowers_what_is_minimised_at_any_scale(scale, decay):
     for _ in range(30):
         worth.append(loss(readout, weights, scores) + decay * (weights @ weights) / 2)
         weights = readout.fit(weights, scores, LABELS)
-    assert all(np.diff(worth) < 0)
+    assert worth[-1] < worth[0]
+    assert np.diff(worth).max() < 1e-9 * worth[0]  # no step up, but for rounding
 
 
 def test_steps_follow_each_other():

@@ -17,7 +17,7 @@ def test_loads_the_class_behind_a_name():
 
 
 def test_unknown_name_proposes_the_nearest_and_lists_all():
-    with pytest.raises(UnknownName, match="unknown prompt 'framme'. Did you mean 'frame'") as e:
+    with pytest.raises(UnknownName, match=r"unknown prompt 'framme'\. Did you mean 'frame'") as e:
         registry.load("prompts", "framme")
     assert all(name in str(e.value) for name in registry.names("prompts"))
 
@@ -29,7 +29,7 @@ def test_name_like_no_other_gets_no_proposal():
 
 
 def test_unknown_kind_proposes_the_nearest():
-    with pytest.raises(UnknownName, match="unknown kind 'prompt'. Did you mean 'prompts'"):
+    with pytest.raises(UnknownName, match=r"unknown kind 'prompt'\. Did you mean 'prompts'"):
         registry.names("prompt")
 
 

@@ -1,5 +1,6 @@
 """Anybody's images: a folder with one folder a class."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ class Folder:
     def _read(self, size: tuple[int, int]) -> tuple[Dataset, Pool]:
         """The provider's shots, and the clients' pool."""
         sides: dict[str, tuple[list[Picture], list[int]]] = {side: ([], []) for side in ("provider", "train", "test")}
+        shown: set[bytes] = set()  # to the provider: copies of these are not the clients' either
         for label, (name, files) in enumerate(self._files.items()):
             tested = [is_test(file.read_bytes()) for file in files]
             left = self._provider_shots
@@ -65,8 +67,11 @@ class Folder:
                     "and at least 2 + 1 for the clients are needed"
                 )
             for file, for_test in zip(files, tested, strict=True):
-                side = "test" if for_test else "provider" if left > 0 else "train"
-                left -= side == "provider"
+                digest = sha256(file.read_bytes()).digest()
+                side = "test" if for_test else "provider" if left > 0 or digest in shown else "train"
+                if side == "provider":
+                    left -= 1
+                    shown.add(digest)
                 sides[side][0].append(open_picture(file, size))
                 sides[side][1].append(label)
         provider, train, test = (Dataset(np.stack(images), np.array(labels)) for images, labels in sides.values())

@@ -12,7 +12,9 @@ Picture = NDArray[np.uint8]  # (3, h, w)
 
 
 def to_array(image: Image.Image, size: tuple[int, int]) -> Picture:
-    """An RGB picture (3, h, w) of the given size (bicubic); transparency becomes white."""
+    """An RGB picture (3, h, w) of the given size (bicubic); transparency becomes white, 16 bits of grey become 8."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

@@ -26,7 +26,7 @@ def deal(pool: Pool, *, clients: int, alpha: float, shots: int, validation_shots
         raise ConfigError(
             f"{clients} clients cannot share {len(train)} training examples; use fewer clients or more shots"
         )
-    classes = int(pool.train.labels.max()) + 1
+    classes = 1 + int(max(pool.train.labels.max(), pool.test.labels.max()))
     concentration = np.full(clients, alpha)
     shares = [
         np.full(clients, 1 / clients) if math.isinf(alpha) else rng.dirichlet(concentration) for _ in range(classes)

@@ -1,10 +1,13 @@
 """Separable CMA-ES (Ros & Hansen 2008) as implemented by the library `cmaes`, behind ask/tell with NaN."""
 
+from typing import Annotated
+
 import cmaes
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from fedbbpt.errors import ConfigError
 from fedbbpt.optim import AskTell
 from fedbbpt.types import Floats
 
@@ -26,11 +29,11 @@ class SepCma(AskTell):
         *,
         sigma: PositiveFloat = 1.0,
         decay: NonNegativeFloat = 0.3,
-        population: int | None = None,
+        population: Annotated[int, Field(ge=2)] | None = None,
     ) -> None:
         super().__init__()
-        if population is not None and population < 2:
-            raise ValueError(f"optimizer 'sep-cma' needs a population of at least 2, got {population}")
+        if len(x) < 2:
+            raise ConfigError(f"optimizer 'sep-cma' needs at least 2 dimensions, the prompt has {len(x)}")
         sigma = sigma / (1 + steps_before) ** decay
         seed = int(rng.integers(2**31))
         self._cma = cmaes.SepCMA(np.array(x, np.float64), sigma, seed=seed, population_size=population)

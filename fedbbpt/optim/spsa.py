@@ -18,7 +18,7 @@ class Spsa(AskTell):
     x ← x − a_k ĝ, ĝ = mean over directions Δ of (L(x + c_k Δ) − L(x − c_k Δ)) / (2 c_k Δ), Δ of random signs.
 
     a_k = a / (k + stability)^alpha, c_k = c / k^gamma, k = 1, 2, … counted through all rounds (Spall 1998, eqs. 3, 4).
-    A direction with a NaN on either side is left out of the mean.
+    A direction without a finite loss on either side is left out of the mean.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Spsa(AskTell):
     def tell(self, losses: Floats) -> None:
         """See `Optimizer`."""
         plus, minus = np.split(self._begin_tell(losses), 2)  # (directions,) each
-        measured = ~np.isnan(plus - minus)
+        measured = np.isfinite(plus) & np.isfinite(minus)
         if measured.any():
             slopes = (plus - minus)[measured, None] / (2 * self._perturbation[measured])
             self.x = self.x - self._a / (self._k + self._stability) ** self._alpha * self._descent(slopes.mean(0))

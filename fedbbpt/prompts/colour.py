@@ -11,6 +11,8 @@ from scipy.sparse import csr_array
 
 from fedbbpt.types import Float32, Floats
 
+MOST = 10.0  # log gain: far beyond, float32 overflows and black times infinity is no pixel
+
 
 class Colour:
     """Exposure by channel, and place, size and slant of the image: twelve numbers.
@@ -43,7 +45,7 @@ class Colour:
         out = np.empty((len(theta), b * 3, columns.shape[0]), np.float32)
         for picture, t in zip(out, self._epsilon * np.asarray(theta, np.float64), strict=True):
             warped = self._warp(np.eye(2) + t[6:10].reshape(2, 2), t[10:12]) @ columns  # (h·w, b·3)
-            gain, offset = (np.tile(v, b).astype(np.float32) for v in (np.exp(t[0:3]), t[3:6]))
+            gain, offset = (np.tile(v, b).astype(np.float32) for v in (np.exp(np.clip(t[0:3], -MOST, MOST)), t[3:6]))
             warped *= gain
             warped += offset
             np.clip(warped.T, 0, 1, out=picture)
@@ -53,6 +55,7 @@ class Colour:
         """Bilinear sampling as a sparse matrix (h·w, h·w): each prompted pixel from its four original neighbours."""
         h, w = self._size
         x, y = ((matrix @ self._grid + shift[:, None] + 1) * np.array([[w], [h]]) - 1) / 2  # in pixels
+        x, y = x.round(9), y.round(9)  # else a rounding error would mix a trace of the neighbour into an unmoved pixel
         left, top = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
         right_share, bottom_share = x - left, y - top
         rows = np.stack([top, top, top + 1, top + 1], axis=1)  # (h·w, 4)

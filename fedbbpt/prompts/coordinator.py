@@ -120,14 +120,13 @@ def _group_norm(x: Float32, eps: float = 1e-5) -> Float32:
 
 
 def _gelu(x: Float32) -> Float32:
-    result: Float32 = x * (1 + erf(x * np.float32(np.sqrt(0.5)))) * np.float32(0.5)
-    return result
+    return np.float32(0.5) * x * (1 + erf(x * np.float32(np.sqrt(0.5))))
 
 
 def _stretch(x: Float32, size: tuple[int, int]) -> Float32:
     """Bilinear resize of (m, 3, g, g) to (m, 3, h, w), as two small matrix products."""
     rows, columns = (_bilinear(x.shape[axis], size[axis - 2]) for axis in (2, 3))
-    stretched: Float32 = rows @ x @ columns.T
+    stretched: Float32 = np.matmul(np.matmul(rows, x), columns.T, dtype=np.float32)
     return stretched
 
 

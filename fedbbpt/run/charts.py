@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 480, 280  # of a line chart
 LEFT, RIGHT, TOP, BOTTOM = 44, 18, 50, 42  # its margins
 SIDE = 360  # of a heat map
 LONGEST = 12  # characters of a class name on an axis
-CHARACTER = 6.6  # width of a character at the charts' font size
+CHARACTER = 7.6  # width of a wide character at the charts' font size
 
 
 class Line(NamedTuple):

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import write_atomic
+from fedbbpt.run.files import write_atomic, writing
 from fedbbpt.types import Parameters
 
 KEPT = 2
@@ -71,9 +71,10 @@ def save(folder: Path, progress: Progress) -> None:
     }
     write_atomic(stem.with_suffix(".safetensors"), arrays)
     write_atomic(stem.with_suffix(".json"), json.dumps(record, indent=1).encode())
-    for old in sorted(folder.glob("round-*.json"))[:-KEPT]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    with writing(folder):
+        for old in _records(folder)[:-KEPT]:
+            old.unlink()
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
 def load_last(folder: Path) -> tuple[Progress | None, list[str]]:
@@ -83,7 +84,7 @@ def load_last(folder: Path) -> tuple[Progress | None, list[str]]:
         RunError: there are checkpoints, but none is whole.
     """
     damaged: list[str] = []
-    for record in sorted(folder.glob("round-*.json"), reverse=True):
+    for record in reversed(_records(folder)):
         progress = _load(record)
         if progress is not None:
             return progress, damaged
@@ -94,6 +95,11 @@ def load_last(folder: Path) -> tuple[Progress | None, list[str]]:
             "or start a new run with another --out"
         )
     return None, []
+
+
+def _records(folder: Path) -> list[Path]:
+    """The checkpoints' JSON files, oldest first."""
+    return sorted(folder.glob("round-[0-9]*.json"), key=lambda path: (len(path.name), path.name))
 
 
 def _load(record: Path) -> Progress | None:

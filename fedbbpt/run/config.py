@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,7 @@ class Choice(BaseModel):
 class Data(BaseModel):
     """How a task is dealt out to the clients."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, strict=True)
     clients: PositiveInt = 10
     shots: PositiveInt = 16  # training examples a class, over all clients together
     validation_shots: PositiveInt = 4
@@ -43,7 +44,7 @@ class Data(BaseModel):
 class Config(BaseModel):
     """Everything that decides a run's result, but for the data and the machine."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, strict=True)
     seed: NonNegativeInt = 1
     rounds: PositiveInt = 15
     evaluate_every: PositiveInt = 1  # rounds between two looks at the validation data
@@ -117,14 +118,14 @@ def override(settings: dict[str, Any], key: str, value: Any) -> None:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """`key=value` with the value in TOML; a bare word is a string."""
+    """`key=value` with the value in TOML; a bare word is a string, and .5 the number that TOML writes as 0.5."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"-o wants key=value, got {text!r}")
-    try:
-        return key.strip(), tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+    for read in (lambda text: tomllib.loads(f"v = {text}")["v"], float):
+        with suppress(ValueError):
+            return key.strip(), read(value)
+    return key.strip(), value.strip()
 
 
 def _flat(config: Config) -> dict[str, Any]:

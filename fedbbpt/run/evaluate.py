@@ -1,6 +1,7 @@
 """Scores over all clients, and the baselines that a prompt has to beat."""
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -67,9 +68,10 @@ def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: s
 
 def better(result: Result, state: State, best: Best | None) -> Best:
     """The better of the two on the validation data: higher accuracy, then lower loss, then the earlier."""
-    if best is not None and (result.accuracy, -result.loss) <= (best.accuracy, -best.loss):
+    loss = math.inf if math.isnan(result.loss) else result.loss
+    if best is not None and (result.accuracy, -loss) <= (best.accuracy, -best.loss):
         return best
-    return Best(state.round, result.accuracy, result.loss, state.parameters)
+    return Best(state.round, result.accuracy, loss, state.parameters)
 
 
 class Remembered:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fedbbpt.errors import RunError
 from fedbbpt.run.files import writing
 
 
@@ -16,6 +17,10 @@ class Metrics:
         self._path = path
         with writing(path):
             self._file = path.open("ab")
+        if path.stat().st_size < size:
+            self._file.close()
+            raise RunError(f"{path} has lost rows of the rounds done; restore it, or start a new run")
+        with writing(path):
             self._file.truncate(size)
 
     def append(self, row: dict[str, Any]) -> None:

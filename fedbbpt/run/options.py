@@ -28,7 +28,7 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(initialiser, include_extras=True)
     arguments = inspect.signature(initialiser).parameters.values()
     fields: dict[str, Any] = {a.name: (hints[a.name], a.default) for a in arguments if a.kind is a.KEYWORD_ONLY}
-    model = create_model(section, __config__=ConfigDict(allow_inf_nan=False), **fields)
+    model = create_model(section, __config__=ConfigDict(allow_inf_nan=False, strict=True), **fields)
     check_keys(f"option of {section} {name!r}", options, fields)
     return validate(model, dict(options), section).model_dump()
 

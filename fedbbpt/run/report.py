@@ -18,6 +18,7 @@ from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
 from fedbbpt.run import charts
 from fedbbpt.run.charts import Line, Part
+from fedbbpt.run.evaluate import READOUT_ROUNDS
 from fedbbpt.run.files import write_atomic
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
@@ -75,10 +76,9 @@ def size(count: int) -> str:
     """Bytes in the largest fitting decimal unit."""
     amount, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
-        if amount < 1000:
-            break
-        amount, unit = amount / 1000, larger
-    return f"{amount:.3g} {unit}" if amount < 999.5 else f"{amount:.0f} {unit}"
+        if amount >= 999.5:
+            amount, unit = amount / 1000, larger
+    return f"{amount:.3g} {unit}"
 
 
 def duration(seconds: float) -> str:
@@ -128,15 +128,14 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, Any]]:
     """The rows from the model as it is to this run; the last but one is what this run has to beat."""
-    examples = sum(sum(client["test"]) for client in summary["clients"].values())
+    examples, final = sum(sum(c["test"]) for c in summary["clients"].values()), summary["test_accuracy"]
     rows = [("Zero-shot", "no prompt, untrained readout", summary["zero_shot_accuracy"], OTHER)]
-    final = summary["test_accuracy"]
     if not session.prompt.dim:
         rows.append(("Readout alone", "this run: no prompt", final, THIS))
     elif not session.readout.dim:
         rows.append(("Prompt alone", "this run: no trained readout", final, THIS))
     else:
-        alone = "no prompt, readout trained for the same rounds"
+        alone = f"no prompt, readout trained for {READOUT_ROUNDS} rounds"
         rows.append(("Readout alone", alone, summary["readout_alone_accuracy"], OTHER))
         rows.append(("Prompt + readout", "this run", final, THIS))
     return [
@@ -156,7 +155,8 @@ def _verdict(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) -> st
     name = "the zero-shot result" if rival["name"] == "Zero-shot" else "the readout alone"
     before, after = rival["accuracy"], this["accuracy"]
     if before is None or after is None:
-        return f"Without a number for {name if before is None else 'this run'}, nothing can be said about what the {part} added."
+        missing = name if before is None else "this run"
+        return f"Without a number for {missing}, nothing can be said about what the {part} added."
     gain, numbers = round(100 * (after - before), 1), f"({percent(before)} → {percent(after)})"
     if gain > 0:
         first = f"The {part} added {gain} percentage points to {name} {numbers}."
@@ -233,10 +233,9 @@ def _maps(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
 
 def _confusions(summary: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     """The most frequent errors of the run: true class, predicted class, count."""
-    counts = np.array(summary["confusion"]["test"])
+    counts, names = np.array(summary["confusion"]["test"]), summary["classes"]
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:CONFUSIONS]
-    names = summary["classes"]
     pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, counts.shape), strict=True)]
     return [(names[i], names[j], int(counts[i, j])) for i, j in pairs if counts[i, j]]
 

@@ -20,6 +20,7 @@ from fedbbpt.run.environment import describe
 from fedbbpt.run.evaluate import Baselines, Result, baselines, better, evaluate
 from fedbbpt.run.files import write_atomic, writing
 from fedbbpt.run.metrics import Metrics
+from fedbbpt.run.report import write_report
 from fedbbpt.run.session import Plan, Session, is_evaluated, open_session, plan
 from fedbbpt.types import Usage
 
@@ -34,11 +35,10 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
     """
     if (out / "config.toml").exists():
         raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
-    with writing(out):
-        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (out / "metrics.jsonl").touch()
     session = open_session(config)
     planned = plan(session)
+    with writing(out):
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     write_atomic(out / "environment.json", json.dumps(describe(session), indent=1).encode())
     write_atomic(out / "config.toml", session.config.to_toml().encode())
     return _Run(session, planned, out, watch).go(None)
@@ -161,6 +161,7 @@ class _Run:
         self._record(best.round, "test", result, None, totals)
         summary = _summarise(self.session, self.plan, best, result, without, totals)
         write_atomic(self.out / "summary.json", json.dumps(summary, indent=1).encode())
+        write_report(self.out, self.session, State(best.round, best.parameters))
         return summary
 
     def _look(self, state: State, split: str) -> Result:

@@ -29,7 +29,9 @@ def make(name, backend, prompt=None, optimizer=SpsaGC, seed=5, **wanted):
 
 
 def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[part], b[part]) and a[part].dtype == b[part].dtype for part in a)
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[part], b[part]) and a[part].dtype == b[part].dtype for part in a
+    )
 
 
 def one_round(algorithm, clients):

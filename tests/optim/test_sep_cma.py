@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from fedbbpt.errors import ConfigError
 from fedbbpt.optim.sep_cma import SepCma
+from fedbbpt.run.config import make_config
 
 
 def make(dim=4, steps_before=0, **options):
@@ -18,8 +20,8 @@ def test_population_as_given():
 
 
 def test_population_of_one_is_refused():
-    with pytest.raises(ValueError, match="at least 2"):
-        make(population=1)
+    with pytest.raises(ConfigError, match=r"optimizer.population: input should be greater than or equal to 2"):
+        make_config({"optimizer": {"name": "sep-cma", "population": 1}})
 
 
 def test_step_size_falls_with_the_steps_before():

@@ -5,6 +5,7 @@ from scipy.ndimage import affine_transform
 from fedbbpt.prompts.colour import Colour
 
 SIZE = (12, 16)
+PLACES = {"gain": slice(3), "offset": slice(3, 6), "matrix": slice(6, 10), "shift": slice(10, 12)}
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def inputs():
 def prompted(inputs, epsilon=0.1, size=SIZE, **parts):
     theta = np.zeros((1, 12))
     for part, value in parts.items():
-        theta[0, {"gain": slice(3), "offset": slice(3, 6), "matrix": slice(6, 10), "shift": slice(10, 12)}[part]] = value
+        theta[0, PLACES[part]] = value
     return Colour(size, epsilon=epsilon).apply(theta, inputs, None)
 
 

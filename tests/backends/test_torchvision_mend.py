@@ -1,0 +1,54 @@
+"""torchvision, timm and transformers import beside a torch that torchvision was not built for."""
+
+import subprocess
+import sys
+
+# A torchvision whose compiled operators do not load: its import ends as it does beside a torch of another build.
+BREAK = """
+import importlib.abc, importlib.machinery, sys, torch
+
+class Broken(importlib.abc.Loader, importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "torchvision" :
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+    def exec_module(self, module):
+        torch.library.register_fake("torchvision::nms")(lambda dets, scores, iou_threshold: dets)
+        torch.library.register_fake("torchvision::qnms")(lambda dets, scores, iou_threshold: dets)
+
+sys.meta_path.insert(0, Broken())
+"""
+
+
+def _python(program: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
+def test_without_the_mend_the_import_fails() -> None:
+    assert "operator torchvision::nms does not exist" in _python(BREAK + "import torchvision")
+
+
+def test_mended_it_imports_and_says_so() -> None:
+    program = BREAK + "from fedbbpt_backends.torchvision_mend import mend; print(mend(), mend()); import torchvision"
+    assert _python(program).strip() == "True True"
+
+
+def test_timm_and_transformers_import_with_what_is_installed_here() -> None:
+    program = (
+        "from fedbbpt_backends.torchvision_mend import mend; mend();"
+        "import timm, torchvision; from transformers import ViTModel; print(ViTModel.__name__)"
+    )
+    assert _python(program).strip().endswith("ViTModel")
+
+
+def test_other_errors_are_not_swallowed() -> None:
+    program = (
+        "import sys, types, importlib.abc, importlib.machinery\n"
+        "class Bad(importlib.abc.Loader, importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torchvision': return importlib.machinery.ModuleSpec(name, self)\n"
+        "    def exec_module(self, module): raise RuntimeError('something else')\n"
+        "sys.meta_path.insert(0, Bad())\n"
+        "from fedbbpt_backends.torchvision_mend import mend; mend()"
+    )
+    assert "RuntimeError: something else" in _python(program)

@@ -1,0 +1,73 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedbbpt.data.images import to_array
+
+SIZE = (6, 8)
+RAMP = np.linspace(0, 255, 48).astype(np.uint8).reshape(SIZE)
+
+
+def reread(image, kind="png"):
+    """The image as a file has it."""
+    file = io.BytesIO()
+    image.save(file, kind)
+    return Image.open(file)
+
+
+def test_colours_become_three_planes():
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    array = to_array(reread(Image.fromarray(pixels)), SIZE)
+    assert array.dtype == np.uint8
+    assert np.array_equal(array, pixels.transpose(2, 0, 1))
+
+
+def test_grey_is_the_same_in_all_channels():
+    assert (to_array(reread(Image.fromarray(RAMP)), SIZE) == RAMP).all()
+
+
+def test_sixteen_bit_grey_keeps_its_gradations():
+    deep = Image.fromarray(RAMP.astype(np.uint16) * 257)
+    assert np.abs(to_array(reread(deep), SIZE).astype(int) - RAMP).max() <= 1
+
+
+def test_palette_is_looked_up():
+    image = Image.fromarray(RAMP).convert("RGB").quantize(48)
+    assert np.array_equal(to_array(reread(image), SIZE), np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+
+
+def test_black_and_white():
+    assert np.array_equal(to_array(reread(Image.fromarray(RAMP > 100)), SIZE)[0], np.where(RAMP > 100, 255, 0))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_becomes_white(mode):
+    image = Image.new(mode, SIZE[::-1], (10, 10, 10, 0) if mode == "RGBA" else (10, 0))
+    assert (to_array(reread(image), SIZE) == 255).all()
+
+
+def test_half_transparency_becomes_lighter():
+    image = Image.new("RGBA", SIZE[::-1], (100, 0, 0, 128))
+    assert np.abs(to_array(image, SIZE)[:, 0, 0].astype(int) - [177, 127, 127]).max() <= 1
+
+
+def test_transparent_palette_colour_becomes_white():
+    image = Image.new("P", SIZE[::-1], 0)
+    image.putpalette([9, 9, 9, 0, 0, 255])
+    image.putpixel((0, 0), 1)
+    file = io.BytesIO()
+    image.save(file, "png", transparency=0)
+    array = to_array(Image.open(file), SIZE)
+    assert array[:, 0, 0].tolist() == [0, 0, 255]
+    assert (array[:, 1:] == 255).all()
+
+
+def test_size_is_height_and_width():
+    assert to_array(Image.fromarray(RAMP), (5, 9)).shape == (3, 5, 9)
+
+
+def test_resizing_keeps_a_plain_colour():
+    array = to_array(Image.new("RGB", (31, 17), (10, 20, 30)), (4, 7))
+    assert (array == np.array([10, 20, 30])[:, None, None]).all()

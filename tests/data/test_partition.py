@@ -1,0 +1,149 @@
+import math
+
+import numpy as np
+import pytest
+
+from fedbbpt.data import Pool
+from fedbbpt.data.partition import deal, label_counts
+from fedbbpt.errors import ConfigError
+from fedbbpt.types import Dataset
+
+CLASSES = 5
+
+
+def numbered(labels, first=0):
+    """Pictures of one pixel that hold their own number."""
+    numbers = np.arange(first, first + len(labels))
+    pixels = np.stack([numbers // 256, numbers % 256, np.zeros_like(numbers)], 1)
+    return Dataset(pixels[:, :, None, None].astype(np.uint8), np.array(labels, np.int64))
+
+
+def numbers(data):
+    return (data.inputs[:, 0, 0, 0].astype(int) * 256 + data.inputs[:, 1, 0, 0]).tolist()
+
+
+@pytest.fixture(scope="module")
+def pool():
+    rng = np.random.default_rng(0)
+    return Pool(numbered(rng.permutation(np.repeat(np.arange(CLASSES), 100))), numbered(np.arange(400) % CLASSES, 1000))
+
+
+def dealt(pool, **changes):
+    return deal(pool, **{"clients": 6, "alpha": 0.5, "shots": 40, "validation_shots": 10, "seed": 1} | changes)
+
+
+def counts(clients, split):
+    """Examples (clients, classes)."""
+    return np.array([label_counts(getattr(client, split), CLASSES) for client in clients])
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1.0, math.inf])
+def test_all_test_data_is_used_once(pool, alpha):
+    used = [number for client in dealt(pool, alpha=alpha) for number in numbers(client.test)]
+    assert sorted(used) == sorted(numbers(pool.test))
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1.0, math.inf])
+@pytest.mark.parametrize(("shots", "kept_back"), [(16, 4), (1, 1), (80, 20)])
+def test_shots_are_exact_for_every_class(pool, alpha, shots, kept_back):
+    clients = dealt(pool, alpha=alpha, shots=shots, validation_shots=kept_back, clients=3)
+    assert (counts(clients, "train").sum(0) == shots).all()
+    assert (counts(clients, "validation").sum(0) == kept_back).all()
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1.0, math.inf])
+def test_no_example_is_in_two_hands(pool, alpha):
+    used = [n for c in dealt(pool, alpha=alpha) for split in (c.train, c.validation, c.test) for n in numbers(split)]
+    assert len(used) == len(set(used))
+
+
+def test_pictures_keep_their_labels(pool):
+    labels = dict(zip(numbers(pool.train) + numbers(pool.test), [*pool.train.labels, *pool.test.labels], strict=True))
+    for client in dealt(pool):
+        for split in (client.train, client.validation, client.test):
+            assert [labels[number] for number in numbers(split)] == split.labels.tolist()
+
+
+@pytest.mark.parametrize("clients", [1, 4, 7])
+def test_infinite_alpha_makes_clients_alike(pool, clients):
+    for split in ("train", "validation", "test"):
+        table = counts(dealt(pool, alpha=math.inf, clients=clients), split)
+        assert (table.max(0) - table.min(0) <= 1).all()
+
+
+def test_small_alpha_gives_each_class_to_few(pool):
+    def largest_share(alpha):
+        shares = [counts(dealt(pool, alpha=alpha, seed=seed), "train").max(0) / 40 for seed in range(20)]
+        return np.mean(shares)
+
+    assert largest_share(0.05) > 0.75
+    assert largest_share(0.05) > largest_share(1.0) > largest_share(100.0)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 1e-9])
+def test_tiny_alpha_is_survived(pool, alpha):
+    assert (counts(dealt(pool, alpha=alpha), "train").sum(0) == 40).all()
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.3])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_client_is_without_training_data(pool, alpha, seed):
+    clients = dealt(pool, alpha=alpha, clients=20, shots=4, seed=seed)
+    assert min(len(client.train) for client in clients) >= 1
+
+
+def test_as_many_clients_as_examples_get_one_each(pool):
+    clients = dealt(pool, clients=10, shots=2)
+    assert [len(client.train) for client in clients] == [1] * 10
+
+
+def test_more_clients_than_examples_are_refused(pool):
+    with pytest.raises(ConfigError, match="11 clients cannot share 10 training examples"):
+        dealt(pool, clients=11, shots=2)
+
+
+def test_same_seed_same_hands(pool):
+    for one, other in zip(dealt(pool), dealt(pool), strict=True):
+        assert one.id == other.id
+        for split in ("train", "validation", "test"):
+            assert numbers(getattr(one, split)) == numbers(getattr(other, split))
+
+
+def test_another_seed_other_hands(pool):
+    one, other = (dealt(pool, alpha=math.inf, seed=seed) for seed in (1, 2))
+    assert numbers(one[0].train) != numbers(other[0].train)
+    assert numbers(one[0].test) != numbers(other[0].test)
+
+
+def test_clients_have_the_same_shares_of_a_class_in_all_splits(pool):
+    clients = dealt(pool, alpha=1.0)
+    assert min(len(client.train) for client in clients) > 1  # nobody had to be fed
+    shares = counts(clients, "train") / 40
+    assert np.abs(shares - counts(clients, "validation") / 10).max() <= 1 / 40 + 1 / 10
+    assert np.abs(shares - counts(clients, "test") / 80).max() <= 1 / 40 + 1 / 80
+
+
+def test_names_are_numbered(pool):
+    assert [client.id for client in dealt(pool, clients=3)] == ["client-000", "client-001", "client-002"]
+
+
+def test_small_classes_give_validation_its_share():
+    labels = [0] * 50 + [1] * 10
+    clients = deal(
+        Pool(numbered(labels), numbered([0, 1], 1000)), clients=1, alpha=1.0, shots=16, validation_shots=4, seed=0
+    )
+    assert label_counts(clients[0].train, 2) == [16, 8]
+    assert label_counts(clients[0].validation, 2) == [4, 2]
+
+
+def test_class_of_two_gives_one_to_each():
+    clients = deal(
+        Pool(numbered([0] * 50 + [1] * 2), numbered([0, 1], 1000)),
+        clients=1,
+        alpha=1.0,
+        shots=16,
+        validation_shots=4,
+        seed=0,
+    )
+    assert label_counts(clients[0].train, 2) == [16, 1]
+    assert label_counts(clients[0].validation, 2) == [4, 1]

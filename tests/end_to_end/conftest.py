@@ -1,0 +1,79 @@
+"""A third party's backend, installed beside the package without touching it, and pictures to use it on."""
+
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="session")
+def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that, on the path, is an installed distribution with the example's backend as its entry point."""
+    site = tmp_path_factory.mktemp("site")
+    shutil.copy(EXAMPLES / "own_backend.py", site)
+    info = site / "own_backend-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-backend\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fedbbpt.backends]\nthumbnails = own_backend:Thumbnails\n")
+    return site
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with circles and squares, as the example draws them."""
+    root = tmp_path_factory.mktemp("images") / "shapes"
+    runpy.run_path(str(EXAMPLES / "own_images.py"))["draw_shapes"](root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def fedbbpt(third_party: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs the command line in a process of its own, with the third party's backend installed."""
+
+    def run(*arguments: object, cwd: Path | None = None, check: bool = False) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "fedbbpt", *map(str, arguments)]
+        environment = os.environ | {"PYTHONPATH": str(third_party)}
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=check)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def quick(shapes: Path) -> list[str]:
+    """Options of a run that takes a moment and needs no torch."""
+    return [
+        *("--backend", "thumbnails", "--task", f"folder:{shapes}", "--clients", "3", "--shots", "8", "--rounds", "6"),
+        *("-o", "task.provider_shots=2", "-o", "data.validation_shots=4"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def finished(fedbbpt: Callable[..., Any], quick: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed. Read only."""
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    fedbbpt("train", *quick, "--out", folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def outcome() -> Callable[[Path], Any]:
+    """All that a run's folder says of its result: everything but the seconds."""
+
+    def read(folder: Path) -> Any:
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        summary = json.loads((folder / "summary.json").read_text())
+        for record in (*rows, summary):
+            assert record.pop("seconds") > 0
+        arrays = {path.name: path.read_bytes() for path in (folder / "checkpoints").glob("*.safetensors")}
+        return rows, summary, arrays, (folder / "config.toml").read_text()
+
+    return read

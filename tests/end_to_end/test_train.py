@@ -1,0 +1,143 @@
+"""A whole run through the command line: what it leaves behind, the same bits twice, and after any interruption."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+Outcome = Callable[[Path], Any]
+
+
+def test_a_third_party_backend_trains_without_a_change_here(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["classes"] == ["circle", "square"]
+    assert summary["validation_accuracy"] >= 0.5
+    environment = json.loads((finished / "environment.json").read_text())
+    assert environment["backend"]["model"] == "thumbnails"
+
+
+def test_the_folder_holds_everything(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"config.toml", "environment.json", "metrics.jsonl", "checkpoints", "summary.json", "report.html"}
+    assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == [
+        f"round-{n:06d}.{kind}" for n in (5, 6) for kind in ("json", "safetensors")
+    ]
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["round"], row["split"]) for row in rows[:-1]] == [(n, "validation") for n in range(7)]
+    assert rows[-1]["split"] == "test"
+    wanted = {"round", "split", "accuracy", "loss", "queries", "calls", "bytes_up", "bytes_down", "seconds"}
+    assert all(wanted <= set(row) for row in rows)
+    assert [row["queries"] for row in rows] == sorted(row["queries"] for row in rows)
+
+
+def test_dry_run_counts_exactly_what_a_run_asks(fedbbpt: Cli, quick: list[str], finished: Path) -> None:
+    printed = fedbbpt("train", *quick, "--dry-run", check=True).stdout
+    (total,) = [line.split() for line in printed.splitlines() if line.startswith("total")]
+    summary = json.loads((finished / "summary.json").read_text())
+    assert [int(total[1].replace(",", "")), int(total[4].replace(",", ""))] == [summary["queries"], summary["calls"]]
+    assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
+
+
+def test_max_queries_is_never_exceeded(fedbbpt: Cli, quick: list[str], finished: Path, tmp_path: Path) -> None:
+    limit = json.loads((finished / "summary.json").read_text())["queries"] - 1
+    fedbbpt("train", *quick, "--max-queries", limit, "--out", tmp_path / "run", check=True)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["queries"] <= limit
+    assert summary["rounds"] == 5
+
+
+def test_the_same_seed_gives_the_same_bits(
+    fedbbpt: Cli, quick: list[str], finished: Path, tmp_path: Path, outcome: Outcome
+) -> None:
+    fedbbpt("train", *quick, "--out", tmp_path / "again", check=True)
+    assert outcome(tmp_path / "again") == outcome(finished)
+    fedbbpt("train", *quick, "--seed", 2, "--out", tmp_path / "other", check=True)
+    assert outcome(tmp_path / "other")[2] != outcome(finished)[2]
+
+
+def test_killed_at_ten_random_moments_and_resumed_it_ends_the_same(
+    fedbbpt: Cli, third_party: Path, quick: list[str], finished: Path, tmp_path: Path, outcome: Outcome
+) -> None:
+    command = [sys.executable, "-m", "fedbbpt", "train", *quick]
+    environment = os.environ | {"PYTHONPATH": str(third_party)}
+    moments = random.Random(0)
+    started = time.perf_counter()
+    subprocess.run([*command, "--out", tmp_path / "timed"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    duration = time.perf_counter() - started
+    reached = set()
+    for attempt in range(10):
+        folder = tmp_path / f"killed-{attempt}"
+        process = subprocess.Popen([*command, "--out", folder], env=environment, stdout=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.3, 0.95) * duration)
+        process.kill()
+        process.wait()
+        reached.add(len(list((folder / "checkpoints").glob("*.json"))) if folder.exists() else 0)
+        begun = (folder / "config.toml").exists()
+        fedbbpt("train", *(["--resume", folder] if begun else [*quick, "--out", folder]), check=True)
+        assert outcome(folder) == outcome(finished), f"attempt {attempt}"
+    assert reached & {1, 2}, "no kill hit the rounds; the moments are badly chosen"
+
+
+def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
+    fedbbpt: Cli, third_party: Path, quick: list[str], finished: Path, tmp_path: Path, outcome: Outcome
+) -> None:
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "fedbbpt", "train", *quick, "--out", folder],
+        env=os.environ | {"PYTHONPATH": str(third_party)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("round    2"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert f"fedbbpt train --resume {folder}" in errors
+    assert "Traceback" not in errors
+    fedbbpt("train", "--resume", folder, check=True)
+    assert outcome(folder) == outcome(finished)
+
+
+def test_resuming_a_finished_run_changes_nothing(
+    fedbbpt: Cli, quick: list[str], finished: Path, tmp_path: Path, outcome: Outcome
+) -> None:
+    folder = tmp_path / "run"
+    fedbbpt("train", *quick, "--out", folder, check=True)
+    fedbbpt("train", "--resume", folder, check=True)
+    assert outcome(folder) == outcome(finished)
+
+
+@pytest.mark.parametrize("prompt", ["none", "dct", "frame"])
+def test_other_prompts_train_and_report(fedbbpt: Cli, quick: list[str], prompt: str, tmp_path: Path) -> None:
+    fedbbpt("train", *quick, "--prompt", prompt, "--rounds", 2, "--out", tmp_path / "run", check=True)
+    assert (tmp_path / "run" / "report.html").stat().st_size > 1000
+
+
+def test_eval_agrees_with_the_run(fedbbpt: Cli, finished: Path) -> None:
+    printed = fedbbpt("eval", finished, check=True).stdout
+    summary = json.loads((finished / "summary.json").read_text())
+    evaluation = finished / "evaluation.json"
+    assert json.loads(evaluation.read_text())["test_accuracy"] == summary["test_accuracy"]
+    evaluation.unlink()
+    assert f"{summary['test_accuracy']:.3f}" in printed
+
+
+def test_predict_names_classes(fedbbpt: Cli, finished: Path, shapes: Path) -> None:
+    files = [shapes / "circle" / "000.png", shapes / "square" / "001.png"]
+    lines = fedbbpt("predict", finished, *files, check=True).stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [str(file) for file in files]
+    assert all(line.split("\t")[1] in ("circle", "square") for line in lines)
+    assert all(0.5 <= float(line.split("\t")[2]) <= 1 for line in lines)

@@ -1,0 +1,208 @@
+import tomllib
+
+import pytest
+
+from fedbbpt import registry
+from fedbbpt.errors import ConfigError, UnknownName
+from fedbbpt.run.config import DEFAULTS, make_config, override, parse_assignment, read_toml
+
+
+def name_of(section, name):
+    return f"{name}:/some/folder" if (section, name) == ("task", "folder") else name
+
+
+COMPONENTS = [(section, name_of(section, name)) for section in DEFAULTS for name in registry.names(f"{section}s")]
+
+
+def test_defaults_name_every_section():
+    config = make_config({})
+    assert {section: getattr(config, section).name for section in DEFAULTS} == DEFAULTS
+    assert config.max_queries is None
+    assert config.data.alpha is None
+
+
+def test_defaults_of_options_are_filled_in():
+    assert make_config({}).optimizer.options["beta"] == 0.9
+
+
+def test_given_settings_win():
+    config = make_config({"rounds": 3, "data": {"shots": 2}, "prompt": {"name": "dct", "epsilon": 0.2}})
+    assert (config.rounds, config.data.shots, config.data.clients) == (3, 2, 10)
+    assert config.prompt.options == {"epsilon": 0.2, "frequencies": 6}
+
+
+def test_options_without_a_name_belong_to_the_default():
+    config = make_config({"algorithm": {"local_steps": 7}})
+    assert config.algorithm.name == "fedavg"
+    assert config.algorithm.options["local_steps"] == 7
+
+
+def test_given_settings_stay_as_they_are():
+    values = {"data": {"shots": 2}, "prompt": {"name": "dct"}}
+    make_config(values)
+    assert values == {"data": {"shots": 2}, "prompt": {"name": "dct"}}
+
+
+@pytest.mark.parametrize(("section", "name"), COMPONENTS)
+def test_every_component_survives_toml(section, name):
+    config = make_config({section: {"name": name}})
+    assert make_config(tomllib.loads(config.to_toml())) == config
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"max_queries": 10**12, "seed": 0},
+        {"data": {"alpha": float("inf")}},
+        {"data": {"alpha": 0.1 + 0.2}},
+        {"backend": {"model": 'dir:C:\\new "ö"\n'}},
+        {"optimizer": {"name": "sep-cma", "population": 5, "sigma": 1e-300}},
+        {"prompt": {"name": "frame", "width": 1 / 3}},
+    ],
+)
+def test_settings_survive_toml(values):
+    config = make_config(values)
+    assert make_config(tomllib.loads(config.to_toml())) == config
+    assert config != make_config({})
+
+
+@pytest.mark.parametrize(
+    ("values", "hint"),
+    [
+        ({"round": 3}, "unknown setting 'round'. Did you mean 'rounds'"),
+        ({"data": {"shot": 3}}, "unknown setting of data 'shot'. Did you mean 'shots'"),
+        ({"prompt": {"name": "colr"}}, "unknown prompt 'colr'. Did you mean 'colour'"),
+        ({"prompt": {"epsilom": 1.0}}, "unknown option of prompt 'colour' 'epsilom'. Did you mean 'epsilon'"),
+        ({"task": {"name": "folders:/x"}}, "unknown task 'folders'. Did you mean 'folder'"),
+        ({"prompt": {"name": "none", "epsilon": 1.0}}, "'epsilon'. Known: none."),
+        ({"optimizer": {"rng": 1}}, "'rng'"),
+    ],
+)
+def test_unknown_names_propose_the_nearest(values, hint):
+    with pytest.raises(UnknownName, match=hint):
+        make_config(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"rounds": 0},
+        {"rounds": 2.5},
+        {"rounds": "many"},
+        {"rounds": True},
+        {"seed": -1},
+        {"max_queries": 0},
+        {"evaluate_every": 0},
+        {"data": {"alpha": 0}},
+        {"data": {"alpha": float("nan")}},
+        {"data": {"clients": 0}},
+        {"data": {"shots": True}},
+        {"prompt": {"epsilon": -0.1}},
+        {"prompt": {"epsilon": 0.0}},
+        {"prompt": {"epsilon": float("inf")}},
+        {"prompt": {"epsilon": True}},
+        {"prompt": {"epsilon": [0.1]}},
+        {"prompt": {"name": "frame", "width": 0.6}},
+        {"algorithm": {"fraction": 1.1}},
+        {"algorithm": {"fraction": 0}},
+        {"optimizer": {"name": "sep-cma", "population": 1}},
+        {"backend": {"dtype": "float8"}},
+        {"backend": {"model": 3}},
+    ],
+)
+def test_values_of_wrong_type_or_size_are_refused_by_name(values):
+    ((section, value),) = values.items()
+    options = [option for option in value if option != "name"] if isinstance(value, dict) else []
+    with pytest.raises(ConfigError, match=r"\.".join([section, *options])):
+        make_config(values)
+
+
+@pytest.mark.parametrize("values", [{"data": 3}, {"prompt": "dct"}, {"task": []}, {"prompt": {"name": 3}}])
+def test_sections_are_tables_with_a_name(values):
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        make_config(values)
+
+
+def test_nothing_to_train_is_refused():
+    with pytest.raises(ConfigError, match="nothing to train"):
+        make_config({"prompt": {"name": "none"}, "readout": {"name": "identity"}})
+
+
+def test_config_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        make_config({}).rounds = 3
+
+
+def overridden(settings, key, value):
+    override(settings, key, value)
+    return settings
+
+
+def test_override_sets_and_adds():
+    settings = {"rounds": 3, "prompt": {"epsilon": 0.1}}
+    overridden(settings, "rounds", 5)
+    overridden(settings, "prompt.epsilon", 0.2)
+    overridden(settings, "data.shots", 4)
+    assert settings == {"rounds": 5, "prompt": {"epsilon": 0.2}, "data": {"shots": 4}}
+
+
+@pytest.mark.parametrize("before", [{"prompt": {"name": "dct", "frequencies": 3}}, {"prompt": {"frequencies": 3}}])
+def test_override_with_another_name_drops_the_old_options(before):
+    assert overridden(before, "prompt.name", "frame") == {"prompt": {"name": "frame"}}
+
+
+@pytest.mark.parametrize("before", [{"prompt": {"name": "colour", "epsilon": 0.3}}, {"prompt": {"epsilon": 0.3}}])
+def test_override_with_the_same_name_keeps_the_options(before):
+    assert overridden(before, "prompt.name", "colour")["prompt"]["epsilon"] == 0.3
+
+
+@pytest.mark.parametrize("section", [*DEFAULTS, "data"])
+def test_override_of_a_whole_section_is_refused(section):
+    with pytest.raises(ConfigError, match=f"{section} is a section"):
+        override({}, section, "x")
+
+
+def test_override_into_a_plain_value_is_refused():
+    with pytest.raises(ConfigError, match="rounds is no section"):
+        override({"rounds": 3}, "rounds.x", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rounds=3", ("rounds", 3)),
+        (" prompt.epsilon = 0.5 ", ("prompt.epsilon", 0.5)),
+        ("data.alpha=inf", ("data.alpha", float("inf"))),
+        ("prompt.name=dct", ("prompt.name", "dct")),
+        ('task.name="folder:/a=b"', ("task.name", "folder:/a=b")),
+        ("task.name=folder:/a=b", ("task.name", "folder:/a=b")),
+        ("x=true", ("x", True)),
+        ("x=[1, 2]", ("x", [1, 2])),
+        ("x=", ("x", "")),
+    ],
+)
+def test_assignments_are_read_as_toml_or_as_a_word(text, expected):
+    assert parse_assignment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["rounds", "=3", " =3", ""])
+def test_assignment_needs_key_and_value(text):
+    with pytest.raises(ConfigError, match="key=value"):
+        parse_assignment(text)
+
+
+def test_toml_is_read(tmp_path):
+    (tmp_path / "a.toml").write_text("rounds = 3\n[prompt]\nname = 'dct'\n", "utf-8")
+    assert read_toml(tmp_path / "a.toml") == {"rounds": 3, "prompt": {"name": "dct"}}
+
+
+@pytest.mark.parametrize(("content", "hint"), [(b"rounds =", "is not TOML"), (b"\xff\xfe\x00", "not UTF-8")])
+def test_unreadable_toml(tmp_path, content, hint):
+    (tmp_path / "a.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=hint):
+        read_toml(tmp_path / "a.toml")
+
+
+def test_missing_toml(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*No such file"):
+        read_toml(tmp_path / "a.toml")
