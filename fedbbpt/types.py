@@ -119,6 +119,12 @@ class Score:
     unanswered: int
     usage: Usage
 
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the examples that were answered and answered right; None without examples."""
+        examples = int(self.confusion.sum()) + self.unanswered
+        return float(self.confusion.trace() / examples) if examples else None
+
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
         scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": list(self.usage)}

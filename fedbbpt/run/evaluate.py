@@ -67,9 +67,12 @@ def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: s
 
 
 def better(result: Result, state: State, best: Best | None) -> Best:
-    """The better of the two on the validation data: higher accuracy, then lower loss, then the earlier."""
+    """The better of the two on the validation data: lower loss, then higher accuracy, then the earlier.
+
+    Few shots make accuracy a coarse ruler; the loss tells more from the same answers.
+    """
     loss = math.inf if math.isnan(result.loss) else result.loss
-    if best is not None and (result.accuracy, -loss) <= (best.accuracy, -best.loss):
+    if best is not None and (-loss, result.accuracy) <= (-best.loss, best.accuracy):
         return best
     return Best(state.round, result.accuracy, loss, state.parameters)
 
@@ -102,7 +105,7 @@ class Baselines:
     """What can be had without a prompt, from one answer to every unprompted image."""
 
     zero_shot: Result | None  # untrained readout; None where the model's classes are not the task's
-    readout_alone: Result | None  # readout trained on unprompted images; None where there is nothing to train
+    readout_alone: Result | None  # None without weights to train, and where the run itself is that
     usage: Usage
 
 
@@ -121,7 +124,7 @@ def baselines(session: Session) -> Baselines:
     state = algorithm.init()
     same_classes = set(session.task.classes) <= set(session.backend.info.classes)
     zero_shot = look(state, "test") if same_classes else None
-    if session.readout.dim == 0:
+    if session.readout.dim == 0 or session.prompt.dim == 0:
         return Baselines(zero_shot, None, memory.usage)
     best = better(look(state, "validation"), state, None)
     for _ in range(READOUT_ROUNDS):

@@ -1,10 +1,13 @@
 """Files that are either whole or not there."""
 
 import errno
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fedbbpt.errors import RunError
 
@@ -23,6 +26,16 @@ def writing(path: Path) -> Iterator[None]:
             errno.ENOTDIR: "a part of the path is a file; choose another folder with --out",
         }.get(e.errno or 0, (e.strerror or type(e).__name__).lower())
         raise RunError(f"cannot write {path}: {hint}") from e
+
+
+def to_json(value: Any, indent: int | None = None) -> bytes:
+    """JSON that every reader takes: what is not a finite number becomes null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False).encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_atomic` of readable JSON."""
+    write_atomic(path, to_json(value, indent=1))
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -48,3 +61,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

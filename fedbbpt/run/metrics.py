@@ -1,13 +1,12 @@
 """`metrics.jsonl`: a row a round, with all costs counted from the start of the run."""
 
 import json
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import writing
+from fedbbpt.run.files import to_json, writing
 
 
 class Metrics:
@@ -25,9 +24,8 @@ class Metrics:
 
     def append(self, row: dict[str, Any]) -> None:
         """Adds a row; NaN becomes null."""
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         with writing(self._path):
-            self._file.write(json.dumps(clean).encode() + b"\n")
+            self._file.write(to_json(row) + b"\n")
             self._file.flush()
 
     def sync(self) -> int:

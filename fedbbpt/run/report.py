@@ -18,7 +18,6 @@ from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
 from fedbbpt.run import charts
 from fedbbpt.run.charts import Line, Part
-from fedbbpt.run.evaluate import READOUT_ROUNDS
 from fedbbpt.run.files import write_atomic
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
@@ -82,12 +81,10 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds below two minutes, then the two largest units."""
+    """Seconds, minutes from two of them on, hours from two of them on."""
     if seconds < 120:
         return f"{seconds:.3g} s"
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {left} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -135,7 +132,7 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
     elif not session.readout.dim:
         rows.append(("Prompt alone", "this run: no trained readout", final, THIS))
     else:
-        alone = f"no prompt, readout trained for {READOUT_ROUNDS} rounds"
+        alone = f"no prompt, readout trained for {summary['readout_alone_rounds']} rounds"
         rows.append(("Readout alone", alone, summary["readout_alone_accuracy"], OTHER))
         rows.append(("Prompt + readout", "this run", final, THIS))
     return [

@@ -1,7 +1,6 @@
 """The run: rounds of a federated method over a session, with nothing lost whenever it stops."""
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from fedbbpt.run import checkpoint
 from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.config import Config, make_config, read_toml
 from fedbbpt.run.environment import describe
-from fedbbpt.run.evaluate import Baselines, Result, baselines, better, evaluate
-from fedbbpt.run.files import write_atomic, writing
+from fedbbpt.run.evaluate import READOUT_ROUNDS, Baselines, Result, baselines, better, evaluate
+from fedbbpt.run.files import write_atomic, write_json, writing
 from fedbbpt.run.metrics import Metrics
 from fedbbpt.run.report import write_report
 from fedbbpt.run.session import Plan, Session, is_evaluated, open_session, plan
@@ -39,7 +38,7 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
     planned = plan(session)
     with writing(out):
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-    write_atomic(out / "environment.json", json.dumps(describe(session), indent=1).encode())
+    write_json(out / "environment.json", describe(session))
     write_atomic(out / "config.toml", session.config.to_toml().encode())
     return _Run(session, planned, out, watch).go(None)
 
@@ -96,10 +95,10 @@ def reevaluate(out: Path) -> dict[str, Any]:
         "test_accuracy": result.accuracy,
         "test_loss": result.loss,
         **result.usage._asdict(),
-        "clients": {score.client: _share(score.confusion) for score in result.scores},
+        "clients": {score.client: score.accuracy for score in result.scores},
         "confusion": result.confusion.tolist(),
     }
-    write_atomic(out / "evaluation.json", json.dumps(facts, indent=1).encode())
+    write_json(out / "evaluation.json", facts)
     return facts
 
 
@@ -160,7 +159,7 @@ class _Run:
         totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
         self._record(best.round, "test", result, None, totals)
         summary = _summarise(self.session, self.plan, best, result, without, totals)
-        write_atomic(self.out / "summary.json", json.dumps(summary, indent=1).encode())
+        write_json(self.out / "summary.json", summary)
         write_report(self.out, self.session, State(best.round, best.parameters))
         return summary
 
@@ -202,14 +201,15 @@ def _summarise(
         "kept_round": best.round,
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
+        "readout_alone_rounds": READOUT_ROUNDS if alone else None,
         "validation_accuracy": best.accuracy,
         "test_accuracy": result.accuracy,
         **asdict(totals),
         "queries_by_purpose": {p: getattr(planned, p).queries for p in ("training", "validation", "baselines", "test")},
         "clients": {
             client.id: {
-                "test_accuracy": _share(score.confusion),
-                "zero_shot_accuracy": _share(unprompted.confusion) if zero else None,
+                "test_accuracy": score.accuracy,
+                "zero_shot_accuracy": unprompted.accuracy if zero else None,
                 "train": label_counts(client.train, classes),
                 "validation": label_counts(client.validation, classes),
                 "test": label_counts(client.test, classes),
@@ -222,7 +222,3 @@ def _summarise(
             "test": result.confusion.tolist(),
         },
     }
-
-
-def _share(confusion: Any) -> float | None:
-    return float(confusion.trace() / confusion.sum()) if confusion.sum() else None
