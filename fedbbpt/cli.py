@@ -56,7 +56,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@main.command()
+@main.command(short_help="Tune a prompt and score it.")
 @settings_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run  [default: runs/TASK-NNN].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder.")
@@ -93,7 +93,7 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     click.echo(f"{'report':15}{folder / 'report.html'}")
 
 
-@main.command("eval")
+@main.command("eval", short_help="Score a run on its test data once more.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def evaluate(folder: Path) -> None:
     """Score the parameters that a run kept on the test data, once more; writes evaluation.json."""
@@ -106,7 +106,7 @@ def evaluate(folder: Path) -> None:
     click.echo(f"{'test accuracy':15}{result['test_accuracy']:.3f}   ({cost})")
 
 
-@main.command()
+@main.command(short_help="Classify pictures with a run's prompt.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(folder: Path, files: tuple[Path, ...]) -> None:
@@ -127,7 +127,7 @@ def predict(folder: Path, files: tuple[Path, ...]) -> None:
         raise click.exceptions.Exit(1)
 
 
-@main.command("list")
+@main.command("list", short_help="Names that may be used.")
 @click.argument("kind", type=click.Choice(KINDS))
 def list_(kind: str) -> None:
     """Names that may be used, with one line about each."""
@@ -138,7 +138,7 @@ def list_(kind: str) -> None:
         click.echo(f"{name:14}{summary}")
 
 
-@main.command()
+@main.command(short_help="Check the installation.")
 def doctor() -> None:
     """Check what is installed and how fast the embedded model answers here."""
     from fedbbpt.doctor import examine

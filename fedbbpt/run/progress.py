@@ -94,12 +94,11 @@ class Bar(Lines):
 
 def describe(row: dict[str, Any]) -> str:
     """A round in one line."""
+    evaluated = row["accuracy"] is not None
     scores = (
         f"accuracy {row['accuracy']:.3f}  loss {row['loss']:.3f}"
-        if row["accuracy"] is not None and row["loss"] is not None
+        if evaluated
         else f"training loss {row['train_loss']:.3f}"
-        if row["train_loss"] is not None
-        else "no answers"
     )
     return f"{scores}  {row['queries']:,} queries  {size(row['bytes_up'])} up  {size(row['bytes_down'])} down"
 

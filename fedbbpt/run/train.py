@@ -11,7 +11,7 @@ from typing import Any
 
 from fedbbpt.algorithms import State
 from fedbbpt.data.partition import label_counts
-from fedbbpt.errors import RunError
+from fedbbpt.errors import BackendError, RunError
 from fedbbpt.run import checkpoint
 from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.config import Config, make_config, read_toml
@@ -141,7 +141,9 @@ class _Run:
         up, down = sum(len(u.to_bytes()) for u in updates), len(message.to_bytes()) * len(updates)
         totals = self._add(progress.totals, sum((u.usage for u in updates), Usage()), up, down)
         losses = [u.loss for u in updates if math.isfinite(u.loss)]
-        train_loss = sum(losses) / len(losses) if losses else None
+        if not losses:
+            raise _silence(f"round {state.round}")
+        train_loss = sum(losses) / len(losses)
         result, best = None, progress.best
         if is_evaluated(state.round, session.config):
             result = self._look(state, "validation")
@@ -164,7 +166,10 @@ class _Run:
         return summary
 
     def _look(self, state: State, split: str) -> Result:
-        return evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
+        result = evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
+        if result.usage.queries and not result.confusion.any():
+            raise _silence(f"the {split} data")
+        return result
 
     def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:
         t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
@@ -181,6 +186,13 @@ class _Run:
         progress = Progress(state, best, totals, size, _config_sha256(self.session), self.data_sha256)
         checkpoint.save(self.out / "checkpoints", progress)
         return progress
+
+
+def _silence(where: str) -> BackendError:
+    return BackendError(
+        f"the model answered none of the queries for {where} (no reply, or scores that are not numbers); nothing is "
+        "lost: once it answers, continue with --resume"
+    )
 
 
 def _config_sha256(session: Session) -> str:

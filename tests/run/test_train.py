@@ -1,0 +1,74 @@
+"""A run in this process, on a model that does not always answer."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fedbbpt.engines.serial import Serial
+from fedbbpt.errors import BackendError
+from fedbbpt.prompts.colour import Colour
+from fedbbpt.readout import Head
+from fedbbpt.run import checkpoint, train
+from fedbbpt.run.config import make_config
+from fedbbpt.run.session import Session
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) -> Callable[..., dict]:
+    """Trains on the fake backend, or goes on where it stopped; `fails` as in the fake backend."""
+
+    def go(fails=None, rounds=3, **settings):
+        backend = make_backend(fails=fails)
+        config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **settings})
+        tuned = Colour((8, 8)), Head(backend.info, backend.info.classes)
+        task = SimpleNamespace(classes=backend.info.classes)
+        session = Session(config, task, backend, *tuned, clients, Serial())
+        monkeypatch.setattr(train, "open_session", lambda config: session)
+        begun = (tmp_path / "run" / "config.toml").exists()
+        return train.resume(tmp_path / "run") if begun else train.train(config, tmp_path / "run")
+
+    return go
+
+
+def _some(inputs):
+    return inputs.sum((1, 2, 3)) % 0.1 < 0.03
+
+
+def test_single_failures_are_survived_and_counted_as_wrong(run) -> None:
+    summary = run(fails=_some)
+    assert 0 < summary["test_accuracy"] < 1
+    answered = np.sum(summary["confusion"]["test"])
+    assert answered < sum(sum(c["test"]) for c in summary["clients"].values())
+
+
+def test_a_model_that_never_answers_is_said_before_the_first_round(run) -> None:
+    with pytest.raises(BackendError, match="none of the queries for the validation data"):
+        run(fails=lambda inputs: np.ones(len(inputs), bool))
+
+
+def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, tmp_path: Path) -> None:
+    undisturbed = tmp_path / "run"
+    expected = {k: v for k, v in run().items() if k != "seconds"}
+    undisturbed.rename(tmp_path / "undisturbed")
+    asked = []
+
+    def after_a_while(inputs):
+        asked.append(len(inputs))
+        return np.full(len(inputs), sum(asked) > 200)
+
+    with pytest.raises(BackendError, match="continue with --resume"):
+        run(fails=after_a_while)
+    progress, _ = checkpoint.load_last(tmp_path / "run" / "checkpoints")
+    assert progress is not None
+    assert progress.state.round < 3
+    assert {k: v for k, v in run().items() if k != "seconds"} == expected
+
+
+def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> None:
+    seen = run(rounds=5, evaluate_every=2)
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [("null" in row.split('"train_loss"')[0]) for row in rows[:-1]] == [False, True, False, True, False, False]
+    assert seen["kept_round"] in (0, 2, 4, 5)
