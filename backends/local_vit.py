@@ -151,6 +151,8 @@ def _choose_head(name: str, net: Network, provider: Provider) -> "LinearHead | N
         if net.model.logits is None:
             raise ConfigError(f"{net.model.name} has no classifier of its own; use another backend.head")
         return None
+    if name in heads.named() and net.model.name != "embedded":
+        raise ConfigError(f"head {name!r} was made for the embedded model, not for {net.model.name}")
     if name in heads.FITTED:
         if provider.shots is None:
             raise ConfigError(f"backend.head={name} is fitted to the provider's shots, which this task does not have")

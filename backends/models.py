@@ -59,9 +59,9 @@ def load_model(name: str, weights: str | None, device: str) -> ImageModel:
     load = _from_timm if source == "timm" else _from_hugging_face
     try:
         return load(name, rest, weights, device)
-    except BackendError:
+    except (BackendError, ImportError, MemoryError):
         raise
-    except (OSError, RuntimeError, ValueError, KeyError) as e:
+    except Exception as e:  # libraries and damaged files fail in every way; to the user it is one sentence
         reason = str(e).strip().partition("\n")[0] or type(e).__name__
         raise BackendError(
             f"cannot load {name}: {reason.rstrip('.')}. Without a hub, model=embedded and dir:PATH work"

@@ -7,6 +7,7 @@ optimizer, readout, merge. The two alternate, so that both see the same machine;
 
 import statistics
 import time
+from typing import cast
 
 import click
 import numpy as np
@@ -24,8 +25,7 @@ def main(repetitions: int, prompt: str) -> None:
     import torch
 
     session = open_session(make_config({"prompt": {"name": prompt}}))
-    backend = session.backend
-    assert isinstance(backend, LocalViT)
+    backend = cast(LocalViT, session.backend)
     network, limit = backend.network, backend.info.batch_limit
     algorithm = session.algorithm()
     state = algorithm.init()

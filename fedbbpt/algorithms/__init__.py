@@ -1,10 +1,24 @@
 """Federated methods: who is told what, what a client does with it, and what becomes of the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from fedbbpt.objective import Objective
+from fedbbpt.optim import Optimizer
 from fedbbpt.types import Client, Message, Parameters, Score, Update, Usage
+
+MakeOptimizer = Callable[[Any, np.random.Generator, int], Optimizer]  # start, generator, steps before
+
+
+class Parts(NamedTuple):
+    """What every zero-order method is built of."""
+
+    objective: Objective
+    optimizer: MakeOptimizer
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -16,7 +30,10 @@ class State:
 
 
 class Algorithm(Protocol):
-    """A federated method. Holds settings only: all that changes is in the `State`."""
+    """A federated method. Holds settings only: all that changes is in the `State`.
+
+    A method's class takes the `Parts` as its one positional argument and its own options by keyword.
+    """
 
     def init(self) -> State:
         """The state before the first round."""

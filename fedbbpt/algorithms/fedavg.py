@@ -1,30 +1,19 @@
 """Fed-BBPT (Lin et al. 2023, arXiv 2310.03123): local zero-order steps, then FedAvg (McMahan et al. 2017)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import Parts, State
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.backend import Backend, Meter
 from fedbbpt.objective import Objective, usage
-from fedbbpt.optim import Optimizer
 from fedbbpt.optim.still import Still
 from fedbbpt.readout import cross_entropy
 from fedbbpt.types import Batch, Client, Dataset, Message, Score, Update, Usage
-
-MakeOptimizer = Callable[[Any, np.random.Generator, int], Optimizer]  # start, generator, steps before
-
-
-class Parts(NamedTuple):
-    """What every zero-order method is built of."""
-
-    objective: Objective
-    optimizer: MakeOptimizer
-    seed: int
 
 
 class FedAvg:

@@ -1,5 +1,6 @@
 """Anybody's images: a folder with one folder a class."""
 
+import functools
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pydantic import PositiveInt
 
 from fedbbpt.backend import Provider
 from fedbbpt.data import Pool, is_test
-from fedbbpt.data.images import Picture, open_picture
+from fedbbpt.data.images import open_picture
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.types import Dataset
 
@@ -47,18 +48,25 @@ class Folder:
             raise DataError(f"class {empty[0]!r} has no images in {root / empty[0]}; add some or remove the folder")
         self.classes = tuple(self._files)
         self._provider_shots = provider_shots
-        self.provider = Provider(self.classes, shots=lambda size: self._read(size)[0])
+        self.provider = Provider(self.classes, shots=lambda size: self._read("provider", size))
 
     def load(self, size: tuple[int, int]) -> Pool:
         """See `Task`."""
-        return self._read(size)[1]
+        return Pool(self._read("train", size), self._read("test", size))
 
-    def _read(self, size: tuple[int, int]) -> tuple[Dataset, Pool]:
-        """The provider's shots, and the clients' pool."""
-        sides: dict[str, tuple[list[Picture], list[int]]] = {side: ([], []) for side in ("provider", "train", "test")}
+    def _read(self, side: str, size: tuple[int, int]) -> Dataset:
+        files = self._sides[side]
+        images = [open_picture(file, size) for file, _ in files]
+        return Dataset(np.stack(images), np.array([label for _, label in files], np.int64))
+
+    @functools.cached_property
+    def _sides(self) -> dict[str, list[tuple[Path, int]]]:
+        """Which file, with its label, is the provider's, for training or for the test."""
+        sides: dict[str, list[tuple[Path, int]]] = {"provider": [], "train": [], "test": []}
         shown: set[bytes] = set()  # to the provider: copies of these are not the clients' either
         for label, (name, files) in enumerate(self._files.items()):
-            tested = [is_test(file.read_bytes()) for file in files]
+            contents = [file.read_bytes() for file in files]
+            tested = [is_test(content) for content in contents]
             left = self._provider_shots
             if tested.count(False) < left + 2 or tested.count(True) < 1:
                 raise DataError(
@@ -66,13 +74,11 @@ class Folder:
                     f"and {tested.count(True)} for the test; {left} for the provider (task.provider_shots) "
                     "and at least 2 + 1 for the clients are needed"
                 )
-            for file, for_test in zip(files, tested, strict=True):
-                digest = sha256(file.read_bytes()).digest()
+            for file, content, for_test in zip(files, contents, tested, strict=True):
+                digest = sha256(content).digest()
                 side = "test" if for_test else "provider" if left > 0 or digest in shown else "train"
                 if side == "provider":
                     left -= 1
                     shown.add(digest)
-                sides[side][0].append(open_picture(file, size))
-                sides[side][1].append(label)
-        provider, train, test = (Dataset(np.stack(images), np.array(labels)) for images, labels in sides.values())
-        return provider, Pool(train, test)
+                sides[side].append((file, label))
+        return sides

@@ -81,7 +81,6 @@ def make_config(values: Mapping[str, Any]) -> Config:
             raise ConfigError(f"{section}.name is a name, got {name!r}")
         settings[section] = Choice(name=name, options=resolve(f"{section}s", name, options))
     config = validate(Config, settings)
-    assert isinstance(config, Config)
     if config.prompt.name == "none" and config.readout.name == "identity":
         raise ConfigError("prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two")
     return config

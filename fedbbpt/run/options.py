@@ -3,12 +3,14 @@
 import inspect
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from fedbbpt import registry
 from fedbbpt.errors import ConfigError, UnknownName
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def load_class(kind: str, name: str) -> Any:
@@ -40,7 +42,7 @@ def check_keys(kind: str, given: Mapping[str, Any], known: Mapping[str, Any]) ->
             raise UnknownName(kind, key, known)
 
 
-def validate(model: type[BaseModel], values: dict[str, Any], section: str = "") -> BaseModel:
+def validate(model: type[M], values: dict[str, Any], section: str = "") -> M:
     """`model(**values)` with a ConfigError in one sentence for what pydantic finds."""
     try:
         return model(**values)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from fedbbpt import registry
-from fedbbpt.algorithms import Algorithm
-from fedbbpt.algorithms.fedavg import Parts
+from fedbbpt.algorithms import Algorithm, Parts
 from fedbbpt.backend import Backend
 from fedbbpt.data import Task
 from fedbbpt.data.partition import deal

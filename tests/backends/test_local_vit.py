@@ -192,6 +192,18 @@ def test_a_folder_that_lacks_weights(classifier: Path, tmp_path: Path) -> None:
         LocalViT(Provider(("x", "y")), model=f"dir:{tmp_path}")
 
 
+def test_damaged_weights(classifier: Path, tmp_path: Path) -> None:
+    for file in classifier.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: -100 if file.suffix == ".safetensors" else None])
+    with pytest.raises(BackendError, match="cannot load dir:"):
+        LocalViT(Provider(("x", "y")), model=f"dir:{tmp_path}")
+
+
+def test_a_head_of_the_embedded_model_is_for_that_model_only(classifier: Path) -> None:
+    with pytest.raises(ConfigError, match="made for the embedded model"):
+        LocalViT(Provider(("x", "y")), model=f"dir:{classifier}", head="mnist")
+
+
 def test_the_probe_chooses_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     from fedbbpt_backends import precision
 
