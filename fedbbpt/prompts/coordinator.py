@@ -1,7 +1,9 @@
 """BlackVIP's prompt generator: a frozen encoder sees the image, a small decoder draws a prompt for it.
 
 Oh et al. 2023, arXiv 2303.14773, section 4.1. Differences: GroupNorm for BatchNorm, whose running statistics would be
-neither perturbed nor averaged; as many of the five up-sampling steps as fit into the input size.
+neither perturbed nor averaged; as many of the five up-sampling steps as fit into the input size; the drawing layer
+starts at 0, so that training starts from the image as it is; θ counts in units of `UNIT`, so that an optimizer's steps
+mean about the same here as for other prompts.
 """
 
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from fedbbpt.types import Float32, Floats
 GRID = 7  # the decoder's seed is 32 × 7 × 7 numbers: the encoder's features, then the trigger
 SEED = 32 * GRID * GRID
 GROUPS = 8  # of the normalisation
+UNIT = 0.05  # of every weight
 
 
 class Stage(NamedTuple):
@@ -61,15 +64,15 @@ class Coordinator:
         self.dim = sum(int(np.prod(shape)) for shape in self._shapes)
 
     def init(self, rng: np.random.Generator) -> Float32:
-        """Trigger uniform on [0, 0.1); kernels and biases uniform on ±1/√fan-in; scales 1, shifts 0."""
+        """Trigger uniform on [0, 0.1); kernels and biases uniform on ±1/√fan-in; scales 1, shifts and last layer 0."""
         parts = [rng.uniform(0, 0.1, self._shapes[0])]
         for s in self._stages:
             fan = np.sqrt(s.hidden // s.inputs * s.up**2)
             parts += [rng.uniform(-1, 1, (s.hidden, s.up**2)) / fan, rng.uniform(-1, 1, s.hidden) / fan]
             parts += [rng.uniform(-1, 1, (s.outputs, s.hidden)) / np.sqrt(s.hidden)]
             parts += [np.ones(s.outputs), np.zeros(s.outputs)]
-        parts += [rng.uniform(-1, 1, self._shapes[-1]) / np.sqrt(3 * self._last_up**2)]
-        return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
+        parts += [np.zeros(self._shapes[-1])]
+        return (np.concatenate([part.ravel() for part in parts]) / UNIT).astype(np.float32)
 
     def features(self, inputs: Float32) -> Float32:
         """The frozen encoder's features (b, D), at most half of the decoder's seed."""
@@ -79,7 +82,7 @@ class Coordinator:
         """See `Prompt`; `features` as `features` gives them."""
         if features is None:
             raise RuntimeError("the coordinator needs the features of the images that it draws for")
-        out = np.concatenate([self._draw(t, features) for t in np.asarray(theta, np.float32)])  # (n·b, 3, g, g)
+        out = np.concatenate([self._draw(t, features) for t in UNIT * np.asarray(theta, np.float32)])  # (n·b, 3, g, g)
         prompted = np.float32(self._epsilon) * _stretch(out, self._size)
         prompted.reshape(len(theta), *inputs.shape)[...] += inputs
         return np.clip(prompted, 0, 1, out=prompted)

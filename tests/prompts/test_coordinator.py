@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fedbbpt.prompts.coordinator import Coordinator
+from fedbbpt.prompts.coordinator import UNIT, Coordinator
 
 WIDTHS = [(32, 64, 64), (64, 64, 32), (32, 32, 32), (32, 32, 16)]  # in, grouped up-sampling, out
 
@@ -18,7 +18,7 @@ def images(count, size):
 
 def drawn_by_torch(theta, features, up):
     """The decoder in torch's own layers, reading θ from its start."""
-    rest = torch.from_numpy(theta)
+    rest = torch.from_numpy(UNIT * theta)
 
     def take(*shape):
         nonlocal rest
@@ -50,7 +50,7 @@ def test_number_of_parameters_at_the_papers_size():
 def test_arithmetic_is_that_of_torchs_layers(size, up):
     prompt, inputs = make(size, epsilon=0.3), images(2, size)
     rng = np.random.default_rng(1)
-    theta = prompt.init(rng) + rng.normal(0, 0.1, prompt.dim).astype(np.float32)
+    theta = prompt.init(rng) + rng.normal(0, 0.1 / UNIT, prompt.dim).astype(np.float32)
     features = prompt.features(inputs)
     drawing = drawn_by_torch(theta, features, up)
     stretched = functional.interpolate(drawing, size, mode="bilinear", align_corners=False)
@@ -60,7 +60,9 @@ def test_arithmetic_is_that_of_torchs_layers(size, up):
 
 def test_prompt_depends_on_the_image():
     prompt, inputs = make((16, 24)), images(2, (16, 24))
-    added = prompt.apply(prompt.init(np.random.default_rng(0))[None], inputs, prompt.features(inputs)) - inputs
+    rng = np.random.default_rng(0)
+    theta = prompt.init(rng) + rng.normal(0, 0.1 / UNIT, prompt.dim)
+    added = prompt.apply(theta[None], inputs, prompt.features(inputs)) - inputs
     assert np.abs(added[0] - added[1]).max() > 1e-3
 
 
@@ -76,8 +78,10 @@ def test_without_features_it_says_what_is_missing():
 
 def test_initial_norms_pass_through():
     prompt = make((16, 24))
-    theta = prompt.init(np.random.default_rng(0))
+    theta = UNIT * prompt.init(np.random.default_rng(0))
     trigger = theta[: 1568 - 768]
     assert trigger.min() >= 0
     assert trigger.max() < 0.1
-    assert np.count_nonzero(theta == 1) == np.count_nonzero(theta == 0) == 64 + 32 + 32 + 16
+    channels = 64 + 32 + 32 + 16
+    assert np.count_nonzero(theta == 1) == channels
+    assert np.count_nonzero(theta == 0) == channels + 3 * 16  # and the drawing layer
