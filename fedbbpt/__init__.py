@@ -2,10 +2,12 @@
 
 The command line (`fedbbpt --help`) is the front door. From Python::
 
-    from fedbbpt.run.config import Config
+    from pathlib import Path
+
+    from fedbbpt.run.config import make_config
     from fedbbpt.run.train import train
 
-    summary = train(Config(rounds=5), out="my-run")
+    summary = train(make_config({"rounds": 5}), Path("my-run"))
 """
 
 __version__ = "0.1.0"

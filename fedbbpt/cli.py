@@ -8,9 +8,9 @@ import click
 
 import fedbbpt
 from fedbbpt.errors import ConfigError, DataError, FedbbptError, RunError
+from fedbbpt.registry import KINDS
 
 SETTINGS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm")  # --X sets X.name
-KINDS = ("backends", "tasks", "prompts", "readouts", "optimizers", "algorithms", "engines")
 
 
 class Commands(click.Group):

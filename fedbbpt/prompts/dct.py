@@ -14,7 +14,7 @@ class Dct:
 
     clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients a channel.
 
-    The basis is scaled to a root mean square of 1, so that one unit of θ moves a pixel by about ε.
+    The basis is scaled so that random signs for all of θ, as SPSA tries them, move a pixel by ε (root mean square).
     """
 
     def __init__(self, size: tuple[int, int], /, *, epsilon: PositiveFloat = 0.1, frequencies: PositiveInt = 6) -> None:
@@ -40,5 +40,5 @@ class Dct:
 
 
 def _basis(length: int, frequencies: int) -> Floats:
-    basis: Floats = idct(np.eye(frequencies, length), norm="ortho") * np.sqrt(length)
+    basis: Floats = idct(np.eye(frequencies, length), norm="ortho") * np.sqrt(length / frequencies)
     return basis

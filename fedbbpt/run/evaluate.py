@@ -114,7 +114,7 @@ def baselines(session: Session) -> Baselines:
 
     The readout alone trains on remembered answers, so that its rounds cost no query: it gets `READOUT_ROUNDS` of them.
     """
-    splits = ("train", "validation", "test")
+    splits = session.baseline_splits
     memory = Remembered(session.backend, [getattr(c, split) for c in session.clients for split in splits])
     algorithm = session.algorithm(memory, prompted=False)
 
@@ -124,7 +124,7 @@ def baselines(session: Session) -> Baselines:
     state = algorithm.init()
     same_classes = set(session.task.classes) <= set(session.backend.info.classes)
     zero_shot = look(state, "test") if same_classes else None
-    if session.readout.dim == 0 or session.prompt.dim == 0:
+    if "train" not in splits:
         return Baselines(zero_shot, None, memory.usage)
     best = better(look(state, "validation"), state, None)
     for _ in range(READOUT_ROUNDS):

@@ -52,6 +52,11 @@ class Session(Model):
         )
         return algorithm
 
+    @property
+    def baseline_splits(self) -> tuple[str, ...]:
+        """What the baselines ask about: all data where a readout is to be trained without the prompt, else the test."""
+        return ("train", "validation", "test") if self.prompt.dim and self.readout.dim else ("test",)
+
     def data_sha256(self) -> str:
         """A fingerprint of all that the clients hold."""
         digest = hashlib.sha256()
@@ -113,7 +118,8 @@ def plan(session: Session) -> Plan:
     config, limit = session.config, session.backend.info.batch_limit
     algorithm = session.algorithm()
     splits = {s: _one_pass((getattr(c, s) for c in session.clients), limit) for s in ("train", "validation", "test")}
-    result = Plan(0, Usage(), splits["validation"], _sum(splits.values()), splits["test"])
+    baselines = _sum(splits[split] for split in session.baseline_splits)
+    result = Plan(0, Usage(), splits["validation"], baselines, splits["test"])
     state = algorithm.init()
     while result.rounds < config.rounds:
         chosen = algorithm.sample(replace(state, round=result.rounds), session.clients)

@@ -120,9 +120,19 @@ def test_resuming_a_finished_run_changes_nothing(
     assert outcome(folder) == outcome(finished)
 
 
-@pytest.mark.parametrize("prompt", ["none", "dct", "frame"])
-def test_other_prompts_train_and_report(fedbbpt: Cli, quick: list[str], prompt: str, tmp_path: Path) -> None:
-    fedbbpt("train", *quick, "--prompt", prompt, "--rounds", 2, "--out", tmp_path / "run", check=True)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--prompt", "none"],
+        ["--prompt", "dct"],
+        ["--prompt", "frame", "--optimizer", "sep-cma"],
+        ["--readout", "identity", "--optimizer", "spsa"],
+    ],
+)
+def test_other_methods_train_and_report(fedbbpt: Cli, quick: list[str], options: list[str], tmp_path: Path) -> None:
+    fedbbpt("train", *quick, *options, "--rounds", 2, "--out", tmp_path / "run", check=True)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
     assert (tmp_path / "run" / "report.html").stat().st_size > 1000
 
 
