@@ -169,12 +169,9 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
 
 
 def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
-    from fedbbpt.run.config import make_config, read_toml
+    from fedbbpt.run.config import make_config, of_run
 
-    if not (folder / "config.toml").is_file():
-        raise RunError(f"no run in {folder} (it has no config.toml); start one with fedbbpt train --out {folder}")
-    ours = make_config(read_toml(folder / "config.toml"))
-    asked = make_config(_settings(read_toml(folder / "config.toml"), given))
+    ours, asked = make_config(of_run(folder)), make_config(_settings(of_run(folder), given))
     for key, value in ours.model_dump().items():
         if (other := asked.model_dump()[key]) != value:
             raise RunError(f"a resumed run keeps its settings: {key} is {value}, not {other}; start a new run for that")

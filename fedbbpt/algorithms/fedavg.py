@@ -9,11 +9,12 @@ from pydantic import Field, PositiveInt
 
 from fedbbpt.algorithms import Parts, State
 from fedbbpt.algorithms.aggregate import weighted_mean
-from fedbbpt.backend import Backend, Meter
+from fedbbpt.backend import Meter
+from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective, usage
 from fedbbpt.optim.still import Still
 from fedbbpt.readout import cross_entropy
-from fedbbpt.types import Batch, Client, Dataset, Message, Score, Update, Usage
+from fedbbpt.types import Batch, Client, Dataset, Float32, Floats, Message, Score, Update, Usage
 
 
 class FedAvg:
@@ -69,7 +70,7 @@ class FedAvg:
             optimizer.tell(losses[-1])
             weights = objective.readout.fit(weights, scores, batch.labels)
         trained = {"prompt": optimizer.x, "readout": weights}
-        change = {part: (new - message.parameters[part]).astype(np.float32) for part, new in trained.items()}
+        change = {part: _change(client.id, part, message.parameters[part], new) for part, new in trained.items()}
         measured = np.concatenate(losses)
         measured = measured[np.isfinite(measured)]
         loss = float(measured.mean()) if len(measured) else float("nan")
@@ -108,8 +109,18 @@ class FedAvg:
     def _metered(self) -> tuple[Objective, Meter]:
         """The objective over a meter of its own, so that clients may run side by side."""
         meter = Meter(self._objective.backend)
-        backend: Backend = meter
-        return self._objective._replace(backend=backend), meter
+        return self._objective._replace(backend=meter), meter
+
+
+def _change(client: str, part: str, old: Float32, new: Floats) -> Float32:
+    """New minus old as it travels; whatever does not fit into float32 is not worth sending."""
+    change = new - old
+    if not (np.abs(change) < np.finfo(np.float32).max).all():
+        raise ConfigError(
+            f"the {part} of {client} diverged beyond all numbers; start a new run with smaller steps "
+            "(-o optimizer.a, or optimizer.sigma)"
+        )
+    return change.astype(np.float32)
 
 
 def draw(data: Dataset, size: int, rng: np.random.Generator) -> Batch:

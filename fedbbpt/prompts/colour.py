@@ -55,7 +55,9 @@ class Colour:
         """Bilinear sampling as a sparse matrix (h·w, h·w): each prompted pixel from its four original neighbours."""
         h, w = self._size
         x, y = ((matrix @ self._grid + shift[:, None] + 1) * np.array([[w], [h]]) - 1) / 2  # in pixels
-        x, y = x.round(9), y.round(9)  # else a rounding error would mix a trace of the neighbour into an unmoved pixel
+        # Unrounded, an error in the last digit would mix a trace of the neighbour into an unmoved pixel; unclipped,
+        # what is far outside would not fit into an integer.
+        x, y = x.round(9).clip(-2, w + 1), y.round(9).clip(-2, h + 1)
         left, top = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
         right_share, bottom_share = x - left, y - top
         rows = np.stack([top, top, top + 1, top + 1], axis=1)  # (h·w, 4)

@@ -97,6 +97,18 @@ def load_last(folder: Path) -> tuple[Progress | None, list[str]]:
     return None, []
 
 
+def load_best(run: Path) -> tuple[Progress, State]:
+    """The last checkpoint of a run's folder, and the parameters that the run kept so far.
+
+    Raises:
+        RunError: there is no checkpoint, or none is whole.
+    """
+    progress, _ = load_last(run / "checkpoints")
+    if progress is None:
+        raise RunError(f"{run} has no checkpoint yet; train it with fedbbpt train --resume {run}")
+    return progress, State(progress.best.round, progress.best.parameters)
+
+
 def _records(folder: Path) -> list[Path]:
     """The checkpoints' JSON files, oldest first."""
     return sorted(folder.glob("round-[0-9]*.json"), key=lambda path: (len(path.name), path.name))

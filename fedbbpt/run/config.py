@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-from fedbbpt.errors import ConfigError
+from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.run.options import check_keys, resolve, validate
 
 DEFAULTS = {
@@ -98,6 +98,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {getattr(e, 'strerror', None) or 'it is not UTF-8 text'}") from e
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{path} is not TOML: {e}") from e
+
+
+def of_run(folder: Path) -> dict[str, Any]:
+    """The settings of the run in a folder.
+
+    Raises:
+        RunError: no run there.
+    """
+    if not (folder / "config.toml").is_file():
+        raise RunError(f"no run in {folder} (it has no config.toml); start one with fedbbpt train --out {folder}")
+    return read_toml(folder / "config.toml")
 
 
 def override(settings: dict[str, Any], key: str, value: Any) -> None:

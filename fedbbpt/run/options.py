@@ -28,8 +28,10 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     section = kind.removesuffix("s")
     initialiser = load_class(kind, name).__init__
     hints = typing.get_type_hints(initialiser, include_extras=True)
-    arguments = inspect.signature(initialiser).parameters.values()
-    fields: dict[str, Any] = {a.name: (hints[a.name], a.default) for a in arguments if a.kind is a.KEYWORD_ONLY}
+    arguments = [a for a in inspect.signature(initialiser).parameters.values() if a.kind is a.KEYWORD_ONLY]
+    fields: dict[str, Any] = {
+        a.name: (hints.get(a.name, Any), ... if a.default is a.empty else a.default) for a in arguments
+    }
     model = create_model(section, __config__=ConfigDict(allow_inf_nan=False, strict=True), **fields)
     check_keys(f"option of {section} {name!r}", options, fields)
     return validate(model, dict(options), section).model_dump()

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.data.images import open_picture
-from fedbbpt.errors import BackendError, RunError
+from fedbbpt.errors import BackendError
 from fedbbpt.objective import Objective
 from fedbbpt.run import checkpoint
-from fedbbpt.run.config import make_config, read_toml
+from fedbbpt.run.config import make_config, of_run
 from fedbbpt.run.session import open_model
 from fedbbpt.types import Dataset
 
@@ -21,13 +21,9 @@ class Predictor:
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "config.toml").is_file():
-            raise RunError(f"no run in {folder} (it has no config.toml)")
-        model = open_model(make_config(read_toml(folder / "config.toml")))
-        progress, _ = checkpoint.load_last(folder / "checkpoints")
-        if progress is None:
-            raise RunError(f"{folder} has no checkpoint yet; train it with fedbbpt train --resume {folder}")
-        self._parameters = progress.best.parameters
+        model = open_model(make_config(of_run(folder)))
+        _, best = checkpoint.load_best(folder)
+        self._parameters = best.parameters
         self._classes = model.task.classes
         self._objective = Objective(model.backend, model.prompt, model.readout)
 

@@ -14,7 +14,7 @@ from fedbbpt.data.partition import label_counts
 from fedbbpt.errors import BackendError, RunError
 from fedbbpt.run import checkpoint
 from fedbbpt.run.checkpoint import Progress, Totals
-from fedbbpt.run.config import Config, make_config, read_toml
+from fedbbpt.run.config import Config, make_config, of_run
 from fedbbpt.run.environment import describe
 from fedbbpt.run.evaluate import READOUT_ROUNDS, Baselines, Result, baselines, better, evaluate
 from fedbbpt.run.files import write_atomic, write_json, writing
@@ -65,9 +65,7 @@ def reopen(out: Path) -> Session:
     Raises:
         RunError: no run there.
     """
-    if not (out / "config.toml").is_file():
-        raise RunError(f"no run in {out} (it has no config.toml); start one with fedbbpt train --out {out}")
-    return open_session(make_config(read_toml(out / "config.toml")))
+    return open_session(make_config(of_run(out)))
 
 
 def check_unchanged(session: Session, progress: Progress, out: Path) -> None:
@@ -80,11 +78,9 @@ def check_unchanged(session: Session, progress: Progress, out: Path) -> None:
 
 def kept(out: Path, session: Session) -> State:
     """The parameters that a run kept: the best on the validation data so far."""
-    progress, _ = checkpoint.load_last(out / "checkpoints")
-    if progress is None:
-        raise RunError(f"{out} has no checkpoint yet; train it with fedbbpt train --resume {out}")
+    progress, best = checkpoint.load_best(out)
     check_unchanged(session, progress, out)
-    return State(progress.best.round, progress.best.parameters)
+    return best
 
 
 def reevaluate(out: Path) -> dict[str, Any]:

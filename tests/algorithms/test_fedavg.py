@@ -3,7 +3,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from fedbbpt.algorithms.fedavg import FedAvg, Parts, draw
+from fedbbpt.algorithms import Parts
+from fedbbpt.algorithms.fedavg import FedAvg, draw
+from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
@@ -124,3 +126,9 @@ def test_minibatch_is_drawn_without_replacement(make_data):
 def test_minibatch_of_all_keeps_the_order(make_data, size):
     data = make_data(20)
     assert np.array_equal(draw(data, size, np.random.default_rng(0)).labels, data.labels)
+
+
+def test_divergence_is_said_plainly_and_nothing_is_sent(fake_backend, make_client):
+    algorithm = make(fake_backend, optimizer=partial(SpsaGC, a=1e300), readout=Identity)
+    with pytest.raises(ConfigError, match="prompt of client-000 diverged"):
+        algorithm.local(algorithm.broadcast(algorithm.init()), make_client())

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedbbpt.algorithms.fedavg import FedAvg, Parts
+from fedbbpt.algorithms import Parts
+from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.frame import Frame

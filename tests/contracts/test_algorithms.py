@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbbpt import registry
-from fedbbpt.algorithms.fedavg import Parts
+from fedbbpt.algorithms import Parts
 from fedbbpt.objective import Objective
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import SpsaGC
