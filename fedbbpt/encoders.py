@@ -30,7 +30,8 @@ class Pixels:
         rows, columns = (_average(n, self.side) for n in inputs.shape[2:])
         small = (rows @ inputs @ columns.T).reshape(len(inputs), -1)
         centred = small - small.mean(1, keepdims=True)
-        return (centred / (centred.std(1, keepdims=True) + np.float32(1e-6))).astype(np.float32)
+        standard: Float32 = (centred / (centred.std(1, keepdims=True) + np.float32(1e-6))).astype(np.float32)
+        return standard
 
 
 def _average(source: int, target: int) -> Float32:
@@ -38,4 +39,5 @@ def _average(source: int, target: int) -> Float32:
     edges = np.arange(target + 1) * source / target
     pixel = np.arange(source)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    return (np.maximum(0, overlap) * target / source).astype(np.float32)
+    shares: Float32 = (overlap.clip(0) * target / source).astype(np.float32)
+    return shares

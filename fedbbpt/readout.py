@@ -130,7 +130,8 @@ def _log_scores(kind: str, scores: Float32) -> NDArray[np.float64]:
         s = np.log(np.maximum(s, LEAST))
     elif kind == "log-probabilities":
         s = np.maximum(s, np.log(LEAST))
-    return s - s.mean(-1, keepdims=True)
+    centred: NDArray[np.float64] = s - s.mean(-1, keepdims=True)
+    return centred
 
 
 def _log_softmax(logits: Any) -> NDArray[np.float64]:

@@ -42,7 +42,8 @@ class SepCma(AskTell):
     @property
     def x(self) -> NDArray[np.float64]:
         """The distribution's mean."""
-        return self._cma.mean.copy()
+        mean: NDArray[np.float64] = self._cma.mean
+        return mean.copy()
 
     def ask(self) -> NDArray[np.float64]:
         """See `Optimizer`."""

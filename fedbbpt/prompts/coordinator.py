@@ -76,7 +76,8 @@ class Coordinator:
 
     def features(self, inputs: Float32) -> Float32:
         """The frozen encoder's features (b, D), at most half of the decoder's seed."""
-        return self._encoder.features(inputs)[:, : self._features]
+        features: Float32 = self._encoder.features(inputs)
+        return features[:, : self._features]
 
     def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
         """See `Prompt`; `features` as `features` gives them."""
@@ -123,7 +124,8 @@ def _group_norm(x: Float32, eps: float = 1e-5) -> Float32:
 
 
 def _gelu(x: Float32) -> Float32:
-    return np.float32(0.5) * x * (1 + erf(x * np.float32(np.sqrt(0.5))))
+    curve: Float32 = np.float32(0.5) * x * (1 + erf(x * np.float32(np.sqrt(0.5))))
+    return curve
 
 
 def _stretch(x: Float32, size: tuple[int, int]) -> Float32:
@@ -136,5 +138,5 @@ def _stretch(x: Float32, size: tuple[int, int]) -> Float32:
 def _bilinear(source: int, target: int) -> Float32:
     """The (target, source) matrix of linear interpolation between pixel centres."""
     place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    distance = np.abs(place[:, None] - np.arange(source))
-    return np.maximum(0, 1 - distance).astype(np.float32)
+    nearness: Float32 = (1 - np.abs(place[:, None] - np.arange(source))).astype(np.float32)
+    return nearness.clip(0)

@@ -34,7 +34,8 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     }
     model = create_model(section, __config__=ConfigDict(allow_inf_nan=False, strict=True), **fields)
     check_keys(f"option of {section} {name!r}", options, fields)
-    return validate(model, dict(options), section).model_dump()
+    checked: BaseModel = validate(model, dict(options), section)
+    return checked.model_dump()
 
 
 def check_keys(kind: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
