@@ -1,5 +1,6 @@
 """`metrics.jsonl`: a row a round, with all costs counted from the start of the run."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -16,6 +17,11 @@ class Metrics:
         self._path = path
         with writing(path):
             self._file = path.open("ab")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, however it ends
+        except BlockingIOError as e:
+            self._file.close()
+            raise RunError(f"another process is working on the run in {path.parent}; wait for it, or stop it") from e
         if path.stat().st_size < size:
             self._file.close()
             raise RunError(f"{path} has lost rows of the rounds done; restore it, or start a new run")

@@ -73,3 +73,10 @@ def test_rows_that_got_lost_are_noticed(path):
 def test_folder_that_is_gone(tmp_path):
     with pytest.raises(RunError, match="cannot write"):
         Metrics(tmp_path / "gone" / "metrics.jsonl", 0)
+
+
+def test_two_writers_of_one_run_are_kept_apart(path):
+    with Metrics(path, 0), pytest.raises(RunError, match="another process is working on the run"):
+        Metrics(path, 0)
+    with Metrics(path, 0) as later:
+        assert later.sync() == 0
