@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fedbbpt.run.train import Watch
+from fedbbpt.run.units import size
 
 
 @contextmanager
@@ -101,12 +102,3 @@ def describe(row: dict[str, Any]) -> str:
         else f"training loss {row['train_loss']:.3f}"
     )
     return f"{scores}  {row['queries']:,} queries  {size(row['bytes_up'])} up  {size(row['bytes_down'])} down"
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

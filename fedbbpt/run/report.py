@@ -21,13 +21,13 @@ from fedbbpt.run.charts import Line, Part
 from fedbbpt.run.files import write_atomic
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
+from fedbbpt.run.units import DASH, duration, percent, size
 from fedbbpt.types import Client, Float32
 
 PICTURES = 6  # most pictures shown
 CONFUSIONS = 10  # most confusions listed
 THIS, OTHER = charts.PALETTE[0], charts.PALETTE[3]  # bars of this run and of what it is compared with
 VISIBLE = 0.5 / 255  # half a step of an 8-bit picture
-DASH = "–"
 
 
 def write_report(out: Path, session: Session, state: State) -> Path:
@@ -66,27 +66,6 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     return out / "report.html"
 
 
-def percent(share: float | None) -> str:
-    """A share with one decimal; a dash where there is none."""
-    return DASH if share is None else f"{100 * share:.1f} %"
-
-
-def size(count: int) -> str:
-    """Bytes in the largest fitting decimal unit."""
-    amount, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if amount >= 999.5:
-            amount, unit = amount / 1000, larger
-    return f"{amount:.3g} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes from two of them on, hours from two of them on."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
-
-
 def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's 95 % interval of a share of `count` independent examples."""
     centre, scale = share + z * z / (2 * count), 1 + z * z / count
@@ -101,7 +80,7 @@ def _environment() -> Environment:
 
 
 def _load(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8"), parse_constant=lambda name: None)  # NaN: no example was answered
+    return json.loads(path.read_text("utf-8"))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

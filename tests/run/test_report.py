@@ -16,7 +16,7 @@ from PIL import Image
 from fedbbpt import registry
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import RunError
-from fedbbpt.run import charts, evaluate, report, train
+from fedbbpt.run import charts, evaluate, report, train, units
 from fedbbpt.run.config import Choice, Config
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
@@ -232,9 +232,9 @@ def test_unfinished_run_has_no_report(make):
 
 def test_figures_for_people():
     sizes = {0: "0 B", 999: "999 B", 1000: "1 kB", 283_904: "284 kB", 999_900: "1 MB", 5_120_000_000: "5.12 GB"}
-    assert {n: report.size(n) for n in sizes} == sizes
+    assert {n: units.size(n) for n in sizes} == sizes
     durations = {0.123: "0.123 s", 27.75: "27.8 s", 200: "3.3 min", 7200: "2.0 h"}
-    assert {s: report.duration(s) for s in durations} == durations
+    assert {s: units.duration(s) for s in durations} == durations
     assert report.interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     assert report.interval(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
 

@@ -1,0 +1,24 @@
+"""Numbers as people read them."""
+
+DASH = "–"
+
+
+def percent(share: float | None) -> str:
+    """A share with one decimal; a dash where there is none."""
+    return DASH if share is None else f"{100 * share:.1f} %"
+
+
+def size(count: int) -> str:
+    """Bytes in the largest fitting decimal unit."""
+    amount, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount >= 999.5:
+            amount, unit = amount / 1000, larger
+    return f"{amount:.3g} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes from two of them on, hours from two of them on."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
