@@ -137,7 +137,7 @@ def test_verdict_follows_the_numbers(make):
         (0.5, 0.5): f"{lost} they agree to a tenth of a percentage point (50.0 % → 50.0 %). Their 95 % intervals",
         (0.5, 0.5417): f"{added} 4.2 percentage points to the readout alone (50.0 % → 54.2 %). Their 95 % intervals",
         (None, 0.5): "Without a number for the readout alone, nothing can be said about what the prompt added.",
-        (0.5, float("nan")): "Without a number for this run, nothing can be said about what the prompt added.",
+        (0.5, None): "Without a number for this run, nothing can be said about what the prompt added.",
     }
     for (alone, prompted), verdict in verdicts.items():
         run.write(readout_alone_accuracy=alone, test_accuracy=prompted)
