@@ -171,9 +171,10 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
 def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
     from fedbbpt.run.config import make_config, of_run
 
-    ours, asked = make_config(of_run(folder)), make_config(_settings(of_run(folder), given))
-    for key, value in ours.model_dump().items():
-        if (other := asked.model_dump()[key]) != value:
+    ours = make_config(of_run(folder)).model_dump()
+    asked = make_config(_settings(of_run(folder), given)).model_dump()
+    for key, value in ours.items():
+        if (other := asked[key]) != value:
             raise RunError(f"a resumed run keeps its settings: {key} is {value}, not {other}; start a new run for that")
 
 

@@ -34,5 +34,5 @@ def describe(session: Session) -> dict[str, Any]:
         "backend": asdict(session.backend.info),
         "prompt_parameters": session.prompt.dim,
         "readout_parameters": session.readout.dim,
-        "data_sha256": session.data_sha256(),
+        "data_sha256": session.data_sha256,
     }

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class Session(Model):
         """What the baselines ask about: all data where a readout is to be trained without the prompt, else the test."""
         return ("train", "validation", "test") if self.prompt.dim and self.readout.dim else ("test",)
 
+    @cached_property
     def data_sha256(self) -> str:
         """A fingerprint of all that the clients hold."""
         digest = hashlib.sha256()

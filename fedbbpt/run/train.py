@@ -72,7 +72,7 @@ def check_unchanged(session: Session, progress: Progress, out: Path) -> None:
     """Raises RunError if a checkpoint belongs to another config or other data."""
     if progress.config_sha256 != _config_sha256(session):
         raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run")
-    if progress.data_sha256 != session.data_sha256():
+    if progress.data_sha256 != session.data_sha256:
         raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run")
 
 
@@ -104,7 +104,6 @@ class _Run:
     def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch) -> None:
         self.session, self.plan, self.out, self.watch = session, planned, out, watch
         self.algorithm = session.algorithm()
-        self.data_sha256 = session.data_sha256()
         self.started = time.perf_counter()
 
     def go(self, progress: Progress | None) -> dict[str, Any]:
@@ -179,7 +178,7 @@ class _Run:
 
     def _checkpoint(self, state: State, best: checkpoint.Best, totals: Totals) -> Progress:
         size = self.metrics.sync()
-        progress = Progress(state, best, totals, size, _config_sha256(self.session), self.data_sha256)
+        progress = Progress(state, best, totals, size, _config_sha256(self.session), self.session.data_sha256)
         checkpoint.save(self.out / "checkpoints", progress)
         return progress
 

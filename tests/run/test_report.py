@@ -108,7 +108,7 @@ def test_numbers_are_those_of_the_summary(make):
             assert (tip in run.page.text) == (count > 0)
     assert (f"of round {s['kept_round']} of 3" in run.page.text) == (s["kept_round"] > 0)
     assert 'name = "dct"' in run.page.text
-    assert ["data_sha256", run.session.data_sha256()] in run.page.rows
+    assert ["data_sha256", run.session.data_sha256] in run.page.rows
 
 
 def test_page_needs_nothing_but_itself(make):
