@@ -69,12 +69,12 @@ def prototypes(features: Float32, labels: Int64, classes: tuple[str, ...]) -> Li
     return LinearHead(weight, np.zeros(len(classes), np.float32), centre, True, classes)
 
 
-def linear(features: Float32, labels: Int64, classes: tuple[str, ...]) -> LinearHead:
-    """Multinomial logistic regression on standardised features (scikit-learn, C = 1)."""
+def linear(features: Float32, labels: Int64, classes: tuple[str, ...], strength: float = 1.0) -> LinearHead:
+    """Multinomial logistic regression on standardised features (scikit-learn, C = `strength`)."""
     from sklearn.linear_model import LogisticRegression
 
     centre, scale = features.mean(0), features.std(0) + 1e-6
-    fit: Any = LogisticRegression(max_iter=1000).fit((features - centre) / scale, labels)
+    fit: Any = LogisticRegression(C=strength, max_iter=1000).fit((features - centre) / scale, labels)
     weight, bias = fit.coef_, fit.intercept_
     if len(classes) == 2:  # scikit-learn keeps one row then
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2

@@ -1,0 +1,38 @@
+"""The provider's heads: linear classifiers on the student's features, fitted on training splits only."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from fedbbpt_backends import heads
+from fedbbpt_backends.local_vit import Network
+from fedbbpt_benchmarks import pictures
+from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks.pretrain import score
+
+MNIST_DIGITS = 20_000  # of the 60,000 for training
+
+
+def training_pictures() -> dict[str, list[Picture]]:
+    """What each head is fitted to, by the head's name."""
+    cifar10, (seen, _) = pictures.cifar10(), pictures.cifar10_split()
+    return {
+        "mnist": pictures.mnist("train", MNIST_DIGITS),
+        "cifar10": [cifar10[i] for i in seen],
+        "emoji": [picture for picture in pictures.emoji("twitter") if not picture.for_test],
+    }
+
+
+def fit(folder: Path) -> None:
+    """Writes `heads/NAME.safetensors` beside a saved student: weight (C, D), bias (C,), the names of the classes."""
+    (folder / "heads").mkdir(exist_ok=True)
+    network = Network(f"dir:{folder}", None, "float32", "auto", 512)
+    for name, examples in training_pictures().items():
+        classes = tuple(sorted({picture.label for picture in examples}))
+        labels = np.array([classes.index(picture.label) for picture in examples])
+        features = network.features(score.stacked(examples, network.model.size))
+        head = heads.linear(features, labels, classes, strength=0.01)
+        tensors = {"weight": head.weight, "bias": head.bias - head.weight @ head.centre}
+        save_file(tensors, folder / "heads" / f"{name}.safetensors", {"classes": json.dumps(classes)})

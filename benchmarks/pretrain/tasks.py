@@ -1,0 +1,95 @@
+"""The image tasks of the model card, each with a training and a test side that share no key."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fedbbpt_benchmarks import pictures
+from fedbbpt_benchmarks.pictures import Picture
+
+
+class Sides(NamedTuple):
+    """Examples to fit a reading to, and examples to score it on."""
+
+    train: list[Picture]
+    test: list[Picture]
+
+
+@dataclass(frozen=True)
+class CardTask:
+    """One row of the card; `seen` says what the student's training had to do with it."""
+
+    title: str
+    seen: str
+    read: Callable[[], Sides]
+    limit: int = 300  # examples of each side
+
+
+def _halves(read: Callable[[], list[Picture]], least: int = 0) -> Callable[[], Sides]:
+    """Split by key; of the classes with at least `least` pictures on either side."""
+
+    def sides() -> Sides:
+        everything = read()
+        counts = Counter((picture.label, picture.for_test) for picture in everything)
+        kept = [p for p in everything if min(counts[p.label, False], counts[p.label, True]) >= least]
+        return Sides([p for p in kept if not p.for_test], [p for p in kept if p.for_test])
+
+    return sides
+
+
+def _unseen_cifar10() -> Sides:
+    everything, (_, unseen) = pictures.cifar10(), pictures.cifar10_split()
+    return Sides([everything[i] for i in unseen[:1000]], [everything[i] for i in unseen[1000:]])
+
+
+def _uci_digits() -> list[Picture]:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = [Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8)) for image in data.images]
+    return [Picture(f"digits/{i}", str(data.target[i]), image) for i, image in enumerate(images)]
+
+
+TRAINED, OTHER, NEVER = "training side", "other drawings", "unseen domain"
+TASKS = {
+    "cifar10": CardTask("CIFAR-10, the unseen half", "other images", _unseen_cifar10, limit=1000),
+    "mnist": CardTask("MNIST", TRAINED, lambda: Sides(pictures.mnist("train", 8000), pictures.mnist("test", 10_000))),
+    "emoji-twitter": CardTask("emoji category, Twitter", TRAINED, _halves(lambda: pictures.emoji("twitter"))),
+    "emoji-google": CardTask("emoji category, Google", TRAINED, _halves(lambda: pictures.emoji("google"))),
+    "emoji-fluent": CardTask("emoji category, Fluent", TRAINED, _halves(lambda: pictures.emoji("fluent"))),
+    "openclipart": CardTask("clip-art folder", TRAINED, _halves(pictures.clipart, least=40)),
+    "scripts": CardTask("script of a letter", TRAINED, _halves(pictures.scripts, least=20)),
+    "emoji-tones": CardTask("emoji skin tone, Twitter", OTHER, _halves(lambda: pictures.emoji_tones("twitter"))),
+    "digits": CardTask("UCI digits", NEVER, _halves(_uci_digits)),
+    "textile": CardTask("faults in textiles", NEVER, _halves(pictures.textile)),
+    "textures": CardTask("brick, grass, gravel", NEVER, _halves(pictures.textures)),
+    "wesnoth-races": CardTask("Wesnoth races", NEVER, _halves(pictures.wesnoth_races, least=20)),
+    "wesnoth-terrain": CardTask("Wesnoth terrain", NEVER, _halves(pictures.wesnoth_terrain, least=20)),
+    "faenza": CardTask("Faenza icon context", NEVER, _halves(pictures.faenza, least=15)),
+}
+
+
+class Sample(NamedTuple):
+    """What the card scores: a random part of a task's sides, labels as numbers."""
+
+    train: list[Picture]
+    train_labels: NDArray[np.int64]
+    test: list[Picture]
+    test_labels: NDArray[np.int64]
+
+
+def sample(task: CardTask, limit: int | None = None) -> Sample:
+    """At most `limit` (the task's own by default) random examples of each side."""
+    train, test = (_some(side, limit or task.limit) for side in task.read())
+    classes = sorted({picture.label for picture in train})
+    train_labels, test_labels = (np.array([classes.index(p.label) for p in side]) for side in (train, test))
+    return Sample(train, train_labels, test, test_labels)
+
+
+def _some(side: list[Picture], limit: int) -> list[Picture]:
+    return [side[i] for i in np.random.default_rng(0).permutation(len(side))[:limit]]
