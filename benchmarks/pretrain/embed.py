@@ -1,6 +1,7 @@
 """The views and the teacher's embeddings of them, made once and kept; a killed run goes on where it stopped."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -28,6 +29,7 @@ class Embedded(NamedTuple):
     labels: NDArray[np.str_]  # (n,), "" where there is none to learn
 
 
+@functools.cache
 def load_teacher(device: str) -> teacher.Teacher:
     """The teacher on a device, its file fetched on first use."""
     return teacher.Teacher(member("clip-vit-b16-int8", TEACHER_FILE), device)
@@ -44,7 +46,7 @@ def embed(folder: Path, device: str, progress: Callable[[int, int], None]) -> Em
     folder.mkdir(parents=True, exist_ok=True)
     images = _array(folder / "views.npy", (len(plan), 3, views.SIZE, views.SIZE), np.uint8)
     targets = _array(folder / "embeddings.npy", (len(plan), teacher.WIDTH), np.float32)
-    missing = np.flatnonzero(~targets.any(1))  # an embedding is of unit length: zeros are those still to come
+    missing = np.flatnonzero(np.abs(np.linalg.norm(targets, axis=1) - 1) > 0.01)  # what is done is of unit length
     if len(missing):
         model = load_teacher(device)
     for start in range(0, len(missing), CHUNK):
