@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def _rate(function: Callable[[Any], Any], inputs: Any) -> Callable[[], float]:
 def _teacher(cache: Path, name: str, some: list[Picture], device: str) -> Float32:
     """Embeddings (n, 512) of the pictures as they are, at 224 px; kept, since they take minutes."""
     cache.mkdir(parents=True, exist_ok=True)
-    file = cache / f"{name}-{len(some)}.npy"
+    digest = sha256(" ".join(picture.key for picture in some).encode()).hexdigest()
+    file = cache / f"{name}-{digest[:16]}.npy"
     if not file.is_file():
         model = embed.load_teacher(device)
         pieces = [some[i : i + embed.CHUNK] for i in range(0, len(some), embed.CHUNK)]

@@ -62,15 +62,15 @@ TASKS = {
     "emoji-twitter": CardTask("emoji category, Twitter", TRAINED, _halves(lambda: pictures.emoji("twitter"))),
     "emoji-google": CardTask("emoji category, Google", TRAINED, _halves(lambda: pictures.emoji("google"))),
     "emoji-fluent": CardTask("emoji category, Fluent", TRAINED, _halves(lambda: pictures.emoji("fluent"))),
-    "openclipart": CardTask("clip-art folder", TRAINED, _halves(pictures.clipart, least=40)),
-    "scripts": CardTask("script of a letter", TRAINED, _halves(pictures.scripts, least=20)),
+    "openclipart": CardTask("clip-art folder", TRAINED, _halves(lambda: pictures.clipart(), least=40)),
+    "scripts": CardTask("script of a letter", TRAINED, _halves(lambda: pictures.scripts(), least=20)),
     "emoji-tones": CardTask("emoji skin tone, Twitter", OTHER, _halves(lambda: pictures.emoji_tones("twitter"))),
     "digits": CardTask("UCI digits", NEVER, _halves(_uci_digits)),
-    "textile": CardTask("faults in textiles", NEVER, _halves(pictures.textile)),
-    "textures": CardTask("brick, grass, gravel", NEVER, _halves(pictures.textures)),
-    "wesnoth-races": CardTask("Wesnoth races", NEVER, _halves(pictures.wesnoth_races, least=20)),
-    "wesnoth-terrain": CardTask("Wesnoth terrain", NEVER, _halves(pictures.wesnoth_terrain, least=20)),
-    "faenza": CardTask("Faenza icon context", NEVER, _halves(pictures.faenza, least=15)),
+    "textile": CardTask("faults in textiles", NEVER, _halves(lambda: pictures.textile())),
+    "textures": CardTask("brick, grass, gravel", NEVER, _halves(lambda: pictures.textures())),
+    "wesnoth-races": CardTask("Wesnoth races", NEVER, _halves(lambda: pictures.wesnoth_races(), least=20)),
+    "wesnoth-terrain": CardTask("Wesnoth terrain", NEVER, _halves(lambda: pictures.wesnoth_terrain(), least=20)),
+    "faenza": CardTask("Faenza icon context", NEVER, _halves(lambda: pictures.faenza(), least=15)),
 }
 
 
@@ -84,9 +84,10 @@ class Sample(NamedTuple):
 
 
 def sample(task: CardTask, limit: int | None = None) -> Sample:
-    """At most `limit` (the task's own by default) random examples of each side."""
+    """At most `limit` (by default the task's) random examples a side; tested are the classes drawn for training."""
     train, test = (_some(side, limit or task.limit) for side in task.read())
     classes = sorted({picture.label for picture in train})
+    test = [picture for picture in test if picture.label in classes]
     train_labels, test_labels = (np.array([classes.index(p.label) for p in side]) for side in (train, test))
     return Sample(train, train_labels, test, test_labels)
 

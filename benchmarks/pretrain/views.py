@@ -28,7 +28,7 @@ def _cifar10(part: slice) -> list[Picture]:
 
 
 def _letters() -> list[Picture]:
-    letters = _seen(pictures.scripts)()
+    letters = _seen(lambda: pictures.scripts())()
     chosen = np.random.default_rng(0).permutation(len(letters))[:LETTERS]
     return [letters[i] for i in sorted(chosen)]
 
@@ -53,10 +53,10 @@ SOURCES = {
     "emoji-twitter": Source(_seen(lambda: pictures.emoji("twitter")), "CC-BY-4.0", whole=1),
     "emoji-google": Source(_seen(lambda: pictures.emoji("google")), "Apache-2.0", whole=1),
     "emoji-fluent": Source(_seen(lambda: pictures.emoji("fluent")), "MIT", whole=1),
-    "openclipart": Source(_seen(pictures.clipart), "public domain", whole=1, labelled=False),
+    "openclipart": Source(_seen(lambda: pictures.clipart()), "public domain", whole=1, labelled=False),
     "letters": Source(_letters, "OFL-1.1", whole=1),
     "photographs": Source(
-        pictures.photographs, "BSD-3-Clause and CC-BY-SA-4.0", crop=150, area=(0.02, 0.5), labelled=False
+        lambda: pictures.photographs(), "BSD-3-Clause and CC-BY-SA-4.0", crop=150, area=(0.02, 0.5), labelled=False
     ),
 }
 

@@ -13,7 +13,7 @@ from fedbbpt_benchmarks.pictures import Picture
 from fedbbpt_benchmarks.pretrain import provider, tasks, views
 
 
-def keyed(prefix: str, count: int = 60) -> list[Picture]:
+def keyed(prefix: str, count: int = 400) -> list[Picture]:
     return [Picture(f"{prefix}/{i}", f"class {i % 3}", Image.new("RGB", (8, 8))) for i in range(count)]
 
 
