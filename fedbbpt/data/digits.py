@@ -12,7 +12,7 @@ from fedbbpt.backend import Provider
 from fedbbpt.data import Pool, is_test
 from fedbbpt.data.images import to_array
 from fedbbpt.errors import ConfigError, MissingExtra
-from fedbbpt.types import Dataset
+from fedbbpt.types import Dataset, Int64
 
 
 class Digits:
@@ -29,14 +29,9 @@ class Digits:
 
     def load(self, size: tuple[int, int]) -> Pool:
         """Picture i is a test picture if the hash of `digits/i` says so (see `is_test`)."""
-        try:
-            from sklearn.datasets import load_digits
-        except ImportError as e:
-            raise MissingExtra("the task 'digits'", "local", e) from e
-        data = load_digits()
-        pictures = [Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8)) for image in data.images]
-        inputs = np.stack([to_array(picture, size) for picture in pictures])
-        everything = Dataset(inputs, data.target.astype(np.int64))
+        drawings, labels = read()
+        inputs = np.stack([to_array(drawing, size) for drawing in drawings])
+        everything = Dataset(inputs, labels)
         test = np.array([is_test(f"digits/{i}") for i in range(len(everything))])
         return Pool(everything.take(np.flatnonzero(~test)), everything.take(np.flatnonzero(test)))
 
@@ -45,3 +40,18 @@ class DigitsIID(Digits):
     """UCI digits against a provider that knows MNIST digits; every client alike."""
 
     alpha = math.inf
+
+
+def read() -> tuple[list[Image.Image], Int64]:
+    """The 1,797 drawings (8 × 8, grey) and their digits (1797,).
+
+    Raises:
+        MissingExtra: scikit-learn, which carries them, is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as e:
+        raise MissingExtra("the task 'digits'", "local", e) from e
+    data = load_digits()
+    drawings = [Image.fromarray(np.round(image * (255 / 16)).astype(np.uint8)) for image in data.images]
+    return drawings, data.target.astype(np.int64)
