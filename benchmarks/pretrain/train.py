@@ -45,7 +45,7 @@ EVERY = 100  # steps between checkpoints
 class Settings:
     """All that decides the result beside the data."""
 
-    steps: int = 3100
+    steps: int = 5200
     batch: int = 128
     learning_rate: float = 6e-5
     warm_up: int = 50
@@ -65,7 +65,8 @@ class Trainer(nn.Module):
         self.rows = {name: np.flatnonzero(data.sources == name) for name in SHARES}
         self.targets = torch.tensor(_centred(data)).to(device)
         task = np.char.partition(data.sources, "-")[:, 0]
-        names = np.where(data.labels == "", "", np.char.add(np.char.add(task, "/"), data.labels))
+        learnt = (data.labels != "") & np.isin(data.sources, list(SHARES))
+        names = np.where(learnt, np.char.add(np.char.add(task, "/"), data.labels), "")
         classes = sorted(set(names) - {""})
         self.labels = torch.tensor([classes.index(n) if n else -1 for n in names]).to(device)
         tasks = np.array([c.partition("/")[0] for c in classes])

@@ -1,5 +1,6 @@
 """Pictures to arrays, through Pillow."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,25 @@ Picture = NDArray[np.uint8]  # (3, h, w)
 
 
 def to_array(image: Image.Image, size: tuple[int, int]) -> Picture:
-    """An RGB picture (3, h, w) of the given size (bicubic); transparency becomes white, 16 bits of grey become 8."""
+    """An RGB picture (3, h, w) of the given size (bicubic); see `flatten`."""
+    resized = flatten(image).resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return np.asarray(resized, np.uint8).transpose(2, 0, 1)
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """As RGB; transparency becomes white, 16 bits of grey become 8."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    resized = image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return np.asarray(resized, np.uint8).transpose(2, 0, 1)
+    return image.convert("RGB")
+
+
+def fingerprint(image: Image.Image) -> bytes:
+    """Equal for pictures that show the same pixels."""
+    flat = flatten(image)
+    return sha256(repr(flat.size).encode() + flat.tobytes()).digest()
 
 
 def open_picture(file: Path, size: tuple[int, int]) -> Picture:

@@ -45,6 +45,14 @@ class TestSplits:
                 sides = task.read()
                 assert not {p.key for p in sides.train} & {p.key for p in sides.test}, name
 
+    def test_what_looks_like_a_training_picture_is_not_tested(self) -> None:
+        def flag(key: str, grey: int) -> Picture:
+            return Picture(key, "flag", Image.new("L", (4, 4), grey))
+
+        sides = tasks.Sides([flag("a", 1), flag("b", 2)], [flag("c", 2), flag("d", 3)])
+        sample = tasks.sample(tasks.CardTask("flags", tasks.NEVER, lambda: sides, limit=1))
+        assert [picture.key for picture in sample.test] == ["d"]
+
     def test_cifar_pictures_are_those_of_the_agreed_permutation(self) -> None:
         allowed = {f"cifar10/{i}" for i in np.random.default_rng(0).permutation(10_000)[:5000]}
         trained, held_out = (views.SOURCES[name].read() for name in ("cifar10", "held-out"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedbbpt.data.images import to_array
+from fedbbpt.data.images import fingerprint, to_array
 
 SIZE = (6, 8)
 RAMP = np.linspace(0, 255, 48).astype(np.uint8).reshape(SIZE)
@@ -71,3 +71,10 @@ def test_size_is_height_and_width():
 def test_resizing_keeps_a_plain_colour():
     array = to_array(Image.new("RGB", (31, 17), (10, 20, 30)), (4, 7))
     assert (array == np.array([10, 20, 30])[:, None, None]).all()
+
+
+def test_pictures_that_show_the_same_share_a_fingerprint():
+    plain = Image.new("RGB", (4, 3), "white")
+    assert fingerprint(plain) == fingerprint(Image.new("RGBA", (4, 3), (9, 9, 9, 0))) == fingerprint(reread(plain))
+    assert fingerprint(plain) != fingerprint(Image.new("RGB", (3, 4), "white"))
+    assert fingerprint(plain) != fingerprint(Image.new("RGB", (4, 3), (255, 255, 254)))
