@@ -86,8 +86,8 @@ class Sample(NamedTuple):
 def sample(task: CardTask, limit: int | None = None) -> Sample:
     """At most `limit` (by default the task's) random examples a side; tested are the classes drawn for training.
 
-    What looks the same as a picture of the training side, pixel by pixel, is not tested either: flags, say, of which
-    there are several under different names.
+    What looks the same as a picture of the training side is not tested either: flags, say, of which there are several
+    under different names.
     """
     sides = task.read()
     known = {fingerprint(picture.image) for picture in sides.train}
