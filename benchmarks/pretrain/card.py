@@ -26,6 +26,8 @@ from fedbbpt_benchmarks.pretrain import embed, score, student, tasks, train, vie
 
 PIXELS = (32, 32)
 REPETITIONS = 5
+UNSEEN = ("wesnoth-races", "wesnoth-terrain", "faenza")
+MANY = 3000  # examples a side
 READINGS = {
     "10-NN": score.nearest_neighbours,
     "16 shots": score.few_shots,
@@ -57,7 +59,21 @@ def measure(folder: Path, cache: Path, progress: Callable[[str], None]) -> dict[
             row[model] = {k: f(x, data.train_labels, test_x, data.test_labels) for k, f in READINGS.items()}
         table[name] = row
         progress(f"{task.title}: " + ", ".join(f"{m} {row[m]['16 shots']:.3f}" for m in readers))
-    return {"tasks": table, "large": _large(network), "speed": speed(folder, device)}
+    unseen = measure_unseen({name: read for name, read in readers.items() if name != "teacher"})
+    return {"tasks": table, "large": _large(network), "unseen": unseen, "speed": speed(folder, device)}
+
+
+def measure_unseen(readers: dict[str, Reader]) -> dict[str, dict[str, Any]]:
+    """16-shot class means on as many pictures of the unseen domains as there are; the teacher would take too long."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in UNSEEN:
+        data = tasks.sample(tasks.TASKS[name], limit=MANY)
+        row: dict[str, Any] = {"title": tasks.TASKS[name].title, "train": len(data.train), "test": len(data.test)}
+        for model, read in readers.items():
+            x, test_x = read(f"{name}-train", data.train), read(f"{name}-test", data.test)
+            row[model] = score.few_shots(x, data.train_labels, test_x, data.test_labels)
+        found[name] = row
+    return found
 
 
 def _large(network: Network) -> dict[str, float]:
@@ -138,7 +154,7 @@ def write(folder: Path, numbers: dict[str, Any], data: embed.Embedded) -> None:
         "blocks": student.BLOCKS, "width": student.WIDTH, "patch": student.PATCH, "size": student.SIZE,
         "parameters": parameters, "bytes": (folder / "model.safetensors").stat().st_size,
         "heads": dict(sorted(heads.items())), "held_out": views.HELD_OUT, "digits": views.DIGITS,
-        "repetitions": REPETITIONS, "machine": _machine(),
+        "views": len(data.kinds), "repetitions": REPETITIONS, "machine": _machine(),
     }  # fmt: skip
     numbers |= {"sources": sources, "facts": facts}
     (folder / "scores.json").write_text(json.dumps(numbers, indent=1) + "\n")

@@ -34,5 +34,6 @@ def fit(folder: Path) -> None:
         labels = np.array([classes.index(picture.label) for picture in examples])
         features = network.features(score.stacked(examples, network.model.size))
         head = heads.linear(features, labels, classes, strength=0.01)
-        tensors = {"weight": head.weight, "bias": head.bias - head.weight @ head.centre}
+        # scikit-learn's weights lie column by column in memory, which safetensors would write down as if row by row
+        tensors = {"weight": np.ascontiguousarray(head.weight), "bias": head.bias - head.weight @ head.centre}
         save_file(tensors, folder / "heads" / f"{name}.safetensors", {"classes": json.dumps(classes)})

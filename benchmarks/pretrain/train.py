@@ -11,6 +11,7 @@ weights alone, so a run that was killed goes on from its last checkpoint to the 
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,11 +198,13 @@ def train(
     checkpoint = folder / "checkpoint.safetensors"
     if checkpoint.is_file():
         trainer.restore(checkpoint)
+    started, before = time.perf_counter(), trainer.curve[-1]["seconds"] if trainer.curve else 0.0
     while trainer.step < settings.steps:
         loss = trainer.update()
         progress(trainer.step, loss)
         if trainer.step % EVERY == 0 or trainer.step == settings.steps:
-            trainer.curve.append(trainer.held_out())
+            seconds = before + time.perf_counter() - started
+            trainer.curve.append(trainer.held_out() | {"seconds": seconds})
             trainer.save(checkpoint)
     return trainer.student.eval(), trainer.curve
 

@@ -1,11 +1,37 @@
-"""Saving the student, and the readings that the model card rests on."""
+"""The model card: its page is made of the numbers beside it, and the committed ones keep their promises."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import transformers
 
+from fedbbpt_backends import embedded
 from fedbbpt_benchmarks.pretrain import card, score, student
+
+NUMBERS = json.loads((embedded.FOLDER / "scores.json").read_text())
+
+
+def test_the_committed_page_is_the_one_of_the_committed_numbers() -> None:
+    assert (embedded.FOLDER / "README.md").read_text() == card.page(NUMBERS)
+
+
+def test_the_weights_are_half_precision_and_small() -> None:
+    assert (embedded.FOLDER / "model.safetensors").stat().st_size <= 30_000_000
+    assert json.loads((embedded.FOLDER / "config.json").read_text())["dtype"] == "float16"
+
+
+def test_transformers_alone_loads_model_and_preprocessing() -> None:
+    net, report = transformers.ViTModel.from_pretrained(
+        embedded.FOLDER, add_pooling_layer=False, output_loading_info=True
+    )
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert 56 <= net.config.image_size <= 84
+    pixels = json.loads((embedded.FOLDER / "preprocessor_config.json").read_text())
+    assert pixels["size"] == {"height": net.config.image_size, "width": net.config.image_size}
+    assert tuple(pixels["image_mean"]) == student.MEAN
 
 
 def test_a_saved_student_is_the_same_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,8 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(
     steps: list[int] = []
     resumed, resumed_curve = train.train(data, SETTINGS, tmp_path / "killed", "cpu", lambda s, loss: steps.append(s))
     assert steps == [5, 6]
+    for point in (*curve, *resumed_curve):
+        assert point.pop("seconds") > 0
     assert resumed_curve == curve
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
