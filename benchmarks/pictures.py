@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from fedbbpt.assets.archive import member, members
 from fedbbpt.data import is_test
-from fedbbpt_benchmarks.assets import member, members
 
 GLYPH = 96  # px of a rendered glyph's canvas
 LARGEST = 4_000_000  # pixels
@@ -43,7 +43,7 @@ def cifar10() -> list[Picture]:
     """The 10,000 test images of CIFAR-10 (Krizhevsky 2009) in the order of their file; see `cifar10_split`."""
     task = "bigbench-1.0.0/bigbench/benchmark_tasks/cifar10_classification/base64/task.json"
     pictures = []
-    for i, example in enumerate(json.loads(member("cifar10-test", task))["examples"]):
+    for i, example in enumerate(json.loads(member("bigbench", task))["examples"]):
         label = max(example["target_scores"], key=example["target_scores"].__getitem__)
         pictures.append(Picture(f"cifar10/{i}", label, _decoded(base64.b64decode(example["input"]))))
     return pictures
@@ -132,7 +132,7 @@ def scripts() -> list[Picture]:
 def textures() -> list[Picture]:
     """64-px patches of three photographs of brick, grass and gravel; the halves of a photograph are two keys."""
     pictures = []
-    for path, contents in members("photographs", lambda p: PurePosixPath(p).name in TEXTURES):
+    for path, contents in members("scikit-image", lambda p: PurePosixPath(p).name in TEXTURES):
         name = PurePosixPath(path).stem
         photograph = _decoded(contents)
         for top in range(0, photograph.height - 63, 32):
@@ -155,7 +155,7 @@ def photographs() -> list[Picture]:
     """Large pictures to take crops from: of scikit-image, and those wallpapers whose own licence is CC-BY-SA-4.0."""
     pictures = [
         Picture(f"photo/{PurePosixPath(path).stem}", "", _decoded(contents))
-        for path, contents in members("photographs", lambda p: PurePosixPath(p).name in PHOTOGRAPHS)
+        for path, contents in members("scikit-image", lambda p: PurePosixPath(p).name in PHOTOGRAPHS)
     ]
     free, largest = set(), dict[str, tuple[int, Image.Image]]()
     for path, contents in members("wallpapers", lambda p: "/wallpapers/" in p and "/contents/screenshot" not in p):

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import fedbbpt
+from fedbbpt.assets.commands import assets
 from fedbbpt.errors import ConfigError, DataError, FedbbptError, RunError
 from fedbbpt.registry import KINDS
 
@@ -30,6 +31,9 @@ class Commands(click.Group):
 @click.version_option(fedbbpt.__version__, prog_name="fedbbpt")
 def main() -> None:
     """Federated black-box prompt tuning: clients improve a prompt for a model that they may only query."""
+
+
+main.add_command(assets)
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:

