@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import fedbbpt
-from fedbbpt.assets.commands import assets
+from fedbbpt.commands.assets import assets
+from fedbbpt.commands.task import task
 from fedbbpt.errors import ConfigError, DataError, FedbbptError, RunError
 from fedbbpt.registry import KINDS
 
@@ -34,6 +35,7 @@ def main() -> None:
 
 
 main.add_command(assets)
+main.add_command(task)
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:

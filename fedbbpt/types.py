@@ -31,6 +31,7 @@ class Dataset:
     inputs: NDArray[np.uint8]  # (N, 3, h, w)
     labels: Int64  # (N,)
     features: Float32 | None = None  # (N, D)
+    domains: Int64 | None = None  # (N,): which of the task's domains each comes from, where it has several
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,8 +43,8 @@ class Dataset:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Dataset":
         """The chosen examples as a data set of their own (a copy)."""
-        features = None if self.features is None else self.features[rows]
-        return Dataset(self.inputs[rows], self.labels[rows], features)
+        features, domains = (None if a is None else a[rows] for a in (self.features, self.domains))
+        return Dataset(self.inputs[rows], self.labels[rows], features, domains)
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,9 @@ def measure_unseen(readers: dict[str, Reader]) -> dict[str, dict[str, Any]]:
 
 def _large(network: Network) -> dict[str, float]:
     """The two claims that deserve more examples than a row of the table has."""
-    everything, (_, unseen) = pictures.cifar10(), pictures.cifar10_split()
+    everything, (_, unseen) = list(pictures.cifar10()), pictures.cifar10_split()
     cifar10 = [everything[i] for i in unseen]
-    mnist = pictures.mnist("train", 11_000)[3_000:], pictures.mnist("test", 10_000)
+    mnist = list(pictures.mnist("train", 11_000))[3_000:], list(pictures.mnist("test", 10_000))
     names = sorted({picture.label for picture in cifar10})
     labels = np.array([names.index(picture.label) for picture in cifar10])
     x = network.features(score.stacked(cifar10, network.model.size))

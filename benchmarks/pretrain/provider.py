@@ -17,9 +17,9 @@ MNIST_DIGITS = 20_000  # of the 60,000 for training
 
 def training_pictures() -> dict[str, list[Picture]]:
     """What each head is fitted to, by the head's name."""
-    cifar10, (seen, _) = pictures.cifar10(), pictures.cifar10_split()
+    cifar10, (seen, _) = list(pictures.cifar10()), pictures.cifar10_split()
     return {
-        "mnist": pictures.mnist("train", MNIST_DIGITS),
+        "mnist": list(pictures.mnist("train", MNIST_DIGITS)),
         "cifar10": [cifar10[i] for i in seen],
         "emoji": [picture for picture in pictures.emoji("twitter") if not picture.for_test],
     }

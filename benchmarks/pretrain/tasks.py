@@ -1,7 +1,7 @@
 """The image tasks of the model card, each with a training and a test side that share no key."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,11 +31,11 @@ class CardTask:
     limit: int = 300  # examples of each side
 
 
-def _halves(read: Callable[[], list[Picture]], least: int = 0) -> Callable[[], Sides]:
+def _halves(read: Callable[[], Iterable[Picture]], least: int = 0) -> Callable[[], Sides]:
     """Split by key; of the classes with at least `least` pictures on either side."""
 
     def sides() -> Sides:
-        everything = read()
+        everything = list(read())
         counts = Counter((picture.label, picture.for_test) for picture in everything)
         kept = [p for p in everything if min(counts[p.label, False], counts[p.label, True]) >= least]
         return Sides([p for p in kept if not p.for_test], [p for p in kept if p.for_test])
@@ -44,8 +44,12 @@ def _halves(read: Callable[[], list[Picture]], least: int = 0) -> Callable[[], S
 
 
 def _unseen_cifar10() -> Sides:
-    everything, (_, unseen) = pictures.cifar10(), pictures.cifar10_split()
+    everything, (_, unseen) = list(pictures.cifar10()), pictures.cifar10_split()
     return Sides([everything[i] for i in unseen[:1000]], [everything[i] for i in unseen[1000:]])
+
+
+def _mnist() -> Sides:
+    return Sides(list(pictures.mnist("train", 8000)), list(pictures.mnist("test", 10_000)))
 
 
 def _uci_digits() -> list[Picture]:
@@ -58,7 +62,9 @@ def _uci_digits() -> list[Picture]:
 TRAINED, OTHER, NEVER = "training side", "other drawings", "unseen domain"
 TASKS = {
     "cifar10": CardTask("CIFAR-10, the unseen half", "other images", _unseen_cifar10, limit=1000),
-    "mnist": CardTask("MNIST", TRAINED, lambda: Sides(pictures.mnist("train", 8000), pictures.mnist("test", 10_000))),
+    "mnist": CardTask(
+        "MNIST", TRAINED, lambda: Sides(list(pictures.mnist("train", 8000)), list(pictures.mnist("test", 10_000)))
+    ),
     "emoji-twitter": CardTask("emoji category, Twitter", TRAINED, _halves(lambda: pictures.emoji("twitter"))),
     "emoji-google": CardTask("emoji category, Google", TRAINED, _halves(lambda: pictures.emoji("google"))),
     "emoji-fluent": CardTask("emoji category, Fluent", TRAINED, _halves(lambda: pictures.emoji("fluent"))),

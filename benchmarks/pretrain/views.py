@@ -1,6 +1,6 @@
 """What the student is trained on: views of public pictures, none of them on the test side of a split of the suite."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,13 @@ LETTERS = 1000  # rendered, of those on the training side
 DIGITS = 3000
 
 
-def _seen(read: Callable[[], list[Picture]]) -> Callable[[], list[Picture]]:
+def _seen(read: Callable[[], Iterable[Picture]]) -> Callable[[], list[Picture]]:
     """The training side of a reader."""
     return lambda: [picture for picture in read() if not picture.for_test]
 
 
 def _cifar10(part: slice) -> list[Picture]:
-    everything, (seen, _) = pictures.cifar10(), pictures.cifar10_split()
+    everything, (seen, _) = list(pictures.cifar10()), pictures.cifar10_split()
     return [everything[i] for i in seen[part]]
 
 
@@ -37,7 +37,7 @@ def _letters() -> list[Picture]:
 class Source:
     """A set of pictures and how many views of each are taken."""
 
-    read: Callable[[], list[Picture]]
+    read: Callable[[], Iterable[Picture]]
     licence: str
     assets: tuple[str, ...]
     whole: int = 0  # the picture as it is
@@ -85,7 +85,7 @@ class View:
 
 def plan() -> tuple[list[View], dict[str, list[Picture]]]:
     """All views in a random order, so that any beginning of it is a fair sample, and the pictures they are made of."""
-    read = {name: source.read() for name, source in SOURCES.items()}
+    read = {name: list(source.read()) for name, source in SOURCES.items()}
     views = [
         View(name, kind, picture, seed)
         for name, source in SOURCES.items()

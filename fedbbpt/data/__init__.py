@@ -1,6 +1,7 @@
 """Tasks: a data set with its classes, its split and the provider that it belongs to."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +28,7 @@ class Task(Protocol):
     classes: tuple[str, ...]
     alpha: float  # default Dirichlet concentration of the clients' labels; inf = every client alike
     provider: Provider
+    about: Mapping[str, str]  # what is known of its origin: title, licence, citation, …
 
     def load(self, size: tuple[int, int]) -> Pool:
         """All examples at the size (h, w) that the model wants."""

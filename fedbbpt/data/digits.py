@@ -4,6 +4,7 @@ The provider's model reads MNIST digits: other writers, another scanner, another
 """
 
 import math
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -21,6 +22,13 @@ class Digits:
     classes = tuple("0123456789")
     alpha = 0.3
     argument = None
+    about = MappingProxyType(
+        {
+            "title": "handwritten digits of UCI, for a provider that knows MNIST's",
+            "licence": "CC-BY-4.0",
+            "citation": "Alpaydin & Kaynak 1998",
+        }
+    )
     provider = Provider(classes, head="mnist")
 
     def __init__(self, argument: str | None, /) -> None:

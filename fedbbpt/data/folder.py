@@ -35,6 +35,7 @@ class Folder:
             raise ConfigError("task 'folder' needs a path: --task folder:PATH, with one folder a class in it")
         root = Path(argument).resolve()
         self.argument = str(root)
+        self.about = {"title": f"images in {root}"}
         if not root.is_dir():
             raise DataError(f"no folder {root}; --task folder:PATH wants a folder with one folder a class in it")
         self._files = {

@@ -1,24 +1,48 @@
-"""Deals a task's pool out to clients: few shots in all, labels skewed by client (Hsu et al. 2019, arXiv 1909.06335)."""
+"""Deals a task's pool out to clients: few shots in all, skewed by client."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from fedbbpt.data import Pool
 from fedbbpt.errors import ConfigError
-from fedbbpt.types import Client, Dataset, Int64
+from fedbbpt.types import Client, Dataset, Floats, Int64
+
+REDRAWS = 100
 
 
-def deal(pool: Pool, *, clients: int, alpha: float, shots: int, validation_shots: int, seed: int) -> list[Client]:
+@dataclass(frozen=True)
+class Skew:
+    """How the clients differ.
+
+    - "dirichlet": a client's share of a class is drawn from Dirichlet(α) (Hsu et al. 2019); α = inf makes all alike.
+    - "shards": sorted by class and cut into clients × `shards` equal pieces, of which everybody draws `shards`, so that
+      most hold that many classes (McMahan et al. 2017).
+    - "domain": everybody holds the examples of one domain of the task, as equal a part as its other holders.
+
+    `empty` says what becomes of a client without training data: "feed" gives it one example of the richest, "redraw"
+    draws all shares again, "error" refuses.
+    """
+
+    kind: Literal["dirichlet", "shards", "domain"] = "dirichlet"
+    alpha: float = math.inf
+    shards: int = 2
+    empty: Literal["feed", "redraw", "error"] = "feed"
+
+
+def deal(pool: Pool, *, clients: int, skew: Skew, shots: int, validation_shots: int, seed: int) -> list[Client]:
     """Clients with their own training, validation and test data.
 
     `shots` examples a class in all become training data and `validation_shots` validation data (fewer where a class has
-    fewer: validation then gets its share); all of the test pool is used. For every class the clients' shares are drawn
-    from Dirichlet(α), the same shares for all three splits; α = inf gives equal shares. A client left without training
-    data gets one example of the richest.
+    fewer: validation then gets its share); all of the test pool is used. A client's shares are the same in all three
+    splits.
 
     Raises:
-        ConfigError: more clients than training examples.
+        ConfigError: more clients than training examples, a task without domains or with more of them than clients, or
+            an empty client where the skew refuses it.
     """
     rng = np.random.default_rng(seed)
     train, validation = _draw_shots(pool.train.labels, shots, validation_shots, rng)
@@ -26,20 +50,24 @@ def deal(pool: Pool, *, clients: int, alpha: float, shots: int, validation_shots
         raise ConfigError(
             f"{clients} clients cannot share {len(train)} training examples; use fewer clients or more shots"
         )
-    classes = 1 + int(max(pool.train.labels.max(), pool.test.labels.max()))
-    concentration = np.full(clients, alpha)
-    shares = [
-        np.full(clients, 1 / clients) if math.isinf(alpha) else rng.dirichlet(concentration) for _ in range(classes)
+    groups, group_of = _groups(pool, skew)
+    for _ in range(REDRAWS if skew.empty == "redraw" else 1):
+        shares = _shares(skew, groups, clients, rng)
+        hands = _hands(train, group_of(pool.train), shares)
+        if all(len(hand) for hand in hands):
+            break
+    else:
+        if skew.empty != "feed":
+            raise ConfigError(
+                f"this deal leaves a client without training data (data.empty={skew.empty}); use fewer clients, more "
+                "shots, a larger data.alpha, or data.empty=feed"
+            )
+    _feed_the_hungry(hands)
+    parts = [
+        hands,
+        _hands(validation, group_of(pool.train), shares),
+        _hands(rng.permutation(len(pool.test)), group_of(pool.test), shares),
     ]
-    parts = []
-    for data, rows in ((pool.train, train), (pool.train, validation), (pool.test, rng.permutation(len(pool.test)))):
-        hands: list[list[Int64]] = [[] for _ in range(clients)]
-        for label, share in enumerate(shares):
-            of_class = rows[data.labels[rows] == label]
-            for hand, piece in zip(hands, np.split(of_class, _cuts(share, len(of_class))), strict=True):
-                hand.append(piece)
-        parts.append([np.concatenate(hand) for hand in hands])
-    _feed_the_hungry(parts[0])
     return [
         Client(f"client-{i:03d}", pool.train.take(t), pool.train.take(v), pool.test.take(s))
         for i, (t, v, s) in enumerate(zip(*parts, strict=True))
@@ -60,6 +88,48 @@ def _draw_shots(labels: Int64, shots: int, validation_shots: int, rng: np.random
         validation.append(rows[:kept_back])
         train.append(rows[kept_back : kept_back + shots])
     return np.concatenate(train), np.concatenate(validation)
+
+
+def _groups(pool: Pool, skew: Skew) -> tuple[int, Callable[[Dataset], Int64]]:
+    """How many groups are shared out, and which one an example belongs to: its class or its domain."""
+    if skew.kind != "domain":
+        return 1 + int(max(pool.train.labels.max(), pool.test.labels.max())), lambda data: data.labels
+    if pool.train.domains is None or pool.test.domains is None:
+        raise ConfigError("this task has no domains; use data.partition=dirichlet or shards")
+    return 1 + int(max(pool.train.domains.max(), pool.test.domains.max())), _domains
+
+
+def _domains(data: Dataset) -> Int64:
+    assert data.domains is not None  # `_groups` has seen to it
+    return data.domains
+
+
+def _shares(skew: Skew, groups: int, clients: int, rng: np.random.Generator) -> list[Floats]:
+    """For every group the clients' shares (clients,), which sum to 1."""
+    if skew.kind == "dirichlet":
+        equal = np.full(clients, 1 / clients)
+        concentration = np.full(clients, skew.alpha)
+        return [equal if math.isinf(skew.alpha) else rng.dirichlet(concentration) for _ in range(groups)]
+    if skew.kind == "domain":
+        if clients < groups:
+            raise ConfigError(f"the task has {groups} domains, too many for {clients} clients; use more clients")
+        holds = [np.arange(clients) % groups == group for group in range(groups)]
+        return [held / held.sum() for held in holds]
+    pieces = clients * skew.shards
+    bounds = np.arange(pieces + 1) / pieces * groups  # piece i covers bounds[i] to bounds[i + 1] of the sorted classes
+    owner = rng.permutation(pieces) % clients
+    covered = [np.diff(np.clip(bounds, group, group + 1)) for group in range(groups)]
+    return [np.bincount(owner, weights, minlength=clients).astype(np.float64) for weights in covered]
+
+
+def _hands(rows: Int64, group: Int64, shares: list[Floats]) -> list[Int64]:
+    """The rows, group by group, dealt out by these shares."""
+    hands: list[list[Int64]] = [[] for _ in shares[0]]
+    for i, share in enumerate(shares):
+        of_group = rows[group[rows] == i]
+        for hand, piece in zip(hands, np.split(of_group, _cuts(share, len(of_group))), strict=True):
+            hand.append(piece)
+    return [np.concatenate(hand) for hand in hands]
 
 
 def _cuts(share: np.ndarray, count: int) -> Int64:

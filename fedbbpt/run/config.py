@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
@@ -38,7 +38,10 @@ class Data(BaseModel):
     clients: PositiveInt = 10
     shots: PositiveInt = 16  # training examples a class, over all clients together
     validation_shots: PositiveInt = 4
+    partition: Literal["dirichlet", "shards", "domain"] = "dirichlet"
     alpha: Annotated[float, Field(gt=0)] | None = None  # Dirichlet; inf = every client alike; None = the task's own
+    shards: PositiveInt = 2  # of label-sorted data a client
+    empty: Literal["feed", "redraw", "error"] = "feed"  # what becomes of a client without training data
 
 
 class Config(BaseModel):

@@ -12,7 +12,7 @@ from fedbbpt import registry
 from fedbbpt.algorithms import Algorithm, Parts
 from fedbbpt.backend import Backend
 from fedbbpt.data import Task
-from fedbbpt.data.partition import deal
+from fedbbpt.data.partition import Skew, deal
 from fedbbpt.engines import Engine
 from fedbbpt.errors import BudgetError
 from fedbbpt.objective import Objective, usage
@@ -99,7 +99,12 @@ def open_session(config: Config) -> Session:
     clients = deal(
         model.task.load(model.backend.info.input_size),
         clients=settings.clients,
-        alpha=model.task.alpha if settings.alpha is None else settings.alpha,
+        skew=Skew(
+            settings.partition,
+            model.task.alpha if settings.alpha is None else settings.alpha,
+            settings.shards,
+            settings.empty,
+        ),
         shots=settings.shots,
         validation_shots=settings.validation_shots,
         seed=config.seed,

@@ -55,14 +55,14 @@ class TestSplits:
 
     def test_cifar_pictures_are_those_of_the_agreed_permutation(self) -> None:
         allowed = {f"cifar10/{i}" for i in np.random.default_rng(0).permutation(10_000)[:5000]}
-        trained, held_out = (views.SOURCES[name].read() for name in ("cifar10", "held-out"))
+        trained, held_out = (list(views.SOURCES[name].read()) for name in ("cifar10", "held-out"))
         assert {p.key for p in trained} | {p.key for p in held_out} == allowed
         assert len(trained) == 4500
         assert len(held_out) == 500
 
     def test_everything_split_by_key_is_on_the_training_side(self) -> None:
         for name in ("emoji-twitter", "emoji-google", "emoji-fluent", "openclipart", "letters"):
-            read = views.SOURCES[name].read()
+            read = list(views.SOURCES[name].read())
             assert read, name
             assert not any(is_test(picture.key) for picture in read), name
 

@@ -1,10 +1,11 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from fedbbpt.data import Pool
-from fedbbpt.data.partition import deal, label_counts
+from fedbbpt.data.partition import Skew, deal, label_counts
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Dataset
 
@@ -29,7 +30,10 @@ def pool():
 
 
 def dealt(pool, **changes):
-    return deal(pool, **{"clients": 6, "alpha": 0.5, "shots": 40, "validation_shots": 10, "seed": 1} | changes)
+    skew = Skew(
+        **{"alpha": 0.5} | {key: changes.pop(key) for key in ("kind", "alpha", "shards", "empty") if key in changes}
+    )
+    return deal(pool, **{"clients": 6, "skew": skew, "shots": 40, "validation_shots": 10, "seed": 1} | changes)
 
 
 def counts(clients, split):
@@ -130,7 +134,7 @@ def test_names_are_numbered(pool):
 def test_small_classes_give_validation_its_share():
     labels = [0] * 50 + [1] * 10
     clients = deal(
-        Pool(numbered(labels), numbered([0, 1], 1000)), clients=1, alpha=1.0, shots=16, validation_shots=4, seed=0
+        Pool(numbered(labels), numbered([0, 1], 1000)), clients=1, skew=Skew(), shots=16, validation_shots=4, seed=0
     )
     assert label_counts(clients[0].train, 2) == [16, 8]
     assert label_counts(clients[0].validation, 2) == [4, 2]
@@ -140,10 +144,78 @@ def test_class_of_two_gives_one_to_each():
     clients = deal(
         Pool(numbered([0] * 50 + [1] * 2), numbered([0, 1], 1000)),
         clients=1,
-        alpha=1.0,
+        skew=Skew(),
         shots=16,
         validation_shots=4,
         seed=0,
     )
     assert label_counts(clients[0].train, 2) == [16, 1]
     assert label_counts(clients[0].validation, 2) == [4, 1]
+
+
+class TestShards:
+    def test_everybody_holds_few_classes_and_as_much_as_the_others(self, pool):
+        clients = dealt(pool, kind="shards", clients=10, shards=2, validation_shots=10)
+        table = counts(clients, "train")
+        assert (table.sum(1) == 20).all()
+        assert ((table > 0).sum(1) <= 2).all()
+        assert (table.sum(0) == 40).all()
+
+    def test_all_splits_have_the_same_classes(self, pool):
+        clients = dealt(pool, kind="shards", clients=10, shards=1)
+        assert np.array_equal(counts(clients, "train") > 0, counts(clients, "test") > 0)
+
+    def test_another_seed_other_owners(self, pool):
+        one, other = (counts(dealt(pool, kind="shards", clients=5, shards=1, seed=seed), "train") for seed in (1, 2))
+        assert not np.array_equal(one, other)
+
+
+class TestDomains:
+    @pytest.fixture
+    def several(self, pool):
+        def with_domains(data):
+            return dataclasses.replace(data, domains=(np.array(numbers(data)) % 3).astype(np.int64))
+
+        return Pool(with_domains(pool.train), with_domains(pool.test))
+
+    @pytest.mark.parametrize("clients", [3, 7])
+    def test_every_client_belongs_to_one_domain(self, several, clients):
+        for i, client in enumerate(dealt(several, kind="domain", clients=clients)):
+            for split in (client.train, client.validation, client.test):
+                assert {number % 3 for number in numbers(split)} <= {i % 3}
+
+    def test_all_test_data_is_used_once(self, several):
+        used = [n for client in dealt(several, kind="domain", clients=7) for n in numbers(client.test)]
+        assert sorted(used) == sorted(numbers(several.test))
+
+    def test_fewer_clients_than_domains_are_refused(self, several):
+        with pytest.raises(ConfigError, match="3 domains, too many for 2 clients"):
+            dealt(several, kind="domain", clients=2)
+
+    def test_a_task_without_domains_is_refused(self, pool):
+        with pytest.raises(ConfigError, match="no domains"):
+            dealt(pool, kind="domain")
+
+
+class TestEmpty:
+    def test_error_refuses(self, pool):
+        with pytest.raises(ConfigError, match=r"without training data \(data.empty=error\)"):
+            dealt(pool, empty="error", alpha=0.01, clients=20, shots=8)
+
+    def test_redraw_gives_up_where_it_is_hopeless(self, pool):
+        with pytest.raises(ConfigError, match=r"data.empty=redraw"):
+            dealt(pool, empty="redraw", alpha=0.01, clients=20, shots=8)
+
+    def test_redraw_finds_a_deal_without_gifts(self, pool):
+        seed = next(s for s in range(50) if _refused(pool, s))
+        clients = dealt(pool, empty="redraw", alpha=0.3, clients=4, shots=8, seed=seed)
+        assert min(len(client.train) for client in clients) >= 1
+        assert (counts(clients, "train").sum(0) == 8).all()
+
+
+def _refused(pool, seed):
+    try:
+        dealt(pool, empty="error", alpha=0.3, clients=4, shots=8, seed=seed)
+    except ConfigError:
+        return True
+    return False

@@ -1,0 +1,39 @@
+"""Drawings, sprites, icons and textiles: archives with a folder a class."""
+
+import re
+from collections.abc import Iterator
+
+from fedbbpt_benchmarks.pictures.picture import Picture, folders
+
+WESNOTH = "usr/share/games/wesnoth/1.16/data/core/images"
+
+
+def clipart() -> Iterator[Picture]:
+    """Drawings of openclipart by their folder."""
+    return folders("openclipart", "usr/share/openclipart/png/", lambda p: (f"clip/{p.stem}", p.parts[0]))
+
+
+def wesnoth_races() -> Iterator[Picture]:
+    """Sprites of a game's units by race; all frames of a unit share its key."""
+    return folders("wesnoth", f"{WESNOTH}/units/", lambda p: (f"wes/{re.split('[-+]', p.stem)[0]}", p.parts[0]))
+
+
+def wesnoth_terrain() -> Iterator[Picture]:
+    """Tiles of a game's landscape by terrain; tiles that differ by a suffix share their key."""
+    return folders(
+        "wesnoth",
+        f"{WESNOTH}/terrain/",
+        lambda p: (f"wes/{p.parts[0]}/{re.split('[-+0-9]', p.stem)[0]}", p.parts[0]),
+    )
+
+
+def faenza() -> Iterator[Picture]:
+    """Icons of 96 px by context."""
+    root = "usr/share/icons/Faenza/"
+    return folders("faenza", root, lambda p: (f"faenza/{p.stem}", p.parts[0]) if p.parts[1:2] == ("96",) else None)
+
+
+def textile() -> Iterator[Picture]:
+    """Simulated textiles: nominal, or with a local or a global fault."""
+    root = "conformal_clip_data/data/textile_images/simulated/"
+    return folders("textile", root, lambda p: (f"textile/{p.parts[0]}/{p.stem}", p.parts[0]))

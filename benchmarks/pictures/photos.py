@@ -1,0 +1,50 @@
+"""Photographs and patches of them."""
+
+import io
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from fedbbpt.assets.archive import members
+from fedbbpt_benchmarks.pictures.picture import Picture, decoded
+
+TEXTURES = ("brick.png", "grass.png", "gravel.png")
+PHOTOGRAPHS = [
+    *("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "hubble_deep_field.jpg", "moon.png"),
+    *("motorcycle_left.png", "motorcycle_right.png", "rocket.jpg"),
+]
+PATCH = 64  # px
+
+
+def textures() -> Iterator[Picture]:
+    """64-px patches of photographs of brick, grass and gravel: the lower halves to train on, the upper to test."""
+    for path, contents in members("scikit-image", lambda p: PurePosixPath(p).name in TEXTURES):
+        name, photograph = PurePosixPath(path).stem, decoded(contents)
+        middle = photograph.height // 2
+        for top in range(0, photograph.height - PATCH + 1, PATCH // 2):
+            if top < middle < top + PATCH:
+                continue  # in both halves
+            for left in range(0, photograph.width - PATCH + 1, PATCH // 2):
+                patch = photograph.crop((left, top, left + PATCH, top + PATCH))
+                yield Picture(f"texture/{name}/{top}/{left}", name, patch, official=top < middle)
+
+
+def photographs() -> Iterator[Picture]:
+    """Large pictures to take crops from: of scikit-image, and those wallpapers whose own licence is CC-BY-SA-4.0."""
+    for path, contents in members("scikit-image", lambda p: PurePosixPath(p).name in PHOTOGRAPHS):
+        yield Picture(f"photo/{PurePosixPath(path).stem}", "", decoded(contents))
+    free, largest = set(), dict[str, tuple[int, Image.Image]]()
+    for path, contents in members("wallpapers", lambda p: "/wallpapers/" in p and "/contents/screenshot" not in p):
+        parts = PurePosixPath(path).parts
+        title = parts[parts.index("wallpapers") + 1]
+        if parts[-1].startswith("metadata") and b"CC-BY-SA-4.0" in contents:
+            free.add(title)
+        elif parts[-2] == "images":
+            image = Image.open(io.BytesIO(contents))
+            if len(contents) > largest.get(title, (0, image))[0]:
+                largest[title] = len(contents), image
+    for title in sorted(free):
+        image = largest[title][1].convert("RGB")
+        image.thumbnail((1600, 1600))
+        yield Picture(f"photo/{title}", "", image)

@@ -1,0 +1,140 @@
+"""The image tasks of the suite.
+
+Folders without an official split are split by key (`is_test`). Classes with too few pictures on either side, and
+folders that are no class (`unsorted`, `misc`), are left out.
+"""
+
+from functools import partial
+
+from fedbbpt_benchmarks import pictures
+from fedbbpt_benchmarks.suite.row import Row
+
+DIGITS = tuple("0123456789")
+EMOJI_CATEGORIES = (
+    *("Activities", "Animals & Nature", "Flags", "Food & Drink", "Objects", "People & Body"),
+    *("Smileys & Emotion", "Symbols", "Travel & Places"),
+)
+TWITTER, GOOGLE, FLUENT = ("emoji-twitter",), ("emoji-twitter", "emoji-google"), ("emoji-twitter", "emoji-fluent")
+VENDORS = ("emoji-twitter", "emoji-google", "emoji-fluent")
+LECUN = "LeCun et al. 1998"
+
+IMAGES = {
+    "mnist": Row(
+        "MNIST digits, 5,000 of either official file", pictures.both_sides, DIGITS,
+        5000, 5000, 0, "a digit", ("mnist",), "ISC (package)", LECUN,
+    ),
+    "cifar10": Row(
+        "CIFAR-10: its 10,000 test images under a split of our own", pictures.cifar10,
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        5000, 5000, 0, "an image", ("bigbench",), "Apache-2.0 (package)", "Krizhevsky 2009",
+    ),
+    "textile": Row(
+        "simulated textiles: sound, with a local or a global fault", pictures.textile, ("global", "local", "nominal"),
+        1034, 966, 0, "an image", ("textile",), "MIT", "conformal-clip-data 0.1.4",
+    ),
+    "emoji-twitter": Row(
+        "category of an emoji, drawn by Twitter", partial(pictures.emoji, "twitter"), EMOJI_CATEGORIES,
+        977, 909, 20, "an emoji", TWITTER, "CC-BY-4.0", "emoji-datasource 16.0.0",
+    ),
+    "emoji-google": Row(
+        "category of an emoji, drawn by Google", partial(pictures.emoji, "google"), EMOJI_CATEGORIES,
+        977, 922, 7, "an emoji", GOOGLE, "Apache-2.0", "emoji-datasource 16.0.0",
+    ),
+    "emoji-fluent": Row(
+        "category of an emoji, drawn by Microsoft", partial(pictures.emoji, "fluent"), EMOJI_CATEGORIES,
+        944, 907, 1, "an emoji", FLUENT, "MIT", "fluent-emoji-3d 1.1.0",
+    ),
+    "emoji-twitter-to-google": Row(
+        "category of an emoji: the provider knows Twitter's, the clients hold Google's",
+        partial(pictures.emoji, "google"), EMOJI_CATEGORIES,
+        977, 922, 7, "an emoji", GOOGLE, "Apache-2.0, CC-BY-4.0", "emoji-datasource 16.0.0",
+        source="emoji-twitter", head="emoji",
+    ),
+    "emoji-twitter-to-fluent": Row(
+        "category of an emoji: the provider knows Twitter's, the clients hold Microsoft's",
+        partial(pictures.emoji, "fluent"), EMOJI_CATEGORIES,
+        944, 907, 1, "an emoji", FLUENT, "MIT, CC-BY-4.0", "fluent-emoji-3d 1.1.0",
+        source="emoji-twitter", head="emoji",
+    ),
+    "emoji-tones": Row(
+        "skin tone of an emoji, drawn by Twitter", partial(pictures.emoji_tones, "twitter"),
+        ("1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"),
+        770, 810, 0, "an emoji", TWITTER, "CC-BY-4.0", "emoji-datasource 16.0.0",
+    ),
+    "emoji-faces": Row(
+        "mood of a face, by three vendors", partial(pictures.emoji_subgroups, "face-"),
+        ("face-concerned", "face-neutral-skeptical", "face-smiling", "face-unwell"),
+        118, 84, 0, "an emoji", VENDORS, "CC-BY-4.0, Apache-2.0, MIT", "emoji-datasource 16.0.0",
+    ),
+    "emoji-animals": Row(
+        "kind of an animal, by three vendors", partial(pictures.emoji_subgroups, "animal-"),
+        ("animal-bird", "animal-bug", "animal-mammal", "animal-marine"),
+        174, 188, 0, "an emoji", VENDORS, "CC-BY-4.0, Apache-2.0, MIT", "emoji-datasource 16.0.0",
+    ),
+    "emoji-food": Row(
+        "kind of a dish, by three vendors", partial(pictures.emoji_subgroups, "food-"),
+        ("food-asian", "food-fruit", "food-prepared", "food-vegetable"),
+        156, 111, 0, "an emoji", VENDORS, "CC-BY-4.0, Apache-2.0, MIT", "emoji-datasource 16.0.0",
+    ),
+    "clipart": Row(
+        "folder of a drawing", pictures.clipart,
+        (
+            *("animals", "buildings", "computer", "education", "food", "geography", "office", "people", "plants"),
+            *("recreation", "shapes", "signs_and_symbols", "special", "tools", "transportation"),
+        ),
+        3271, 3319, 35, "a file name", ("openclipart",), "public domain", "openclipart 0.18",
+    ),
+    "wesnoth-races": Row(
+        "race of a game's unit", pictures.wesnoth_races,
+        (
+            *("drakes", "dunefolk", "dwarves", "elves-wood", "goblins", "human-loyalists", "human-magi"),
+            *("human-outlaws", "human-peasants", "merfolk", "monsters", "nagas", "orcs", "saurians", "trolls"),
+            *("undead", "undead-skeletal"),
+        ),
+        2798, 2744, 26, "a unit, with all its frames", ("wesnoth",), "GPL-2.0-or-later", "Wesnoth 1.16.9",
+    ),
+    "wesnoth-terrain": Row(
+        "terrain of a game's tile", pictures.wesnoth_terrain,
+        (
+            *("bridge", "castle", "cave", "embellishments", "flat", "forest", "frozen", "grass", "hills", "interior"),
+            *("mountains", "portals", "sand", "swamp", "unwalkable", "village", "walls", "water"),
+        ),
+        2373, 1930, 46, "a tile, with its variants", ("wesnoth",), "GPL-2.0-or-later", "Wesnoth 1.16.9",
+    ),
+    "faenza": Row(
+        "context of an icon", pictures.faenza, ("actions", "apps", "devices", "mimetypes", "places", "status"),
+        352, 333, 14, "a file name", ("faenza",), "GPL-3.0-or-later", "Faenza 1.3.1",
+    ),
+    "scripts": Row(
+        "script of a letter", pictures.scripts, tuple(pictures.SCRIPTS),
+        1801, 1681, 72, "a letter, regular and bold", ("noto",), "OFL-1.1", "Noto 20201225",
+    ),
+    "letters": Row(
+        "A to J in many styles", pictures.letters, tuple("ABCDEFGHIJ"),
+        292, 275, 0, "a style", ("noto",), "OFL-1.1", "Noto 20201225",
+    ),
+    "serifs": Row(
+        "type with serifs or without, in 16 scripts", pictures.serifs, ("sans", "serif"),
+        2652, 2524, 28, "a letter in all types", ("noto",), "OFL-1.1", "Noto 20201225",
+    ),
+    "textures": Row(
+        "patches of brick, grass and gravel", pictures.textures, ("brick", "grass", "gravel"),
+        315, 315, 0, "half of a photograph", ("scikit-image",), "BSD-3-Clause", "scikit-image 0.26.0",
+    ),
+    "biased-mnist-80": Row(
+        "MNIST on colours that tell the digit, ρ = .8; in the test .2", partial(pictures.biased, 0.8), DIGITS,
+        5000, 5000, 0, "a digit", ("mnist",), "ISC (package)", "Bahng et al. 2020; Oh et al. 2023",
+    ),
+    "biased-mnist-90": Row(
+        "MNIST on colours that tell the digit, ρ = .9; in the test .1", partial(pictures.biased, 0.9), DIGITS,
+        5000, 4999, 1, "a digit", ("mnist",), "ISC (package)", "Bahng et al. 2020; Oh et al. 2023",
+    ),
+    "loc-mnist-1": Row(
+        "the digit at the edge, another one of its size in the centre", partial(pictures.located, 1), DIGITS,
+        5000, 5000, 0, "a digit", ("mnist",), "ISC (package)", "Oh et al. 2023",
+    ),
+    "loc-mnist-4": Row(
+        "the digit at the edge, another one of four times its size in the centre", partial(pictures.located, 4), DIGITS,
+        5000, 5000, 0, "a digit", ("mnist",), "ISC (package)", "Oh et al. 2023",
+    ),
+}  # fmt: skip

@@ -1,0 +1,96 @@
+"""One row of the suite, and the task that it stands for."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from pydantic import PositiveInt
+
+from fedbbpt.backend import Provider
+from fedbbpt.data import Pool
+from fedbbpt.errors import ConfigError
+from fedbbpt.types import Dataset, Int64
+from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks.suite import store
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is published of a task. A row never changes once it is: a better one supersedes it."""
+
+    title: str
+    read: Callable[[], Iterable[Picture]]
+    classes: tuple[str, ...]  # pictures of other classes are left out
+    train: int  # examples to draw training and validation from, the provider's among them
+    test: int
+    dropped: int  # from the test: they look exactly like one for training
+    group: str  # what is on one side only
+    assets: tuple[str, ...]
+    licence: str
+    citation: str
+    source: str | None = None  # the row whose training side is the provider's; None: a few examples of this one
+    head: str | None = None  # of the embedded model, fitted to the source
+    superseded_by: str | None = None
+    modality: str = "image"
+    metric: str = "accuracy"
+
+
+class SuiteTask:
+    """A row of the suite as a task.
+
+    Of the training side, `provider_shots` examples a class belong to the provider, who builds a head from them where
+    the model has no classes of its own; the clients never see these. Where the row names a source, the provider knows
+    that one instead, and all of this row's examples are the clients'.
+    """
+
+    name: str  # this and the table are set by the subclass that stands for a row
+    rows: Mapping[str, Row]
+    alpha = 0.3
+    argument = None
+
+    def __init__(self, argument: str | None, /, *, provider_shots: PositiveInt = 4) -> None:
+        if argument is not None:
+            raise ConfigError(f"the task {self.name!r} takes nothing after its name, got ':{argument}'")
+        self.classes = self.row.classes
+        facts = ("title", "group", "licence", "citation", "dropped", "superseded_by")
+        self.about = {fact: str(value) for fact in facts if (value := getattr(self.row, fact)) is not None}
+        self._provider_shots = provider_shots
+        self.provider = Provider(self.classes, head=self.row.head, shots=self._shots)
+
+    @property
+    def row(self) -> Row:
+        """What is published of the task."""
+        return self.rows[self.name]
+
+    def load(self, size: tuple[int, int]) -> Pool:
+        """See `Task`."""
+        kept = store.prepare(self.name, self.row, size)
+        train = kept.side(test=False) if self.row.source else self._dealt(kept)[1]
+        return Pool(_dataset(kept, train), _dataset(kept, kept.side(test=True)))
+
+    def _shots(self, size: tuple[int, int]) -> Dataset:
+        if self.row.source:
+            kept = store.prepare(self.row.source, self.rows[self.row.source], size)
+            return _dataset(kept, kept.side(test=False))
+        kept = store.prepare(self.name, self.row, size)
+        return _dataset(kept, self._dealt(kept)[0])
+
+    def _dealt(self, kept: store.Kept) -> tuple[Int64, Int64]:
+        """The provider's rows, and the clients' for training."""
+        train = kept.side(test=False)
+        order = sorted(train, key=lambda i: sha256(kept.keys[i].encode()).digest())
+        shown: list[int] = []
+        for label in range(len(self.classes)):
+            shown += [i for i in order if kept.labels[i] == label][: self._provider_shots]
+        return np.array(shown), np.setdiff1d(train, shown)
+
+
+def _dataset(kept: store.Kept, rows: Int64) -> Dataset:
+    domains = None if kept.domains is None else kept.domains[rows]
+    return Dataset(np.asarray(kept.images[rows]), kept.labels[rows], domains=domains)
+
+
+def task_class(name: str, rows: Mapping[str, Row]) -> type[SuiteTask]:
+    """The class of a row's task."""
+    return type(name, (SuiteTask,), {"name": name, "rows": rows, "__doc__": f"{rows[name].title}."})

@@ -1,0 +1,44 @@
+"""`fedbbpt task`: a look at the data before anything is asked of a model."""
+
+from pathlib import Path
+
+import click
+
+from fedbbpt.errors import DataError
+
+
+@click.group(short_help="Look at a task's data: inspect.")
+def task() -> None:
+    """Look at a task's data before anything is asked of a model."""
+
+
+@task.command(short_help="Print what a task holds, and draw some of it.")
+@click.argument("name")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture of some examples of each class (PNG).")
+def inspect(name: str, sheet: Path | None) -> None:
+    """Print the classes of a task with their counts, what is twice in it, and what is known of its origin.
+
+    NAME is what train --task takes: a name of fedbbpt list tasks, or folder:PATH.
+    """
+    from fedbbpt.data.inspection import SIDE, contact_sheet
+    from fedbbpt.data.inspection import inspect as examine
+    from fedbbpt.run.options import load_class
+
+    chosen = load_class("tasks", name)(name.partition(":")[2] or None)
+    pool = chosen.load((SIDE, SIDE))
+    found = examine(pool, chosen.classes)
+    for key, value in chosen.about.items():
+        click.echo(f"{key:12}{value}")
+    click.echo(f"{'examples':12}{len(pool.train):,} for training, {len(pool.test):,} for the test")
+    repeated = f"{found.repeated['train']:,} within training, {found.repeated['test']:,} within the test"
+    click.echo(f"{'duplicates':12}{repeated}, {found.shared:,} of the test also in training")
+    width = max(len(name) for name, _, _ in found.classes) + 2
+    click.echo(f"\n{'class':{width}}{'train':>8}{'test':>8}")
+    for label, train, test in found.classes:
+        click.echo(f"{label:{width}}{train:8,}{test:8,}")
+    if sheet is not None:
+        try:
+            contact_sheet(pool.train, chosen.classes).save(sheet, "png")
+        except OSError as e:
+            raise DataError(f"cannot write {sheet}: {(e.strerror or str(e)).lower()}; give --sheet another path") from e
+        click.echo(f"\n{'sheet':12}{sheet}")

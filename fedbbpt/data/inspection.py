@@ -1,0 +1,51 @@
+"""What a task holds: counts, duplicates, and a sheet of its pictures."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from fedbbpt.data import Pool
+from fedbbpt.data.partition import label_counts
+from fedbbpt.types import Dataset
+
+SIDE = 64  # px of a picture on the sheet
+ACROSS = 10
+MARGIN, NAME = 6, 200  # px around pictures; px for the names of the classes
+
+
+class Inspection(NamedTuple):
+    """Facts of a pool, counted in its arrays."""
+
+    classes: list[tuple[str, int, int]]  # name, examples for training, for the test
+    repeated: dict[str, int]  # side -> examples that show what another one of the side shows
+    shared: int  # test examples that show what a training example shows
+
+
+def inspect(pool: Pool, classes: Sequence[str]) -> Inspection:
+    """Counts everything; two pictures are the same if all their pixels are."""
+    counts = zip(classes, *(label_counts(side, len(classes)) for side in (pool.train, pool.test)), strict=True)
+    contents = {side: Counter(_contents(data)) for side, data in (("train", pool.train), ("test", pool.test))}
+    repeated = {side: sum(found.values()) - len(found) for side, found in contents.items()}
+    shared = sum(n for content, n in contents["test"].items() if content in contents["train"])
+    return Inspection(list(counts), repeated, shared)
+
+
+def contact_sheet(data: Dataset, classes: Sequence[str]) -> Image.Image:
+    """The first pictures of every class, a row each."""
+    step = SIDE + MARGIN
+    sheet = Image.new("RGB", (NAME + ACROSS * step + MARGIN, len(classes) * step + MARGIN), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for row, name in enumerate(classes):
+        top = MARGIN + row * step
+        pen.text((MARGIN, top + SIDE / 2), name, "black", font, anchor="lm")
+        for column, i in enumerate(np.flatnonzero(data.labels == row)[:ACROSS]):
+            picture = Image.fromarray(data.inputs[i].transpose(1, 2, 0))
+            sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), (NAME + column * step, top))
+    return sheet
+
+
+def _contents(data: Dataset) -> list[bytes]:
+    return [picture.tobytes() for picture in data.inputs]

@@ -1,0 +1,120 @@
+"""The table of the suite, and the store of its examples."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedbbpt import registry
+from fedbbpt.assets.table import ASSETS
+from fedbbpt.errors import ConfigError, DataError
+from fedbbpt_benchmarks import suite
+from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks.suite import store
+from fedbbpt_benchmarks.suite.row import Row, task_class
+
+SIZE = (4, 5)
+Read = Callable[[], Iterator[Picture]]
+
+
+def grey(key: str, label: str, level: int, *, test: bool) -> Picture:
+    return Picture(key, label, Image.new("L", (6, 6), level), official=test)
+
+
+def greys() -> Iterator[Picture]:
+    """Ten pictures a class and side, each of its own grey; one of the test side looks like one for training."""
+    for i in range(40):
+        yield grey(f"grey/{i}", "dark" if i % 40 < 20 else "light", 6 * i, test=i % 2 == 1)
+    yield grey("grey/copy", "light", 120, test=True)
+    yield grey("grey/other", "no class", 1, test=False)
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch, tmp_path) -> dict[str, Row]:
+    monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
+    row = Row("greys", greys, ("dark", "light"), 20, 20, 1, "a grey", ("mnist",), "none", "nobody")
+    return {"greys": row, "shifted": dataclasses.replace(row, source="greys", head="mnist")}
+
+
+class TestTable:
+    def test_every_row_is_a_task_by_its_name(self) -> None:
+        assert set(suite.ROWS) <= set(registry.names("tasks"))
+        for name in suite.ROWS:
+            assert registry.load("tasks", name) is suite.TASKS[name]
+
+    @pytest.mark.parametrize("name", suite.ROWS)
+    def test_row(self, name: str) -> None:
+        row = suite.ROWS[name]
+        assert len(set(row.classes)) == len(row.classes) >= 2
+        assert row.train >= 20 * len(row.classes)  # four for the provider, sixteen to share
+        assert row.test >= 10 * len(row.classes)
+        assert set(row.assets) <= set(ASSETS)
+        assert all((row.title, row.group, row.licence, row.citation))
+        assert row.superseded_by is None or row.superseded_by in suite.ROWS
+        assert (row.source is None) == (row.head is None)
+        assert row.source is None or suite.ROWS[row.source].classes == row.classes
+
+    def test_what_is_no_row_is_no_attribute(self) -> None:
+        assert suite.emoji_tones is suite.TASKS["emoji-tones"]
+        with pytest.raises(AttributeError):
+            _ = suite.nothing
+
+
+class TestStore:
+    def test_what_looks_like_a_training_picture_is_dropped_from_the_test(self, rows: dict[str, Row]) -> None:
+        kept = store.prepare("greys", rows["greys"], SIZE)
+        assert (kept.tested == -1).nonzero()[0].tolist() == [kept.keys.index("grey/copy")]
+        train, test = ({kept.images[i].tobytes() for i in kept.side(test=side)} for side in (False, True))
+        assert len(train) == len(test) == 20
+        assert not train & test
+
+    def test_pictures_are_decoded_once(self, rows: dict[str, Row], monkeypatch: pytest.MonkeyPatch) -> None:
+        first = store.prepare("greys", rows["greys"], SIZE)
+        silent = dataclasses.replace(rows["greys"], read=lambda: pytest.fail("read again"))
+        second = store.prepare("greys", silent, SIZE)
+        assert isinstance(second.images, np.memmap)
+        np.testing.assert_array_equal(first.images, second.images)
+        np.testing.assert_array_equal(first.labels, second.labels)
+
+    def test_another_archive_is_read_again(self, rows: dict[str, Row]) -> None:
+        store.prepare("greys", rows["greys"], SIZE)
+        calls = []
+        other = dataclasses.replace(rows["greys"], assets=("noto",), read=lambda: calls.append(1) or greys())
+        store.prepare("greys", other, SIZE)
+        assert calls == [1]
+
+    def test_a_reader_that_stops_half_way_leaves_nothing_that_counts(self, rows: dict[str, Row]) -> None:
+        def interrupted() -> Iterator[Picture]:
+            yield from list(greys())[:10]
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            store.prepare("greys", dataclasses.replace(rows["greys"], read=interrupted), SIZE)
+        assert len(store.prepare("greys", rows["greys"], SIZE).labels) == 41
+
+    def test_other_counts_than_published_are_an_error(self, rows: dict[str, Row]) -> None:
+        with pytest.raises(DataError, match=r"finds .*'dropped': 1.* publishes .*'dropped': 0"):
+            store.prepare("greys", dataclasses.replace(rows["greys"], dropped=0), SIZE)
+
+
+class TestTask:
+    def test_the_provider_has_a_few_that_no_client_has(self, rows: dict[str, Row]) -> None:
+        task = task_class("greys", rows)(None, provider_shots=3)
+        shots, pool = task.provider.shots(SIZE), task.load(SIZE)
+        assert np.bincount(shots.labels).tolist() == [3, 3]
+        assert len(pool.train) == 14
+        assert len(pool.test) == 20
+        pixels = [{image.tobytes() for image in data.inputs} for data in (shots, pool.train, pool.test)]
+        assert not pixels[0] & pixels[1]
+        assert not (pixels[0] | pixels[1]) & pixels[2]
+
+    def test_where_a_row_has_a_source_the_provider_knows_that_one(self, rows: dict[str, Row]) -> None:
+        task = task_class("shifted", rows)(None)
+        assert task.provider.head == "mnist"
+        assert len(task.provider.shots(SIZE)) == len(task.load(SIZE).train) == 20
+
+    def test_nothing_follows_its_name(self, rows: dict[str, Row]) -> None:
+        with pytest.raises(ConfigError, match=":left"):
+            task_class("greys", rows)("left")
