@@ -27,7 +27,7 @@ def main(seeds: str, out: Path | None) -> None:
             [_run(root, readout, int(seed)) for seed in seeds.split(",")] for readout in ("head", "identity")
         )
     click.echo(f"| {'method':24} | {'test accuracy':15} | {'by seed':22} | {'queries':15} |\n|---|---|---|---|")
-    unprompted = [s["queries_by_purpose"]["baselines"] for s in both]
+    unprompted = [s["queries_by_purpose"]["unprompted"] for s in both]
     _row("zero-shot", [s["zero_shot_accuracy"] for s in both], [s["queries_by_purpose"]["test"] for s in both])
     _row("head alone", [s["readout_alone_accuracy"] for s in both], unprompted)
     _row("prompt alone", *_scores(prompt_alone))

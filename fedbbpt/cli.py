@@ -1,8 +1,9 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
 
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -16,7 +17,17 @@ SETTINGS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm")  #
 
 
 class Commands(click.Group):
-    """Turns our own errors into one sentence and exit code 1."""
+    """Turns our own errors into one sentence and exit code 1; finds further commands by their entry points."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Ours, and those of the group `fedbbpt.commands`."""
+        return sorted({*super().list_commands(ctx), *entry_points(group="fedbbpt.commands").names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of ours, else the entry point of that name."""
+        for entry in entry_points(group="fedbbpt.commands", name=cmd_name):
+            return cast(click.Command, entry.load())
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
@@ -192,10 +203,10 @@ def _next_folder(task: str) -> Path:
 
 
 def _print_plan(session: Any) -> None:
-    from fedbbpt.run.session import plan
+    from fedbbpt.run.session import PURPOSES, plan
 
     planned = plan(session)
-    for purpose in ("training", "validation", "baselines", "test", "total"):
+    for purpose in (*PURPOSES, "total"):
         usage = getattr(planned, purpose)
         click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.calls:>6,} calls")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")

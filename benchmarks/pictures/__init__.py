@@ -5,6 +5,7 @@ from fedbbpt_benchmarks.pictures.digits import biased, both_sides, located, mnis
 from fedbbpt_benchmarks.pictures.drawings import clipart, faenza, textile, wesnoth_races, wesnoth_terrain
 from fedbbpt_benchmarks.pictures.emojis import emoji, emoji_subgroups, emoji_tones
 from fedbbpt_benchmarks.pictures.glyphs import SCRIPTS, letters, scripts, serifs
+from fedbbpt_benchmarks.pictures.made import pillow_letters, sample_photos, shapes, stripes
 from fedbbpt_benchmarks.pictures.photos import photographs, textures
 from fedbbpt_benchmarks.pictures.picture import Picture
 
@@ -24,8 +25,12 @@ __all__ = [
     "located",
     "mnist",
     "photographs",
+    "pillow_letters",
+    "sample_photos",
     "scripts",
     "serifs",
+    "shapes",
+    "stripes",
     "textile",
     "textures",
     "wesnoth_races",

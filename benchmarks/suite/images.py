@@ -137,4 +137,20 @@ IMAGES = {
         "the digit at the edge, another one of four times its size in the centre", partial(pictures.located, 4), DIGITS,
         5000, 5000, 0, "a digit", ("mnist",), "ISC (package)", "Oh et al. 2023",
     ),
+    "shapes": Row(
+        "circle, cross, square or triangle", pictures.shapes, ("circle", "cross", "square", "triangle"),
+        240, 240, 0, "a drawing", (), "Apache-2.0", "drawn by fedbbpt",
+    ),
+    "stripes": Row(
+        "direction of noisy stripes", pictures.stripes, ("0", "45", "90", "135"),
+        240, 240, 0, "a drawing", (), "Apache-2.0", "drawn by fedbbpt",
+    ),
+    "pillow-letters": Row(
+        "A to J in Pillow's own type", pictures.pillow_letters, tuple("ABCDEFGHIJ"),
+        600, 600, 0, "a drawing", (), "as Pillow", "drawn by fedbbpt",
+    ),
+    "sample-photos": Row(
+        "patches of a temple and of a flower", pictures.sample_photos, ("china", "flower"),
+        216, 216, 0, "half of a photograph", (), "CC-BY-2.0", "scikit-learn's sample images",
+    ),
 }  # fmt: skip

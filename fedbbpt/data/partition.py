@@ -33,12 +33,14 @@ class Skew:
     empty: Literal["feed", "redraw", "error"] = "feed"
 
 
-def deal(pool: Pool, *, clients: int, skew: Skew, shots: int, validation_shots: int, seed: int) -> list[Client]:
+def deal(
+    pool: Pool, *, clients: int, skew: Skew, shots: int, validation_shots: int, seed: int, test_limit: int | None = None
+) -> list[Client]:
     """Clients with their own training, validation and test data.
 
     `shots` examples a class in all become training data and `validation_shots` validation data (fewer where a class has
-    fewer: validation then gets its share); all of the test pool is used. A client's shares are the same in all three
-    splits.
+    fewer: validation then gets its share); of the test pool at most `test_limit` examples. A client's shares are the
+    same in all three splits.
 
     Raises:
         ConfigError: more clients than training examples, a task without domains or with more of them than clients, or
@@ -66,7 +68,7 @@ def deal(pool: Pool, *, clients: int, skew: Skew, shots: int, validation_shots: 
     parts = [
         hands,
         _hands(validation, group_of(pool.train), shares),
-        _hands(rng.permutation(len(pool.test)), group_of(pool.test), shares),
+        _hands(rng.permutation(len(pool.test))[:test_limit], group_of(pool.test), shares),
     ]
     return [
         Client(f"client-{i:03d}", pool.train.take(t), pool.train.take(v), pool.test.take(s))

@@ -78,20 +78,21 @@ def class_colour(index: int) -> str:
     return "#" + "".join(f"{s:02x}" for s in shades)
 
 
-def line_chart(title: str, x_label: str, lines: Sequence[Line], kept: float) -> Markup:
-    """Lines over a common grid, with a dashed mark where the kept parameters are."""
+def line_chart(title: str, x_label: str, lines: Sequence[Line], kept: float | None = None) -> Markup:
+    """Lines over a common grid, with a dashed mark where the kept parameters are, if one run is shown."""
     points = [point for line in lines for point in line.points]
     whole = all(x == int(x) for x, _ in points)
-    x = Axis(ticks([0.0, kept, *(p[0] for p in points)], whole=whole), LEFT, WIDTH - RIGHT)
+    x = Axis(ticks([0.0, kept or 0.0, *(p[0] for p in points)], whole=whole), LEFT, WIDTH - RIGHT)
     y = Axis(ticks(p[1] for p in points), HEIGHT - BOTTOM, TOP)
     parts = [_text(0, 10, "start", title, style="heading")]
     if len(lines) > 1:
         parts += _keys(lines)
     parts += _grid(x, y, x_label)
-    mark = x.place(kept)
-    parts.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(mark, TOP - 12, y.start))
-    side, anchor = (-5, "end") if mark > WIDTH / 2 else (5, "start")
-    parts.append(_text(mark + side, TOP - 12, anchor, "kept"))
+    if kept is not None:
+        mark = x.place(kept)
+        parts.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(mark, TOP - 12, y.start))
+        side, anchor = (-5, "end") if mark > WIDTH / 2 else (5, "start")
+        parts.append(_text(mark + side, TOP - 12, anchor, "kept"))
     for line in lines:
         parts += _line(line, x, y, x_label, kept)
     if not points:
@@ -157,7 +158,7 @@ def _grid(x: Axis, y: Axis, x_label: str) -> list[Markup]:
     return parts
 
 
-def _line(line: Line, x: Axis, y: Axis, x_label: str, kept: float) -> list[Markup]:
+def _line(line: Line, x: Axis, y: Axis, x_label: str, kept: float | None) -> list[Markup]:
     places = [(x.place(a), y.place(b)) for a, b in line.points]
     path = "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
     parts = [Markup('<path d="M{}" class="line {}"/>').format(path, line.style)] if path else []

@@ -38,6 +38,7 @@ class Data(BaseModel):
     clients: PositiveInt = 10
     shots: PositiveInt = 16  # training examples a class, over all clients together
     validation_shots: PositiveInt = 4
+    test_limit: PositiveInt | None = None  # test examples over all clients, drawn at random; None = all
     partition: Literal["dirichlet", "shards", "domain"] = "dirichlet"
     alpha: Annotated[float, Field(gt=0)] | None = None  # Dirichlet; inf = every client alike; None = the task's own
     shards: PositiveInt = 2  # of label-sorted data a client
@@ -49,7 +50,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
     seed: NonNegativeInt = 1
-    rounds: PositiveInt = 15
+    rounds: NonNegativeInt = 15  # 0: the model and the parameters as they start
     evaluate_every: PositiveInt = 1  # rounds between two looks at the validation data
     max_queries: PositiveInt | None = None
     data: Data = Data()
@@ -84,8 +85,11 @@ def make_config(values: Mapping[str, Any]) -> Config:
             raise ConfigError(f"{section}.name is a name, got {name!r}")
         settings[section] = Choice(name=name, options=resolve(f"{section}s", name, options))
     config = validate(Config, settings)
-    if config.prompt.name == "none" and config.readout.name == "identity":
-        raise ConfigError("prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two")
+    if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds:
+        raise ConfigError(
+            "prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two, or rounds=0 to "
+            "score the model as it is"
+        )
     return config
 
 

@@ -38,6 +38,12 @@ class Result:
         return float(np.trace(self.confusion) / examples) if examples else float("nan")
 
     @property
+    def macro_f1(self) -> float:
+        """Mean over the tested classes of the harmonic mean of precision and recall, of the answered queries."""
+        right, asked, given = np.diag(self.confusion), self.confusion.sum(1), self.confusion.sum(0)
+        return float(np.mean(2 * right[asked > 0] / (asked + given)[asked > 0])) if asked.any() else float("nan")
+
+    @property
     def loss(self) -> float:
         """Mean cross-entropy (nats) over the answered examples."""
         answered = int(self.confusion.sum())
@@ -106,16 +112,19 @@ class Baselines:
 
     zero_shot: Result | None  # untrained readout; None where the model's classes are not the task's
     readout_alone: Result | None  # None without weights to train, and where the run itself is that
-    usage: Usage
 
 
-def baselines(session: Session) -> Baselines:
+def remember(session: Session) -> Remembered:
+    """Asks about every unprompted image that the session needs."""
+    splits = session.unprompted_splits
+    return Remembered(session.backend, [getattr(c, split) for c in session.clients for split in splits])
+
+
+def baselines(session: Session, memory: Remembered) -> Baselines:
     """Zero-shot, and the readout alone: same method, seed and choice on validation, only without the prompt.
 
     The readout alone trains on remembered answers, so that its rounds cost no query: it gets `READOUT_ROUNDS` of them.
     """
-    splits = session.baseline_splits
-    memory = Remembered(session.backend, [getattr(c, split) for c in session.clients for split in splits])
     algorithm = session.algorithm(memory, prompted=False)
 
     def look(state: State, split: str) -> Result:
@@ -124,12 +133,12 @@ def baselines(session: Session) -> Baselines:
     state = algorithm.init()
     same_classes = set(session.task.classes) <= set(session.backend.info.classes)
     zero_shot = look(state, "test") if same_classes else None
-    if "train" not in splits:
-        return Baselines(zero_shot, None, memory.usage)
+    if not (session.prompt.dim and session.readout.dim):
+        return Baselines(zero_shot, None)
     best = better(look(state, "validation"), state, None)
     for _ in range(READOUT_ROUNDS):
         chosen = algorithm.sample(state, session.clients)
         message: Message = algorithm.broadcast(state)
         state = algorithm.merge(state, list(session.engine.map(partial(algorithm.local, message), chosen)))
         best = better(look(state, "validation"), state, best)
-    return Baselines(zero_shot, look(State(best.round, best.parameters), "test"), memory.usage)
+    return Baselines(zero_shot, look(State(best.round, best.parameters), "test"))

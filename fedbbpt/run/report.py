@@ -40,6 +40,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
     summary = _load(out / "summary.json")
     names, comparison = summary["classes"], _comparison(summary, session)
+    trained = "prompt" if session.prompt.dim else "readout" if session.readout.dim else "model as it is"
     environment = _load(out / "environment.json")
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
     page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
@@ -53,7 +54,8 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         dims={"prompt": session.prompt.dim, "readout": session.readout.dim},
         tiles=_tiles(summary),
         comparison=comparison,
-        verdict=_verdict("prompt" if session.prompt.dim else "readout", *comparison[-2:]),
+        trained=trained,
+        verdict=_verdict(trained, *comparison[-2:]),
         charts=_curves(read_metrics(out / "metrics.jsonl"), summary["kept_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
@@ -105,7 +107,11 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, Any]]:
     """The rows from the model as it is to this run; the last but one is what this run has to beat."""
     examples, final = sum(sum(c["test"]) for c in summary["clients"].values()), summary["test_accuracy"]
-    rows = [("Zero-shot", "no prompt, untrained readout", summary["zero_shot_accuracy"], OTHER)]
+    rows = [("Majority class", "always the most frequent training class", summary["majority_accuracy"], OTHER)]
+    if not (session.prompt.dim or session.readout.dim):
+        rows.append(("Zero-shot", "this run: no prompt, no trained readout", final, THIS))
+        return _drawn(rows, examples)
+    rows.append(("Zero-shot", "no prompt, untrained readout", summary["zero_shot_accuracy"], OTHER))
     if not session.prompt.dim:
         rows.append(("Readout alone", "this run: no prompt", final, THIS))
     elif not session.readout.dim:
@@ -114,6 +120,11 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
         alone = f"no prompt, readout trained for {summary['readout_alone_rounds']} rounds"
         rows.append(("Readout alone", alone, summary["readout_alone_accuracy"], OTHER))
         rows.append(("Prompt + readout", "this run", final, THIS))
+    return _drawn(rows, examples)
+
+
+def _drawn(rows: Sequence[tuple[str, str, float | None, str]], examples: int) -> list[dict[str, Any]]:
+    """Rows of name, description, accuracy and colour with their 95 % intervals and bars."""
     return [
         {
             "name": name,
@@ -128,7 +139,8 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
 
 def _verdict(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) -> str:
     """What the trained part added, as the numbers say."""
-    name = "the zero-shot result" if rival["name"] == "Zero-shot" else "the readout alone"
+    rivals = {"Majority class": "the majority class", "Zero-shot": "the zero-shot result"}
+    name = rivals.get(rival["name"], "the readout alone")
     before, after = rival["accuracy"], this["accuracy"]
     if before is None or after is None:
         missing = name if before is None else "this run"

@@ -53,9 +53,15 @@ class Session(Model):
         return algorithm
 
     @property
-    def baseline_splits(self) -> tuple[str, ...]:
-        """What the baselines ask about: all data where a readout is to be trained without the prompt, else the test."""
-        return ("train", "validation", "test") if self.prompt.dim and self.readout.dim else ("test",)
+    def unprompted_splits(self) -> tuple[str, ...]:
+        """The data whose images the model is asked about as they are, once each.
+
+        All, where a readout is trained without the prompt, as the run itself or as what it is compared with; else the
+        test data for zero-shot, and the validation data too where there is no prompt at all.
+        """
+        if self.readout.dim:
+            return ("train", "validation", "test")
+        return ("test",) if self.prompt.dim else ("validation", "test")
 
     @cached_property
     def data_sha256(self) -> str:
@@ -67,6 +73,9 @@ class Session(Model):
         return digest.hexdigest()
 
 
+PURPOSES = ("training", "validation", "unprompted", "test")  # what queries are spent on
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run will ask of the model, exactly."""
@@ -74,13 +83,13 @@ class Plan:
     rounds: int  # as many as the budget allows, at most config.rounds
     training: Usage
     validation: Usage
-    baselines: Usage  # the unprompted images, once
+    unprompted: Usage  # the images as they are, once: for the baselines, and for runs without a prompt
     test: Usage
 
     @property
     def total(self) -> Usage:
         """All together."""
-        return self.training + self.validation + self.baselines + self.test
+        return self.training + self.validation + self.unprompted + self.test
 
 
 def open_model(config: Config) -> Model:
@@ -107,6 +116,7 @@ def open_session(config: Config) -> Session:
         ),
         shots=settings.shots,
         validation_shots=settings.validation_shots,
+        test_limit=settings.test_limit,
         seed=config.seed,
     )
     clients = [_with_features(client, model.prompt) for client in clients]
@@ -124,8 +134,15 @@ def plan(session: Session) -> Plan:
     config, limit = session.config, session.backend.info.batch_limit
     algorithm = session.algorithm()
     splits = {s: _one_pass((getattr(c, s) for c in session.clients), limit) for s in ("train", "validation", "test")}
-    baselines = _sum(splits[split] for split in session.baseline_splits)
-    result = Plan(0, Usage(), splits["validation"], baselines, splits["test"])
+    unprompted = _sum(splits[split] for split in session.unprompted_splits)
+    if not session.prompt.dim:  # everything is answered from memory
+        result = Plan(config.rounds, Usage(), Usage(), unprompted, Usage())
+        if config.max_queries is not None and unprompted.queries > config.max_queries:
+            raise BudgetError(
+                f"max_queries={config.max_queries} is too little: this takes {unprompted.queries} queries"
+            )
+        return result
+    result = Plan(0, Usage(), splits["validation"], unprompted, splits["test"])
     state = algorithm.init()
     while result.rounds < config.rounds:
         chosen = algorithm.sample(replace(state, round=result.rounds), session.clients)
@@ -139,7 +156,7 @@ def plan(session: Session) -> Plan:
         if config.max_queries is not None and longer.total.queries > config.max_queries:
             break
         result = longer
-    if result.rounds == 0:
+    if result.rounds == 0 < config.rounds:
         raise BudgetError(
             f"max_queries={config.max_queries} is too little: the scores alone take {result.total.queries} queries, "
             f"and with one round of training it is {longer.total.queries}"

@@ -4,10 +4,12 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fedbbpt.algorithms import State
 from fedbbpt.data.partition import label_counts
@@ -16,11 +18,11 @@ from fedbbpt.run import checkpoint
 from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.config import Config, make_config, of_run
 from fedbbpt.run.environment import describe
-from fedbbpt.run.evaluate import READOUT_ROUNDS, Baselines, Result, baselines, better, evaluate
+from fedbbpt.run.evaluate import READOUT_ROUNDS, Baselines, Result, baselines, better, evaluate, remember
 from fedbbpt.run.files import write_atomic, write_json, writing
 from fedbbpt.run.metrics import Metrics
 from fedbbpt.run.report import write_report
-from fedbbpt.run.session import Plan, Session, is_evaluated, open_session, plan
+from fedbbpt.run.session import PURPOSES, Plan, Session, is_evaluated, open_session, plan
 from fedbbpt.types import Usage
 
 Watch = Callable[[str, dict[str, Any]], None]  # told "plan", "round", "note" and "summary" as they come
@@ -103,8 +105,10 @@ class _Run:
 
     def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch) -> None:
         self.session, self.plan, self.out, self.watch = session, planned, out, watch
-        self.algorithm = session.algorithm()
         self.started = time.perf_counter()
+        # Without a prompt the same images come again and again: each is asked about once.
+        self.memory = None if session.prompt.dim else remember(session)
+        self.algorithm = session.algorithm(self.memory)
 
     def go(self, progress: Progress | None) -> dict[str, Any]:
         self.seconds_before = progress.totals.seconds if progress else 0.0
@@ -124,6 +128,8 @@ class _Run:
         state = self.algorithm.init()
         result = self._look(state, "validation")
         totals = self._add(Totals(), result.usage, result.bytes_up, result.bytes_down)
+        if self.memory is not None:
+            totals = replace(totals, queries=self.memory.usage.queries, calls=self.memory.usage.calls)
         self._record(state.round, "validation", result, None, totals)
         return self._checkpoint(state, better(result, state, None), totals)
 
@@ -149,8 +155,9 @@ class _Run:
 
     def _finish(self, progress: Progress) -> dict[str, Any]:
         """The only place that looks at test data."""
-        without = baselines(self.session)
-        totals = self._add(progress.totals, without.usage, 0, 0)
+        memory = self.memory or remember(self.session)
+        without = baselines(self.session, memory)
+        totals = progress.totals if self.memory else self._add(progress.totals, memory.usage, 0, 0)
         best = progress.best
         result = self._look(State(best.round, best.parameters), "test")
         totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
@@ -168,6 +175,8 @@ class _Run:
 
     def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:
         t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
+        if self.memory is not None:
+            usage = Usage()
         return Totals(t.queries + usage.queries, t.calls + usage.calls, t.bytes_up + up, t.bytes_down + down, seconds)
 
     def _record(self, round_: int, split: str, result: Result | None, train_loss: float | None, totals: Totals) -> None:
@@ -198,6 +207,8 @@ def _summarise(
     session: Session, planned: Plan, best: checkpoint.Best, result: Result, without: Baselines, totals: Totals
 ) -> dict[str, Any]:
     classes = len(session.task.classes)
+    majority = np.argmax(np.sum([label_counts(client.train, classes) for client in session.clients], axis=0))
+    tested = result.confusion.sum(1)
     alone = without.readout_alone
     zero = without.zero_shot
     rows = zip(session.clients, result.scores, (zero or result).scores, strict=True)
@@ -206,13 +217,15 @@ def _summarise(
         "seed": session.config.seed,
         "rounds": planned.rounds,
         "kept_round": best.round,
+        "majority_accuracy": float(tested[majority] / tested.sum()),
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
         "readout_alone_rounds": READOUT_ROUNDS if alone else None,
         "validation_accuracy": best.accuracy,
         "test_accuracy": result.accuracy,
+        "test_macro_f1": result.macro_f1,
         **asdict(totals),
-        "queries_by_purpose": {p: getattr(planned, p).queries for p in ("training", "validation", "baselines", "test")},
+        "queries_by_purpose": {purpose: getattr(planned, purpose).queries for purpose in PURPOSES},
         "clients": {
             client.id: {
                 "test_accuracy": score.accuracy,

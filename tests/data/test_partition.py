@@ -219,3 +219,10 @@ def _refused(pool, seed):
     except ConfigError:
         return True
     return False
+
+
+def test_of_the_test_data_a_random_part_may_do(pool):
+    part, everything = ([n for c in dealt(pool, test_limit=limit) for n in numbers(c.test)] for limit in (50, None))
+    assert len(part) == 50
+    assert set(part) < set(everything)
+    assert sorted(part) != sorted(everything)[:50]

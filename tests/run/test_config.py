@@ -86,7 +86,7 @@ def test_unknown_names_propose_the_nearest(values, hint):
 @pytest.mark.parametrize(
     "values",
     [
-        {"rounds": 0},
+        {"rounds": -1},
         {"rounds": 2.5},
         {"rounds": "many"},
         {"rounds": True},

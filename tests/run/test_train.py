@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError
 from fedbbpt.prompts.colour import Colour
-from fedbbpt.readout import Head
+from fedbbpt.prompts.none import NoPrompt
+from fedbbpt.readout import Head, Identity
 from fedbbpt.run import checkpoint, train
 from fedbbpt.run.config import make_config
 from fedbbpt.run.session import Session
@@ -20,10 +22,10 @@ from fedbbpt.run.session import Session
 def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) -> Callable[..., dict]:
     """Trains on the fake backend, or goes on where it stopped; `fails` as in the fake backend."""
 
-    def go(fails=None, rounds=3, **settings):
+    def go(fails=None, rounds=3, tuned=(Colour, Head), **settings):
         backend = make_backend(fails=fails)
         config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **settings})
-        tuned = Colour((8, 8)), Head(backend.info, backend.info.classes)
+        tuned = tuned[0]((8, 8)), tuned[1](backend.info, backend.info.classes)
         task = SimpleNamespace(classes=backend.info.classes)
         session = Session(config, task, backend, *tuned, clients, Serial())
         monkeypatch.setattr(train, "open_session", lambda config: session)
@@ -31,6 +33,28 @@ def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) 
         return train.resume(tmp_path / "run") if begun else train.train(config, tmp_path / "run")
 
     return go
+
+
+@pytest.mark.parametrize(
+    ("readout", "rounds", "splits"),
+    [(Head, 20, ("train", "validation", "test")), (Identity, 0, ("validation", "test"))],
+)
+def test_without_a_prompt_every_image_is_asked_about_once(run, clients, readout, rounds, splits) -> None:
+    summary = run(rounds=rounds, tuned=(NoPrompt, readout))
+    images = sum(len(getattr(client, split)) for client in clients for split in splits)
+    assert summary["queries"] == images == summary["queries_by_purpose"]["unprompted"]
+    assert sum(summary["queries_by_purpose"].values()) == images
+    if rounds == 0:
+        assert summary["zero_shot_accuracy"] == summary["test_accuracy"]
+
+
+def test_majority_and_macro_f1_are_those_of_the_counts(run) -> None:
+    summary = run()
+    counts = np.array(summary["confusion"]["test"])
+    trained = np.sum([client["train"] for client in summary["clients"].values()], axis=0)
+    assert summary["majority_accuracy"] == counts.sum(1)[trained.argmax()] / counts.sum()
+    truth, given = (np.repeat(labels.ravel(), counts.ravel()) for labels in np.indices(counts.shape))
+    assert summary["test_macro_f1"] == pytest.approx(f1_score(truth, given, average="macro"))
 
 
 def _some(inputs):

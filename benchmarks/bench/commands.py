@@ -1,0 +1,99 @@
+"""`fedbbpt bench`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fedbbpt.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from fedbbpt_benchmarks.bench.plan import Bench
+
+
+def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@click.command(short_help="Compare methods on many tasks.")
+@click.option("--suite", default="smoke", show_default=True, help="smoke: nothing is fetched; offline: no model hub.")
+@click.option("--tasks", callback=_listed, metavar="A,B", help="Only these, or others than the suite's.")
+@click.option("--methods", callback=_listed, metavar="A,B", default="zero-shot,head", show_default=True)
+@click.option("--seeds", callback=_listed, metavar="1,2", default="1", show_default=True)
+@click.option("--limit", type=int, help="At most so many test examples a task.")
+@click.option("--budget", type=int, help="At most so many queries a run.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
+@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of every run, as in train.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the bench  [default: benches/SUITE-NNN].")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the bench in this folder.")
+def bench(jobs: int, out: Path | None, resume: Path | None, **given: Any) -> None:
+    """Run tasks × methods × seeds, each an ordinary run, and write a leaderboard.
+
+    A run that fails is recorded and the others go on; the exit code is then 1. Finished runs are never repeated.
+    """
+    from fedbbpt_benchmarks.bench import leaderboard, results, runner
+    from fedbbpt_benchmarks.bench.plan import Bench
+    from fedbbpt_benchmarks.bench.watch import Table
+
+    if resume is not None:
+        folder, plan = resume, Bench.load(resume)
+    else:
+        plan = _plan(**given)
+        folder = out or _next_folder(given["suite"])
+        if (folder / "bench.json").exists():
+            raise RunError(
+                f"{folder} already holds a bench: continue it with --resume {folder}, or choose another --out"
+            )
+        for cell in plan.cells:
+            plan.config(cell)  # settings that make no sense are said before anything runs
+        plan.save(folder)
+    try:
+        with Table(plan, folder) as table:
+            runner.run(plan, folder, jobs, table)
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt bench --resume {folder}", err=True)
+        raise SystemExit(130) from None
+    finally:
+        rows = results.collect(plan, folder)
+    leaderboard.write(plan, folder, rows)
+    failed = [row for row in rows if row["error"] is not None]
+    click.echo(f"{'leaderboard':15}{folder / 'leaderboard.html'}")
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(rows)} runs failed; {folder / 'leaderboard.md'} says why; --resume {folder} tries "
+            "them again"
+        )
+
+
+def _plan(
+    suite: str,
+    tasks: tuple[str, ...] | None,
+    methods: tuple[str, ...],
+    seeds: tuple[str, ...],
+    limit: int | None,
+    budget: int | None,
+    overrides: tuple[str, ...],
+) -> "Bench":
+    from fedbbpt.errors import UnknownName
+    from fedbbpt.run.config import override, parse_assignment
+    from fedbbpt_benchmarks.bench.plan import SUITES, Bench
+
+    if suite not in SUITES:
+        raise UnknownName("suite", suite, SUITES)
+    if not all(seed.isdecimal() for seed in seeds):
+        raise ConfigError(f"--seeds wants numbers with commas between them, got {','.join(seeds)!r}")
+    settings: dict[str, Any] = {}
+    for assignment in overrides:
+        override(settings, *parse_assignment(assignment))
+    if limit is not None:
+        override(settings, "data.test_limit", limit)
+    if budget is not None:
+        override(settings, "max_queries", budget)
+    return Bench(tasks or SUITES[suite], methods, tuple(map(int, seeds)), settings)
+
+
+def _next_folder(suite: str) -> Path:
+    number = 1
+    while (folder := Path("benches") / f"{suite}-{number:03d}").exists():
+        number += 1
+    return folder

@@ -1,0 +1,189 @@
+"""The results to look at, as Markdown, CSV and HTML, made of the rows of `results.jsonl`."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.stats
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from fedbbpt.run import charts
+from fedbbpt.run.files import write_atomic
+from fedbbpt.run.metrics import read_metrics
+from fedbbpt_benchmarks.bench.plan import METHODS, Bench
+from fedbbpt_benchmarks.bench.results import Row
+
+RIVAL = "zero-shot"
+DASH = "–"
+
+
+class Entry(NamedTuple):
+    """What a method reached on a task, over the seeds."""
+
+    task: str
+    method: str
+    rows: list[Row]
+
+    @property
+    def folder(self) -> str:
+        """That of the one run, else of all its seeds; relative to the bench's."""
+        path = Path(self.rows[0]["folder"])
+        return (path / "report.html" if len(self.rows) == 1 else path.parent).as_posix()
+
+    def mean(self, key: str = "accuracy") -> float:
+        """Over the seeds."""
+        return statistics.fmean(row[key] for row in self.rows)
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation of the accuracy; None of one seed."""
+        return statistics.stdev(row["accuracy"] for row in self.rows) if len(self.rows) > 1 else None
+
+
+class Standing(NamedTuple):
+    """A method over all tasks that it and zero-shot have finished."""
+
+    method: str
+    title: str
+    tasks: int
+    accuracy: float
+    macro_f1: float
+    queries: float  # a run
+    wins: int | None  # tasks on which it is above zero-shot; None where zero-shot was not run
+    ties: int | None
+    losses: int | None
+    p: float | None  # Wilcoxon signed-rank, two-sided, paired by task; None where nothing differs
+
+
+def entries(rows: Sequence[Row]) -> dict[tuple[str, str], Entry]:
+    """Finished cells by task and method."""
+    found: dict[tuple[str, str], Entry] = {}
+    for row in rows:
+        if row["error"] is None:
+            key = row["task"], row["method"]
+            found.setdefault(key, Entry(*key, [])).rows.append(row)
+    return found
+
+
+def standings(bench: Bench, rows: Sequence[Row]) -> list[Standing]:
+    """The methods with their averages, the best first."""
+    known, result = entries(rows), []
+    for method in bench.methods:
+        own = [known[task, method] for task in bench.tasks if (task, method) in known]
+        if not own:
+            continue
+        pairs = [(e.mean(), known[e.task, RIVAL].mean()) for e in own if (e.task, RIVAL) in known]
+        result.append(
+            Standing(
+                method, METHODS[method].title, len(own), *(statistics.fmean(e.mean(k) for e in own) for k in AVERAGED),
+                *(_compared(pairs) if method != RIVAL and pairs else (None,) * 4),
+            )
+        )  # fmt: skip
+    return sorted(result, key=lambda s: -s.accuracy)
+
+
+AVERAGED = ("accuracy", "macro_f1", "queries")
+
+
+def _compared(pairs: Sequence[tuple[float, float]]) -> tuple[int, int, int, float | None]:
+    differences = np.array([ours - theirs for ours, theirs in pairs])
+    differences[np.abs(differences) < 1e-9] = 0
+    p = float(scipy.stats.wilcoxon(differences).pvalue) if differences.any() else None
+    return int((differences > 0).sum()), int((differences == 0).sum()), int((differences < 0).sum()), p
+
+
+def write(bench: Bench, out: Path, rows: Sequence[Row]) -> None:
+    """All three files."""
+    write_atomic(out / "leaderboard.md", _markdown(bench, rows).encode())
+    write_atomic(out / "leaderboard.csv", _csv(rows).encode())
+    write_atomic(out / "leaderboard.html", _page(bench, out, rows).encode())
+
+
+def _markdown(bench: Bench, rows: Sequence[Row]) -> str:
+    return _environment(autoescape=False).from_string(_template("leaderboard.md.j2")).render(_facts(bench, rows))
+
+
+def _page(bench: Bench, out: Path, rows: Sequence[Row]) -> str:
+    facts = _facts(bench, rows) | {
+        "colours": [
+            (f"m{i}", method, charts.PALETTE[i % len(charts.PALETTE)]) for i, method in enumerate(bench.methods)
+        ],
+        "curves": [_curve(bench, out, task, facts) for task, facts in _by_task(rows).items()],
+    }
+    return _environment(autoescape=True).from_string(_template("leaderboard.html.j2")).render(facts)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    text = io.StringIO()
+    columns = ("task", "method", "seeds", "accuracy", "std", "macro_f1", "majority", "queries", "calls", "folder")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for entry in entries(rows).values():
+        means = [f"{entry.mean(key):.6f}" for key in ("accuracy", "macro_f1", "majority", "queries", "calls")]
+        spread = "" if entry.spread is None else f"{entry.spread:.6f}"
+        writer.writerow([entry.task, entry.method, len(entry.rows), means[0], spread, *means[1:], entry.folder])
+    return text.getvalue()
+
+
+def _facts(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
+    known = entries(rows)
+    lines = []
+    for task in bench.tasks:
+        cells = [known.get((task, method)) for method in bench.methods]
+        some = [cell for cell in cells if cell]
+        if some:
+            facts = {"majority": some[0].mean("majority"), "tests": some[0].rows[0]["test_examples"]}
+            lines.append({"task": task, "cells": cells, "best": max(cell.mean() for cell in some), **facts})
+    return {
+        "bench": bench,
+        "standings": standings(bench, rows),
+        "lines": lines,
+        "errors": [row for row in rows if row["error"] is not None],
+        "rival": RIVAL,
+        "versions": next((row["versions"] for row in rows if row["error"] is None), {}),
+    }
+
+
+def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["error"] is None:
+            found.setdefault(row["task"], []).append(row)
+    return found
+
+
+def _curve(bench: Bench, out: Path, task: str, rows: Sequence[Row]) -> Markup:
+    """Validation accuracy against all queries asked so far; the first seed of each method."""
+    lines = []
+    for row in rows:
+        style = f"m{bench.methods.index(row['method'])}"
+        if row["seed"] == bench.seeds[0]:
+            metrics = read_metrics(out / row["folder"] / "metrics.jsonl")
+            points = [
+                (m["queries"], 100 * m["accuracy"])
+                for m in metrics
+                if m["split"] == "validation" and m["accuracy"] is not None
+            ]
+            lines.append(charts.Line(row["method"], style, points))
+    return charts.line_chart(task, "queries", lines)
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    environment = Environment(autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["share"] = _share
+    environment.filters["spread"] = lambda spread: "" if spread is None else f" ± {_share(spread)}"
+    return environment
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+def _template(name: str) -> str:
+    return files("fedbbpt_benchmarks.bench").joinpath(name).read_text("utf-8")

@@ -1,0 +1,117 @@
+"""What a bench consists of: suites of tasks, methods as settings, and the cells that they make."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fedbbpt import registry
+from fedbbpt.errors import ConfigError, RunError, UnknownName
+from fedbbpt.run.config import Config, make_config, override
+from fedbbpt.run.files import write_json, writing
+from fedbbpt_benchmarks import suite
+
+HEAD_ROUNDS = 100  # they cost no query: every image is asked about once
+SUITES = {
+    "smoke": ("digits", "digits-iid", "shapes", "stripes", "pillow-letters", "sample-photos"),
+    "offline": ("digits", *suite.ROWS),
+}
+NO_PROMPT = {"prompt": {"name": "none"}}
+CENTRAL = {"data": {"clients": 1}}
+
+
+class Method(NamedTuple):
+    """A way to get predictions, as settings of a run."""
+
+    title: str
+    settings: Mapping[str, Any]
+
+
+METHODS = {
+    "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
+    "head": Method("a linear head on the answers", {"rounds": HEAD_ROUNDS, **NO_PROMPT}),
+    "head-central": Method("the same, all data in one hand", {"rounds": HEAD_ROUNDS, **NO_PROMPT, **CENTRAL}),
+    "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}),
+    "spsa-gc": Method("prompt and head, by SPSA-GC", {}),
+    "spsa-gc-central": Method("the same, all data in one hand", CENTRAL),
+    "spsa": Method("prompt and head, by SPSA", {"optimizer": {"name": "spsa"}}),
+    "sep-cma": Method("prompt and head, by separable CMA-ES", {"optimizer": {"name": "sep-cma"}}),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the bench."""
+
+    task: str
+    method: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """Its folder below the bench's."""
+        return Path(self.task.replace(":", "-").replace("/", "-")) / self.method / f"seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that decides a bench's results."""
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: Mapping[str, Any]  # of every cell; its method's win
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            if name not in METHODS:
+                raise UnknownName("method", name, METHODS)
+        known = registry.names("tasks")
+        for name in self.tasks:
+            if name.partition(":")[0] not in known:
+                raise UnknownName("task", name, known)
+        if not (self.tasks and self.methods and self.seeds):
+            raise ConfigError("a bench needs at least one task, one method and one seed")
+
+    @property
+    def cells(self) -> list[Cell]:
+        """In the order of tasks, then methods, then seeds."""
+        return [Cell(*cell) for cell in itertools.product(self.tasks, self.methods, self.seeds)]
+
+    def config(self, cell: Cell) -> Config:
+        """The settings of a cell's run."""
+        values: dict[str, Any] = {"seed": cell.seed, "task": {"name": cell.task}}
+        for layer in (self.settings, METHODS[cell.method].settings):
+            _merge(values, layer)
+        return make_config(values)
+
+    def save(self, out: Path) -> None:
+        """Writes `bench.json`, which `load` reads."""
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "bench.json", asdict(self))
+
+    @classmethod
+    def load(cls, out: Path) -> "Bench":
+        """The bench whose folder this is.
+
+        Raises:
+            RunError: there is none.
+        """
+        try:
+            kept = json.loads((out / "bench.json").read_text("utf-8"))
+        except (OSError, json.JSONDecodeError) as e:
+            raise RunError(f"no bench in {out} (it has no readable bench.json)") from e
+        return cls(tuple(kept["tasks"]), tuple(kept["methods"]), tuple(kept["seeds"]), kept["settings"])
+
+
+def _merge(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Lays settings over others, section by section."""
+    for key, value in layer.items():
+        if isinstance(value, Mapping):
+            for option, inner in value.items():
+                override(values, f"{key}.{option}", inner)
+        else:
+            override(values, key, value)

@@ -1,0 +1,43 @@
+"""`results.jsonl`: one row a cell, made of the cells' folders alone, so that it is the same however they came to be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fedbbpt.run.files import to_json, write_atomic
+from fedbbpt_benchmarks.bench.plan import Bench, Cell
+from fedbbpt_benchmarks.bench.runner import finished
+
+Row = dict[str, Any]
+COPIED = ("queries", "calls", "bytes_up", "bytes_down", "seconds")
+
+
+def collect(bench: Bench, out: Path) -> list[Row]:
+    """The rows of all cells that have been tried, in the bench's order; also written to `results.jsonl`."""
+    rows = [row for cell in bench.cells if (row := _row(out, cell))]
+    write_atomic(out / "results.jsonl", b"".join(to_json(row) + b"\n" for row in rows))
+    return rows
+
+
+def _row(out: Path, cell: Cell) -> Row | None:
+    folder = out / cell.path
+    row: Row = {"task": cell.task, "method": cell.method, "seed": cell.seed, "folder": cell.path.as_posix()}
+    if not finished(out, cell):
+        trouble = folder / "error.json"
+        return row | {"error": _load(trouble)["error"]} if trouble.is_file() else None
+    summary, environment = _load(folder / "summary.json"), _load(folder / "environment.json")
+    return {
+        **row,
+        "error": None,
+        "accuracy": summary["test_accuracy"],
+        "macro_f1": summary["test_macro_f1"],
+        "majority": summary["majority_accuracy"],
+        "zero_shot": summary["zero_shot_accuracy"],
+        "test_examples": sum(sum(client["test"]) for client in summary["clients"].values()),
+        **{key: summary[key] for key in COPIED},
+        "versions": {"fedbbpt": environment["fedbbpt"], "python": environment["python"], **environment["packages"]},
+    }
+
+
+def _load(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))

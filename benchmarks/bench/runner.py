@@ -1,0 +1,64 @@
+"""Runs the cells that are not finished yet; one that fails is recorded, and the others go on."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from fedbbpt.errors import FedbbptError
+from fedbbpt.run import train
+from fedbbpt.run.files import write_json, writing
+from fedbbpt_benchmarks.bench.plan import Bench, Cell
+
+Watch = Callable[[Cell, str | None], None]  # told of a finished cell, and of its error
+
+
+def run(bench: Bench, out: Path, jobs: int, watch: Watch) -> None:
+    """Brings every cell to its end, `jobs` at a time; cells that are finished already are left alone.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    left = [cell for cell in bench.cells if not finished(out, cell)]
+    for cell, error in _serial(bench, out, left) if jobs == 1 else _parallel(bench, out, left, jobs):
+        watch(cell, error)
+
+
+def finished(out: Path, cell: Cell) -> bool:
+    """Whether the cell's run has come to its end."""
+    return (out / cell.path / "report.html").is_file()  # what a run writes last
+
+
+def _serial(bench: Bench, out: Path, cells: list[Cell]) -> Iterator[tuple[Cell, str | None]]:
+    for cell in cells:
+        yield cell, run_cell(bench, out, cell)
+
+
+def _parallel(bench: Bench, out: Path, cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, str | None]]:
+    for library in ("OMP", "MKL", "OPENBLAS"):  # what the workers inherit: cells do not fight over the cores
+        os.environ[f"{library}_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(run_cell, bench, out, cell): cell for cell in cells}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def run_cell(bench: Bench, out: Path, cell: Cell) -> str | None:
+    """Trains the cell, or goes on where it stopped; returns what went wrong."""
+    folder = out / cell.path
+    trouble = folder / "error.json"
+    try:
+        config = bench.config(cell)
+        train.resume(folder) if (folder / "config.toml").is_file() else train.train(config, folder)
+    except Exception as e:  # whatever it is, the other cells go on
+        text = str(e) if isinstance(e, FedbbptError) else f"{type(e).__name__}: {e}"
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_json(trouble, {"error": text})
+        return text
+    trouble.unlink(missing_ok=True)
+    return None

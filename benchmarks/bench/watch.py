@@ -1,0 +1,63 @@
+"""What a bench shows while it works: a live table in a terminal, a line a run elsewhere."""
+
+import statistics
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table as RichTable
+
+from fedbbpt_benchmarks.bench import results
+from fedbbpt_benchmarks.bench.plan import Bench, Cell
+from fedbbpt_benchmarks.bench.runner import finished
+
+
+class Table:
+    """Told of every finished run; writes `results.jsonl` anew each time."""
+
+    def __init__(self, bench: Bench, out: Path) -> None:
+        self._bench, self._out = bench, out
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._done = sum(finished(out, cell) for cell in bench.cells)
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+
+    def __enter__(self) -> "Table":
+        cells = len(self._bench.cells)
+        self._console.print(f"{cells} runs in {self._out}" + (f", {self._done} done already" if self._done else ""))
+        if self._live:
+            self._live.start()
+            self._live.update(self._table(results.collect(self._bench, self._out)), refresh=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, cell: Cell, error: str | None) -> None:
+        """See `runner.Watch`."""
+        self._done += 1
+        rows = results.collect(self._bench, self._out)
+        if self._live:
+            self._live.update(self._table(rows), refresh=True)
+            return
+        row = next(r for r in rows if (r["task"], r["method"], r["seed"]) == (cell.task, cell.method, cell.seed))
+        told = (
+            f"failed: {error}"
+            if error
+            else f"{row['accuracy']:.3f}  {row['queries']:,} queries  {row['seconds']:.0f} s"
+        )
+        where = f"{self._done:>4}/{len(self._bench.cells)}  {cell.task}  {cell.method}  seed {cell.seed}"
+        self._console.print(f"{where}  {told}", markup=False)
+
+    def _table(self, rows: list[results.Row]) -> RichTable:
+        """Mean accuracies so far."""
+        table = RichTable("task", *self._bench.methods, caption=f"{self._done} of {len(self._bench.cells)} runs")
+        for task in self._bench.tasks:
+            cells = []
+            for method in self._bench.methods:
+                own = [row for row in rows if (row["task"], row["method"]) == (task, method)]
+                reached = [row["accuracy"] for row in own if row["error"] is None]
+                failed = "failed" if len(reached) < len(own) else ""
+                cells.append(" ".join([f"{statistics.fmean(reached):.3f}" if reached else "", failed]).strip())
+            table.add_row(task, *cells)
+        return table

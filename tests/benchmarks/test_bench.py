@@ -1,0 +1,120 @@
+"""The bench's plan, its comparison of methods, and the files that it makes of rows."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import scipy.stats
+
+from fedbbpt import registry
+from fedbbpt.errors import ConfigError, RunError, UnknownName
+from fedbbpt_benchmarks.bench import leaderboard
+from fedbbpt_benchmarks.bench.plan import METHODS, SUITES, Bench, Cell
+
+
+def bench(**changes: object) -> Bench:
+    return Bench(**{"tasks": ("digits",), "methods": ("zero-shot", "head"), "seeds": (1,), "settings": {}} | changes)
+
+
+def row(task: str, method: str, seed: int, accuracy: float) -> dict[str, object]:
+    return {
+        **{"task": task, "method": method, "seed": seed, "accuracy": accuracy, "error": None},
+        **{"macro_f1": accuracy / 2, "majority": 0.1, "test_examples": 100, "queries": 1000 * seed, "calls": 10},
+        **{"folder": f"{task}/{method}/seed-{seed}", "versions": {"fedbbpt": "1", "torch": None}},
+    }
+
+
+class TestPlan:
+    def test_cells_are_all_combinations_in_order(self) -> None:
+        cells = bench(tasks=("digits", "shapes"), seeds=(1, 2)).cells
+        assert len(cells) == len(set(cells)) == 8
+        assert cells[0] == Cell("digits", "zero-shot", 1)
+        assert cells[-1] == Cell("shapes", "head", 2)
+
+    @pytest.mark.parametrize("suite", SUITES)
+    def test_every_task_of_a_suite_exists(self, suite: str) -> None:
+        assert set(SUITES[suite]) <= set(registry.names("tasks"))
+        assert len(set(SUITES[suite])) == len(SUITES[suite])
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_every_method_is_a_config_that_holds(self, method: str) -> None:
+        config = bench(settings={"rounds": 4, "data": {"shots": 3}}).config(Cell("digits", method, 7))
+        assert (config.seed, config.task.name, config.data.shots) == (7, "digits", 3)
+
+    def test_a_method_is_stronger_than_the_settings_of_all(self) -> None:
+        config = bench(settings={"prompt": {"name": "frame", "epsilon": 0.3}, "rounds": 4}).config(
+            Cell("digits", "zero-shot", 1)
+        )
+        assert (config.prompt.name, config.rounds) == ("none", 0)
+
+    def test_it_is_read_back_as_it_was(self, tmp_path: Path) -> None:
+        one = bench(settings={"data": {"test_limit": 5}}, seeds=(1, 3))
+        one.save(tmp_path / "new")
+        assert Bench.load(tmp_path / "new") == one
+        with pytest.raises(RunError, match="no bench in"):
+            Bench.load(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("changes", "error", "said"),
+        [
+            ({"tasks": ("digit",)}, UnknownName, "Did you mean 'digits'"),
+            ({"methods": ("heads",)}, UnknownName, "Did you mean 'head'"),
+            ({"seeds": ()}, ConfigError, "at least one"),
+        ],
+    )
+    def test_mistakes_are_said(self, changes: dict[str, object], error: type[Exception], said: str) -> None:
+        with pytest.raises(error, match=said):
+            bench(**changes)
+
+    def test_folders_stay_below_the_bench(self) -> None:
+        assert ".." not in Cell("folder:../secret", "head", 1).path.parts
+
+
+class TestLeaderboard:
+    TASKS = ("digits", "shapes", "stripes", "letters", "serifs", "mnist")
+    GAINS = (0.1, 0.2, 0.3, -0.05, 0.0, 0.4)
+
+    @pytest.fixture
+    def rows(self) -> list[dict[str, object]]:
+        zero = [row(task, "zero-shot", seed, 0.5) for task in self.TASKS for seed in (1, 2)]
+        head = [
+            row(task, "head", seed, 0.5 + gain + 0.01 * (2 * seed - 3))
+            for task, gain in zip(self.TASKS, self.GAINS, strict=True)
+            for seed in (1, 2)
+        ]
+        return zero + head
+
+    def test_methods_are_compared_task_by_task(self, rows: list[dict[str, object]]) -> None:
+        best, zero = leaderboard.standings(bench(tasks=self.TASKS, seeds=(1, 2)), rows)
+        assert (best.method, best.tasks, best.wins, best.ties, best.losses) == ("head", 6, 4, 1, 1)
+        assert best.accuracy == pytest.approx(0.5 + sum(self.GAINS) / 6)
+        assert best.queries == 1500
+        assert best.p == pytest.approx(scipy.stats.wilcoxon(self.GAINS).pvalue)
+        assert (zero.method, zero.wins, zero.p) == ("zero-shot", None, None)
+
+    def test_a_task_that_one_method_did_not_finish_is_not_compared(self, rows: list[dict[str, object]]) -> None:
+        left = [r for r in rows if (r["task"], r["method"]) != ("mnist", "zero-shot")]
+        best = leaderboard.standings(bench(tasks=self.TASKS, seeds=(1, 2)), left)[0]
+        assert (best.tasks, best.wins + best.ties + best.losses) == (6, 5)
+
+    def test_files_hold_means_spreads_links_and_failures(
+        self, rows: list[dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(leaderboard, "read_metrics", lambda path: [])
+        failed = {"task": "mnist", "method": "head", "seed": 3, "folder": "x", "error": "<no> luck"}
+        leaderboard.write(bench(tasks=self.TASKS, seeds=(1, 2, 3)), tmp_path, [*rows, failed])
+        text = (tmp_path / "leaderboard.md").read_text()
+        assert "[.600](digits/head) ± .014" in text
+        assert "- mnist, head, seed 3: <no> luck" in text
+        page = (tmp_path / "leaderboard.html").read_text()
+        assert '<a href="digits/head" class="best">.600</a>' in page
+        assert "&lt;no&gt; luck" in page
+        with (tmp_path / "leaderboard.csv").open() as file:
+            table = list(csv.DictReader(file))
+        assert len(table) == 12
+        assert float(table[-1]["accuracy"]) == pytest.approx(0.9)
+
+    def test_one_seed_links_to_its_report(self) -> None:
+        (entry,) = leaderboard.entries([row("digits", "head", 1, 0.5)]).values()
+        assert entry.folder == "digits/head/seed-1/report.html"
+        assert entry.spread is None
