@@ -44,7 +44,7 @@ def refuse(third_party: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         (["-o", "prompt.epsilon=-0.1"], "prompt.epsilon: input should be greater than 0, got -0.1"),
         (["-o", "prompt.epsilon=nan"], "prompt.epsilon"),
         (["-o", "prompt.epsilon=big"], "prompt.epsilon"),
-        (["--rounds", "0"], "rounds: input should be greater than 0, got 0"),
+        (["--rounds", "-1"], "rounds: input should be greater than or equal to 0, got -1"),
         (["--shots", "0"], "data.shots: input should be greater than 0"),
         (["--clients", "0"], "data.clients"),
         (["--seed", "-1"], "seed"),
