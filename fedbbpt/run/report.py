@@ -40,7 +40,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
     summary = _load(out / "summary.json")
     names, comparison = summary["classes"], _comparison(summary, session)
-    trained = "prompt" if session.prompt.dim else "readout" if session.readout.dim else "model as it is"
+    trained = "prompt" if session.prompt.dim else "readout" if session.readout.dim else "model"
     environment = _load(out / "environment.json")
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
     page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
@@ -107,7 +107,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, Any]]:
     """The rows from the model as it is to this run; the last but one is what this run has to beat."""
     examples, final = sum(sum(c["test"]) for c in summary["clients"].values()), summary["test_accuracy"]
-    rows = [("Majority class", "always the most frequent training class", summary["majority_accuracy"], OTHER)]
+    rows = [("Majority class", "always the most frequent class of the test data", summary["majority_accuracy"], OTHER)]
     if not (session.prompt.dim or session.readout.dim):
         rows.append(("Zero-shot", "this run: no prompt, no trained readout", final, THIS))
         return _drawn(rows, examples)

@@ -207,8 +207,7 @@ def _summarise(
     session: Session, planned: Plan, best: checkpoint.Best, result: Result, without: Baselines, totals: Totals
 ) -> dict[str, Any]:
     classes = len(session.task.classes)
-    majority = np.argmax(np.sum([label_counts(client.train, classes) for client in session.clients], axis=0))
-    tested = result.confusion.sum(1)
+    tested = np.sum([label_counts(client.test, classes) for client in session.clients], axis=0)
     alone = without.readout_alone
     zero = without.zero_shot
     rows = zip(session.clients, result.scores, (zero or result).scores, strict=True)
@@ -217,7 +216,7 @@ def _summarise(
         "seed": session.config.seed,
         "rounds": planned.rounds,
         "kept_round": best.round,
-        "majority_accuracy": float(tested[majority] / tested.sum()),
+        "majority_accuracy": float(tested.max() / tested.sum()),
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
         "readout_alone_rounds": READOUT_ROUNDS if alone else None,

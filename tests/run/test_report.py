@@ -247,3 +247,8 @@ def test_ticks_are_round_and_enclose():
     assert charts.ticks([]) == [0, 0.2]
     cases = ((0.25, 0.05), (3, 1), (900, 100), (15000, 5000), (0, 5e6), (2e6, 1e6))
     assert [charts.tick_label(*case) for case in cases] == ["0.25", "3", "900", "15k", "0", "2M"]
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_curves_need_rounds(make, rounds):
+    assert ("Training curves" in make(rounds=rounds).page.text) == (rounds > 0)

@@ -51,8 +51,7 @@ def test_without_a_prompt_every_image_is_asked_about_once(run, clients, readout,
 def test_majority_and_macro_f1_are_those_of_the_counts(run) -> None:
     summary = run()
     counts = np.array(summary["confusion"]["test"])
-    trained = np.sum([client["train"] for client in summary["clients"].values()], axis=0)
-    assert summary["majority_accuracy"] == counts.sum(1)[trained.argmax()] / counts.sum()
+    assert summary["majority_accuracy"] == counts.sum(1).max() / counts.sum()
     truth, given = (np.repeat(labels.ravel(), counts.ravel()) for labels in np.indices(counts.shape))
     assert summary["test_macro_f1"] == pytest.approx(f1_score(truth, given, average="macro"))
 
