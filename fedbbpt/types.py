@@ -32,6 +32,7 @@ class Dataset:
     labels: Int64  # (N,)
     features: Float32 | None = None  # (N, D)
     domains: Int64 | None = None  # (N,): which of the task's domains each comes from, where it has several
+    groups: Int64 | None = None  # (N,): what each shows, where several show the same, say frames of one unit
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,8 +44,8 @@ class Dataset:
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Dataset":
         """The chosen examples as a data set of their own (a copy)."""
-        features, domains = (None if a is None else a[rows] for a in (self.features, self.domains))
-        return Dataset(self.inputs[rows], self.labels[rows], features, domains)
+        more = (None if column is None else column[rows] for column in (self.features, self.domains, self.groups))
+        return Dataset(self.inputs[rows], self.labels[rows], *more)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,9 @@ class SuiteTask:
     """A row of the suite as a task.
 
     Of the training side, `provider_shots` examples a class belong to the provider, who builds a head from them where
-    the model has no classes of its own; the clients never see these. Where the row names a source, the provider knows
-    that one instead, and all of this row's examples are the clients'.
+    the model has no classes of its own; the clients never see these, nor what shares a key with them unless nothing
+    else is left of a class. Where the row names a source, the provider knows that one instead, and all of this row's
+    examples are the clients'.
     """
 
     name: str  # this and the table are set by the subclass that stands for a row
@@ -83,12 +84,22 @@ class SuiteTask:
         shown: list[int] = []
         for label in range(len(self.classes)):
             shown += [i for i in order if kept.labels[i] == label][: self._provider_shots]
-        return np.array(shown), np.setdiff1d(train, shown)
+        known = {kept.keys[i] for i in shown}
+        left = np.setdiff1d(train, shown)
+        apart = np.array([kept.keys[i] not in known for i in left])
+        taken = apart.copy()
+        for label in range(len(self.classes)):
+            of_class = kept.labels[left] == label
+            if not (apart & of_class).any():
+                taken |= of_class
+        return np.array(shown), left[taken]
 
 
 def _dataset(kept: store.Kept, rows: Int64) -> Dataset:
     domains = None if kept.domains is None else kept.domains[rows]
-    return Dataset(np.asarray(kept.images[rows]), kept.labels[rows], domains=domains)
+    names, groups = np.unique([kept.keys[i] for i in rows], return_inverse=True)
+    shared = groups if len(names) < len(rows) else None
+    return Dataset(np.asarray(kept.images[rows]), kept.labels[rows], domains=domains, groups=shared)
 
 
 def task_class(name: str, rows: Mapping[str, Row]) -> type[SuiteTask]:

@@ -39,15 +39,16 @@ def deal(
     """Clients with their own training, validation and test data.
 
     `shots` examples a class in all become training data and `validation_shots` validation data (fewer where a class has
-    fewer: validation then gets its share); of the test pool at most `test_limit` examples. A client's shares are the
-    same in all three splits.
+    fewer: validation then gets its share); of the test pool at most `test_limit` examples. What shares a group with a
+    validation example is not trained on, unless nothing else is left of its class. A client's shares are the same in
+    all three splits.
 
     Raises:
         ConfigError: more clients than training examples, a task without domains or with more of them than clients, or
             an empty client where the skew refuses it.
     """
     rng = np.random.default_rng(seed)
-    train, validation = _draw_shots(pool.train.labels, shots, validation_shots, rng)
+    train, validation = _draw_shots(pool.train, shots, validation_shots, rng)
     if clients > len(train):
         raise ConfigError(
             f"{clients} clients cannot share {len(train)} training examples; use fewer clients or more shots"
@@ -82,14 +83,21 @@ def label_counts(data: Dataset, classes: int) -> list[int]:
     return counts
 
 
-def _draw_shots(labels: Int64, shots: int, validation_shots: int, rng: np.random.Generator) -> tuple[Int64, Int64]:
+def _draw_shots(data: Dataset, shots: int, validation_shots: int, rng: np.random.Generator) -> tuple[Int64, Int64]:
+    rank = None if data.groups is None else rng.permutation(1 + int(data.groups.max()))[data.groups]
     train, validation = [], []
-    for label in range(int(labels.max()) + 1):
-        rows = rng.permutation(np.flatnonzero(labels == label))
+    for label in range(int(data.labels.max()) + 1):
+        rows = rng.permutation(np.flatnonzero(data.labels == label))
+        if rank is not None:  # the same groups come first in every class
+            rows = rows[np.argsort(rank[rows], kind="stable")]
         kept_back = min(validation_shots, max(1, len(rows) * validation_shots // (shots + validation_shots)))
         validation.append(rows[:kept_back])
-        train.append(rows[kept_back : kept_back + shots])
-    return np.concatenate(train), np.concatenate(validation)
+        train.append(rows[kept_back:])
+    if data.groups is not None:
+        known = data.groups[np.concatenate(validation)]
+        apart = [rows[~np.isin(data.groups[rows], known)] for rows in train]
+        train = [rng.permutation(new if len(new) else rows) for new, rows in zip(apart, train, strict=True)]
+    return np.concatenate([rows[:shots] for rows in train]), np.concatenate(validation)
 
 
 def _groups(pool: Pool, skew: Skew) -> tuple[int, Callable[[Dataset], Int64]]:

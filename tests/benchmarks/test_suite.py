@@ -110,6 +110,15 @@ class TestTask:
         assert not pixels[0] & pixels[1]
         assert not (pixels[0] | pixels[1]) & pixels[2]
 
+    def test_what_shares_a_key_with_the_providers_is_no_clients(self, rows: dict[str, Row]) -> None:
+        def pairs() -> Iterator[Picture]:
+            return (picture._replace(key=f"grey/{i // 4}") for i, picture in enumerate(greys()))
+
+        rows["pairs"] = dataclasses.replace(rows["greys"], read=pairs)
+        pool = task_class("pairs", rows)(None, provider_shots=3).load(SIZE)
+        assert np.bincount(pool.train.labels).tolist() == [6, 6]  # of ten, four are two pairs of the provider's
+        assert np.bincount(pool.train.groups).tolist() == [2] * 6
+
     def test_where_a_row_has_a_source_the_provider_knows_that_one(self, rows: dict[str, Row]) -> None:
         task = task_class("shifted", rows)(None)
         assert task.provider.head == "mnist"

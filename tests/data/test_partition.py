@@ -226,3 +226,26 @@ def test_of_the_test_data_a_random_part_may_do(pool):
     assert len(part) == 50
     assert set(part) < set(everything)
     assert sorted(part) != sorted(everything)[:50]
+
+
+class TestGroups:
+    @pytest.fixture
+    def grouped(self, pool):
+        """Every ten pictures show the same; each thing belongs to two classes, as tones of one emoji do."""
+        labels = np.arange(200) % 2
+        train = dataclasses.replace(numbered(labels), groups=(np.arange(200) // 10).astype(np.int64))
+        return Pool(train, numbered([0, 1], 1000))
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_what_is_validated_on_is_not_trained_on(self, grouped, seed):
+        clients = dealt(grouped, clients=3, shots=16, validation_shots=8, seed=seed)
+        seen, kept = ({n // 10 for c in clients for n in numbers(getattr(c, s))} for s in ("train", "validation"))
+        assert not seen & kept
+        assert (counts(clients, "train").sum(0)[:2] == 16).all()
+        assert (counts(clients, "validation").sum(0)[:2] == 8).all()
+
+    def test_a_class_of_one_thing_is_still_trained_on(self):
+        data = dataclasses.replace(numbered([0] * 12 + [1] * 12), groups=np.repeat([0, 1], 12))
+        clients = dealt(Pool(data, numbered([0, 1], 1000)), clients=1, shots=4, validation_shots=2)
+        assert label_counts(clients[0].train, 2) == [4, 4]
+        assert not set(numbers(clients[0].train)) & set(numbers(clients[0].validation))
