@@ -136,12 +136,7 @@ def plan(session: Session) -> Plan:
     splits = {s: _one_pass((getattr(c, s) for c in session.clients), limit) for s in ("train", "validation", "test")}
     unprompted = _sum(splits[split] for split in session.unprompted_splits)
     if not session.prompt.dim:  # everything is answered from memory
-        result = Plan(config.rounds, Usage(), Usage(), unprompted, Usage())
-        if config.max_queries is not None and unprompted.queries > config.max_queries:
-            raise BudgetError(
-                f"max_queries={config.max_queries} is too little: this takes {unprompted.queries} queries"
-            )
-        return result
+        return _affordable(Plan(config.rounds, Usage(), Usage(), unprompted, Usage()), config)
     result = Plan(0, Usage(), splits["validation"], unprompted, splits["test"])
     state = algorithm.init()
     while result.rounds < config.rounds:
@@ -153,15 +148,19 @@ def plan(session: Session) -> Plan:
         )
         if is_evaluated(longer.rounds, config):
             longer = replace(longer, validation=longer.validation + splits["validation"])
-        if config.max_queries is not None and longer.total.queries > config.max_queries:
+        if result.rounds == 0:
+            _affordable(longer, config)
+        elif config.max_queries is not None and longer.total.queries > config.max_queries:
             break
         result = longer
-    if result.rounds == 0 < config.rounds:
-        raise BudgetError(
-            f"max_queries={config.max_queries} is too little: the scores alone take {result.total.queries} queries, "
-            f"and with one round of training it is {longer.total.queries}"
-        )
-    return result
+    return _affordable(result, config)
+
+
+def _affordable(planned: Plan, config: Config) -> Plan:
+    if config.max_queries is not None and planned.total.queries > config.max_queries:
+        what = f"with {planned.rounds} round of training it takes" if planned.training.queries else "it takes"
+        raise BudgetError(f"max_queries={config.max_queries} is too little: {what} {planned.total.queries} queries")
+    return planned
 
 
 def is_evaluated(round_: int, config: Config) -> bool:

@@ -106,7 +106,8 @@ class _Run:
     def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch) -> None:
         self.session, self.plan, self.out, self.watch = session, planned, out, watch
         self.started = time.perf_counter()
-        # Without a prompt the same images come again and again: each is asked about once.
+        # Without a prompt the same images come again and again: each is asked about once. Answers to test
+        # images stay unread until the end.
         self.memory = None if session.prompt.dim else remember(session)
         self.algorithm = session.algorithm(self.memory)
 

@@ -89,7 +89,9 @@ def test_more_clients_than_samples(refuse: Callable[..., str], quick: list[str])
 
 
 def test_budget_that_does_not_pay_for_a_round(refuse: Callable[..., str], quick: list[str]) -> None:
-    assert "max_queries=10 is too little" in refuse("train", *quick, "--max-queries", "10")
+    assert "too little: with 1 round of training it takes" in refuse("train", *quick, "--max-queries", "10")
+    assert "too little: it takes" in refuse("train", *quick, "--rounds", "0", "--max-queries", "10")
+    assert "too little: it takes" in refuse("train", *quick, "--prompt", "none", "--max-queries", "10")
 
 
 def test_out_folder_that_cannot_be_written(refuse: Callable[..., str], quick: list[str], tmp_path: Path) -> None:
