@@ -85,6 +85,7 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     """
     from fedbbpt.run import train as runs
     from fedbbpt.run.config import make_config
+    from fedbbpt.run.files import next_folder
     from fedbbpt.run.progress import watching
     from fedbbpt.run.session import open_session
 
@@ -97,7 +98,7 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     if dry_run:
         _print_plan(runs.reopen(resume) if resume is not None else open_session(config))
         return
-    folder = resume or out or _next_folder(config.task.name.partition(":")[0])
+    folder = resume or out or next_folder(Path("runs"), config.task.name.partition(":")[0])
     try:
         with watching() as watch:
             runs.resume(folder, watch) if resume is not None else runs.train(config, folder, watch)
@@ -193,13 +194,6 @@ def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
     for key, value in ours.items():
         if (other := asked[key]) != value:
             raise RunError(f"a resumed run keeps its settings: {key} is {value}, not {other}; start a new run for that")
-
-
-def _next_folder(task: str) -> Path:
-    number = 1
-    while (folder := Path("runs") / f"{task}-{number:03d}").exists():
-        number += 1
-    return folder
 
 
 def _print_plan(session: Any) -> None:

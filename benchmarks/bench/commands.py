@@ -31,6 +31,7 @@ def bench(jobs: int, out: Path | None, resume: Path | None, **given: Any) -> Non
 
     A run that fails is recorded and the others go on; the exit code is then 1. Finished runs are never repeated.
     """
+    from fedbbpt.run.files import next_folder
     from fedbbpt_benchmarks.bench import leaderboard, results, runner
     from fedbbpt_benchmarks.bench.plan import Bench
     from fedbbpt_benchmarks.bench.watch import Table
@@ -39,7 +40,7 @@ def bench(jobs: int, out: Path | None, resume: Path | None, **given: Any) -> Non
         folder, plan = resume, Bench.load(resume)
     else:
         plan = _plan(**given)
-        folder = out or _next_folder(given["suite"])
+        folder = out or next_folder(Path("benches"), given["suite"])
         if (folder / "bench.json").exists():
             raise RunError(
                 f"{folder} already holds a bench: continue it with --resume {folder}, or choose another --out"
@@ -90,10 +91,3 @@ def _plan(
     if budget is not None:
         override(settings, "max_queries", budget)
     return Bench(tasks or SUITES[suite], methods, tuple(map(int, seeds)), settings)
-
-
-def _next_folder(suite: str) -> Path:
-    number = 1
-    while (folder := Path("benches") / f"{suite}-{number:03d}").exists():
-        number += 1
-    return folder

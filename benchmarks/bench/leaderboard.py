@@ -20,7 +20,6 @@ from fedbbpt_benchmarks.bench.plan import METHODS, Bench
 from fedbbpt_benchmarks.bench.results import Row
 
 RIVAL = "zero-shot"
-DASH = "–"
 
 
 class Entry(NamedTuple):
@@ -110,11 +109,12 @@ def _markdown(bench: Bench, rows: Sequence[Row]) -> str:
 
 
 def _page(bench: Bench, out: Path, rows: Sequence[Row]) -> str:
-    facts = _facts(bench, rows) | {
+    facts = _facts(bench, rows)
+    facts |= {
         "colours": [
             (f"m{i}", method, charts.PALETTE[i % len(charts.PALETTE)]) for i, method in enumerate(bench.methods)
         ],
-        "curves": [_curve(bench, out, task, facts) for task, facts in _by_task(rows).items()],
+        "curves": [_curve(bench, out, line["task"], line["cells"]) for line in facts["lines"]],
     }
     return _environment(autoescape=True).from_string(_template("leaderboard.html.j2")).render(facts)
 
@@ -150,18 +150,10 @@ def _facts(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["error"] is None:
-            found.setdefault(row["task"], []).append(row)
-    return found
-
-
-def _curve(bench: Bench, out: Path, task: str, rows: Sequence[Row]) -> Markup:
+def _curve(bench: Bench, out: Path, task: str, cells: Sequence[Entry | None]) -> Markup:
     """Validation accuracy against all queries asked so far; the first seed of each method."""
     lines = []
-    for row in rows:
+    for row in (row for cell in cells if cell for row in cell.rows):
         style = f"m{bench.methods.index(row['method'])}"
         if row["seed"] == bench.seeds[0]:
             metrics = read_metrics(out / row["folder"] / "metrics.jsonl")

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from fedbbpt import registry
 from fedbbpt.errors import ConfigError, RunError, UnknownName
 from fedbbpt.run.config import Config, make_config, override
+from fedbbpt.run.evaluate import READOUT_ROUNDS
 from fedbbpt.run.files import write_json, writing
 from fedbbpt_benchmarks import suite
 
-HEAD_ROUNDS = 100  # they cost no query: every image is asked about once
 SUITES = {
     "smoke": ("digits", "digits-iid", "shapes", "stripes", "pillow-letters", "sample-photos"),
     "offline": ("digits", *suite.ROWS),
@@ -31,8 +31,8 @@ class Method(NamedTuple):
 
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
-    "head": Method("a linear head on the answers", {"rounds": HEAD_ROUNDS, **NO_PROMPT}),
-    "head-central": Method("the same, all data in one hand", {"rounds": HEAD_ROUNDS, **NO_PROMPT, **CENTRAL}),
+    "head": Method("a linear head on the answers", {"rounds": READOUT_ROUNDS, **NO_PROMPT}),
+    "head-central": Method("the same, all data in one hand", {"rounds": READOUT_ROUNDS, **NO_PROMPT, **CENTRAL}),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}),
     "spsa-gc": Method("prompt and head, by SPSA-GC", {}),
     "spsa-gc-central": Method("the same, all data in one hand", CENTRAL),

@@ -1,6 +1,7 @@
 """`results.jsonl`: one row a cell, made of the cells' folders alone, so that it is the same however they came to be."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,18 @@ COPIED = ("queries", "calls", "bytes_up", "bytes_down", "seconds")
 
 def collect(bench: Bench, out: Path) -> list[Row]:
     """The rows of all cells that have been tried, in the bench's order; also written to `results.jsonl`."""
-    rows = [row for cell in bench.cells if (row := _row(out, cell))]
-    write_atomic(out / "results.jsonl", b"".join(to_json(row) + b"\n" for row in rows))
+    rows = [row for cell in bench.cells if (row := read(out, cell))]
+    write(out, rows)
     return rows
 
 
-def _row(out: Path, cell: Cell) -> Row | None:
+def write(out: Path, rows: Sequence[Row]) -> None:
+    """Replaces `results.jsonl`."""
+    write_atomic(out / "results.jsonl", b"".join(to_json(row) + b"\n" for row in rows))
+
+
+def read(out: Path, cell: Cell) -> Row | None:
+    """The row of one cell; None if it has not been tried."""
     folder = out / cell.path
     row: Row = {"task": cell.task, "method": cell.method, "seed": cell.seed, "folder": cell.path.as_posix()}
     if not finished(out, cell):

@@ -19,6 +19,7 @@ class Table:
         self._bench, self._out = bench, out
         self._console = Console(highlight=False, soft_wrap=True)
         self._done = sum(finished(out, cell) for cell in bench.cells)
+        self._rows = {cell: results.read(out, cell) for cell in bench.cells}
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
 
     def __enter__(self) -> "Table":
@@ -26,7 +27,7 @@ class Table:
         self._console.print(f"{cells} runs in {self._out}" + (f", {self._done} done already" if self._done else ""))
         if self._live:
             self._live.start()
-            self._live.update(self._table(results.collect(self._bench, self._out)), refresh=True)
+            self._live.update(self._table(), refresh=True)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -36,26 +37,24 @@ class Table:
     def __call__(self, cell: Cell, error: str | None) -> None:
         """See `runner.Watch`."""
         self._done += 1
-        rows = results.collect(self._bench, self._out)
+        row = self._rows[cell] = results.read(self._out, cell)
+        results.write(self._out, [known for known in self._rows.values() if known])
         if self._live:
-            self._live.update(self._table(rows), refresh=True)
+            self._live.update(self._table(), refresh=True)
             return
-        row = next(r for r in rows if (r["task"], r["method"], r["seed"]) == (cell.task, cell.method, cell.seed))
-        told = (
-            f"failed: {error}"
-            if error
-            else f"{row['accuracy']:.3f}  {row['queries']:,} queries  {row['seconds']:.0f} s"
-        )
+        told = f"failed: {error}"
+        if row and error is None:
+            told = f"{row['accuracy']:.3f}  {row['queries']:,} queries  {row['seconds']:.0f} s"
         where = f"{self._done:>4}/{len(self._bench.cells)}  {cell.task}  {cell.method}  seed {cell.seed}"
         self._console.print(f"{where}  {told}", markup=False)
 
-    def _table(self, rows: list[results.Row]) -> RichTable:
+    def _table(self) -> RichTable:
         """Mean accuracies so far."""
         table = RichTable("task", *self._bench.methods, caption=f"{self._done} of {len(self._bench.cells)} runs")
         for task in self._bench.tasks:
             cells = []
             for method in self._bench.methods:
-                own = [row for row in rows if (row["task"], row["method"]) == (task, method)]
+                own = [row for c, row in self._rows.items() if row and (c.task, c.method) == (task, method)]
                 reached = [row["accuracy"] for row in own if row["error"] is None]
                 failed = "failed" if len(reached) < len(own) else ""
                 cells.append(" ".join([f"{statistics.fmean(reached):.3f}" if reached else "", failed]).strip())

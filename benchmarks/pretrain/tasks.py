@@ -62,9 +62,7 @@ def _uci_digits() -> list[Picture]:
 TRAINED, OTHER, NEVER = "training side", "other drawings", "unseen domain"
 TASKS = {
     "cifar10": CardTask("CIFAR-10, the unseen half", "other images", _unseen_cifar10, limit=1000),
-    "mnist": CardTask(
-        "MNIST", TRAINED, lambda: Sides(list(pictures.mnist("train", 8000)), list(pictures.mnist("test", 10_000)))
-    ),
+    "mnist": CardTask("MNIST", TRAINED, _mnist),
     "emoji-twitter": CardTask("emoji category, Twitter", TRAINED, _halves(lambda: pictures.emoji("twitter"))),
     "emoji-google": CardTask("emoji category, Google", TRAINED, _halves(lambda: pictures.emoji("google"))),
     "emoji-fluent": CardTask("emoji category, Fluent", TRAINED, _halves(lambda: pictures.emoji("fluent"))),

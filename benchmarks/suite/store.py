@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.assets.store import cache
+from fedbbpt.assets.store import cache, locked
 from fedbbpt.assets.table import ASSETS
 from fedbbpt.data.images import fingerprint, to_array
 from fedbbpt.errors import DataError
@@ -45,12 +44,11 @@ def prepare(name: str, row: "Row", size: tuple[int, int]) -> Kept:
     folder = cache() / "tasks"
     pixels = folder / f"{name}-{h}x{w}.u8"
     index = pixels.with_suffix(".json")
-    folder.mkdir(parents=True, exist_ok=True)
     made_of = [ASSETS[asset].sha256 for asset in row.assets]
-    with filelock.FileLock(folder / f".{name}-{h}x{w}.lock"):
-        if not (index.is_file() and json.loads(index.read_text())["assets"] == made_of):
-            _build(row, size, pixels, index, made_of)
-    facts = json.loads(index.read_text())
+    with locked(folder, pixels.stem):
+        facts = json.loads(index.read_text()) if index.is_file() else {"assets": None}
+        if facts["assets"] != made_of:
+            facts = _build(row, size, pixels, index, made_of)
     found = {side: facts["tested"].count(code) for side, code in (("train", 0), ("test", 1), ("dropped", -1))}
     published = {side: getattr(row, side) for side in found}
     if found != published:
@@ -61,7 +59,7 @@ def prepare(name: str, row: "Row", size: tuple[int, int]) -> Kept:
     return Kept(images, labels, tested, facts["keys"], domains if len(names) > 1 else None)
 
 
-def _build(row: "Row", size: tuple[int, int], pixels: Path, index: Path, made_of: list[str]) -> None:
+def _build(row: "Row", size: tuple[int, int], pixels: Path, index: Path, made_of: list[str]) -> dict[str, Any]:
     """Decodes one picture after the other to disk; the index, written last, makes them count."""
     columns: dict[str, list[Any]] = {"labels": [], "tested": [], "keys": [], "domains": []}
     prints: list[bytes] = []
@@ -81,5 +79,7 @@ def _build(row: "Row", size: tuple[int, int], pixels: Path, index: Path, made_of
     known = {p for p, tested in zip(prints, columns["tested"], strict=True) if not tested}
     columns["tested"] = [-1 if t and p in known else t for p, t in zip(prints, columns["tested"], strict=True)]
     partial.replace(pixels)
-    partial.write_text(json.dumps({"assets": made_of, **columns}))
+    facts = {"assets": made_of, **columns}
+    partial.write_text(json.dumps(facts))
     partial.replace(index)
+    return facts

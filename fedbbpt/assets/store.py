@@ -102,13 +102,24 @@ def client(program: str, name: str) -> str:
 def _entering(name: str) -> Iterator[Path]:
     """A temporary folder beside the asset's place, while no other process brings the same one."""
     folder = place(name).parent
+    with locked(folder, name):
+        for left in folder.glob(f".{name}-*"):  # by a process that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as temporary:
+            yield Path(temporary)
+
+
+@contextmanager
+def locked(folder: Path, name: str) -> Iterator[None]:
+    """A folder of the cache to write `name` into, while no other process does.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder / f".{name}.lock"):
-            for left in folder.glob(f".{name}-*"):  # by a process that was killed
-                shutil.rmtree(left)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as temporary:
-                yield Path(temporary)
+            yield
     except OSError as e:
         reason = (e.strerror or str(e)).lower()
         raise DataError(f"cannot write {folder}: {reason}; FEDBBPT_CACHE may name another folder") from e

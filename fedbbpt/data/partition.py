@@ -53,7 +53,7 @@ def deal(
         raise ConfigError(
             f"{clients} clients cannot share {len(train)} training examples; use fewer clients or more shots"
         )
-    groups, group_of = _groups(pool, skew)
+    groups, group_of = _dealt_by(pool, skew)
     for _ in range(REDRAWS if skew.empty == "redraw" else 1):
         shares = _shares(skew, groups, clients, rng)
         hands = _hands(train, group_of(pool.train), shares)
@@ -100,7 +100,7 @@ def _draw_shots(data: Dataset, shots: int, validation_shots: int, rng: np.random
     return np.concatenate([rows[:shots] for rows in train]), np.concatenate(validation)
 
 
-def _groups(pool: Pool, skew: Skew) -> tuple[int, Callable[[Dataset], Int64]]:
+def _dealt_by(pool: Pool, skew: Skew) -> tuple[int, Callable[[Dataset], Int64]]:
     """How many groups are shared out, and which one an example belongs to: its class or its domain."""
     if skew.kind != "domain":
         return 1 + int(max(pool.train.labels.max(), pool.test.labels.max())), lambda data: data.labels
@@ -110,7 +110,7 @@ def _groups(pool: Pool, skew: Skew) -> tuple[int, Callable[[Dataset], Int64]]:
 
 
 def _domains(data: Dataset) -> Int64:
-    assert data.domains is not None  # `_groups` has seen to it
+    assert data.domains is not None  # `_dealt_by` has seen to it
     return data.domains
 
 

@@ -28,6 +28,14 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(f"cannot write {path}: {hint}") from e
 
 
+def next_folder(parent: Path, name: str) -> Path:
+    """The first of `parent/name-001`, `-002`, … that does not exist."""
+    number = 1
+    while (folder := parent / f"{name}-{number:03d}").exists():
+        number += 1
+    return folder
+
+
 def to_json(value: Any, indent: int | None = None) -> bytes:
     """JSON that every reader takes: what is not a finite number becomes null."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False).encode()
