@@ -3,14 +3,16 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import safetensors
 from safetensors import SafetensorError
 
-from fedbbpt.errors import BackendError, UnknownName
-from fedbbpt.types import Float32, Int64
+from fedbbpt.backend import Provider
+from fedbbpt.data.texts import as_texts
+from fedbbpt.errors import BackendError, ConfigError, UnknownName
+from fedbbpt.types import Float32, Inputs, Int64, Size
 from fedbbpt_backends import embedded
 
 COSINE_SCALE = 20.0  # of prototype scores: a cosine difference of .05 is one nat
@@ -85,3 +87,57 @@ FITTED: dict[str, Callable[[Float32, Int64, tuple[str, ...]], LinearHead]] = {
     "prototypes": prototypes,
     "linear": linear,
 }
+
+
+class FeatureModel(Protocol):
+    """What a head is put on."""
+
+    name: str
+    size: Size
+    logits: Callable[..., Any] | None  # None without a classifier of its own
+
+
+class FeatureNetwork(Protocol):
+    """A model that runs."""
+
+    model: FeatureModel
+
+    def features(self, inputs: Inputs) -> Float32:
+        """(b, D)."""
+
+
+def choose_head(name: str, network: FeatureNetwork, provider: Provider) -> LinearHead | None:
+    """The head of that name, fitted where it has to be; None for the model's own classifier.
+
+    `auto` is the first that is there of: own, the named head that the task asks for, prototypes.
+
+    Raises:
+        UnknownName: no such head.
+        ConfigError: it does not go with the model, or the task's provider has no examples for it.
+    """
+    model = network.model
+    if name == "auto":
+        if model.logits is not None:
+            name = "own"
+        elif provider.head in named() and model.name == "embedded":
+            name = provider.head
+        elif provider.shots is not None:
+            name = "prototypes"
+        else:
+            raise ConfigError(
+                f"{model.name} answers with features, not classes, and the task's provider has no examples to fit a "
+                "head to; give one with -o backend.head=PATH.safetensors"
+            )
+    if name == "own":
+        if model.logits is None:
+            raise ConfigError(f"{model.name} has no classifier of its own; use another backend.head")
+        return None
+    if name in named() and model.name != "embedded":
+        raise ConfigError(f"head {name!r} was made for the embedded model, not for {model.name}")
+    if name in FITTED:
+        if provider.shots is None:
+            raise ConfigError(f"backend.head={name} is fitted to the provider's shots, which this task does not have")
+        shots = provider.shots(model.size)
+        return FITTED[name](network.features(shots.batch(slice(None)).inputs), shots.labels, provider.classes)
+    blank = np.zeros((1, 3, *model.size), np.float32) if model.size else as_texts([""])
+    return load_head(name, network.features(blank).shape[1])

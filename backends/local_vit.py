@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Answers, BackendInfo, Provider
-from fedbbpt.errors import BackendError, ConfigError, MissingExtra
+from fedbbpt.errors import BackendError, MissingExtra
 from fedbbpt.types import Float32
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from fedbbpt_backends.heads import LinearHead
     from fedbbpt_backends.models import ImageModel
 
 # Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.
@@ -46,7 +45,9 @@ class LocalViT:
             self.network = Network(model, weights, dtype, device, memory)
         except ImportError as e:
             raise MissingExtra("backend 'local-vit'", "local", e) from e
-        self._head = _choose_head(head, self.network, provider)
+        from fedbbpt_backends.heads import choose_head
+
+        self._head = choose_head(head, self.network, provider)
         self.info = BackendInfo(
             model=model,
             input_size=self.network.model.size,
@@ -70,15 +71,11 @@ class Network:
         import torch
 
         from fedbbpt_backends.models import load_model
-        from fedbbpt_backends.precision import fast_dtype
+        from fedbbpt_backends.precision import dtype_of, usable_device
 
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as e:
-            raise ConfigError(f"backend.device={device!r} cannot be used here; try cpu") from e
+        self.device = usable_device(device)
         self.model: ImageModel = load_model(model, weights, self.device)
-        self._dtype = fast_dtype(self.device) if dtype == "auto" else getattr(torch, dtype)
+        self._dtype = dtype_of(dtype, self.device)
         self.dtype = str(self._dtype).removeprefix("torch.")
         self.model.net.to(self._dtype).requires_grad_(False)
         most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
@@ -129,34 +126,3 @@ class FeatureEncoder:
         features = self.network.features(inputs)
         centred = features - features.mean(1, keepdims=True)
         return centred / (centred.std(1, keepdims=True) + np.float32(1e-6))
-
-
-def _choose_head(name: str, net: Network, provider: Provider) -> "LinearHead | None":
-    """None for the model's own classifier."""
-    from fedbbpt_backends import heads
-
-    if name == "auto":
-        if net.model.logits is not None:
-            name = "own"
-        elif provider.head in heads.named() and net.model.name == "embedded":
-            name = provider.head
-        elif provider.shots is not None:
-            name = "prototypes"
-        else:
-            raise ConfigError(
-                f"{net.model.name} answers with features, not classes, and the task's provider has no examples to fit "
-                "a head to; give one with -o backend.head=PATH.safetensors"
-            )
-    if name == "own":
-        if net.model.logits is None:
-            raise ConfigError(f"{net.model.name} has no classifier of its own; use another backend.head")
-        return None
-    if name in heads.named() and net.model.name != "embedded":
-        raise ConfigError(f"head {name!r} was made for the embedded model, not for {net.model.name}")
-    if name in heads.FITTED:
-        if provider.shots is None:
-            raise ConfigError(f"backend.head={name} is fitted to the provider's shots, which this task does not have")
-        shots = provider.shots(net.model.size)
-        return heads.FITTED[name](net.features(shots.batch(slice(None)).inputs), shots.labels, provider.classes)
-    dim = net.features(np.zeros((1, 3, *net.model.size), np.float32)).shape[1]
-    return heads.load_head(name, dim)

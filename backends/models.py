@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
 from torch import Tensor, nn
 
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt_backends import embedded
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.loading import check_config, loading
 
 FEW_TOKENS = 64  # below this, plain attention is faster on CPUs than the fused kernel
 
@@ -50,22 +49,11 @@ def load_model(name: str, weights: str | None, device: str) -> ImageModel:
         raise ConfigError(f"backend.model is embedded, timm:NAME, hf:ID or dir:PATH, got {name!r}")
     if weights is not None and source != "timm":
         raise ConfigError("backend.weights goes with model=timm:NAME only")
-    if source == "dir" and not (Path(rest) / "config.json").is_file():
-        raise BackendError(
-            f"no config.json in {rest}; model=dir:PATH wants weights and config as Hugging Face saves them"
-        )
-    mend()
-    huggingface_hub.logging.set_verbosity_error()
+    if source == "dir":
+        check_config(rest)
     load = _from_timm if source == "timm" else _from_hugging_face
-    try:
+    with loading(name, "model=embedded and dir:PATH"):
         return load(name, rest, weights, device)
-    except (BackendError, ImportError, MemoryError):
-        raise
-    except Exception as e:  # libraries and damaged files fail in every way; to the user it is one sentence
-        reason = str(e).strip().partition("\n")[0] or type(e).__name__
-        raise BackendError(
-            f"cannot load {name}: {reason.rstrip('.')}. Without a hub, model=embedded and dir:PATH work"
-        ) from e
 
 
 def _from_timm(name: str, rest: str, weights: str | None, device: str) -> ImageModel:
@@ -94,10 +82,7 @@ def _from_timm(name: str, rest: str, weights: str | None, device: str) -> ImageM
 
 def _from_hugging_face(name: str, rest: str, weights: None, device: str) -> ImageModel:
     import transformers
-    from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     config = transformers.AutoConfig.from_pretrained(rest)
     vision = getattr(config, "vision_config", config)
     own = any("ForImageClassification" in architecture for architecture in config.architectures or ())

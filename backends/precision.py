@@ -5,6 +5,27 @@ import time
 
 import torch
 
+from fedbbpt.errors import ConfigError
+
+
+def usable_device(name: str) -> str:
+    """The device of that name; `auto` is the GPU where there is one.
+
+    Raises:
+        ConfigError: it cannot be used here.
+    """
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as e:
+        raise ConfigError(f"backend.device={name!r} cannot be used here; try cpu") from e
+    return device
+
+
+def dtype_of(name: str, device: str) -> torch.dtype:
+    """The number format of that name; `auto` is the one that the device is fast at."""
+    return fast_dtype(device) if name == "auto" else getattr(torch, name)
+
 
 @functools.cache
 def fast_dtype(device: str) -> torch.dtype:

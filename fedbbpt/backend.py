@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from fedbbpt.errors import BackendError
-from fedbbpt.types import Dataset, Float32, Usage
+from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
+
+Modality = Literal["image", "text"]
 
 
 @dataclass(frozen=True)
@@ -15,17 +17,23 @@ class BackendInfo:
     """What a user of a backend may know of it."""
 
     model: str  # which model answers
-    input_size: tuple[int, int]  # height and width in pixels
+    input_size: Size
     classes: tuple[str, ...]  # the names of the C scores
     scores: Literal["logits", "log-probabilities", "probabilities"]
     batch_limit: int  # most queries in one call
     resolved: Mapping[str, str] = field(default_factory=dict)  # options left to the backend ("auto"), as it chose them
+
+    @property
+    def modality(self) -> Modality:
+        """What it reads."""
+        return "image" if self.input_size else "text"
 
 
 class Answers(NamedTuple):
     """What a backend says to one call."""
 
     scores: Float32  # (b, C); a failed query is a row of NaN, never a dropped one
+    tokens: int = 0  # that the call took, where the model counts them
 
 
 class Backend(Protocol):
@@ -38,8 +46,8 @@ class Backend(Protocol):
 
     info: BackendInfo
 
-    def query(self, inputs: Float32) -> Answers:
-        """Scores of inputs (b, 3, h, w), float32 in [0, 1], b ≤ info.batch_limit."""
+    def query(self, inputs: Inputs) -> Answers:
+        """Scores of images (b, 3, h, w), float32 in [0, 1], or of texts (b,); b ≤ info.batch_limit."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Provider:
 
     classes: tuple[str, ...]
     head: str | None = None
-    shots: Callable[[tuple[int, int]], Dataset] | None = None
+    shots: Callable[[Size], Dataset] | None = None
 
 
 class Meter:
@@ -66,10 +74,11 @@ class Meter:
         self.usage = Usage()
         self._backend = backend
 
-    def query(self, inputs: Float32) -> Answers:
+    def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`."""
         self.usage += Usage(len(inputs), 1)
         answers = self._backend.query(inputs)
+        self.usage += Usage(tokens=answers.tokens)
         expected = (len(inputs), len(self.info.classes))
         if answers.scores.shape != expected or answers.scores.dtype != np.float32:
             got = f"{answers.scores.shape} {answers.scores.dtype}"

@@ -1,7 +1,7 @@
 """What passes between the rooms. All is frozen; what crosses a wire turns into bytes and back without loss."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,22 +13,42 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
+Inputs = NDArray[Any]  # images (b, 3, h, w), float32 in [0, 1]; or texts (b,), an object array of str
+Size = tuple[int, int] | None  # (h, w) in pixels of the images that a model reads; None where it reads texts
 Parameters = Mapping[str, Float32]  # part ("prompt", "readout") -> flat vector
 
 
 class Batch(NamedTuple):
     """A few examples, as the prompt and the loss want them."""
 
-    inputs: Float32  # (b, 3, h, w) in [0, 1]
+    inputs: Inputs
     labels: Int64  # (b,)
     features: Float32 | None  # (b, D): a frozen encoder's, for prompts that ask for them
 
 
+class Rows:
+    """Rows of an array that may lie on disk: read when they are asked for, an index at a time as in an array."""
+
+    def __init__(self, array: NDArray[Any], rows: NDArray[np.integer[Any]]) -> None:
+        self._array, self._rows = array, rows
+        self.shape, self.dtype = (len(rows), *array.shape[1:]), array.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        return np.asarray(self._array[self._rows[index]])
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Rows":
+        """Some of these; nothing is read."""
+        return Rows(self._array, self._rows[rows])
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images, kept as the 8-bit pictures that they are."""
+    """Labelled images, kept as the 8-bit pictures that they are, or labelled texts."""
 
-    inputs: NDArray[np.uint8]  # (N, 3, h, w)
+    inputs: NDArray[Any] | Rows  # (N, 3, h, w) uint8, or (N,) of str
     labels: Int64  # (N,)
     features: Float32 | None = None  # (N, D)
     domains: Int64 | None = None  # (N,): which of the task's domains each comes from, where it has several
@@ -38,14 +58,24 @@ class Dataset:
         return len(self.labels)
 
     def batch(self, rows: NDArray[np.integer[Any]] | slice) -> Batch:
-        """The chosen examples as float32 in [0, 1]."""
+        """The chosen examples; images as float32 in [0, 1]."""
         features = None if self.features is None else self.features[rows]
-        return Batch(self.inputs[rows].astype(np.float32) / np.float32(255), self.labels[rows], features)
+        inputs = self.inputs[rows]
+        if inputs.dtype == np.uint8:
+            inputs = inputs.astype(np.float32) / np.float32(255)
+        return Batch(inputs, self.labels[rows], features)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Dataset":
-        """The chosen examples as a data set of their own (a copy)."""
+        """The chosen examples as a data set of their own: a copy, but for what lies on disk."""
         more = (None if column is None else column[rows] for column in (self.features, self.domains, self.groups))
-        return Dataset(self.inputs[rows], self.labels[rows], *more)
+        inputs = self.inputs.take(rows) if isinstance(self.inputs, Rows) else self.inputs[rows]
+        return Dataset(inputs, self.labels[rows], *more)
+
+    def contents(self) -> Iterator[bytes]:
+        """The bytes of each example's input: pixels, or UTF-8."""
+        for i in range(len(self)):
+            one = self.inputs[i]
+            yield one.encode() if isinstance(one, str) else one.tobytes()
 
 
 @dataclass(frozen=True)
@@ -59,15 +89,16 @@ class Client:
 
 
 class Usage(NamedTuple):
-    """What was asked of the model: `queries` inputs in `calls` requests."""
+    """What was asked of the model: `queries` inputs in `calls` requests, of `tokens` where it counts them."""
 
     queries: int = 0
     calls: int = 0
+    tokens: int = 0
 
     def __add__(self, other: object) -> "Usage":
         if not isinstance(other, Usage):
             return NotImplemented
-        return Usage(self.queries + other.queries, self.calls + other.calls)
+        return Usage(*map(sum, zip(self, other, strict=True)))
 
 
 @dataclass(frozen=True)

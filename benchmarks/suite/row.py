@@ -7,12 +7,14 @@ from hashlib import sha256
 import numpy as np
 from pydantic import PositiveInt
 
-from fedbbpt.backend import Provider
+from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Pool
 from fedbbpt.errors import ConfigError
-from fedbbpt.types import Dataset, Int64
+from fedbbpt.types import Dataset, Int64, Rows, Size
 from fedbbpt_benchmarks.pictures import Picture
 from fedbbpt_benchmarks.suite import store
+from fedbbpt_benchmarks.suite.store import TEST, TRAIN
+from fedbbpt_benchmarks.texts import Text
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Row:
     """What is published of a task. A row never changes once it is: a better one supersedes it."""
 
     title: str
-    read: Callable[[], Iterable[Picture]]
-    classes: tuple[str, ...]  # pictures of other classes are left out
+    read: Callable[[], Iterable[Picture] | Iterable[Text]]
+    classes: tuple[str, ...]  # examples of other classes are left out
     train: int  # examples to draw training and validation from, the provider's among them
     test: int
     dropped: int  # from the test: they look exactly like one for training
@@ -32,31 +34,34 @@ class Row:
     source: str | None = None  # the row whose training side is the provider's; None: a few examples of this one
     head: str | None = None  # of the embedded model, fitted to the source
     superseded_by: str | None = None
-    modality: str = "image"
+    modality: Modality = "image"
     metric: str = "accuracy"
+    provider_shots: int = 4  # examples a class
+    note: str | None = None  # why a head on the embedded models' answers does not get above the majority class
 
 
 class SuiteTask:
     """A row of the suite as a task.
 
-    Of the training side, `provider_shots` examples a class belong to the provider, who builds a head from them where
-    the model has no classes of its own; the clients never see these, nor what shares a key with them unless nothing
-    else is left of a class. Where the row names a source, the provider knows that one instead, and all of this row's
-    examples are the clients'.
+    Of the training side, `provider_shots` examples a class (None: as many as the row says) belong to the provider, who
+    builds a head from them where the model has no classes of its own; the clients never see these, nor what shares a
+    key with them unless nothing else is left of a class. Where the row names a source, the provider knows that one
+    instead, and all of this row's examples are the clients'.
     """
 
-    name: str  # this and the table are set by the subclass that stands for a row
+    name: str  # these are set by the subclass that stands for a row
     rows: Mapping[str, Row]
+    modality: Modality
     alpha = 0.3
     argument = None
 
-    def __init__(self, argument: str | None, /, *, provider_shots: PositiveInt = 4) -> None:
+    def __init__(self, argument: str | None, /, *, provider_shots: PositiveInt | None = None) -> None:
         if argument is not None:
             raise ConfigError(f"the task {self.name!r} takes nothing after its name, got ':{argument}'")
         self.classes = self.row.classes
-        facts = ("title", "group", "licence", "citation", "dropped", "superseded_by")
+        facts = ("title", "group", "licence", "citation", "dropped", "note", "superseded_by")
         self.about = {fact: str(value) for fact in facts if (value := getattr(self.row, fact)) is not None}
-        self._provider_shots = provider_shots
+        self._provider_shots = provider_shots or self.row.provider_shots
         self.provider = Provider(self.classes, head=self.row.head, shots=self._shots)
 
     @property
@@ -64,22 +69,22 @@ class SuiteTask:
         """What is published of the task."""
         return self.rows[self.name]
 
-    def load(self, size: tuple[int, int]) -> Pool:
+    def load(self, size: Size) -> Pool:
         """See `Task`."""
         kept = store.prepare(self.name, self.row, size)
-        train = kept.side(test=False) if self.row.source else self._dealt(kept)[1]
-        return Pool(_dataset(kept, train), _dataset(kept, kept.side(test=True)))
+        train = kept.side(TRAIN) if self.row.source else self._dealt(kept)[1]
+        return Pool(_dataset(kept, train), _dataset(kept, kept.side(TEST)))
 
-    def _shots(self, size: tuple[int, int]) -> Dataset:
+    def _shots(self, size: Size) -> Dataset:
         if self.row.source:
             kept = store.prepare(self.row.source, self.rows[self.row.source], size)
-            return _dataset(kept, kept.side(test=False))
+            return _dataset(kept, kept.side(TRAIN))
         kept = store.prepare(self.name, self.row, size)
         return _dataset(kept, self._dealt(kept)[0])
 
     def _dealt(self, kept: store.Kept) -> tuple[Int64, Int64]:
         """The provider's rows, and the clients' for training."""
-        train = kept.side(test=False)
+        train = kept.side(TRAIN)
         order = sorted(train, key=lambda i: sha256(kept.keys[i].encode()).digest())
         shown: list[int] = []
         for label in range(len(self.classes)):
@@ -99,9 +104,11 @@ def _dataset(kept: store.Kept, rows: Int64) -> Dataset:
     domains = None if kept.domains is None else kept.domains[rows]
     names, groups = np.unique([kept.keys[i] for i in rows], return_inverse=True)
     shared = groups if len(names) < len(rows) else None
-    return Dataset(np.asarray(kept.images[rows]), kept.labels[rows], domains=domains, groups=shared)
+    inputs = Rows(kept.inputs, rows) if kept.inputs.dtype == np.uint8 else kept.inputs[rows]
+    return Dataset(inputs, kept.labels[rows], domains=domains, groups=shared)
 
 
 def task_class(name: str, rows: Mapping[str, Row]) -> type[SuiteTask]:
     """The class of a row's task."""
-    return type(name, (SuiteTask,), {"name": name, "rows": rows, "__doc__": f"{rows[name].title}."})
+    facts = {"name": name, "rows": rows, "modality": rows[name].modality, "__doc__": f"{rows[name].title}."}
+    return type(name, (SuiteTask,), facts)

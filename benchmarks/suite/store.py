@@ -1,4 +1,4 @@
-"""A task's examples, decoded once and kept as a memory-mapped array beside the assets."""
+"""A task's examples, read once and kept beside the assets: texts as JSON, images as a memory-mapped array."""
 
 import json
 import os
@@ -11,75 +11,99 @@ from numpy.typing import NDArray
 
 from fedbbpt.assets.store import cache, locked
 from fedbbpt.assets.table import ASSETS
-from fedbbpt.data.images import fingerprint, to_array
+from fedbbpt.data import images, texts
 from fedbbpt.errors import DataError
-from fedbbpt.types import Int64
+from fedbbpt.types import Int64, Size
 
 if TYPE_CHECKING:
     from fedbbpt_benchmarks.suite.row import Row
+
+FORMAT = 2  # of the index
+TRAIN, TEST, DROPPED = 0, 1, -1  # sides; dropped from the test
 
 
 @dataclass(frozen=True)
 class Kept:
     """What the cache holds of a task."""
 
-    images: NDArray[np.uint8]  # (n, 3, h, w), on disk
+    inputs: NDArray[Any]  # (n, 3, h, w) uint8, on disk; or (n,) of str
     labels: Int64  # (n,)
-    tested: NDArray[np.int64]  # (n,): 0 training side, 1 test side, -1 dropped from the test
+    sides: Int64  # (n,)
     keys: list[str]
     domains: Int64 | None  # (n,): which of the origins, where there are several
 
-    def side(self, *, test: bool) -> Int64:
+    def side(self, side: int) -> Int64:
         """The rows of one side."""
-        return np.flatnonzero(self.tested == int(test))
+        return np.flatnonzero(self.sides == side)
 
 
-def prepare(name: str, row: "Row", size: tuple[int, int]) -> Kept:
-    """The examples of a row at a size (h, w), read and decoded on first use.
+def prepare(name: str, row: "Row", size: Size) -> Kept:
+    """The examples of a row, images at a size (h, w); read and decoded on first use.
 
     Raises:
         DataError: an asset cannot be had, or the reader finds other examples than the row publishes.
     """
-    h, w = size
     folder = cache() / "tasks"
-    pixels = folder / f"{name}-{h}x{w}.u8"
-    index = pixels.with_suffix(".json")
-    made_of = [ASSETS[asset].sha256 for asset in row.assets]
-    with locked(folder, pixels.stem):
-        facts = json.loads(index.read_text()) if index.is_file() else {"assets": None}
-        if facts["assets"] != made_of:
-            facts = _build(row, size, pixels, index, made_of)
-    found = {side: facts["tested"].count(code) for side, code in (("train", 0), ("test", 1), ("dropped", -1))}
+    index = folder / (f"{name}-{size[0]}x{size[1]}.json" if size else f"{name}.json")
+    made_of = {"format": FORMAT, "assets": [ASSETS[asset].sha256 for asset in row.assets]}
+    with locked(folder, index.stem):
+        facts = json.loads(index.read_text("utf-8")) if index.is_file() else {}
+        if facts.get("made_of") != made_of:
+            facts = {"made_of": made_of, **_build(row, size, index)}
+            _write(index, json.dumps(facts, ensure_ascii=False).encode())
+    _check_published(name, row, facts["sides"])
+    if size:
+        inputs: NDArray[Any] = np.memmap(_pixels(index), np.uint8, "r", shape=(len(facts["labels"]), 3, *size))
+    else:
+        inputs = texts.as_texts(facts["texts"])
+    labels, sides = (np.array(facts[column], np.int64) for column in ("labels", "sides"))
+    names, domains = np.unique(facts["domains"], return_inverse=True)
+    return Kept(inputs, labels, sides, facts["keys"], domains if len(names) > 1 else None)
+
+
+def _check_published(name: str, row: "Row", sides: list[int]) -> None:
+    found = {side: sides.count(code) for side, code in (("train", TRAIN), ("test", TEST), ("dropped", DROPPED))}
     published = {side: getattr(row, side) for side in found}
     if found != published:
         raise DataError(f"the reader of {name} finds {found}, but the row publishes {published}")
-    images = np.memmap(pixels, np.uint8, "r", shape=(len(facts["labels"]), 3, h, w))
-    labels, tested = (np.array(facts[column], np.int64) for column in ("labels", "tested"))
-    names, domains = np.unique(facts["domains"], return_inverse=True)
-    return Kept(images, labels, tested, facts["keys"], domains if len(names) > 1 else None)
 
 
-def _build(row: "Row", size: tuple[int, int], pixels: Path, index: Path, made_of: list[str]) -> dict[str, Any]:
-    """Decodes one picture after the other to disk; the index, written last, makes them count."""
-    columns: dict[str, list[Any]] = {"labels": [], "tested": [], "keys": [], "domains": []}
+def _build(row: "Row", size: Size, index: Path) -> dict[str, Any]:
+    """Reads one example after the other; decoded images go to disk, before the index makes them count."""
+    columns: dict[str, list[Any]] = {"labels": [], "sides": [], "keys": [], "domains": []}
     prints: list[bytes] = []
-    partial = pixels.with_suffix(".partial")
+    partial = index.with_suffix(".partial")
     with partial.open("wb") as file:
-        for picture in row.read():
-            if picture.label not in row.classes:
+        for example in row.read():
+            if example.label not in row.classes:
                 continue
-            file.write(to_array(picture.image, size).tobytes())
-            prints.append(fingerprint(picture.image))
-            columns["labels"].append(row.classes.index(picture.label))
-            columns["tested"].append(int(picture.for_test))
-            columns["keys"].append(picture.key)
-            columns["domains"].append(picture.domain)
+            if size:
+                file.write(images.to_array(example.image, size).tobytes())
+                prints.append(images.fingerprint(example.image))
+            elif example.text:
+                columns.setdefault("texts", []).append(example.text)
+                prints.append(texts.fingerprint(example.text))
+            else:
+                continue
+            columns["labels"].append(row.classes.index(example.label))
+            columns["sides"].append(TEST if example.for_test else TRAIN)
+            columns["keys"].append(example.key)
+            columns["domains"].append(example.domain)
         file.flush()
         os.fsync(file.fileno())
-    known = {p for p, tested in zip(prints, columns["tested"], strict=True) if not tested}
-    columns["tested"] = [-1 if t and p in known else t for p, t in zip(prints, columns["tested"], strict=True)]
-    partial.replace(pixels)
-    facts = {"assets": made_of, **columns}
-    partial.write_text(json.dumps(facts))
+    if size:
+        partial.replace(_pixels(index))
+    known = {p for p, side in zip(prints, columns["sides"], strict=True) if side == TRAIN}
+    pairs = zip(prints, columns["sides"], strict=True)
+    columns["sides"] = [DROPPED if side == TEST and p in known else side for p, side in pairs]
+    return columns
+
+
+def _pixels(index: Path) -> Path:
+    return index.with_suffix(".u8")
+
+
+def _write(index: Path, contents: bytes) -> None:
+    partial = index.with_suffix(".partial")
+    partial.write_bytes(contents)
     partial.replace(index)
-    return facts

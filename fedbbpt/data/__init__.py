@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from fedbbpt.backend import Provider
-from fedbbpt.types import Dataset
+from fedbbpt.backend import Modality, Provider
+from fedbbpt.types import Dataset, Size
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,15 @@ class Task(Protocol):
     and its own options by keyword.
     """
 
+    modality: Modality  # of its examples; on the class, since it decides the defaults of a run
     argument: str | None  # as a resumed run in another folder must say it
     classes: tuple[str, ...]
     alpha: float  # default Dirichlet concentration of the clients' labels; inf = every client alike
     provider: Provider
     about: Mapping[str, str]  # what is known of its origin: title, licence, citation, …
 
-    def load(self, size: tuple[int, int]) -> Pool:
-        """All examples at the size (h, w) that the model wants."""
+    def load(self, size: Size) -> Pool:
+        """All examples, images at the size (h, w) that the model wants."""
 
 
 def is_test(key: str | bytes) -> bool:

@@ -9,16 +9,17 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image
 
-from fedbbpt.backend import Provider
+from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Pool, is_test
 from fedbbpt.data.images import to_array
 from fedbbpt.errors import ConfigError, MissingExtra
-from fedbbpt.types import Dataset, Int64
+from fedbbpt.types import Dataset, Int64, Size
 
 
 class Digits:
     """UCI digits against a provider that knows MNIST digits; labels skewed by client (Dirichlet α = .3)."""
 
+    modality: Modality = "image"
     classes = tuple("0123456789")
     alpha = 0.3
     argument = None
@@ -35,7 +36,7 @@ class Digits:
         if argument is not None:
             raise ConfigError(f"the digits tasks take nothing after their name, got ':{argument}'")
 
-    def load(self, size: tuple[int, int]) -> Pool:
+    def load(self, size: Size) -> Pool:
         """Picture i is a test picture if the hash of `digits/i` says so (see `is_test`)."""
         drawings, labels = read()
         inputs = np.stack([to_array(drawing, size) for drawing in drawings])

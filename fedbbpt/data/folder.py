@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 from pydantic import PositiveInt
 
-from fedbbpt.backend import Provider
+from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Pool, is_test
 from fedbbpt.data.images import open_picture
 from fedbbpt.errors import ConfigError, DataError
-from fedbbpt.types import Dataset
+from fedbbpt.types import Dataset, Size
 
 SUFFIXES = frozenset(Image.registered_extensions())
 
@@ -28,6 +28,7 @@ class Folder:
         DataError: no such folder, fewer than two classes, an empty class, an unreadable picture.
     """
 
+    modality: Modality = "image"
     alpha = 0.3
 
     def __init__(self, argument: str | None, /, *, provider_shots: PositiveInt = 4) -> None:
@@ -51,11 +52,11 @@ class Folder:
         self._provider_shots = provider_shots
         self.provider = Provider(self.classes, shots=lambda size: self._read("provider", size))
 
-    def load(self, size: tuple[int, int]) -> Pool:
+    def load(self, size: Size) -> Pool:
         """See `Task`."""
         return Pool(self._read("train", size), self._read("test", size))
 
-    def _read(self, side: str, size: tuple[int, int]) -> Dataset:
+    def _read(self, side: str, size: Size) -> Dataset:
         files = self._sides[side]
         images = [open_picture(file, size) for file, _ in files]
         return Dataset(np.stack(images), np.array([label for _, label in files], np.int64))

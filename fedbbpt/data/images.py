@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedbbpt.errors import DataError
+from fedbbpt.types import Size
 
 Picture = NDArray[np.uint8]  # (3, h, w)
 
 
-def to_array(image: Image.Image, size: tuple[int, int]) -> Picture:
+def to_array(image: Image.Image, size: Size) -> Picture:
     """An RGB picture (3, h, w) of the given size (bicubic); transparency becomes white, 16 bits of grey become 8."""
+    assert size is not None  # a task of images is never asked for texts
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -28,7 +30,7 @@ def fingerprint(image: Image.Image) -> bytes:
     return sha256(to_array(image, (64, 64)).tobytes()).digest()
 
 
-def open_picture(file: Path, size: tuple[int, int]) -> Picture:
+def open_picture(file: Path, size: Size) -> Picture:
     """A picture from a file, as `to_array` gives it.
 
     Raises:

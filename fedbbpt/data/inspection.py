@@ -25,9 +25,9 @@ class Inspection(NamedTuple):
 
 
 def inspect(pool: Pool, classes: Sequence[str]) -> Inspection:
-    """Counts everything; two pictures are the same if all their pixels are."""
+    """Counts everything; two pictures are the same if all their pixels are, two texts if all their characters are."""
     counts = zip(classes, *(label_counts(side, len(classes)) for side in (pool.train, pool.test)), strict=True)
-    contents = {side: Counter(_contents(data)) for side, data in (("train", pool.train), ("test", pool.test))}
+    contents = {side: Counter(data.contents()) for side, data in (("train", pool.train), ("test", pool.test))}
     repeated = {side: sum(found.values()) - len(found) for side, found in contents.items()}
     shared = sum(n for content, n in contents["test"].items() if content in contents["train"])
     return Inspection(list(counts), repeated, shared)
@@ -45,7 +45,3 @@ def contact_sheet(data: Dataset, classes: Sequence[str]) -> Image.Image:
             picture = Image.fromarray(data.inputs[i].transpose(1, 2, 0))
             sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), (NAME + column * step, top))
     return sheet
-
-
-def _contents(data: Dataset) -> list[bytes]:
-    return [picture.tobytes() for picture in data.inputs]

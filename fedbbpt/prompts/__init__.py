@@ -4,28 +4,31 @@ from typing import Protocol
 
 import numpy as np
 
-from fedbbpt.types import Float32, Floats
+from fedbbpt.backend import Modality
+from fedbbpt.types import Float32, Floats, Inputs
 
 
 class Prompt(Protocol):
     """(θ, inputs) -> prompted inputs.
 
-    A prompt's class takes the input size (h, w) as its one positional argument and its own options by keyword.
+    A prompt's class takes the input size (h, w), None for texts, as its one positional argument and its own options by
+    keyword.
     """
 
     dim: int
+    modalities: tuple[Modality, ...]  # what it can be applied to
 
     def init(self, rng: np.random.Generator) -> Float32:
         """Initial θ (d,)."""
 
-    def features(self, inputs: Float32) -> Float32 | None:
-        """What `apply` wants to know of images (b, 3, h, w) beside their pixels: (b, D), or None for nothing.
+    def features(self, inputs: Inputs) -> Float32 | None:
+        """What `apply` wants to know of inputs (b, …) beside themselves: (b, D), or None for nothing.
 
-        Depends on the images only, so that it is computed once an image and kept.
+        Depends on the inputs only, so that it is computed once for each and kept.
         """
 
-    def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
-        """Candidates θ (n, d), inputs (b, 3, h, w) in [0, 1] -> (n·b, 3, h, w) float32 in [0, 1], candidates first."""
+    def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
+        """Candidates θ (n, d), inputs (b, …) -> prompted inputs (n·b, …), candidates first; images stay in [0, 1]."""
 
 
 def add(pictures: Float32, inputs: Float32) -> Float32:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveFloat
 from scipy.sparse import csr_array
 
+from fedbbpt.backend import Modality
 from fedbbpt.types import Float32, Floats
 
 MOST = 10.0  # log gain: far beyond, float32 overflows and black times infinity is no pixel
@@ -23,6 +24,7 @@ class Colour:
     map from prompted to original coordinates, both in [−1, 1]: u ↦ (I + ε·M) u + ε·t, bilinear, black outside.
     """
 
+    modalities: tuple[Modality, ...] = ("image",)
     dim = 12
 
     def __init__(self, size: tuple[int, int], /, *, epsilon: PositiveFloat = 0.1) -> None:

@@ -13,6 +13,7 @@ from pydantic import PositiveFloat
 from scipy.special import erf
 
 from fedbbpt import registry
+from fedbbpt.backend import Modality
 from fedbbpt.types import Float32, Floats
 
 GRID = 7  # the decoder's seed is 32 × 7 × 7 numbers: the encoder's features, then the trigger
@@ -38,6 +39,8 @@ class Coordinator:
     θ = the trigger, then for each stage the up-sampling kernel and bias, the 1×1 kernel and the norm's scale and shift,
     last the drawing layer 16 → 3. At 224 × 224 pixels and 768 features: 9,920 numbers.
     """
+
+    modalities: tuple[Modality, ...] = ("image",)
 
     def __init__(
         self,

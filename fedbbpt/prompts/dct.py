@@ -4,6 +4,7 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 from scipy.fft import idct
 
+from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts import add
 from fedbbpt.types import Float32, Floats
@@ -16,6 +17,8 @@ class Dct:
 
     The basis is scaled so that random signs for all of θ, as SPSA tries them, move a pixel by ε (root mean square).
     """
+
+    modalities: tuple[Modality, ...] = ("image",)
 
     def __init__(self, size: tuple[int, int], /, *, epsilon: PositiveFloat = 0.1, frequencies: PositiveInt = 6) -> None:
         if frequencies > min(size):

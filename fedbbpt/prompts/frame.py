@@ -5,6 +5,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveFloat
 
+from fedbbpt.backend import Modality
 from fedbbpt.prompts import add
 from fedbbpt.types import Float32, Floats
 
@@ -16,6 +17,8 @@ class Frame:
 
     The default width is the paper's 30 of 224 pixels.
     """
+
+    modalities: tuple[Modality, ...] = ("image",)
 
     def __init__(
         self,

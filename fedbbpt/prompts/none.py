@@ -1,25 +1,27 @@
-"""No prompt: the images as they are. With readout `head`, the baseline that every prompt has to beat."""
+"""No prompt: the inputs as they are. With readout `head`, the baseline that every prompt has to beat."""
 
 import numpy as np
 
-from fedbbpt.types import Float32, Floats
+from fedbbpt.backend import Modality
+from fedbbpt.types import Float32, Floats, Inputs, Size
 
 
 class NoPrompt:
-    """No prompt: the images as they are."""
+    """No prompt: the inputs as they are."""
 
     dim = 0
+    modalities: tuple[Modality, ...] = ("image", "text")
 
-    def __init__(self, size: tuple[int, int], /) -> None:
+    def __init__(self, size: Size, /) -> None:
         pass
 
     def init(self, rng: np.random.Generator) -> Float32:
         """Nothing: shape (0,)."""
         return np.zeros(0, np.float32)
 
-    def features(self, inputs: Float32) -> None:
+    def features(self, inputs: Inputs) -> None:
         """None needed."""
 
-    def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
+    def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """The inputs, once a candidate."""
-        return np.tile(inputs, (len(theta), 1, 1, 1))
+        return np.concatenate([inputs] * len(theta))

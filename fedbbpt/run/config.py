@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from fedbbpt.errors import ConfigError, RunError
-from fedbbpt.run.options import check_keys, resolve, validate
+from fedbbpt.run.options import check_keys, load_class, resolve, validate
 
 DEFAULTS = {
     "backend": "local-vit",
@@ -21,6 +21,7 @@ DEFAULTS = {
     "algorithm": "fedavg",
     "engine": "serial",
 }
+FOR_TEXTS = {"backend": "hf-text", "prompt": "none"}  # defaults of tasks that hold texts
 
 
 class Choice(BaseModel):
@@ -78,13 +79,16 @@ def make_config(values: Mapping[str, Any]) -> Config:
     settings = dict(values)
     check_keys("setting of data", _table("data", settings.get("data", {})), Data.model_fields)
     settings["data"] = validate(Data, dict(settings.get("data", {})), "data")
-    for section, default in DEFAULTS.items():
-        options = {"name": default} | _table(section, settings.get(section, {}))
-        name = options.pop("name")
-        if not isinstance(name, str):
-            raise ConfigError(f"{section}.name is a name, got {name!r}")
-        settings[section] = Choice(name=name, options=resolve(f"{section}s", name, options))
+    settings["task"] = _choice("task", settings, DEFAULTS)
+    modality = load_class("tasks", settings["task"].name).modality
+    defaults = DEFAULTS | (FOR_TEXTS if modality == "text" else {})
+    settings |= {section: _choice(section, settings, defaults) for section in DEFAULTS if section != "task"}
     config = validate(Config, settings)
+    if modality not in load_class("prompts", config.prompt.name).modalities:
+        raise ConfigError(
+            f"the prompt {config.prompt.name!r} does not go with {modality}s, which the task {config.task.name} holds; "
+            "leave out --prompt for one that does"
+        )
     if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds:
         raise ConfigError(
             "prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two, or rounds=0 to "
@@ -143,6 +147,14 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         with suppress(ValueError):
             return key.strip(), read(value)
     return key.strip(), value.strip()
+
+
+def _choice(section: str, settings: Mapping[str, Any], defaults: Mapping[str, str]) -> Choice:
+    options = {"name": defaults[section]} | _table(section, settings.get(section, {}))
+    name = options.pop("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"{section}.name is a name, got {name!r}")
+    return Choice(name=name, options=resolve(f"{section}s", name, options))
 
 
 def _flat(config: Config) -> dict[str, Any]:

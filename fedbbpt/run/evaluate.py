@@ -13,7 +13,7 @@ from fedbbpt.backend import Answers, Backend, Meter
 from fedbbpt.engines import Engine
 from fedbbpt.run.checkpoint import Best
 from fedbbpt.run.session import Session
-from fedbbpt.types import Client, Dataset, Float32, Int64, Message, Score, Usage
+from fedbbpt.types import Client, Dataset, Float32, Inputs, Int64, Message, Score, Usage
 
 READOUT_ROUNDS = 100
 
@@ -84,38 +84,38 @@ def better(result: Result, state: State, best: Best | None) -> Best:
 
 
 class Remembered:
-    """A backend that asks about each image once and answers from memory from then on."""
+    """A backend that asks about each input once and answers from memory from then on."""
 
     def __init__(self, backend: Backend, splits: Iterable[Dataset]) -> None:
         meter = Meter(backend)
         self.info = backend.info
-        self._answers: dict[bytes, Float32] = {}  # by the image's digest
+        self._answers: dict[bytes, Float32] = {}  # by the input's digest
         for data in splits:
             for start in range(0, len(data), self.info.batch_limit):
                 inputs = data.batch(slice(start, start + self.info.batch_limit)).inputs
                 scores = meter.query(inputs).scores
-                self._answers |= {_digest(image): row for image, row in zip(inputs, scores, strict=True)}
+                self._answers |= {_digest(one): row for one, row in zip(inputs, scores, strict=True)}
         self.usage = meter.usage
 
-    def query(self, inputs: Float32) -> Answers:
-        """See `Backend.query`; only images that it has seen."""
-        return Answers(np.stack([self._answers[_digest(image)] for image in inputs]))
+    def query(self, inputs: Inputs) -> Answers:
+        """See `Backend.query`; only inputs that it has seen."""
+        return Answers(np.stack([self._answers[_digest(one)] for one in inputs]))
 
 
-def _digest(image: Float32) -> bytes:
-    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+def _digest(one: Float32 | str) -> bytes:
+    return hashlib.blake2b(one.encode() if isinstance(one, str) else one.tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """What can be had without a prompt, from one answer to every unprompted image."""
+    """What can be had without a prompt, from one answer to every unprompted input."""
 
     zero_shot: Result | None  # untrained readout; None where the model's classes are not the task's
     readout_alone: Result | None  # None without weights to train, and where the run itself is that
 
 
 def remember(session: Session) -> Remembered:
-    """Asks about every unprompted image that the session needs."""
+    """Asks about every unprompted input that the session needs."""
     splits = session.unprompted_splits
     return Remembered(session.backend, [getattr(c, split) for c in session.clients for split in splits])
 

@@ -1,10 +1,11 @@
-"""New pictures through the prompt and the readout that a run kept."""
+"""New pictures or texts through the prompt and the readout that a run kept."""
 
 from pathlib import Path
 
 import numpy as np
 
 from fedbbpt.data.images import open_picture
+from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError
 from fedbbpt.objective import Objective
 from fedbbpt.run import checkpoint
@@ -28,14 +29,15 @@ class Predictor:
         self._objective = Objective(model.backend, model.prompt, model.readout)
 
     def __call__(self, file: Path) -> tuple[str, float]:
-        """The likeliest class of a picture and its probability.
+        """The likeliest class of a picture, or of a text, and its probability.
 
         Raises:
-            DataError: the file is not a picture.
+            DataError: the file is not what the model reads.
             BackendError: the model did not answer.
         """
         objective = self._objective
-        inputs = open_picture(file, objective.backend.info.input_size)[None]
+        size = objective.backend.info.input_size
+        inputs = open_picture(file, size)[None] if size else as_texts([open_text(file)])
         batch = Dataset(inputs, np.zeros(1, np.int64)).batch(slice(None))
         batch = batch._replace(features=objective.prompt.features(batch.inputs))
         scores = objective.answers(self._parameters["prompt"][None], batch)[0]

@@ -59,7 +59,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         charts=_curves(read_metrics(out / "metrics.jsonl"), summary["kept_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
-        pictures=_pictures(session, state) if session.prompt.dim else None,
+        pictures=_pictures(session, state) if session.prompt.dim and session.task.modality == "image" else None,
         maps=_maps(summary),
         confusions=_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
         purposes=_purposes(summary),
@@ -204,7 +204,7 @@ def _pictures(session: Session, state: State) -> dict[str, Any]:
     for label, (original, prompted) in zip(chosen, pairs, strict=True):
         pictures = (original, (prompted - original) * scale + np.float32(0.5), prompted)
         items.append((session.task.classes[label], first[label][0].id, [_data_uri(p) for p in pictures]))
-    return {"items": items, "reach": reach if scale else None, "side": max(session.backend.info.input_size)}
+    return {"items": items, "reach": reach if scale else None, "side": max(pairs[0][0].shape[1:])}
 
 
 def _data_uri(picture: Float32) -> str:

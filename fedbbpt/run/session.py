@@ -10,18 +10,18 @@ import numpy as np
 
 from fedbbpt import registry
 from fedbbpt.algorithms import Algorithm, Parts
-from fedbbpt.backend import Backend
+from fedbbpt.backend import Backend, Modality, Provider
 from fedbbpt.data import Task
 from fedbbpt.data.partition import Skew, deal
 from fedbbpt.engines import Engine
-from fedbbpt.errors import BudgetError
+from fedbbpt.errors import BudgetError, ConfigError
 from fedbbpt.objective import Objective, usage
 from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readout import Readout
 from fedbbpt.run.config import Choice, Config
 from fedbbpt.run.options import load_class
-from fedbbpt.types import Client, Dataset, Usage
+from fedbbpt.types import Client, Dataset, Size, Usage
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Session(Model):
 
     @property
     def unprompted_splits(self) -> tuple[str, ...]:
-        """The data whose images the model is asked about as they are, once each.
+        """The data whose inputs the model is asked about as they are, once each.
 
         All, where a readout is trained without the prompt, as the run itself or as what it is compared with; else the
         test data for zero-shot, and the validation data too where there is no prompt at all.
@@ -69,7 +69,10 @@ class Session(Model):
         digest = hashlib.sha256()
         for client in self.clients:
             for split in (client.train, client.validation, client.test):
-                digest.update(str(split.inputs.shape).encode() + split.inputs.tobytes() + split.labels.tobytes())
+                digest.update(str(split.inputs.shape).encode())
+                for content in split.contents():
+                    digest.update(content)
+                digest.update(split.labels.tobytes())
         return digest.hexdigest()
 
 
@@ -83,7 +86,7 @@ class Plan:
     rounds: int  # as many as the budget allows, at most config.rounds
     training: Usage
     validation: Usage
-    unprompted: Usage  # the images as they are, once: for the baselines, and for runs without a prompt
+    unprompted: Usage  # the inputs as they are, once: for the baselines, and for runs without a prompt
     test: Usage
 
     @property
@@ -95,10 +98,30 @@ class Plan:
 def open_model(config: Config) -> Model:
     """Loads the model and builds prompt and readout for it. Nothing is queried."""
     task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
-    backend: Backend = _build("backends", config.backend, task.provider)
+    backend: Backend = _build("backends", config.backend, _provider(task, config))
+    _check_modality(task, backend.info.modality, config)
     prompt: Prompt = _build("prompts", config.prompt, backend.info.input_size)
     readout: Readout = _build("readouts", config.readout, backend.info, task.classes)
     return Model(_resolved(config, task, backend), task, backend, prompt, readout)
+
+
+def _provider(task: Task, config: Config) -> Provider:
+    """The task's, whose examples a backend of another modality cannot ask for."""
+
+    def shots(size: Size) -> Dataset:
+        _check_modality(task, "image" if size else "text", config)
+        assert task.provider.shots is not None  # else nobody gets this function
+        return task.provider.shots(size)
+
+    return replace(task.provider, shots=shots) if task.provider.shots else task.provider
+
+
+def _check_modality(task: Task, reads: Modality, config: Config) -> None:
+    if reads != task.modality:
+        raise ConfigError(
+            f"the task {config.task.name} holds {task.modality}s and the backend {config.backend.name} reads {reads}s; "
+            "leave out --backend for one that fits"
+        )
 
 
 def open_session(config: Config) -> Session:
@@ -191,7 +214,7 @@ def _resolved(config: Config, task: Task, backend: Backend) -> Config:
 
 
 def _with_features(client: Client, prompt: Prompt) -> Client:
-    """The client with what the prompt wants to know of its images, computed once."""
+    """The client with what the prompt wants to know of its examples, computed once."""
 
     def add(data: Dataset) -> Dataset:
         pieces = [prompt.features(data.batch(slice(i, i + 64)).inputs) for i in range(0, len(data), 64)]

@@ -106,8 +106,8 @@ class _Run:
     def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch) -> None:
         self.session, self.plan, self.out, self.watch = session, planned, out, watch
         self.started = time.perf_counter()
-        # Without a prompt the same images come again and again: each is asked about once. Answers to test
-        # images stay unread until the end.
+        # Without a prompt the same inputs come again and again: each is asked about once. Answers to test
+        # inputs stay unread until the end.
         self.memory = None if session.prompt.dim else remember(session)
         self.algorithm = session.algorithm(self.memory)
 
@@ -130,7 +130,7 @@ class _Run:
         result = self._look(state, "validation")
         totals = self._add(Totals(), result.usage, result.bytes_up, result.bytes_down)
         if self.memory is not None:
-            totals = replace(totals, queries=self.memory.usage.queries, calls=self.memory.usage.calls)
+            totals = replace(totals, **self.memory.usage._asdict())
         self._record(state.round, "validation", result, None, totals)
         return self._checkpoint(state, better(result, state, None), totals)
 
@@ -178,7 +178,8 @@ class _Run:
         t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
         if self.memory is not None:
             usage = Usage()
-        return Totals(t.queries + usage.queries, t.calls + usage.calls, t.bytes_up + up, t.bytes_down + down, seconds)
+        asked = Usage(t.queries, t.calls, t.tokens) + usage
+        return Totals(*asked, t.bytes_up + up, t.bytes_down + down, seconds)
 
     def _record(self, round_: int, split: str, result: Result | None, train_loss: float | None, totals: Totals) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}

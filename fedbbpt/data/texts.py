@@ -1,0 +1,37 @@
+"""Texts as examples."""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from fedbbpt.errors import DataError
+from fedbbpt.types import Inputs
+
+
+def as_texts(texts: Sequence[str]) -> Inputs:
+    """Texts as the inputs of a data set: an object array (N,)."""
+    array = np.empty(len(texts), object)
+    array[:] = texts
+    return array
+
+
+def fingerprint(text: str) -> bytes:
+    """Equal for texts that differ in their spaces and capitals only."""
+    return sha256(" ".join(text.casefold().split()).encode()).digest()
+
+
+def open_text(file: Path) -> str:
+    """A file as one text.
+
+    Raises:
+        DataError: the file is missing, or no UTF-8 text.
+    """
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError as e:
+        raise DataError(f"no file {file}") from e
+    except (OSError, UnicodeDecodeError) as e:
+        reason = getattr(e, "strerror", None) or "it is not UTF-8 text"
+        raise DataError(f"{file} cannot be read as a text ({reason.lower()})") from e
