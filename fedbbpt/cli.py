@@ -53,9 +53,11 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that make up a config."""
     options = [
         click.option("--config", type=click.Path(path_type=Path), help="Settings in TOML; the options below win."),
-        click.option("--backend", help="The model to be queried  [default: local-vit]."),
-        click.option("--task", help="The data: a name, or folder:PATH with a folder a class  [default: digits]."),
-        click.option("--prompt", help="What is tuned  [default: colour]."),
+        click.option("--backend", help="The model to be queried  [default: local-vit, or hf-text for texts]."),
+        click.option("--task", help="The data: a name, folder:PATH, or csv:, jsonl:, parquet:PATH  [default: digits]."),
+        click.option("--text-column", help="Of a table: the column of the texts  [default: text]."),
+        click.option("--label-column", help="Of a table: the column of the classes  [default: label]."),
+        click.option("--prompt", help="What is tuned  [default: colour, or none for texts]."),
         click.option("--readout", help="Scores to classes  [default: head]."),
         click.option("--optimizer", help="The zero-order method  [default: spsa-gc]."),
         click.option("--algorithm", help="The federated method  [default: fedavg]."),
@@ -124,11 +126,11 @@ def evaluate(folder: Path) -> None:
     click.echo(f"{'test accuracy':15}{result['test_accuracy']:.3f}   ({cost})")
 
 
-@main.command(short_help="Classify pictures with a run's prompt.")
+@main.command(short_help="Classify pictures or texts with a run's prompt.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(folder: Path, files: tuple[Path, ...]) -> None:
-    """Classify pictures with the prompt that a run kept: FILE, class and probability, separated by tabs."""
+    """Classify pictures, or files with a text each, as a run has learned to: FILE, class, probability, by tabs."""
     from fedbbpt.run.predict import Predictor
 
     predictor = Predictor(folder)
@@ -176,7 +178,8 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
     if given["config"] is not None:
         settings |= read_toml(given["config"])
     names = {name: f"{name}.name" for name in SETTINGS}
-    keys = names | {"clients": "data.clients", "shots": "data.shots"}
+    keys = names | {"text_column": "task.text_column", "label_column": "task.label_column"}
+    keys |= {"clients": "data.clients", "shots": "data.shots"}
     keys |= {key: key for key in ("rounds", "seed", "max_queries")}
     for option, key in keys.items():
         if given[option] is not None:

@@ -1,7 +1,6 @@
 """Anybody's images: a folder with one folder a class."""
 
 import functools
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,9 @@ from PIL import Image
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool, is_test
+from fedbbpt.data import Pool
 from fedbbpt.data.images import open_picture
+from fedbbpt.data.sides import Sides, split
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.types import Dataset, Size
 
@@ -57,30 +57,17 @@ class Folder:
         return Pool(self._read("train", size), self._read("test", size))
 
     def _read(self, side: str, size: Size) -> Dataset:
-        files = self._sides[side]
-        images = [open_picture(file, size) for file, _ in files]
-        return Dataset(np.stack(images), np.array([label for _, label in files], np.int64))
+        files, labels = self._examples
+        rows: list[int] = getattr(self._sides, side)
+        images = [open_picture(files[i], size) for i in rows]
+        return Dataset(np.stack(images), np.array([labels[i] for i in rows], np.int64))
 
     @functools.cached_property
-    def _sides(self) -> dict[str, list[tuple[Path, int]]]:
-        """Which file, with its label, is the provider's, for training or for the test."""
-        sides: dict[str, list[tuple[Path, int]]] = {"provider": [], "train": [], "test": []}
-        shown: set[bytes] = set()  # to the provider: copies of these are not the clients' either
-        for label, (name, files) in enumerate(self._files.items()):
-            contents = [file.read_bytes() for file in files]
-            tested = [is_test(content) for content in contents]
-            left = self._provider_shots
-            if tested.count(False) < left + 2 or tested.count(True) < 1:
-                raise DataError(
-                    f"class {name!r} has too few images: its {len(files)} fall into {tested.count(False)} for training "
-                    f"and {tested.count(True)} for the test; {left} for the provider (task.provider_shots) "
-                    "and at least 2 + 1 for the clients are needed"
-                )
-            for file, content, for_test in zip(files, contents, tested, strict=True):
-                digest = sha256(content).digest()
-                side = "test" if for_test else "provider" if left > 0 or digest in shown else "train"
-                if side == "provider":
-                    left -= 1
-                    shown.add(digest)
-                sides[side].append((file, label))
-        return sides
+    def _examples(self) -> tuple[list[Path], list[int]]:
+        files = [file for of_class in self._files.values() for file in of_class]
+        return files, [label for label, of_class in enumerate(self._files.values()) for _ in of_class]
+
+    @functools.cached_property
+    def _sides(self) -> Sides:
+        files, labels = self._examples
+        return split([file.read_bytes() for file in files], labels, self.classes, self._provider_shots, "images")

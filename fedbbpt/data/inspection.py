@@ -1,5 +1,6 @@
 """What a task holds: counts, duplicates, and a sheet of its pictures."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from fedbbpt.types import Dataset
 
 SIDE = 64  # px of a picture on the sheet
 ACROSS = 10
+SHOWN = 100  # characters of a text
 MARGIN, NAME = 6, 200  # px around pictures; px for the names of the classes
 
 
@@ -45,3 +47,9 @@ def contact_sheet(data: Dataset, classes: Sequence[str]) -> Image.Image:
             picture = Image.fromarray(data.inputs[i].transpose(1, 2, 0))
             sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), (NAME + column * step, top))
     return sheet
+
+
+def samples(data: Dataset, classes: Sequence[str]) -> list[tuple[str, str]]:
+    """The first two texts of every class, by its name, cut."""
+    rows = [(name, i) for label, name in enumerate(classes) for i in np.flatnonzero(data.labels == label)[:2]]
+    return [(name, textwrap.shorten(str(data.inputs[i]), SHOWN, placeholder=" …")) for name, i in rows]

@@ -111,7 +111,7 @@ class TestTask:
         assert np.bincount(shots.labels).tolist() == [3, 3]
         assert len(pool.train) == 14
         assert len(pool.test) == 20
-        pixels = [{one for one in data.contents()} for data in (shots, pool.train, pool.test)]
+        pixels = [set(data.contents()) for data in (shots, pool.train, pool.test)]
         assert not pixels[0] & pixels[1]
         assert not (pixels[0] | pixels[1]) & pixels[2]
 

@@ -1,9 +1,12 @@
 """What every registered task promises."""
 
+import csv
 import dataclasses
+import json
 from functools import partial
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -23,6 +26,24 @@ def write_classes(root):
         (root / name).mkdir()
         for i in range(30):
             Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).save(root / name / f"{i:02d}.png")
+
+
+def table_rows():
+    return [{"text": f"text {i}", "label": ("good", "bad")[i % 2]} for i in range(120)]
+
+
+def write_csv(path):
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, ("text", "label"))
+        table.writeheader()
+        table.writerows(table_rows())
+
+
+TABLES = {
+    "csv": write_csv,
+    "jsonl": lambda path: path.write_text("".join(json.dumps(row) + "\n" for row in table_rows())),
+    "parquet": lambda path: pyarrow.parquet.write_table(pyarrow.Table.from_pylist(table_rows()), path),
+}
 
 
 def texts_of(classes):
@@ -47,6 +68,9 @@ def task(request, tmp_path, monkeypatch):
     if request.param == "folder":
         write_classes(tmp_path)
         return registry.load("tasks", "folder")(str(tmp_path))
+    if request.param in TABLES:
+        TABLES[request.param](tmp_path / "table")
+        return registry.load("tasks", request.param)(str(tmp_path / "table"))
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     for name, row in suite.ROWS.items():
         count = 8 * len(row.classes)

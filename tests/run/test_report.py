@@ -78,7 +78,9 @@ def make(tmp_path, monkeypatch, make_backend, clients):
         config = Config(**{"rounds": 3} | settings, **{k: Choice(name=v, options={}) for k, v in names.items()})
         backend = make_backend(classes=known or classes)
         tuned = registry.load("prompts", prompt)((8, 8)), registry.load("readouts", readout)(backend.info, classes)
-        session = Session(config, SimpleNamespace(classes=classes, modality="image"), backend, *tuned, clients, Serial())
+        session = Session(
+            config, SimpleNamespace(classes=classes, modality="image"), backend, *tuned, clients, Serial()
+        )
         monkeypatch.setattr(train, "open_session", lambda config: session)
         monkeypatch.setattr(evaluate, "READOUT_ROUNDS", 2)
         train.train(config, tmp_path / "run")

@@ -1,0 +1,155 @@
+"""Tables of texts: what is read, who sees what, and what is said of bad ones."""
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from fedbbpt.data.table import Csv, JsonLines, Parquet, Table
+from fedbbpt.errors import ConfigError, DataError
+
+KINDS = {"csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
+ROWS = [
+    {"review": f"Sweet, {i}", "stars": str(1 + i % 3), "patient": f"p{i // 6}", "hospital": "AB"[i % 2]}
+    for i in range(180)
+]
+
+
+def written(folder: Path, kind: str, rows: list[dict[str, str]] = ROWS) -> Path:
+    path = folder / f"table.{kind}"
+    if kind == "csv":
+        lines = [",".join(rows[0]), *(",".join(f'"{value}"' for value in row.values()) for row in rows)]
+        path.write_text("\n".join(lines) + "\n")
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    return path
+
+
+def opened(path: Path, **options: object) -> Table:
+    kind = KINDS[path.suffix.removeprefix(".").replace("tsv", "csv")]
+    return kind(str(path), **{"text_column": "review", "label_column": "stars", **options})
+
+
+def everything(task: Table) -> dict[str, dict[str, int]]:
+    """Side -> text -> label."""
+    pool, shots = task.load(None), task.provider.shots
+    assert shots is not None
+    sides = {"provider": shots(None), "train": pool.train, "test": pool.test}
+    return {side: dict(zip(data.inputs, data.labels.tolist(), strict=True)) for side, data in sides.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_row_is_on_one_side_with_its_label(kind: str, tmp_path: Path) -> None:
+    task = opened(written(tmp_path, kind), provider_shots=5)
+    sides = everything(task)
+    assert task.classes == ("1", "2", "3")
+    assert sum(map(len, sides.values())) == len(ROWS)
+    together = {text: task.classes[label] for side in sides.values() for text, label in side.items()}
+    assert together == {row["review"]: row["stars"] for row in ROWS}
+    assert len(sides["provider"]) == 15
+    assert 60 < len(sides["test"]) < 120
+
+
+def test_all_kinds_split_alike(tmp_path: Path) -> None:
+    first, second, third = (everything(opened(written(tmp_path, kind))) for kind in KINDS)
+    assert first == second == third
+
+
+def test_numbers_are_ordered_by_value_and_other_types_are_read(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": i % 11} for i in range(660)]
+    task = Parquet(str(written(tmp_path, "parquet", rows)))
+    assert task.classes == tuple(map(str, range(11)))
+
+
+def test_tabs(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text("review\tstars\n" + "".join(f"one, {i}\t{i % 2}\n" for i in range(120)))
+    assert len(opened(path).load(None).train) > 10
+
+
+def test_copies_stay_on_one_side_and_with_the_provider(tmp_path: Path) -> None:
+    rows = [
+        {"review": f" SAME  thing {i // 2} " if i % 2 else f"same thing {i // 2}", "stars": "12"[i // 2 % 2]}
+        for i in range(240)
+    ]
+    sides = everything(opened(written(tmp_path, "jsonl", rows)))
+    numbers = {side: {text.split()[-1] for text in texts} for side, texts in sides.items()}
+    assert not numbers["train"] & numbers["test"]
+    assert not numbers["provider"] & (numbers["train"] | numbers["test"])
+
+
+def test_groups_stay_together_and_domains_are_numbered(tmp_path: Path) -> None:
+    task = opened(written(tmp_path, "csv"), group_column="patient", domain_column="hospital", provider_shots=1)
+    patients = {row["review"]: row["patient"] for row in ROWS}
+    sides = {side: {patients[text] for text in texts} for side, texts in everything(task).items()}
+    assert not sides["train"] & sides["test"]
+    assert not sides["provider"] & (sides["train"] | sides["test"])
+    hospitals = {row["review"]: "AB".index(row["hospital"]) for row in ROWS}
+    data = task.load(None).test
+    assert data.domains is not None
+    assert data.domains.tolist() == [hospitals[text] for text in data.inputs]
+    assert data.groups is not None
+    assert len(set(data.groups.tolist())) == len(sides["test"])
+
+
+class TestBad:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_wrong_column(self, kind: str, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"no column 'mood' .*'review', 'stars'.* --label-column"):
+            opened(written(tmp_path, kind), label_column="mood")
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_missing_value(self, kind: str, tmp_path: Path) -> None:
+        rows = [*ROWS[:3], ROWS[3] | {"stars": " "}, *ROWS[4:]]
+        with pytest.raises(DataError, match=r"row 4 .* no 'stars'"):
+            opened(written(tmp_path, kind, rows))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_no_file_and_none_named(self, kind: str, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"no file .*nowhere"):
+            KINDS[kind](str(tmp_path / "nowhere"))
+        with pytest.raises(ConfigError, match=f"{kind}:PATH"):
+            KINDS[kind](None)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_damaged_file(self, kind: str, tmp_path: Path) -> None:
+        path = tmp_path / f"table.{kind}"
+        path.write_bytes(b"PAR1\xff\xfe\x00{]\n" * 9)
+        with pytest.raises(DataError, match=r"table\.\w+ cannot be read"):
+            opened(path)
+
+    @pytest.mark.parametrize(("kind", "contents"), [("csv", ""), ("csv", "review,stars\n"), ("jsonl", "\n\n")])
+    def test_nothing_in_it(self, kind: str, contents: str, tmp_path: Path) -> None:
+        path = tmp_path / f"table.{kind}"
+        path.write_text(contents)
+        with pytest.raises(DataError, match="no rows"):
+            opened(path)
+
+    def test_unquoted_separator(self, tmp_path: Path) -> None:
+        path = tmp_path / "table.csv"
+        path.write_text("review,stars\nfine,1\nfine, or not,2\n")
+        with pytest.raises(DataError, match=r"line 3 .* quote the texts"):
+            opened(path)
+
+    def test_a_line_that_is_no_object(self, tmp_path: Path) -> None:
+        path = tmp_path / "table.jsonl"
+        path.write_text('{"review": "a", "stars": 1}\n[1, 2]\n')
+        with pytest.raises(DataError, match=r"line 2 .* no JSON object"):
+            opened(path)
+
+    def test_one_class(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="one class only, '1'"):
+            opened(written(tmp_path, "csv", [row | {"stars": "1"} for row in ROWS]))
+
+    def test_a_column_that_holds_no_classes(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="its own 'review'; is that the right --label-column"):
+            opened(written(tmp_path, "csv"), label_column="review")
+
+    def test_too_few_of_a_class(self, tmp_path: Path) -> None:
+        task = opened(written(tmp_path, "csv", ROWS[:90]), provider_shots=16)
+        with pytest.raises(DataError, match=r"class '\d' has too few texts: its 30 fall into"):
+            task.load(None)
