@@ -16,10 +16,12 @@ from fedbbpt_benchmarks import suite
 
 SUITES = {
     "smoke": ("digits", "digits-iid", "shapes", "stripes", "pillow-letters", "sample-photos"),
-    "offline": ("digits", *suite.ROWS),
+    "offline": ("digits", *suite.IMAGES, *suite.TEXTS),
+    "papers": tuple(suite.PAPERS),
 }
 NO_PROMPT = {"prompt": {"name": "none"}}
 CENTRAL = {"data": {"clients": 1}}
+LOCAL = {"algorithm": {"name": "local"}}
 
 
 class Method(NamedTuple):
@@ -33,9 +35,11 @@ METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
     "head": Method("a linear head on the answers", {"rounds": READOUT_ROUNDS, **NO_PROMPT}),
     "head-central": Method("the same, all data in one hand", {"rounds": READOUT_ROUNDS, **NO_PROMPT, **CENTRAL}),
+    "head-local": Method("the same, every client for itself", {"rounds": READOUT_ROUNDS, **NO_PROMPT, **LOCAL}),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}),
     "spsa-gc": Method("prompt and head, by SPSA-GC", {}),
     "spsa-gc-central": Method("the same, all data in one hand", CENTRAL),
+    "spsa-gc-local": Method("the same, every client for itself", LOCAL),
     "spsa": Method("prompt and head, by SPSA", {"optimizer": {"name": "spsa"}}),
     "sep-cma": Method("prompt and head, by separable CMA-ES", {"optimizer": {"name": "sep-cma"}}),
 }

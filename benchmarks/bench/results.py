@@ -10,7 +10,7 @@ from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.bench.runner import finished
 
 Row = dict[str, Any]
-COPIED = ("queries", "calls", "bytes_up", "bytes_down", "seconds")
+COPIED = ("queries", "calls", "tokens", "bytes_up", "bytes_down", "seconds")
 
 
 def collect(bench: Bench, out: Path) -> list[Row]:
@@ -42,6 +42,7 @@ def read(out: Path, cell: Cell) -> Row | None:
         "zero_shot": summary["zero_shot_accuracy"],
         "test_examples": sum(sum(client["test"]) for client in summary["clients"].values()),
         **{key: summary[key] for key in COPIED},
+        "cost": None,  # money; no backend here has a price
         "versions": {"fedbbpt": environment["fedbbpt"], "python": environment["python"], **environment["packages"]},
     }
 

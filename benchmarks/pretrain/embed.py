@@ -44,7 +44,7 @@ def embed(folder: Path, device: str, progress: Callable[[int, int], None]) -> Em
     """
     plan, read = views.plan()
     used = sorted({TEACHER, *(name for source in views.SOURCES.values() for name in source.assets)})
-    recipe = json.dumps([[dataclasses.astuple(v) for v in plan], [ASSETS[name].sha256 for name in used]])
+    recipe = json.dumps([[dataclasses.astuple(v) for v in plan], [ASSETS[name].pin for name in used]])
     folder = folder / sha256(recipe.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     images = _array(folder / "views.npy", (len(plan), 3, views.SIZE, views.SIZE), np.uint8)

@@ -26,7 +26,7 @@ class Row:
     classes: tuple[str, ...]  # examples of other classes are left out
     train: int  # examples to draw training and validation from, the provider's among them
     test: int
-    dropped: int  # from the test: they look exactly like one for training
+    dropped: int | None  # from the test: they look exactly like one for training; None: not counted yet
     group: str  # what is on one side only
     assets: tuple[str, ...]
     licence: str

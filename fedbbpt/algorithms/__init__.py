@@ -35,6 +35,8 @@ class Algorithm(Protocol):
     A method's class takes the `Parts` as its one positional argument and its own options by keyword.
     """
 
+    federated: bool  # whether messages travel and the clients share parameters
+
     def init(self) -> State:
         """The state before the first round."""
 

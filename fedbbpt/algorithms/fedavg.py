@@ -27,6 +27,8 @@ class FedAvg:
     replacement, or all that a client has.
     """
 
+    federated = True
+
     def __init__(
         self,
         parts: Parts,

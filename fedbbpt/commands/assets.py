@@ -21,13 +21,14 @@ def list_() -> None:
     from fedbbpt.assets.table import ASSETS
 
     for name, asset in ASSETS.items():
-        here = "here" if store.place(name).is_file() else "-"
-        click.echo(f"{name:22}{asset.size / MEGA:5.0f} MB  {asset.client:8}{here:5} {asset.holds} ({asset.licence})")
+        here = "here" if store.place(name).exists() else "-"
+        size = f"{asset.size / MEGA:5.0f} MB" if asset.size else f"{'?':>8}"
+        click.echo(f"{name:22}{size}  {asset.client:8}{here:5} {asset.holds} ({asset.licence})")
 
 
 @assets.command()
 @click.argument("names", nargs=-1, metavar="NAME...")
-@click.option("--all", "everything", is_flag=True, help="All of them, about 1.5 GB.")
+@click.option("--all", "everything", is_flag=True, help="All but those of the hub, about 1.5 GB.")
 @click.option("--offline", is_flag=True, help="Use the cache only.")
 @click.option("--from", "file", type=click.Path(path_type=Path), help="Take this file instead of fetching one.")
 def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | None) -> None:
@@ -35,7 +36,7 @@ def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | No
     from fedbbpt.assets import store
     from fedbbpt.assets.table import ASSETS
 
-    chosen = tuple(ASSETS) if everything else names
+    chosen = tuple(name for name, asset in ASSETS.items() if asset.kind != "hub") if everything else names
     if not chosen:
         raise ConfigError("say which assets, or --all; fedbbpt assets list shows them")
     if file is not None:
@@ -46,8 +47,10 @@ def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | No
     failed = 0
     for name in chosen:
         try:
-            if not store.place(name).is_file():
-                click.echo(f"fetching {name} ({ASSETS[name].size / MEGA:.0f} MB, {ASSETS[name].client})", err=True)
+            asset = ASSETS.get(name)
+            if asset and not store.place(name).exists():
+                size = f"{asset.size / MEGA:.0f} MB, " if asset.size else ""
+                click.echo(f"fetching {name} ({size}{asset.client})", err=True)
             click.echo(store.fetch(name, offline=offline))
         except FedbbptError as e:
             failed += 1
@@ -80,6 +83,6 @@ def path(name: str) -> None:
     """Print where an asset is; exit code 1 if it is not here."""
     from fedbbpt.assets import store
 
-    if not store.place(name).is_file():
+    if not store.place(name).exists():
         raise DataError(f"{name} is not here yet: fedbbpt assets get {name}")
     click.echo(store.place(name))

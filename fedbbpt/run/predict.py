@@ -6,10 +6,11 @@ import numpy as np
 
 from fedbbpt.data.images import open_picture
 from fedbbpt.data.texts import as_texts, open_text
-from fedbbpt.errors import BackendError
+from fedbbpt.errors import BackendError, RunError
 from fedbbpt.objective import Objective
 from fedbbpt.run import checkpoint
 from fedbbpt.run.config import make_config, of_run
+from fedbbpt.run.options import load_class
 from fedbbpt.run.session import open_model
 from fedbbpt.types import Dataset
 
@@ -22,7 +23,10 @@ class Predictor:
     """
 
     def __init__(self, folder: Path) -> None:
-        model = open_model(make_config(of_run(folder)))
+        config = make_config(of_run(folder))
+        if not load_class("algorithms", config.algorithm.name).federated:
+            raise RunError(f"the clients of {folder} share no parameters (algorithm {config.algorithm.name})")
+        model = open_model(config)
         _, best = checkpoint.load_best(folder)
         self._parameters = best.parameters
         self._classes = model.task.classes

@@ -59,7 +59,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         charts=_curves(read_metrics(out / "metrics.jsonl"), summary["kept_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
-        pictures=_pictures(session, state) if session.prompt.dim and session.task.modality == "image" else None,
+        pictures=_pictures(session, state) if _has_pictures(session) else None,
         maps=_maps(summary),
         confusions=_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
         purposes=_purposes(summary),
@@ -98,7 +98,8 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(label, value for people, exact value)"""
     shares = [("test accuracy", summary["test_accuracy"]), ("zero-shot", summary["zero_shot_accuracy"])]
     tiles = [(label, percent(share), "no such result" if share is None else str(share)) for label, share in shares]
-    tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in ("queries", "calls")]
+    counted = ("queries", "calls", "tokens") if summary["tokens"] else ("queries", "calls")
+    tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
     sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
     tiles += [(label, size(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
     return [*tiles, ("time", duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]
@@ -183,6 +184,11 @@ def _clients(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         shares = {"zero_shot": client["zero_shot_accuracy"], "accuracy": client["test_accuracy"]}
         result.append({"name": name, "bar": charts.bar(parts, most, f"training labels of {name}"), **sizes, **shares})
     return result
+
+
+def _has_pictures(session: Session) -> bool:
+    """Whether all clients share one prompt for images."""
+    return bool(session.prompt.dim) and session.task.modality == "image" and session.federated
 
 
 def _pictures(session: Session, state: State) -> dict[str, Any]:

@@ -53,6 +53,11 @@ class Session(Model):
         return algorithm
 
     @property
+    def federated(self) -> bool:
+        """Whether messages travel and the clients share parameters."""
+        return bool(load_class("algorithms", self.config.algorithm.name).federated)
+
+    @property
     def unprompted_splits(self) -> tuple[str, ...]:
         """The data whose inputs the model is asked about as they are, once each.
 

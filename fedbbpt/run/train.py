@@ -178,6 +178,8 @@ class _Run:
         t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
         if self.memory is not None:
             usage = Usage()
+        if not self.session.federated:
+            up = down = 0
         asked = Usage(t.queries, t.calls, t.tokens) + usage
         return Totals(*asked, t.bytes_up + up, t.bytes_down + down, seconds)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedbbpt.assets import store
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.table import ARCHIVES, ASSETS
 from fedbbpt.errors import DataError, UnknownName
 
 # A process of its own, in which `toy` is in the table.
@@ -154,9 +154,9 @@ def test_the_commands_download_by_hash_and_never_install(monkeypatch: pytest.Mon
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     monkeypatch.setattr(subprocess, "run", record)
     monkeypatch.setattr(store.shutil, "which", lambda program: f"/usr/bin/{program}")
-    for name in ASSETS:
+    for name in ARCHIVES:
         with pytest.raises(DataError, match="not today"):
             store.fetch(name)
-    assert len(commands) == len(ASSETS)
+    assert len(commands) == len(ARCHIVES)
     assert all({"download", "pack"} & set(command) and "install" not in command for command in commands)
     assert not any("://" in part for command in commands for part in command)

@@ -4,19 +4,26 @@ import re
 
 import pytest
 
-from fedbbpt.assets.table import ASSETS, CLIENTS
+from fedbbpt.assets.asset import CLIENTS
+from fedbbpt.assets.table import ASSETS
 
 
 @pytest.mark.parametrize("name", ASSETS)
 def test_row(name: str) -> None:
     asset = ASSETS[name]
-    assert re.fullmatch("[0-9a-f]{64}", asset.sha256)
     assert asset.kind in CLIENTS
-    assert asset.size > 1_000_000
+    if asset.kind == "hub":
+        assert re.fullmatch("[0-9a-f]{40}", asset.version)
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", asset.package)
+        assert asset.files
+        assert not asset.sha256
+    else:
+        assert re.fullmatch("[0-9a-f]{64}", asset.sha256)
+        assert asset.size > 1_000_000
     assert asset.licence
     assert asset.holds
     assert re.fullmatch("[a-z0-9-]+", name)  # it becomes a file name
 
 
 def test_no_file_stands_there_twice() -> None:
-    assert len({asset.sha256 for asset in ASSETS.values()}) == len(ASSETS)
+    assert len({(asset.pin, asset.files) for asset in ASSETS.values()}) == len(ASSETS)

@@ -158,7 +158,8 @@ def test_a_silent_model_moves_nothing(name, make_backend, clients):
     algorithm = make(name, make_backend(fails=lambda inputs: np.ones(len(inputs), bool)), local_steps=2)
     state, updates, merged = one_round(algorithm, clients)
     assert all(np.isnan(update.loss) for update in updates)
-    assert same(merged.parameters, state.parameters)
+    for part, after in merged.parameters.items():  # a part may be a client's own: client/part
+        assert np.array_equal(after, state.parameters[part.rpartition("/")[2]])
 
 
 def test_training_lowers_the_validation_loss(name, fake_backend, clients):
