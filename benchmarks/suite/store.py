@@ -18,7 +18,7 @@ from fedbbpt.types import Int64, Size
 if TYPE_CHECKING:
     from fedbbpt_benchmarks.suite.row import Row
 
-FORMAT = 2  # of the index
+FORMAT = 3  # of the index
 TRAIN, TEST, DROPPED = 0, 1, -1  # sides; dropped from the test
 
 
@@ -98,6 +98,8 @@ def _build(row: "Row", size: Size, index: Path) -> dict[str, Any]:
     known = {p for p, side in zip(prints, columns["sides"], strict=True) if side == TRAIN}
     pairs = zip(prints, columns["sides"], strict=True)
     columns["sides"] = [DROPPED if side == TEST and p in known else side for p, side in pairs]
+    first: dict[bytes, str] = {}  # what looks alike shares a key, so that provider, training and validation differ
+    columns["keys"] = [first.setdefault(p, key) for p, key in zip(prints, columns["keys"], strict=True)]
     return columns
 
 

@@ -1,5 +1,6 @@
 """Files of a data set's repository on the Hugging Face hub, at a pinned revision."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -20,7 +21,7 @@ def download(name: str, folder: Path) -> Path:
         import huggingface_hub
     except ImportError as e:
         raise MissingExtra(f"the data set {name}", "hub", e) from e
-    huggingface_hub.logging.set_verbosity_error()  # its five retries; what comes of them is said below
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what comes of them is said below
     asset, target = ASSETS[name], folder / "files"
     try:
         huggingface_hub.snapshot_download(

@@ -65,10 +65,15 @@ class TestTable:
 class TestStore:
     def test_what_looks_like_a_training_picture_is_dropped_from_the_test(self, rows: dict[str, Row]) -> None:
         kept = store.prepare("greys", rows["greys"], SIZE)
-        assert (kept.sides == store.DROPPED).nonzero()[0].tolist() == [kept.keys.index("grey/copy")]
+        assert (kept.sides == store.DROPPED).nonzero()[0].tolist() == [40]
         train, test = ({kept.inputs[i].tobytes() for i in kept.side(side)} for side in (store.TRAIN, store.TEST))
         assert len(train) == len(test) == 20
         assert not train & test
+
+    def test_what_looks_alike_shares_a_key(self, rows: dict[str, Row]) -> None:
+        keys = store.prepare("greys", rows["greys"], SIZE).keys
+        assert len(set(keys)) == len(keys) - 1
+        assert keys[40] == "grey/20"
 
     def test_pictures_are_decoded_once(self, rows: dict[str, Row], monkeypatch: pytest.MonkeyPatch) -> None:
         first = store.prepare("greys", rows["greys"], SIZE)
