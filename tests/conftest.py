@@ -12,6 +12,11 @@ CLASSES = ("red", "green", "blue")
 SIZE = (8, 8)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--assets`: also what needs the public data sets (1.5 GB, fetched into the cache)."""
+    parser.addoption("--assets", action="store_true", help="also test the public data sets, fetched on first use")
+
+
 class FakeBackend:
     """Scores linear in the mean colour of an image's quarters. Every image is answered by itself.
 

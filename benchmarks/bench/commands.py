@@ -26,7 +26,8 @@ def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
 @click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of every run, as in train.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bench  [default: benches/SUITE-NNN].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the bench in this folder.")
-def bench(jobs: int, out: Path | None, resume: Path | None, **given: Any) -> None:
+@click.option("--publish", type=click.Path(path_type=Path), help="Also write PATH.md, .csv and .jsonl, without links.")
+def bench(jobs: int, out: Path | None, resume: Path | None, publish: Path | None, **given: Any) -> None:
     """Run tasks × methods × seeds, each an ordinary run, and write a leaderboard.
 
     A run that fails is recorded and the others go on; the exit code is then 1. Finished runs are never repeated.
@@ -57,6 +58,8 @@ def bench(jobs: int, out: Path | None, resume: Path | None, **given: Any) -> Non
     finally:
         rows = results.collect(plan, folder)
     leaderboard.write(plan, folder, rows)
+    if publish is not None:
+        leaderboard.publish(plan, publish, rows)
     failed = [row for row in rows if row["error"] is not None]
     click.echo(f"{'leaderboard':15}{folder / 'leaderboard.html'}")
     if failed:

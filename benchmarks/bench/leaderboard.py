@@ -14,10 +14,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from fedbbpt.run import charts
-from fedbbpt.run.files import write_atomic
+from fedbbpt.run.files import write_atomic, writing
 from fedbbpt.run.metrics import read_metrics
+from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench.plan import METHODS, Bench
-from fedbbpt_benchmarks.bench.results import Row
+from fedbbpt_benchmarks.bench.results import Row, write_rows
 
 RIVAL = "zero-shot"
 
@@ -98,14 +99,24 @@ def _compared(pairs: Sequence[tuple[float, float]]) -> tuple[int, int, int, floa
 
 
 def write(bench: Bench, out: Path, rows: Sequence[Row]) -> None:
-    """All three files."""
-    write_atomic(out / "leaderboard.md", _markdown(bench, rows).encode())
+    """All three files into the bench's folder."""
+    write_atomic(out / "leaderboard.md", _markdown(bench, rows, linked=True).encode())
     write_atomic(out / "leaderboard.csv", _csv(rows).encode())
     write_atomic(out / "leaderboard.html", _page(bench, out, rows).encode())
 
 
-def _markdown(bench: Bench, rows: Sequence[Row]) -> str:
-    return _environment(autoescape=False).from_string(_template("leaderboard.md.j2")).render(_facts(bench, rows))
+def publish(bench: Bench, stem: Path, rows: Sequence[Row]) -> None:
+    """Results and leaderboard to be kept without the bench's folder: `stem` with .jsonl, .md and .csv."""
+    with writing(stem.parent):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(stem.with_suffix(".jsonl"), rows)
+    write_atomic(stem.with_suffix(".md"), _markdown(bench, rows, linked=False).encode())
+    write_atomic(stem.with_suffix(".csv"), _csv(rows).encode())
+
+
+def _markdown(bench: Bench, rows: Sequence[Row], *, linked: bool) -> str:
+    template = _environment(autoescape=False).from_string(_template("leaderboard.md.j2"))
+    return template.render(_facts(bench, rows) | {"linked": linked})
 
 
 def _page(bench: Bench, out: Path, rows: Sequence[Row]) -> str:
@@ -146,6 +157,7 @@ def _facts(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
         "lines": lines,
         "errors": [row for row in rows if row["error"] is not None],
         "rival": RIVAL,
+        "notes": [(task, note) for task in bench.tasks if task in suite.ROWS and (note := suite.ROWS[task].note)],
         "versions": next((row["versions"] for row in rows if row["error"] is None), {}),
     }
 

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,6 +85,16 @@ class Bench:
         """In the order of tasks, then methods, then seeds."""
         return [Cell(*cell) for cell in itertools.product(self.tasks, self.methods, self.seeds)]
 
+    @property
+    def command(self) -> str:
+        """What starts this bench anew."""
+        suite = next((name for name, tasks in SUITES.items() if tasks == self.tasks), None)
+        options = {"--suite": suite} if suite else {"--tasks": ",".join(self.tasks)}
+        options |= {"--methods": ",".join(self.methods), "--seeds": ",".join(map(str, self.seeds))}
+        words = [word for option in options.items() for word in option]
+        words += [word for key, value in _flat(self.settings) for word in ("-o", f"{key}={value}")]
+        return f"fedbbpt bench {shlex.join(words)}"
+
     def config(self, cell: Cell) -> Config:
         """The settings of a cell's run."""
         values: dict[str, Any] = {"seed": cell.seed, "task": {"name": cell.task}}
@@ -109,6 +120,14 @@ class Bench:
         except (OSError, json.JSONDecodeError) as e:
             raise RunError(f"no bench in {out} (it has no readable bench.json)") from e
         return cls(tuple(kept["tasks"]), tuple(kept["methods"]), tuple(kept["seeds"]), kept["settings"])
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _merge(values: dict[str, Any], layer: Mapping[str, Any]) -> None:

@@ -22,7 +22,12 @@ def collect(bench: Bench, out: Path) -> list[Row]:
 
 def write(out: Path, rows: Sequence[Row]) -> None:
     """Replaces `results.jsonl`."""
-    write_atomic(out / "results.jsonl", b"".join(to_json(row) + b"\n" for row in rows))
+    write_rows(out / "results.jsonl", rows)
+
+
+def write_rows(file: Path, rows: Sequence[Row]) -> None:
+    """A row a line."""
+    write_atomic(file, b"".join(to_json(row) + b"\n" for row in rows))
 
 
 def read(out: Path, cell: Cell) -> Row | None:

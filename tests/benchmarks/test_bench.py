@@ -1,14 +1,18 @@
 """The bench's plan, its comparison of methods, and the files that it makes of rows."""
 
 import csv
+import dataclasses
+import shlex
 from pathlib import Path
 
 import pytest
 import scipy.stats
+from click.testing import CliRunner
 
 from fedbbpt import registry
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt_benchmarks.bench import leaderboard
+from fedbbpt_benchmarks import suite
+from fedbbpt_benchmarks.bench import commands, leaderboard
 from fedbbpt_benchmarks.bench.plan import METHODS, SUITES, Bench, Cell
 
 
@@ -31,10 +35,10 @@ class TestPlan:
         assert cells[0] == Cell("digits", "zero-shot", 1)
         assert cells[-1] == Cell("shapes", "head", 2)
 
-    @pytest.mark.parametrize("suite", SUITES)
-    def test_every_task_of_a_suite_exists(self, suite: str) -> None:
-        assert set(SUITES[suite]) <= set(registry.names("tasks"))
-        assert len(set(SUITES[suite])) == len(SUITES[suite])
+    @pytest.mark.parametrize("name", SUITES)
+    def test_every_task_of_a_suite_exists(self, name: str) -> None:
+        assert set(SUITES[name]) <= set(registry.names("tasks"))
+        assert len(set(SUITES[name])) == len(SUITES[name])
 
     @pytest.mark.parametrize("method", METHODS)
     def test_every_method_is_a_config_that_holds(self, method: str) -> None:
@@ -65,6 +69,23 @@ class TestPlan:
     def test_mistakes_are_said(self, changes: dict[str, object], error: type[Exception], said: str) -> None:
         with pytest.raises(error, match=said):
             bench(**changes)
+
+    @pytest.mark.parametrize("tasks", [SUITES["smoke"], ("digits", "csv:my data.csv")])
+    def test_its_command_starts_the_same_again(self, tasks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = {"data": {"test_limit": 5}, "task": {"text_column": "a b"}, "rounds": 3}
+        one = bench(tasks=tasks, seeds=(1, 2), settings=settings)
+        started: list[Bench] = []
+        monkeypatch.setattr(Bench, "config", lambda self, cell: None)
+
+        def save(self: Bench, folder: Path) -> None:
+            started.append(self)
+            raise RunError("far enough")
+
+        monkeypatch.setattr(Bench, "save", save)
+        program, command, *arguments = shlex.split(one.command)
+        assert (program, command) == ("fedbbpt", "bench")
+        CliRunner().invoke(commands.bench, arguments)
+        assert started == [one]
 
     def test_folders_stay_below_the_bench(self) -> None:
         assert ".." not in Cell("folder:../secret", "head", 1).path.parts
@@ -113,6 +134,20 @@ class TestLeaderboard:
             table = list(csv.DictReader(file))
         assert len(table) == 12
         assert float(table[-1]["accuracy"]) == pytest.approx(0.9)
+
+    def test_what_is_published_has_no_links_and_says_why_a_head_fails(
+        self, rows: list[dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        noted = dataclasses.replace(suite.ROWS["mnist"], note="too few digits.")
+        monkeypatch.setitem(suite.ROWS, "mnist", noted)
+        leaderboard.publish(bench(tasks=self.TASKS, seeds=(1, 2)), tmp_path / "kept" / "one", rows)
+        text = (tmp_path / "kept" / "one.md").read_text()
+        assert "| .600 ± .014 |" in text
+        assert "](" not in text
+        assert "- mnist: too few digits." in text
+        assert "fedbbpt bench --tasks digits,shapes" in text
+        assert len((tmp_path / "kept" / "one.jsonl").read_text().splitlines()) == len(rows)
+        assert (tmp_path / "kept" / "one.csv").exists()
 
     def test_one_seed_links_to_its_report(self) -> None:
         (entry,) = leaderboard.entries([row("digits", "head", 1, 0.5)]).values()
