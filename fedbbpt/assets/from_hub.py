@@ -19,9 +19,10 @@ def download(name: str, folder: Path) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         import huggingface_hub
+        from huggingface_hub import logging as hub_logging
     except ImportError as e:
         raise MissingExtra(f"the data set {name}", "hub", e) from e
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries; what comes of them is said below
+    hub_logging.set_verbosity(logging.ERROR)  # its retries; what comes of them is said below
     asset, target = ASSETS[name], folder / "files"
     try:
         huggingface_hub.snapshot_download(

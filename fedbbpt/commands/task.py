@@ -36,6 +36,8 @@ def inspect(name: str, text_column: str | None, label_column: str | None, sheet:
     for key, value in chosen.about.items():
         click.echo(f"{key:12}{value}")
     click.echo(f"{'examples':12}{len(pool.train):,} for training, {len(pool.test):,} for the test")
+    if pool.train.domains is not None:
+        click.echo(f"{'domains':12}{len(set(pool.train.domains.tolist()))}, for data.partition=domain")
     repeated = f"{found.repeated['train']:,} within training, {found.repeated['test']:,} within the test"
     click.echo(f"{'duplicates':12}{repeated}, {found.shared:,} of the test also in training")
     width = max(len(name) for name, _, _ in found.classes) + 2

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fedbbpt.data import Pool
 from fedbbpt.data.partition import label_counts
-from fedbbpt.types import Dataset
+from fedbbpt.types import Dataset, Int64
 
 SIDE = 64  # px of a picture on the sheet
 ACROSS = 10
@@ -36,20 +36,28 @@ def inspect(pool: Pool, classes: Sequence[str]) -> Inspection:
 
 
 def contact_sheet(data: Dataset, classes: Sequence[str]) -> Image.Image:
-    """The first pictures of every class, a row each."""
+    """Some pictures of every class, a row each."""
     step = SIDE + MARGIN
     sheet = Image.new("RGB", (NAME + ACROSS * step + MARGIN, len(classes) * step + MARGIN), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for row, name in enumerate(classes):
         top = MARGIN + row * step
         pen.text((MARGIN, top + SIDE / 2), name, "black", font, anchor="lm")
-        for column, i in enumerate(np.flatnonzero(data.labels == row)[:ACROSS]):
+        for column, i in enumerate(_spread(data, row, ACROSS)):
             picture = Image.fromarray(data.inputs[i].transpose(1, 2, 0))
             sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), (NAME + column * step, top))
     return sheet
 
 
 def samples(data: Dataset, classes: Sequence[str]) -> list[tuple[str, str]]:
-    """The first two texts of every class, by its name, cut."""
-    rows = [(name, i) for label, name in enumerate(classes) for i in np.flatnonzero(data.labels == label)[:2]]
+    """Two texts of every class, by its name, cut."""
+    rows = [(name, i) for label, name in enumerate(classes) for i in _spread(data, label, 2)]
     return [(name, textwrap.shorten(str(data.inputs[i]), SHOWN, placeholder=" …")) for name, i in rows]
+
+
+def _spread(data: Dataset, label: int, count: int) -> Int64:
+    """Rows of a class, as far from each other as can be: neighbours are often variants."""
+    rows = np.flatnonzero(data.labels == label)
+    if len(rows) <= count:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
