@@ -30,6 +30,15 @@ def test_meter_counts_inputs_and_calls(fake_backend, images):
     assert meter.usage == Usage(7, 2)
 
 
+def test_meter_counts_the_tokens_of_the_answers(fake_backend, images):
+    answers = fake_backend.query(images)
+    fake_backend.query = lambda inputs: Answers(answers.scores, 11)
+    meter = Meter(fake_backend)
+    meter.query(images)
+    meter.query(images)
+    assert meter.usage == Usage(10, 2, 22)
+
+
 def test_meter_passes_answers_and_info_on(fake_backend, images):
     meter = Meter(fake_backend)
     assert meter.info is fake_backend.info

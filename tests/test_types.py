@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from fedbbpt.types import Message, Score, Update, Usage
+from fedbbpt.data.texts import as_texts
+from fedbbpt.types import Dataset, Message, Rows, Score, Update, Usage
 
 
 @pytest.fixture
@@ -51,8 +52,30 @@ def test_taken_examples_are_a_copy(make_data):
     assert np.array_equal(taken.inputs, before)
 
 
+def test_what_lies_on_disk_is_read_when_it_is_asked_for(make_data, tmp_path):
+    data = make_data(6)
+    (tmp_path / "pixels").write_bytes(data.inputs.tobytes())
+    mapped = np.memmap(tmp_path / "pixels", np.uint8, "r", shape=data.inputs.shape)
+    lazy = type(data)(Rows(mapped, np.arange(6)), data.labels)
+    for rows in (np.array([5, 0, 3]), np.array([2])):
+        few, same_few = lazy.take(rows).take(np.arange(len(rows))), data.take(rows)
+        assert isinstance(few.inputs, Rows)
+        assert few.inputs.shape == same_few.inputs.shape
+        assert list(few.contents()) == list(same_few.contents())
+        assert np.array_equal(few.batch(slice(0, 2)).inputs, same_few.batch(slice(0, 2)).inputs)
+    assert len(lazy.inputs) == 6
+
+
+def test_texts_stay_texts():
+    data = Dataset(as_texts(["one", "zwölf", "three"]), np.array([0, 1, 0]))
+    batch = data.batch(np.array([1, 2]))
+    assert batch.inputs.tolist() == ["zwölf", "three"]
+    assert list(data.take(np.array([1])).contents()) == ["zwölf".encode()]
+
+
 def test_usages_add_up():
     assert Usage(3, 1) + Usage(4, 2) == Usage(7, 3)
+    assert Usage(3, 1, 5) + Usage(tokens=2) == Usage(3, 1, 7)
     assert sum([Usage(1, 1)] * 3, Usage()) == Usage(3, 3)
 
 

@@ -57,7 +57,5 @@ def samples(data: Dataset, classes: Sequence[str]) -> list[tuple[str, str]]:
 
 def _spread(data: Dataset, label: int, count: int) -> Int64:
     """Rows of a class, as far from each other as can be: neighbours are often variants."""
-    rows = np.flatnonzero(data.labels == label)
-    if len(rows) <= count:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+    rows: Int64 = np.flatnonzero(data.labels == label)
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)]

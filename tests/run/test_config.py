@@ -37,6 +37,19 @@ def test_options_without_a_name_belong_to_the_default():
     assert config.algorithm.options["local_steps"] == 7
 
 
+def test_a_task_of_texts_has_other_defaults_which_may_be_overruled():
+    texts = {"task": {"name": "newsgroups"}}
+    config = make_config(texts)
+    assert (config.backend.name, config.prompt.name) == ("hf-text", "none")
+    named = make_config(texts | {"backend": {"name": "local-vit"}})  # only the model itself can say what it reads
+    assert (named.backend.name, named.prompt.name) == ("local-vit", "none")
+
+
+def test_a_prompt_for_images_does_not_go_with_texts():
+    with pytest.raises(ConfigError, match="'frame' does not go with texts, which the task newsgroups holds"):
+        make_config({"task": {"name": "newsgroups"}, "prompt": {"name": "frame"}})
+
+
 def test_given_settings_stay_as_they_are():
     values = {"data": {"shots": 2}, "prompt": {"name": "dct"}}
     make_config(values)
