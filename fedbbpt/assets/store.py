@@ -57,6 +57,7 @@ def fetch(name: str, *, offline: bool = False) -> Path:
         raise DataError(f"{name} is not in the cache ({kept.parent}) and may not be fetched offline")
     with _entering(name) as folder:
         if not kept.exists():  # another process may have brought it meanwhile
+            _announce(name)
             if ASSETS[name].kind == "hub":
                 brought = from_hub.download(name, folder)
             else:
@@ -139,6 +140,13 @@ def _asset(name: str) -> Asset:
     if name not in ASSETS:
         raise UnknownName("asset", name, ASSETS)
     return ASSETS[name]
+
+
+def _announce(name: str) -> None:
+    """Says what takes so long, whichever command wants the asset."""
+    asset = ASSETS[name]
+    size = f"{asset.size / 1e6:.0f} MB, " if asset.size else ""
+    print(f"fetching {name} ({size}{asset.client})", file=sys.stderr, flush=True)
 
 
 def _download(name: str, folder: Path) -> None:

@@ -47,10 +47,6 @@ def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | No
     failed = 0
     for name in chosen:
         try:
-            asset = ASSETS.get(name)
-            if asset and not store.place(name).exists():
-                size = f"{asset.size / MEGA:.0f} MB, " if asset.size else ""
-                click.echo(f"fetching {name} ({size}{asset.client})", err=True)
             click.echo(store.fetch(name, offline=offline))
         except FedbbptError as e:
             failed += 1
