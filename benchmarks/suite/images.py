@@ -65,15 +65,15 @@ IMAGES = {
         "mood of a face, by three vendors", partial(pictures.emoji_subgroups, "face-"),
         ("face-concerned", "face-neutral-skeptical", "face-smiling", "face-unwell"),
         118, 84, 0, "an emoji", VENDORS, "CC-BY-4.0, Apache-2.0, MIT", "emoji-datasource 16.0.0",
-        note="a linear probe on the features of all training examples reaches .59 (five-fold), but a head sees "
-             "only the four scores that the provider made of 4 examples a class",
+        note="a linear probe on the features of up to 1,500 training examples reaches .59 (five-fold), but a head "
+             "sees only the four scores that the provider made of 4 examples a class",
     ),
     "emoji-animals": Row(
         "kind of an animal, by three vendors", partial(pictures.emoji_subgroups, "animal-"),
         ("animal-bird", "animal-bug", "animal-mammal", "animal-marine"),
         174, 188, 0, "an emoji", VENDORS, "CC-BY-4.0, Apache-2.0, MIT", "emoji-datasource 16.0.0",
-        note="a linear probe on the features of all training examples reaches .85 (five-fold), but a head sees "
-             "only the four scores that the provider made of 4 examples a class",
+        note="a linear probe on the features of up to 1,500 training examples reaches .85 (five-fold), but a head "
+             "sees only the four scores that the provider made of 4 examples a class",
     ),
     "emoji-food": Row(
         "kind of a dish, by three vendors", partial(pictures.emoji_subgroups, "food-"),
@@ -120,8 +120,8 @@ IMAGES = {
     "serifs": Row(
         "type with serifs or without, in 16 scripts", pictures.serifs, ("sans", "serif"),
         2652, 2524, 28, "a letter in all types", ("noto",), "OFL-1.1", "Noto 20201225",
-        note="a linear probe on the features of all training examples reaches .76 (five-fold), but a head sees "
-             "only the two scores that the provider made of 4 examples a class",
+        note="a linear probe on the features of up to 1,500 training examples reaches .76 (five-fold), but a head "
+             "sees only the two scores that the provider made of 4 examples a class",
     ),
     "textures": Row(
         "patches of brick, grass and gravel", pictures.textures, ("brick", "grass", "gravel"),

@@ -60,8 +60,8 @@ TEXTS = {
     "tweet-snippets": Texts(
         "sentiment of a tweet", partial(texts.rated, "tweets"), SIGNS,
         2149, 2013, 34, "a tweet", ("vader",), "MIT", HUTTO,
-        note="a linear probe on the features of all training examples reaches .88 (five-fold), but a head sees "
-             "only the two scores that the provider made of 16 examples a class; two thirds of the tests are "
+        note="a linear probe on the features of up to 1,500 training examples reaches .88 (five-fold), but a head "
+             "sees only the two scores that the provider made of 16 examples a class; two thirds of the tests are "
              "positive, of the shots half",
     ),
     "nyt-snippets": Texts(
@@ -76,8 +76,8 @@ TEXTS = {
         "does a step of a procedure make an event likelier", texts.crepe,
         ("less likely", "equally likely", "more likely"),
         614, 906, 0, "a procedure", ("evals",), "MIT (package)", "Zhang et al. 2023",
-        note="a linear probe on the features of all training examples reaches .73 (five-fold), no more than the "
-             "majority class there: what a step changes is not in the embedding",
+        note="a linear probe on the features of up to 1,500 training examples reaches .73 (five-fold), about as "
+             "many as the majority class: what a step changes is not in the embedding",
     ),
     "multiemo-hotels": Texts(
         "sentiment of a review of a hotel", partial(texts.multiemo, "hotels"), EMOTIONS,
@@ -90,27 +90,28 @@ TEXTS = {
     "multiemo-reviews": Texts(
         "sentiment of a review of a teacher", partial(texts.multiemo, "reviews"), ("ambivalent", *SIGNS),
         249, 254, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON, provider_shots=FEW,
-        note="a linear probe on the features of all training examples reaches .62 (five-fold), but a head sees "
-             "only the three scores that the provider made of 4 examples a class",
+        note="a linear probe on the features of up to 1,500 training examples reaches .62 (five-fold), but a head "
+             "sees only the three scores that the provider made of 4 examples a class",
     ),
     "multiemo-products": Texts(
         "sentiment of a review of a product; two neutral ones are left out", partial(texts.multiemo, "products"),
         ("ambivalent", *SIGNS),
         229, 253, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON, provider_shots=FEW,
-        note="a linear probe on the features of all training examples reaches .59 (five-fold), no more than the "
-             "majority class there: 229 examples are too few",
+        note="a linear probe on the features of up to 1,500 training examples reaches .59 (five-fold), about as "
+             "many as the majority class: 229 examples are too few",
     ),
     "multiemo-languages": Texts(
         "sentiment of a review of a hotel, in eleven languages", texts.multiemo_languages, EMOTIONS,
         5000, 5000, 0, "a review in all languages", BIG_BENCH, "Apache-2.0 (package)", KOCON,
-        note="a linear probe on the features of all training examples reaches .50 (five-fold), but a head sees "
-             "only the four scores that the provider made of 16 examples a class; the model was made for English",
+        note="a linear probe on the features of up to 1,500 training examples reaches .50 (five-fold), but a head "
+             "sees only the four scores that the provider made of 16 examples a class; the model was made for "
+             "English",
     ),
     "vitaminc": Texts(
         "does a passage of Wikipedia support a claim", texts.vitaminc, ("True", "False", "Neither"),
         5000, 5000, 0, "an article", BIG_BENCH, "Apache-2.0 (package)", "Schuster et al. 2021",
-        note="a linear probe on the features of all training examples reaches .49 (five-fold), no more than the "
-             "majority class there: the embedding of passage and claim does not hold how they relate",
+        note="a linear probe on the features of up to 1,500 training examples reaches .49 (five-fold), about as "
+             "many as the majority class: the embedding of passage and claim does not hold how they relate",
     ),
     "fever": Texts(
         "is a claim true, without evidence", texts.fever, ("true", "false"),
@@ -127,21 +128,21 @@ TEXTS = {
     "social-support": Texts(
         "is a reply supportive", texts.social_support, ("unsupportive", "neutral", "supportive"),
         479, 418, 0, "a reply", BIG_BENCH, "Apache-2.0 (package)", "Wang & Jurgens 2018",
-        note="a linear probe on the features of all training examples reaches .77 (five-fold), no more than the "
-             "majority class there: four fifths are neutral, and the rest is rare",
+        note="a linear probe on the features of up to 1,500 training examples reaches .77 (five-fold), about as "
+             "many as the majority class: four fifths are neutral, and the rest is rare",
     ),
     "metaphors": Texts(
         "does a sentence paraphrase a metaphor", texts.metaphors, ("True", "False"),
         333, 347, 0, "a metaphor", BIG_BENCH, "Apache-2.0 (package)", "Srivastava et al. 2023",
-        note="a linear probe on the features of all training examples reaches .61 (five-fold), no more than the "
-             "majority class there: the embedding of two sentences does not hold how they relate",
+        note="a linear probe on the features of up to 1,500 training examples reaches .61 (five-fold), about as "
+             "many as the majority class: the embedding of two sentences does not hold how they relate",
     ),
     "presuppositions": Texts(
         "does a sentence entail what it presupposes", texts.presuppositions,
         ("entailment", "neutral", "contradiction"),
         355, 380, 0, "a premise, with its negation", BIG_BENCH, "Apache-2.0 (package)", "Jeretic et al. 2020",
-        note="a linear probe on the features of all training examples reaches .43 (five-fold), no more than the "
-             "majority class there: the embedding of two sentences does not hold how they relate",
+        note="a linear probe on the features of up to 1,500 training examples reaches .43 (five-fold), about as "
+             "many as the majority class: the embedding of two sentences does not hold how they relate",
     ),
     "implicatures": Texts(
         "does an indirect answer mean yes or no", texts.implicatures, ("yes", "no"),
@@ -154,9 +155,9 @@ TEXTS = {
     "fine-foods": Texts(
         "a review of a food: five stars, or fewer", texts.fine_foods, ("other", "great"),
         4000, 993, 7, "an official split", ("fine-foods",), "MIT (package)", "McAuley & Leskovec 2013",
-        note="a linear probe on the features of all training examples reaches .74 (five-fold), but a head sees "
-             "only the two scores that the provider made of 16 examples a class; two thirds of the tests are of "
-             "one class, of the shots half",
+        note="a linear probe on the features of up to 1,500 training examples reaches .74 (five-fold), but a head "
+             "sees only the two scores that the provider made of 16 examples a class; two thirds of the tests are "
+             "of one class, of the shots half",
     ),
     "brown-genres": Texts(
         "genre of a passage", texts.brown, tuple(texts.GENRES.values()),
