@@ -51,6 +51,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         batch_limit=session.backend.info.batch_limit,
         toml=(out / "config.toml").read_text("utf-8"),
         environment=list(_flat(environment)),
+        thing=session.task.modality,
         dims={"prompt": session.prompt.dim, "readout": session.readout.dim},
         tiles=_tiles(summary),
         comparison=comparison,

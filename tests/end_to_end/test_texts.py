@@ -65,7 +65,10 @@ def test_a_table_trains_scores_and_predicts(fedbbpt: Cli, options: list[str], tm
     summary = json.loads((run / "summary.json").read_text())
     assert summary["test_accuracy"] > 0.9
     assert summary["tokens"] == 8 * summary["queries"]
-    assert "tokens" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "tokens" in page
+    assert " texts, were used for the numbers" in page
+    assert "image" not in page.partition("</style>")[2].partition("Environment")[0]
     assert f"{summary['test_accuracy']:.3f}" in fedbbpt("eval", run, check=True).stdout
     (tmp_path / "new.txt").write_text("a lovely bright film")
     name, label, _ = fedbbpt("predict", run, tmp_path / "new.txt", check=True).stdout.split("\t")
