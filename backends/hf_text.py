@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from fedbbpt.backend import Answers, BackendInfo, Provider
+from fedbbpt.backend import Answers, BackendInfo, Modality, Provider
 from fedbbpt.errors import BackendError, MissingExtra
 from fedbbpt.types import Float32, Inputs
 
@@ -29,6 +29,8 @@ class HfText:
     is there of: own, prototypes. Texts are cut after `max_tokens`. `dtype` auto is bfloat16 where the processor is fast
     at it.
     """
+
+    modalities: tuple[Modality, ...] = ("text",)
 
     def __init__(
         self,

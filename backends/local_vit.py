@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from fedbbpt.backend import Answers, BackendInfo, Provider
+from fedbbpt.backend import Answers, BackendInfo, Modality, Provider
 from fedbbpt.errors import BackendError, MissingExtra
 from fedbbpt.types import Float32
 
@@ -28,6 +28,8 @@ class LocalViT:
     there of: own, the named head that the task asks for, prototypes.
     `memory` bounds the activations of one call, in MiB. `dtype` auto is bfloat16 where the processor is fast at it.
     """
+
+    modalities: tuple[Modality, ...] = ("image",)
 
     def __init__(
         self,

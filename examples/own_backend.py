@@ -18,6 +18,8 @@ from fedbbpt.errors import ConfigError
 class Thumbnails:
     """Nearest mean thumbnail of the provider's own examples."""
 
+    modalities = ("image",)
+
     def __init__(self, provider: Provider, /, *, sharpness: float = 50.0) -> None:
         if provider.shots is None:
             raise ConfigError("backend 'thumbnails' needs examples of the provider: use --task folder:PATH")

@@ -23,11 +23,6 @@ class BackendInfo:
     batch_limit: int  # most queries in one call
     resolved: Mapping[str, str] = field(default_factory=dict)  # options left to the backend ("auto"), as it chose them
 
-    @property
-    def modality(self) -> Modality:
-        """What it reads."""
-        return "image" if self.input_size else "text"
-
 
 class Answers(NamedTuple):
     """What a backend says to one call."""
@@ -40,8 +35,9 @@ class Backend(Protocol):
     """A model behind a door: inputs in, scores out.
 
     A backend's class takes the task's `Provider` as its one positional argument and its own options by keyword; the
-    types of the options are checked and their defaults written into the run's config. It is registered as an entry
-    point of the group `fedbbpt.backends`. The same inputs in the same call must give the same bits.
+    types of the options are checked and their defaults written into the run's config. Its attribute `modalities`, a
+    tuple of "image" and "text", says what it can read. It is registered as an entry point of the group
+    `fedbbpt.backends`. The same inputs in the same call must give the same bits.
     """
 
     info: BackendInfo

@@ -84,11 +84,13 @@ def make_config(values: Mapping[str, Any]) -> Config:
     defaults = DEFAULTS | (FOR_TEXTS if modality == "text" else {})
     settings |= {section: _choice(section, settings, defaults) for section in DEFAULTS if section != "task"}
     config = validate(Config, settings)
-    if modality not in load_class("prompts", config.prompt.name).modalities:
-        raise ConfigError(
-            f"the prompt {config.prompt.name!r} does not go with {modality}s, which the task {config.task.name} holds; "
-            "leave out --prompt for one that does"
-        )
+    for section in ("backend", "prompt"):
+        name = getattr(config, section).name
+        if modality not in load_class(f"{section}s", name).modalities:
+            raise ConfigError(
+                f"the {section} {name!r} does not go with {modality}s, which the task {config.task.name} holds; leave "
+                f"out --{section} for one that does"
+            )
     if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds:
         raise ConfigError(
             "prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two, or rounds=0 to "

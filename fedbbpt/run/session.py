@@ -10,18 +10,18 @@ import numpy as np
 
 from fedbbpt import registry
 from fedbbpt.algorithms import Algorithm, Parts
-from fedbbpt.backend import Backend, Modality, Provider
+from fedbbpt.backend import Backend
 from fedbbpt.data import Task
 from fedbbpt.data.partition import Skew, deal
 from fedbbpt.engines import Engine
-from fedbbpt.errors import BudgetError, ConfigError
+from fedbbpt.errors import BudgetError
 from fedbbpt.objective import Objective, usage
 from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readout import Readout
 from fedbbpt.run.config import Choice, Config
 from fedbbpt.run.options import load_class
-from fedbbpt.types import Client, Dataset, Size, Usage
+from fedbbpt.types import Client, Dataset, Usage
 
 
 @dataclass(frozen=True)
@@ -103,30 +103,10 @@ class Plan:
 def open_model(config: Config) -> Model:
     """Loads the model and builds prompt and readout for it. Nothing is queried."""
     task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
-    backend: Backend = _build("backends", config.backend, _provider(task, config))
-    _check_modality(task, backend.info.modality, config)
+    backend: Backend = _build("backends", config.backend, task.provider)
     prompt: Prompt = _build("prompts", config.prompt, backend.info.input_size)
     readout: Readout = _build("readouts", config.readout, backend.info, task.classes)
     return Model(_resolved(config, task, backend), task, backend, prompt, readout)
-
-
-def _provider(task: Task, config: Config) -> Provider:
-    """The task's, whose examples a backend of another modality cannot ask for."""
-
-    def shots(size: Size) -> Dataset:
-        _check_modality(task, "image" if size else "text", config)
-        assert task.provider.shots is not None  # else nobody gets this function
-        return task.provider.shots(size)
-
-    return replace(task.provider, shots=shots) if task.provider.shots else task.provider
-
-
-def _check_modality(task: Task, reads: Modality, config: Config) -> None:
-    if reads != task.modality:
-        raise ConfigError(
-            f"the task {config.task.name} holds {task.modality}s and the backend {config.backend.name} reads {reads}s; "
-            "leave out --backend for one that fits"
-        )
 
 
 def open_session(config: Config) -> Session:

@@ -76,7 +76,7 @@ def test_features_are_the_mean_over_the_tokens(kind: str, saved: Callable[[str],
 
 def test_an_encoder_answers_with_prototypes_of_the_providers_texts(saved: Callable[[str], str]) -> None:
     backend = HfText(PROVIDER, model=saved("encoder"), dtype="float32")
-    assert backend.info.modality == "text"
+    assert backend.info.input_size is None
     assert backend.info.classes == CLASSES
     answers = backend.query(shots(None).inputs)
     assert answers.scores.argmax(1).tolist() == [0, 0, 1, 1]

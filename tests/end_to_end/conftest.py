@@ -4,8 +4,10 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,50 @@ def fedbbpt(third_party: Path) -> Callable[..., "subprocess.CompletedProcess[str
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=check)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def started(third_party: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """Starts the command line in a process of its own, to be disturbed; its output comes line by line."""
+
+    def start(*arguments: object) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-u", "-m", "fedbbpt", *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(third_party)}, **pipes)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def interrupted(started: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., str]:
+    """Ctrl-C as soon as the command prints a certain text; returns what it says on stderr."""
+
+    def interrupt(*arguments: object, at: str) -> str:
+        process = started(*arguments)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if at in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+        return errors
+
+    return interrupt
+
+
+@pytest.fixture(scope="session")
+def killed(started: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., None]:
+    """Kills the command, without warning, some seconds after its start."""
+
+    def kill(*arguments: object, after: float) -> None:
+        process = started(*arguments)
+        time.sleep(after)
+        process.kill()
+        process.communicate()
+
+    return kill
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,8 @@
 """A bench through the command line: what it leaves behind, failures, and after any interruption."""
 
 import json
-import os
 import random
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,20 +59,15 @@ def test_two_at_a_time_give_the_same(fedbbpt: Cli, small: list[str], benched: Pa
 
 
 def test_killed_at_random_moments_and_resumed_it_ends_the_same(
-    fedbbpt: Cli, third_party: Path, small: list[str], benched: Path, tmp_path: Path
+    fedbbpt: Cli, killed: Callable[..., None], small: list[str], benched: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "fedbbpt", "bench", *small]
-    environment = os.environ | {"PYTHONPATH": str(third_party)}
     moments, hit = random.Random(0), 0
     started = time.perf_counter()
-    subprocess.run([*command, "--out", tmp_path / "timed"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    fedbbpt("bench", *small, "--out", tmp_path / "timed", check=True)
     duration = time.perf_counter() - started
     for attempt in range(4):
         folder = tmp_path / f"killed-{attempt}"
-        process = subprocess.Popen([*command, "--out", folder], env=environment, stdout=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.3, 0.95) * duration)
-        process.kill()
-        process.wait()
+        killed("bench", *small, "--out", folder, after=moments.uniform(0.3, 0.95) * duration)
         begun = (folder / "bench.json").exists()
         hit += begun
         fedbbpt("bench", *(["--resume", folder] if begun else [*small, "--out", folder]), check=True)
@@ -85,23 +77,9 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(
     assert hit, "no kill hit the bench; the moments are badly chosen"
 
 
-def test_ctrl_c_says_how_to_go_on(third_party: Path, small: list[str], tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "fedbbpt", "bench", *small, "--out", tmp_path / "bench"],
-        env=os.environ | {"PYTHONPATH": str(third_party)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "2/6" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert f"fedbbpt bench --resume {tmp_path / 'bench'}" in errors
-    assert "Traceback" not in errors
+def test_ctrl_c_says_how_to_go_on(interrupted: Callable[..., str], small: list[str], tmp_path: Path) -> None:
+    said = interrupted("bench", *small, "--out", tmp_path / "bench", at="2/6")
+    assert f"fedbbpt bench --resume {tmp_path / 'bench'}" in said
     assert len(results(tmp_path / "bench")) >= 2
 
 

@@ -18,6 +18,8 @@ from fedbbpt.backend import Answers, BackendInfo
 class Words:
     '''Counts the words that the provider's examples of each class hold; every answer takes a token a word.'''
 
+    modalities = ("text",)
+
     def __init__(self, provider, /):
         shots = provider.shots(None)
         self.info = BackendInfo("words", None, provider.classes, "logits", 64)
@@ -98,7 +100,7 @@ def test_inspect_shows_texts(fedbbpt: Cli, texts: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        (["--backend", "thumbnails"], "holds texts and the backend thumbnails reads images"),
+        (["--backend", "thumbnails"], "the backend 'thumbnails' does not go with texts"),
         (["--prompt", "colour"], "the prompt 'colour' does not go with texts"),
         (["--label-column", "moods"], "no column 'moods' in row 1; it has 'review', 'mood', 'clinic'"),
         (["--task", "digits"], "unknown option of task 'digits' 'text_column'"),
@@ -119,4 +121,4 @@ def test_mistakes_are_one_sentence(
 def test_images_do_not_go_to_a_model_that_reads_texts(fedbbpt: Cli, texts: Path, shapes: Path) -> None:
     done = fedbbpt("train", "--backend", "words", "--task", f"folder:{shapes}", "--prompt", "none")
     assert done.returncode == 1
-    assert "holds images and the backend words reads texts" in done.stderr
+    assert "the backend 'words' does not go with images" in done.stderr

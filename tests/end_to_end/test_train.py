@@ -1,11 +1,8 @@
 """A whole run through the command line: what it leaves behind, the same bits twice, and after any interruption."""
 
 import json
-import os
 import random
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +12,8 @@ import pytest
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 Outcome = Callable[[Path], Any]
+Interrupted = Callable[..., str]
+Killed = Callable[..., None]
 
 
 def test_a_third_party_backend_trains_without_a_change_here(finished: Path) -> None:
@@ -65,21 +64,16 @@ def test_the_same_seed_gives_the_same_bits(
 
 
 def test_killed_at_ten_random_moments_and_resumed_it_ends_the_same(
-    fedbbpt: Cli, third_party: Path, quick: list[str], finished: Path, tmp_path: Path, outcome: Outcome
+    fedbbpt: Cli, killed: Killed, quick: list[str], finished: Path, tmp_path: Path, outcome: Outcome
 ) -> None:
-    command = [sys.executable, "-m", "fedbbpt", "train", *quick]
-    environment = os.environ | {"PYTHONPATH": str(third_party)}
     moments = random.Random(0)
     started = time.perf_counter()
-    subprocess.run([*command, "--out", tmp_path / "timed"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    fedbbpt("train", *quick, "--out", tmp_path / "timed", check=True)
     duration = time.perf_counter() - started
     reached = set()
     for attempt in range(10):
         folder = tmp_path / f"killed-{attempt}"
-        process = subprocess.Popen([*command, "--out", folder], env=environment, stdout=subprocess.DEVNULL)
-        time.sleep(moments.uniform(0.3, 0.95) * duration)
-        process.kill()
-        process.wait()
+        killed("train", *quick, "--out", folder, after=moments.uniform(0.3, 0.95) * duration)
         reached.add(len(list((folder / "checkpoints").glob("*.json"))) if folder.exists() else 0)
         begun = (folder / "config.toml").exists()
         fedbbpt("train", *(["--resume", folder] if begun else [*quick, "--out", folder]), check=True)
@@ -88,25 +82,10 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_the_same(
 
 
 def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
-    fedbbpt: Cli, third_party: Path, quick: list[str], finished: Path, tmp_path: Path, outcome: Outcome
+    fedbbpt: Cli, interrupted: Interrupted, quick: list[str], finished: Path, tmp_path: Path, outcome: Outcome
 ) -> None:
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "fedbbpt", "train", *quick, "--out", folder],
-        env=os.environ | {"PYTHONPATH": str(third_party)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("round    2"):
-            break
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert f"fedbbpt train --resume {folder}" in errors
-    assert "Traceback" not in errors
+    assert f"fedbbpt train --resume {folder}" in interrupted("train", *quick, "--out", folder, at="round    2")
     fedbbpt("train", "--resume", folder, check=True)
     assert outcome(folder) == outcome(finished)
 

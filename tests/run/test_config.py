@@ -41,13 +41,16 @@ def test_a_task_of_texts_has_other_defaults_which_may_be_overruled():
     texts = {"task": {"name": "newsgroups"}}
     config = make_config(texts)
     assert (config.backend.name, config.prompt.name) == ("hf-text", "none")
-    named = make_config(texts | {"backend": {"name": "local-vit"}})  # only the model itself can say what it reads
-    assert (named.backend.name, named.prompt.name) == ("local-vit", "none")
+    named = make_config(texts | {"backend": {"model": "bert-tiny"}, "prompt": {"name": "none"}})
+    assert (named.backend.name, named.backend.options["model"]) == ("hf-text", "bert-tiny")
 
 
-def test_a_prompt_for_images_does_not_go_with_texts():
-    with pytest.raises(ConfigError, match="'frame' does not go with texts, which the task newsgroups holds"):
-        make_config({"task": {"name": "newsgroups"}, "prompt": {"name": "frame"}})
+@pytest.mark.parametrize(("section", "name"), [("prompt", "frame"), ("backend", "local-vit")])
+def test_what_is_for_images_does_not_go_with_texts(section, name):
+    with pytest.raises(
+        ConfigError, match=f"{section} '{name}' does not go with texts, which the task newsgroups holds"
+    ):
+        make_config({"task": {"name": "newsgroups"}, section: {"name": name}})
 
 
 def test_given_settings_stay_as_they_are():
@@ -58,7 +61,8 @@ def test_given_settings_stay_as_they_are():
 
 @pytest.mark.parametrize(("section", "name"), COMPONENTS)
 def test_every_component_survives_toml(section, name):
-    config = make_config({section: {"name": name}})
+    task = {"task": {"name": "newsgroups"}} if name == "hf-text" else {}
+    config = make_config(task | {section: {"name": name}})
     assert make_config(tomllib.loads(config.to_toml())) == config
 
 
