@@ -1,18 +1,20 @@
 """What a bench consists of: suites of tasks, methods as settings, and the cells that they make."""
 
-import itertools
 import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedbbpt import registry
+from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError, RunError, UnknownName
 from fedbbpt.run.config import Config, make_config, override
 from fedbbpt.run.evaluate import READOUT_ROUNDS
 from fedbbpt.run.files import write_json, writing
+from fedbbpt.run.options import load_class
 from fedbbpt_benchmarks import suite
 
 SUITES = {
@@ -23,6 +25,7 @@ SUITES = {
 NO_PROMPT = {"prompt": {"name": "none"}}
 CENTRAL = {"data": {"clients": 1}}
 LOCAL = {"algorithm": {"name": "local"}}
+PROMPTED: tuple[Modality, ...] = ("image",)  # the only one for which there are prompts
 
 
 class Method(NamedTuple):
@@ -30,6 +33,7 @@ class Method(NamedTuple):
 
     title: str
     settings: Mapping[str, Any]
+    modalities: tuple[Modality, ...] = ("image", "text")
 
 
 METHODS = {
@@ -37,12 +41,12 @@ METHODS = {
     "head": Method("a linear head on the answers", {"rounds": READOUT_ROUNDS, **NO_PROMPT}),
     "head-central": Method("the same, all data in one hand", {"rounds": READOUT_ROUNDS, **NO_PROMPT, **CENTRAL}),
     "head-local": Method("the same, every client for itself", {"rounds": READOUT_ROUNDS, **NO_PROMPT, **LOCAL}),
-    "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}),
-    "spsa-gc": Method("prompt and head, by SPSA-GC", {}),
-    "spsa-gc-central": Method("the same, all data in one hand", CENTRAL),
-    "spsa-gc-local": Method("the same, every client for itself", LOCAL),
-    "spsa": Method("prompt and head, by SPSA", {"optimizer": {"name": "spsa"}}),
-    "sep-cma": Method("prompt and head, by separable CMA-ES", {"optimizer": {"name": "sep-cma"}}),
+    "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
+    "spsa-gc": Method("prompt and head, by SPSA-GC", {}, PROMPTED),
+    "spsa-gc-central": Method("the same, all data in one hand", CENTRAL, PROMPTED),
+    "spsa-gc-local": Method("the same, every client for itself", LOCAL, PROMPTED),
+    "spsa": Method("prompt and head, by SPSA", {"optimizer": {"name": "spsa"}}, PROMPTED),
+    "sep-cma": Method("prompt and head, by separable CMA-ES", {"optimizer": {"name": "sep-cma"}}, PROMPTED),
 }
 
 
@@ -77,13 +81,19 @@ class Bench:
         for name in self.tasks:
             if name.partition(":")[0] not in known:
                 raise UnknownName("task", name, known)
-        if not (self.tasks and self.methods and self.seeds):
-            raise ConfigError("a bench needs at least one task, one method and one seed")
+        if not self.cells:
+            raise ConfigError("a bench needs at least one task, one method that goes with it, and one seed")
 
-    @property
+    @cached_property
     def cells(self) -> list[Cell]:
-        """In the order of tasks, then methods, then seeds."""
-        return [Cell(*cell) for cell in itertools.product(self.tasks, self.methods, self.seeds)]
+        """In the order of tasks, then methods, then seeds; without methods that do not go with the task's modality."""
+        fitting = [
+            (task, method)
+            for task in self.tasks
+            for method in self.methods
+            if load_class("tasks", task).modality in METHODS[method].modalities
+        ]
+        return [Cell(task, method, seed) for task, method in fitting for seed in self.seeds]
 
     @property
     def command(self) -> str:

@@ -137,7 +137,9 @@ class Csv(Table):
                             "hold the separator"
                         )
                     yield row
-            except (csv.Error, UnicodeDecodeError) as e:
+            except UnicodeDecodeError as e:
+                raise DataError(f"{path} cannot be read: it is not UTF-8 text; save it as that") from e
+            except csv.Error as e:
                 raise DataError(f"{path} cannot be read after line {table.line_num}: {e}") from e
 
 
@@ -157,10 +159,10 @@ class JsonLines(Table):
                         if not isinstance(row, dict):
                             raise DataError(f"line {number} of {path} is no JSON object")
                         yield row
-            except ValueError as e:  # not JSON, or not UTF-8
-                if isinstance(e, DataError):
-                    raise
-                raise DataError(f"{path} cannot be read at line {max(number, 1)}: {e}") from e
+            except UnicodeDecodeError as e:
+                raise DataError(f"{path} cannot be read: it is not UTF-8 text; save it as that") from e
+            except json.JSONDecodeError as e:
+                raise DataError(f"{path} cannot be read at line {number}: {e}") from e
 
 
 class Parquet(Table):

@@ -35,6 +35,16 @@ class TestPlan:
         assert cells[0] == Cell("digits", "zero-shot", 1)
         assert cells[-1] == Cell("shapes", "head", 2)
 
+    def test_prompts_for_images_are_not_run_on_texts(self) -> None:
+        cells = bench(tasks=("digits", "newsgroups"), methods=("head", "spsa-gc")).cells
+        assert [(cell.task, cell.method) for cell in cells] == [
+            ("digits", "head"),
+            ("digits", "spsa-gc"),
+            ("newsgroups", "head"),
+        ]
+        with pytest.raises(ConfigError, match="one method that goes with it"):
+            bench(tasks=("newsgroups",), methods=("spsa-gc",))
+
     @pytest.mark.parametrize("name", SUITES)
     def test_every_task_of_a_suite_exists(self, name: str) -> None:
         assert set(SUITES[name]) <= set(registry.names("tasks"))
