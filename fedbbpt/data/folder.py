@@ -1,6 +1,7 @@
 """Anybody's images: a folder with one folder a class."""
 
 import functools
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ from PIL import Image
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool
-from fedbbpt.data.images import open_picture
+from fedbbpt.data import Pool, is_test
+from fedbbpt.data.images import open_pictures
 from fedbbpt.data.sides import Sides, split
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.types import Dataset, Size
@@ -59,8 +60,7 @@ class Folder:
     def _read(self, side: str, size: Size) -> Dataset:
         files, labels = self._examples
         rows: list[int] = getattr(self._sides, side)
-        images = [open_picture(files[i], size) for i in rows]
-        return Dataset(np.stack(images), np.array([labels[i] for i in rows], np.int64))
+        return Dataset(open_pictures([files[i] for i in rows], size), np.array([labels[i] for i in rows], np.int64))
 
     @functools.cached_property
     def _examples(self) -> tuple[list[Path], list[int]]:
@@ -70,4 +70,8 @@ class Folder:
     @functools.cached_property
     def _sides(self) -> Sides:
         files, labels = self._examples
-        return split([file.read_bytes() for file in files], labels, self.classes, self._provider_shots, "images")
+        digests, tested = [], []
+        for contents in (file.read_bytes() for file in files):
+            digests.append(sha256(contents).digest())
+            tested.append(is_test(contents))
+        return split(digests, tested, labels, self.classes, self._provider_shots, "images")

@@ -1,5 +1,7 @@
 """Pictures to arrays, through Pillow."""
 
+import tempfile
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedbbpt.errors import DataError
-from fedbbpt.types import Size
+from fedbbpt.types import Rows, Size
 
 Picture = NDArray[np.uint8]  # (3, h, w)
 
@@ -44,3 +46,22 @@ def open_picture(file: Path, size: Size) -> Picture:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
         reason = "truncated or damaged" if isinstance(e, OSError) and "identify" not in str(e) else "not a picture"
         raise DataError(f"{file} cannot be read as a picture ({reason}); repair or remove it") from e
+
+
+def open_pictures(files: Sequence[Path], size: Size) -> Rows:
+    """At least one picture, decoded once to an unnamed file on disk, which goes when nothing refers to it any more.
+
+    Raises:
+        DataError: a file is no readable picture, or there is no space to keep what is in it.
+    """
+    try:
+        with tempfile.TemporaryFile() as pixels:
+            for file in files:
+                picture = open_picture(file, size)
+                pixels.write(picture.tobytes())
+            pixels.flush()
+            mapped = np.memmap(pixels, np.uint8, "r", shape=(len(files), *picture.shape))
+    except OSError as e:
+        reason = (e.strerror or str(e)).lower()
+        raise DataError(f"cannot keep the decoded pictures ({reason}); TMPDIR may name another folder") from e
+    return Rows(mapped, np.arange(len(files)))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fedbbpt.data import is_test
 from fedbbpt.errors import DataError
 
 
@@ -15,8 +14,15 @@ class Sides(NamedTuple):
     test: list[int]
 
 
-def split(keys: Sequence[bytes], labels: Sequence[int], classes: Sequence[str], shots: int, things: str) -> Sides:
-    """Keys decide the side (see `is_test`), so that what shares one stays together.
+def split(
+    keys: Sequence[bytes],
+    tested: Sequence[bool],
+    labels: Sequence[int],
+    classes: Sequence[str],
+    shots: int,
+    things: str,
+) -> Sides:
+    """Row numbers by side; `tested` is a function of the key (see `is_test`), so that what shares one stays together.
 
     Of the training side, the first `shots` of each class belong to the provider, with all that share a key with them.
     `things` is what an error calls the examples.
@@ -24,7 +30,6 @@ def split(keys: Sequence[bytes], labels: Sequence[int], classes: Sequence[str], 
     Raises:
         DataError: a class has too few on a side.
     """
-    tested = [is_test(key) for key in keys]
     rows = [[i for i, label in enumerate(labels) if label == k] for k in range(len(classes))]
     shown = {keys[i] for of_class in rows for i in [i for i in of_class if not tested[i]][:shots]}
     sides = Sides([], [], [])

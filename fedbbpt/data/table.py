@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool
+from fedbbpt.data import Pool, is_test
 from fedbbpt.data.sides import Sides, split
 from fedbbpt.data.texts import as_texts, fingerprint
 from fedbbpt.errors import ConfigError, DataError, MissingExtra
@@ -116,7 +116,8 @@ class Table:
         keys = (
             [fingerprint(text) for text in self._texts] if self._groups is None else [g.encode() for g in self._groups]
         )
-        return split(keys, self._labels.tolist(), self.classes, self._provider_shots, "texts")
+        tested = [is_test(key) for key in keys]
+        return split(keys, tested, self._labels.tolist(), self.classes, self._provider_shots, "texts")
 
 
 class Csv(Table):

@@ -1,10 +1,14 @@
+import errno
 import io
+import os
+import tempfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fedbbpt.data.images import fingerprint, to_array
+from fedbbpt.data.images import fingerprint, open_picture, open_pictures, to_array
+from fedbbpt.errors import DataError
 
 SIZE = (6, 8)
 RAMP = np.linspace(0, 255, 48).astype(np.uint8).reshape(SIZE)
@@ -78,3 +82,28 @@ def test_pictures_that_look_the_same_share_a_fingerprint():
     assert fingerprint(plain) == fingerprint(Image.new("RGBA", (90, 90), (9, 9, 9, 0))) == fingerprint(reread(plain))
     assert fingerprint(plain) != fingerprint(Image.new("RGB", (4, 3), (255, 255, 254)))
     assert fingerprint(Image.fromarray(RAMP)) != fingerprint(Image.fromarray(RAMP[::-1]))
+
+
+def test_files_are_decoded_once_to_disk(tmp_path):
+    files = []
+    for i in range(3):
+        files.append(tmp_path / f"{i}.png")
+        Image.fromarray(RAMP + np.uint8(i)).save(files[-1])
+    pictures = open_pictures(files, SIZE)
+    expected = [open_picture(file, SIZE) for file in files]
+    for file in files:
+        file.unlink()
+    assert pictures.shape == (3, 3, *SIZE)
+    assert all(np.array_equal(pictures[i], expected[i]) for i in range(3))
+    assert np.array_equal(pictures.take(np.array([2, 0]))[:], [expected[2], expected[0]])
+
+
+def test_no_space_for_decoded_pictures_is_one_sentence(tmp_path, monkeypatch):
+    Image.fromarray(RAMP).save(tmp_path / "0.png")
+
+    def full():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(DataError, match=r"no space left on device\); TMPDIR"):
+        open_pictures([tmp_path / "0.png"], SIZE)
