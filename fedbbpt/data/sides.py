@@ -30,7 +30,9 @@ def split(
     Raises:
         DataError: a class has too few on a side.
     """
-    rows = [[i for i, label in enumerate(labels) if label == k] for k in range(len(classes))]
+    rows: list[list[int]] = [[] for _ in classes]
+    for i, label in enumerate(labels):
+        rows[label].append(i)
     shown = {keys[i] for of_class in rows for i in [i for i in of_class if not tested[i]][:shots]}
     sides = Sides([], [], [])
     for name, of_class in zip(classes, rows, strict=True):
