@@ -14,7 +14,8 @@ class Local(FedAvg):
     """Every client for itself, with the steps of `fedavg`: nothing is averaged, and nothing travels.
 
     The state holds the common start (`prompt`, `readout`) and each client's own parameters (`client-000/prompt`, …).
-    All clients keep the same round, the best one on all their validation data.
+    All clients keep the same round, the best one on all their validation data. Where clients differ in their labels,
+    their own parameters learn that, too: this is then no lower bound of what federation reaches.
     """
 
     federated = False
