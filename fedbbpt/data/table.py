@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ LONGEST_FIELD = 100_000_000  # characters
 Row = Mapping[str, Any]
 
 
-class Table:
+class Table(ABC):
     """What the kinds of tables share; they differ in how a file is read.
 
     A text decides the split (see `is_test`), so that copies stay on one side; with `group_column`, say the patient, all
@@ -76,20 +77,20 @@ class Table:
         """See `Task`."""
         return Pool(self._side("train"), self._side("test"))
 
+    @abstractmethod
     def rows(self, path: Path) -> Iterator[Row]:
         """The table's rows by column.
 
         Raises:
             DataError: they cannot be read.
         """
-        raise NotImplementedError
 
     def _read(self) -> tuple[list[str], list[str], list[str] | None, list[str] | None]:
         """Texts, names of classes, groups and domains."""
         if not self._path.is_file():
             raise DataError(f"no file {self._path}; --task {self.kind}:PATH wants a table with a header")
         found: dict[str, list[str]] = {option: [] for option, column in self._columns.items() if column}
-        for number, row in enumerate(self.rows(self._path), 1):
+        for number, row in enumerate(self._decoded(), 1):
             for option in found:
                 column = str(self._columns[option])
                 if column not in row:
@@ -105,6 +106,12 @@ class Table:
             raise DataError(f"{self._path} has no rows")
         groups, domains = (found.get(f"-o task.{name}_column") for name in ("group", "domain"))
         return found["--text-column"], found["--label-column"], groups, domains
+
+    def _decoded(self) -> Iterator[Row]:
+        try:
+            yield from self.rows(self._path)
+        except UnicodeDecodeError as e:
+            raise DataError(f"{self._path} cannot be read: it is not UTF-8 text; save it as that") from e
 
     def _side(self, side: str) -> Dataset:
         rows: list[int] = getattr(self._sides, side)
@@ -138,8 +145,6 @@ class Csv(Table):
                             "hold the separator"
                         )
                     yield row
-            except UnicodeDecodeError as e:
-                raise DataError(f"{path} cannot be read: it is not UTF-8 text; save it as that") from e
             except csv.Error as e:
                 raise DataError(f"{path} cannot be read after line {table.line_num}: {e}") from e
 
@@ -160,8 +165,6 @@ class JsonLines(Table):
                         if not isinstance(row, dict):
                             raise DataError(f"line {number} of {path} is no JSON object")
                         yield row
-            except UnicodeDecodeError as e:
-                raise DataError(f"{path} cannot be read: it is not UTF-8 text; save it as that") from e
             except json.JSONDecodeError as e:
                 raise DataError(f"{path} cannot be read at line {number}: {e}") from e
 

@@ -122,6 +122,15 @@ class TestBad:
         with pytest.raises(DataError, match=r"table\.\w+ cannot be read"):
             opened(path)
 
+    @pytest.mark.parametrize(
+        ("kind", "contents"), [("csv", "review,stars\nsüß,1\n"), ("jsonl", '{"review": "süß", "stars": 1}\n')]
+    )
+    def test_another_encoding(self, kind: str, contents: str, tmp_path: Path) -> None:
+        path = tmp_path / f"table.{kind}"
+        path.write_bytes(contents.encode("latin-1"))
+        with pytest.raises(DataError, match="not UTF-8 text; save it as that"):
+            opened(path)
+
     @pytest.mark.parametrize(("kind", "contents"), [("csv", ""), ("csv", "review,stars\n"), ("jsonl", "\n\n")])
     def test_nothing_in_it(self, kind: str, contents: str, tmp_path: Path) -> None:
         path = tmp_path / f"table.{kind}"
