@@ -1,5 +1,6 @@
 """What a bench consists of: suites of tasks, methods as settings, and the cells that they make."""
 
+import itertools
 import json
 import shlex
 from collections.abc import Iterator, Mapping
@@ -87,12 +88,9 @@ class Bench:
     @cached_property
     def cells(self) -> list[Cell]:
         """In the order of tasks, then methods, then seeds; without methods that do not go with the task's modality."""
-        fitting = [
-            (task, method)
-            for task in self.tasks
-            for method in self.methods
-            if load_class("tasks", task).modality in METHODS[method].modalities
-        ]
+        holds = {task: load_class("tasks", task).modality for task in self.tasks}
+        pairs = itertools.product(self.tasks, self.methods)
+        fitting = [(task, method) for task, method in pairs if holds[task] in METHODS[method].modalities]
         return [Cell(task, method, seed) for task, method in fitting for seed in self.seeds]
 
     @property
