@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from fedbbpt.run.config import make_config
+from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.session import open_session
 from fedbbpt_backends.local_vit import LocalViT
 
@@ -41,10 +42,9 @@ def main(repetitions: int, prompt: str) -> None:
     def training() -> float:
         nonlocal state
         start = time.perf_counter()
-        message = algorithm.broadcast(state)
-        updates = [algorithm.local(message, client) for client in algorithm.sample(state, session.clients)]
-        state = algorithm.merge(state, updates)
-        return sum(u.usage.queries for u in updates) / (time.perf_counter() - start)
+        exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
+        state, _ = algorithm.round(state, exchange)
+        return exchange.usage.queries / (time.perf_counter() - start)
 
     raw(2), training()  # warm up
     pairs = []

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fedbbpt.resize import average
 from fedbbpt.types import Float32
 
 
@@ -27,17 +28,8 @@ class Pixels:
 
     def features(self, inputs: Float32) -> Float32:
         """(b, 3, h, w) -> (b, 768), mean 0 and variance 1 by image."""
-        rows, columns = (_average(n, self.side) for n in inputs.shape[2:])
+        rows, columns = (average(n, self.side) for n in inputs.shape[2:])
         small = (rows @ inputs @ columns.T).reshape(len(inputs), -1)
         centred = small - small.mean(1, keepdims=True)
         standard: Float32 = (centred / (centred.std(1, keepdims=True) + np.float32(1e-6))).astype(np.float32)
         return standard
-
-
-def _average(source: int, target: int) -> Float32:
-    """The (target, source) matrix that averages over equal shares of the pixels."""
-    edges = np.arange(target + 1) * source / target
-    pixel = np.arange(source)
-    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    shares: Float32 = (overlap.clip(0) * target / source).astype(np.float32)
-    return shares

@@ -1,4 +1,4 @@
-"""The only place that queries: candidates × examples in as few calls as the backend's batch limit allows."""
+"""The only place that queries: candidates × views × examples in as few calls as the backend's batch limit allows."""
 
 from typing import NamedTuple
 
@@ -7,30 +7,41 @@ from numpy.typing import NDArray
 
 from fedbbpt.backend import Backend
 from fedbbpt.prompts import Prompt
-from fedbbpt.readout import Readout, cross_entropy
+from fedbbpt.readouts import Readout, cross_entropy
 from fedbbpt.types import Batch, Float32, Floats, Int64, Usage
 
 
 class Objective(NamedTuple):
-    """What a client minimises over θ: `losses(answers(candidates, batch))`."""
+    """What a client minimises over θ: `losses(answers(candidates, batch))`.
+
+    θ holds the parameters of one prompt (d,), or those of V prompts one behind the other (V·d,): each example is then
+    asked about once under each of them.
+    """
 
     backend: Backend
     prompt: Prompt
     readout: Readout
 
+    def views(self, theta: Floats) -> Floats:
+        """The parameters of the single prompts: θ (…, V·d) -> (…, V, d)."""
+        d = self.prompt.dim
+        return theta.reshape(*theta.shape[:-1], -1, d) if d else theta[..., None, :]
+
     def answers(self, candidates: Floats, batch: Batch) -> Float32:
-        """Scores (n, b, C) of every example under every candidate (n, d)."""
-        n, b = len(candidates), len(batch.labels)
-        scores = np.empty((n, b, len(self.backend.info.classes)), np.float32)
-        for rows, columns in _pieces(n, b, self.backend.info.batch_limit):
+        """Scores (n, b, V, C) of every example under every candidate (n, V·d)."""
+        views = self.views(candidates)  # (n, V, d)
+        n, v, _ = views.shape
+        prompts, b = views.reshape(n * v, -1), len(batch.labels)
+        scores = np.empty((n * v, b, len(self.backend.info.classes)), np.float32)
+        for rows, columns in _pieces(n * v, b, self.backend.info.batch_limit):
             features = None if batch.features is None else batch.features[columns]
-            inputs = self.prompt.apply(candidates[rows], batch.inputs[columns], features)
+            inputs = self.prompt.apply(prompts[rows], batch.inputs[columns], features)
             piece = scores[rows, columns]
             piece[...] = self.backend.query(inputs).scores.reshape(piece.shape)
-        return scores
+        return scores.reshape(n, v, b, -1).swapaxes(1, 2)
 
     def losses(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
-        """Mean cross-entropy (n,) of answers (n, b, C); NaN for a candidate with no answer at all.
+        """Mean cross-entropy (n,) of answers (n, b, V, C); NaN for a candidate with no answer at all.
 
         Where single queries failed, all candidates are compared on the examples that every one of them answered.
         """
@@ -44,13 +55,13 @@ class Objective(NamedTuple):
         return result
 
 
-def usage(candidates: int, examples: int, batch_limit: int) -> Usage:
-    """Exactly what `Objective.answers` will ask for, without asking."""
-    return Usage(candidates * examples, len(_pieces(candidates, examples, batch_limit)))
+def usage(prompts: int, examples: int, batch_limit: int) -> Usage:
+    """Exactly what `Objective.answers` will ask for with so many prompts (candidates × views), without asking."""
+    return Usage(prompts * examples, len(_pieces(prompts, examples, batch_limit)))
 
 
 def _pieces(n: int, b: int, limit: int) -> list[tuple[slice, slice]]:
-    """Cuts n × b into rectangles of at most `limit`: several whole candidates, or a part of one."""
+    """Cuts n × b into rectangles of at most `limit`: several whole prompts, or a part of one."""
     if b == 0:
         return []
     if b > limit:

@@ -1,6 +1,7 @@
 """What passes between the rooms. All is frozen; what crosses a wire turns into bytes and back without loss."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -103,7 +104,7 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True)
 class Message:
-    """All that a client is told: the round, the run's seed and the current parameters."""
+    """All that a client is told: the round, the run's seed and the parameters that it needs."""
 
     round: int  # counted from 1
     seed: int
@@ -125,21 +126,41 @@ class Update:
     """A client's answer to a round of training."""
 
     client: str
-    change: Parameters  # new minus received parameters
+    payload: Mapping[str, NDArray[Any]]  # part -> new minus received parameters, or what they can be rebuilt from
     weight: int  # number of training samples
     loss: float  # mean over all finite losses that the round measured; NaN where there was none
     usage: Usage
+    spread: float = math.nan  # standard deviation of the losses of one step, root mean square over the steps
 
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
-        scalars = {"client": self.client, "weight": self.weight, "loss": self.loss, "usage": list(self.usage)}
-        return _pack(self.change, **scalars)
+        scalars = [self.client, self.weight, self.loss, self.spread, *self.usage]
+        return _pack(self.payload, update=scalars)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Update":
         """Inverse of `to_bytes`, bit for bit."""
-        change, scalars = _unpack(data)
-        return cls(change=change, **scalars | {"usage": Usage(*scalars["usage"])})
+        payload, scalars = _unpack(data)
+        client, weight, loss, spread, *usage = scalars["update"]
+        return cls(client, payload, weight, loss, Usage(*usage), spread)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a client adds to a sum over all clients; nothing was asked of the model for it."""
+
+    values: Float32
+    usage = Usage()
+
+    def to_bytes(self) -> bytes:
+        """As safetensors."""
+        return _pack({"values": self.values})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Sums":
+        """Inverse of `to_bytes`, bit for bit."""
+        arrays, _ = _unpack(data)
+        return cls(**arrays)
 
 
 @dataclass(frozen=True)
@@ -172,7 +193,7 @@ class Score:
 
 def _pack(arrays: Mapping[str, NDArray[Any]], **scalars: Any) -> bytes:
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return safetensors.numpy.save(tensors, metadata={"scalars": json.dumps(scalars)})
+    return safetensors.numpy.save(tensors, metadata={"scalars": json.dumps(scalars, separators=(",", ":"))})
 
 
 def _unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,7 +5,7 @@ from fedbbpt.objective import Objective, usage
 from fedbbpt.prompts.coordinator import Coordinator
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.prompts.none import NoPrompt
-from fedbbpt.readout import Identity
+from fedbbpt.readouts.identity import Identity
 from fedbbpt.types import Usage
 
 SIZE = (8, 8)
@@ -15,14 +15,14 @@ def make(backend, prompt=None):
     return Objective(backend, prompt or Dct(SIZE, frequencies=2), Identity(backend.info, backend.info.classes))
 
 
-def candidates(objective, count):
-    return np.random.default_rng(0).normal(size=(count, objective.prompt.dim))
+def candidates(objective, count, views=1):
+    return np.random.default_rng(0).normal(size=(count, views * objective.prompt.dim))
 
 
 def split(losses):
-    """Scores (n, b, 2) of two classes with the given losses (n, b) for label 0; NaN for a failed query."""
+    """Scores (n, b, 1, 2) of two classes with the given losses (n, b) for label 0; NaN for a failed query."""
     p = np.exp(-np.array(losses, np.float64))
-    return np.stack([np.log(p), np.log(1 - p)], -1).astype(np.float32)
+    return np.stack([np.log(p), np.log(1 - p)], -1)[:, :, None].astype(np.float32)
 
 
 @pytest.fixture
@@ -33,15 +33,17 @@ def losses(make_backend):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 10, 34, 35, 100])
+@pytest.mark.parametrize("views", [1, 3])
 @pytest.mark.parametrize(("n", "b"), [(1, 1), (5, 1), (1, 7), (5, 7)])
-def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_data, n, b, limit):
+def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_data, n, b, views, limit):
     backend = make_backend(batch_limit=limit)
     objective = make(backend)
-    scores = objective.answers(candidates(objective, n), make_data(b).batch(slice(None)))
-    assert scores.shape == (n, b, 3)
+    scores = objective.answers(candidates(objective, n, views), make_data(b).batch(slice(None)))
+    assert scores.shape == (n, b, views, 3)
     assert scores.dtype == np.float32
     assert max(backend.calls) <= limit
-    assert usage(n, b, limit) == Usage(n * b, len(backend.calls)) == Usage(sum(backend.calls), len(backend.calls))
+    foretold = usage(n * views, b, limit)
+    assert foretold == Usage(n * views * b, len(backend.calls)) == Usage(sum(backend.calls), len(backend.calls))
 
 
 @pytest.mark.parametrize(("n", "b", "limit", "calls"), [(8, 4, 16, 2), (8, 4, 15, 3), (2, 5, 4, 4), (3, 16, 16, 3)])
@@ -53,12 +55,13 @@ def test_nothing_to_ask_costs_nothing():
     assert usage(4, 0, 16) == Usage(0, 0)
 
 
+@pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 11])
-def test_answers_do_not_depend_on_the_limit(make_backend, make_data, limit):
+def test_answers_do_not_depend_on_the_limit(make_backend, make_data, limit, views):
     whole, pieces = make(make_backend(batch_limit=1000)), make(make_backend(batch_limit=limit))
     batch = make_data(6).batch(slice(None))
-    expected = whole.answers(candidates(whole, 4), batch)
-    assert np.array_equal(pieces.answers(candidates(whole, 4), batch), expected)
+    expected = whole.answers(candidates(whole, 4, views), batch)
+    assert np.array_equal(pieces.answers(candidates(whole, 4, views), batch), expected)
 
 
 def test_every_candidate_meets_every_example(fake_backend, make_data):
@@ -68,7 +71,7 @@ def test_every_candidate_meets_every_example(fake_backend, make_data):
     for i in range(4):
         for j in range(6):
             image = objective.prompt.apply(thetas[i : i + 1], batch.inputs[j : j + 1], None)
-            assert np.array_equal(scores[i, j], fake_backend.query(image).scores[0])
+            assert np.array_equal(scores[i, j, 0], fake_backend.query(image).scores[0])
 
 
 @pytest.mark.parametrize("limit", [2, 1000])
@@ -76,13 +79,36 @@ def test_every_image_is_prompted_with_its_own_features(make_backend, make_data, 
     objective = make(make_backend(batch_limit=limit), Coordinator(SIZE, encoder="pixels"))
     batch = make_data(3).batch(slice(None))
     batch = batch._replace(features=objective.prompt.features(batch.inputs))
-    thetas = np.stack([objective.prompt.init(np.random.default_rng(i)) for i in range(2)])
+    thetas = np.stack([objective.prompt.init(np.random.default_rng(i)) for i in range(4)]).reshape(2, -1)  # two views
     scores = objective.answers(thetas, batch)
     for j in range(3):
         alone = batch._replace(
             inputs=batch.inputs[j : j + 1], labels=batch.labels[j : j + 1], features=batch.features[j : j + 1]
         )
         assert np.allclose(objective.answers(thetas, alone)[:, 0], scores[:, j], atol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [2, 8, 1000])
+def test_views_are_answered_as_if_they_were_asked_singly(make_backend, make_data, limit):
+    objective, batch = make(make_backend(batch_limit=limit)), make_data(6).batch(slice(None))
+    one, other = np.random.default_rng(0).normal(size=(2, 4, objective.prompt.dim))
+    scores = objective.answers(np.concatenate([one, other], axis=1), batch)
+    assert np.array_equal(scores[:, :, :1], objective.answers(one, batch))
+    assert np.array_equal(scores[:, :, 1:], objective.answers(other, batch))
+    assert not np.allclose(scores[:, :, 0], scores[:, :, 1])
+
+
+def test_parameters_fall_apart_into_those_of_the_views(fake_backend):
+    objective = make(fake_backend)
+    d = objective.prompt.dim
+    assert np.array_equal(objective.views(np.arange(3 * d)), np.arange(3 * d).reshape(3, d))
+    assert objective.views(candidates(objective, 4, 2)).shape == (4, 2, d)
+
+
+def test_no_prompt_is_one_view(fake_backend):
+    objective = make(fake_backend, NoPrompt(SIZE))
+    assert objective.views(np.zeros(0)).shape == (1, 0)
+    assert objective.views(np.zeros((4, 0))).shape == (4, 1, 0)
 
 
 def test_loss_is_the_mean_cross_entropy(losses):
@@ -100,6 +126,13 @@ def test_candidates_are_compared_on_what_all_of_them_answered(losses):
 
 def test_without_common_answers_there_is_no_loss(losses):
     assert np.isnan(losses([[1.0, np.nan], [np.nan, 1.0]])).all()
+
+
+def test_example_counts_if_it_was_answered_under_every_view(make_backend):
+    objective, table = make(make_backend(classes=("yes", "no"))), np.array([[1.0, 2.0, 6.0]])
+    scores = np.concatenate([split(table), split(table)], axis=2)
+    scores[0, 1, 1] = np.nan
+    assert np.allclose(objective.losses(np.zeros(0), scores, np.zeros(3, np.int64)), [3.5], atol=1e-5)
 
 
 def test_losses_use_the_readouts_weights_and_ask_nothing(fake_backend, make_data):

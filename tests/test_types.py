@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.data.texts import as_texts
-from fedbbpt.types import Dataset, Message, Rows, Score, Update, Usage
+from fedbbpt.types import Dataset, Message, Rows, Score, Sums, Update, Usage
 
 
 @pytest.fixture
@@ -92,14 +92,25 @@ def test_message_survives_the_wire(parameters):
 
 @pytest.mark.parametrize("loss", [0.1 + 0.2, 1e-300, math.inf])
 def test_update_survives_the_wire(parameters, loss):
-    back = Update.from_bytes(Update("Zürich 1", parameters, 7, loss, Usage(30, 4)).to_bytes())
-    assert (back.client, back.weight, back.loss, back.usage) == ("Zürich 1", 7, loss, Usage(30, 4))
+    payload = parameters | {"losses": np.array([[0.1, np.nan]], np.float16)}
+    back = Update.from_bytes(Update("Zürich 1", payload, 7, loss, Usage(30, 4, 5), 0.1 + loss).to_bytes())
+    assert (back.client, back.weight, back.loss, back.usage) == ("Zürich 1", 7, loss, Usage(30, 4, 5))
+    assert back.spread == 0.1 + loss
     assert isinstance(back.usage, Usage)
-    same(back.change, parameters)
+    same(back.payload, payload)
 
 
 def test_missing_loss_survives_the_wire(parameters):
-    assert math.isnan(Update.from_bytes(Update("c", parameters, 1, math.nan, Usage()).to_bytes()).loss)
+    back = Update.from_bytes(Update("c", parameters, 1, math.nan, Usage()).to_bytes())
+    assert math.isnan(back.loss)
+    assert math.isnan(back.spread)
+
+
+@pytest.mark.parametrize("values", [[], [-0.0, np.inf, np.nan, 1e-45, 0.1]])
+def test_sums_survive_the_wire(values):
+    sums = Sums(np.array(values, np.float32))
+    same({"values": Sums.from_bytes(sums.to_bytes()).values}, {"values": sums.values})
+    assert sums.usage == Usage()
 
 
 def test_score_survives_the_wire():

@@ -10,6 +10,8 @@ from fedbbpt.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from fedbbpt_benchmarks.bench.plan import Bench
 
+MANY = 100_000  # rounds
+
 
 def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
@@ -93,4 +95,5 @@ def _plan(
         override(settings, "data.test_limit", limit)
     if budget is not None:
         override(settings, "max_queries", budget)
+        settings["rounds"] = MANY  # the budget is what ends a run
     return Bench(tasks or SUITES[suite], methods, tuple(map(int, seeds)), settings)

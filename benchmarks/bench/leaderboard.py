@@ -17,7 +17,8 @@ from fedbbpt.run import charts
 from fedbbpt.run.files import write_atomic, writing
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt_benchmarks import suite
-from fedbbpt_benchmarks.bench.plan import METHODS, Bench
+from fedbbpt_benchmarks.bench.plan import Bench
+from fedbbpt_benchmarks.bench.plan import method as method_of
 from fedbbpt_benchmarks.bench.results import Row, write_rows
 
 RIVAL = "zero-shot"
@@ -79,12 +80,9 @@ def standings(bench: Bench, rows: Sequence[Row]) -> list[Standing]:
         if not own:
             continue
         pairs = [(e.mean(), known[e.task, RIVAL].mean()) for e in own if (e.task, RIVAL) in known]
-        result.append(
-            Standing(
-                method, METHODS[method].title, len(own), *(statistics.fmean(e.mean(k) for e in own) for k in AVERAGED),
-                *(_compared(pairs) if method != RIVAL and pairs else (None,) * 4),
-            )
-        )  # fmt: skip
+        averages = [statistics.fmean(entry.mean(key) for entry in own) for key in AVERAGED]
+        compared = _compared(pairs) if method != RIVAL and pairs else (None,) * 4
+        result.append(Standing(method, method_of(method).title, len(own), *averages, *compared))
     return sorted(result, key=lambda s: -s.accuracy)
 
 

@@ -13,9 +13,8 @@ from fedbbpt import registry
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError, RunError, UnknownName
 from fedbbpt.run.config import Config, make_config, override
-from fedbbpt.run.evaluate import READOUT_ROUNDS
 from fedbbpt.run.files import write_json, writing
-from fedbbpt.run.options import load_class
+from fedbbpt.run.options import load_class, modalities_of
 from fedbbpt_benchmarks import suite
 
 SUITES = {
@@ -37,18 +36,50 @@ class Method(NamedTuple):
     modalities: tuple[Modality, ...] = ("image", "text")
 
 
+# The published settings in our units: one unit of θ is .05 of a raw weight (so a / .05² and c / .05), and CLIP's
+# normalised pixels are about 1 / .27 of ours (so ε · .27). Of the ε by data set, the most frequent.
+BLACKVIP = {
+    "prompt": {"name": "coordinator", "drawing": "random", "epsilon": 0.3 * 0.27},
+    "readout": {"name": "identity"},
+    "optimizer": {"name": "spsa-gc", "a": 0.01 / 0.05**2, "c": 0.01 / 0.05, "directions": 5},
+    "algorithm": {"name": "fedavg", "calibrate": False},
+}
+HEAD = {"rounds": 1, **NO_PROMPT}
+RANDOM = {"rounds": 3, "optimizer": {"name": "random", "population": 1}}
+
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
-    "head": Method("a linear head on the answers", {"rounds": READOUT_ROUNDS, **NO_PROMPT}),
-    "head-central": Method("the same, all data in one hand", {"rounds": READOUT_ROUNDS, **NO_PROMPT, **CENTRAL}),
-    "head-local": Method("the same, every client for itself", {"rounds": READOUT_ROUNDS, **NO_PROMPT, **LOCAL}),
+    "head": Method("a linear head on the answers", HEAD),
+    "head-central": Method("the same, all data in one hand", HEAD | CENTRAL),
+    "head-local": Method("the same, every client for itself", HEAD | LOCAL),
+    "default": Method("four prompts and a head, chosen greedily", {}, PROMPTED),
+    "default-central": Method("the same, all data in one hand", CENTRAL, PROMPTED),
+    "one-view": Method("the same with one prompt only", {"algorithm": {"name": "greedy", "views": 1}}, PROMPTED),
+    "random-views": Method("four random prompts and a head", RANDOM, PROMPTED),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
-    "spsa-gc": Method("prompt and head, by SPSA-GC", {}, PROMPTED),
-    "spsa-gc-central": Method("the same, all data in one hand", CENTRAL, PROMPTED),
-    "spsa-gc-local": Method("the same, every client for itself", LOCAL, PROMPTED),
-    "spsa": Method("prompt and head, by SPSA", {"optimizer": {"name": "spsa"}}, PROMPTED),
-    "sep-cma": Method("prompt and head, by separable CMA-ES", {"optimizer": {"name": "sep-cma"}}, PROMPTED),
+    "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
 }
+
+
+def method(name: str) -> Method:
+    """A method by its name in the table, or as SEARCH+PROMPT.
+
+    SEARCH is an optimizer, which tunes one prompt and a head by FedAvg, or `greedy`.
+
+    Raises:
+        UnknownName: no such method, optimizer or prompt.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    search, plus, prompt = name.partition("+")
+    searches = ["greedy", *registry.names("optimizers")]
+    if not plus or search not in searches:
+        raise UnknownName("method", name, [*METHODS, *(f"{known}+PROMPT" for known in searches)])
+    modalities_of(prompt)
+    if search == "greedy":
+        return Method(f"several prompts ({prompt}) and a head", {"prompt": {"name": prompt}}, PROMPTED)
+    settings = {"prompt": {"name": prompt}, "optimizer": {"name": search}, "algorithm": {"name": "fedavg"}}
+    return Method(f"a prompt ({prompt}) by {search}, and a head", settings, PROMPTED)
 
 
 @dataclass(frozen=True)
@@ -58,6 +89,11 @@ class Cell:
     task: str
     method: str
     seed: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Task, method and seed."""
+        return self.task, self.method, self.seed
 
     @property
     def path(self) -> Path:
@@ -76,8 +112,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         for name in self.methods:
-            if name not in METHODS:
-                raise UnknownName("method", name, METHODS)
+            method(name)
         known = registry.names("tasks")
         for name in self.tasks:
             if name.partition(":")[0] not in known:
@@ -90,8 +125,8 @@ class Bench:
         """In the order of tasks, then methods, then seeds; without methods that do not go with the task's modality."""
         holds = {task: load_class("tasks", task).modality for task in self.tasks}
         pairs = itertools.product(self.tasks, self.methods)
-        fitting = [(task, method) for task, method in pairs if holds[task] in METHODS[method].modalities]
-        return [Cell(task, method, seed) for task, method in fitting for seed in self.seeds]
+        fitting = [(task, name) for task, name in pairs if holds[task] in method(name).modalities]
+        return [Cell(task, name, seed) for task, name in fitting for seed in self.seeds]
 
     @property
     def command(self) -> str:
@@ -106,7 +141,7 @@ class Bench:
     def config(self, cell: Cell) -> Config:
         """The settings of a cell's run."""
         values: dict[str, Any] = {"seed": cell.seed, "task": {"name": cell.task}}
-        for layer in (self.settings, METHODS[cell.method].settings):
+        for layer in (self.settings, method(cell.method).settings):
             _merge(values, layer)
         return make_config(values)
 

@@ -1,20 +1,41 @@
 """Federated methods: who is told what, what a client does with it, and what becomes of the answers."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from fedbbpt.objective import Objective
 from fedbbpt.optim import Optimizer
-from fedbbpt.types import Client, Message, Parameters, Score, Update, Usage
+from fedbbpt.types import Client, Float32, Message, Parameters, Score, Usage
 
-MakeOptimizer = Callable[[Any, np.random.Generator, int], Optimizer]  # start, generator, steps before
+MakeOptimizer = Callable[[Any, np.random.Generator, int, Any], Optimizer]  # start, generator, steps before, memory
+
+
+class Reply(Protocol):
+    """What a client answers to a message."""
+
+    @property
+    def usage(self) -> Usage:
+        """What was asked of the model for it."""
+
+    def to_bytes(self) -> bytes:
+        """As it travels."""
+
+
+R = TypeVar("R", bound=Reply)
+
+
+class Exchange(Protocol):
+    """The line to the clients of a round: one message to each, one reply from each, in the order of the clients."""
+
+    def __call__(self, work: Callable[[Message, Client], R], message: Message) -> list[R]:
+        """What `work` makes of the message at every client. Bytes and queries are counted on the way."""
 
 
 class Parts(NamedTuple):
-    """What every zero-order method is built of."""
+    """What every method is built of."""
 
     objective: Objective
     optimizer: MakeOptimizer
@@ -23,14 +44,15 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """What the method knows between two rounds: plain arrays."""
+    """What is known between two rounds: plain arrays."""
 
     round: int  # rounds done
-    parameters: Parameters
+    parameters: Parameters  # what the clients are told
+    memory: Mapping[str, Float32] = field(default_factory=dict)  # what server or clients keep to themselves
 
 
 class Algorithm(Protocol):
-    """A federated method. Holds settings only: all that changes is in the `State`.
+    """A federated method. Between two rounds, all that changes is in the `State`.
 
     A method's class takes the `Parts` as its one positional argument and its own options by keyword.
     """
@@ -44,16 +66,19 @@ class Algorithm(Protocol):
         """Who takes part in the next round, in the order of `clients`."""
 
     def broadcast(self, state: State) -> Message:
-        """All that the clients of the next round are told."""
+        """The current parameters, as they are told to clients."""
 
-    def local(self, message: Message, client: Client) -> Update:
-        """A client's round; sees this client only."""
+    def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
+        """A round with the clients at the other end of the exchange: the new state and the mean training loss.
 
-    def merge(self, state: State, updates: Sequence[Update]) -> State:
-        """The state after the round; the updates come in the order of the clients."""
+        The loss is NaN where the model answered nothing.
+        """
 
     def score(self, split: str, message: Message, client: Client) -> Score:
         """How the message's parameters do on a client's split ("validation" or "test")."""
 
-    def plan(self, client: Client) -> Usage:
-        """Exactly what `local` will ask of the model, without asking."""
+    def plan(self, client: Client, round_: int) -> Usage:
+        """Exactly what a round (counted from 1) will ask of the model for this client, without asking."""
+
+    def views(self, round_: int) -> int:
+        """How often `score` asks about each example after so many rounds."""

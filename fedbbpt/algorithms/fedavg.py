@@ -1,30 +1,51 @@
 """Fed-BBPT (Lin et al. 2023, arXiv 2310.03123): local zero-order steps, then FedAvg (McMahan et al. 2017)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import Parts, State
+from fedbbpt.algorithms import Exchange, Parts, State
 from fedbbpt.algorithms.aggregate import weighted_mean
-from fedbbpt.backend import Meter
+from fedbbpt.algorithms.calibration import Calibration, diverged, spread_of
+from fedbbpt.algorithms.readouts import fit
+from fedbbpt.algorithms.score import metered, score
+from fedbbpt.algorithms.server import RATES, RULES
 from fedbbpt.errors import ConfigError
-from fedbbpt.objective import Objective, usage
+from fedbbpt.objective import usage
+from fedbbpt.optim import Optimizer
 from fedbbpt.optim.still import Still
-from fedbbpt.readout import cross_entropy
-from fedbbpt.types import Batch, Client, Dataset, Float32, Floats, Message, Score, Update, Usage
+from fedbbpt.types import Batch, Client, Dataset, Float32, Int64, Message, Score, Sums, Update, Usage
+
+LARGEST = np.finfo(np.float32).max
+TUNED = ("prompt", "optimizer")  # the parts that local steps change
+
+
+class Kept(NamedTuple):
+    """The answers of a round, which a client keeps until the next one."""
+
+    scores: Float32  # (N, V, C)
+    labels: Int64  # (N,)
 
 
 class FedAvg:
-    """Local zero-order steps on the prompt and exact steps on the readout, then a weighted mean.
+    """Local zero-order steps on the prompt, then a weighted mean; the readout is fitted exactly on the same answers.
 
-    Each client takes `local_steps` zero-order steps on θ and fits the readout on the same answers; the server averages
-    the changes, weighted by the number of training samples.
+    Each client takes `local_steps` zero-order steps on θ; the server averages the changes, weighted by the number of
+    training samples. Then it fits the readout to all answers that these steps paid for (see `readouts.Readout.fit`).
 
     `fraction` of the clients (at least one) takes part in a round. A minibatch is `batch_size` examples drawn without
     replacement, or all that a client has.
+
+    `upload`: every direction comes from a seed that the server knows, so that the clients' losses are enough to rebuild
+    their changes, bit for bit (as in FedKSeed and DeComFL): "losses" sends those, as many bytes as there were losses
+    whatever the dimension; "parameters" sends the changes themselves. `precision` is that of the losses.
+
+    `calibrate` brings losses and steps to one scale (see `algorithms.calibration`), and answers divergence with the
+    last good θ and half the step; without it the optimizer's options are what they are in the literature.
     """
 
     federated = True
@@ -36,17 +57,33 @@ class FedAvg:
         *,
         fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         local_steps: PositiveInt = 1,
-        batch_size: PositiveInt = 32,
+        batch_size: PositiveInt = 128,
+        upload: Literal["losses", "parameters"] = "losses",
+        precision: Literal["float16", "float32"] = "float16",
+        calibrate: bool = True,
+        server: Literal["mean", "momentum", "adam"] = "mean",
+        server_rate: PositiveFloat | None = None,
     ) -> None:
         self._objective, self._make_optimizer, self._seed = parts
         if self._objective.prompt.dim == 0:
             self._make_optimizer = Still
         self._fraction, self._local_steps, self._batch_size = fraction, local_steps, batch_size
+        self._upload, self._calibrate = upload, calibrate
+        self._server, self._server_rate = server, RATES[server] if server_rate is None else server_rate
+        self._precision = np.float32 if not calibrate else np.dtype(precision).type
+        self._kept: dict[str, Kept] = {}  # by client: in the clients' hands
 
     def init(self) -> State:
         """The prompt's and the readout's own initial parameters."""
-        rng = np.random.default_rng(self._seed)
-        return State(0, {"prompt": self._objective.prompt.init(rng), "readout": self._objective.readout.init()})
+        theta = self._objective.prompt.init(np.random.default_rng(self._seed))
+        memory = self._make_optimizer(theta, np.random.default_rng(0), 0, None).memory
+        parameters = {
+            "prompt": theta,
+            "optimizer": memory.astype(np.float32),
+            "readout": self._objective.readout.init(self.views(0)),
+            "calibration": Calibration().to_array(),
+        }
+        return State(0, parameters)
 
     def sample(self, state: State, clients: Sequence[Client]) -> list[Client]:
         """A uniform draw without replacement that depends on the seed and the round only."""
@@ -58,71 +95,153 @@ class FedAvg:
         """The current parameters."""
         return Message(state.round + 1, self._seed, state.parameters)
 
-    def local(self, message: Message, client: Client) -> Update:
-        """Zero-order steps on the prompt, exact gradients on the readout, both from the same answers."""
-        rng = np.random.default_rng([message.seed, message.round, *client.id.encode()])
-        objective, meter = self._metered()
-        optimizer = self._make_optimizer(message.parameters["prompt"], rng, (message.round - 1) * self._local_steps)
-        weights = message.parameters["readout"].astype(np.float64)
-        losses = []
-        for _ in range(self._local_steps):
-            batch = draw(client.train, self._batch_size, rng)
-            scores = objective.answers(optimizer.ask(), batch)  # (n, b, C)
-            losses.append(objective.losses(weights, scores, batch.labels))  # (n,)
-            optimizer.tell(losses[-1])
-            weights = objective.readout.fit(weights, scores, batch.labels)
-        trained = {"prompt": optimizer.x, "readout": weights}
-        change = {part: _change(client.id, part, message.parameters[part], new) for part, new in trained.items()}
-        measured = np.concatenate(losses)
-        measured = measured[np.isfinite(measured)]
-        loss = float(measured.mean()) if len(measured) else float("nan")
-        return Update(client.id, change, len(client.train), loss, meter.usage)
+    def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
+        """See `Algorithm`."""
+        self._kept.clear()
+        message = self.broadcast(state)
+        updates = exchange(self.local, message)
+        state = self.merge(state, updates)
+        readout = self._objective.readout
+        if readout.trainable:
+            told = Message(state.round, self._seed, {})
+            weights = fit(readout, state.parameters["readout"], exchange, self.sums, told).astype(np.float32)
+            state = replace(state, parameters={**state.parameters, "readout": weights})
+        return state, mean_loss(updates)
 
+    @np.errstate(over="ignore", invalid="ignore")  # `merge` sees what overflowed
+    def local(self, message: Message, client: Client) -> Update:
+        """Zero-order steps on the prompt."""
+        batches = rng_of(message, client.id, "batches")
+        objective, meter = metered(self._objective)
+        optimizer, calibration = (
+            self._optimizer(message, client.id),
+            Calibration.from_array(message.parameters["calibration"]),
+        )
+        told, losses, kept = [], [], []
+        for _ in range(self._local_steps):
+            batch = self._draw(client.train, batches)
+            scores = objective.answers(calibration.scale * optimizer.ask(), batch)  # (n, b, V, C)
+            losses.append(objective.losses(message.parameters["readout"], scores, batch.labels))  # (n,)
+            calibration = calibration.known(losses[-1])
+            told.append(self._told(calibration, losses[-1]))
+            optimizer.tell(told[-1])
+            kept.append(Kept(scores.reshape(-1, *scores.shape[2:]), np.tile(batch.labels, len(scores))))
+        self._kept[client.id] = Kept(*map(np.concatenate, zip(*kept, strict=True)))
+        payload: Mapping[str, NDArray[Any]] = {"losses": np.stack(told)}
+        if self._upload == "parameters" or not self._objective.prompt.dim:
+            payload = changes(message, calibration.scale, optimizer)
+        spreads = np.array([spread_of(step) for step in losses])
+        return Update(
+            client.id,
+            payload,
+            len(client.train),
+            _short(finite_mean(np.concatenate(losses))),
+            meter.usage,
+            _short(np.sqrt(finite_mean(spreads**2))),
+        )
+
+    @np.errstate(over="ignore", invalid="ignore")
     def merge(self, state: State, updates: Sequence[Update]) -> State:
-        """Adds the mean change, weighted by samples."""
-        change = weighted_mean([u.change for u in updates], [u.weight for u in updates])
-        parameters = {p: (old + change[p]).astype(np.float32) for p, old in state.parameters.items()}
-        return replace(state, round=state.round + 1, parameters=parameters)
+        """Adds the mean change, weighted by samples; goes back to the last good θ where the losses rose too far."""
+        calibration = Calibration.from_array(state.parameters["calibration"])
+        memory, loss = dict(state.memory), mean_loss(updates)
+        parameters = dict(state.parameters)
+        rebuilt = [self._rebuild(self.broadcast(state), update) for update in updates]
+        finite = all((np.abs(part) < LARGEST).all() for change in rebuilt for part in change.values())
+        if not (finite or self._calibrate):
+            raise ConfigError(
+                "the prompt diverged beyond all numbers; start a new run with smaller steps (-o optimizer.a, or "
+                "optimizer.sigma), or with -o algorithm.calibrate=true"
+            )
+        lowest = float(memory["lowest"][0]) if "lowest" in memory else np.inf
+        if self._calibrate and (not finite or diverged(loss, lowest)):
+            fresh = self.init().parameters["optimizer"]
+            memory = {part: memory[part] for part in ("lowest", "good") if part in memory}  # no momentum
+            parameters |= {"prompt": memory.get("good", parameters["prompt"]), "optimizer": fresh}
+            calibration = calibration.rescaled(0.5)
+        else:
+            if loss < lowest:
+                memory |= {"lowest": np.array([loss], np.float32), "good": parameters["prompt"]}
+            mean = weighted_mean(rebuilt, [u.weight for u in updates])
+            step, kept = RULES[self._server](mean["prompt"], memory, self._server_rate)
+            memory |= kept
+            for part, change in (mean | {"prompt": step}).items():
+                parameters[part] = (parameters[part] + change).astype(np.float32)
+            calibration = calibration.learn(updates) if self._calibrate else calibration
+        return State(state.round + 1, parameters | {"calibration": calibration.to_array()}, memory)
+
+    def sums(self, message: Message, client: Client) -> Sums:
+        """What the readout's fit wants to know of the answers that the client has kept."""
+        kept = self._kept[client.id]
+        return Sums(self._objective.readout.statistics(message.parameters["readout"], *kept).astype(np.float32))
 
     def score(self, split: str, message: Message, client: Client) -> Score:
         """One pass over the client's split."""
-        objective, meter = self._metered()
-        data: Dataset = getattr(client, split)
-        theta, weights = message.parameters["prompt"], message.parameters["readout"]
-        classes = len(objective.readout.log_probabilities(weights, np.zeros(len(meter.info.classes), np.float32)))
-        confusion = np.zeros((classes, classes), np.int64)
-        loss_sum, unanswered = 0.0, 0
-        for start in range(0, len(data), meter.info.batch_limit):
-            batch = data.batch(slice(start, start + meter.info.batch_limit))
-            log_p = objective.readout.log_probabilities(weights, objective.answers(theta[None], batch)[0])  # (b, K)
-            answered = ~np.isnan(log_p).any(1)
-            np.add.at(confusion, (batch.labels[answered], log_p[answered].argmax(1)), 1)
-            loss_sum += float(cross_entropy(log_p, batch.labels)[answered].sum())
-            unanswered += int((~answered).sum())
-        return Score(client.id, confusion, loss_sum, unanswered, meter.usage)
+        return score(self._objective, message.parameters, client.id, getattr(client, split))
 
-    def plan(self, client: Client) -> Usage:
+    def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""
         prompt, limit = self._objective.prompt, self._objective.backend.info.batch_limit
-        candidates = self._make_optimizer(np.zeros(prompt.dim), np.random.default_rng(0), 0).population
-        step = usage(candidates, min(self._batch_size, len(client.train)), limit)
+        examples = len(client.train) if not prompt.dim else min(self._batch_size, len(client.train))
+        candidates = self._make_optimizer(np.zeros(prompt.dim), np.random.default_rng(0), 0, None).population
+        step = usage(candidates, examples, limit)
         return Usage(step.queries * self._local_steps, step.calls * self._local_steps)
 
-    def _metered(self) -> tuple[Objective, Meter]:
-        """The objective over a meter of its own, so that clients may run side by side."""
-        meter = Meter(self._objective.backend)
-        return self._objective._replace(backend=meter), meter
+    def views(self, round_: int) -> int:
+        """One."""
+        return 1
+
+    def _optimizer(self, message: Message, client: str) -> Optimizer:
+        """The optimizer with which a client starts into a round; the server can make the same."""
+        scale = Calibration.from_array(message.parameters["calibration"]).scale
+        start, memory = (message.parameters[part].astype(np.float64) for part in TUNED)
+        rng = rng_of(message, client, "directions")
+        return self._make_optimizer(start / scale, rng, (message.round - 1) * self._local_steps, memory)
+
+    def _rebuild(self, message: Message, update: Update) -> Mapping[str, NDArray[Any]]:
+        """The changes of a client, from its losses where it sent those."""
+        if "losses" not in update.payload:
+            return update.payload
+        optimizer = self._optimizer(message, update.client)
+        for losses in update.payload["losses"]:
+            optimizer.ask()
+            optimizer.tell(losses)
+        return changes(message, Calibration.from_array(message.parameters["calibration"]).scale, optimizer)
+
+    def _told(self, calibration: Calibration, losses: NDArray[np.float64]) -> NDArray[Any]:
+        told = calibration.standardise(losses) if self._calibrate else losses
+        return told.astype(self._precision)
+
+    def _draw(self, data: Dataset, rng: np.random.Generator) -> Batch:
+        """A minibatch; without a prompt everything, since each input is asked about once only."""
+        return draw(data, self._batch_size if self._objective.prompt.dim else len(data), rng)
 
 
-def _change(client: str, part: str, old: Float32, new: Floats) -> Float32:
-    """New minus old as it travels; whatever does not fit into float32 is not worth sending."""
-    change = new - old
-    if not (np.abs(change) < np.finfo(np.float32).max).all():
-        raise ConfigError(
-            f"the {part} of {client} diverged beyond all numbers; start a new run with smaller steps "
-            "(-o optimizer.a, or optimizer.sigma)"
-        )
-    return change.astype(np.float32)
+def changes(message: Message, scale: float, optimizer: Optimizer) -> Mapping[str, Float32]:
+    """New minus received parameters."""
+    new = {"prompt": scale * optimizer.x, "optimizer": optimizer.memory}
+    return {part: (new[part] - message.parameters[part]).astype(np.float32) for part in TUNED}
+
+
+def rng_of(message: Message, client: str, purpose: str) -> np.random.Generator:
+    """A stream of random numbers that client and server can both start."""
+    return np.random.default_rng([message.seed, message.round, *client.encode(), 0, *purpose.encode()])
+
+
+def _short(value: float) -> float:
+    """To the digits that are worth sending."""
+    return float(f"{value:.7g}")
+
+
+def finite_mean(values: NDArray[np.float64]) -> float:
+    """The mean of what is finite; NaN without any."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def mean_loss(updates: Sequence[Update]) -> float:
+    """The mean over the clients that measured anything."""
+    return finite_mean(np.array([u.loss for u in updates]))
 
 
 def draw(data: Dataset, size: int, rng: np.random.Generator) -> Batch:

@@ -1,50 +1,68 @@
 """No federation: the baseline that says what the clients gain from each other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from fedbbpt.algorithms import State
-from fedbbpt.algorithms.fedavg import FedAvg
+from fedbbpt.algorithms import Exchange, R, State
+from fedbbpt.algorithms.fedavg import FedAvg, mean_loss
+from fedbbpt.algorithms.readouts import fit
 from fedbbpt.types import Client, Float32, Message, Parameters, Score, Update
+
+MEMORY = "memory/"
 
 
 class Local(FedAvg):
     """Every client for itself, with the steps of `fedavg`: nothing is averaged, and nothing travels.
 
-    The state holds the common start (`prompt`, `readout`) and each client's own parameters (`client-000/prompt`, …).
+    The state holds the common start (`prompt`, `readout`, …) and each client's own parameters (`client-000/prompt`, …),
+    with what `fedavg` keeps in mind between two rounds (`client-000/memory/lowest`, …).
     All clients keep the same round, the best one on all their validation data. Where clients differ in their labels,
     their own parameters learn that, too: this is then no lower bound of what federation reaches.
     """
 
     federated = False
 
+    def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
+        """See `Algorithm`."""
+        self._kept.clear()
+        updates = exchange(self.local, self.broadcast(state))
+        return self.merge(state, updates), mean_loss(updates)
+
     def local(self, message: Message, client: Client) -> Update:
-        """See `FedAvg.local`."""
-        update = super().local(_own(message, client), client)
-        return replace(update, change={f"{client.id}/{part}": change for part, change in update.change.items()})
+        """See `FedAvg.local`; the client then merges its own update and fits its own readout."""
+        own = State(message.round - 1, _own(message.parameters, client.id), _memory(message.parameters, client.id))
+        update = super().local(replace(message, parameters=own.parameters), client)
+        merged = super().merge(own, [update])
+
+        def alone(work: Callable[[Message, Client], R], message: Message) -> list[R]:
+            return [work(message, client)]
+
+        told = Message(message.round, message.seed, {})
+        readout = fit(self._objective.readout, merged.parameters["readout"], alone, self.sums, told).astype(np.float32)
+        new = {**merged.parameters, "readout": readout, **{MEMORY + part: v for part, v in merged.memory.items()}}
+        return replace(update, payload={f"{client.id}/{part}": values for part, values in new.items()})
 
     def merge(self, state: State, updates: Sequence[Update]) -> State:
-        """Adds each client's change to its own parameters."""
-        parameters = dict(state.parameters)
-        for update in updates:
-            for name, change in update.change.items():
-                parameters[name] = (_start(state.parameters, name) + change).astype(np.float32)
-        return replace(state, round=state.round + 1, parameters=parameters)
+        """Puts each client's new parameters in the place of its old ones."""
+        told = {update.client for update in updates}
+        others = {name: v for name, v in state.parameters.items() if name.partition("/")[0] not in told}
+        new = {name: values for update in updates for name, values in update.payload.items()}
+        return State(state.round + 1, others | new)
 
     def score(self, split: str, message: Message, client: Client) -> Score:
         """See `FedAvg.score`."""
-        return super().score(split, _own(message, client), client)
+        return super().score(split, replace(message, parameters=_own(message.parameters, client.id)), client)
 
 
-def _own(message: Message, client: Client) -> Message:
-    """The message as if the client's own parameters were everybody's."""
-    parts = [name for name in message.parameters if "/" not in name]
-    own = {part: _start(message.parameters, f"{client.id}/{part}") for part in parts}
-    return replace(message, parameters=own)
+def _own(parameters: Parameters, client: str) -> dict[str, Float32]:
+    """The parameters as if the client's own were everybody's; the common start before its first round."""
+    parts = [name for name in parameters if "/" not in name]
+    return {part: parameters.get(f"{client}/{part}", parameters[part]) for part in parts}
 
 
-def _start(parameters: Parameters, name: str) -> Float32:
-    """A client's own part; the common one before its first round."""
-    return parameters[name] if name in parameters else parameters[name.rpartition("/")[2]]
+def _memory(parameters: Parameters, client: str) -> dict[str, Float32]:
+    """What the client's own server keeps in mind; nothing before its first round."""
+    prefix = f"{client}/{MEMORY}"
+    return {name.removeprefix(prefix): values for name, values in parameters.items() if name.startswith(prefix)}

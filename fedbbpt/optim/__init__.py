@@ -1,5 +1,6 @@
 """Zero-order optimizers: ask for candidates, tell their losses. They know nothing of prompts, backends or clients."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,13 +12,18 @@ from fedbbpt.types import Floats
 class Optimizer(Protocol):
     """Improves x from losses alone.
 
-    An optimizer lives for one client's round, so it has no state to save: the class takes the point to start from, a
-    random generator and the number of steps taken in earlier rounds (the gain schedules go on from there) as its
-    positional arguments, and its own options by keyword.
+    An optimizer lives for one client's round. The class takes as its positional arguments the point to start from, a
+    random generator, the number of steps taken in earlier rounds (the gain schedules go on from there) and what the
+    optimizers of earlier rounds left (the mean of their `memory` over the clients; None at the start of a run), and
+    its own options by keyword.
+
+    One unit of x is a sensible amount. The losses of one ask are centred and divided by a spread that all asks share,
+    so that their standard deviation is about 1 in the first rounds; their level says nothing.
     """
 
     x: NDArray[np.float64]  # (d,) the best guess
     population: int  # n, how many candidates one `ask` returns
+    memory: NDArray[np.float64]  # (m,) for the next round: finite, m depends on d and the options, its mean makes sense
 
     def ask(self) -> NDArray[np.float64]:
         """Candidates (n, d) to be measured on the same minibatch.
@@ -36,12 +42,15 @@ class Optimizer(Protocol):
 
 
 class AskTell:
-    """The manners that all optimizers share: ask and tell take turns, and losses have the right shape."""
+    """The manners that all optimizers share: ask and tell take turns, losses and memory have the right shape."""
 
     population: int
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Floats | None, initial: Sequence[float] | Floats = ()) -> None:
         self._asked = False
+        self.memory = np.array(initial if memory is None else memory, np.float64)
+        if self.memory.shape != np.shape(initial):
+            raise ValueError(f"expected a memory of shape {np.shape(initial)}, got {self.memory.shape}")
 
     def _begin_ask(self) -> None:
         if self._asked:

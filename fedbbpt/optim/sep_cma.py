@@ -1,23 +1,23 @@
-"""Separable CMA-ES (Ros & Hansen 2008) as implemented by the library `cmaes`, behind ask/tell with NaN."""
+"""Separable CMA-ES (Ros & Hansen 2008) as implemented by the library `cmaes`."""
 
 from typing import Annotated
 
 import cmaes
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, PositiveFloat
 
-from fedbbpt.errors import ConfigError
-from fedbbpt.optim import AskTell
+from fedbbpt.optim.evolution import Evolution
 from fedbbpt.types import Floats
 
 
-class SepCma(AskTell):
+class SepCma(Evolution):
     """Separable CMA-ES: an evolution strategy that adapts one variance a coordinate.
 
-    The step size starts at σ / (1 + steps before)^decay, since the variances adapted in a client's round stay there.
     `population` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than half
-    were measured the generation is dropped.
+    were measured, or all losses are equal, the generation is dropped. Step size and variances go on through the rounds.
+
+    Only ranks count: the first step moves a coordinate by about σ / √(population / 4), 0.3 with the defaults.
     """
 
     def __init__(
@@ -25,35 +25,27 @@ class SepCma(AskTell):
         x: Floats,
         rng: np.random.Generator,
         steps_before: int,
+        memory: Floats | None,
         /,
         *,
-        sigma: PositiveFloat = 1.0,
-        decay: NonNegativeFloat = 0.3,
+        sigma: PositiveFloat = 0.75,
         population: Annotated[int, Field(ge=2)] | None = None,
     ) -> None:
-        super().__init__()
-        if len(x) < 2:
-            raise ConfigError(f"optimizer 'sep-cma' needs at least 2 dimensions, the prompt has {len(x)}")
-        sigma = sigma / (1 + steps_before) ** decay
+        super().__init__("sep-cma", x, memory, sigma)
         seed = int(rng.integers(2**31))
-        self._cma = cmaes.SepCMA(np.array(x, np.float64), sigma, seed=seed, population_size=population)
+        self._cma = cmaes.SepCMA(np.zeros(len(x)), self._sigma, seed=seed, population_size=population)
         self.population = self._cma.population_size
 
-    @property
-    def x(self) -> NDArray[np.float64]:
-        """The distribution's mean."""
+    def _mean(self) -> NDArray[np.float64]:
         mean: NDArray[np.float64] = self._cma.mean
-        return mean.copy()
+        return mean
 
-    def ask(self) -> NDArray[np.float64]:
-        """See `Optimizer`."""
-        self._begin_ask()
-        self._candidates = np.stack([self._cma.ask() for _ in range(self.population)])
-        return self._candidates.copy()
+    def _stds(self) -> NDArray[np.float64]:
+        stds: NDArray[np.float64] = self._cma._sigma * self._cma._eigen_decomposition()  # not public in cmaes 0.13
+        return stds
 
-    def tell(self, losses: Floats) -> None:
-        """See `Optimizer`."""
-        losses = self._begin_tell(losses)
-        if 2 * np.isfinite(losses).sum() >= self.population:
-            ranked = np.where(np.isnan(losses), np.inf, losses)
-            self._cma.tell(list(zip(self._candidates, ranked.tolist(), strict=True)))
+    def _sample(self) -> NDArray[np.float64]:
+        return np.stack([self._cma.ask() for _ in range(self.population)])
+
+    def _update(self, sampled: NDArray[np.float64], ranks: NDArray[np.float64]) -> None:
+        self._cma.tell(list(zip(sampled, ranks.tolist(), strict=True)))

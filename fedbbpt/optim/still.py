@@ -12,8 +12,8 @@ class Still(AskTell):
 
     population = 1
 
-    def __init__(self, x: Floats, rng: np.random.Generator, steps_before: int, /) -> None:
-        super().__init__()
+    def __init__(self, x: Floats, rng: np.random.Generator, steps_before: int, memory: Floats | None, /) -> None:
+        super().__init__(memory)
         self.x = np.array(x, np.float64)
 
     def ask(self) -> NDArray[np.float64]:

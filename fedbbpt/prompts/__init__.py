@@ -12,7 +12,8 @@ class Prompt(Protocol):
     """(θ, inputs) -> prompted inputs.
 
     A prompt's class takes the input size (h, w), None for texts, as its one positional argument and its own options by
-    keyword.
+    keyword. With the class attribute `wraps = True` it stands around another prompt, named as `outer:inner`, and takes
+    that one, built, as a second positional argument.
     """
 
     dim: int

@@ -1,37 +1,42 @@
-"""Twelve numbers that put the image where the model expects it: colour by channel, and place, size and slant.
+"""Thirteen numbers that put the image where the model expects it: colour, contrast, and place, size and slant.
 
-A prompt need not be a pattern of pixels: what often separates one source of images from another is exposure, inversion,
-framing or scale, which an added picture cannot undo. [own design]
+A prompt need not be a pattern of pixels: what often separates one source of images from another is exposure, contrast,
+inversion, framing or scale, which an added picture cannot undo. [own design]
 """
 
+from functools import lru_cache
+
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import PositiveFloat
 from scipy.sparse import csr_array
 
 from fedbbpt.backend import Modality
 from fedbbpt.types import Float32, Floats
 
-MOST = 10.0  # log gain: far beyond, float32 overflows and black times infinity is no pixel
+MOST = 10.0  # log gain and log contrast: far beyond, float32 overflows and black times infinity is no pixel
 
 
 class Colour:
-    """Exposure by channel, and place, size and slant of the image: twelve numbers.
+    """Exposure by channel, contrast, and place, size and slant of the image: thirteen numbers.
 
-    clip(gain · warp(x) + offset), with all of θ measured in units of ε.
+    clip(gain · (contrast · (warp(x) − ½) + ½) + offset), with all of θ measured in units of ε.
 
-    θ (12,) = log gain of the three channels, offset of the three channels, and the 2×2 matrix and the 2 offsets of the
-    map from prompted to original coordinates, both in [−1, 1]: u ↦ (I + ε·M) u + ε·t, bilinear, black outside.
+    θ (13,) = log gain of the three channels, offset of the three channels, the 2×2 matrix and the 2 offsets of the map
+    from prompted to original coordinates, both in [−1, 1]: u ↦ (I + ε·M) u + ε·t, bilinear, black outside; and the log
+    of the contrast, one for all channels.
     """
 
     modalities: tuple[Modality, ...] = ("image",)
-    dim = 12
+    dim = 13
 
     def __init__(self, size: tuple[int, int], /, *, epsilon: PositiveFloat = 0.1) -> None:
-        self._size = size
+        h, w = self._size = size
         self._epsilon = epsilon
-        x, y = ((2 * np.arange(n) + 1) / n - 1 for n in reversed(size))  # pixel centres
-        self._grid = np.stack([np.tile(x, len(y)), np.repeat(y, len(x))])  # (2, h·w)
+        x, y = ((2 * np.arange(n) + 1) / n - 1 for n in (w, h))  # pixel centres
+        self._grid = np.stack([np.tile(x, h), np.repeat(y, w)])  # (2, h·w)
+        self._corners = np.array([0, 1, w + 3, w + 4], np.int32)  # four neighbours in a framed image
+        self._ends = 4 * np.arange(h * w + 1, dtype=np.int32)
+        self._warp = lru_cache(maxsize=32)(self._make_warp)  # one client after the other may ask under the same θ
 
     def init(self, rng: np.random.Generator) -> Float32:
         """Zeros: the image as it is."""
@@ -42,31 +47,35 @@ class Colour:
 
     def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
         """See `Prompt`."""
-        b = len(inputs)
-        columns = np.ascontiguousarray(inputs.reshape(b * 3, -1).T)  # (h·w, b·3)
-        out = np.empty((len(theta), b * 3, columns.shape[0]), np.float32)
-        for picture, t in zip(out, self._epsilon * np.asarray(theta, np.float64), strict=True):
-            warped = self._warp(np.eye(2) + t[6:10].reshape(2, 2), t[10:12]) @ columns  # (h·w, b·3)
-            gain, offset = (np.tile(v, b).astype(np.float32) for v in (np.exp(np.clip(t[0:3], -MOST, MOST)), t[3:6]))
-            warped *= gain
-            warped += offset
-            np.clip(warped.T, 0, 1, out=picture)
-        return out.reshape(-1, 3, *self._size)
-
-    def _warp(self, matrix: NDArray[np.float64], shift: NDArray[np.float64]) -> "csr_array":
-        """Bilinear sampling as a sparse matrix (h·w, h·w): each prompted pixel from its four original neighbours."""
         h, w = self._size
-        x, y = ((matrix @ self._grid + shift[:, None] + 1) * np.array([[w], [h]]) - 1) / 2  # in pixels
-        # Unrounded, an error in the last digit would mix a trace of the neighbour into an unmoved pixel; unclipped,
-        # what is far outside would not fit into an integer.
-        x, y = x.round(9).clip(-2, w + 1), y.round(9).clip(-2, h + 1)
-        left, top = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
-        right_share, bottom_share = x - left, y - top
-        rows = np.stack([top, top, top + 1, top + 1], axis=1)  # (h·w, 4)
-        columns = np.stack([left, left + 1, left, left + 1], axis=1)
-        across, down = np.stack([1 - right_share, right_share]), np.stack([1 - bottom_share, bottom_share])  # (2, h·w)
-        weights = (down[:, None] * across).reshape(4, -1).T  # (h·w, 4)
-        inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-        ends = np.concatenate([[0], np.cumsum(inside.sum(1))])
-        values = weights[inside].astype(np.float32)
-        return csr_array((values, (rows * w + columns)[inside], ends), shape=(h * w, h * w))
+        framed = np.zeros((h + 3, w + 3, len(inputs), 3), np.float32)  # in black: 1 before, 2 behind
+        framed[1:-2, 1:-2] = inputs.transpose(2, 3, 0, 1)
+        columns = framed.reshape((h + 3) * (w + 3), -1)  # (pixels, b·3)
+        out = np.empty((len(theta), len(inputs) * 3, h * w), np.float32)
+        for picture, t in zip(out, self._epsilon * np.asarray(theta, np.float64), strict=True):
+            warped = self._warp(t[6:12].tobytes()) @ columns  # (h·w, b·3)
+            gain, contrast = np.exp(np.clip(t[0:3], -MOST, MOST)), np.exp(np.clip(t[12], -MOST, MOST))
+            slope, level = gain * contrast, gain * (1 - contrast) / 2 + t[3:6]
+            slopes, levels = (np.tile(v, len(inputs)).astype(np.float32)[:, None] for v in (slope, level))  # (b·3, 1)
+            np.multiply(warped.T, slopes, out=picture)
+            picture += levels
+            np.clip(picture, 0, 1, out=picture)
+        return out.reshape(-1, 3, h, w)
+
+    def _make_warp(self, place: bytes) -> "csr_array":
+        """Bilinear sampling as a sparse matrix (h·w, (h+3)·(w+3)): each pixel from four neighbours in the frame."""
+        h, w = self._size
+        slant, shift = np.split(np.frombuffer(place), [4])
+        limits = np.array([[w], [h]])
+        matrix = np.eye(2) + slant.reshape(2, 2)
+        source = ((matrix @ self._grid + shift[:, None] + 1) * limits - 1) / 2  # (2, h·w), in pixels
+        # Unrounded, an error in the last digit would mix a trace of the neighbour into an unmoved pixel; what is
+        # outside lies on the frame.
+        source = np.clip(source.round(9), -1, limits)
+        corner = np.floor(source)
+        right, down = (source - corner).astype(np.float32)
+        left, top = corner.astype(np.int32) + 1
+        neighbours = (top * (w + 3) + left)[:, None] + self._corners  # (h·w, 4)
+        weights = np.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], axis=1)
+        shape = (h * w, (h + 3) * (w + 3))
+        return csr_array((weights.ravel(), neighbours.ravel(), self._ends), shape=shape)

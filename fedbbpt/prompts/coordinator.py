@@ -1,12 +1,13 @@
 """BlackVIP's prompt generator: a frozen encoder sees the image, a small decoder draws a prompt for it.
 
 Oh et al. 2023, arXiv 2303.14773, section 4.1. Differences: GroupNorm for BatchNorm, whose running statistics would be
-neither perturbed nor averaged; as many of the five up-sampling steps as fit into the input size; the drawing layer
-starts at 0, so that training starts from the image as it is; θ counts in units of `UNIT`, so that an optimizer's steps
-mean about the same here as for other prompts.
+neither perturbed nor averaged; as many of the five up-sampling steps as fit into the input size; unless `drawing` says
+otherwise, the drawing layer starts at 0, so that training starts from the image as it is; θ counts in units of `UNIT`,
+so that an optimizer's steps mean about the same here as for other prompts; ε counts in pixel values from 0 to 1, in
+the authors' code in values that were divided by the channel's standard deviation, about 0.27.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import PositiveFloat
@@ -14,6 +15,7 @@ from scipy.special import erf
 
 from fedbbpt import registry
 from fedbbpt.backend import Modality
+from fedbbpt.resize import bilinear
 from fedbbpt.types import Float32, Floats
 
 GRID = 7  # the decoder's seed is 32 × 7 × 7 numbers: the encoder's features, then the trigger
@@ -38,6 +40,9 @@ class Coordinator:
 
     θ = the trigger, then for each stage the up-sampling kernel and bias, the 1×1 kernel and the norm's scale and shift,
     last the drawing layer 16 → 3. At 224 × 224 pixels and 768 features: 9,920 numbers.
+
+    The paper's gains are those of the weights, of which one unit of θ is 0.05: its a is a / 0.05² here, its c is
+    c / 0.05 (a = c = .01 become a = 4, c = 0.2).
     """
 
     modalities: tuple[Modality, ...] = ("image",)
@@ -49,9 +54,11 @@ class Coordinator:
         *,
         epsilon: PositiveFloat = 0.3,
         encoder: str = "embedded",
+        drawing: Literal["zero", "random"] = "zero",
     ) -> None:
         self._size = size
         self._epsilon = epsilon
+        self._drawing = drawing
         self._encoder = registry.load("encoders", encoder)()
         # Trigger of at least half the seed, as in the paper (800 of 1,568); longer features are cut.
         self._features = min(self._encoder.dim, SEED // 2)
@@ -67,14 +74,18 @@ class Coordinator:
         self.dim = sum(int(np.prod(shape)) for shape in self._shapes)
 
     def init(self, rng: np.random.Generator) -> Float32:
-        """Trigger uniform on [0, 0.1); kernels and biases uniform on ±1/√fan-in; scales 1, shifts and last layer 0."""
+        """Trigger uniform on [0, 0.1); kernels and biases uniform on ±1/√fan-in; scales 1, shifts 0.
+
+        The drawing layer is 0, or with drawing="random" uniform on ±1/√fan-in too, as in the authors' code.
+        """
         parts = [rng.uniform(0, 0.1, self._shapes[0])]
         for s in self._stages:
             fan = np.sqrt(s.hidden // s.inputs * s.up**2)
             parts += [rng.uniform(-1, 1, (s.hidden, s.up**2)) / fan, rng.uniform(-1, 1, s.hidden) / fan]
             parts += [rng.uniform(-1, 1, (s.outputs, s.hidden)) / np.sqrt(s.hidden)]
             parts += [np.ones(s.outputs), np.zeros(s.outputs)]
-        parts += [np.zeros(self._shapes[-1])]
+        last = rng.uniform(-1, 1, self._shapes[-1]) / np.sqrt(self._shapes[-1][0])  # fan-in as torch counts it: 3 · up²
+        parts += [last if self._drawing == "random" else np.zeros(self._shapes[-1])]
         return (np.concatenate([part.ravel() for part in parts]) / UNIT).astype(np.float32)
 
     def features(self, inputs: Float32) -> Float32:
@@ -133,13 +144,6 @@ def _gelu(x: Float32) -> Float32:
 
 def _stretch(x: Float32, size: tuple[int, int]) -> Float32:
     """Bilinear resize of (m, 3, g, g) to (m, 3, h, w), as two small matrix products."""
-    rows, columns = (_bilinear(x.shape[axis], size[axis - 2]) for axis in (2, 3))
+    rows, columns = (bilinear(x.shape[axis], size[axis - 2]) for axis in (2, 3))
     stretched: Float32 = np.matmul(np.matmul(rows, x), columns.T, dtype=np.float32)
     return stretched
-
-
-def _bilinear(source: int, target: int) -> Float32:
-    """The (target, source) matrix of linear interpolation between pixel centres."""
-    place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    nearness: Float32 = (1 - np.abs(place[:, None] - np.arange(source))).astype(np.float32)
-    return nearness.clip(0)

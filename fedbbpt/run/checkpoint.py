@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
@@ -58,8 +59,11 @@ class Progress:
 def save(folder: Path, progress: Progress) -> None:
     """Writes a checkpoint and removes those before the last two."""
     stem = folder / f"round-{progress.state.round:06d}"
-    current, kept = _prefixed("current", progress.state.parameters), _prefixed("best", progress.best.parameters)
-    arrays = safetensors.numpy.save(current | kept)
+    state = progress.state
+    parts = {"current": state.parameters, "best": progress.best.parameters, "memory": state.memory}
+    arrays = safetensors.numpy.save(
+        {k: v for prefix, part in parts.items() for k, v in _prefixed(prefix, part).items()}
+    )
     best = {key: value for key, value in asdict(progress.best).items() if key != "parameters"}
     record = {
         "round": progress.state.round,
@@ -123,7 +127,7 @@ def _load(record: Path) -> Progress | None:
             return None
         arrays = safetensors.numpy.load(arrays_bytes)
         return Progress(
-            state=State(data["round"], _part("current", arrays)),
+            state=State(data["round"], _part("current", arrays), _part("memory", arrays)),
             best=Best(**data["best"], parameters=_part("best", arrays)),
             totals=Totals(**data["totals"]),
             metrics_size=data["metrics_size"],
@@ -135,7 +139,7 @@ def _load(record: Path) -> Progress | None:
 
 
 def _prefixed(prefix: str, parameters: Parameters) -> dict[str, Any]:
-    return {f"{prefix}/{name}": array for name, array in parameters.items()}
+    return {f"{prefix}/{name}": np.ascontiguousarray(array) for name, array in parameters.items()}
 
 
 def _part(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,18 +10,19 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from fedbbpt.errors import ConfigError, RunError
-from fedbbpt.run.options import check_keys, load_class, resolve, validate
+from fedbbpt.run.options import check_keys, load_class, modalities_of, resolve, validate
 
 DEFAULTS = {
     "backend": "local-vit",
     "task": "digits",
     "prompt": "colour",
     "readout": "head",
-    "optimizer": "spsa-gc",
-    "algorithm": "fedavg",
+    "optimizer": "random",
+    "algorithm": "greedy",
     "engine": "serial",
 }
 FOR_TEXTS = {"backend": "hf-text", "prompt": "none"}  # defaults of tasks that hold texts
+ONE_PROMPT = {"algorithm": "fedavg", "optimizer": "spsa-gc"}  # defaults where one prompt, or none, is tuned for itself
 
 
 class Choice(BaseModel):
@@ -51,7 +52,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
     seed: NonNegativeInt = 1
-    rounds: NonNegativeInt = 15  # 0: the model and the parameters as they start
+    rounds: NonNegativeInt = 7  # 0: the model and the parameters as they start
     evaluate_every: PositiveInt = 1  # rounds between two looks at the validation data
     max_queries: PositiveInt | None = None
     data: Data = Data()
@@ -82,11 +83,16 @@ def make_config(values: Mapping[str, Any]) -> Config:
     settings["task"] = _choice("task", settings, DEFAULTS)
     modality = load_class("tasks", settings["task"].name).modality
     defaults = DEFAULTS | (FOR_TEXTS if modality == "text" else {})
+    defaults |= ONE_PROMPT if _one_prompt(values, defaults) else {}
     settings |= {section: _choice(section, settings, defaults) for section in DEFAULTS if section != "task"}
     config = validate(Config, settings)
-    for section in ("backend", "prompt"):
+    read = {
+        "backend": load_class("backends", config.backend.name).modalities,
+        "prompt": modalities_of(config.prompt.name),
+    }
+    for section, modalities in read.items():
         name = getattr(config, section).name
-        if modality not in load_class(f"{section}s", name).modalities:
+        if modality not in modalities:
             raise ConfigError(
                 f"the {section} {name!r} does not go with {modality}s, which the task {config.task.name} holds; leave "
                 f"out --{section} for one that does"
@@ -157,6 +163,15 @@ def _choice(section: str, settings: Mapping[str, Any], defaults: Mapping[str, st
     if not isinstance(name, str):
         raise ConfigError(f"{section}.name is a name, got {name!r}")
     return Choice(name=name, options=resolve(f"{section}s", name, options))
+
+
+def _one_prompt(settings: Mapping[str, Any], defaults: Mapping[str, str]) -> bool:
+    """Whether the settings leave out what the default algorithm needs: a prompt, a head and a search for candidates."""
+    wanted = {
+        section: _table(section, settings.get(section, {})).get("name", name) for section, name in defaults.items()
+    }
+    needed = {"readout": "head", "optimizer": "random", "algorithm": "greedy"}
+    return wanted["prompt"] == "none" or any(wanted[section] != name for section, name in needed.items())
 
 
 def _flat(config: Config) -> dict[str, Any]:

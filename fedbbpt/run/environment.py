@@ -32,7 +32,6 @@ def describe(session: Session) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": versions(),
         "backend": asdict(session.backend.info),
-        "prompt_parameters": session.prompt.dim,
-        "readout_parameters": session.readout.dim,
+        **{f"{part}_parameters": size for part, size in session.sizes.items()},
         "data_sha256": session.data_sha256,
     }

@@ -12,10 +12,9 @@ from fedbbpt.algorithms import Algorithm, State
 from fedbbpt.backend import Answers, Backend, Meter
 from fedbbpt.engines import Engine
 from fedbbpt.run.checkpoint import Best
+from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.session import Session
-from fedbbpt.types import Client, Dataset, Float32, Inputs, Int64, Message, Score, Usage
-
-READOUT_ROUNDS = 100
+from fedbbpt.types import Client, Dataset, Float32, Inputs, Int64, Score, Usage
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,8 @@ def remember(session: Session) -> Remembered:
 
 
 def baselines(session: Session, memory: Remembered) -> Baselines:
-    """Zero-shot, and the readout alone: same method, seed and choice on validation, only without the prompt.
-
-    The readout alone trains on remembered answers, so that its rounds cost no query: it gets `READOUT_ROUNDS` of them.
-    """
-    algorithm = session.algorithm(memory, prompted=False)
+    """Zero-shot, and the readout alone: fitted to the remembered answers, and kept where validation is for it."""
+    algorithm = session.unprompted(memory)
 
     def look(state: State, split: str) -> Result:
         return evaluate(algorithm, state, session.clients, split, session.engine)
@@ -133,12 +129,10 @@ def baselines(session: Session, memory: Remembered) -> Baselines:
     state = algorithm.init()
     same_classes = set(session.task.classes) <= set(session.backend.info.classes)
     zero_shot = look(state, "test") if same_classes else None
-    if not (session.prompt.dim and session.readout.dim):
+    if not (session.prompt.dim and session.readout.trainable):
         return Baselines(zero_shot, None)
     best = better(look(state, "validation"), state, None)
-    for _ in range(READOUT_ROUNDS):
-        chosen = algorithm.sample(state, session.clients)
-        message: Message = algorithm.broadcast(state)
-        state = algorithm.merge(state, list(session.engine.map(partial(algorithm.local, message), chosen)))
-        best = better(look(state, "validation"), state, best)
+    exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
+    state, _ = algorithm.round(state, exchange)
+    best = better(look(state, "validation"), state, best)
     return Baselines(zero_shot, look(State(best.round, best.parameters), "test"))

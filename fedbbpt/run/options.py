@@ -8,34 +8,87 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from fedbbpt import registry
+from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError, UnknownName
+from fedbbpt.prompts import Prompt
+from fedbbpt.types import Size
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def load_class(kind: str, name: str) -> Any:
-    """The class behind `name` or, for tasks, `name:argument`."""
+    """The class behind `name` or, for tasks and wrapping prompts, `name:argument`."""
     return registry.load(kind, name.partition(":")[0])
 
 
 def resolve(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a component, checked, with all defaults filled in.
+    """The options of a component, checked, with all defaults filled in; of a wrapping prompt, also those of the inner.
 
     Raises:
         UnknownName: no such component or option.
-        ConfigError: a value of the wrong type or out of bounds.
+        ConfigError: a value of the wrong type or out of bounds, or nothing to wrap.
     """
     section = kind.removesuffix("s")
-    initialiser = load_class(kind, name).__init__
-    hints = typing.get_type_hints(initialiser, include_extras=True)
-    arguments = [a for a in inspect.signature(initialiser).parameters.values() if a.kind is a.KEYWORD_ONLY]
-    fields: dict[str, Any] = {
-        a.name: (hints.get(a.name, Any), ... if a.default is a.empty else a.default) for a in arguments
-    }
+    classes = [load_class(kind, name)] if kind == "tasks" else _layers(kind, name)
+    fields: dict[str, Any] = {}
+    for component in classes:
+        fields |= {key: field for key, field in _fields(component).items() if key not in fields}
     model = create_model(section, __config__=ConfigDict(allow_inf_nan=False, strict=True), **fields)
     check_keys(f"option of {section} {name!r}", options, fields)
     checked: BaseModel = validate(model, dict(options), section)
     return checked.model_dump()
+
+
+def build_prompt(name: str, options: Mapping[str, Any], size: Size) -> Prompt:
+    """A prompt from its options as `resolve` gives them, and for a wrapping one the prompt inside as well."""
+    outer, *inside = _layers("prompts", name)
+    own = _fields(outer)
+    built = [layer(size, **{key: value for key, value in options.items() if key not in own}) for layer in inside]
+    prompt: Prompt = outer(size, *built, **{key: value for key, value in options.items() if key in own})
+    return prompt
+
+
+def modalities_of(name: str) -> tuple[Modality, ...]:
+    """What a prompt can be applied to, before it is built; a wrapping one goes with what the inner goes with."""
+    modalities: tuple[Modality, ...] = _layers("prompts", name)[-1].modalities
+    return modalities
+
+
+def _layers(kind: str, name: str) -> list[Any]:
+    """The classes behind a name: one, or with `outer:inner` the wrapping one and that of what is inside."""
+    section = kind.removesuffix("s")
+    outer, colon, inner = name.partition(":")
+    component = load_class(kind, outer)
+    if not _wraps(component):
+        if colon:
+            raise ConfigError(f"{section} {outer!r} wraps no other: leave out {colon + inner!r}")
+        return [component]
+    if inner in set(registry.names(kind)) - {"none"} and not _wraps(wrapped := load_class(kind, inner)):
+        return [component, wrapped]
+    raise _nothing_to_wrap(kind, outer, inner)
+
+
+def _nothing_to_wrap(kind: str, outer: str, inner: str) -> ConfigError | UnknownName:
+    section = kind.removesuffix("s")
+    wrapping = {name for name in registry.names(kind) if _wraps(load_class(kind, name))}
+    possible = sorted(set(registry.names(kind)) - wrapping - {"none"})
+    if inner.partition(":")[0] not in {"", *wrapping}:
+        return UnknownName(f"{section} to be wrapped by {outer!r}", inner, possible)
+    return ConfigError(
+        f"{section} {outer!r} wraps another that wraps none itself; write {outer}:NAME with one of "
+        f"{', '.join(possible)}"
+    )
+
+
+def _wraps(component: Any) -> bool:
+    return bool(getattr(component, "wraps", False))
+
+
+def _fields(component: Any) -> dict[str, Any]:
+    """Option -> (type, default), in the order of the class."""
+    hints = typing.get_type_hints(component.__init__, include_extras=True)
+    arguments = [a for a in inspect.signature(component.__init__).parameters.values() if a.kind is a.KEYWORD_ONLY]
+    return {a.name: (hints.get(a.name, Any), ... if a.default is a.empty else a.default) for a in arguments}
 
 
 def check_keys(kind: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:

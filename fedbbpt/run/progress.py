@@ -45,7 +45,8 @@ class Lines:
     def _announce(self, facts: dict[str, Any]) -> None:
         session, planned = facts["session"], facts["plan"]
         config, info = session.config, session.backend.info
-        tuned = f"{config.prompt.name} ({session.prompt.dim}) + {config.readout.name} ({session.readout.dim})"
+        sizes = session.sizes
+        tuned = f"{config.prompt.name} ({sizes['prompt']}) + {config.readout.name} ({sizes['readout']})"
         self._say("task", f"{config.task.name}: {len(session.clients)} clients, {len(session.task.classes)} classes")
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(info.resolved.values())})")
         self._say("tuned", f"{tuned} by {config.optimizer.name}, {config.algorithm.name}")

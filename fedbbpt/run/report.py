@@ -16,6 +16,7 @@ from PIL import Image
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
+from fedbbpt.objective import Objective
 from fedbbpt.run import charts
 from fedbbpt.run.charts import Line, Part
 from fedbbpt.run.files import write_atomic
@@ -40,7 +41,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
     summary = _load(out / "summary.json")
     names, comparison = summary["classes"], _comparison(summary, session)
-    trained = "prompt" if session.prompt.dim else "readout" if session.readout.dim else "model"
+    trained = "prompt" if session.prompt.dim else "readout" if session.readout.trainable else "model"
     environment = _load(out / "environment.json")
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
     page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
@@ -52,7 +53,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         toml=(out / "config.toml").read_text("utf-8"),
         environment=list(_flat(environment)),
         thing=session.task.modality,
-        dims={"prompt": session.prompt.dim, "readout": session.readout.dim},
+        dims=session.sizes,
         tiles=_tiles(summary),
         comparison=comparison,
         trained=trained,
@@ -110,17 +111,16 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
     """The rows from the model as it is to this run; the last but one is what this run has to beat."""
     examples, final = sum(sum(c["test"]) for c in summary["clients"].values()), summary["test_accuracy"]
     rows = [("Majority class", "always the most frequent class of the test data", summary["majority_accuracy"], OTHER)]
-    if not (session.prompt.dim or session.readout.dim):
+    if not (session.prompt.dim or session.readout.trainable):
         rows.append(("Zero-shot", "this run: no prompt, no trained readout", final, THIS))
         return _drawn(rows, examples)
     rows.append(("Zero-shot", "no prompt, untrained readout", summary["zero_shot_accuracy"], OTHER))
     if not session.prompt.dim:
         rows.append(("Readout alone", "this run: no prompt", final, THIS))
-    elif not session.readout.dim:
+    elif not session.readout.trainable:
         rows.append(("Prompt alone", "this run: no trained readout", final, THIS))
     else:
-        alone = f"no prompt, readout trained for {summary['readout_alone_rounds']} rounds"
-        rows.append(("Readout alone", alone, summary["readout_alone_accuracy"], OTHER))
+        rows.append(("Readout alone", "no prompt", summary["readout_alone_accuracy"], OTHER))
         rows.append(("Prompt + readout", "this run", final, THIS))
     return _drawn(rows, examples)
 
@@ -193,25 +193,31 @@ def _has_pictures(session: Session) -> bool:
 
 
 def _pictures(session: Session, state: State) -> dict[str, Any]:
-    """A training image of each of a few classes: as it is, what the prompt changes, and prompted."""
+    """A training image of each of a few classes: as it is, what the prompt changes, and under each prompt."""
     first: dict[int, tuple[Client, int]] = {}
     for client in session.clients:
         for row, label in enumerate(client.train.labels.tolist()):
             first.setdefault(label, (client, row))
     labels = sorted(first)
     chosen = [labels[i] for i in sorted({round(i) for i in np.linspace(0, len(labels) - 1, PICTURES)})]
-    pairs = []
+    shown = []  # of each image: as it is, and under each prompt
     for client, row in map(first.__getitem__, chosen):
         batch = client.train.batch(np.array([row]))
-        prompted = session.prompt.apply(state.parameters["prompt"][None], batch.inputs, batch.features)
-        pairs.append((batch.inputs[0], prompted[0]))
-    reach = max(float(np.abs(prompted - original).max()) for original, prompted in pairs)
+        prompts = Objective(session.backend, session.prompt, session.readout).views(state.parameters["prompt"])
+        shown.append((batch.inputs[0], session.prompt.apply(prompts, batch.inputs, batch.features)))
+    reach = max(float(np.abs(prompted - original).max()) for original, prompted in shown)
     scale = np.float32(0.5 / reach if reach > VISIBLE else 0)
     items = []
-    for label, (original, prompted) in zip(chosen, pairs, strict=True):
-        pictures = (original, (prompted - original) * scale + np.float32(0.5), prompted)
-        items.append((session.task.classes[label], first[label][0].id, [_data_uri(p) for p in pictures]))
-    return {"items": items, "reach": reach if scale else None, "side": max(pairs[0][0].shape[1:])}
+    for label, (original, prompted) in zip(chosen, shown, strict=True):
+        pictures = [("original", original)]
+        if len(prompted) == 1:
+            pictures += [("difference", (prompted[0] - original) * scale + np.float32(0.5)), ("prompted", prompted[0])]
+        else:
+            pictures += [(f"prompt {i}", picture) for i, picture in enumerate(prompted, 1)]
+        named = [(kind, _data_uri(picture)) for kind, picture in pictures]
+        items.append((session.task.classes[label], first[label][0].id, named))
+    side = max(shown[0][0].shape[1:])
+    return {"items": items, "reach": reach if scale else None, "side": side, "views": len(shown[0][1])}
 
 
 def _data_uri(picture: Float32) -> str:

@@ -18,9 +18,9 @@ from fedbbpt.errors import BudgetError
 from fedbbpt.objective import Objective, usage
 from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.none import NoPrompt
-from fedbbpt.readout import Readout
+from fedbbpt.readouts import Readout
 from fedbbpt.run.config import Choice, Config
-from fedbbpt.run.options import load_class
+from fedbbpt.run.options import build_prompt, load_class
 from fedbbpt.types import Client, Dataset, Usage
 
 
@@ -42,13 +42,20 @@ class Session(Model):
     clients: list[Client]
     engine: Engine
 
-    def algorithm(self, backend: Backend | None = None, *, prompted: bool = True) -> Algorithm:
-        """The federated method; on another backend or without the prompt for the baselines."""
-        prompt = self.prompt if prompted else NoPrompt(self.backend.info.input_size)
+    def algorithm(self, backend: Backend | None = None) -> Algorithm:
+        """The federated method; on another backend that knows the answers already."""
+        return self._made(self.config.algorithm, Objective(backend or self.backend, self.prompt, self.readout))
+
+    def unprompted(self, backend: Backend) -> Algorithm:
+        """What the method is compared with: only the readout, fitted by the same federation, or by each client."""
+        name = "fedavg" if self.federated else "local"
+        prompt = NoPrompt(self.backend.info.input_size)
+        return self._made(Choice(name=name, options={}), Objective(backend, prompt, self.readout))
+
+    def _made(self, choice: Choice, objective: Objective) -> Algorithm:
         optimizer = partial(registry.load("optimizers", self.config.optimizer.name), **self.config.optimizer.options)
-        parts = Parts(Objective(backend or self.backend, prompt, self.readout), optimizer, self.config.seed)
-        algorithm: Algorithm = load_class("algorithms", self.config.algorithm.name)(
-            parts, **self.config.algorithm.options
+        algorithm: Algorithm = load_class("algorithms", choice.name)(
+            Parts(objective, optimizer, self.config.seed), **choice.options
         )
         return algorithm
 
@@ -58,13 +65,19 @@ class Session(Model):
         return bool(load_class("algorithms", self.config.algorithm.name).federated)
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """How many numbers are trained: those of all prompts, and those of the readout."""
+        views = self.algorithm().views(self.config.rounds)
+        return {"prompt": views * self.prompt.dim, "readout": len(self.readout.init(views))}
+
+    @property
     def unprompted_splits(self) -> tuple[str, ...]:
         """The data whose inputs the model is asked about as they are, once each.
 
         All, where a readout is trained without the prompt, as the run itself or as what it is compared with; else the
         test data for zero-shot, and the validation data too where there is no prompt at all.
         """
-        if self.readout.dim:
+        if self.readout.trainable:
             return ("train", "validation", "test")
         return ("test",) if self.prompt.dim else ("validation", "test")
 
@@ -104,7 +117,7 @@ def open_model(config: Config) -> Model:
     """Loads the model and builds prompt and readout for it. Nothing is queried."""
     task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
     backend: Backend = _build("backends", config.backend, task.provider)
-    prompt: Prompt = _build("prompts", config.prompt, backend.info.input_size)
+    prompt = build_prompt(config.prompt.name, config.prompt.options, backend.info.input_size)
     readout: Readout = _build("readouts", config.readout, backend.info, task.classes)
     return Model(_resolved(config, task, backend), task, backend, prompt, readout)
 
@@ -136,26 +149,32 @@ def open_session(config: Config) -> Session:
 def plan(session: Session) -> Plan:
     """Counts every query and call of a run without sending one.
 
+    Exact, but for the last scores: they take less than planned where the kept parameters are of an early round with
+    fewer views.
+
     Raises:
         BudgetError: `max_queries` does not even pay for one round and the scores.
     """
     config, limit = session.config, session.backend.info.batch_limit
     algorithm = session.algorithm()
-    splits = {s: _one_pass((getattr(c, s) for c in session.clients), limit) for s in ("train", "validation", "test")}
-    unprompted = _sum(splits[split] for split in session.unprompted_splits)
+
+    def one_pass(split: str, views: int = 1) -> Usage:
+        return _sum(usage(views, len(getattr(client, split)), limit) for client in session.clients)
+
+    unprompted = _sum(one_pass(split) for split in session.unprompted_splits)
     if not session.prompt.dim:  # everything is answered from memory
         return _affordable(Plan(config.rounds, Usage(), Usage(), unprompted, Usage()), config)
-    result = Plan(0, Usage(), splits["validation"], unprompted, splits["test"])
+    views = algorithm.views(0)
+    result = Plan(0, Usage(), one_pass("validation", views), unprompted, one_pass("test", views))
     state = algorithm.init()
     while result.rounds < config.rounds:
         chosen = algorithm.sample(replace(state, round=result.rounds), session.clients)
-        longer = replace(
-            result,
-            rounds=result.rounds + 1,
-            training=result.training + _sum(algorithm.plan(client) for client in chosen),
-        )
-        if is_evaluated(longer.rounds, config):
-            longer = replace(longer, validation=longer.validation + splits["validation"])
+        round_ = result.rounds + 1
+        training = result.training + _sum(algorithm.plan(client, round_) for client in chosen)
+        views = algorithm.views(round_)
+        longer = replace(result, rounds=round_, training=training, test=one_pass("test", views))
+        if is_evaluated(round_, config):
+            longer = replace(longer, validation=longer.validation + one_pass("validation", views))
         if result.rounds == 0:
             _affordable(longer, config)
         elif config.max_queries is not None and longer.total.queries > config.max_queries:
@@ -174,10 +193,6 @@ def _affordable(planned: Plan, config: Config) -> Plan:
 def is_evaluated(round_: int, config: Config) -> bool:
     """Whether the validation data are looked at after this round (every so many, and after the last asked for)."""
     return round_ % config.evaluate_every == 0 or round_ == config.rounds
-
-
-def _one_pass(splits: Iterable[Dataset], limit: int) -> Usage:
-    return _sum(usage(1, len(data), limit) for data in splits)
 
 
 def _sum(usages: Iterable[Usage]) -> Usage:

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from fedbbpt.run import checkpoint
 from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.config import Config, make_config, of_run
 from fedbbpt.run.environment import describe
-from fedbbpt.run.evaluate import READOUT_ROUNDS, Baselines, Result, baselines, better, evaluate, remember
+from fedbbpt.run.evaluate import Baselines, Result, baselines, better, evaluate, remember
+from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.files import write_atomic, write_json, writing
 from fedbbpt.run.metrics import Metrics
 from fedbbpt.run.report import write_report
@@ -136,16 +136,11 @@ class _Run:
 
     def _round(self, progress: Progress) -> Progress:
         session, algorithm, state = self.session, self.algorithm, progress.state
-        message = algorithm.broadcast(state)
-        chosen = algorithm.sample(state, session.clients)
-        updates = list(session.engine.map(partial(algorithm.local, message), chosen))
-        state = algorithm.merge(state, updates)
-        up, down = sum(len(u.to_bytes()) for u in updates), len(message.to_bytes()) * len(updates)
-        totals = self._add(progress.totals, sum((u.usage for u in updates), Usage()), up, down)
-        losses = [u.loss for u in updates if math.isfinite(u.loss)]
-        if not losses:
+        exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
+        state, train_loss = algorithm.round(state, exchange)
+        totals = self._add(progress.totals, exchange.usage, exchange.bytes_up, exchange.bytes_down)
+        if math.isnan(train_loss):
             raise _silence(f"round {state.round}")
-        train_loss = sum(losses) / len(losses)
         result, best = None, progress.best
         if is_evaluated(state.round, session.config):
             result = self._look(state, "validation")
@@ -223,12 +218,12 @@ def _summarise(
         "majority_accuracy": float(tested.max() / tested.sum()),
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
-        "readout_alone_rounds": READOUT_ROUNDS if alone else None,
         "validation_accuracy": best.accuracy,
         "test_accuracy": result.accuracy,
         "test_macro_f1": result.macro_f1,
         **asdict(totals),
-        "queries_by_purpose": {purpose: getattr(planned, purpose).queries for purpose in PURPOSES},
+        "queries_by_purpose": {purpose: getattr(planned, purpose).queries for purpose in PURPOSES}
+        | ({"test": result.usage.queries} if session.prompt.dim else {}),
         "clients": {
             client.id: {
                 "test_accuracy": score.accuracy,

@@ -9,18 +9,32 @@ NAMES = registry.names("optimizers")
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
 
-def make(name, x, seed=0, steps_before=0):
-    return registry.load("optimizers", name)(x, np.random.default_rng(seed), steps_before)
+def make(name, x, seed=0, steps_before=0, memory=None):
+    return registry.load("optimizers", name)(x, np.random.default_rng(seed), steps_before, memory)
 
 
 def bowl(candidates):
-    return 0.01 * (candidates**2).sum(1)
+    return 0.3 * (candidates**2).sum(1)  # of standard deviation 1 around a point at 1 in 10 dimensions
+
+
+def nothing(candidates):
+    return np.full(len(candidates), np.nan)
 
 
 def steps(optimizer, count, losses=bowl):
     for _ in range(count):
         optimizer.tell(losses(optimizer.ask()))
     return optimizer.x
+
+
+def rounds(name, x, count, steps_a_round, losses=bowl):
+    """A fresh object a round, as clients have it; what it leaves travels in float32."""
+    memory = None
+    for i in range(count):
+        optimizer = make(name, x, i, i * steps_a_round, memory)
+        x = steps(optimizer, steps_a_round, losses)
+        memory = optimizer.memory.astype(np.float32)
+    return x
 
 
 def test_ask_gives_population_candidates_in_float64(name):
@@ -68,7 +82,9 @@ def test_wrong_number_of_losses_is_refused(name, shape):
 
 def test_callers_arrays_stay_as_they_are(name):
     start = np.arange(6.0)
-    optimizer = make(name, start)
+    memory = make(name, start).memory
+    kept = memory.copy()
+    optimizer = make(name, start, memory=memory)
     for losses in (np.arange(optimizer.population, dtype=float), np.full(optimizer.population, np.nan)):
         candidates = optimizer.ask()
         copies = candidates.copy(), losses.copy()
@@ -76,11 +92,14 @@ def test_callers_arrays_stay_as_they_are(name):
         assert np.array_equal(candidates, copies[0])
         assert np.array_equal(losses, copies[1], equal_nan=True)
     assert np.array_equal(start, np.arange(6.0))
+    assert np.array_equal(memory, kept)
 
 
 def test_callers_later_changes_do_not_reach_the_optimizer(name):
-    honest, meddled = make(name, np.ones(6)), make(name, start := np.ones(6))
+    memory = make(name, np.ones(6)).memory
+    honest, meddled = make(name, np.ones(6)), make(name, start := np.ones(6), memory=memory)
     start[:] = 99
+    memory[:] = 99
     losses = bowl(honest.ask())
     meddled.ask()[:] = 99
     honest.tell(losses)
@@ -88,39 +107,135 @@ def test_callers_later_changes_do_not_reach_the_optimizer(name):
     assert np.array_equal(honest.x, meddled.x)
 
 
-def test_x_once_handed_out_stays_as_it_was(name):
+def test_x_and_memory_once_handed_out_stay_as_they_were(name):
     optimizer = make(name, np.ones(6))
-    before = optimizer.x
-    assert not np.array_equal(steps(optimizer, 3), before)
-    assert np.array_equal(before, np.ones(6))
+    x, memory = optimizer.x, optimizer.memory
+    copies = x.copy(), memory.copy()
+    assert not np.array_equal(steps(optimizer, 3), x)
+    assert np.array_equal(x, copies[0])
+    assert np.array_equal(memory, copies[1])
 
 
 def test_same_seed_gives_the_same_bits(name):
-    assert np.array_equal(steps(make(name, np.ones(6), seed=3), 5), steps(make(name, np.ones(6), seed=3), 5))
+    first, second = make(name, np.ones(6), seed=3), make(name, np.ones(6), seed=3)
+    assert np.array_equal(steps(first, 5), steps(second, 5))
+    assert np.array_equal(first.memory, second.memory)
 
 
 def test_another_seed_gives_another_path(name):
     assert not np.array_equal(steps(make(name, np.ones(6), seed=3), 5), steps(make(name, np.ones(6), seed=4), 5))
 
 
-def test_survives_a_candidate_without_a_loss(name):
-    def holed(candidates):
-        return np.where(np.arange(len(candidates)) == 0, np.nan, bowl(candidates))
+def test_touches_nothing_outside(name, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    before = np.random.get_state()
+    steps(make(name, np.ones(6)), 5)
+    after = np.random.get_state()
+    assert np.array_equal(before[1], after[1])
+    assert before[2:] == after[2:]
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
 
-    assert np.isfinite(steps(make(name, np.ones(6)), 20, holed)).all()
+
+def test_survives_candidates_without_a_loss(name):
+    def holed(candidates):
+        losses = bowl(candidates)
+        losses[0], losses[-1] = np.nan, np.inf
+        return losses
+
+    optimizer = make(name, np.ones(6))
+    assert np.isfinite(steps(optimizer, 20, holed)).all()
+    assert np.isfinite(optimizer.memory).all()
 
 
 def test_stays_where_it_is_without_any_loss(name):
     optimizer = make(name, np.ones(6))
-    before = steps(optimizer, 3).copy()
-    assert np.array_equal(steps(optimizer, 3, lambda c: np.full(len(c), np.nan)), before)
-    assert not np.array_equal(steps(optimizer, 3), before)
+    x, memory = steps(optimizer, 3).copy(), optimizer.memory.copy()
+    assert np.array_equal(steps(optimizer, 3, nothing), x)
+    assert np.array_equal(optimizer.memory, memory)
+    assert not np.array_equal(steps(optimizer, 3), x)
 
 
 def test_minimises_a_noisy_bowl(name):
     noise = np.random.default_rng(0)
-    x = steps(make(name, np.full(10, 5.0)), 300, lambda c: bowl(c) + 1e-4 * noise.normal(size=len(c)))
-    assert bowl(x[None]) < 0.1 * bowl(np.full((1, 10), 5.0))
+    x = steps(make(name, np.ones(10)), 300, lambda c: bowl(c) + 0.1 * noise.normal(size=len(c)))
+    assert bowl(x[None]) < 0.1 * bowl(np.ones((1, 10)))
+
+
+@pytest.mark.parametrize("steps_a_round", [1, 3])
+def test_minimises_a_noisy_bowl_in_rounds_that_hand_on_their_memory(name, steps_a_round):
+    noise = np.random.default_rng(0)
+    count = 300 // steps_a_round
+    x = rounds(name, np.ones(10), count, steps_a_round, lambda c: bowl(c) + 0.1 * noise.normal(size=len(c)))
+    assert bowl(x[None]) < 0.1 * bowl(np.ones((1, 10)))
+
+
+def test_level_of_the_losses_says_nothing(name):
+    def exact(candidates):  # so that a level changes no difference
+        return np.round(2**10 * bowl(candidates)) / 2**10
+
+    level = np.random.default_rng(0).integers(-1000, 1000, 10).astype(float)
+    low, high = make(name, np.ones(6)), make(name, np.ones(6))
+    for shift in level:
+        low.tell(exact(low.ask()))
+        high.tell(exact(high.ask()) + shift)
+    assert np.array_equal(low.x, high.x)
+    assert np.array_equal(low.memory, high.memory)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_losses_may_be_of_low_precision(name, dtype):
+    short, long = make(name, np.ones(6)), make(name, np.ones(6))
+    for _ in range(5):
+        losses = bowl(short.ask()).astype(dtype)
+        short.tell(losses)
+        long.ask()
+        long.tell(losses.astype(np.float64))
+    assert np.array_equal(short.x, long.x)
+    assert short.x.dtype == np.float64
+
+
+def test_memory_has_a_constant_length(name):
+    fresh, used = make(name, np.zeros(6)), make(name, np.ones(6), steps_before=1000)
+    assert fresh.memory.ndim == 1
+    for count in range(4):
+        steps(used, count)
+        assert used.memory.shape == fresh.memory.shape
+        assert used.memory.dtype == np.float64
+        assert np.isfinite(used.memory).all()
+
+
+def test_memory_is_handed_on_as_it_came_while_nothing_happens(name):
+    used = make(name, np.ones(6))
+    steps(used, 3)
+    fresh = make(name, used.x, seed=1, steps_before=3, memory=used.memory)
+    assert np.array_equal(fresh.memory, used.memory)
+    steps(fresh, 2, nothing)
+    assert np.array_equal(fresh.memory, used.memory)
+    assert np.array_equal(fresh.x, used.x)
+
+
+def test_initial_memory_says_the_same_as_none(name):
+    none = make(name, np.ones(6), seed=3)
+    given = make(name, np.ones(6), seed=3, memory=none.memory)
+    assert np.array_equal(steps(none, 5), steps(given, 5))
+
+
+def test_mean_of_memories_is_a_memory(name):
+    left = []
+    for seed in range(3):
+        optimizer = make(name, np.ones(6), seed)
+        steps(optimizer, 3)
+        left.append(optimizer.memory)
+    optimizer = make(name, np.ones(6), steps_before=3, memory=np.mean(left, 0))
+    assert np.isfinite(optimizer.ask()).all()
+
+
+@pytest.mark.parametrize("shape", ["longer", "matrix"])
+def test_memory_of_another_shape_is_refused(name, shape):
+    m = len(make(name, np.ones(6)).memory)
+    with pytest.raises(ValueError, match=f"\\({m},\\)"):
+        make(name, np.ones(6), memory=np.zeros({"longer": m + 1, "matrix": (m, 1)}[shape]))
 
 
 def test_one_dimension_works_or_is_refused_with_a_reason(name):
@@ -130,10 +245,3 @@ def test_one_dimension_works_or_is_refused_with_a_reason(name):
     except ValueError as e:
         reason = str(e)
     assert "dimension" in reason if optimizer is None else abs(steps(optimizer, 100)[0]) < 5
-
-
-def test_later_rounds_look_around_more_closely(name):
-    def reach(steps_before):
-        return np.abs(make(name, np.zeros(8), steps_before=steps_before).ask()).mean()
-
-    assert reach(1000) < reach(10) < reach(0)

@@ -4,15 +4,25 @@ import numpy as np
 import pytest
 
 from fedbbpt import registry
+from fedbbpt.run.options import build_prompt, load_class, modalities_of, resolve
 
-NAMES = registry.names("prompts")
+REGISTERED = registry.names("prompts")
+WRAPPING = [name for name in REGISTERED if getattr(load_class("prompts", name), "wraps", False)]
+INSIDE = ["frame", "coordinator", "lowrank"]
+NAMES = [*(set(REGISTERED) - set(WRAPPING)), *(f"{outer}:{inner}" for outer in WRAPPING for inner in INSIDE)]
+NAMES.sort()
+OPTIONS = {
+    "coordinator": {"encoder": "pixels"},
+    "subspace:coordinator": {"encoder": "pixels", "projection": "gaussian"},
+    "subspace:frame": {"dim": 64},
+    "subspace:lowrank": {"dim": 48},
+}
 SIZES = [(16, 24), (21, 13), (8, 8)]
 pytestmark = pytest.mark.parametrize(("name", "size"), [(name, size) for name in NAMES for size in SIZES])
 
 
 def make(name, size):
-    options = {"encoder": "pixels"} if name == "coordinator" else {}
-    return registry.load("prompts", name)(size, **options)
+    return build_prompt(name, resolve("prompts", name, OPTIONS.get(name, {})), size)
 
 
 def images(count, size):
@@ -102,11 +112,34 @@ def test_precision_of_theta_hardly_matters(name, size):
 
 def test_parameters_change_the_picture_and_the_lack_of_them_does_not(name, size):
     prompt, inputs = make(name, size), images(2, size)
-    change = np.abs(apply(prompt, 3 * thetas(prompt, 1), inputs) - inputs).mean()
+    start = apply(prompt, prompt.init(np.random.default_rng(0))[None], inputs)
+    change = np.abs(apply(prompt, 3 * thetas(prompt, 1), inputs) - start).mean()
     assert change > 0.01 if prompt.dim else change == 0
 
 
 def test_training_starts_from_the_picture_itself(name, size):
     prompt, inputs = make(name, size), images(3, size)
     prompted = apply(prompt, prompt.init(np.random.default_rng(0))[None], inputs)
-    assert np.array_equal(prompted, inputs)
+    assert np.array_equal(prompted, inputs) != (name == "reprogram")  # which has to make room for its border
+
+
+def test_modalities_are_known_before_it_is_built(name, size):
+    assert make(name, size).modalities == modalities_of(name)
+
+
+def test_perturbations_survive_the_8_bits_of_a_remote_model(name, size):
+    prompt, inputs = make(name, size), images(4, size)
+    rng = np.random.default_rng(3)
+    signs = rng.choice([-1.0, 1.0], (4, prompt.dim))
+    start = prompt.init(rng)
+    prompted = apply(prompt, np.concatenate([start[None], start + 0.5 * signs, start + 5 * signs]), inputs)
+    assert np.abs(eight_bits(prompted) / np.float32(255) - prompted).max() < 1 / 510 + 1e-6
+    before, small, large = np.split(prompted, [len(inputs), 5 * len(inputs)])
+    small, large = (moved.reshape(4, *before.shape) for moved in (small, large))
+    touched = (large != before).any((0, 1))  # (3, h, w)
+    changed = (eight_bits(small) != eight_bits(before))[:, :, touched]
+    assert changed.mean() > 0.2 if prompt.dim else not touched.any()
+
+
+def eight_bits(pictures):
+    return np.round(pictures * 255).astype(np.uint8)

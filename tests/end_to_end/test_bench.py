@@ -17,7 +17,7 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 def small(shapes: Path) -> list[str]:
     """A bench of six quick runs that needs no torch."""
     return [
-        *("--tasks", f"folder:{shapes}", "--methods", "zero-shot,head,spsa-gc", "--seeds", "1,2", "--limit", "20"),
+        *("--tasks", f"folder:{shapes}", "--methods", "zero-shot,head,default", "--seeds", "1,2", "--limit", "20"),
         *("-o", "backend.name=thumbnails", "-o", "rounds=2", "-o", "data.clients=3", "-o", "data.shots=6"),
         *("-o", "task.provider_shots=2"),
     ]
@@ -41,7 +41,7 @@ def benched(fedbbpt: Cli, small: list[str], tmp_path_factory: pytest.TempPathFac
 def test_every_cell_is_a_run_and_a_row(benched: Path) -> None:
     rows = results(benched)
     assert [(row["method"], row["seed"]) for row in rows] == [
-        (m, s) for m in ("zero-shot", "head", "spsa-gc") for s in (1, 2)
+        (m, s) for m in ("zero-shot", "head", "default") for s in (1, 2)
     ]
     for row in rows:
         summary = json.loads((benched / row["folder"] / "summary.json").read_text())
@@ -50,7 +50,7 @@ def test_every_cell_is_a_run_and_a_row(benched: Path) -> None:
         assert row["test_examples"] == 20
         assert (benched / row["folder"] / "report.html").is_file()
     for kind in ("md", "csv", "html"):
-        assert "spsa-gc" in (benched / f"leaderboard.{kind}").read_text()
+        assert "default" in (benched / f"leaderboard.{kind}").read_text()
 
 
 def test_two_at_a_time_give_the_same(fedbbpt: Cli, small: list[str], benched: Path, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(fedbbpt: Cli, small: 
     assert "Traceback" not in done.stderr
     errors = {row["method"]: row["error"] for row in results(tmp_path / "bench")}
     assert errors["zero-shot"] is errors["head"] is None
-    assert "max_queries=100 is too little" in errors["spsa-gc"]
+    assert "max_queries=100 is too little" in errors["default"]
     assert "max_queries=100 is too little" in (tmp_path / "bench" / "leaderboard.md").read_text()
 
 

@@ -38,16 +38,35 @@ def test_the_folder_holds_everything(finished: Path) -> None:
     assert [row["queries"] for row in rows] == sorted(row["queries"] for row in rows)
 
 
-def test_dry_run_counts_exactly_what_a_run_asks(fedbbpt: Cli, quick: list[str], finished: Path) -> None:
-    printed = fedbbpt("train", *quick, "--dry-run", check=True).stdout
-    (total,) = [line.split() for line in printed.splitlines() if line.startswith("total")]
-    summary = json.loads((finished / "summary.json").read_text())
-    assert [int(total[1].replace(",", "")), int(total[4].replace(",", ""))] == [summary["queries"], summary["calls"]]
+def _planned(fedbbpt: Cli, *options: str) -> dict[str, tuple[int, int]]:
+    """Queries and calls by purpose, as a dry run prints them."""
+    lines = [
+        line.replace(",", "").split()
+        for line in fedbbpt("train", *options, "--dry-run", check=True).stdout.splitlines()
+    ]
+    return {line[0]: (int(line[1]), int(line[4])) for line in lines if len(line) > 4}
+
+
+def test_dry_run_counts_exactly_what_a_run_asks(fedbbpt: Cli, quick: list[str], tmp_path: Path) -> None:
+    options = [*quick, "--algorithm", "fedavg", "--rounds", "2"]
+    fedbbpt("train", *options, "--out", tmp_path / "run", check=True)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert _planned(fedbbpt, *options)["total"] == (summary["queries"], summary["calls"])
     assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
 
 
+def test_only_the_last_scores_may_take_less_than_planned(fedbbpt: Cli, quick: list[str], finished: Path) -> None:
+    planned, summary = _planned(fedbbpt, *quick), json.loads((finished / "summary.json").read_text())
+    asked = summary["queries_by_purpose"]
+    for purpose in ("training", "validation", "unprompted"):
+        assert planned[purpose][0] == asked[purpose]
+    tests = sum(sum(client["test"]) for client in summary["clients"].values())
+    assert asked["test"] == min(1 + summary["kept_round"], 4) * tests <= planned["test"][0] == 4 * tests
+    assert sum(asked.values()) == summary["queries"]
+
+
 def test_max_queries_is_never_exceeded(fedbbpt: Cli, quick: list[str], finished: Path, tmp_path: Path) -> None:
-    limit = json.loads((finished / "summary.json").read_text())["queries"] - 1
+    limit = _planned(fedbbpt, *quick)["total"][0] - 1
     fedbbpt("train", *quick, "--max-queries", limit, "--out", tmp_path / "run", check=True)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["queries"] <= limit
@@ -104,7 +123,9 @@ def test_resuming_a_finished_run_changes_nothing(
     [
         ["--prompt", "none"],
         ["--prompt", "dct"],
-        ["--prompt", "frame", "--optimizer", "sep-cma"],
+        ["--prompt", "frame", "--optimizer", "sep-cma", "-o", "algorithm.server=adam"],
+        ["--prompt", "subspace:frame", "-o", "prompt.dim=20", "-o", "algorithm.views=2"],
+        ["--prompt", "reprogram", "--readout", "label-map"],
         ["--readout", "identity", "--optimizer", "spsa"],
     ],
 )

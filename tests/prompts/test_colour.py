@@ -5,7 +5,7 @@ from scipy.ndimage import affine_transform
 from fedbbpt.prompts.colour import Colour
 
 SIZE = (12, 16)
-PLACES = {"gain": slice(3), "offset": slice(3, 6), "matrix": slice(6, 10), "shift": slice(10, 12)}
+PLACES = {"gain": slice(3), "offset": slice(3, 6), "matrix": slice(6, 10), "shift": slice(10, 12), "contrast": 12}
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def inputs():
 
 
 def prompted(inputs, epsilon=0.1, size=SIZE, **parts):
-    theta = np.zeros((1, 12))
+    theta = np.zeros((1, 13))
     for part, value in parts.items():
         theta[0, PLACES[part]] = value
     return Colour(size, epsilon=epsilon).apply(theta, inputs, None)
@@ -35,6 +35,17 @@ def test_offset_is_added_to_its_channel(inputs):
 def test_gain_comes_before_offset(inputs):
     out = prompted(inputs, gain=np.log(1.5) / 0.1, offset=-1)
     assert np.allclose(out, np.clip(1.5 * inputs - 0.1, 0, 1), atol=1e-6)
+
+
+def test_contrast_is_about_mid_grey_and_comes_before_gain_and_offset(inputs):
+    out = prompted(inputs, contrast=np.log(1.2) / 0.1, gain=np.log(1.5) / 0.1, offset=-0.5)
+    assert np.allclose(out, np.clip(1.5 * (1.2 * (inputs - 0.5) + 0.5) - 0.05, 0, 1), atol=1e-6)
+    assert np.allclose(prompted(np.full_like(inputs, 0.5), contrast=9), 0.5, atol=1e-6)
+
+
+def test_contrast_comes_after_the_warp_and_fades_what_lies_outside_too(inputs):
+    out = prompted(inputs, shift=[2 / 0.1, 0], contrast=np.log(0.5) / 0.1)  # wholly out of view
+    assert np.allclose(out, 0.25, atol=1e-6)
 
 
 def test_shift_by_whole_pixels_leaves_black_behind(inputs):
@@ -75,9 +86,16 @@ def test_zeros_give_exactly_the_image_at_any_size(size):
     assert np.array_equal(prompted(inputs, size=size), inputs)
 
 
-@pytest.mark.parametrize("part", ["gain", "offset", "matrix", "shift"])
+@pytest.mark.parametrize("part", ["gain", "offset", "matrix", "shift", "contrast"])
 @pytest.mark.parametrize("value", [-1e4, 1e4])
 def test_candidates_gone_astray_still_give_valid_images(inputs, part, value):
     inputs[0, 0, 0, 0] = 0.0
     out = prompted(inputs, **{part: value})
+    both = prompted(inputs, **({"gain": value} | {part: value, "contrast": value}))
+    assert ((both >= 0) & (both <= 1)).all()
     assert ((out >= 0) & (out <= 1)).all()
+
+
+@pytest.mark.parametrize("shift", [(-9, 0), (9, 0), (0, -9), (0, 9), (9, 9), (-9, -9), (1.0, 1.0)])
+def test_nothing_is_read_from_outside_the_memory_of_the_image(shift):
+    Colour(SIZE)._warp(np.array([0.0, 0, 0, 0, *shift]).tobytes()).check_format(full_check=True)

@@ -85,3 +85,41 @@ def test_initial_norms_pass_through():
     channels = 64 + 32 + 32 + 16
     assert np.count_nonzero(theta == 1) == channels
     assert np.count_nonzero(theta == 0) == channels + 3 * 16  # and the drawing layer
+
+
+@pytest.mark.parametrize(("size", "up"), [((16, 24), 1), ((224, 224), 2)])
+def test_a_random_drawing_layer_spreads_as_torchs_own(size, up):
+    rng = np.random.default_rng
+    zero, random = (make(size, drawing=drawing).init(rng(0)) for drawing in ("zero", "random"))
+    count = 3 * up**2 * 16
+    torch.manual_seed(0)
+    theirs = float(torch.nn.ConvTranspose2d(16, 3, up, up, bias=False).weight.detach().abs().max())
+    assert np.array_equal(zero[:-count], random[:-count])
+    assert UNIT * np.abs(random[-count:]).max() == pytest.approx(theirs, rel=0.1)
+    assert np.abs(random[-count:].mean()) < 0.3 * np.abs(random[-count:]).max()
+
+
+def test_a_random_drawing_layer_draws_from_the_start():
+    prompt, inputs = make((16, 24), drawing="random"), images(2, (16, 24))
+    theta = prompt.init(np.random.default_rng(0))
+    assert np.abs(prompt.apply(theta[None], inputs, prompt.features(inputs)) - inputs).mean() > 0.01
+
+
+def test_gains_of_the_paper_take_the_same_step_of_the_weights():
+    """A step of SPSA on the weights with the paper's gains, and on θ with those that the docstring gives."""
+    rng = np.random.default_rng(0)
+    weights, signs, slope = rng.normal(size=(3, 5))
+    signs = np.sign(signs)
+    a, c = 0.01, 0.005
+
+    def loss(w):
+        return np.sin(w) @ slope
+
+    def step(x, loss, a, c):
+        return -a * (loss(x + c * signs) - loss(x - c * signs)) / (2 * c) / signs
+
+    theirs = step(weights, loss, a, c)
+    ours = step(weights / UNIT, lambda theta: loss(UNIT * theta), a / UNIT**2, c / UNIT)
+    assert np.allclose(UNIT * ours, theirs)
+    assert (a / UNIT**2, 0.01 / UNIT) == pytest.approx((4, 0.2))
+    assert "a = c = .01 become a = 4, c = 0.2" in Coordinator.__doc__

@@ -14,8 +14,9 @@ def progress(round_):
     rng = np.random.default_rng(round_)
     current = {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)}
     best = {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)}
+    memory = {"client-000": rng.normal(size=(2, 3, 4)).astype(np.float32)}
     totals = Totals(10 * round_, round_, 7, 8, 0.1 + 0.2)
-    return Progress(State(round_, current), Best(1, 0.5, 1 / 3, best), totals, 99, "config", "data")
+    return Progress(State(round_, current, memory), Best(1, 0.5, 1 / 3, best), totals, 99, "config", "data")
 
 
 def assert_same(a, b):
@@ -27,10 +28,14 @@ def assert_same(a, b):
     )
     assert (a.totals, a.metrics_size) == (b.totals, b.metrics_size)
     assert (a.config_sha256, a.data_sha256) == (b.config_sha256, b.data_sha256)
-    for one, other in ((a.state.parameters, b.state.parameters), (a.best.parameters, b.best.parameters)):
+    for one, other in (
+        (a.state.parameters, b.state.parameters),
+        (a.best.parameters, b.best.parameters),
+        (a.state.memory, b.state.memory),
+    ):
         assert one.keys() == other.keys()
         for part in one:
-            assert one[part].dtype == other[part].dtype
+            assert (one[part].dtype, one[part].shape) == (other[part].dtype, other[part].shape)
             assert one[part].tobytes() == other[part].tobytes()
 
 
@@ -68,6 +73,14 @@ def test_comes_back_bit_for_bit(folder):
     found, damaged = load_last(folder)
     assert_same(found, progress(2))
     assert damaged == []
+
+
+def test_parts_with_a_path_for_a_name_come_back(tmp_path):
+    whole = progress(1)
+    parts = {"client-000/memory/lowest": np.ones(1, np.float32), "prompt": np.zeros(2, np.float32)}
+    own = Progress(State(1, parts, {}), whole.best, whole.totals, 0, "", "")
+    save(tmp_path, own)
+    assert_same(load_last(tmp_path)[0], own)
 
 
 def test_loss_of_a_silent_model_comes_back(tmp_path):

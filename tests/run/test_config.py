@@ -8,7 +8,9 @@ from fedbbpt.run.config import DEFAULTS, make_config, override, parse_assignment
 
 
 def name_of(section, name):
-    return f"{name}:/some/folder" if (section, name) == ("task", "folder") else name
+    return {("task", "folder"): "folder:/some/folder", ("prompt", "subspace"): "subspace:dct"}.get(
+        (section, name), name
+    )
 
 
 COMPONENTS = [(section, name_of(section, name)) for section in DEFAULTS for name in registry.names(f"{section}s")]
@@ -22,7 +24,8 @@ def test_defaults_name_every_section():
 
 
 def test_defaults_of_options_are_filled_in():
-    assert make_config({}).optimizer.options["beta"] == 0.9
+    assert make_config({}).algorithm.options == {"views": 4}
+    assert make_config({"optimizer": {"name": "spsa-gc"}}).optimizer.options["beta"] == 0.9
 
 
 def test_given_settings_win():
@@ -32,9 +35,37 @@ def test_given_settings_win():
 
 
 def test_options_without_a_name_belong_to_the_default():
-    config = make_config({"algorithm": {"local_steps": 7}})
-    assert config.algorithm.name == "fedavg"
-    assert config.algorithm.options["local_steps"] == 7
+    config = make_config({"algorithm": {"views": 7}, "optimizer": {"population": 3}})
+    assert (config.algorithm.name, config.algorithm.options) == ("greedy", {"views": 7})
+    assert (config.optimizer.name, config.optimizer.options["population"]) == ("random", 3)
+    config = make_config({"readout": {"name": "identity"}, "algorithm": {"local_steps": 7}, "optimizer": {"beta": 0.5}})
+    assert (config.algorithm.name, config.algorithm.options["local_steps"]) == ("fedavg", 7)
+    assert (config.optimizer.name, config.optimizer.options["beta"]) == ("spsa-gc", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "algorithm", "optimizer"),
+    [
+        ({"prompt": "dct"}, "greedy", "random"),
+        ({"readout": "head"}, "greedy", "random"),
+        ({"optimizer": "random"}, "greedy", "random"),
+        ({"algorithm": "greedy"}, "greedy", "random"),
+        ({"readout": "identity"}, "fedavg", "spsa-gc"),
+        ({"readout": "prototypes"}, "fedavg", "spsa-gc"),
+        ({"prompt": "none"}, "fedavg", "spsa-gc"),
+        ({"task": "newsgroups"}, "fedavg", "spsa-gc"),
+        ({"algorithm": "fedavg"}, "fedavg", "spsa-gc"),
+        ({"algorithm": "local"}, "local", "spsa-gc"),
+        ({"optimizer": "cma"}, "fedavg", "cma"),
+        ({"optimizer": "random", "algorithm": "fedavg"}, "fedavg", "random"),
+        ({"optimizer": "cma", "algorithm": "greedy"}, "greedy", "cma"),
+        ({"optimizer": "random", "readout": "identity"}, "fedavg", "random"),
+    ],
+)
+def test_one_prompt_is_tuned_where_there_is_no_choosing_among_many(values, algorithm, optimizer):
+    config = make_config({section: {"name": name} for section, name in values.items()})
+    assert (config.algorithm.name, config.optimizer.name) == (algorithm, optimizer)
+    assert make_config(tomllib.loads(config.to_toml())) == config
 
 
 def test_a_task_of_texts_has_other_defaults_which_may_be_overruled():
@@ -120,8 +151,14 @@ def test_unknown_names_propose_the_nearest(values, hint):
         {"prompt": {"epsilon": True}},
         {"prompt": {"epsilon": [0.1]}},
         {"prompt": {"name": "frame", "width": 0.6}},
-        {"algorithm": {"fraction": 1.1}},
-        {"algorithm": {"fraction": 0}},
+        {"algorithm": {"name": "fedavg", "fraction": 1.1}},
+        {"algorithm": {"name": "fedavg", "fraction": 0}},
+        {"algorithm": {"name": "fedavg", "upload": "gradients"}},
+        {"algorithm": {"name": "fedavg", "precision": "float8"}},
+        {"algorithm": {"name": "fedavg", "calibrate": 1}},
+        {"algorithm": {"name": "fedavg", "server": "sgd"}},
+        {"algorithm": {"name": "fedavg", "server_rate": 0.0}},
+        {"algorithm": {"views": 0}},
         {"optimizer": {"name": "sep-cma", "population": 1}},
         {"backend": {"dtype": "float8"}},
         {"backend": {"model": 3}},

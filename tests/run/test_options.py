@@ -14,9 +14,31 @@ class Component:
         pass
 
 
+class Inner:
+    """A prompt."""
+
+    modalities = ("text",)
+
+    def __init__(self, size: object, /, *, gain: PositiveFloat = 2.0, shared: str = "inner") -> None:
+        self.size, self.gain, self.shared = size, gain, shared
+
+
+class Outer:
+    """A prompt around another."""
+
+    wraps = True
+
+    def __init__(self, size: object, inner: Inner, /, *, dim: int, shared: int = 1) -> None:
+        self.size, self.inner, self.dim, self.shared = size, inner, dim, shared
+
+
+COMPONENTS = {"mine": Component, "inner": Inner, "none": Inner, "outer": Outer, "other": Outer}
+
+
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options.registry, "load", lambda kind, name: Component)
+    monkeypatch.setattr(options.registry, "load", lambda kind, name: COMPONENTS[name])
+    monkeypatch.setattr(options.registry, "names", lambda kind: sorted(COMPONENTS))
 
 
 def test_defaults_are_filled_in() -> None:
@@ -49,3 +71,58 @@ def test_a_tasks_argument_is_not_part_of_its_name(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(options.registry, "load", lambda kind, name: asked.append(name))
     options.load_class("tasks", f"folder:{Path('a:b')}")
     assert asked == ["folder"]
+
+
+def test_a_wrapping_prompt_takes_the_options_of_both_its_own_first() -> None:
+    resolved = options.resolve("prompts", "outer:inner", {"gain": 3.0, "dim": 5})
+    assert list(resolved.items()) == [("dim", 5), ("shared", 1), ("gain", 3.0)]
+
+
+def test_options_of_both_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"prompt\.gain: .*greater than 0"):
+        options.resolve("prompts", "outer:inner", {"gain": -1.0, "dim": 5})
+    with pytest.raises(ConfigError, match=r"prompt\.dim: field required"):
+        options.resolve("prompts", "outer:inner", {})
+    with pytest.raises(UnknownName, match=r"unknown option of prompt 'outer:inner' 'gian'\. Did you mean 'gain'"):
+        options.resolve("prompts", "outer:inner", {"gian": 1.0, "dim": 5})
+
+
+def test_an_option_of_both_names_is_the_wrapping_ones() -> None:
+    resolved = options.resolve("prompts", "outer:inner", {"shared": 4, "dim": 5})
+    prompt = options.build_prompt("outer:inner", resolved, (8, 9))
+    assert (prompt.shared, prompt.inner.shared) == (4, "inner")
+
+
+def test_a_wrapping_prompt_is_built_around_the_inner() -> None:
+    resolved = options.resolve("prompts", "outer:inner", {"gain": 3.0, "dim": 5})
+    prompt = options.build_prompt("outer:inner", resolved, (8, 9))
+    assert (type(prompt), prompt.size, prompt.dim) == (Outer, (8, 9), 5)
+    assert (type(prompt.inner), prompt.inner.size, prompt.inner.gain) == (Inner, (8, 9), 3.0)
+
+
+def test_a_prompt_that_wraps_nothing_is_built_as_it_is() -> None:
+    prompt = options.build_prompt("inner", options.resolve("prompts", "inner", {"shared": "x"}), None)
+    assert (type(prompt), prompt.size, prompt.gain, prompt.shared) == (Inner, None, 2.0, "x")
+
+
+def test_modalities_of_a_wrapping_prompt_are_the_inners() -> None:
+    assert options.modalities_of("outer:inner") == options.modalities_of("inner") == ("text",)
+
+
+@pytest.mark.parametrize("name", ["outer", "outer:", "outer:outer", "outer:other:inner", "outer:outer:inner"])
+def test_a_wrapping_prompt_without_a_plain_one_inside_names_those_there_are(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"write outer:NAME with one of inner, mine$"):
+        options.resolve("prompts", name, {"dim": 5})
+    with pytest.raises(ConfigError, match="write outer:NAME"):
+        options.modalities_of(name)
+
+
+@pytest.mark.parametrize("name", ["outer:iner", "outer:none", "outer:inner:mine"])
+def test_an_unknown_inner_prompt_is_an_unknown_name(name: str) -> None:
+    with pytest.raises(UnknownName, match=r"unknown prompt to be wrapped by 'outer' .* Known: inner, mine\."):
+        options.resolve("prompts", name, {"dim": 5})
+
+
+def test_nothing_goes_inside_what_does_not_wrap() -> None:
+    with pytest.raises(ConfigError, match="prompt 'inner' wraps no other: leave out ':mine'"):
+        options.resolve("prompts", "inner:mine", {})

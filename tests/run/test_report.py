@@ -16,7 +16,7 @@ from PIL import Image
 from fedbbpt import registry
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import RunError
-from fedbbpt.run import charts, evaluate, report, train, units
+from fedbbpt.run import charts, report, train, units
 from fedbbpt.run.config import Choice, Config
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
@@ -72,9 +72,18 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def make(tmp_path, monkeypatch, make_backend, clients):
-    def make(prompt="dct", readout="head", classes=("red", "green", "blue"), known=None, clients=clients, **settings):
+    def make(
+        prompt="dct",
+        readout="head",
+        classes=("red", "green", "blue"),
+        known=None,
+        clients=clients,
+        optimizer="spsa",
+        algorithm="fedavg",
+        **settings,
+    ):
         names = {"backend": "fake", "task": "fake", "prompt": prompt, "readout": readout, "engine": "serial"}
-        names |= {"optimizer": "spsa", "algorithm": "fedavg"}
+        names |= {"optimizer": optimizer, "algorithm": algorithm}
         config = Config(**{"rounds": 3} | settings, **{k: Choice(name=v, options={}) for k, v in names.items()})
         backend = make_backend(classes=known or classes)
         tuned = registry.load("prompts", prompt)((8, 8)), registry.load("readouts", readout)(backend.info, classes)
@@ -82,7 +91,6 @@ def make(tmp_path, monkeypatch, make_backend, clients):
             config, SimpleNamespace(classes=classes, modality="image"), backend, *tuned, clients, Serial()
         )
         monkeypatch.setattr(train, "open_session", lambda config: session)
-        monkeypatch.setattr(evaluate, "READOUT_ROUNDS", 2)
         train.train(config, tmp_path / "run")
         return Run(tmp_path / "run", session)
 
@@ -196,6 +204,23 @@ def test_pictures_are_the_images_and_what_the_prompt_makes_of_them(make):
         reach, clear = max(reach, abs(change).max()), abs(change) > 0.01
         np.testing.assert_array_equal(np.sign(change[clear]), np.sign(difference.transpose(2, 0, 1)[clear] - 127.5))
     assert (f"±{reach:.2g}," in run.page.text) == (reach > 0.002)
+
+
+def test_all_kept_prompts_are_shown_side_by_side(make):
+    run = make(algorithm="greedy", optimizer="random", rounds=3)
+    session, theta = run.session, train.kept(run.out, run.session).parameters["prompt"]
+    prompts = theta.reshape(-1, session.prompt.dim)
+    assert len(prompts) == 1 + run.summary["kept_round"] > 2
+    labels = [image["alt"].partition(",")[0] for image in run.page.all("img")]
+    assert labels == 3 * ["original", *(f"prompt {i}" for i in range(1, len(prompts) + 1))]
+    files = [io.BytesIO(base64.b64decode(image["src"].partition(",")[2])) for image in run.page.all("img")]
+    shown = [np.asarray(Image.open(file)).transpose(2, 0, 1) for file in files[: 1 + len(prompts)]]
+    expected = session.prompt.apply(prompts, shown[0][None].astype(np.float32) / 255, None)
+    np.testing.assert_allclose(shown[1:], 255 * expected, atol=0.51)
+    assert f"under each of the {len(prompts)} kept prompts" in run.page.text
+    sizes = session.sizes
+    assert sizes == {"prompt": 4 * session.prompt.dim, "readout": 3 * (4 * 3 + 1)}
+    assert f"Prompt dct ({sizes['prompt']} parameters), readout head ({sizes['readout']} parameters)" in run.page.text
 
 
 def test_many_classes_have_no_names_on_charts(make, clients):

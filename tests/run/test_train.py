@@ -9,10 +9,11 @@ import pytest
 from sklearn.metrics import f1_score
 
 from fedbbpt.engines.serial import Serial
-from fedbbpt.errors import BackendError
+from fedbbpt.errors import BackendError, BudgetError
 from fedbbpt.prompts.colour import Colour
 from fedbbpt.prompts.none import NoPrompt
-from fedbbpt.readout import Head, Identity
+from fedbbpt.readouts.head import Head
+from fedbbpt.readouts.identity import Identity
 from fedbbpt.run import checkpoint, train
 from fedbbpt.run.config import make_config
 from fedbbpt.run.session import Session
@@ -22,15 +23,17 @@ from fedbbpt.run.session import Session
 def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) -> Callable[..., dict]:
     """Trains on the fake backend, or goes on where it stopped; `fails` as in the fake backend."""
 
-    def go(fails=None, rounds=3, tuned=(Colour, Head), **settings):
+    def go(fails=None, rounds=3, tuned=(Colour, Head), watch=lambda event, facts: None, **settings):
         backend = make_backend(fails=fails)
-        config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **settings})
+        unprompted = {"prompt": {"name": "none"}} if tuned[0] is NoPrompt else {}
+        config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **unprompted, **settings})
         tuned = tuned[0]((8, 8)), tuned[1](backend.info, backend.info.classes)
         task = SimpleNamespace(classes=backend.info.classes, modality="image")
         session = Session(config, task, backend, *tuned, clients, Serial())
         monkeypatch.setattr(train, "open_session", lambda config: session)
         begun = (tmp_path / "run" / "config.toml").exists()
-        return train.resume(tmp_path / "run") if begun else train.train(config, tmp_path / "run")
+        folder = tmp_path / "run"
+        return train.resume(folder, watch) if begun else train.train(config, folder, watch)
 
     return go
 
@@ -72,22 +75,70 @@ def test_a_model_that_never_answers_is_said_before_the_first_round(run) -> None:
         run(fails=lambda inputs: np.ones(len(inputs), bool))
 
 
-def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "algorithm", [{"name": "greedy", "views": 3}, {"name": "fedavg", "server": "adam"}, {"name": "local"}]
+)
+def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, algorithm, tmp_path: Path) -> None:
     undisturbed = tmp_path / "run"
-    expected = {k: v for k, v in run().items() if k != "seconds"}
+    expected = {k: v for k, v in run(algorithm=algorithm).items() if k != "seconds"}
     undisturbed.rename(tmp_path / "undisturbed")
     asked = []
 
     def after_a_while(inputs):
         asked.append(len(inputs))
-        return np.full(len(inputs), sum(asked) > 200)
+        return np.full(len(inputs), sum(asked) > 500)
 
     with pytest.raises(BackendError, match="continue with --resume"):
-        run(fails=after_a_while)
+        run(fails=after_a_while, algorithm=algorithm)
     progress, _ = checkpoint.load_last(tmp_path / "run" / "checkpoints")
     assert progress is not None
-    assert progress.state.round < 3
-    assert {k: v for k, v in run().items() if k != "seconds"} == expected
+    assert 0 < progress.state.round < 3
+    assert {k: v for k, v in run(algorithm=algorithm).items() if k != "seconds"} == expected
+    last = [checkpoint.load_last(folder / "checkpoints")[0] for folder in (tmp_path / "run", tmp_path / "undisturbed")]
+    for part in ("parameters", "memory"):
+        resumed, whole = (getattr(one.state, part) for one in last)
+        assert resumed.keys() == whole.keys()
+        assert all(resumed[name].tobytes() == whole[name].tobytes() for name in whole)
+
+
+@pytest.mark.parametrize("algorithm", ["greedy", "fedavg", "local"])
+@pytest.mark.parametrize("early", [False, True])
+def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
+    run, monkeypatch: pytest.MonkeyPatch, algorithm, early
+) -> None:
+    better = train.better
+    keep = (lambda result, state, best: best or better(result, state, None)) if early else None
+    monkeypatch.setattr(train, "better", keep or (lambda result, state, best: better(result, state, None)))
+    plans = []
+    summary = run(algorithm={"name": algorithm}, watch=lambda event, facts: plans.append(facts.get("plan")))
+    planned, tests = plans[0], 27
+    assert summary["kept_round"] == (0 if early else 3)
+    views = 4 if algorithm == "greedy" else 1
+    assert planned.test.queries == views * tests
+    asked = (1 if early else views) * tests
+    assert summary["queries"] == planned.total.queries - planned.test.queries + asked
+    assert summary["queries_by_purpose"]["test"] == asked
+    assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
+
+
+@pytest.mark.parametrize(("most", "rounds"), [(555, 1), (994, 1), (995, 2), (1449, 2), (1450, 3)])
+def test_a_budget_pays_for_whole_rounds_with_all_their_views(run, most, rounds) -> None:
+    plans = []
+    population = {"population": 16}  # 16 · 23 questions a round, and 23 before the first
+    summary = run(max_queries=most, optimizer=population, watch=lambda event, facts: plans.append(facts.get("plan")))
+    assert summary["rounds"] == rounds
+    assert summary["queries"] <= plans[0].total.queries <= most
+
+
+def test_a_budget_that_does_not_pay_for_a_round_is_refused(run) -> None:
+    with pytest.raises(BudgetError, match="max_queries=554 is too little: with 1 round of training it takes 555"):
+        run(max_queries=554, optimizer={"population": 16})
+
+
+def test_the_readout_alone_is_fitted_once_by_all_clients(run) -> None:
+    summary = run(rounds=1)
+    assert summary["readout_alone_accuracy"] is not None
+    assert "readout_alone_rounds" not in summary
 
 
 def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""The readout's exact fit across clients: each evaluation is one exchange of weights for sums."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.algorithms import Exchange
+from fedbbpt.readouts import Readout
+from fedbbpt.types import Client, Floats, Message, Sums
+
+Work = Callable[[Message, Client], Sums]
+
+
+def fit(readout: Readout, weights: Floats, exchange: Exchange, sums: Work, message: Message) -> NDArray[np.float64]:
+    """Fitted weights; `sums` is what a client makes of the message with weights as its part "readout"."""
+    return readout.fit(weights, lambda w: total_of(w, exchange, sums, message))
+
+
+def total_of(weights: Floats, exchange: Exchange, sums: Work, message: Message) -> NDArray[np.float64]:
+    """The clients' sums, added up in their order."""
+    told = replace(message, parameters={**message.parameters, "readout": weights.astype(np.float32)})
+    total: NDArray[np.float64] = np.sum([reply.values for reply in exchange(sums, told)], 0, np.float64)
+    return total

@@ -1,0 +1,32 @@
+"""How parameters do on a client's data, every query counted."""
+
+import numpy as np
+
+from fedbbpt.backend import Meter
+from fedbbpt.objective import Objective
+from fedbbpt.readouts import cross_entropy
+from fedbbpt.types import Dataset, Parameters, Score
+
+
+def metered(objective: Objective) -> tuple[Objective, Meter]:
+    """The objective over a meter of its own, so that clients may run side by side."""
+    meter = Meter(objective.backend)
+    return objective._replace(backend=meter), meter
+
+
+def score(objective: Objective, parameters: Parameters, client: str, data: Dataset) -> Score:
+    """One pass over the data, `batch_limit` examples at a time."""
+    objective, meter = metered(objective)
+    theta, weights = parameters["prompt"], parameters["readout"]
+    views, inputs = objective.views(theta).shape[0], len(meter.info.classes)
+    classes = objective.readout.log_probabilities(weights, np.zeros((views, inputs), np.float32)).shape[-1]
+    confusion = np.zeros((classes, classes), np.int64)
+    loss_sum, unanswered = 0.0, 0
+    for start in range(0, len(data), meter.info.batch_limit):
+        batch = data.batch(slice(start, start + meter.info.batch_limit))
+        log_p = objective.readout.log_probabilities(weights, objective.answers(theta[None], batch)[0])  # (b, K)
+        answered = ~np.isnan(log_p).any(1)
+        np.add.at(confusion, (batch.labels[answered], log_p[answered].argmax(1)), 1)
+        loss_sum += float(cross_entropy(log_p, batch.labels)[answered].sum())
+        unanswered += int((~answered).sum())
+    return Score(client, confusion, loss_sum, unanswered, meter.usage)

@@ -1,0 +1,66 @@
+"""CMA-ES with a full covariance matrix (Hansen 2016, arXiv 1604.00772) as implemented by the library `cma` (pycma)."""
+
+from typing import Annotated
+
+import cma  # type: ignore[import-untyped]
+import numpy as np
+from cma.sigma_adaptation import CMAAdaptSigmaCSA  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat
+
+from fedbbpt.errors import ConfigError
+from fedbbpt.optim.evolution import Evolution
+from fedbbpt.types import Floats
+
+LIMIT = 300  # dimensions; a step costs time in d³
+
+
+class Cma(Evolution):
+    """CMA-ES: an evolution strategy that learns how the coordinates vary together, for up to 300 of them.
+
+    `population` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than half
+    were measured, or all losses are equal, the generation is dropped. Step size and variances go on through the rounds,
+    correlations are learned anew in each.
+
+    Only ranks count: the first step moves a coordinate by about σ / √(population / 4), 0.3 with the defaults.
+    """
+
+    def __init__(
+        self,
+        x: Floats,
+        rng: np.random.Generator,
+        steps_before: int,
+        memory: Floats | None,
+        /,
+        *,
+        sigma: PositiveFloat = 0.75,
+        population: Annotated[int, Field(ge=3)] | None = None,
+    ) -> None:
+        if len(x) > LIMIT:
+            raise ConfigError(f"optimizer 'cma' takes up to {LIMIT} dimensions, the prompt has {len(x)}: use 'sep-cma'")
+        super().__init__("cma", x, memory, sigma)
+        options = {
+            "verbose": -9,
+            "seed": np.nan,  # leaves numpy's global state alone
+            "randn": lambda count, dim: rng.standard_normal((count, dim)),
+            "AdaptSigma": CMAAdaptSigmaCSA,  # True would mean another rule from 300 dimensions on
+            "CMA_mirrors": 0,
+        }
+        if population is not None:
+            options["popsize"] = population
+        self._cma = cma.CMAEvolutionStrategy(np.zeros(len(x)), self._sigma, options)
+        self.population = int(self._cma.popsize)
+
+    def _mean(self) -> NDArray[np.float64]:
+        mean: NDArray[np.float64] = self._cma.mean
+        return mean
+
+    def _stds(self) -> NDArray[np.float64]:
+        stds: NDArray[np.float64] = self._cma.stds
+        return stds
+
+    def _sample(self) -> NDArray[np.float64]:
+        return np.stack(self._cma.ask())
+
+    def _update(self, sampled: NDArray[np.float64], ranks: NDArray[np.float64]) -> None:
+        self._cma.tell(list(sampled), ranks.tolist())

@@ -1,0 +1,86 @@
+"""What the CMA evolution strategies share: a library behind ask/tell with NaN, and a distribution that rounds hand on.
+
+The library works in coordinates z, x = origin + scale · z, where its usual start, N(0, σ² I), is the distribution that
+the last round left, diagonal included. Hansen 2016: arXiv 1604.00772.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.errors import ConfigError
+from fedbbpt.optim import AskTell
+from fedbbpt.types import Floats
+
+
+class Evolution(AskTell, ABC):
+    """A CMA evolution strategy of a library.
+
+    A candidate that could not be measured ranks last; where fewer than half were measured, or all losses are equal, the
+    generation is dropped. The memory is log σ and the logarithm of C's diagonal, of mean 0.
+    """
+
+    def __init__(self, name: str, x: Floats, memory: Floats | None, sigma: float) -> None:
+        if len(x) < 2:
+            raise ConfigError(f"optimizer {name!r} needs at least 2 dimensions, the prompt has {len(x)}")
+        super().__init__(memory, [np.log(sigma), *np.zeros(len(x))])
+        self._origin = np.array(x, np.float64)
+        self._sigma = float(np.exp(self.memory[0]))
+        self._scale = np.exp(self.memory[1:] / 2)  # (d,)
+        self._generation = 0
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """The distribution's mean."""
+        return self._origin + self._scale * self._mean()
+
+    def ask(self) -> NDArray[np.float64]:
+        """See `Optimizer`."""
+        self._begin_ask()
+        self._sampled = self._sample()  # z: (n, d)
+        return self._origin + self._scale * self._sampled
+
+    def tell(self, losses: Floats) -> None:
+        """See `Optimizer`."""
+        losses = self._begin_tell(losses)
+        measured = losses[np.isfinite(losses)]
+        if 2 * len(measured) < self.population or measured.min() == measured.max():
+            return
+        order = np.where(np.isfinite(losses), losses, np.inf).argsort(kind="stable")
+        before = np.log(self._stds())
+        self._update(self._sampled, order.argsort().astype(np.float64))
+        self._generation += 1
+        log_stds = self.memory[0] + self.memory[1:] / 2 + np.log(self._stds()) - before  # (d,)
+        level = log_stds.mean()
+        self.memory = np.array([level + self._young_path(), *2 * (log_stds - level)])
+
+    def _young_path(self) -> float:
+        """What log σ loses in a generation only because the evolution path starts at 0 in every round.
+
+        After t generations without any selection the path's squared length is 1 − (1 − c)^(2t) of what it should be
+        (Hansen 2016, eq. 43), and log σ changes by c / d_σ · (‖p‖ / E‖N(0, I)‖ − 1) (eq. 44). Unless that is returned,
+        short rounds shrink σ whatever the losses say.
+        """
+        n, dim = self.population, len(self._origin)
+        weights = np.log((n + 1) / 2) - np.log(np.arange(1, n // 2 + 1))  # eq. 49
+        mu = weights.sum() ** 2 / (weights**2).sum()
+        c = (mu + 2) / (dim + mu + 5)  # eq. 55
+        damping = 1 + 2 * max(0.0, np.sqrt((mu - 1) / (dim + 1)) - 1) + c
+        return float(c / damping * (1 - np.sqrt(1 - (1 - c) ** (2 * self._generation))))
+
+    @abstractmethod
+    def _mean(self) -> NDArray[np.float64]:
+        """z: (d,)."""
+
+    @abstractmethod
+    def _stds(self) -> NDArray[np.float64]:
+        """Standard deviations of z: (d,)."""
+
+    @abstractmethod
+    def _sample(self) -> NDArray[np.float64]:
+        """z: (n, d)."""
+
+    @abstractmethod
+    def _update(self, sampled: NDArray[np.float64], ranks: NDArray[np.float64]) -> None:
+        """With z (n, d) and the place of each, the best 0: (n,)."""

@@ -1,0 +1,58 @@
+"""Sharpness-aware minimisation (Foret et al. 2021, arXiv 2010.01412), zero-order as in SharpZO (NeurIPS 2025)."""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from fedbbpt.optim.spsa import Spsa, rms
+from fedbbpt.types import Floats
+
+
+class Sharp(Spsa):
+    """Sharpness-aware SPSA: the slope is taken a little uphill, so that flat minima win.
+
+    Asks alternate: the first estimates ĝ at x, the second at x + ρ √d ĝ / ‖ĝ‖ and steps from x with what it finds, as
+    `spsa` does. ρ is in units a coordinate (Foret's is ρ √d).
+
+    A round may end between the two: the direction uphill waits in the memory (the clients' mean, brought back to its
+    length) and the next round begins with the second ask. An ask without information is repeated.
+
+    Default `a`: the first step is taken at k = 2 and moves a coordinate by a / (2^alpha c √directions) = 0.3.
+    """
+
+    _kept = 1  # the direction uphill, of size 1 a coordinate, or zeros where the next ask is a first one
+
+    def __init__(
+        self,
+        x: Floats,
+        rng: np.random.Generator,
+        steps_before: int,
+        memory: Floats | None,
+        /,
+        *,
+        a: PositiveFloat = 0.45,
+        c: PositiveFloat = 0.5,
+        alpha: NonNegativeFloat = 0.602,
+        gamma: NonNegativeFloat = 0.101,
+        stability: NonNegativeFloat = 0.0,
+        directions: PositiveInt = 4,
+        rho: PositiveFloat = 0.1,
+    ) -> None:
+        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
+        super().__init__(x, rng, steps_before, memory, directions=directions, **gains)
+        self._rho = rho
+
+    def _centre(self) -> NDArray[np.float64]:
+        return self.x + self._rho * _unit(self.memory)  # Foret et al. 2021, eq. 2
+
+    def _learn(self, gradient: NDArray[np.float64]) -> None:
+        if self.memory.any():
+            super()._learn(gradient)
+            self.memory = np.zeros_like(self.x)
+        else:
+            self.memory = _unit(gradient)
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scaled to the size 1 a coordinate; zeros stay zeros."""
+    return vector / rms(vector) if vector.any() else vector

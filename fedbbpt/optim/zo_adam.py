@@ -1,0 +1,54 @@
+"""Adam on estimated gradients: Kingma & Ba 2015 (arXiv 1412.6980), zero-order as in Chen et al. 2019 (ZO-AdaMM)."""
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from fedbbpt.optim.rge import Rge
+from fedbbpt.types import Floats
+
+
+class ZoAdam(Rge):
+    """Adam on the gradient estimates of `rge`.
+
+    m ← β₁ m + (1 − β₁) ĝ, v ← β₂ v + (1 − β₂) ĝ², x ← x − a_k m̂ / (√v̂ + ε), m̂ = m / (1 − β₁^k), v̂ = v / (1 − β₂^k).
+
+    Both moments go on through the rounds, k counts the steps of all of them. The first step moves every coordinate by
+    a = 0.3, whatever the spread of the losses; a_k falls as in `spsa`, more slowly since Adam's steps shrink by
+    themselves where the estimates disagree.
+    """
+
+    _kept = 2
+
+    def __init__(
+        self,
+        x: Floats,
+        rng: np.random.Generator,
+        steps_before: int,
+        memory: Floats | None,
+        /,
+        *,
+        a: PositiveFloat = 0.3,
+        c: PositiveFloat = 0.5,
+        alpha: NonNegativeFloat = 0.4,
+        gamma: NonNegativeFloat = 0.101,
+        stability: NonNegativeFloat = 0.0,
+        directions: PositiveInt = 4,
+        beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
+        beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
+        epsilon: PositiveFloat = 1e-8,
+    ) -> None:
+        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
+        super().__init__(x, rng, steps_before, memory, directions=directions, **gains)
+        self._betas = np.array([[beta1], [beta2]])
+        self._epsilon = epsilon
+
+    def _descent(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        moments = self.memory.reshape(2, -1)  # m, v
+        moments = self._betas * moments + (1 - self._betas) * np.stack([gradient, gradient**2])
+        self.memory = moments.ravel()
+        mean, square = moments / (1 - self._betas**self._k)  # Kingma & Ba 2015, algorithm 1
+        descent: NDArray[np.float64] = mean / (np.sqrt(square) + self._epsilon)
+        return descent

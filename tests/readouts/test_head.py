@@ -1,0 +1,233 @@
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from fedbbpt.backend import BackendInfo
+from fedbbpt.readouts.head import Head
+
+MODEL = ("a", "b", "x", "y")
+UNKNOWN = ("a", "b", "c")  # one is not the model's: no base to start from
+NAMED = ("y", "a", "b")  # columns 3, 0, 1
+
+
+def head(classes=UNKNOWN, **options):
+    return Head(BackendInfo("some-model", (8, 8), MODEL, "logits", 8), classes, **options)
+
+
+def answers(views=2, examples=30, seed=0):
+    """Answers (N, V, C) that tell something of the labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, examples)
+    scores = rng.normal(0, 2, (examples, views, len(MODEL))) + np.eye(3, len(MODEL))[labels][:, None]
+    return scores.astype(np.float32), labels
+
+
+def further(views=3, examples=30, seed=5):
+    """Answers (n, N, C) to further views."""
+    return np.random.default_rng(seed).normal(0, 2, (views, examples, len(MODEL))).astype(np.float32)
+
+
+def some_weights(readout, views=2):
+    return np.random.default_rng(1).normal(size=readout.init(views).shape)
+
+
+def fit(readout, scores, labels, start=None):
+    start = readout.init(scores.shape[1]) if start is None else start
+    return readout.fit(start, lambda w: readout.statistics(w, scores, labels))
+
+
+def worth(w, scores, labels, classes, decay):
+    """What a fit minimises, step by step: mean cross-entropy + decay·|w|²/2."""
+    s = scores.astype(np.float64)
+    s -= s.mean(-1, keepdims=True)
+    base = s[:, :, [MODEL.index(name) for name in classes]].mean(1) if set(classes) <= set(MODEL) else 0
+    logits = base + s.reshape(len(s), -1) @ w[:-3].reshape(3, -1).T / 2 + w[-3:]  # 2: the root of 4 inputs
+    return -log_softmax(logits, -1)[np.arange(len(labels)), labels].mean() + decay * (w @ w) / 2
+
+
+def slope(function, x, step=1e-5):
+    return np.array([(function(x + e) - function(x - e)) / (2 * step) for e in step * np.eye(len(x))])
+
+
+def test_head_has_a_matrix_and_a_bias():
+    assert head().init(1).shape == (3 * 4 + 3,)
+    assert head().init(2).shape == (3 * 2 * 4 + 3,)
+
+
+def test_head_of_unknown_classes_starts_undecided():
+    readout = head()
+    assert np.allclose(readout.log_probabilities(readout.init(2), answers()[0]), np.log(1 / 3))
+
+
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("classes", [UNKNOWN, NAMED])
+def test_statistics_are_count_and_loss_and_its_gradient(classes, views):
+    readout, (scores, labels) = head(classes), answers(views)
+    w = some_weights(readout, views)
+    count, loss, *gradient = readout.statistics(w, scores, labels)
+    assert count == 30
+    assert np.isclose(loss, 30 * worth(w, scores, labels, classes, 0))
+    assert np.allclose(gradient, slope(lambda v: 30 * worth(v, scores, labels, classes, 0), w), atol=1e-5)
+
+
+@pytest.mark.parametrize("decay", [0.005, 0.2])
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("classes", [UNKNOWN, NAMED])
+def test_fit_finds_the_minimum(classes, views, decay):
+    readout, (scores, labels) = head(classes, decay=decay), answers(views)
+    terms = scores, labels, classes, decay
+    expected = minimize(worth, np.zeros(readout.init(views).shape), terms, method="BFGS").fun
+    assert abs(worth(fit(readout, scores, labels), *terms) - expected) < 1e-3
+    assert worth(readout.init(views), *terms) > expected + 0.01  # the start would not have done
+
+
+def test_fit_finds_the_same_minimum_from_elsewhere():
+    readout, (scores, labels) = head(), answers()
+    fitted = fit(readout, scores, labels, some_weights(readout))
+    here, there = (worth(w, scores, labels, UNKNOWN, 0.005) for w in (fit(readout, scores, labels), fitted))
+    assert abs(here - there) < 1e-3
+
+
+def test_decay_pulls_to_the_base():
+    scores, labels = answers()
+    untrained = head(NAMED).log_probabilities(head(NAMED).init(2), scores)
+    far = []
+    for decay in (1e-3, 1e-1, 10, 1e5):
+        readout = head(NAMED, decay=decay)
+        far.append(np.abs(readout.log_probabilities(fit(readout, scores, labels), scores) - untrained).max())
+    assert far == sorted(far, reverse=True)
+    assert far[0] > 1
+    assert far[-1] < 1e-3
+
+
+@pytest.mark.parametrize("evaluations", [1, 2, 5, 30])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_exchanges_are_at_most_the_evaluations(evaluations, seed):
+    readout, (scores, labels), asked = head(decay=5.0, evaluations=evaluations), answers(seed=seed), []
+
+    def total(w):  # with the digits that are sent: near the minimum, a step finds no better place for long
+        asked.append(w)
+        return readout.statistics(w.astype(np.float32), scores, labels).astype(np.float32).astype(np.float64)
+
+    readout.fit(some_weights(readout), total)
+    assert len(asked) <= evaluations
+
+
+@pytest.mark.parametrize("evaluations", [2, 3, 4])
+def test_fit_keeps_the_best_of_what_was_asked(evaluations):
+    readout, (scores, labels), asked = head(evaluations=evaluations), answers(), []
+    scores = 100 * scores  # so the first step goes too far
+
+    def total(w):
+        asked.append(w.copy())
+        return readout.statistics(w, scores, labels)
+
+    fitted = readout.fit(readout.init(2), total)
+    losses = [worth(w, scores, labels, UNKNOWN, 0.005) for w in asked]
+    assert np.isclose(worth(fitted, scores, labels, UNKNOWN, 0.005), min(losses))
+    assert losses[-1] > min(losses)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_view_is_removed_with_its_answers(place):
+    readout, (scores, _) = head(), answers(3)
+    w = some_weights(readout, 3)
+    expected = np.concatenate([np.delete(w[:-3].reshape(3, 3, 4), place, axis=1).ravel(), w[-3:]])
+    assert np.array_equal(readout.resized(w, remove=place), expected)
+    left = np.delete(np.arange(3), place)
+    w.reshape(-1)[:-3].reshape(3, 3, 4)[:, place] = 0  # a view that says nothing may as well be away
+    told = readout.log_probabilities(readout.resized(w, remove=place), scores[:, left])
+    assert np.allclose(told, readout.log_probabilities(w, scores))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_inserted_view_says_nothing_yet(place):
+    readout, (scores, _) = head(), answers()
+    w = some_weights(readout)
+    longer = readout.resized(w, insert=place)
+    more = np.insert(scores, place, further(1)[0], axis=1)
+    assert longer.shape == readout.init(3).shape
+    assert np.allclose(readout.log_probabilities(longer, more), readout.log_probabilities(w, scores))
+
+
+def test_removing_comes_before_inserting():
+    readout = head()
+    w = some_weights(readout, 3)
+    expected = readout.resized(readout.resized(w, remove=0), insert=2)
+    assert np.array_equal(readout.resized(w, remove=0, insert=2), expected)
+    assert np.array_equal(readout.resized(expected, remove=2), readout.resized(w, remove=0))
+    assert np.array_equal(readout.resized(w), w)
+
+
+def test_slopes_are_gradient_and_squares_of_each_further_view():
+    readout, (scores, labels), more = head(), answers(), further()
+    w = some_weights(readout)
+    slopes = readout.slopes(w, scores, more, labels)
+    assert slopes.shape == (3, 3 * 4 + 1)
+    for view, told in zip(more, slopes, strict=True):
+        longer = np.concatenate([scores, view[:, None]], axis=1)
+
+        def loss(part, longer=longer):
+            v = readout.resized(w, insert=2)
+            v[:-3].reshape(3, 3, 4)[:, 2] = part.reshape(3, 4)
+            return readout.statistics(v, longer, labels)[1]
+
+        assert np.allclose(told[:-1], slope(loss, np.zeros(3 * 4)), atol=1e-4)
+        assert np.isclose(told[-1], ((view - view.mean(-1, keepdims=True)) ** 2).sum() / 4)
+
+
+def test_slopes_of_parts_add_up():
+    readout, (scores, labels), more = head(NAMED), answers(), further()
+    w = some_weights(readout)
+    parts = [readout.slopes(w, scores[part], more[:, part], labels[part]) for part in (slice(11), slice(11, None))]
+    assert np.allclose(np.sum(parts, 0), readout.slopes(w, scores, more, labels), rtol=1e-9, atol=1e-9)
+
+
+def test_gains_find_the_view_that_explains_the_errors():
+    readout, (scores, labels), more = head(), answers(1, examples=120), further(8, examples=120)
+    more[5] += 1.5 * np.eye(3, len(MODEL))[labels]
+    gains = readout.gains(readout.slopes(fit(readout, scores, labels), scores, more, labels))
+    assert gains.shape == (8,)
+    assert gains.argmax() == 5
+    assert gains[5] > 3 * np.sort(gains)[-2]
+
+
+def test_gains_do_not_grow_with_the_scores():
+    readout, (scores, labels), more = head(), answers(), further()
+    w = some_weights(readout)
+    expected = readout.gains(readout.slopes(w, scores, more, labels))
+    assert np.allclose(readout.gains(readout.slopes(w, scores, 8 * more, labels)), expected)
+
+
+def test_a_known_view_explains_nothing_more():
+    readout, (scores, labels), more = head(decay=1e-6, evaluations=300), answers(2, examples=120), further(1, 120)
+    w = fit(readout, scores, labels)
+    known, new = readout.gains(readout.slopes(w, scores, np.stack([scores[:, 0], more[0]]), labels))
+    assert known < 1e-2 * new
+
+
+def test_a_silent_view_has_no_gain_and_leaves_the_others_theirs():
+    readout, (scores, labels), more = head(), answers(), further()
+    w = some_weights(readout)
+    expected = readout.gains(readout.slopes(w, scores, more, labels))
+    more[1] = np.nan
+    gains = readout.gains(readout.slopes(w, scores, more, labels))
+    assert np.isnan(gains[1])
+    assert np.allclose(gains[[0, 2]], expected[[0, 2]])
+
+
+def test_a_view_that_is_silent_for_one_client_has_no_gain():
+    readout, (scores, labels), more = head(), answers(), further()
+    more[2, :10] = np.nan
+    w, parts = some_weights(readout), (slice(10), slice(10, None))
+    slopes = np.sum([readout.slopes(w, scores[part], more[:, part], labels[part]) for part in parts], 0)
+    assert np.isnan(readout.gains(slopes)).tolist() == [False, False, True]
+
+
+def test_views_are_compared_on_what_all_of_them_answered():
+    readout, (scores, labels), more = head(), answers(), further()
+    w, kept = some_weights(readout), np.delete(np.arange(30), [2, 7, 9])
+    expected = readout.slopes(w, scores[kept], more[:, kept], labels[kept])
+    more[0, 2], more[1, 7], scores[9, 1] = np.nan, np.nan, np.nan
+    assert np.allclose(readout.slopes(w, scores, more, labels), expected)
