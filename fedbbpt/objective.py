@@ -1,5 +1,8 @@
 """The only place that queries: candidates × views × examples in as few calls as the backend's batch limit allows."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +11,7 @@ from numpy.typing import NDArray
 from fedbbpt.backend import Backend
 from fedbbpt.prompts import Prompt
 from fedbbpt.readouts import Readout, cross_entropy
-from fedbbpt.types import Batch, Float32, Floats, Int64, Usage
+from fedbbpt.types import Batch, Float32, Floats, Inputs, Int64, Usage
 
 
 class Objective(NamedTuple):
@@ -33,11 +36,20 @@ class Objective(NamedTuple):
         n, v, _ = views.shape
         prompts, b = views.reshape(n * v, -1), len(batch.labels)
         scores = np.empty((n * v, b, len(self.backend.info.classes)), np.float32)
-        for rows, columns in _pieces(n * v, b, self.backend.info.batch_limit):
+
+        def prompted(rows: slice, columns: slice) -> Inputs:
             features = None if batch.features is None else batch.features[columns]
-            inputs = self.prompt.apply(prompts[rows], batch.inputs[columns], features)
-            piece = scores[rows, columns]
-            piece[...] = self.backend.query(inputs).scores.reshape(piece.shape)
+            return self.prompt.apply(prompts[rows], batch.inputs[columns], features)
+
+        pieces = _pieces(n * v, b, self.backend.info.batch_limit)
+        with ThreadPoolExecutor(1) as ahead:  # draws the next call's inputs while the model answers this one
+            waiting = [ahead.submit(copy_context().run, partial(prompted, *piece)) for piece in pieces[:1]]
+            for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
+                inputs = waiting.pop().result()
+                if following is not None:
+                    waiting.append(ahead.submit(copy_context().run, partial(prompted, *following)))
+                answered = scores[piece]
+                answered[...] = self.backend.query(inputs).scores.reshape(answered.shape)
         return scores.reshape(n, v, b, -1).swapaxes(1, 2)
 
     def losses(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:

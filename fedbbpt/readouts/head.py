@@ -26,7 +26,7 @@ class Head:
     log p = log_softmax(base + W s / √C + b), with s the log-scores of all views (V·C,), centred over the backend's
     classes. `base` is what `identity` reads where the classes agree by name, else 0; W and b start at 0, so an
     untrained head agrees with `identity`. A fit minimises the mean cross-entropy over all clients' answers plus
-    `decay`·|weights|²/2, in at most `evaluations` exchanges.
+    `decay`·V·|weights|²/2, in at most `evaluations` exchanges. (V, since equal views would share the weights of one.)
     """
 
     trainable = True
@@ -36,7 +36,7 @@ class Head:
         info: BackendInfo,
         classes: tuple[str, ...],
         *,
-        decay: Annotated[float, Field(gt=0)] = 0.005,
+        decay: Annotated[float, Field(gt=0)] = 0.004,
         evaluations: PositiveInt = 30,
     ) -> None:
         self._scores = Scores(info, classes)
@@ -60,7 +60,8 @@ class Head:
 
     def fit(self, weights: Floats, total: Total) -> NDArray[np.float64]:
         """See the class."""
-        return lbfgs(weights, total, self._decay, self._evaluations)
+        views = (len(weights) // self._scores.classes - 1) // self._scores.inputs
+        return lbfgs(weights, total, self._decay * max(1, views), self._evaluations)
 
     def resized(self, weights: Floats, *, remove: int | None = None, insert: int | None = None) -> Floats:
         """The weights without one view's part, or with a part of zeros for a further view at that place."""
