@@ -9,7 +9,7 @@ from typing import Any
 import fedbbpt
 from fedbbpt.run.session import Session
 
-PACKAGES = ("numpy", "scipy", "cmaes", "pillow", "safetensors", "scikit-learn", "torch", "transformers", "timm")
+PACKAGES = ("numpy", "scipy", "cma", "cmaes", "pillow", "safetensors", "scikit-learn", "torch", "transformers", "timm")
 
 
 def versions() -> dict[str, str | None]:

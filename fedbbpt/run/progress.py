@@ -70,6 +70,8 @@ class Lines:
         for name, key in (("zero-shot", "zero_shot_accuracy"), ("readout alone", "readout_alone_accuracy")):
             if s[key] is not None:
                 self._say(name, f"{s[key]:.3f}")
+        if s["queries_per_input"] > 1:
+            self._say("prediction", f"{s['queries_per_input']} queries each")
         traffic = f"{size(s['bytes_up'])} up, {size(s['bytes_down'])} down"
         self._say("cost", f"{s['queries']:,} queries in {s['calls']:,} calls, {traffic}, {s['seconds']:.0f} s")
 

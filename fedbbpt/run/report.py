@@ -121,7 +121,8 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
         rows.append(("Prompt alone", "this run: no trained readout", final, THIS))
     else:
         rows.append(("Readout alone", "no prompt", summary["readout_alone_accuracy"], OTHER))
-        rows.append(("Prompt + readout", "this run", final, THIS))
+        asked = summary["queries_per_input"]
+        rows.append(("Prompt + readout", "this run" + (f", {asked} queries an input" if asked > 1 else ""), final, THIS))
     return _drawn(rows, examples)
 
 

@@ -218,6 +218,7 @@ def _summarise(
         "majority_accuracy": float(tested.max() / tested.sum()),
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
+        "queries_per_input": max(1, len(best.parameters["prompt"]) // max(1, session.prompt.dim)),
         "validation_accuracy": best.accuracy,
         "test_accuracy": result.accuracy,
         "test_macro_f1": result.macro_f1,
