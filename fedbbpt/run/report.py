@@ -121,8 +121,9 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
         rows.append(("Prompt alone", "this run: no trained readout", final, THIS))
     else:
         rows.append(("Readout alone", "no prompt", summary["readout_alone_accuracy"], OTHER))
-        asked = summary["queries_per_input"]
-        rows.append(("Prompt + readout", "this run" + (f", {asked} queries an input" if asked > 1 else ""), final, THIS))
+        views = summary["queries_per_input"]
+        more = f", {views} queries an input" if views > 1 else ""
+        rows.append(("Prompt + readout", f"this run{more}", final, THIS))
     return _drawn(rows, examples)
 
 
