@@ -82,3 +82,14 @@ def spread_of(losses: Floats) -> float:
 def diverged(loss: float, lowest: float) -> bool:
     """Whether a round's loss says that the steps led away (or overflowed)."""
     return math.isfinite(lowest) and not loss <= WORSE * lowest + MARGIN
+
+
+def finite_mean(values: NDArray[np.float64]) -> float:
+    """The mean of what is finite; NaN without any."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def mean_loss(updates: Sequence[Update]) -> float:
+    """The mean over the clients that measured anything."""
+    return finite_mean(np.array([u.loss for u in updates]))

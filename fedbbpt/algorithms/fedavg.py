@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from fedbbpt.algorithms import Exchange, Parts, State
 from fedbbpt.algorithms.aggregate import weighted_mean
-from fedbbpt.algorithms.calibration import Calibration, diverged, spread_of
+from fedbbpt.algorithms.calibration import Calibration, diverged, finite_mean, mean_loss, spread_of
 from fedbbpt.algorithms.readouts import fit
 from fedbbpt.algorithms.score import metered, score
 from fedbbpt.algorithms.server import RATES, RULES
@@ -231,17 +231,6 @@ def rng_of(message: Message, client: str, purpose: str) -> np.random.Generator:
 def _short(value: float) -> float:
     """To the digits that are worth sending."""
     return float(f"{value:.7g}")
-
-
-def finite_mean(values: NDArray[np.float64]) -> float:
-    """The mean of what is finite; NaN without any."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
-
-
-def mean_loss(updates: Sequence[Update]) -> float:
-    """The mean over the clients that measured anything."""
-    return finite_mean(np.array([u.loss for u in updates]))
 
 
 def draw(data: Dataset, size: int, rng: np.random.Generator) -> Batch:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from fedbbpt.algorithms import Exchange, R, State
-from fedbbpt.algorithms.fedavg import FedAvg, mean_loss
+from fedbbpt.algorithms.calibration import mean_loss
+from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.readouts import fit
 from fedbbpt.types import Client, Float32, Message, Parameters, Score, Update
 
