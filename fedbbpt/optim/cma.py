@@ -1,16 +1,20 @@
 """CMA-ES with a full covariance matrix (Hansen 2016, arXiv 1604.00772) as implemented by the library `cma` (pycma)."""
 
+import warnings
 from typing import Annotated
 
-import cma  # type: ignore[import-untyped]
 import numpy as np
-from cma.sigma_adaptation import CMAAdaptSigmaCSA  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.evolution import Evolution
 from fedbbpt.types import Floats
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Could not import matplotlib", UserWarning)  # only its plots need that
+    import cma
+    from cma.sigma_adaptation import CMAAdaptSigmaCSA
 
 LIMIT = 300  # dimensions; a step costs time in d³
 
