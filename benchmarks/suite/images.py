@@ -108,6 +108,8 @@ IMAGES = {
     "faenza": Row(
         "context of an icon", pictures.faenza, ("actions", "apps", "devices", "mimetypes", "places", "status"),
         352, 333, 14, "a file name", ("faenza",), "GPL-3.0-or-later", "Faenza 1.3.1",
+        note="a linear probe on the features of 327 training examples reaches .64 (five-fold), but a head sees only "
+        "the six scores that the provider made of 4 examples a class; nearly half of the tests are of one class",
     ),
     "scripts": Row(
         "script of a letter", pictures.scripts, tuple(pictures.SCRIPTS),

@@ -60,9 +60,6 @@ TEXTS = {
     "tweet-snippets": Texts(
         "sentiment of a tweet", partial(texts.rated, "tweets"), SIGNS,
         2149, 2013, 34, "a tweet", ("vader",), "MIT", HUTTO,
-        note="a linear probe on the features of up to 1,500 training examples reaches .88 (five-fold), but a head "
-             "sees only the two scores that the provider made of 16 examples a class; two thirds of the tests are "
-             "positive, of the shots half",
     ),
     "nyt-snippets": Texts(
         "sentiment of a sentence of an editorial", partial(texts.rated, "nytEditorialSnippets"), SIGNS,
