@@ -113,10 +113,8 @@ class FedAvg:
         """Zero-order steps on the prompt."""
         batches = rng_of(message, client.id, "batches")
         objective, meter = metered(self._objective)
-        optimizer, calibration = (
-            self._optimizer(message, client.id),
-            Calibration.from_array(message.parameters["calibration"]),
-        )
+        optimizer = self._optimizer(message, client.id)
+        calibration = Calibration.from_array(message.parameters["calibration"])
         told, losses, kept = [], [], []
         for _ in range(self._local_steps):
             batch = self._draw(client.train, batches)

@@ -16,7 +16,6 @@ from PIL import Image
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
-from fedbbpt.objective import Objective
 from fedbbpt.run import charts
 from fedbbpt.run.charts import Line, Part
 from fedbbpt.run.files import write_atomic
@@ -202,10 +201,10 @@ def _pictures(session: Session, state: State) -> dict[str, Any]:
             first.setdefault(label, (client, row))
     labels = sorted(first)
     chosen = [labels[i] for i in sorted({round(i) for i in np.linspace(0, len(labels) - 1, PICTURES)})]
+    prompts = state.parameters["prompt"].reshape(-1, session.prompt.dim)
     shown = []  # of each image: as it is, and under each prompt
     for client, row in map(first.__getitem__, chosen):
         batch = client.train.batch(np.array([row]))
-        prompts = Objective(session.backend, session.prompt, session.readout).views(state.parameters["prompt"])
         shown.append((batch.inputs[0], session.prompt.apply(prompts, batch.inputs, batch.features)))
     reach = max(float(np.abs(prompted - original).max()) for original, prompted in shown)
     scale = np.float32(0.5 / reach if reach > VISIBLE else 0)
