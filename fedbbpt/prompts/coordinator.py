@@ -1,17 +1,17 @@
 """BlackVIP's prompt generator: a frozen encoder sees the image, a small decoder draws a prompt for it.
 
 Oh et al. 2023, arXiv 2303.14773, section 4.1. Differences: GroupNorm for BatchNorm, whose running statistics would be
-neither perturbed nor averaged; as many of the five up-sampling steps as fit into the input size; unless `drawing` says
-otherwise, the drawing layer starts at 0, so that training starts from the image as it is; θ counts in units of `UNIT`,
-so that an optimizer's steps mean about the same here as for other prompts; ε counts in pixel values from 0 to 1, in
-the authors' code in values that were divided by the channel's standard deviation, about 0.27.
+neither perturbed nor averaged; GELU by its tanh formula (at most .0005 off, and far faster in numpy); as many of the
+five up-sampling steps as fit into the input size; unless `drawing` says otherwise, the drawing layer starts at 0, so
+that training starts from the image as it is; θ counts in units of `UNIT`, so that an optimizer's steps mean about the
+same here as for other prompts; ε counts in pixel values from 0 to 1, in the authors' code in values that were divided
+by the channel's standard deviation, about 0.27.
 """
 
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import PositiveFloat
-from scipy.special import erf
 
 from fedbbpt import registry
 from fedbbpt.backend import Modality
@@ -22,6 +22,7 @@ GRID = 7  # the decoder's seed is 32 × 7 × 7 numbers: the encoder's features, 
 SEED = 32 * GRID * GRID
 GROUPS = 8  # of the normalisation
 UNIT = 0.05  # of every weight
+TOGETHER = 8  # images drawn at once: their maps stay in the processor's cache
 
 
 class Stage(NamedTuple):
@@ -97,7 +98,9 @@ class Coordinator:
         """See `Prompt`; `features` as `features` gives them."""
         if features is None:
             raise RuntimeError("the coordinator needs the features of the images that it draws for")
-        out = np.concatenate([self._draw(t, features) for t in UNIT * np.asarray(theta, np.float32)])  # (n·b, 3, g, g)
+        some = [features[i : i + TOGETHER] for i in range(0, len(features), TOGETHER)]
+        weights = UNIT * np.asarray(theta, np.float32)
+        out = np.concatenate([self._draw(w, images) for w in weights for images in some])  # (n·b, 3, g, g)
         prompted = np.float32(self._epsilon) * _stretch(out, self._size)
         prompted.reshape(len(theta), *inputs.shape)[...] += inputs
         return np.clip(prompted, 0, 1, out=prompted)
@@ -138,7 +141,9 @@ def _group_norm(x: Float32, eps: float = 1e-5) -> Float32:
 
 
 def _gelu(x: Float32) -> Float32:
-    curve: Float32 = np.float32(0.5) * x * (1 + erf(x * np.float32(np.sqrt(0.5))))
+    """Hendrycks & Gimpel 2016, arXiv 1606.08415, section 2: the approximation by tanh."""
+    inner = np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x * x * x)
+    curve: Float32 = np.float32(0.5) * x * (1 + np.tanh(inner))
     return curve
 
 

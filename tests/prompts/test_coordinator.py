@@ -33,7 +33,7 @@ def drawn_by_torch(theta, features, up):
         kernel, bias = take(inputs, hidden // inputs, factor, factor), take(hidden)
         x = functional.conv_transpose2d(x, kernel, bias, stride=factor, groups=inputs)
         x = functional.conv2d(x, take(outputs, hidden, 1, 1))
-        x = functional.gelu(functional.group_norm(x, 8, take(outputs), take(outputs)))
+        x = functional.gelu(functional.group_norm(x, 8, take(outputs), take(outputs)), approximate="tanh")
     last = take(3, up[4], up[4], 16).permute(3, 0, 1, 2)
     x = functional.conv_transpose2d(x, last, stride=up[4])
     assert len(rest) == 0
