@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import Exchange, Parts, State
+from fedbbpt.algorithms import Exchange, Parts, State, news
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.algorithms.calibration import Calibration, diverged, finite_mean, mean_loss, spread_of
 from fedbbpt.algorithms.readouts import fit
 from fedbbpt.algorithms.score import metered, score
 from fedbbpt.algorithms.server import RATES, RULES
+from fedbbpt.algorithms.steps import TUNED, changes, draw, rng_of, short
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import usage
 from fedbbpt.optim import Optimizer
@@ -21,7 +22,6 @@ from fedbbpt.optim.still import Still
 from fedbbpt.types import Batch, Client, Dataset, Float32, Int64, Message, Score, Sums, Update, Usage
 
 LARGEST = np.finfo(np.float32).max
-TUNED = ("prompt", "optimizer")  # the parts that local steps change
 
 
 class Kept(NamedTuple):
@@ -42,7 +42,8 @@ class FedAvg:
 
     `upload`: every direction comes from a seed that the server knows, so that the clients' losses are enough to rebuild
     their changes, bit for bit (as in FedKSeed and DeComFL): "losses" sends those, as many bytes as there were losses
-    whatever the dimension; "parameters" sends the changes themselves. `precision` is that of the losses.
+    whatever the dimension; "parameters" sends the changes themselves. `precision` is that of the losses. Where all
+    clients take part and losses are fewer bytes than the parameters, they go down as well (see `algorithms.news`).
 
     `calibrate` brings losses and steps to one scale (see `algorithms.calibration`), and answers divergence with the
     last good θ and half the step; without it the optimizer's options are what they are in the literature.
@@ -71,7 +72,9 @@ class FedAvg:
         self._upload, self._calibrate = upload, calibrate
         self._server, self._server_rate = server, RATES[server] if server_rate is None else server_rate
         self._precision = np.float32 if not calibrate else np.dtype(precision).type
-        self._kept: dict[str, Kept] = {}  # by client: in the clients' hands
+        # In the clients' hands: each one's answers of the round, and the parameters that all of them know.
+        self._kept: dict[str, Kept] = {}
+        self._known = State(-1, {})  # nothing
 
     def init(self) -> State:
         """The prompt's and the readout's own initial parameters."""
@@ -92,25 +95,33 @@ class FedAvg:
         return [clients[i] for i in sorted(rng.choice(len(clients), count, replace=False))]
 
     def broadcast(self, state: State) -> Message:
-        """The current parameters."""
-        return Message(state.round + 1, self._seed, state.parameters)
+        """The current parameters, or the news that lead to them."""
+        told = {part: state.memory[part] for part in news.PARTS if part in state.memory}
+        if told:
+            return Message(state.round + 1, self._seed, {**told, "readout": state.parameters["readout"]})
+        return self._full(state)
 
     def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
         """See `Algorithm`."""
         self._kept.clear()
-        message = self.broadcast(state)
-        updates = exchange(self.local, message)
-        state = self.merge(state, updates)
+        if self._known.round not in (
+            state.round - 1,
+            state.round,
+        ):  # after a restart: what clients know has outlived it, too
+            self._known = state
+        updates = exchange(self.local, self.broadcast(state))
+        new = self._with_news(state, self.merge(state, updates), updates)
         readout = self._objective.readout
         if readout.trainable:
-            told = Message(state.round, self._seed, {})
-            weights = fit(readout, state.parameters["readout"], exchange, self.sums, told).astype(np.float32)
-            state = replace(state, parameters={**state.parameters, "readout": weights})
-        return state, mean_loss(updates)
+            told = Message(new.round, self._seed, {})
+            weights = fit(readout, new.parameters["readout"], exchange, self.sums, told).astype(np.float32)
+            new = replace(new, parameters={**new.parameters, "readout": weights})
+        return new, mean_loss(updates)
 
     @np.errstate(over="ignore", invalid="ignore")  # `merge` sees what overflowed
     def local(self, message: Message, client: Client) -> Update:
         """Zero-order steps on the prompt."""
+        message = self._understood(message)
         batches = rng_of(message, client.id, "batches")
         objective, meter = metered(self._objective)
         optimizer = self._optimizer(message, client.id)
@@ -133,18 +144,18 @@ class FedAvg:
             client.id,
             payload,
             len(client.train),
-            _short(finite_mean(np.concatenate(losses))),
+            short(finite_mean(np.concatenate(losses))),
             meter.usage,
-            _short(np.sqrt(finite_mean(spreads**2))),
+            short(np.sqrt(finite_mean(spreads**2))),
         )
 
     @np.errstate(over="ignore", invalid="ignore")
     def merge(self, state: State, updates: Sequence[Update]) -> State:
         """Adds the mean change, weighted by samples; goes back to the last good θ where the losses rose too far."""
         calibration = Calibration.from_array(state.parameters["calibration"])
-        memory, loss = dict(state.memory), mean_loss(updates)
-        parameters = dict(state.parameters)
-        rebuilt = [self._rebuild(self.broadcast(state), update) for update in updates]
+        memory = {part: values for part, values in state.memory.items() if part not in news.PARTS}
+        parameters, loss = dict(state.parameters), mean_loss(updates)
+        rebuilt = [self._rebuild(self._full(state), update) for update in updates]
         finite = all((np.abs(part) < LARGEST).all() for change in rebuilt for part in change.values())
         if not (finite or self._calibrate):
             raise ConfigError(
@@ -175,7 +186,7 @@ class FedAvg:
 
     def score(self, split: str, message: Message, client: Client) -> Score:
         """One pass over the client's split."""
-        return score(self._objective, message.parameters, client.id, getattr(client, split))
+        return score(self._objective, self._understood(message).parameters, client.id, getattr(client, split))
 
     def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""
@@ -188,6 +199,30 @@ class FedAvg:
     def views(self, round_: int) -> int:
         """One."""
         return 1
+
+    def _full(self, state: State) -> Message:
+        return Message(state.round + 1, self._seed, state.parameters)
+
+    def _with_news(self, old: State, new: State, updates: Sequence[Update]) -> State:
+        """The new state with what tells clients of it, if all of them can follow from the first round on."""
+        everybody = self._fraction == 1 and (old.round == 0 or news.LOSSES in old.memory)
+        if not (everybody and all("losses" in update.payload for update in updates)):
+            return new
+        told = news.gathered(updates)
+        shorter = news.size(told) < news.size({part: new.parameters[part] for part in TUNED})
+        return replace(new, memory={**new.memory, **told}) if shorter else new
+
+    def _understood(self, message: Message) -> Message:
+        """The message with the parameters that the client makes of its news."""
+        if news.LOSSES not in message.parameters:
+            if message.round == 1:
+                self._known = State(0, message.parameters)
+            return message
+        if self._known.round == message.round - 2:
+            self._known = self.merge(self._known, news.updates_of(message.parameters))
+        assert self._known.round == message.round - 1, "a client that has missed a round was told its losses only"
+        known = {**self._known.parameters, "readout": message.parameters["readout"]}
+        return replace(message, parameters=known)
 
     def _optimizer(self, message: Message, client: str) -> Optimizer:
         """The optimizer with which a client starts into a round; the server can make the same."""
@@ -213,26 +248,3 @@ class FedAvg:
     def _draw(self, data: Dataset, rng: np.random.Generator) -> Batch:
         """A minibatch; without a prompt everything, since each input is asked about once only."""
         return draw(data, self._batch_size if self._objective.prompt.dim else len(data), rng)
-
-
-def changes(message: Message, scale: float, optimizer: Optimizer) -> Mapping[str, Float32]:
-    """New minus received parameters."""
-    new = {"prompt": scale * optimizer.x, "optimizer": optimizer.memory}
-    return {part: (new[part] - message.parameters[part]).astype(np.float32) for part in TUNED}
-
-
-def rng_of(message: Message, client: str, purpose: str) -> np.random.Generator:
-    """A stream of random numbers that client and server can both start."""
-    return np.random.default_rng([message.seed, message.round, *client.encode(), 0, *purpose.encode()])
-
-
-def _short(value: float) -> float:
-    """To the digits that are worth sending."""
-    return float(f"{value:.7g}")
-
-
-def draw(data: Dataset, size: int, rng: np.random.Generator) -> Batch:
-    """A minibatch without replacement; all of the data, in order, where there are no more than `size`."""
-    if len(data) <= size:
-        return data.batch(slice(None))
-    return data.batch(rng.choice(len(data), size, replace=False))

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from fedbbpt.algorithms.fedavg import draw
+from fedbbpt.algorithms.steps import draw
 from fedbbpt.engines.serial import Serial
 from fedbbpt.optim.random import Random
 from fedbbpt.optim.spsa import SpsaGC

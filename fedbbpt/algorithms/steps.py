@@ -1,0 +1,33 @@
+"""What local steps are made of: minibatches, random numbers that both ends can draw, and the changes in the end."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fedbbpt.optim import Optimizer
+from fedbbpt.types import Batch, Dataset, Float32, Message
+
+TUNED = ("prompt", "optimizer")  # the parts that local steps change
+
+
+def draw(data: Dataset, size: int, rng: np.random.Generator) -> Batch:
+    """A minibatch without replacement; all of the data, in order, where there are no more than `size`."""
+    if len(data) <= size:
+        return data.batch(slice(None))
+    return data.batch(rng.choice(len(data), size, replace=False))
+
+
+def rng_of(message: Message, client: str, purpose: str) -> np.random.Generator:
+    """A stream of random numbers that client and server can both start."""
+    return np.random.default_rng([message.seed, message.round, *client.encode(), 0, *purpose.encode()])
+
+
+def changes(message: Message, scale: float, optimizer: Optimizer) -> Mapping[str, Float32]:
+    """New minus received parameters."""
+    new = {"prompt": scale * optimizer.x, "optimizer": optimizer.memory}
+    return {part: (new[part] - message.parameters[part]).astype(np.float32) for part in TUNED}
+
+
+def short(value: float) -> float:
+    """To the digits that are worth sending."""
+    return float(f"{value:.7g}")
