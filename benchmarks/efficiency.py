@@ -2,7 +2,8 @@
 
 Run the benches with one `--budget`; methods of several benches are put side by side on the tasks and seeds that all of
 them have. Losses and accuracies by queries are those of the parameters that a run would keep if it stopped there, on
-its validation data; test accuracies are those of the runs' own ends.
+its validation data; test accuracies are those of the runs' own ends. `--keep` leaves what was read off the folders in a
+file, which can stand for them later.
 """
 
 import itertools
@@ -20,6 +21,7 @@ from fedbbpt.run.files import write_atomic
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench
+from fedbbpt_benchmarks.bench.results import write_rows
 
 STYLE = "text{font:12px sans-serif;fill:#555}.heading{font-size:14px;font-weight:600}.grid{stroke:#ddd}" + "".join(
     f".line.m{i}{{stroke:{colour}}}circle.m{i}{{fill:{colour}}}" for i, colour in enumerate(charts.PALETTE)
@@ -52,13 +54,17 @@ class Run(NamedTuple):
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("benches", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--against", help="The method whose final loss is to be reached.")
 @click.option("--at", default="2500,5000,10000,20000", show_default=True, help="Queries at which to look.")
 @click.option("--chart", type=click.Path(path_type=Path), help="Write the curves here, as SVG.")
-def main(folders: tuple[Path, ...], against: str | None, at: str, chart: Path | None) -> None:
+@click.option("--keep", type=click.Path(path_type=Path), help="Write what is read off the folders here, a run a line.")
+def main(benches: tuple[Path, ...], against: str | None, at: str, chart: Path | None, keep: Path | None) -> None:
     """Prints a table of methods by what they reach with how many queries."""
-    runs = shared(itertools.chain.from_iterable(map(read, folders)))
+    runs = list(itertools.chain.from_iterable(map(read, benches)))
+    if keep is not None:
+        write_rows(keep, [run._asdict() for run in runs])
+    runs = shared(runs)
     stops = [int(stop) for stop in at.split(",")]
     methods = list(dict.fromkeys(run.method for run in runs))
     tasks, seeds = ({run[i] for run in runs} for i in (0, 2))
@@ -78,11 +84,14 @@ def main(folders: tuple[Path, ...], against: str | None, at: str, chart: Path | 
 
 
 def read(folder: Path) -> list[Run]:
-    """The finished runs with a prompt of a bench.
+    """The finished runs with a prompt of a bench, or of a file of them.
 
     Raises:
         RunError: no bench there.
     """
+    if folder.is_file():
+        rows = map(json.loads, folder.read_text("utf-8").splitlines())
+        return [Run(**row | {"path": [Point(*point) for point in row["path"]]}) for row in rows]
     bench, runs = Bench.load(folder), []
     for cell in bench.cells:
         row = results.read(folder, cell)
@@ -90,10 +99,7 @@ def read(folder: Path) -> list[Run]:
             continue
         metrics = [m for m in read_metrics(folder / cell.path / "metrics.jsonl") if m["split"] == "validation"]
         summary: dict[str, Any] = json.loads((folder / cell.path / "summary.json").read_text("utf-8"))
-        path: list[Point] = []
-        for m in metrics:
-            if m["loss"] is not None and (not path or m["loss"] < path[-1].loss):
-                path.append(Point(m["queries"], m["loss"], m["accuracy"]))
+        path = [Point(m["queries"], m["loss"], m["accuracy"]) for m in metrics if m["kept"]]
         if summary["queries_by_purpose"]["training"]:
             baselines = summary["zero_shot_accuracy"], summary["readout_alone_accuracy"]
             runs.append(Run(*cell.key, summary["test_accuracy"], *baselines, path, metrics[-1]["loss"]))

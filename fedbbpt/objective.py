@@ -2,7 +2,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -35,21 +34,24 @@ class Objective(NamedTuple):
         views = self.views(candidates)  # (n, V, d)
         n, v, _ = views.shape
         prompts, b = views.reshape(n * v, -1), len(batch.labels)
-        scores = np.empty((n * v, b, len(self.backend.info.classes)), np.float32)
+        scores = np.empty((n * v * b, len(self.backend.info.classes)), np.float32)
 
-        def prompted(rows: slice, columns: slice) -> Inputs:
+        def prompted(call: slice) -> Inputs:
+            return np.concatenate([drawn(*piece) for piece in _pieces(call, b)])
+
+        def drawn(rows: slice, columns: slice) -> Inputs:
             features = None if batch.features is None else batch.features[columns]
             return self.prompt.apply(prompts[rows], batch.inputs[columns], features)
 
-        pieces = _pieces(n * v, b, self.backend.info.batch_limit)
+        limit = self.backend.info.batch_limit
+        calls = [slice(start, min(start + limit, len(scores))) for start in range(0, len(scores), limit)]
         with ThreadPoolExecutor(1) as ahead:  # draws the next call's inputs while the model answers this one
-            waiting = [ahead.submit(copy_context().run, partial(prompted, *piece)) for piece in pieces[:1]]
-            for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
+            waiting = [ahead.submit(copy_context().run, prompted, call) for call in calls[:1]]
+            for call, following in zip(calls, [*calls[1:], None], strict=True):
                 inputs = waiting.pop().result()
                 if following is not None:
-                    waiting.append(ahead.submit(copy_context().run, partial(prompted, *following)))
-                answered = scores[piece]
-                answered[...] = self.backend.query(inputs).scores.reshape(answered.shape)
+                    waiting.append(ahead.submit(copy_context().run, prompted, following))
+                scores[call] = self.backend.query(inputs).scores
         return scores.reshape(n, v, b, -1).swapaxes(1, 2)
 
     def losses(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
@@ -69,14 +71,20 @@ class Objective(NamedTuple):
 
 def usage(prompts: int, examples: int, batch_limit: int) -> Usage:
     """Exactly what `Objective.answers` will ask for with so many prompts (candidates × views), without asking."""
-    return Usage(prompts * examples, len(_pieces(prompts, examples, batch_limit)))
+    return Usage(prompts * examples, -(-prompts * examples // batch_limit))
 
 
-def _pieces(n: int, b: int, limit: int) -> list[tuple[slice, slice]]:
-    """Cuts n × b into rectangles of at most `limit`: several whole prompts, or a part of one."""
-    if b == 0:
-        return []
-    if b > limit:
-        return [(slice(i, i + 1), slice(j, min(j + limit, b))) for i in range(n) for j in range(0, b, limit)]
-    step = limit // b
-    return [(slice(i, min(i + step, n)), slice(0, b)) for i in range(0, n, step)]
+def _pieces(call: slice, b: int) -> list[tuple[slice, slice]]:
+    """A call's part of all (prompt, example) pairs, prompt by prompt, as rectangles: prompts × examples."""
+    (row, column), (last, end) = divmod(call.start, b), divmod(call.stop, b)
+    if row == last:
+        return [(slice(row, row + 1), slice(column, end))]
+    pieces = []
+    if column:
+        pieces.append((slice(row, row + 1), slice(column, b)))
+        row += 1
+    if row < last:
+        pieces.append((slice(row, last), slice(0, b)))
+    if end:
+        pieces.append((slice(last, last + 1), slice(0, end)))
+    return pieces

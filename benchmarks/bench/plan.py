@@ -45,17 +45,17 @@ BLACKVIP = {
     "algorithm": {"name": "fedavg", "calibrate": False},
 }
 HEAD = {"rounds": 1, **NO_PROMPT}
-RANDOM = {"rounds": 3, "optimizer": {"name": "random", "population": 1}}
+RANDOM = {"optimizer": {"name": "random", "population": 1}}
 
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
     "head": Method("a linear head on the answers", HEAD),
     "head-central": Method("the same, all data in one hand", HEAD | CENTRAL),
     "head-local": Method("the same, every client for itself", HEAD | LOCAL),
-    "default": Method("four prompts and a head, chosen greedily", {}, PROMPTED),
+    "default": Method("eight prompts and a head, chosen greedily", {}, PROMPTED),
     "default-central": Method("the same, all data in one hand", CENTRAL, PROMPTED),
     "one-view": Method("the same with one prompt only", {"algorithm": {"name": "greedy", "views": 1}}, PROMPTED),
-    "random-views": Method("four random prompts and a head", RANDOM, PROMPTED),
+    "random-views": Method("eight random prompts and a head", RANDOM, PROMPTED),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
     "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,9 @@ class State:
     memory: Mapping[str, Float32] = field(default_factory=dict)  # what server or clients keep to themselves
 
 
+Keeps = Literal["lowest", "latest"]  # of lowest validation loss; or the last where that is not above the start's
+
+
 class Algorithm(Protocol):
     """A federated method. Between two rounds, all that changes is in the `State`.
 
@@ -58,6 +61,7 @@ class Algorithm(Protocol):
     """
 
     federated: bool  # whether messages travel and the clients share parameters
+    keeps: Keeps  # which round's parameters a run ends with
 
     def init(self) -> State:
         """The state before the first round."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import Exchange, Parts, State, news
+from fedbbpt.algorithms import Exchange, Keeps, Parts, State, news
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.algorithms.calibration import Calibration, diverged, finite_mean, mean_loss, spread_of
 from fedbbpt.algorithms.readouts import fit
@@ -50,6 +50,7 @@ class FedAvg:
     """
 
     federated = True
+    keeps: Keeps = "lowest"
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from fedbbpt.algorithms import Exchange, Parts, State
+from fedbbpt.algorithms import Exchange, Keeps, Parts, State
 from fedbbpt.algorithms.readouts import fit, total_of
 from fedbbpt.algorithms.score import metered, score
 from fedbbpt.errors import ConfigError
@@ -33,8 +33,9 @@ class Greedy:
     """
 
     federated = True
+    keeps: Keeps = "latest"  # a round only adds to what the head reads; which is lowest on a few examples is chance
 
-    def __init__(self, parts: Parts, /, *, views: PositiveInt = 4) -> None:
+    def __init__(self, parts: Parts, /, *, views: PositiveInt = 8) -> None:
         self._objective, self._make_optimizer, self._seed = parts
         self._views = views
         head = self._objective.readout

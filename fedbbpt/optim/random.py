@@ -24,7 +24,7 @@ class Random(AskTell):
         *,
         sigma: PositiveFloat = 1.0,
         decay: NonNegativeFloat = 0.5,
-        population: PositiveInt = 16,
+        population: PositiveInt = 8,
     ) -> None:
         super().__init__(memory)
         self.x = np.array(x, np.float64)

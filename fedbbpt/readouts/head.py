@@ -26,7 +26,8 @@ class Head:
     log p = log_softmax(base + W s / √C + b), with s the log-scores of all views (V·C,), centred over the backend's
     classes. `base` is what `identity` reads where the classes agree by name, else 0; W and b start at 0, so an
     untrained head agrees with `identity`. A fit minimises the mean cross-entropy over all clients' answers plus
-    `decay`·V·|weights|²/2, in at most `evaluations` exchanges. (V, since equal views would share the weights of one.)
+    `decay`·√V·|weights|²/2, in at most `evaluations` exchanges. (Equal views would share the weights of one, which
+    calls for V; views that have nothing to do with each other would call for 1.)
     """
 
     trainable = True
@@ -61,7 +62,7 @@ class Head:
     def fit(self, weights: Floats, total: Total) -> NDArray[np.float64]:
         """See the class."""
         views = (len(weights) // self._scores.classes - 1) // self._scores.inputs
-        return lbfgs(weights, total, self._decay * max(1, views), self._evaluations)
+        return lbfgs(weights, total, self._decay * max(1, views) ** 0.5, self._evaluations)
 
     def resized(self, weights: Floats, *, remove: int | None = None, insert: int | None = None) -> Floats:
         """The weights without one view's part, or with a part of zeros for a further view at that place."""

@@ -36,11 +36,12 @@ class Totals:
 
 @dataclass(frozen=True)
 class Best:
-    """The parameters to be kept: the best on the validation data so far."""
+    """The parameters to be kept, as the validation data have it so far."""
 
     round: int
     accuracy: float
     loss: float
+    start: float  # the loss before the first round
     parameters: Parameters
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from fedbbpt.algorithms import Algorithm, State
+from fedbbpt.algorithms import Algorithm, Keeps, State
 from fedbbpt.backend import Answers, Backend, Meter
 from fedbbpt.engines import Engine
 from fedbbpt.run.checkpoint import Best
@@ -71,15 +71,19 @@ def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: s
     return Result(scores, len(message.to_bytes()))
 
 
-def better(result: Result, state: State, best: Best | None) -> Best:
-    """The better of the two on the validation data: lower loss, then higher accuracy, then the earlier.
+def better(result: Result, state: State, best: Best | None, keeps: Keeps) -> Best:
+    """Which of the two to keep, by their validation data.
 
-    Few shots make accuracy a coarse ruler; the loss tells more from the same answers.
+    "lowest": of lower loss, then of higher accuracy, then the earlier. Few shots make accuracy a coarse ruler; the loss
+    tells more from the same answers. "latest": the later, if its loss is not above that of the start.
     """
     loss = math.inf if math.isnan(result.loss) else result.loss
-    if best is not None and (-loss, result.accuracy) <= (-best.loss, best.accuracy):
-        return best
-    return Best(state.round, result.accuracy, loss, state.parameters)
+    if best is None:
+        return Best(state.round, result.accuracy, loss, loss, state.parameters)
+    lower = (-loss, result.accuracy) > (-best.loss, best.accuracy)
+    if lower if keeps == "lowest" else loss <= best.start:
+        return Best(state.round, result.accuracy, loss, best.start, state.parameters)
+    return best
 
 
 class Remembered:
@@ -131,8 +135,8 @@ def baselines(session: Session, memory: Remembered) -> Baselines:
     zero_shot = look(state, "test") if same_classes else None
     if not (session.prompt.dim and session.readout.trainable):
         return Baselines(zero_shot, None)
-    best = better(look(state, "validation"), state, None)
+    best = better(look(state, "validation"), state, None, algorithm.keeps)
     exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
     state, _ = algorithm.round(state, exchange)
-    best = better(look(state, "validation"), state, best)
+    best = better(look(state, "validation"), state, best, algorithm.keeps)
     return Baselines(zero_shot, look(State(best.round, best.parameters), "test"))

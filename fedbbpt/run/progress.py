@@ -66,7 +66,7 @@ class Lines:
         self._console.print(f"round {row['round']:>4}/{self._rounds:<4} {describe(row)}{eta}")
 
     def _summary(self, s: dict[str, Any]) -> None:
-        self._say("test accuracy", f"{s['test_accuracy']:.3f}  (kept: round {s['kept_round']}, lowest validation loss)")
+        self._say("test accuracy", f"{s['test_accuracy']:.3f}  (kept: round {s['kept_round']}, by its validation loss)")
         for name, key in (("zero-shot", "zero_shot_accuracy"), ("readout alone", "readout_alone_accuracy")):
             if s[key] is not None:
                 self._say(name, f"{s[key]:.3f}")

@@ -131,8 +131,9 @@ class _Run:
         totals = self._add(Totals(), result.usage, result.bytes_up, result.bytes_down)
         if self.memory is not None:
             totals = replace(totals, **self.memory.usage._asdict())
-        self._record(state.round, "validation", result, None, totals)
-        return self._checkpoint(state, better(result, state, None), totals)
+        best = better(result, state, None, self.algorithm.keeps)
+        self._record(state.round, "validation", result, None, totals, True)
+        return self._checkpoint(state, best, totals)
 
     def _round(self, progress: Progress) -> Progress:
         session, algorithm, state = self.session, self.algorithm, progress.state
@@ -145,8 +146,8 @@ class _Run:
         if is_evaluated(state.round, session.config):
             result = self._look(state, "validation")
             totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
-            best = better(result, state, best)
-        self._record(state.round, "validation", result, train_loss, totals)
+            best = better(result, state, best, algorithm.keeps)
+        self._record(state.round, "validation", result, train_loss, totals, best.round == state.round)
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress) -> dict[str, Any]:
@@ -157,7 +158,7 @@ class _Run:
         best = progress.best
         result = self._look(State(best.round, best.parameters), "test")
         totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
-        self._record(best.round, "test", result, None, totals)
+        self._record(best.round, "test", result, None, totals, True)
         summary = _summarise(self.session, self.plan, best, result, without, totals)
         write_json(self.out / "summary.json", summary)
         write_report(self.out, self.session, State(best.round, best.parameters))
@@ -178,9 +179,11 @@ class _Run:
         asked = Usage(t.queries, t.calls, t.tokens) + usage
         return Totals(*asked, t.bytes_up + up, t.bytes_down + down, seconds)
 
-    def _record(self, round_: int, split: str, result: Result | None, train_loss: float | None, totals: Totals) -> None:
+    def _record(
+        self, round_: int, split: str, result: Result | None, train_loss: float | None, totals: Totals, kept: bool
+    ) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
-        row = {"round": round_, "split": split, **scores, "train_loss": train_loss, **asdict(totals)}
+        row = {"round": round_, "split": split, **scores, "train_loss": train_loss, "kept": kept, **asdict(totals)}
         self.metrics.append(row)
         self.watch("round", row)
 

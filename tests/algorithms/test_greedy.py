@@ -299,7 +299,7 @@ def test_a_fresh_object_goes_on_from_a_checkpoint_with_the_same_bits(
     greedy, rounds, same, fake_backend, clients, tmp_path, stop
 ):
     states, losses = rounds(greedy(fake_backend, views=3), clients, 6)
-    best = Best(0, 0.5, 1.0, states[0].parameters)
+    best = Best(0, 0.5, 1.0, 1.0, states[0].parameters)
     save(tmp_path, Progress(states[stop], best, Totals(), 0, "config", "data"))
     progress, _ = load_last(tmp_path)
     resumed, later = rounds(greedy(fake_backend, views=3), clients, 6 - stop, progress.state)

@@ -57,3 +57,9 @@ def test_curves_are_a_picture_of_their_own():
     assert drawn.startswith("<svg")
     assert 'xmlns="http://www.w3.org/2000/svg"' in drawn
     assert drawn.count('class="line m') == 4  # two in the legend
+
+
+def test_what_was_read_can_be_kept_and_read_again(tmp_path):
+    runs = [run(), run(seed=2, zero_shot=None)]
+    efficiency.write_rows(tmp_path / "runs.jsonl", [one._asdict() for one in runs])
+    assert efficiency.read(tmp_path / "runs.jsonl") == runs

@@ -16,7 +16,7 @@ def progress(round_):
     best = {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)}
     memory = {"client-000": rng.normal(size=(2, 3, 4)).astype(np.float32)}
     totals = Totals(10 * round_, round_, 7, 8, 0.1 + 0.2)
-    return Progress(State(round_, current, memory), Best(1, 0.5, 1 / 3, best), totals, 99, "config", "data")
+    return Progress(State(round_, current, memory), Best(1, 0.5, 1 / 3, 0.4, best), totals, 99, "config", "data")
 
 
 def assert_same(a, b):
@@ -85,7 +85,7 @@ def test_parts_with_a_path_for_a_name_come_back(tmp_path):
 
 def test_loss_of_a_silent_model_comes_back(tmp_path):
     silent = progress(1)
-    save(tmp_path, Progress(silent.state, Best(0, 0.0, np.nan, {}), silent.totals, 0, "", ""))
+    save(tmp_path, Progress(silent.state, Best(0, 0.0, np.nan, np.nan, {}), silent.totals, 0, "", ""))
     assert np.isnan(load_last(tmp_path)[0].best.loss)
 
 

@@ -1,5 +1,6 @@
 """A run in this process, on a model that does not always answer."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,8 +108,8 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
     run, monkeypatch: pytest.MonkeyPatch, algorithm, early
 ) -> None:
     better = train.better
-    keep = (lambda result, state, best: best or better(result, state, None)) if early else None
-    monkeypatch.setattr(train, "better", keep or (lambda result, state, best: better(result, state, None)))
+    keep = (lambda result, state, best, keeps: best or better(result, state, None, keeps)) if early else None
+    monkeypatch.setattr(train, "better", keep or (lambda result, state, _, keeps: better(result, state, None, keeps)))
     plans = []
     summary = run(algorithm={"name": algorithm}, watch=lambda event, facts: plans.append(facts.get("plan")))
     planned, tests = plans[0], 27
@@ -145,4 +146,7 @@ def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> No
     seen = run(rounds=5, evaluate_every=2)
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [("null" in row.split('"train_loss"')[0]) for row in rows[:-1]] == [False, True, False, True, False, False]
+    kept = [json.loads(row)["round"] for row in rows[:-1] if json.loads(row)["kept"]]
+    assert kept[0] == 0
+    assert kept[-1] == seen["kept_round"]
     assert seen["kept_round"] in (0, 2, 4, 5)
