@@ -1,13 +1,18 @@
-"""How close training comes to the raw speed of the model that it queries: `python -m fedbbpt_benchmarks.throughput`.
+"""How close training comes to the raw speed and memory of the model: `python -m fedbbpt_benchmarks.throughput`.
 
 Raw is the bare forward pass of the same network in the same process on full batches that are already resized,
 normalised and in the model's number format. Training is a whole round of the default run: prompts, queries, losses,
 optimizer, readout, merge. The two alternate, so that both see the same machine; the ratio is that of the medians.
+
+Memory is the peak of a process that opens the run and does ten raw passes, and of one that trains for three rounds.
 """
 
+import resource
 import statistics
+import subprocess
+import sys
 import time
-from typing import cast
+from typing import Any, cast
 
 import click
 import numpy as np
@@ -18,43 +23,62 @@ from fedbbpt.run.session import open_session
 from fedbbpt_backends.local_vit import LocalViT
 
 
-@click.command()
-@click.option("--repetitions", default=9, show_default=True)
-@click.option("--prompt", default="colour", show_default=True)
-def main(repetitions: int, prompt: str) -> None:
-    """Prints queries/s of the raw forward and of training, alternating, and their ratio."""
-    import torch
+class Work:
+    """A run that is open, to be trained or only to be used for its model."""
 
-    session = open_session(make_config({"prompt": {"name": prompt}}))
-    backend = cast(LocalViT, session.backend)
-    network, limit = backend.network, backend.info.batch_limit
-    algorithm = session.algorithm()
-    state = algorithm.init()
-    images = network.prepare(np.random.default_rng(0).random((limit, 3, *network.model.size), np.float32))
+    def __init__(self, prompt: str) -> None:
+        self._session = open_session(make_config({"prompt": {"name": prompt}}))
+        self._network, limit = cast(LocalViT, self._session.backend).network, self._session.backend.info.batch_limit
+        self._algorithm = self._session.algorithm()
+        self._state = self._algorithm.init()
+        self._images: Any = self._network.prepare(
+            np.random.default_rng(0).random((limit, 3, *self._network.model.size), np.float32)
+        )
 
-    def raw(calls: int) -> float:
+    def raw(self, calls: int) -> float:
+        """Queries a second of so many forward passes."""
+        import torch
+
         start = time.perf_counter()
         with torch.inference_mode():
             for _ in range(calls):
-                network.model.features(images).float().cpu()
-        return calls * limit / (time.perf_counter() - start)
+                self._network.model.features(self._images).float().cpu()
+        return calls * len(self._images) / (time.perf_counter() - start)
 
-    def training() -> float:
-        nonlocal state
+    def training(self) -> float:
+        """Queries a second of the next round."""
         start = time.perf_counter()
-        exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
-        state, _ = algorithm.round(state, exchange)
+        exchange = CountedExchange(self._session.engine, self._algorithm.sample(self._state, self._session.clients))
+        self._state, _ = self._algorithm.round(self._state, exchange)
         return exchange.usage.queries / (time.perf_counter() - start)
 
-    raw(2), training()  # warm up
-    pairs = []
+
+@click.command()
+@click.option("--repetitions", default=9, show_default=True)
+@click.option("--prompt", default="colour", show_default=True)
+@click.option("--peak", type=click.Choice(["raw", "training"]), help="Only print the peak of memory of one of the two.")
+def main(repetitions: int, prompt: str, peak: str | None) -> None:
+    """Prints queries/s of the raw forward and of training, alternating, their memory, and the ratios."""
+    if peak is not None:
+        work = Work(prompt)
+        for _ in range(3):
+            work.raw(4) if peak == "raw" else work.training()
+        click.echo(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)  # KiB on Linux
+        return
+    memory = [_peak(prompt, kind) / 1e3 for kind in ("raw", "training")]
+    work, pairs = Work(prompt), []
+    work.raw(2), work.training()  # warm up
     for i in range(repetitions):
-        pairs.append((raw(10), training()))
+        pairs.append((work.raw(20), work.training()))
         click.echo(f"{i + 1:2}  raw {pairs[-1][0]:7.0f} queries/s   training {pairs[-1][1]:7.0f} queries/s")
-    medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
-    raw_speed, training_speed = medians
-    click.echo(f"    raw {raw_speed:7.0f} queries/s   training {training_speed:7.0f} queries/s   (medians)")
-    click.echo(f"ratio {training_speed / raw_speed:.3f}")
+    speeds = [statistics.median(column) for column in zip(*pairs, strict=True)]
+    for what, unit, (raw, training) in (("median", "queries/s", speeds), ("memory", "MB", memory)):
+        click.echo(f"{what}  raw {raw:7.0f} {unit}   training {training:7.0f} {unit}   ratio {training / raw:.3f}")
+
+
+def _peak(prompt: str, kind: str) -> float:
+    command = [sys.executable, "-m", __spec__.name, "--prompt", prompt, "--peak", kind]
+    return 1.024 * float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 if __name__ == "__main__":

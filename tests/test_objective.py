@@ -46,7 +46,10 @@ def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_d
     assert foretold == Usage(n * views * b, len(backend.calls)) == Usage(sum(backend.calls), len(backend.calls))
 
 
-@pytest.mark.parametrize(("n", "b", "limit", "calls"), [(8, 4, 16, 2), (8, 4, 15, 3), (2, 5, 4, 3), (3, 16, 16, 3), (3, 7, 5, 5), (1, 0, 5, 0)])
+@pytest.mark.parametrize(
+    ("n", "b", "limit", "calls"),
+    [(8, 4, 16, 2), (8, 4, 15, 3), (2, 5, 4, 3), (3, 16, 16, 3), (3, 7, 5, 5), (1, 0, 5, 0)],
+)
 def test_as_few_calls_as_the_limit_allows(n, b, limit, calls):
     assert usage(n, b, limit) == Usage(n * b, calls)
 

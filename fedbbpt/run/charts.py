@@ -12,7 +12,7 @@ NAMED_CLASSES = 30  # with more, names and legends are left out
 COUNTED_CLASSES = 12  # with more, counts no longer fit into the cells of a heat map
 
 WIDTH, HEIGHT = 480, 280  # of a line chart
-LEFT, RIGHT, TOP, BOTTOM = 44, 18, 50, 42  # its margins
+LEFT, RIGHT, TOP, BOTTOM = 44, 24, 50, 42  # its margins
 SIDE = 360  # of a heat map
 LONGEST = 12  # characters of a class name on an axis
 CHARACTER = 7.6  # width of a wide character at the charts' font size
