@@ -1,6 +1,6 @@
 """The only place that queries: candidates × views × examples in as few calls as the backend's batch limit allows."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import NamedTuple
 
@@ -36,21 +36,28 @@ class Objective(NamedTuple):
         prompts, b = views.reshape(n * v, -1), len(batch.labels)
         scores = np.empty((n * v * b, len(self.backend.info.classes)), np.float32)
 
-        def prompted(call: slice) -> Inputs:
-            return np.concatenate([drawn(*piece) for piece in _pieces(call, b)])
-
-        def drawn(rows: slice, columns: slice) -> Inputs:
-            features = None if batch.features is None else batch.features[columns]
-            return self.prompt.apply(prompts[rows], batch.inputs[columns], features)
+        def drawn(pairs: slice) -> list[Inputs]:
+            pieces = []
+            for rows, columns in _pieces(pairs, b):
+                features = None if batch.features is None else batch.features[columns]
+                pieces.append(self.prompt.apply(prompts[rows], batch.inputs[columns], features))
+            return pieces
 
         limit = self.backend.info.batch_limit
         calls = [slice(start, min(start + limit, len(scores))) for start in range(0, len(scores), limit)]
-        with ThreadPoolExecutor(1) as ahead:  # draws the next call's inputs while the model answers this one
-            waiting = [ahead.submit(copy_context().run, prompted, call) for call in calls[:1]]
+        # The next call's inputs are drawn while the model answers this one; in halves, since it waits for the first.
+        with ThreadPoolExecutor(2) as ahead:
+
+            def start(call: slice) -> list[Future[list[Inputs]]]:
+                middle = (call.start + call.stop) // 2
+                halves = slice(call.start, middle), slice(middle, call.stop)
+                return [ahead.submit(copy_context().run, drawn, half) for half in halves]
+
+            waiting = [start(call) for call in calls[:1]]
             for call, following in zip(calls, [*calls[1:], None], strict=True):
-                inputs = waiting.pop().result()
+                inputs = np.concatenate([piece for half in waiting.pop() for piece in half.result()])
                 if following is not None:
-                    waiting.append(ahead.submit(copy_context().run, prompted, following))
+                    waiting.append(start(following))
                 scores[call] = self.backend.query(inputs).scores
         return scores.reshape(n, v, b, -1).swapaxes(1, 2)
 
@@ -74,11 +81,11 @@ def usage(prompts: int, examples: int, batch_limit: int) -> Usage:
     return Usage(prompts * examples, -(-prompts * examples // batch_limit))
 
 
-def _pieces(call: slice, b: int) -> list[tuple[slice, slice]]:
-    """A call's part of all (prompt, example) pairs, prompt by prompt, as rectangles: prompts × examples."""
-    (row, column), (last, end) = divmod(call.start, b), divmod(call.stop, b)
+def _pieces(pairs: slice, b: int) -> list[tuple[slice, slice]]:
+    """Some of all (prompt, example) pairs, prompt by prompt, as rectangles: prompts × examples."""
+    (row, column), (last, end) = divmod(pairs.start, b), divmod(pairs.stop, b)
     if row == last:
-        return [(slice(row, row + 1), slice(column, end))]
+        return [(slice(row, row + 1), slice(column, end))] if column < end else []
     pieces = []
     if column:
         pieces.append((slice(row, row + 1), slice(column, b)))

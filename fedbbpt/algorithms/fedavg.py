@@ -105,11 +105,8 @@ class FedAvg:
     def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
         """See `Algorithm`."""
         self._kept.clear()
-        if self._known.round not in (
-            state.round - 1,
-            state.round,
-        ):  # after a restart: what clients know has outlived it, too
-            self._known = state
+        if self._known.round not in (state.round - 1, state.round):
+            self._known = state  # after a restart, which what clients know has outlived as well
         updates = exchange(self.local, self.broadcast(state))
         new = self._with_news(state, self.merge(state, updates), updates)
         readout = self._objective.readout
