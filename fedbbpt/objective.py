@@ -1,6 +1,6 @@
 """The only place that queries: candidates × views × examples in as few calls as the backend's batch limit allows."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import NamedTuple
 
@@ -36,28 +36,21 @@ class Objective(NamedTuple):
         prompts, b = views.reshape(n * v, -1), len(batch.labels)
         scores = np.empty((n * v * b, len(self.backend.info.classes)), np.float32)
 
-        def drawn(pairs: slice) -> list[Inputs]:
+        def drawn(pairs: slice) -> Inputs:
             pieces = []
             for rows, columns in _pieces(pairs, b):
                 features = None if batch.features is None else batch.features[columns]
                 pieces.append(self.prompt.apply(prompts[rows], batch.inputs[columns], features))
-            return pieces
+            return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
 
         limit = self.backend.info.batch_limit
         calls = [slice(start, min(start + limit, len(scores))) for start in range(0, len(scores), limit)]
-        # The next call's inputs are drawn while the model answers this one; in halves, since it waits for the first.
-        with ThreadPoolExecutor(2) as ahead:
-
-            def start(call: slice) -> list[Future[list[Inputs]]]:
-                middle = (call.start + call.stop) // 2
-                halves = slice(call.start, middle), slice(middle, call.stop)
-                return [ahead.submit(copy_context().run, drawn, half) for half in halves]
-
-            waiting = [start(call) for call in calls[:1]]
+        with ThreadPoolExecutor(1) as ahead:  # draws the next call's inputs while the model answers this one
+            waiting = [ahead.submit(copy_context().run, drawn, call) for call in calls[:1]]
             for call, following in zip(calls, [*calls[1:], None], strict=True):
-                inputs = np.concatenate([piece for half in waiting.pop() for piece in half.result()])
+                inputs = waiting.pop().result()
                 if following is not None:
-                    waiting.append(start(following))
+                    waiting.append(ahead.submit(copy_context().run, drawn, following))
                 scores[call] = self.backend.query(inputs).scores
         return scores.reshape(n, v, b, -1).swapaxes(1, 2)
 
@@ -85,7 +78,7 @@ def _pieces(pairs: slice, b: int) -> list[tuple[slice, slice]]:
     """Some of all (prompt, example) pairs, prompt by prompt, as rectangles: prompts × examples."""
     (row, column), (last, end) = divmod(pairs.start, b), divmod(pairs.stop, b)
     if row == last:
-        return [(slice(row, row + 1), slice(column, end))] if column < end else []
+        return [(slice(row, row + 1), slice(column, end))]
     pieces = []
     if column:
         pieces.append((slice(row, row + 1), slice(column, b)))

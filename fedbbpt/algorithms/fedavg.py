@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,10 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.objective import usage
 from fedbbpt.optim import Optimizer
 from fedbbpt.optim.still import Still
-from fedbbpt.types import Batch, Client, Dataset, Float32, Int64, Message, Score, Sums, Update, Usage
+from fedbbpt.readouts import Answered
+from fedbbpt.types import Batch, Client, Dataset, Message, Score, Sums, Update, Usage
 
 LARGEST = np.finfo(np.float32).max
-
-
-class Kept(NamedTuple):
-    """The answers of a round, which a client keeps until the next one."""
-
-    scores: Float32  # (N, V, C)
-    labels: Int64  # (N,)
 
 
 class FedAvg:
@@ -74,7 +68,7 @@ class FedAvg:
         self._server, self._server_rate = server, RATES[server] if server_rate is None else server_rate
         self._precision = np.float32 if not calibrate else np.dtype(precision).type
         # In the clients' hands: each one's answers of the round, and the parameters that all of them know.
-        self._kept: dict[str, Kept] = {}
+        self._kept: dict[str, Answered] = {}
         self._known = State(-1, {})  # nothing
 
     def init(self) -> State:
@@ -132,8 +126,8 @@ class FedAvg:
             calibration = calibration.known(losses[-1])
             told.append(self._told(calibration, losses[-1]))
             optimizer.tell(told[-1])
-            kept.append(Kept(scores.reshape(-1, *scores.shape[2:]), np.tile(batch.labels, len(scores))))
-        self._kept[client.id] = Kept(*map(np.concatenate, zip(*kept, strict=True)))
+            kept.append((scores.reshape(-1, *scores.shape[2:]), np.tile(batch.labels, len(scores))))
+        self._kept[client.id] = self._objective.readout.answered(*map(np.concatenate, zip(*kept, strict=True)))
         payload: Mapping[str, NDArray[Any]] = {"losses": np.stack(told)}
         if self._upload == "parameters" or not self._objective.prompt.dim:
             payload = changes(message, calibration.scale, optimizer)
@@ -179,8 +173,8 @@ class FedAvg:
 
     def sums(self, message: Message, client: Client) -> Sums:
         """What the readout's fit wants to know of the answers that the client has kept."""
-        kept = self._kept[client.id]
-        return Sums(self._objective.readout.statistics(message.parameters["readout"], *kept).astype(np.float32))
+        statistics = self._objective.readout.statistics(message.parameters["readout"], self._kept[client.id])
+        return Sums(statistics.astype(np.float32))
 
     def score(self, split: str, message: Message, client: Client) -> Score:
         """One pass over the client's split."""

@@ -16,6 +16,7 @@ from fedbbpt.algorithms.readouts import fit, total_of
 from fedbbpt.algorithms.score import metered, score
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import usage
+from fedbbpt.readouts import Answered
 from fedbbpt.readouts.head import Head
 from fedbbpt.types import Client, Float32, Floats, Message, Score, Sums, Update, Usage
 
@@ -42,7 +43,9 @@ class Greedy:
         if not isinstance(head, Head) or not self._objective.prompt.dim:
             raise ConfigError("algorithm 'greedy' chooses prompts for a head: give it both, or use --algorithm fedavg")
         self._head = head
-        self._answers: dict[str, Float32] = {}  # by client, in its hands: to views, then candidates (v + n, N, C)
+        # By client, in its hands: the answers to views, then candidates (v + n, N, C), and those that a fit is about.
+        self._answers: dict[str, Float32] = {}
+        self._ready: dict[str, tuple[tuple[float, ...], Answered]] = {}
 
     def init(self) -> State:
         """One view: the prompt's own start."""
@@ -58,7 +61,7 @@ class Greedy:
 
     def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
         """See `Algorithm`."""
-        self._answers = dict(state.memory)
+        self._answers, self._ready = dict(state.memory), {}
         message = self.broadcast(state)
         if not state.memory:
             exchange(self.begin, message)
@@ -99,13 +102,17 @@ class Greedy:
 
     def sums(self, message: Message, client: Client) -> Sums:
         """What the head's fit wants to know of the answers to the `views`."""
-        scores = self._of(client, message.parameters["views"]).swapaxes(0, 1)  # (N, V, C)
-        values = self._head.statistics(message.parameters["readout"], scores, client.train.labels)
-        return Sums(values.astype(np.float32))
+        views = tuple(message.parameters["views"])
+        if client.id not in self._ready or self._ready[client.id][0] != views:
+            scores = self._of(client, message.parameters["views"]).swapaxes(0, 1)  # (N, V, C)
+            self._ready[client.id] = views, self._head.answered(scores, client.train.labels)
+        statistics = self._head.statistics(message.parameters["readout"], self._ready[client.id][1])
+        return Sums(statistics.astype(np.float32))
 
     def keep(self, message: Message, client: Client) -> Sums:
         """Forgets all answers but those to the `views`."""
         self._answers[client.id] = self._of(client, message.parameters["views"])
+        del self._ready[client.id]  # the views have other numbers now
         return Sums(np.zeros(0, np.float32))
 
     def score(self, split: str, message: Message, client: Client) -> Score:

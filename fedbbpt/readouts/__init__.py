@@ -22,6 +22,14 @@ Total = Callable[
 ]  # weights -> `statistics` at these weights, summed over all clients
 
 
+class Answered(NamedTuple):
+    """Answers as a readout computes with them."""
+
+    features: NDArray[np.float64]  # (N, V·C): log-scores over √C
+    base: NDArray[np.float64] | None  # (N, K): the log-scores of the task's classes, mean over views; None if unknown
+    labels: Int64  # (N,)
+
+
 class Readout(Protocol):
     """Answers (…, V, C) of the backend to log-probabilities (…, K) over the task's classes.
 
@@ -37,22 +45,14 @@ class Readout(Protocol):
     def log_probabilities(self, weights: Floats, scores: Float32) -> NDArray[np.float64]:
         """scores (…, V, C) -> (…, K); an example without a whole answer is a row of NaN."""
 
-    def statistics(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
-        """All that a client tells for the fit: sums (S,) over its answers (N, V, C) with labels (N,).
+    def answered(self, scores: Float32, labels: Int64) -> Answered:
+        """Answers (N, V, C) with labels (N,), ready for a fit: examples whose query failed are left out."""
 
-        Examples whose query failed are left out. Being sums, they go with secure aggregation.
-        """
+    def statistics(self, weights: Floats, answered: Answered) -> NDArray[np.float64]:
+        """All that a client tells for the fit: sums (S,) over its answers. Sums go with secure aggregation."""
 
     def fit(self, weights: Floats, total: Total) -> NDArray[np.float64]:
         """Better weights from sums over all clients; every call of `total` is one exchange with them, and no query."""
-
-
-class Answered(NamedTuple):
-    """Answers as a readout computes with them."""
-
-    features: NDArray[np.float64]  # (N, V·C): log-scores over √C
-    base: NDArray[np.float64] | None  # (N, K): the log-scores of the task's classes, mean over views; None if unknown
-    labels: Int64  # (N,)
 
 
 class Scores:
@@ -93,6 +93,16 @@ class Scores:
         features, base = self.features(scores), self.base(scores)
         whole = np.isfinite(features).all(1)
         return Answered(features[whole], None if base is None else base[whole], labels[whole])
+
+
+class OfScores:
+    """What all readouts have in common."""
+
+    _scores: Scores
+
+    def answered(self, scores: Float32, labels: Int64) -> Answered:
+        """See `Readout`."""
+        return self._scores.answered(scores, labels)
 
 
 def cross_entropy(log_probabilities: NDArray[np.float64], labels: Int64) -> NDArray[np.float64]:

@@ -14,13 +14,13 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.optimize import minimize
 
 from fedbbpt.backend import BackendInfo
-from fedbbpt.readouts import Answered, Scores, Total, by_name, cross_entropy, normalised
+from fedbbpt.readouts import Answered, OfScores, Scores, Total, by_name, cross_entropy, normalised
 from fedbbpt.types import Float32, Floats, Int64
 
 TINY = 1e-12
 
 
-class Head:
+class Head(OfScores):
     """A linear layer on the answers, trained with exact gradients; it costs no query of its own.
 
     log p = log_softmax(base + W s / √C + b), with s the log-scores of all views (V·C,), centred over the backend's
@@ -51,13 +51,12 @@ class Head:
         """See `Readout`."""
         return self._read(weights, self._scores.features(scores), self._scores.base(scores))
 
-    def statistics(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
+    def statistics(self, weights: Floats, answered: Answered) -> NDArray[np.float64]:
         """Number of answers, sum of their cross-entropies, and its gradient: (2 + K·V·C + K,)."""
-        known = self._scores.answered(scores, labels)
-        log_p = self._read(weights, known.features, known.base)
-        residual = self._residual(log_p, known)
-        gradient = np.concatenate([(residual.T @ known.features).ravel(), residual.sum(0)])
-        return np.concatenate([[len(log_p), cross_entropy(log_p, known.labels).sum()], gradient])
+        log_p = self._read(weights, answered.features, answered.base)
+        residual = self._residual(log_p, answered)
+        gradient = np.concatenate([(residual.T @ answered.features).ravel(), residual.sum(0)])
+        return np.concatenate([[len(log_p), cross_entropy(log_p, answered.labels).sum()], gradient])
 
     def fit(self, weights: Floats, total: Total) -> NDArray[np.float64]:
         """See the class."""
@@ -113,7 +112,7 @@ class Head:
         return normalised((0.0 if base is None else base) + features @ matrix.T + bias)
 
 
-class Temperature:
+class Temperature(OfScores):
     """One temperature and a bias for each class, trained with exact gradients on the answers ("calibration").
 
     log p = log_softmax(e^τ · base + b), bias-corrected temperature scaling (Alexandari et al. 2020, arXiv 1901.06852);
@@ -144,15 +143,14 @@ class Temperature:
         assert base is not None  # the constructor has seen to it
         return normalised(np.exp(weights[0]) * base + weights[1:])
 
-    def statistics(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
+    def statistics(self, weights: Floats, answered: Answered) -> NDArray[np.float64]:
         """Number of answers, sum of their cross-entropies, and its gradient: (3 + K,)."""
-        known = self._scores.answered(scores, labels)
-        assert known.base is not None
-        logits = np.exp(weights[0]) * known.base
+        assert answered.base is not None
+        logits = np.exp(weights[0]) * answered.base
         log_p = normalised(logits + weights[1:])
-        residual = np.exp(log_p) - np.eye(self._scores.classes)[known.labels]
+        residual = np.exp(log_p) - np.eye(self._scores.classes)[answered.labels]
         gradient = [(residual * logits).sum(), *residual.sum(0)]
-        return np.array([len(log_p), cross_entropy(log_p, known.labels).sum(), *gradient])
+        return np.array([len(log_p), cross_entropy(log_p, answered.labels).sum(), *gradient])
 
     def fit(self, weights: Floats, total: Total) -> NDArray[np.float64]:
         """See the class."""

@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.backend import BackendInfo
-from fedbbpt.readouts import Scores, Total, by_name, normalised
-from fedbbpt.types import Float32, Floats, Int64
+from fedbbpt.readouts import Answered, OfScores, Scores, Total, by_name, normalised
+from fedbbpt.types import Float32, Floats
 
 
-class Identity:
+class Identity(OfScores):
     """The backend's own classes, matched to the task's by name; nothing to train. Views are averaged."""
 
     trainable = False
@@ -25,7 +25,7 @@ class Identity:
         """See `Readout`."""
         return normalised(self._scores.centred(scores)[..., self._columns].mean(-2))
 
-    def statistics(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
+    def statistics(self, weights: Floats, answered: Answered) -> NDArray[np.float64]:
         """Nothing to tell."""
         return np.zeros(0)
 

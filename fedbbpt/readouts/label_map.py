@@ -6,13 +6,13 @@ from pydantic import PositiveInt
 
 from fedbbpt.backend import BackendInfo
 from fedbbpt.errors import ConfigError
-from fedbbpt.readouts import Scores, Total, normalised
-from fedbbpt.types import Float32, Floats, Int64
+from fedbbpt.readouts import Answered, OfScores, Scores, Total, normalised
+from fedbbpt.types import Float32, Floats
 
 OPEN = -1.0  # not mapped yet
 
 
-class LabelMap:
+class LabelMap(OfScores):
     """Each class of the task is read from classes of the backend that its examples are most often taken for.
 
     log p = log_softmax(mean log-score of the class's `per_class` backend classes), chosen one pair after the other by
@@ -47,12 +47,11 @@ class LabelMap:
         undecided = np.zeros(self._scores.classes) * self._scores.centred(scores)[..., :1].mean(-2)  # NaN stays NaN
         return normalised(undecided if base is None else base)
 
-    def statistics(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
+    def statistics(self, weights: Floats, answered: Answered) -> NDArray[np.float64]:
         """How often each backend class scores highest for each class, and its summed probability: (2 · K · C,)."""
-        views = scores.shape[1]
-        known = self._scores.answered(scores, labels)
-        mean = known.features.reshape(-1, views, self._scores.inputs).mean(1) * np.sqrt(self._scores.inputs)
-        of_class = np.eye(self._scores.classes)[known.labels]  # (N, K)
+        views = answered.features.shape[1] // self._scores.inputs
+        mean = answered.features.reshape(-1, views, self._scores.inputs).mean(1) * np.sqrt(self._scores.inputs)
+        of_class = np.eye(self._scores.classes)[answered.labels]  # (N, K)
         taken_for = np.eye(self._scores.inputs)[mean.argmax(1)]  # (N, C)
         counts, probabilities = of_class.T @ taken_for, of_class.T @ np.exp(normalised(mean))
         return np.concatenate([counts.ravel(), probabilities.ravel()])

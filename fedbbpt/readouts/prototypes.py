@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.backend import BackendInfo
-from fedbbpt.readouts import Scores, Total, normalised
-from fedbbpt.types import Float32, Floats, Int64
+from fedbbpt.readouts import Answered, OfScores, Scores, Total, normalised
+from fedbbpt.types import Float32, Floats
 
 
-class Prototypes:
+class Prototypes(OfScores):
     """The nearest class mean of the answers, with the spread around the means as temperature; closed form.
 
     log p = log_softmax(−‖s − μ_k‖² / 2σ²), s the log-scores of all views over √C, μ_k the mean over the examples of
@@ -33,11 +33,11 @@ class Prototypes:
         base = self._scores.base(scores) if weights[0] == 0 else None
         return normalised(weights[0] * nearness if base is None else base)
 
-    def statistics(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
+    def statistics(self, weights: Floats, answered: Answered) -> NDArray[np.float64]:
         """Examples and summed answers of each class, and the sum of all squares: (K + K·V·C + 1,)."""
-        known = self._scores.answered(scores, labels)
-        of_class = np.eye(self._scores.classes)[known.labels]  # (N, K)
-        return np.concatenate([of_class.sum(0), (of_class.T @ known.features).ravel(), [(known.features**2).sum()]])
+        of_class = np.eye(self._scores.classes)[answered.labels]  # (N, K)
+        s = answered.features
+        return np.concatenate([of_class.sum(0), (of_class.T @ s).ravel(), [(s**2).sum()]])
 
     def fit(self, weights: Floats, total: Total) -> NDArray[np.float64]:
         """See the class; one exchange."""

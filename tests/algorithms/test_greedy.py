@@ -137,8 +137,10 @@ def test_the_head_is_fitted_to_all_answers_to_the_views(greedy, rounds, fake_bac
     labels = np.concatenate([client.train.labels for client in clients])
     for state, loss in zip(states[1:], losses, strict=True):
         scores = np.concatenate([state.memory[client.id] for client in clients], 1).swapaxes(0, 1)
-        weights = head.fit(head.init(scores.shape[1]), lambda w, scores=scores: head.statistics(w, scores, labels))
-        count, total = head.statistics(weights, scores, labels)[:2]
+        weights = head.fit(
+            head.init(scores.shape[1]), lambda w, scores=scores: head.statistics(w, head.answered(scores, labels))
+        )
+        count, total = head.statistics(weights, head.answered(scores, labels))[:2]
         assert loss == pytest.approx(total / count, abs=1e-3)
 
 
@@ -156,7 +158,9 @@ def test_the_candidate_that_explains_most_of_the_errors_is_chosen(greedy, rounds
     for before, after in pairwise(states):
         candidates = algorithm._candidates(algorithm.broadcast(before)).astype(np.float32)
         kept, more = scores_under(views_of(before)), scores_under(candidates)
-        weights = head.fit(head.init(kept.shape[1]), lambda w, kept=kept: head.statistics(w, kept, labels))
+        weights = head.fit(
+            head.init(kept.shape[1]), lambda w, kept=kept: head.statistics(w, head.answered(kept, labels))
+        )
         residual = np.exp(head.log_probabilities(weights, kept)) - np.eye(3)[labels]
         features = (more - more.mean(-1, keepdims=True)) / np.sqrt(3)
         gains = [((residual.T @ s) ** 2).sum() / (s**2).sum() for s in features.swapaxes(0, 1)]

@@ -34,7 +34,7 @@ def some_weights(readout, views=2):
 
 def fit(readout, scores, labels, start=None):
     start = readout.init(scores.shape[1]) if start is None else start
-    return readout.fit(start, lambda w: readout.statistics(w, scores, labels))
+    return readout.fit(start, lambda w: readout.statistics(w, readout.answered(scores, labels)))
 
 
 def worth(w, scores, labels, classes, decay):
@@ -65,7 +65,7 @@ def test_head_of_unknown_classes_starts_undecided():
 def test_statistics_are_count_and_loss_and_its_gradient(classes, views):
     readout, (scores, labels) = head(classes), answers(views)
     w = some_weights(readout, views)
-    count, loss, *gradient = readout.statistics(w, scores, labels)
+    count, loss, *gradient = readout.statistics(w, readout.answered(scores, labels))
     assert count == 30
     assert np.isclose(loss, 30 * worth(w, scores, labels, classes, 0))
     assert np.allclose(gradient, slope(lambda v: 30 * worth(v, scores, labels, classes, 0), w), atol=1e-5)
@@ -76,7 +76,7 @@ def test_statistics_are_count_and_loss_and_its_gradient(classes, views):
 @pytest.mark.parametrize("classes", [UNKNOWN, NAMED])
 def test_fit_finds_the_minimum(classes, views, decay):
     readout, (scores, labels) = head(classes, decay=decay), answers(views)
-    terms = scores, labels, classes, decay * views  # the penalty of the same function, whatever the number of views
+    terms = scores, labels, classes, decay * views**0.5
     expected = minimize(worth, np.zeros(readout.init(views).shape), terms, method="BFGS").fun
     assert abs(worth(fit(readout, scores, labels), *terms) - expected) < 1e-3
     assert worth(readout.init(views), *terms) > expected + 0.01  # the start would not have done
@@ -116,7 +116,11 @@ def test_exchanges_are_at_most_the_evaluations(evaluations, seed):
 
     def total(w):  # with the digits that are sent: near the minimum, a step finds no better place for long
         asked.append(w)
-        return readout.statistics(w.astype(np.float32), scores, labels).astype(np.float32).astype(np.float64)
+        return (
+            readout.statistics(w.astype(np.float32), readout.answered(scores, labels))
+            .astype(np.float32)
+            .astype(np.float64)
+        )
 
     readout.fit(some_weights(readout), total)
     assert len(asked) <= evaluations
@@ -129,7 +133,7 @@ def test_fit_keeps_the_best_of_what_was_asked(evaluations):
 
     def total(w):
         asked.append(w.copy())
-        return readout.statistics(w, scores, labels)
+        return readout.statistics(w, readout.answered(scores, labels))
 
     fitted = readout.fit(readout.init(2), total)
     losses = [worth(w, scores, labels, UNKNOWN, 0.008) for w in asked]
@@ -179,7 +183,7 @@ def test_slopes_are_gradient_and_squares_of_each_further_view():
         def loss(part, longer=longer):
             v = readout.resized(w, insert=2)
             v[:-3].reshape(3, 3, 4)[:, 2] = part.reshape(3, 4)
-            return readout.statistics(v, longer, labels)[1]
+            return readout.statistics(v, readout.answered(longer, labels))[1]
 
         assert np.allclose(told[:-1], slope(loss, np.zeros(3 * 4)), atol=1e-4)
         assert np.isclose(told[-1], ((view - view.mean(-1, keepdims=True)) ** 2).sum() / 4)

@@ -16,7 +16,7 @@ def answers(labels, views=2, seed=0):
 
 
 def fit(readout, scores, labels):
-    return readout.fit(readout.init(scores.shape[1]), lambda w: readout.statistics(w, scores, labels))
+    return readout.fit(readout.init(scores.shape[1]), lambda w: readout.statistics(w, readout.answered(scores, labels)))
 
 
 def features(scores):
@@ -45,7 +45,10 @@ def test_it_is_the_bayes_classifier_of_round_gaussians(views, classes):
 
 def test_the_fit_takes_one_exchange():
     readout, labels, exchanges = prototypes("a", "b", "c"), np.array([0, 1, 2]), []
-    readout.fit(readout.init(2), lambda w: (exchanges.append(w), readout.statistics(w, answers(labels), labels))[1])
+    readout.fit(
+        readout.init(2),
+        lambda w: (exchanges.append(w), readout.statistics(w, readout.answered(answers(labels), labels)))[1],
+    )
     assert len(exchanges) == 1
 
 

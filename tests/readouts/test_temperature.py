@@ -22,7 +22,7 @@ def logits(scores):
 
 
 def fit(readout, scores, labels):
-    return readout.fit(readout.init(scores.shape[1]), lambda w: readout.statistics(w, scores, labels))
+    return readout.fit(readout.init(scores.shape[1]), lambda w: readout.statistics(w, readout.answered(scores, labels)))
 
 
 def test_it_has_one_temperature_and_a_bias_for_each_class_whatever_the_views():
@@ -38,11 +38,13 @@ def test_it_stretches_and_shifts_the_named_classes():
 def test_statistics_are_count_and_loss_and_its_gradient():
     readout, labels = temperature(), np.random.default_rng(1).integers(0, 3, 30)
     w, step = np.array([0.5, 1.0, 0.0, -2.0]), 1e-5 * np.eye(4)
-    count, loss, *gradient = readout.statistics(w, answers(), labels)
+    count, loss, *gradient = readout.statistics(w, readout.answered(answers(), labels))
     assert count == 30
     log_p = readout.log_probabilities(w, answers())
     assert np.isclose(loss, -sum(row[label] for row, label in zip(log_p, labels, strict=True)))
-    losses = [[readout.statistics(w + sign * e, answers(), labels)[1] for sign in (1, -1)] for e in step]
+    losses = [
+        [readout.statistics(w + sign * e, readout.answered(answers(), labels))[1] for sign in (1, -1)] for e in step
+    ]
     assert np.allclose(gradient, [(up - down) / 2e-5 for up, down in losses], atol=1e-5)
 
 
@@ -65,7 +67,9 @@ def test_decay_pulls_to_the_named_classes():
 
 def test_exchanges_are_at_most_the_evaluations():
     readout, labels, asked = temperature(evaluations=4), np.random.default_rng(1).integers(0, 3, 30), []
-    readout.fit(readout.init(2), lambda w: (asked.append(w), readout.statistics(w, answers(), labels))[1])
+    readout.fit(
+        readout.init(2), lambda w: (asked.append(w), readout.statistics(w, readout.answered(answers(), labels)))[1]
+    )
     assert len(asked) == 4
 
 
