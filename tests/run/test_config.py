@@ -24,7 +24,7 @@ def test_defaults_name_every_section():
 
 
 def test_defaults_of_options_are_filled_in():
-    assert make_config({}).algorithm.options == {"views": 4}
+    assert make_config({}).algorithm.options == {"views": 8}
     assert make_config({"optimizer": {"name": "spsa-gc"}}).optimizer.options["beta"] == 0.9
 
 
