@@ -4,7 +4,7 @@ Raw is the bare forward pass of the same network in the same process on full bat
 normalised and in the model's number format. Training is a whole round of the default run: prompts, queries, losses,
 optimizer, readout, merge. The two alternate, so that both see the same machine; the ratio is that of the medians.
 
-Memory is the peak of a process that opens the run and does ten raw passes, and of one that trains for three rounds.
+Memory is the peak of a process that opens the run and does twelve raw passes, and of one that trains for three rounds.
 """
 
 import resource
