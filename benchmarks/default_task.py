@@ -33,7 +33,7 @@ def main(seeds: str, out: Path | None) -> None:
         root = out or Path(temporary)
         results = {name: [_run(root, name, int(seed)) for seed in seeds.split(",")] for name in METHODS}
     *_, default = results.values()
-    click.echo(f"| {'method':28} | {'test accuracy':15} | {'by seed':22} | {'queries':15} |\n|---|---|---|---|")
+    click.echo(f"| {'method':29} | {'test accuracy':15} | {'by seed':22} | {'queries':15} |\n|---|---|---|---|")
     asked = [s["queries_by_purpose"] for s in default]
     tests = [sum(sum(client["test"]) for client in s["clients"].values()) for s in default]
     _row("zero-shot", [s["zero_shot_accuracy"] for s in default], tests)
@@ -50,7 +50,7 @@ def _row(name: str, values: list[float], queries: list[int]) -> None:
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     asked = f"{min(queries):,}" if min(queries) == max(queries) else f"{min(queries):,}–{max(queries):,}"
     by_seed = " ".join(f"{v:.3f}" for v in values)
-    click.echo(f"| {name:28} | {statistics.mean(values):.3f}{spread:10} | {by_seed:22} | {asked:15} |")
+    click.echo(f"| {name:29} | {statistics.mean(values):.3f}{spread:10} | {by_seed:22} | {asked:15} |")
 
 
 if __name__ == "__main__":

@@ -212,7 +212,8 @@ class FedAvg:
             return message
         if self._known.round == message.round - 2:
             self._known = self.merge(self._known, news.updates_of(message.parameters))
-        assert self._known.round == message.round - 1, "a client that has missed a round was told its losses only"
+        if self._known.round != message.round - 1:
+            raise RuntimeError("a client that has missed a round was told of the last one only")
         known = {**self._known.parameters, "readout": message.parameters["readout"]}
         return replace(message, parameters=known)
 
