@@ -65,14 +65,15 @@ class Verbalizer:
         if model.language == "causal":
             from fedbbpt_backends.causal import CausalScorer
 
-            # A word after a space is another token than at the start of a line.
-            self.words = [self._ids(" " + word) for word in chosen]  # the names in tokens
+            self._space = " "  # a word after a space is another token than at the start of a line
+            self.words = [self._ids(self._space + word) for word in chosen]  # the names in tokens
             self._score = CausalScorer(model, self.words)
             self._begin, self._end = _special(self._tokenizer)[0], ()
             self._mask: int | None = None
         else:
             from fedbbpt_backends.masked import MaskedScorer
 
+            self._space = ""
             self.words = [self._ids(word) for word in chosen]
             self._score = MaskedScorer(model, self.words)
             self._begin, self._end = _special(self._tokenizer)
@@ -87,12 +88,18 @@ class Verbalizer:
     def context(self, text: str) -> Context:
         """What the model reads of a text before it is asked for the words."""
         one = text if isinstance(text, Prompted) else Prompted(text)
-        before = (*self._begin, *self._ids(self._before + one.before))
+        before = (*self._begin, *self._ids(self._examples(one) + self._before + one.before))
         after = (*self._with_mask(one.after + self._after), *self._end)
         taken = len(before) + len(after) + (0 if one.prefix is None else len(one.prefix)) + self._room
         if taken >= self._most:
             raise ConfigError(f"prompt and template take {taken} tokens, and the model reads {self._most}")
         return Context(one.prefix, before, self._tokens(one.text)[: min(self._longest, self._most - taken)], after)
+
+    def _examples(self, one: Prompted) -> str:
+        """Texts with their answers, each as the text itself is asked about."""
+        left, _, right = self._after.partition("{mask}")
+        asked = [(self._before + one.before + text + one.after + left, answer) for text, answer in one.examples]
+        return "".join(f"{text}{self._space}{answer}{right}\n\n" for text, answer in asked)
 
     def _with_mask(self, text: str) -> tuple[int, ...]:
         if self._mask is None:

@@ -23,16 +23,26 @@ class Prompted(str):
     """A text with its prompt: a plain string for whoever reads those, its parts for whoever cuts the text alone.
 
     `prefix` (L, D) stands before all in the model's own space of word embeddings, for models that read those.
+    `examples` are texts with their answers, each in the prompt as the text is: all of them stand before it.
     """
 
     before: str
     text: str
     after: str
     prefix: "Float32 | None"
+    examples: tuple[tuple[str, str], ...]
 
-    def __new__(cls, text: str, before: str = "", after: str = "", prefix: "Float32 | None" = None) -> "Prompted":
-        one = super().__new__(cls, before + text + after)
-        one.before, one.text, one.after, one.prefix = before, text, after, prefix
+    def __new__(
+        cls,
+        text: str,
+        before: str = "",
+        after: str = "",
+        prefix: "Float32 | None" = None,
+        examples: tuple[tuple[str, str], ...] = (),
+    ) -> "Prompted":
+        shown = "".join(f"{before}{example}{after}\n{answer}\n\n" for example, answer in examples)
+        one = super().__new__(cls, shown + before + text + after)
+        one.before, one.text, one.after, one.prefix, one.examples = before, text, after, prefix, examples
         return one
 
 

@@ -6,13 +6,15 @@ written by hand for any kind of classes, so that no client needs such a model. [
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, PositiveInt
 
 from fedbbpt.backend import Modality
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
+from fedbbpt.prompts.edits import EDITS, unchanged
 from fedbbpt.types import Float32, Floats, Inputs, Prompted, Size
 
 INSTRUCTIONS = (
@@ -69,14 +71,20 @@ LEADS = (
 )
 
 
+Example = Annotated[list[str], Field(min_length=2, max_length=2)]  # a text, its answer
+
+
 class Instruction:
     """A prompt in plain words, for any model that reads text, also one that only answers with text.
 
     An instruction stands before the text, in a line of its own, and a lead to the answer in a line behind it; `places`
     says which of the two. The instructions are the user's own `pool` or else ours, which go with any kind of classes.
+    With `edits`, one of `EDITS` changes the instruction. With `examples`, texts with their answers that may be told to
+    the model and to all clients, up to `shots` different ones stand before all.
 
-    θ is (places, choices): at each place, what has the largest number is taken, the first of equals. Zeros are the text
-    as it is. The shorter of the two lists is gone through repeatedly until it is as long as the other.
+    θ is (places, choices), for the instruction, its edit, the lead, and each of the shots: at each place, what has the
+    largest number is taken, the first of equals. Zeros are the text as it is. The shorter lists are gone through
+    repeatedly until they are as long as the longest.
     """
 
     modalities: tuple[Modality, ...] = ("text",)
@@ -88,13 +96,25 @@ class Instruction:
         *,
         pool: list[str] | None = None,
         places: Literal["both", "before", "after"] = "both",
+        edits: bool = False,
+        examples: list[Example] | None = None,
+        shots: PositiveInt = 2,
     ) -> None:
         if pool is not None and not any(pool):
             raise ConfigError("prompt.pool holds no instruction; leave it out for the built-in ones")
-        lines = {"before": _lines(INSTRUCTIONS if pool is None else pool, "{}\n"), "after": _lines(LEADS, "\n{}")}
-        self._places = {place: options for place, options in lines.items() if places in ("both", place)}
-        self.choices = max(map(len, self._places.values()))
-        self.dim = len(self._places) * self.choices
+        if edits and places == "after":
+            raise ConfigError("prompt.edits changes instructions, and prompt.places=after leaves them out")
+        self._lists: dict[str, Sequence[Any]] = {}
+        if places != "after":
+            self._lists["before"] = _lines(INSTRUCTIONS if pool is None else pool)
+            if edits:
+                self._lists["edit"] = EDITS
+        if places != "before":
+            self._lists["after"] = _lines(LEADS)
+        if examples:
+            self._lists |= {f"shot {number}": [None, *examples] for number in range(shots)}
+        self.choices = max(map(len, self._lists.values()))
+        self.dim = len(self._lists) * self.choices
 
     def init(self, rng: np.random.Generator) -> Float32:
         """Zeros: the text as it is."""
@@ -105,14 +125,22 @@ class Instruction:
 
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """See `Prompt`."""
-        chosen = theta.reshape(len(theta), len(self._places), self.choices).argmax(2)  # (n, places)
-        prompts = [
-            {place: options[i % len(options)] for i, (place, options) in zip(row, self._places.items(), strict=True)}
-            for row in chosen
-        ]
-        return as_texts([Prompted(text, p.get("before", ""), p.get("after", "")) for p in prompts for text in inputs])
+        largest = theta.reshape(len(theta), len(self._lists), self.choices).argmax(2)  # (n, places)
+        prompts = [self._worded(row) for row in largest.tolist()]
+        return as_texts([Prompted(text, **prompt) for prompt in prompts for text in inputs])
+
+    def _worded(self, choices: list[int]) -> dict[str, Any]:
+        """What surrounds a text, by these choices for each place."""
+        one = {place: some[i % len(some)] for i, (place, some) in zip(choices, self._lists.items(), strict=True)}
+        before, after = one.get("edit", unchanged)(one.get("before", "")), one.get("after", "")
+        shots = [example for place, example in one.items() if place.startswith("shot") and example is not None]
+        return {
+            "before": before and f"{before}\n",
+            "after": after and f"\n{after}",
+            "examples": tuple(dict.fromkeys(map(tuple, shots))),
+        }
 
 
-def _lines(options: Sequence[str], line: str) -> list[str]:
-    """Nothing at all, then each of the options once, as a line of its own."""
-    return [line.format(option) if option else "" for option in dict.fromkeys(("", *options))]
+def _lines(options: Sequence[str]) -> list[str]:
+    """Nothing at all, then each of the options once."""
+    return list(dict.fromkeys(("", *options)))

@@ -250,6 +250,40 @@ class TestGenerated:
             HfText(PROVIDER, model=saved("masked"), head="generated", dtype="float32")
 
 
+class TestExamples:
+    """Texts with their answers before the text, each as the text itself is asked about."""
+
+    EXAMPLES = (("the book was good", "good"), ("bad film", "very bad"))
+
+    def read(self, backend: HfText, text: str) -> str:
+        context = backend.verbalizer.context(text)
+        return backend.network.model.tokenizer.decode([*context.before, *context.text, *context.after])
+
+    def test_causal(self, saved: Callable[[str], str]) -> None:
+        backend = opened(saved("causal"), template="{text} {question} :")
+        one = Prompted("so so", "read this : ", " carefully", examples=self.EXAMPLES)
+        shown = [
+            "read this : the book was good carefully Sentiment : good",
+            "read this : bad film carefully Sentiment : very bad",
+            "read this : so so carefully Sentiment :",
+        ]
+        assert self.read(backend, one) == " ".join(shown)
+        assert backend.query(as_texts([one])).scores[0] == pytest.approx(
+            one_at_a_time(backend, " ".join(shown)), abs=1e-5
+        )
+
+    def test_masked(self, saved: Callable[[str], str]) -> None:
+        backend = opened(saved("masked"), template="{text} : {mask} .")
+        one = Prompted("so so", examples=self.EXAMPLES)
+        shown = "the book was good : good. bad film : very bad. so so : [MASK]."
+        assert self.read(backend, one) == f"[CLS] {shown} [SEP]"
+
+    def test_they_are_never_cut(self, saved: Callable[[str], str]) -> None:
+        backend = opened(saved("causal"), template="{text} :", max_tokens=1)
+        one = Prompted("so so", examples=self.EXAMPLES)
+        assert self.read(backend, one) == "the book was good : good bad film : very bad so :"
+
+
 class TestBad:
     @pytest.mark.parametrize("words", [["good"], ["good", "good", "bad"], ["good", "", "bad"]])
     def test_words(self, saved: Callable[[str], str], words: list[str]) -> None:

@@ -38,13 +38,17 @@ def apply(prompt, theta, inputs):
 def parts(prompted):
     """All that a model may read of prompted texts."""
     vectors = [None if one.prefix is None else one.prefix.tolist() for one in prompted]
-    return [(one, one.before, one.text, one.after, prefix) for one, prefix in zip(prompted, vectors, strict=True)]
+    return [(one, *worded(one), prefix) for one, prefix in zip(prompted, vectors, strict=True)]
+
+
+def worded(one):
+    return one.before, one.text, one.after, one.examples
 
 
 def alike(some, others):
     """Whether a model reads the same, to the last bits of a vector."""
     return len(some) == len(others) and all(
-        (a, a.before, a.text, a.after) == (b, b.before, b.text, b.after)
+        (a, *worded(a)) == (b, *worded(b))
         and (a.prefix is b.prefix is None or np.allclose(a.prefix, b.prefix, rtol=0, atol=1e-6))
         for a, b in zip(some, others, strict=True)
     )
@@ -67,7 +71,8 @@ def test_prompted_texts_hold_the_texts_as_they_came(name, dtype):
     assert prompted.dtype == object
     assert all(isinstance(one, Prompted) for one in prompted)
     assert [one.text for one in prompted] == 3 * list(texts())
-    assert [one.before + one.text + one.after for one in prompted] == list(prompted)
+    assert all(one.endswith(one.before + one.text + one.after) for one in prompted)
+    assert all(one.examples or len(one) == len(one.before + one.text + one.after) for one in prompted)
 
 
 def test_candidates_come_first_and_texts_do_not_touch_each_other(name):

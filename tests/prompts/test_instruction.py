@@ -3,6 +3,7 @@ import pytest
 
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
+from fedbbpt.prompts.edits import EDITS
 from fedbbpt.prompts.instruction import INSTRUCTIONS, LEADS, Instruction
 from fedbbpt.run.config import make_config
 
@@ -77,7 +78,13 @@ def test_a_pool_without_any_instruction_is_refused(pool):
 def test_own_pool_comes_from_a_config():
     settings = {"task": {"name": "csv:x.csv", "text_column": "a", "label_column": "b"}, "backend": {"name": "hf-text"}}
     config = make_config(settings | {"prompt": {"name": "instruction", "pool": ["Hot?", "Cold?"]}})
-    assert config.prompt.options == {"pool": ["Hot?", "Cold?"], "places": "both"}
+    assert config.prompt.options == {
+        "pool": ["Hot?", "Cold?"],
+        "places": "both",
+        "edits": False,
+        "examples": None,
+        "shots": 2,
+    }
 
 
 @pytest.mark.parametrize("pool", [INSTRUCTIONS, LEADS])
@@ -85,3 +92,69 @@ def test_our_pools_hold_nothing_twice_and_start_with_nothing(pool):
     assert pool[0] == ""
     assert len(set(pool)) == len(pool)
     assert all(line == line.strip() and "\n" not in line for line in pool)
+
+
+EXAMPLES = [("It hails.", "bad"), ("Warm and {dry}.", "good"), ("Fog.", "bad")]
+
+
+def test_examples_stand_before_all_each_in_the_prompt_of_the_text():
+    prompt = Instruction(None, pool=["Weather?"], examples=EXAMPLES, shots=2)
+    assert (prompt.choices, prompt.dim) == (len(LEADS), 4 * len(LEADS))
+    one, other = apply(prompt, (1, 1, 2, 1))
+    lead = f"\n{LEADS[1]}"
+    assert one.examples == other.examples == (EXAMPLES[1], EXAMPLES[0])
+    shown = f"Weather?\nWarm and {{dry}}.{lead}\ngood\n\nWeather?\nIt hails.{lead}\nbad\n\n"
+    assert one == f"{shown}Weather?\nIt rains.{lead}"
+    assert other == f"{shown}Weather?\nThe sun {{shines}}.{lead}"
+
+
+@pytest.mark.parametrize(("choices", "told"), [((0, 3), (2,)), ((3, 3), (2,)), ((0, 0), ()), ((5, 2), (0, 1))])
+def test_a_place_may_show_none_and_no_example_is_shown_twice(choices, told):
+    prompt = Instruction(None, places="before", examples=EXAMPLES)
+    one = apply(prompt, (0, *choices))[0]
+    assert one.examples == tuple(EXAMPLES[i] for i in told)
+
+
+def test_shots_say_how_many_examples_there_may_be():
+    prompt = Instruction(None, places="after", examples=EXAMPLES, shots=3)
+    assert len(apply(prompt, (0, 1, 2, 3))[0].examples) == 3
+    assert prompt.dim == 4 * prompt.choices
+    assert Instruction(None, examples=[], shots=3).dim == Instruction(None).dim
+
+
+def test_examples_come_from_a_config():
+    settings = {"task": {"name": "csv:x.csv", "text_column": "a", "label_column": "b"}, "backend": {"name": "hf-text"}}
+    options = {"name": "instruction", "examples": [["It hails.", "bad"]], "shots": 1}
+    assert make_config(settings | {"prompt": options}).prompt.options["examples"] == [["It hails.", "bad"]]
+
+
+@pytest.mark.parametrize("examples", [["It hails."], [["It hails."]], [["It hails.", "bad", "x"]], [[1, "bad"]]])
+def test_examples_that_are_no_texts_with_answers_are_refused(examples):
+    settings = {"task": {"name": "csv:x.csv", "text_column": "a", "label_column": "b"}, "backend": {"name": "hf-text"}}
+    with pytest.raises(ConfigError, match=r"prompt\.examples\.0"):
+        make_config(settings | {"prompt": {"name": "instruction", "examples": examples}})
+
+
+def test_an_edit_changes_the_instruction():
+    prompt = Instruction(None, pool=["Look. Then answer."], places="before", edits=True)
+    said = [apply(prompt, (1, edit))[0].before for edit in range(len(EDITS))]
+    assert said == [
+        "Look. Then answer.\n",
+        "Then answer.\n",
+        "Look.\n",
+        "Then answer. Look.\n",
+        "Look. Then answer. Look. Then answer.\n",
+    ]
+    assert {apply(prompt, (0, edit))[0].before for edit in range(len(EDITS))} == {""}
+
+
+def test_no_instruction_no_edit():
+    with pytest.raises(ConfigError, match=r"prompt\.edits changes instructions"):
+        Instruction(None, places="after", edits=True)
+
+
+@pytest.mark.parametrize("text", ["Answer", "", "Is it, or is it not?", "A: b; c.", "...", "Wait... what?!"])
+def test_edits_leave_no_instruction_empty_and_add_no_word(text):
+    for edit in EDITS:
+        assert bool(edit(text)) == bool(text)
+        assert set(edit(text).split()) <= set(text.split())
