@@ -1,6 +1,7 @@
 """A pretrained text model on this machine, treated as a black box: texts in, class scores out."""
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 4096  # tokens of one forward pass, padding included: more gains nothing on a CPU
 BATCH_LIMIT = 128
+WORDED = ("verbalizer", "generated")  # heads that ask for words
+WRITING = ("smollm2",)  # assets that write on
 
 
 class HfText:
@@ -62,7 +65,7 @@ class HfText:
         self.verbalizer: Verbalizer | None = None
         self._head: LinearHead | None = None
         self._generated: Generated | None = None
-        if head in ("verbalizer", "generated"):
+        if head in WORDED:
             template = template or (ASKING if head == "generated" else None)
             self.verbalizer = Verbalizer(text_model, provider, template, words, max_tokens)
             if head == "generated":
@@ -84,6 +87,11 @@ class HfText:
             embeddings=text_model.embeddings if self.verbalizer else None,
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
+
+    @staticmethod
+    def asks_for_words(options: Mapping[str, Any]) -> bool:
+        """Whether the classes are asked for in words, as far as that is known before the model is opened."""
+        return options["head"] in WORDED or (options["head"] == "auto" and options["model"] in WRITING)
 
     def query(self, inputs: Inputs) -> Answers:
         """Class scores of texts (b,); the tokens are those of the texts as cut, without padding."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fedbbpt import registry
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.run.config import Config, make_config, override
+from fedbbpt.run.config import INSTRUCTED, Config, make_config, override
 from fedbbpt.run.files import write_json, writing
 from fedbbpt.run.options import load_class, modalities_of
 from fedbbpt_benchmarks import suite
@@ -51,12 +51,6 @@ ALONE = {"readout": {"name": "identity"}}
 BDPL = {"prompt": {"name": "tokens"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **ALONE}
 ONE_CLIENT = {"name": "fedavg", "fraction": 1e-9}  # a round
 BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population": 20}, **ALONE}
-INSTRUCTIONS = {
-    "rounds": 3,
-    "prompt": {"name": "instruction"},
-    "algorithm": {"name": "greedy", "views": 4},
-    "optimizer": {"name": "random", "population": 4},
-}
 
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
@@ -71,10 +65,10 @@ METHODS = {
     "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
     "contextual": Method(
         "the model as it is, calibrated by texts without content",
-        {"rounds": 0, "readout": {"name": "contextual"}},
+        {"rounds": 0, "readout": {"name": "contextual"}, **NO_PROMPT},
         TEXTS,
     ),
-    "instructions": Method("four instructions and a head, chosen greedily", INSTRUCTIONS, TEXTS),
+    "instructions": Method("four instructions and a head, chosen greedily", INSTRUCTED, TEXTS),
     "bandit": Method(
         "an instruction by a bandit, no head",
         BDPL | {"prompt": {"name": "instruction"}, "optimizer": {"name": "bandit"}},

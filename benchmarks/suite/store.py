@@ -18,7 +18,7 @@ from fedbbpt.types import Int64, Size
 if TYPE_CHECKING:
     from fedbbpt_benchmarks.suite.row import Row
 
-FORMAT = 3  # of the index
+FORMAT = 4  # of the index
 TRAIN, TEST, DROPPED = 0, 1, -1  # sides; dropped from the test
 
 

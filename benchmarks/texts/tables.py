@@ -35,9 +35,9 @@ def _official(name: str) -> Iterator[Text]:
 
 
 def election_tweets() -> Iterator[Text]:
-    """Tweets of two candidates of 2016 by their author."""
+    """Tweets of two candidates of 2016 by their author, who is the domain, too."""
     for row in _tab("election-tweets-2016"):
-        yield Text(f"election/{row[9]}", row[7], shown(row[9]))
+        yield Text(f"election/{row[9]}", row[7], shown(row[9]), domain=row[7])
 
 
 def _tab(name: str) -> Iterator[list[str]]:

@@ -23,6 +23,13 @@ DEFAULTS = {
 }
 FOR_TEXTS = {"backend": "hf-text", "prompt": "none"}  # defaults of tasks that hold texts
 ONE_PROMPT = {"algorithm": "fedavg", "optimizer": "spsa-gc"}  # defaults where one prompt, or none, is tuned for itself
+INSTRUCTED: dict[str, Any] = {  # defaults where a language model is asked for words; chosen on development tasks
+    "rounds": 3,
+    "prompt": {"name": "instruction"},
+    "readout": {"name": "head", "decay": 0.05},
+    "optimizer": {"name": "random", "population": 4},
+    "algorithm": {"name": "greedy", "views": 4},
+}
 SEARCH = {"fedbpt": "sep-cma", "tokens": "bdpl", "instruction": "bdpl"}  # its optimizer with these instead
 
 
@@ -83,13 +90,19 @@ def make_config(values: Mapping[str, Any]) -> Config:
     settings["data"] = validate(Data, dict(settings.get("data", {})), "data")
     settings["task"] = _choice("task", settings, DEFAULTS)
     modality = load_class("tasks", settings["task"].name).modality
-    defaults = DEFAULTS | (FOR_TEXTS if modality == "text" else {})
-    if _one_prompt(values, defaults):
+    defaults: dict[str, Any] = DEFAULTS | (FOR_TEXTS if modality == "text" else {})
+    settings["backend"] = _choice("backend", settings, defaults)
+    worded = modality == "text" and _asked_for_words(settings["backend"])
+    if worded:
+        defaults |= INSTRUCTED
+    if _one_prompt(settings, defaults):
         defaults |= ONE_PROMPT
-        named = (_table(section, settings.get(section, {})).get("name") for section in ("algorithm", "prompt"))
-        if search := next((SEARCH[name] for name in named if name in SEARCH), None):
+        if search := next((SEARCH[name] for name in _names(settings, defaults) if name in SEARCH), None):
             defaults["optimizer"] = search
-    settings |= {section: _choice(section, settings, defaults) for section in DEFAULTS if section != "task"}
+    elif worded:
+        settings.setdefault("rounds", INSTRUCTED["rounds"])
+    rest = [section for section in DEFAULTS if section not in ("task", "backend")]
+    settings |= {section: _choice(section, settings, defaults) for section in rest}
     config = validate(Config, settings)
     read = {
         "backend": load_class("backends", config.backend.name).modalities,
@@ -162,21 +175,38 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     return key.strip(), value.strip()
 
 
-def _choice(section: str, settings: Mapping[str, Any], defaults: Mapping[str, str]) -> Choice:
-    options = {"name": defaults[section]} | _table(section, settings.get(section, {}))
+def _choice(section: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Choice:
+    options, usual = _table(section, settings.get(section, {})), _usual(section, defaults)
+    if options.get("name", usual["name"]) == usual["name"]:
+        options = usual | options
     name = options.pop("name")
     if not isinstance(name, str):
         raise ConfigError(f"{section}.name is a name, got {name!r}")
     return Choice(name=name, options=resolve(f"{section}s", name, options))
 
 
-def _one_prompt(settings: Mapping[str, Any], defaults: Mapping[str, str]) -> bool:
+def _asked_for_words(backend: Choice) -> bool:
+    """Whether the backend says that it asks a language model for words, with these options."""
+    says = getattr(load_class("backends", backend.name), "asks_for_words", None)
+    return says is not None and bool(says(backend.options))
+
+
+def _one_prompt(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
     """Whether the settings leave out what the default algorithm needs: a prompt, a head and a search for candidates."""
-    wanted = {
-        section: _table(section, settings.get(section, {})).get("name", name) for section, name in defaults.items()
-    }
-    needed = {"readout": "head", "optimizer": "random", "algorithm": "greedy"}
-    return wanted["prompt"] == "none" or any(wanted[section] != name for section, name in needed.items())
+    algorithm, prompt, readout, optimizer = _names(settings, defaults)
+    return prompt == "none" or (algorithm, readout, optimizer) != ("greedy", "head", "random")
+
+
+def _names(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Any]:
+    """The names of algorithm, prompt, readout and optimizer, unchecked."""
+    sections = ("algorithm", "prompt", "readout", "optimizer")
+    return [(_usual(section, defaults) | _table(section, settings.get(section, {})))["name"] for section in sections]
+
+
+def _usual(section: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The default of a section: its name, maybe with options."""
+    default = defaults[section]
+    return {"name": default} if isinstance(default, str) else default
 
 
 def _flat(config: Config) -> dict[str, Any]:
