@@ -1,5 +1,6 @@
 """`fedbbpt bench`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,14 @@ def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
 @click.option("--limit", type=int, help="At most so many test examples a task.")
 @click.option("--budget", type=int, help="At most so many queries a run.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
+@click.option("--against", metavar="A", help="The method to compare the others with  [default: zero-shot].")
 @click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of every run, as in train.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bench  [default: benches/SUITE-NNN].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the bench in this folder.")
 @click.option("--publish", type=click.Path(path_type=Path), help="Also write PATH.md, .csv and .jsonl, without links.")
-def bench(jobs: int, out: Path | None, resume: Path | None, publish: Path | None, **given: Any) -> None:
+def bench(
+    jobs: int, against: str | None, out: Path | None, resume: Path | None, publish: Path | None, **given: Any
+) -> None:
     """Run tasks × methods × seeds, each an ordinary run, and write a leaderboard.
 
     A run that fails is recorded and the others go on; the exit code is then 1. Finished runs are never repeated.
@@ -41,8 +45,9 @@ def bench(jobs: int, out: Path | None, resume: Path | None, publish: Path | None
 
     if resume is not None:
         folder, plan = resume, Bench.load(resume)
+        plan = replace(plan, against=against or plan.against)
     else:
-        plan = _plan(**given)
+        plan = _plan(**given, against=against or Bench.against)
         folder = out or next_folder(Path("benches"), given["suite"])
         if (folder / "bench.json").exists():
             raise RunError(
@@ -79,6 +84,7 @@ def _plan(
     limit: int | None,
     budget: int | None,
     overrides: tuple[str, ...],
+    against: str,
 ) -> "Bench":
     from fedbbpt.errors import UnknownName
     from fedbbpt.run.config import override, parse_assignment
@@ -96,4 +102,4 @@ def _plan(
     if budget is not None:
         override(settings, "max_queries", budget)
         settings["rounds"] = MANY  # the budget is what ends a run
-    return Bench(tasks or SUITES[suite], methods, tuple(map(int, seeds)), settings)
+    return Bench(tasks or SUITES[suite], methods, tuple(map(int, seeds)), settings, against)

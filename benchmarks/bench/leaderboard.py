@@ -21,7 +21,7 @@ from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.plan import method as method_of
 from fedbbpt_benchmarks.bench.results import Row, write_rows
 
-RIVAL = "zero-shot"
+COST = ("queries", "calls", "tokens")
 
 
 class Entry(NamedTuple):
@@ -42,13 +42,18 @@ class Entry(NamedTuple):
         return statistics.fmean(row[key] for row in self.rows)
 
     @property
+    def cost(self) -> str:
+        """Queries, calls and tokens of a run."""
+        return " / ".join(_count(self.mean(key)) for key in COST)
+
+    @property
     def spread(self) -> float | None:
         """Sample standard deviation of the accuracy; None of one seed."""
         return statistics.stdev(row["accuracy"] for row in self.rows) if len(self.rows) > 1 else None
 
 
 class Standing(NamedTuple):
-    """A method over all tasks that it and zero-shot have finished."""
+    """A method over all tasks that it has finished."""
 
     method: str
     title: str
@@ -56,7 +61,9 @@ class Standing(NamedTuple):
     accuracy: float
     macro_f1: float
     queries: float  # a run
-    wins: int | None  # tasks on which it is above zero-shot; None where zero-shot was not run
+    calls: float
+    tokens: float
+    wins: int | None  # tasks on which it is above its rival; None where that was not run
     ties: int | None
     losses: int | None
     p: float | None  # Wilcoxon signed-rank, two-sided, paired by task; None where nothing differs
@@ -74,19 +81,19 @@ def entries(rows: Sequence[Row]) -> dict[tuple[str, str], Entry]:
 
 def standings(bench: Bench, rows: Sequence[Row]) -> list[Standing]:
     """The methods with their averages, the best first."""
-    known, result = entries(rows), []
+    known, rival, result = entries(rows), bench.against, []
     for method in bench.methods:
         own = [known[task, method] for task in bench.tasks if (task, method) in known]
         if not own:
             continue
-        pairs = [(e.mean(), known[e.task, RIVAL].mean()) for e in own if (e.task, RIVAL) in known]
+        pairs = [(e.mean(), known[e.task, rival].mean()) for e in own if (e.task, rival) in known]
         averages = [statistics.fmean(entry.mean(key) for entry in own) for key in AVERAGED]
-        compared = _compared(pairs) if method != RIVAL and pairs else (None,) * 4
+        compared = _compared(pairs) if method != rival and pairs else (None,) * 4
         result.append(Standing(method, method_of(method).title, len(own), *averages, *compared))
     return sorted(result, key=lambda s: -s.accuracy)
 
 
-AVERAGED = ("accuracy", "macro_f1", "queries")
+AVERAGED = ("accuracy", "macro_f1", *COST)
 
 
 def _compared(pairs: Sequence[tuple[float, float]]) -> tuple[int, int, int, float | None]:
@@ -130,11 +137,11 @@ def _page(bench: Bench, out: Path, rows: Sequence[Row]) -> str:
 
 def _csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
-    columns = ("task", "method", "seeds", "accuracy", "std", "macro_f1", "majority", "queries", "calls", "folder")
+    columns = ("task", "method", "seeds", "accuracy", "std", "macro_f1", "majority", *COST, "folder")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for entry in entries(rows).values():
-        means = [f"{entry.mean(key):.6f}" for key in ("accuracy", "macro_f1", "majority", "queries", "calls")]
+        means = [f"{entry.mean(key):.6f}" for key in ("accuracy", "macro_f1", "majority", *COST)]
         spread = "" if entry.spread is None else f"{entry.spread:.6f}"
         writer.writerow([entry.task, entry.method, len(entry.rows), means[0], spread, *means[1:], entry.folder])
     return text.getvalue()
@@ -154,7 +161,6 @@ def _facts(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
         "standings": standings(bench, rows),
         "lines": lines,
         "errors": [row for row in rows if row["error"] is not None],
-        "rival": RIVAL,
         "notes": [(task, note) for task in bench.tasks if task in suite.ROWS and (note := suite.ROWS[task].note)],
         "versions": next((row["versions"] for row in rows if row["error"] is None), {}),
     }
@@ -179,12 +185,17 @@ def _curve(bench: Bench, out: Path, task: str, cells: Sequence[Entry | None]) ->
 def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["share"] = _share
+    environment.filters["count"] = _count
     environment.filters["spread"] = lambda spread: "" if spread is None else f" ± {_share(spread)}"
     return environment
 
 
 def _share(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 def _template(name: str) -> str:

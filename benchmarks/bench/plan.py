@@ -131,9 +131,10 @@ class Bench:
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     settings: Mapping[str, Any]  # of every cell; its method's win
+    against: str = "zero-shot"  # the method that the others are compared with
 
     def __post_init__(self) -> None:
-        for name in self.methods:
+        for name in (*self.methods, self.against):
             method(name)
         known = registry.names("tasks")
         for name in self.tasks:
@@ -156,6 +157,7 @@ class Bench:
         suite = next((name for name, tasks in SUITES.items() if tasks == self.tasks), None)
         options = {"--suite": suite} if suite else {"--tasks": ",".join(self.tasks)}
         options |= {"--methods": ",".join(self.methods), "--seeds": ",".join(map(str, self.seeds))}
+        options |= {} if self.against == Bench.against else {"--against": self.against}
         words = [word for option in options.items() for word in option]
         words += [word for key, value in _flat(self.settings) for word in ("-o", f"{key}={value}")]
         return f"fedbbpt bench {shlex.join(words)}"
@@ -184,7 +186,7 @@ class Bench:
             kept = json.loads((out / "bench.json").read_text("utf-8"))
         except (OSError, json.JSONDecodeError) as e:
             raise RunError(f"no bench in {out} (it has no readable bench.json)") from e
-        return cls(tuple(kept["tasks"]), tuple(kept["methods"]), tuple(kept["seeds"]), kept["settings"])
+        return cls(**kept | {part: tuple(kept[part]) for part in ("tasks", "methods", "seeds")})
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

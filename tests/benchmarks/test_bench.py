@@ -25,7 +25,11 @@ def row(task: str, method: str, seed: int, accuracy: float) -> dict[str, object]
     return {
         **{"task": task, "method": method, "seed": seed, "accuracy": accuracy, "error": None},
         **{"macro_f1": accuracy / 2, "majority": 0.1, "test_examples": 100, "queries": 1000 * seed, "calls": 10},
-        **{"folder": f"{task}/{method}/seed-{seed}", "versions": {"fedbbpt": "1", "torch": None}},
+        **{
+            "tokens": 2500.0 * seed,
+            "folder": f"{task}/{method}/seed-{seed}",
+            "versions": {"fedbbpt": "1", "torch": None},
+        },
     }
 
 
@@ -86,6 +90,7 @@ class TestPlan:
         [
             ({"tasks": ("digit",)}, UnknownName, "Did you mean 'digits'"),
             ({"methods": ("heads",)}, UnknownName, "Did you mean 'head'"),
+            ({"against": "heads"}, UnknownName, "Did you mean 'head'"),
             ({"seeds": ()}, ConfigError, "at least one"),
         ],
     )
@@ -93,10 +98,14 @@ class TestPlan:
         with pytest.raises(error, match=said):
             bench(**changes)
 
-    @pytest.mark.parametrize("tasks", [SUITES["smoke"], ("digits", "csv:my data.csv")])
-    def test_its_command_starts_the_same_again(self, tasks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("tasks", "against"), [(SUITES["smoke"], "zero-shot"), (("digits", "csv:my data.csv"), "head")]
+    )
+    def test_its_command_starts_the_same_again(
+        self, tasks: tuple[str, ...], against: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         settings = {"data": {"test_limit": 5}, "task": {"text_column": "a b"}, "rounds": 3}
-        one = bench(tasks=tasks, seeds=(1, 2), settings=settings)
+        one = bench(tasks=tasks, seeds=(1, 2), settings=settings, against=against)
         started: list[Bench] = []
         monkeypatch.setattr(Bench, "config", lambda self, cell: None)
 
@@ -132,9 +141,17 @@ class TestLeaderboard:
         best, zero = leaderboard.standings(bench(tasks=self.TASKS, seeds=(1, 2)), rows)
         assert (best.method, best.tasks, best.wins, best.ties, best.losses) == ("head", 6, 4, 1, 1)
         assert best.accuracy == pytest.approx(0.5 + sum(self.GAINS) / 6)
-        assert best.queries == 1500
+        assert (best.queries, best.calls, best.tokens) == (1500, 10, 3750)
         assert best.p == pytest.approx(scipy.stats.wilcoxon(self.GAINS).pvalue)
         assert (zero.method, zero.wins, zero.p) == ("zero-shot", None, None)
+
+    def test_the_method_to_be_compared_with_is_chosen(self, rows: list[dict[str, object]], tmp_path: Path) -> None:
+        one = bench(tasks=self.TASKS, seeds=(1, 2), against="head")
+        best, zero = leaderboard.standings(one, rows)
+        assert (zero.method, zero.wins, zero.ties, zero.losses) == ("zero-shot", 1, 1, 4)
+        assert (best.method, best.wins) == ("head", None)
+        one.save(tmp_path)
+        assert Bench.load(tmp_path) == one
 
     def test_a_task_that_one_method_did_not_finish_is_not_compared(self, rows: list[dict[str, object]]) -> None:
         left = [r for r in rows if (r["task"], r["method"]) != ("mnist", "zero-shot")]
@@ -150,6 +167,7 @@ class TestLeaderboard:
         text = (tmp_path / "leaderboard.md").read_text()
         assert "[.600](digits/head) ± .014" in text
         assert "- mnist, head, seed 3: <no> luck" in text
+        assert "| mnist | 1,500 / 10 / 3,750 | 1,500 / 10 / 3,750 |" in text
         page = (tmp_path / "leaderboard.html").read_text()
         assert '<a href="digits/head" class="best">.600</a>' in page
         assert "&lt;no&gt; luck" in page

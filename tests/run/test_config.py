@@ -35,6 +35,43 @@ def test_given_settings_win():
     assert config.prompt.options == {"epsilon": 0.2, "frequencies": 6}
 
 
+LANGUAGE = {"task": {"name": "newsgroups"}, "backend": {"model": "smollm2"}}
+
+
+@pytest.mark.parametrize(
+    "backend", [{"model": "smollm2"}, {"model": "hf:x", "head": "verbalizer"}, {"model": "hf:x", "head": "generated"}]
+)
+def test_a_language_model_gets_instructions(backend):
+    config = make_config({"task": {"name": "newsgroups"}, "backend": backend})
+    assert (config.rounds, config.prompt.name, config.algorithm.name) == (3, "instruction", "greedy")
+    assert (config.readout.options["decay"], config.optimizer.options["population"]) == (0.05, 4)
+    assert config.algorithm.options == {"views": 4}
+    assert make_config({"task": {"name": "newsgroups"}, "backend": {"model": "minilm"}}).prompt.name == "none"
+
+
+def test_given_settings_win_over_those_of_a_language_model():
+    changed = {"rounds": 5, "algorithm": {"views": 2}, "readout": {"evaluations": 3}, "optimizer": {"name": "random"}}
+    config = make_config(LANGUAGE | changed)
+    assert (config.rounds, config.algorithm.options["views"]) == (5, 2)
+    assert config.readout.options == {"decay": 0.05, "evaluations": 3}
+    assert config.optimizer.options["population"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "algorithm", "optimizer"),
+    [
+        ({"prompt": {"name": "none"}}, "fedavg", "spsa-gc"),
+        ({"readout": {"name": "contextual"}}, "fedavg", "bdpl"),
+        ({"optimizer": {"name": "bandit"}}, "fedavg", "bandit"),
+        ({"prompt": {"name": "soft"}, "algorithm": {"name": "fedbpt"}}, "fedbpt", "sep-cma"),
+    ],
+)
+def test_one_prompt_for_a_language_model_has_the_usual_rounds(changed, algorithm, optimizer):
+    config = make_config(LANGUAGE | changed)
+    assert (config.rounds, config.algorithm.name, config.optimizer.name) == (7, algorithm, optimizer)
+    assert "views" not in config.algorithm.options
+
+
 def test_options_without_a_name_belong_to_the_default():
     config = make_config({"algorithm": {"views": 7}, "optimizer": {"population": 3}})
     assert (config.algorithm.name, config.algorithm.options) == ("greedy", {"views": 7})
