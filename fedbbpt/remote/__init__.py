@@ -1,0 +1,63 @@
+"""Models behind a network: what a service is, and what everybody who asks one has in common.
+
+A `Service` knows one API: how an input is written, and what one request with several of them brings back. A `Desk`
+(`fedbbpt.remote.desk`) asks it: it looks up what is known already, sends what is not, several requests at a time, waits
+where the service says so, tries again what got lost, and keeps every answer before it is used.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from fedbbpt.types import Float32
+
+
+class Reply(NamedTuple):
+    """What a service says to one input."""
+
+    scores: Float32  # (C,)
+    tokens: int = 0  # read and written
+    written: int = 0  # of them
+    unmatched: int = 0  # 1 for an answer in words that names no class
+
+
+class Size(NamedTuple):
+    """How large a question is, before it is asked."""
+
+    read: int  # tokens, about
+    written: int  # tokens, at most
+
+
+class Service(Protocol):
+    """One API. Used by several threads at a time."""
+
+    identity: Mapping[str, Any]  # all that an answer depends on beside the input, as JSON: endpoint, model, options
+    request_limit: int  # most inputs in one request
+
+    def encode(self, one: Any) -> str:
+        """A text, or an image (3, h, w) in [0, 1], as it is sent; what is equal here is asked about once."""
+
+    def size(self, encoded: str) -> Size:
+        """What an input takes, estimated."""
+
+    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+        """One request about at most `request_limit` inputs, and the replies in their order.
+
+        `key` is the same when the same request is sent again: a service that knows idempotency keys charges it once.
+
+        Raises:
+            Busy: not now (HTTP 429, 503).
+            Lost: no answer, or none that can be read (connection, 5xx, malformed JSON).
+            BackendError: what no repetition mends (HTTP 400, 401, 404), in one sentence without any secret.
+        """
+
+
+class Busy(Exception):  # noqa: N818 - reads as what it says
+    """The service asks to wait, for so many seconds if it says so."""
+
+    def __init__(self, after: float | None = None) -> None:
+        super().__init__("the service is busy")
+        self.after = after
+
+
+class Lost(Exception):  # noqa: N818 - reads as what it says
+    """A request brought no usable answer; it may have been charged."""
