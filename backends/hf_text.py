@@ -9,7 +9,8 @@ from pydantic import PositiveInt
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider
 from fedbbpt.errors import BackendError, ConfigError, MissingExtra
 from fedbbpt.types import Float32, Inputs
-from fedbbpt_backends.verbalizer import ASKING, Verbalizer, by_length
+from fedbbpt_backends.template import ASK
+from fedbbpt_backends.verbalizer import Verbalizer, by_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,8 @@ class HfText:
     model finds each class's `words` (default: the task's) in the `template` (see `Verbalizer`); `generated`, which of
     them it writes, as a service without scores does; the model's `own` classifier; `prototypes` or `linear` on the mean
     of the last layer, fitted to the provider's shots; a safetensors file. `auto` is the first that is there of: own,
-    verbalizer with a model that writes on, prototypes. Texts are cut after `max_tokens`. `dtype` auto is bfloat16 where
+    verbalizer with a model that writes on, prototypes. Texts are cut after `max_tokens`; with `whole`, a language
+    model reads prompt and text as one string, as it would behind a network. `dtype` auto is bfloat16 where
     the processor is fast at it.
     """
 
@@ -52,6 +54,7 @@ class HfText:
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         max_tokens: PositiveInt = 128,
+        whole: bool = False,
     ) -> None:
         try:
             self.network = TextNetwork(model, dtype, device, max_tokens)
@@ -66,8 +69,8 @@ class HfText:
         self._head: LinearHead | None = None
         self._generated: Generated | None = None
         if head in WORDED:
-            template = template or (ASKING if head == "generated" else None)
-            self.verbalizer = Verbalizer(text_model, provider, template, words, max_tokens)
+            template = template or (ASK if head == "generated" else None)
+            self.verbalizer = Verbalizer(text_model, provider, template, words, max_tokens, whole)
             if head == "generated":
                 from fedbbpt_backends import generated
 

@@ -9,12 +9,12 @@ import numpy as np
 from fedbbpt.backend import Provider
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Float32, Inputs, Prompted
+from fedbbpt_backends.template import COMPLETE, FILL, Template, chosen_words
 
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
 
-TEMPLATES = {"causal": "Text: {text}\n{question}:", "masked": "{text} {question}: {mask}."}
-ASKING = "Text: {text}\nIs the {question} {options}?\nAnswer:"  # where the model has to write one of them
+TEMPLATES = {"causal": COMPLETE, "masked": FILL}
 
 
 @dataclass(frozen=True)
@@ -40,41 +40,43 @@ class Scorer(Protocol):
 class Verbalizer:
     """Scores of classes by their words.
 
-    `template` holds {text} and may hold {question}, the provider's, and {options}, all words; for a masked model also
-    {mask}, where the words go, else they come last. Of a text, at most `longest` tokens are read; the template and the
-    prompt are never cut.
+    Of a text, at most `longest` tokens are read; the template and the prompt are never cut. With `whole`, prompt and
+    text are one string, as a service reads them, and are cut as one.
     """
 
     def __init__(
-        self, model: "TextModel", provider: Provider, template: str | None, words: list[str] | None, longest: int
+        self,
+        model: "TextModel",
+        provider: Provider,
+        template: str | None,
+        words: list[str] | None,
+        longest: int,
+        whole: bool = False,
     ) -> None:
         if model.language is None:
             raise ConfigError(f"{model.name} writes no words; use another backend.head than 'verbalizer'")
+        if whole and model.language != "causal":
+            raise ConfigError(f"backend.whole is for models that write on, and {model.name} fills in words")
         self.classes = provider.classes
         self._tokenizer, self._longest, self._most = model.tokenizer, longest, model.longest
-        chosen = tuple(words or provider.words or provider.classes)
-        if len(chosen) != len(self.classes) or len(set(chosen)) < len(chosen) or not all(chosen):
-            raise ConfigError(
-                f"backend.words wants {len(self.classes)} different words, one for each of {', '.join(self.classes)}; "
-                f"got {', '.join(map(repr, chosen))}"
-            )
-        self.names = chosen  # of the classes, in words
-        self._before, self._after = _halves(template or TEMPLATES[model.language], provider.question, chosen)
+        self.names = chosen_words(words, provider.classes, provider.words)
+        space = (
+            " " if model.language == "causal" else ""
+        )  # a word after a space is another token than at a line's start
+        self._template = Template(template or TEMPLATES[model.language], provider.question, self.names, space)
+        self._whole = whole
         self._ids = lru_cache(maxsize=4096)(self._tokens)
+        self.words = [self._ids(space + word) for word in self.names]  # in tokens
         self._score: Scorer
         if model.language == "causal":
             from fedbbpt_backends.causal import CausalScorer
 
-            self._space = " "  # a word after a space is another token than at the start of a line
-            self.words = [self._ids(self._space + word) for word in chosen]  # the names in tokens
             self._score = CausalScorer(model, self.words)
             self._begin, self._end = _special(self._tokenizer)[0], ()
             self._mask: int | None = None
         else:
             from fedbbpt_backends.masked import MaskedScorer
 
-            self._space = ""
-            self.words = [self._ids(word) for word in chosen]
             self._score = MaskedScorer(model, self.words)
             self._begin, self._end = _special(self._tokenizer)
             self._mask = self._tokenizer.mask_token_id
@@ -88,18 +90,16 @@ class Verbalizer:
     def context(self, text: str) -> Context:
         """What the model reads of a text before it is asked for the words."""
         one = text if isinstance(text, Prompted) else Prompted(text)
-        before = (*self._begin, *self._ids(self._examples(one) + self._before + one.before))
-        after = (*self._with_mask(one.after + self._after), *self._end)
+        before, after = self._template.before(one), self._template.after(one)
+        if self._whole:
+            before, one, after = "", Prompted(before + one.text + after), ""
+        return self._context(one, (*self._begin, *self._ids(before)), (*self._with_mask(after), *self._end))
+
+    def _context(self, one: Prompted, before: tuple[int, ...], after: tuple[int, ...]) -> Context:
         taken = len(before) + len(after) + (0 if one.prefix is None else len(one.prefix)) + self._room
         if taken >= self._most:
             raise ConfigError(f"prompt and template take {taken} tokens, and the model reads {self._most}")
         return Context(one.prefix, before, self._tokens(one.text)[: min(self._longest, self._most - taken)], after)
-
-    def _examples(self, one: Prompted) -> str:
-        """Texts with their answers, each as the text itself is asked about."""
-        left, _, right = self._after.partition("{mask}")
-        asked = [(self._before + one.before + text + one.after + left, answer) for text, answer in one.examples]
-        return "".join(f"{text}{self._space}{answer}{right}\n\n" for text, answer in asked)
 
     def _with_mask(self, text: str) -> tuple[int, ...]:
         if self._mask is None:
@@ -110,15 +110,6 @@ class Verbalizer:
     def _tokens(self, text: str) -> tuple[int, ...]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
         return tuple(ids)
-
-
-def _halves(template: str, question: str, words: tuple[str, ...]) -> tuple[str, str]:
-    """The template before and behind the text."""
-    options = " or ".join([", ".join(words[:-1]), words[-1]])
-    before, text, after = template.replace("{question}", question).replace("{options}", options).partition("{text}")
-    if not text:
-        raise ConfigError(f"backend.template needs {{text}} where the text goes, got {template!r}")
-    return before, after
 
 
 def _special(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -112,7 +112,7 @@ def one_at_a_time(backend: HfText, context: str, prefix: np.ndarray | None = Non
 class TestCausal:
     def test_all_words_of_all_contexts_at_once_equal_one_at_a_time(self, saved: Callable[[str], str]) -> None:
         backend = opened(saved("causal"), template="{text} {question} :")
-        scores, tokens, _ = backend.query(as_texts(TEXTS))
+        scores, tokens, *_ = backend.query(as_texts(TEXTS))
         expected = [one_at_a_time(backend, f"{text} Sentiment :") for text in TEXTS]
         np.testing.assert_allclose(scores, expected, atol=1e-5)
         assert tokens == sum(len(text.split()) + 2 for text in TEXTS)
@@ -166,7 +166,7 @@ class TestCausal:
         np.testing.assert_allclose(long[0], one_at_a_time(backend, "the film was so bad Sentiment :"), atol=1e-5)
         backend = opened(saved("causal"), template="{text} {question} :", max_tokens=500)
         room = 48 - 2 - 3  # positions, the template's, the longest words'
-        scores, tokens, _ = backend.query(as_texts(["film " * 100]))
+        scores, tokens, *_ = backend.query(as_texts(["film " * 100]))
         assert tokens == room + 2
         np.testing.assert_allclose(scores[0], one_at_a_time(backend, "film " * room + "Sentiment :"), atol=1e-5)
 
@@ -282,6 +282,23 @@ class TestExamples:
         backend = opened(saved("causal"), template="{text} :", max_tokens=1)
         one = Prompted("so so", examples=self.EXAMPLES)
         assert self.read(backend, one) == "the book was good : good bad film : very bad so :"
+
+
+class TestWhole:
+    """Prompt and text as one string, as a service reads them."""
+
+    def test_the_scores_are_those_of_the_string(self, saved: Callable[[str], str]) -> None:
+        one = Prompted("so so", "read this : ", " carefully", examples=(("bad film", "bad"),))
+        asked = opened(saved("causal"), template="{text} {question} :", whole=True)
+        plain = opened(saved("causal"), template="{text}")
+        string = "read this : bad film carefully Sentiment : bad\n\nread this : so so carefully Sentiment :"
+        np.testing.assert_array_equal(
+            asked.query(as_texts([one, "bad"])).scores, plain.query(as_texts([string, "bad Sentiment :"])).scores
+        )
+
+    def test_a_masked_model_has_no_use_for_it(self, saved: Callable[[str], str]) -> None:
+        with pytest.raises(ConfigError, match="for models that write on"):
+            opened(saved("masked"), whole=True)
 
 
 class TestBad:
