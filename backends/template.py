@@ -24,7 +24,7 @@ class Template:
         self._space = space
 
     def before(self, one: Prompted) -> str:
-        """What stands before the text: examples with their answers, each asked about as the text is, then the prompt."""
+        """What stands before the text: examples with their answers, asked about as the text is, then the prompt."""
         left, _, right = self._after.partition("{mask}")
         asked = [(self._before + one.before + text + one.after + left, answer) for text, answer in one.examples]
         return "".join(f"{text}{self._space}{answer}{right}\n\n" for text, answer in asked) + self._before + one.before

@@ -60,9 +60,7 @@ class Verbalizer:
         self.classes = provider.classes
         self._tokenizer, self._longest, self._most = model.tokenizer, longest, model.longest
         self.names = chosen_words(words, provider.classes, provider.words)
-        space = (
-            " " if model.language == "causal" else ""
-        )  # a word after a space is another token than at a line's start
+        space = " " if model.language == "causal" else ""  # a word after a space is a token of its own
         self._template = Template(template or TEMPLATES[model.language], provider.question, self.names, space)
         self._whole = whole
         self._ids = lru_cache(maxsize=4096)(self._tokens)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,17 +27,24 @@ class BackendInfo:
     input_size: Size
     classes: tuple[str, ...]  # the names of the C scores
     scores: Literal["logits", "log-probabilities", "probabilities"]
-    batch_limit: int  # most queries in one call
+    batch_limit: int  # most inputs of one `query`
     embeddings: Embeddings | None = None  # where the model reads vectors in the place of words
-    resolved: Mapping[str, str] = field(default_factory=dict)  # options left to the backend ("auto"), as it chose them
+    resolved: Mapping[str, Any] = field(default_factory=dict)  # options left to the backend ("auto"), as it chose them
+    request_limit: int | None = None  # most queries of a request, where one `query` sends several; divides batch_limit
+
+    @property
+    def call_limit(self) -> int:
+        """Most queries in one call."""
+        return self.request_limit or self.batch_limit
 
 
 class Answers(NamedTuple):
     """What a backend says to one call."""
 
     scores: Float32  # (b, C); a failed query is a row of NaN, never a dropped one
-    tokens: int = 0  # that the call took, where the model counts them
+    tokens: int = 0  # read and written, where the model counts them
     unmatched: int = 0  # answers in words that name no class (`fedbbpt.label_matching`)
+    written: int = 0  # tokens
 
 
 class Backend(Protocol):
@@ -73,6 +80,11 @@ class Provider:
     words: tuple[str, ...] | None = None  # None: the classes' names
 
 
+def usage(queries: int, info: BackendInfo) -> Usage:
+    """What it takes to ask so many queries, in full calls."""
+    return Usage(queries, -(-queries // info.call_limit))
+
+
 class Meter:
     """A backend that counts what passes through it and checks that the answers are what `info` promises.
 
@@ -87,9 +99,9 @@ class Meter:
 
     def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`."""
-        self.usage += Usage(len(inputs), 1)
+        self.usage += usage(len(inputs), self.info)
         answers = self._backend.query(inputs)
-        self.usage += Usage(tokens=answers.tokens, unmatched=answers.unmatched)
+        self.usage += Usage(tokens=answers.tokens, unmatched=answers.unmatched, written=answers.written)
         expected = (len(inputs), len(self.info.classes))
         if answers.scores.shape != expected or answers.scores.dtype != np.float32:
             got = f"{answers.scores.shape} {answers.scores.dtype}"

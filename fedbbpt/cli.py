@@ -9,10 +9,12 @@ import click
 
 import fedbbpt
 from fedbbpt.commands.assets import assets
+from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
 from fedbbpt.errors import ConfigError, DataError, FedbbptError, RunError
 from fedbbpt.registry import KINDS
 
+LIMITS = ("max_queries", "max_calls", "max_cost")
 SETTINGS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm")  # --X sets X.name
 
 
@@ -46,6 +48,7 @@ def main() -> None:
 
 
 main.add_command(assets)
+main.add_command(serve)
 main.add_command(task)
 
 
@@ -66,6 +69,8 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--shots", type=int, help="Training examples a class, over all clients  [default: 16]."),
         click.option("--seed", type=int, help="Decides everything random  [default: 1]."),
         click.option("--max-queries", type=int, help="Never ask more than this, scores included."),
+        click.option("--max-calls", type=int, help="Never send more requests than this."),
+        click.option("--max-cost", type=float, help="Never spend more dollars than this."),
         click.option(
             "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, say -o prompt.epsilon=0.2."
         ),
@@ -94,16 +99,18 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     if resume is not None:
         if out is not None or given["config"] is not None:
             raise ConfigError("--resume goes on in its own folder with its own settings: leave out --out and --config")
+        limits = {limit: given.pop(limit) for limit in LIMITS}
+        limits = {limit: value for limit, value in limits.items() if value is not None}
         _check_same_settings(resume, given)
     else:
         config = make_config(_settings({}, given))
     if dry_run:
-        _print_plan(runs.reopen(resume) if resume is not None else open_session(config))
+        _print_plan(runs.reopen(resume, None) if resume is not None else open_session(config))
         return
     folder = resume or out or next_folder(Path("runs"), config.task.name.partition(":")[0])
     try:
         with watching() as watch:
-            runs.resume(folder, watch) if resume is not None else runs.train(config, folder, watch)
+            runs.resume(folder, watch, limits) if resume is not None else runs.train(config, folder, watch)
     except KeyboardInterrupt:
         if (folder / "config.toml").exists():
             click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt train --resume {folder}", err=True)
@@ -180,9 +187,9 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
     names = {name: f"{name}.name" for name in SETTINGS}
     keys = names | {"text_column": "task.text_column", "label_column": "task.label_column"}
     keys |= {"clients": "data.clients", "shots": "data.shots"}
-    keys |= {key: key for key in ("rounds", "seed", "max_queries")}
+    keys |= {key: key for key in ("rounds", "seed", *LIMITS)}
     for option, key in keys.items():
-        if given[option] is not None:
+        if given.get(option) is not None:
             override(settings, key, given[option])
     for assignment in given["overrides"]:
         override(settings, *parse_assignment(assignment))
@@ -200,7 +207,7 @@ def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
 
 
 def _print_plan(session: Any) -> None:
-    from fedbbpt.run.session import PURPOSES, plan
+    from fedbbpt.run.plan import PURPOSES, plan
 
     planned = plan(session)
     for purpose in (*PURPOSES, "total"):

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.backend import Backend
+from fedbbpt.backend import Backend, usage
 from fedbbpt.data.texts import as_texts
 from fedbbpt.prompts import Prompt
 from fedbbpt.readouts import Probing, Readout, cross_entropy
@@ -38,7 +38,7 @@ class Objective(NamedTuple):
 
     def usage(self, prompts: int, examples: int) -> Usage:
         """Exactly what `answers` will ask for with so many prompts (candidates × views), without asking."""
-        return usage(prompts, examples + len(self.probes), self.backend.info.batch_limit)
+        return usage(prompts * (examples + len(self.probes)), self.backend.info)
 
     def answers(self, candidates: Floats, batch: Batch) -> Float32:
         """Scores (n, b, V, C) of every example under every candidate (n, V·d).
@@ -91,11 +91,6 @@ class Objective(NamedTuple):
         if common.any():
             result[some] = losses[some][:, common].mean(1)
         return result
-
-
-def usage(prompts: int, examples: int, batch_limit: int) -> Usage:
-    """What it takes to ask about all examples under all prompts, in full calls."""
-    return Usage(prompts * examples, -(-prompts * examples // batch_limit))
 
 
 def _pieces(pairs: slice, b: int) -> list[tuple[slice, slice]]:

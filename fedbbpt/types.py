@@ -119,13 +119,14 @@ class Client:
 class Usage(NamedTuple):
     """What was asked of the model: `queries` inputs in `calls` requests, of `tokens` where it counts them.
 
-    Of its answers, `unmatched` were words that name no class.
+    Of the tokens, `written` were the model's own; of its answers, `unmatched` were words that name no class.
     """
 
     queries: int = 0
     calls: int = 0
     tokens: int = 0
     unmatched: int = 0
+    written: int = 0
 
     def __add__(self, other: object) -> "Usage":
         if not isinstance(other, Usage):

@@ -1,7 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from fedbbpt.objective import Objective, usage
+from fedbbpt.backend import Meter
+from fedbbpt.objective import Objective
 from fedbbpt.prompts.coordinator import Coordinator
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.prompts.none import NoPrompt
@@ -42,7 +45,7 @@ def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_d
     assert scores.shape == (n, b, views, 3)
     assert scores.dtype == np.float32
     assert max(backend.calls) <= limit
-    foretold = usage(n * views, b, limit)
+    foretold = objective.usage(n * views, b)
     assert foretold == Usage(n * views * b, len(backend.calls)) == Usage(sum(backend.calls), len(backend.calls))
 
 
@@ -50,12 +53,22 @@ def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_d
     ("n", "b", "limit", "calls"),
     [(8, 4, 16, 2), (8, 4, 15, 3), (2, 5, 4, 3), (3, 16, 16, 3), (3, 7, 5, 5), (1, 0, 5, 0)],
 )
-def test_as_few_calls_as_the_limit_allows(n, b, limit, calls):
-    assert usage(n, b, limit) == Usage(n * b, calls)
+def test_as_few_calls_as_the_limit_allows(make_backend, n, b, limit, calls):
+    assert make(make_backend(batch_limit=limit)).usage(n, b) == Usage(n * b, calls)
 
 
-def test_nothing_to_ask_costs_nothing():
-    assert usage(4, 0, 16) == Usage(0, 0)
+def test_nothing_to_ask_costs_nothing(make_backend):
+    assert make(make_backend(batch_limit=16)).usage(4, 0) == Usage(0, 0)
+
+
+def test_calls_are_requests_where_one_query_sends_several(make_backend, make_data):
+    backend = make_backend(batch_limit=12)
+    backend.info = dataclasses.replace(backend.info, request_limit=4)
+    meter = Meter(backend)
+    objective = make(meter)
+    objective.answers(candidates(objective, 5), make_data(3).batch(slice(None)))
+    assert backend.calls == [12, 3]
+    assert meter.usage == objective.usage(5, 3) == Usage(15, 4)
 
 
 @pytest.mark.parametrize("views", [1, 2])

@@ -47,7 +47,7 @@ def read(out: Path, cell: Cell) -> Row | None:
         "zero_shot": summary["zero_shot_accuracy"],
         "test_examples": sum(sum(client["test"]) for client in summary["clients"].values()),
         **{key: summary[key] for key in COPIED},
-        "cost": None,  # money; no backend here has a price
+        "cost": summary["paid"]["cost"] if summary.get("paid") else None,  # dollars
         "versions": {"fedbbpt": environment["fedbbpt"], "python": environment["python"], **environment["packages"]},
     }
 

@@ -6,9 +6,12 @@ where the service says so, tries again what got lost, and keeps every answer bef
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
-from fedbbpt.types import Float32
+from fedbbpt.types import Float32, Usage
+
+if TYPE_CHECKING:
+    from fedbbpt.remote.desk import Desk
 
 
 class Reply(NamedTuple):
@@ -25,6 +28,7 @@ class Size(NamedTuple):
 
     read: int  # tokens, about
     written: int  # tokens, at most
+    longest: int  # tokens read, at most: what a budget has to reckon with
 
 
 class Service(Protocol):
@@ -49,6 +53,24 @@ class Service(Protocol):
             Lost: no answer, or none that can be read (connection, 5xx, malformed JSON).
             BackendError: what no repetition mends (HTTP 400, 401, 404), in one sentence without any secret.
         """
+
+
+class Charging(Protocol):
+    """What a run needs of a backend that asks a service, beside `Backend`."""
+
+    desk: "Desk"
+
+    @property
+    def preparation(self) -> Usage:
+        """What `prepare` will ask, exactly."""
+
+    def prepare(self) -> None:
+        """Asks what has to be known before the first query, and completes `info`."""
+
+
+def charging(backend: object) -> Charging | None:
+    """The backend, if it asks a service."""
+    return cast(Charging, backend) if hasattr(backend, "desk") else None
 
 
 class Busy(Exception):  # noqa: N818 - reads as what it says

@@ -30,6 +30,7 @@ class Totals:
     calls: int = 0
     tokens: int = 0
     unmatched: int = 0  # answers
+    written: int = 0  # tokens
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.run.options import check_keys, load_class, modalities_of, resolve, validate
@@ -63,6 +63,8 @@ class Config(BaseModel):
     rounds: NonNegativeInt = 7  # 0: the model and the parameters as they start
     evaluate_every: PositiveInt = 1  # rounds between two looks at the validation data
     max_queries: PositiveInt | None = None
+    max_calls: PositiveInt | None = None
+    max_cost: PositiveFloat | None = None  # dollars
     data: Data = Data()
     backend: Choice
     task: Choice

@@ -48,7 +48,7 @@ class Lines:
         sizes = session.sizes
         tuned = f"{config.prompt.name} ({sizes['prompt']}) + {config.readout.name} ({sizes['readout']})"
         self._say("task", f"{config.task.name}: {len(session.clients)} clients, {len(session.task.classes)} classes")
-        self._say("model", f"{config.backend.name}: {info.model} ({', '.join(info.resolved.values())})")
+        self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
         self._say("tuned", f"{tuned} by {config.optimizer.name}, {config.algorithm.name}")
         total = planned.total
         self._say("plan", f"{planned.rounds} rounds, {total.queries:,} queries in {total.calls:,} calls")
@@ -77,6 +77,8 @@ class Lines:
         traffic = f"{size(s['bytes_up'])} up, {size(s['bytes_down'])} down"
         if s["unmatched"]:
             self._say("unmatched", f"{s['unmatched']:,} answers name no class, and count as undecided")
+        if s["paid"]:
+            self._say("paid for", spent(s["paid"]))
         self._say("cost", f"{s['queries']:,} queries in {s['calls']:,} calls, {traffic}, {s['seconds']:.0f} s")
 
     def _say(self, name: str, text: str) -> None:
@@ -108,4 +110,11 @@ def describe(row: dict[str, Any]) -> str:
         if evaluated
         else f"training loss {row['train_loss']:.3f}"
     )
-    return f"{scores}  {row['queries']:,} queries  {size(row['bytes_up'])} up  {size(row['bytes_down'])} down"
+    asked = f"{row['queries']:,} queries" + (f" ({spent(row['paid'])})" if "paid" in row else "")
+    return f"{scores}  {asked}  {size(row['bytes_up'])} up  {size(row['bytes_down'])} down"
+
+
+def spent(paid: dict[str, Any]) -> str:
+    """What a service has charged for; what was known already is not in it."""
+    money = "price unknown" if paid["cost"] is None else f"${paid['cost']:.4f}"
+    return f"paid: {paid['queries']:,} in {paid['calls']:,} calls, {paid['tokens']:,} tokens, {money}"

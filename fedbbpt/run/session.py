@@ -1,7 +1,6 @@
 """From a config to everything that runs: the task dealt out to clients, the model, the method, and the exact cost."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -9,22 +8,23 @@ from typing import Any
 import numpy as np
 
 from fedbbpt.algorithms import Algorithm, Parts
-from fedbbpt.algorithms.score import cost
 from fedbbpt.backend import Backend
 from fedbbpt.data import Task
 from fedbbpt.data.partition import Skew, deal
 from fedbbpt.data.texts import as_texts
 from fedbbpt.engines import Engine
-from fedbbpt.errors import BudgetError, ConfigError
-from fedbbpt.objective import Objective, usage
+from fedbbpt.errors import ConfigError
+from fedbbpt.objective import Objective
 from fedbbpt.optim import Optimizer
 from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts import Readout
+from fedbbpt.remote import charging
+from fedbbpt.remote.ledger import Account
 from fedbbpt.run.config import Choice, Config
 from fedbbpt.run.options import build_prompt, load_class
 from fedbbpt.run.words import with_words
-from fedbbpt.types import Client, Dataset, Usage
+from fedbbpt.types import Client, Dataset
 
 
 @dataclass(frozen=True)
@@ -119,33 +119,17 @@ class Session(Model):
         return digest.hexdigest()
 
 
-PURPOSES = ("training", "validation", "unprompted", "test")  # what queries are spent on
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run will ask of the model, exactly."""
-
-    rounds: int  # as many as the budget allows, at most config.rounds
-    training: Usage
-    validation: Usage
-    unprompted: Usage  # the inputs as they are, once: for the baselines, and for runs without a prompt
-    test: Usage
-
-    @property
-    def total(self) -> Usage:
-        """All together."""
-        return self.training + self.validation + self.unprompted + self.test
-
-
 def open_model(config: Config) -> Model:
-    """Loads the model and builds prompt and readout for it. Nothing is queried."""
-    return _model(config, *_loaded(config))
+    """Loads the model and builds prompt and readout for it."""
+    return _model(config, *_loaded(config, Account()))
 
 
-def _loaded(config: Config) -> tuple[Task, Backend]:
+def _loaded(config: Config, payer: Account | None) -> tuple[Task, Backend]:
     task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
     backend: Backend = _build("backends", config.backend, task.provider)
+    if payer is not None and (remote := charging(backend)):
+        remote.desk.charge(payer)
+        remote.prepare()
     return task, backend
 
 
@@ -155,9 +139,12 @@ def _model(config: Config, task: Task, backend: Backend) -> Model:
     return Model(_resolved(config, task, backend), task, backend, prompt, readout)
 
 
-def open_session(config: Config) -> Session:
-    """Loads model and data and deals them out. Nothing is queried."""
-    task, backend = _loaded(config)
+def open_session(config: Config, payer: Account | None = None) -> Session:
+    """Loads model and data and deals them out.
+
+    Without somebody who pays nothing is asked, not even what a remote model can do.
+    """
+    task, backend = _loaded(config, payer)
     settings = config.data
     alpha = task.alpha if settings.alpha is None else settings.alpha
     clients = deal(
@@ -174,59 +161,6 @@ def open_session(config: Config) -> Session:
     engine: Engine = _build("engines", config.engine)
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     return Session(**parts, clients=clients, engine=engine)
-
-
-def plan(session: Session) -> Plan:
-    """Counts every query and call of a run without sending one.
-
-    Exact, but for the last scores: they take less than planned where the kept parameters are of an early round with
-    fewer views.
-
-    Raises:
-        BudgetError: `max_queries` does not even pay for one round and the scores.
-    """
-    config, limit = session.config, session.backend.info.batch_limit
-    algorithm, objective = session.algorithm(), session.objective
-
-    def one_pass(split: str, views: int) -> Usage:
-        return _sum(cost(objective, views, len(getattr(client, split))) for client in session.clients)
-
-    unprompted = _sum(usage(1, len(data), limit) for data in session.unprompted_data)
-    if not session.prompt.dim:  # everything is answered from memory
-        return _affordable(Plan(config.rounds, Usage(), Usage(), unprompted, Usage()), config)
-    views = algorithm.views(0)
-    result = Plan(0, Usage(), one_pass("validation", views), unprompted, one_pass("test", views))
-    state = algorithm.init()
-    while result.rounds < config.rounds:
-        chosen = algorithm.sample(replace(state, round=result.rounds), session.clients)
-        round_ = result.rounds + 1
-        training = result.training + _sum(algorithm.plan(client, round_) for client in chosen)
-        views = algorithm.views(round_)
-        longer = replace(result, rounds=round_, training=training, test=one_pass("test", views))
-        if is_evaluated(round_, config):
-            longer = replace(longer, validation=longer.validation + one_pass("validation", views))
-        if result.rounds == 0:
-            _affordable(longer, config)
-        elif config.max_queries is not None and longer.total.queries > config.max_queries:
-            break
-        result = longer
-    return _affordable(result, config)
-
-
-def _affordable(planned: Plan, config: Config) -> Plan:
-    if config.max_queries is not None and planned.total.queries > config.max_queries:
-        what = f"with {planned.rounds} round of training it takes" if planned.training.queries else "it takes"
-        raise BudgetError(f"max_queries={config.max_queries} is too little: {what} {planned.total.queries} queries")
-    return planned
-
-
-def is_evaluated(round_: int, config: Config) -> bool:
-    """Whether the validation data are looked at after this round (every so many, and after the last asked for)."""
-    return round_ % config.evaluate_every == 0 or round_ == config.rounds
-
-
-def _sum(usages: Iterable[Usage]) -> Usage:
-    return sum(usages, Usage())
 
 
 def _build(kind: str, choice: Choice, *context: object) -> Any:

@@ -3,27 +3,27 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from fedbbpt.algorithms import State
-from fedbbpt.data.partition import label_counts
 from fedbbpt.errors import BackendError, RunError
-from fedbbpt.run import checkpoint
+from fedbbpt.remote import charging
+from fedbbpt.run import checkpoint, paying
 from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.config import Config, make_config, of_run
 from fedbbpt.run.environment import describe
-from fedbbpt.run.evaluate import Baselines, Result, baselines, better, evaluate, remember
+from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.files import write_atomic, write_json, writing
 from fedbbpt.run.metrics import Metrics
+from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
-from fedbbpt.run.session import PURPOSES, Plan, Session, is_evaluated, open_session, plan
-from fedbbpt.run.shown import wordings
+from fedbbpt.run.session import Session, open_session
+from fedbbpt.run.summary import summarise
 from fedbbpt.run.words import traffic
 from fedbbpt.types import Usage
 
@@ -38,38 +38,46 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
     """
     if (out / "config.toml").exists():
         raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
-    session = open_session(config)
+    account = paying.opened(config)
+    session = open_session(config, account)
     planned = plan(session)
     with writing(out):
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-    write_json(out / "environment.json", describe(session))
+    write_json(out / "environment.json", {"run": account.run, **describe(session)})
     write_atomic(out / "config.toml", session.config.to_toml().encode())
-    return _Run(session, planned, out, watch).go(None)
+    return _Run(session, planned, out, watch, planned.preparing.queries).go(None)
 
 
-def resume(out: Path, watch: Watch = lambda event, facts: None) -> dict[str, Any]:
+def resume(
+    out: Path, watch: Watch = lambda event, facts: None, limits: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """Goes on where the folder's last checkpoint is; the end is the same as that of an undisturbed run.
+
+    `limits` (max_queries, max_calls, max_cost) take the place of the config's for what may be spent from now on; they
+    do not change how many rounds there are.
 
     Raises:
         RunError: no run there, no whole checkpoint, or config or data have changed since.
     """
-    session = reopen(out)
+    session = reopen(out, limits)
     progress, damaged = checkpoint.load_last(out / "checkpoints")
     for name in damaged:
         watch("note", {"text": f"checkpoint {name} is damaged; going on from the one before"})
-    run = _Run(session, plan(session), out, watch)
+    planned = plan(session)
     if progress is not None:
         check_unchanged(session, progress, out)
-    return run.go(progress)
+    asked = progress.totals.queries if progress else planned.preparing.queries
+    return _Run(session, planned, out, watch, asked).go(progress)
 
 
-def reopen(out: Path) -> Session:
-    """The session that a run's folder describes.
+def reopen(out: Path, limits: Mapping[str, Any] | None) -> Session:
+    """The session that a run's folder describes; without limits, even if they are empty, nothing is asked.
 
     Raises:
         RunError: no run there.
     """
-    return open_session(make_config(of_run(out)))
+    config = make_config(of_run(out))
+    return open_session(config, None if limits is None else paying.account(out, config, limits))
 
 
 def check_unchanged(session: Session, progress: Progress, out: Path) -> None:
@@ -89,7 +97,7 @@ def kept(out: Path, session: Session) -> State:
 
 def reevaluate(out: Path) -> dict[str, Any]:
     """Scores the kept parameters on the test data again and writes `evaluation.json`."""
-    session = reopen(out)
+    session = reopen(out, {})
     result = evaluate(session.algorithm(), kept(out, session), session.clients, "test", session.engine)
     facts = {
         "test_accuracy": result.accuracy,
@@ -105,12 +113,15 @@ def reevaluate(out: Path) -> dict[str, Any]:
 class _Run:
     """One pass through the rounds that are left."""
 
-    def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch) -> None:
+    def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch, asked: int) -> None:
         self.session, self.plan, self.out, self.watch = session, planned, out, watch
         self.started = time.perf_counter()
         # Without a prompt the same inputs come again and again: each is asked about once. Answers to test
         # inputs stay unread until the end.
         self.memory = None if session.prompt.dim else remember(session)
+        remote = charging(session.backend)
+        if remote and self.memory is None:
+            remote.desk.asked = asked
         self.algorithm = session.algorithm(self.memory)
 
     def go(self, progress: Progress | None) -> dict[str, Any]:
@@ -131,9 +142,9 @@ class _Run:
         state = self.algorithm.init()
         result = self._look(state, "validation")
         up, down = traffic(self.session.config, self.session.clients)
-        totals = self._add(Totals(bytes_up=up, bytes_down=down), result.usage, result.bytes_up, result.bytes_down)
-        if self.memory is not None:
-            totals = replace(totals, **self.memory.usage._asdict())
+        asked = self.plan.preparing + (result.usage if self.memory is None else self.memory.usage)
+        totals = self._add(Totals(bytes_up=up, bytes_down=down), Usage(), result.bytes_up, result.bytes_down)
+        totals = replace(totals, **asked._asdict())
         best = better(result, state, None, self.algorithm.keeps)
         self._record(state.round, "validation", result, None, totals, True)
         return self._checkpoint(state, best, totals)
@@ -162,7 +173,7 @@ class _Run:
         result = self._look(State(best.round, best.parameters), "test")
         totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
         self._record(best.round, "test", result, None, totals, True)
-        summary = _summarise(self.session, self.plan, best, result, without, totals)
+        summary = summarise(self.session, self.plan, best, result, without, totals)
         write_json(self.out / "summary.json", summary)
         write_report(self.out, self.session, State(best.round, best.parameters))
         return summary
@@ -179,7 +190,7 @@ class _Run:
             usage = Usage()
         if not self.session.federated:
             up = down = 0
-        asked = Usage(t.queries, t.calls, t.tokens, t.unmatched) + usage
+        asked = Usage(*(getattr(t, part) for part in Usage._fields)) + usage
         return Totals(*asked, t.bytes_up + up, t.bytes_down + down, seconds)
 
     def _record(
@@ -187,6 +198,7 @@ class _Run:
     ) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
         row = {"round": round_, "split": split, **scores, "train_loss": train_loss, "kept": kept, **asdict(totals)}
+        row |= {"paid": paid} if (paid := paying.paid(self.session)) else {}
         self.metrics.append(row)
         self.watch("round", row)
 
@@ -206,45 +218,3 @@ def _silence(where: str) -> BackendError:
 
 def _config_sha256(session: Session) -> str:
     return hashlib.sha256(session.config.to_toml().encode()).hexdigest()
-
-
-def _summarise(
-    session: Session, planned: Plan, best: checkpoint.Best, result: Result, without: Baselines, totals: Totals
-) -> dict[str, Any]:
-    classes = len(session.task.classes)
-    tested = np.sum([label_counts(client.test, classes) for client in session.clients], axis=0)
-    alone = without.readout_alone
-    zero = without.zero_shot
-    rows = zip(session.clients, result.scores, (zero or result).scores, strict=True)
-    return {
-        "task": session.config.task.name,
-        "seed": session.config.seed,
-        "rounds": planned.rounds,
-        "kept_round": best.round,
-        "majority_accuracy": float(tested.max() / tested.sum()),
-        "zero_shot_accuracy": zero.accuracy if zero else None,
-        "readout_alone_accuracy": alone.accuracy if alone else None,
-        "queries_per_input": max(1, len(best.parameters["prompt"]) // max(1, session.prompt.dim)),
-        "prompts": wordings(session, best.parameters["prompt"]),
-        "validation_accuracy": best.accuracy,
-        "test_accuracy": result.accuracy,
-        "test_macro_f1": result.macro_f1,
-        **asdict(totals),
-        "queries_by_purpose": {purpose: getattr(planned, purpose).queries for purpose in PURPOSES}
-        | ({"test": result.usage.queries} if session.prompt.dim else {}),
-        "clients": {
-            client.id: {
-                "test_accuracy": score.accuracy,
-                "zero_shot_accuracy": unprompted.accuracy if zero else None,
-                "train": label_counts(client.train, classes),
-                "validation": label_counts(client.validation, classes),
-                "test": label_counts(client.test, classes),
-            }
-            for client, score, unprompted in rows
-        },
-        "classes": list(session.task.classes),
-        "confusion": {
-            "zero_shot": zero.confusion.tolist() if zero else None,
-            "test": result.confusion.tolist(),
-        },
-    }

@@ -14,8 +14,9 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, DataError
 from fedbbpt.run import train, words
 from fedbbpt.run.config import make_config, of_run
+from fedbbpt.run.plan import plan
 from fedbbpt.run.predict import Predictor
-from fedbbpt.run.session import open_session, plan
+from fedbbpt.run.session import open_session
 from fedbbpt.types import Client, Dataset
 
 

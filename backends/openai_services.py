@@ -1,0 +1,90 @@
+"""Services of the OpenAI API: classes by words, and vectors of texts."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fedbbpt import label_matching
+from fedbbpt.remote import Lost, Reply, Size
+from fedbbpt.types import Float32
+from fedbbpt_backends.label_scores import scores_of
+from fedbbpt_backends.openai_requests import DATA, Abilities, Answer, Ask, Endpoint, embeddings, translated
+from fedbbpt_backends.template import Template
+
+LETTERS = 4  # of a text for each token, about
+AROUND = 16  # tokens that a service puts around what is asked
+IMAGE, LARGEST_IMAGE = 255, 6000  # tokens that are read of an image: about, in one tile; at most, by any known model
+
+
+class Words:
+    """How likely the words of each class are to come next; where the model does not tell, which of them it writes."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        identity: Mapping[str, Any],
+        ask: Ask,
+        template: Template,
+        words: tuple[str, ...],
+        abilities: Abilities,
+        batch: int,
+    ) -> None:
+        self._most = 1 if abilities.logprobs else 4 + 2 * max(len(word.split()) for word in words)
+        told = {"words": words, "logprobs": abilities.logprobs, "written": self._most, "question": endpoint.question}
+        self.identity = {**identity, **told, "temperature": endpoint.temperature}
+        self.request_limit = batch
+        self._endpoint, self._ask, self._template = endpoint, ask, template
+        self._words, self._abilities = words, abilities
+
+    def encode(self, one: str | Float32) -> str:
+        """A text in the template; an image as 8-bit PNG."""
+        return self._template.whole(one) if isinstance(one, str) else data_uri(one)
+
+    def size(self, encoded: str) -> Size:
+        """See `Service`."""
+        if encoded.startswith(DATA):
+            return Size(IMAGE, self._most, LARGEST_IMAGE)
+        return Size(len(encoded) // LETTERS + AROUND, self._most, len(encoded.encode()) + AROUND)
+
+    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+        """See `Service`."""
+        answers = translated(lambda: self._ask(self._endpoint, encoded, self._abilities, self._most, key))
+        return [self._reply(answer) for answer in answers]
+
+    def _reply(self, answer: Answer) -> Reply:
+        if not self._abilities.logprobs:
+            read = label_matching.read([answer.text], self._words)
+            return Reply(read.scores[0], answer.tokens, answer.written, read.unmatched)
+        if not answer.top:
+            raise Lost("an answer without log-probabilities")
+        return Reply(scores_of(answer.top, self._words), answer.tokens, answer.written)
+
+
+class Vectors:
+    """Embeddings of texts."""
+
+    def __init__(self, endpoint: Endpoint, identity: Mapping[str, Any], batch: int) -> None:
+        self.identity, self.request_limit, self._endpoint = identity, batch, endpoint
+
+    def encode(self, one: str) -> str:
+        """The text with its prompt."""
+        return str(one)
+
+    def size(self, encoded: str) -> Size:
+        """See `Service`."""
+        return Size(len(encoded) // LETTERS + 1, 0, len(encoded.encode()) + AROUND)
+
+    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+        """See `Service`."""
+        return translated(lambda: embeddings(self._endpoint, encoded, key))
+
+
+def data_uri(image: Float32) -> str:
+    """An image (3, h, w) in [0, 1] as 8-bit PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray((image.transpose(1, 2, 0) * 255).round().astype(np.uint8)).save(buffer, "PNG")
+    return f"{DATA}png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

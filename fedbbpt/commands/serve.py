@@ -1,0 +1,84 @@
+"""`fedbbpt serve`: a backend for whoever asks over HTTP."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedbbpt.errors import ConfigError, MissingExtra
+
+DEFAULT_TASK = "digits"  # of backends that read images
+
+
+@click.command(short_help="Answer over HTTP with a backend.")
+@click.option("--backend", "name", required=True, help="The model: a name of fedbbpt list backends.")
+@click.option("--task", help="Whose classes are asked for  [default: digits for images; needed for texts].")
+@click.option("--text-column", help="Of a table: the column of the texts  [default: text].")
+@click.option("--label-column", help="Of a table: the column of the classes  [default: label].")
+@click.option("-o", "assignments", multiple=True, metavar="KEY=VALUE", help="Options of the backend: -o model=smollm2.")
+@click.option("--host", default="127.0.0.1", help="Where to listen; beyond 127.0.0.1 only with a token.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="0 takes a free one  [default: 8000].")
+@click.option("--token-file", type=click.Path(path_type=Path), help="Of mode 600  [default: $FEDBBPT_TOKEN, or none].")
+@click.option("--max-body", type=click.IntRange(1), default=32, help="MiB of one request  [default: 32].")
+@click.option("--max-pixels", type=click.IntRange(1), default=2**28, help="Of a request's images  [default: 2^28].")
+@click.option("--concurrency", type=click.IntRange(1), default=64, help="Requests at a time  [default: 64].")
+def serve(
+    name: str,
+    task: str | None,
+    text_column: str | None,
+    label_column: str | None,
+    assignments: tuple[str, ...],
+    host: str,
+    port: int,
+    token_file: Path | None,
+    max_body: int,
+    max_pixels: int,
+    concurrency: int,
+) -> None:
+    """Answer over HTTP with any backend: its own scores, and what OpenAI's clients ask for.
+
+    POST /v1/classify, /v1/completions, /v1/chat/completions, /v1/embeddings; GET /v1/models, /healthz, /metrics,
+    /openapi.json, which describes them all. Prints its URL when it is ready.
+    """
+    try:
+        from fedbbpt.serve import MIB, Limits
+        from fedbbpt.serve.access import bound, read_token, url
+        from fedbbpt.serve.app import Service
+        from fedbbpt.serve.listening import listen
+        from fedbbpt.serve.served import Served
+    except ImportError as e:
+        raise MissingExtra("fedbbpt serve", "serve", e) from e
+
+    token = read_token(token_file)
+    columns = {"text_column": text_column, "label_column": label_column}
+    try:
+        with bound(host, port, token) as socket:
+            backend, provider = _opened(name, task, assignments, columns)
+            limits = Limits(max_body * MIB, max_pixels, concurrency)
+            with closing(Service(Served(backend, provider), limits, token)) as service:
+                socket.listen()
+                click.echo(url(socket))
+                listen(service, socket)
+    except KeyboardInterrupt:
+        click.echo("\nStopped.", err=True)
+        raise SystemExit(130) from None
+
+
+def _opened(name: str, task: str | None, assignments: tuple[str, ...], columns: dict[str, str | None]) -> Any:
+    """The backend, and the provider of the task that it is opened for."""
+    from fedbbpt.run.config import parse_assignment
+    from fedbbpt.run.options import load_class, resolve
+
+    chosen = load_class("backends", name)
+    options = resolve("backends", name, dict(parse_assignment(text) for text in assignments))
+    if task is None:
+        if "image" not in chosen.modalities:
+            raise ConfigError(f"the backend {name!r} reads texts: name the --task whose classes it is asked for")
+        task = DEFAULT_TASK
+    kind = load_class("tasks", task)
+    if kind.modality not in chosen.modalities:
+        raise ConfigError(f"the backend {name!r} does not go with {kind.modality}s, which the task {task} holds")
+    settings = resolve("tasks", task, {key: column for key, column in columns.items() if column})
+    provider = kind(task.partition(":")[2] or None, **settings).provider
+    return chosen(provider, **options), provider

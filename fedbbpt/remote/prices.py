@@ -1,0 +1,37 @@
+"""What services charge, from a table with a date; the user's own prices win."""
+
+import tomllib
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+NANO = 1e9  # parts of a dollar that are counted
+
+
+class Price(NamedTuple):
+    """Dollars for a million tokens."""
+
+    read: float
+    written: float
+
+    def of(self, tokens: int, written: int) -> int:
+        """10⁻⁹ dollars for so many tokens, of which some were written."""
+        return round(((tokens - written) * self.read + written * self.written) * NANO / 1e6)
+
+
+FREE = Price(0.0, 0.0)
+
+
+def known(model: str) -> Price | None:
+    """The table's price of a model; of a dated one ("…-2024-07-18") that of its family."""
+    table = _table()["dollars_per_million_tokens"]
+    names = [name for name in table if model == name or model.startswith(f"{name}-20")]
+    return Price(**table[max(names, key=len)]) if names else None
+
+
+def version() -> str:
+    """The month that the table is of."""
+    return str(_table()["version"])
+
+
+def _table() -> dict[str, Any]:
+    return tomllib.loads(files("fedbbpt.remote").joinpath("prices.toml").read_text("utf-8"))

@@ -1,0 +1,58 @@
+"""The facts of a finished run."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from fedbbpt.data.partition import label_counts
+from fedbbpt.run.checkpoint import Best, Totals
+from fedbbpt.run.evaluate import Baselines, Result
+from fedbbpt.run.paying import paid
+from fedbbpt.run.plan import PURPOSES, Plan
+from fedbbpt.run.session import Session
+from fedbbpt.run.shown import wordings
+
+
+def summarise(
+    session: Session, planned: Plan, best: Best, result: Result, without: Baselines, totals: Totals
+) -> dict[str, Any]:
+    """What goes into `summary.json`."""
+    classes = len(session.task.classes)
+    tested = np.sum([label_counts(client.test, classes) for client in session.clients], axis=0)
+    alone = without.readout_alone
+    zero = without.zero_shot
+    rows = zip(session.clients, result.scores, (zero or result).scores, strict=True)
+    return {
+        "task": session.config.task.name,
+        "seed": session.config.seed,
+        "rounds": planned.rounds,
+        "kept_round": best.round,
+        "majority_accuracy": float(tested.max() / tested.sum()),
+        "zero_shot_accuracy": zero.accuracy if zero else None,
+        "readout_alone_accuracy": alone.accuracy if alone else None,
+        "queries_per_input": max(1, len(best.parameters["prompt"]) // max(1, session.prompt.dim)),
+        "prompts": wordings(session, best.parameters["prompt"]),
+        "validation_accuracy": best.accuracy,
+        "test_accuracy": result.accuracy,
+        "test_macro_f1": result.macro_f1,
+        **asdict(totals),
+        "paid": paid(session),
+        "queries_by_purpose": {purpose: getattr(planned, purpose).queries for purpose in PURPOSES}
+        | ({"test": result.usage.queries} if session.prompt.dim else {}),
+        "clients": {
+            client.id: {
+                "test_accuracy": score.accuracy,
+                "zero_shot_accuracy": unprompted.accuracy if zero else None,
+                "train": label_counts(client.train, classes),
+                "validation": label_counts(client.validation, classes),
+                "test": label_counts(client.test, classes),
+            }
+            for client, score, unprompted in rows
+        },
+        "classes": list(session.task.classes),
+        "confusion": {
+            "zero_shot": zero.confusion.tolist() if zero else None,
+            "test": result.confusion.tolist(),
+        },
+    }

@@ -1,0 +1,109 @@
+"""The routes."""
+
+import asyncio
+import time
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from fedbbpt.errors import ConfigError, DataError
+from fedbbpt.serve import Limits, Refusal
+from fedbbpt.serve.batching import Batcher
+from fedbbpt.serve.chat import Chat
+from fedbbpt.serve.classify import Classify
+from fedbbpt.serve.completions import Complete
+from fedbbpt.serve.counts import Counts
+from fedbbpt.serve.description import Model, Models, describe
+from fedbbpt.serve.embeddings import Embed
+from fedbbpt.serve.guard import Door, Guard, as_response, read_body
+from fedbbpt.serve.once import Once
+from fedbbpt.serve.served import Served
+from fedbbpt.serve.speech import Question, parse
+
+QUESTIONS: dict[str, type[Question]] = {
+    "/v1/classify": Classify,
+    "/v1/completions": Complete,
+    "/v1/chat/completions": Chat,
+    "/v1/embeddings": Embed,
+}
+
+
+class Service:
+    """A model, and what it takes to answer for it. To be closed in the end."""
+
+    def __init__(self, served: Served, limits: Limits, token: str | None = None) -> None:
+        self._served, self._limits = served, limits
+        self._counts, self._once, self._door = Counts(), Once(), Door(limits.concurrency)
+        self._batcher = Batcher(served.info.batch_limit, self._counts.called)
+        self._started = int(time.time())
+        self._description = describe(QUESTIONS)
+        routes = [Route(path, partial(self._answer, shape), methods=["POST"]) for path, shape in QUESTIONS.items()]
+        looks = {
+            "/v1/models": self._models,
+            "/healthz": self._health,
+            "/metrics": self._metrics,
+            "/openapi.json": self._describe,
+        }
+        routes += [Route(path, look, methods=["GET"]) for path, look in looks.items()]
+        guard = Middleware(Guard, routes={*QUESTIONS, *looks}, token=token, counts=self._counts)
+        self.app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: _refused})
+
+    def close(self) -> None:
+        """Ends the model's thread, once it has answered what waits."""
+        self._batcher.close()
+
+    async def _answer(self, shape: type[Question], request: Request) -> Response:
+        with self._door.entered():
+            body = await read_body(request, self._limits)
+            question = await asyncio.to_thread(parse, shape, body)
+            if question.model not in (None, self._served.info.model):
+                message = f"this service has one model, {self._served.info.model}; leave out model, or name that one"
+                raise Refusal(404, message, param="model", code="model_not_found")
+            computed = partial(self._computed, question)
+            if (key := request.headers.get("idempotency-key")) is None:
+                return Response(await computed(), media_type="application/json")
+            reply, again = await self._once(key, request.url.path.encode() + b"\n" + body, computed)
+            return Response(reply, headers={"Idempotent-Replayed": str(again).lower()}, media_type="application/json")
+
+    async def _computed(self, question: Question) -> bytes:
+        ask = question.asks(self._served)
+        inputs = await asyncio.to_thread(question.inputs, self._served, self._limits)
+        try:
+            answers = await self._batcher.answers(ask, inputs)
+        except (ConfigError, DataError) as e:  # the model cannot read these inputs, and says why
+            raise Refusal(400, str(e), code="unreadable") from e
+        return await asyncio.to_thread(lambda: question.reply(self._served, answers).model_dump_json().encode())
+
+    async def _models(self, request: Request) -> Response:
+        info = self._served.info
+        model = Model(
+            id=info.model,
+            created=self._started,
+            modality="text" if self._served.reads_texts else "image",
+            input_size=info.input_size,
+            classes=list(info.classes),
+            words=list(self._served.words),
+            kind=info.scores,
+            batch_limit=info.batch_limit,
+            embeddings=self._served.features is not None,
+        )
+        return JSONResponse(Models(data=[model]).model_dump())
+
+    async def _health(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _metrics(self, request: Request) -> Response:
+        return PlainTextResponse(self._counts.text())
+
+    async def _describe(self, request: Request) -> Response:
+        return JSONResponse(self._description)
+
+
+async def _refused(request: Request, e: Exception) -> Response:
+    assert isinstance(e, HTTPException)
+    return as_response(Refusal(e.status_code, f"{e.detail.lower()} here; /openapi.json lists all", headers=e.headers))

@@ -1,0 +1,130 @@
+"""What stands before the routes: the token, the limits, and one shape for all that goes wrong."""
+
+import asyncio
+import hmac
+import logging
+import traceback
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fedbbpt.serve import Limits, Refusal
+from fedbbpt.serve.counts import Counts
+
+OPEN = "/healthz"  # to everybody
+
+log = logging.getLogger("fedbbpt.serve")
+
+
+class Guard:
+    """Lets a request pass that knows the token and asks for one of the routes, and counts the replies.
+
+    Without a token the service is this machine's alone: what a browser sends on behalf of a page is refused, since the
+    page may be anybody's. Nothing of a request is logged, and of an error only its type and its place.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Collection[str], token: str | None, counts: Counts) -> None:
+        self._app, self._routes, self._counts = app, routes, counts
+        self._token = None if token is None else token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An ASGI application."""
+        route = scope["path"] if scope["path"] in self._routes else "other"
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._counts.replied(route, message["status"])
+            await send(message)
+
+        self._counts.in_flight += 1
+        try:
+            self._check(scope["path"], Headers(scope=scope))
+            await self._app(scope, receive, counted)
+        except ClientDisconnect:
+            pass
+        except Refusal as e:
+            await as_response(e)(scope, receive, counted)
+        except asyncio.CancelledError:
+            await as_response(Refusal(503, "the service is stopping", code="stopping"))(scope, receive, counted)
+        except Exception as e:
+            log.error("%s %s: %s", scope["method"], route, _place(e))
+            message = "the model or the service failed; the service's log says where"
+            await as_response(Refusal(500, message, code="failed"))(scope, receive, counted)
+        finally:
+            self._counts.in_flight -= 1
+
+    def _check(self, path: str, headers: Headers) -> None:
+        if path != OPEN:
+            if self._token is None:
+                if "origin" in headers:
+                    raise Refusal(403, "pages may not ask this service, since it has no token", code="page")
+            elif not hmac.compare_digest(_given(headers), self._token):
+                message = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
+                raise Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+        if path not in self._routes:
+            raise Refusal(404, "no such route; /openapi.json lists all", code="unknown_url")
+
+
+def _given(headers: Headers) -> bytes:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+
+
+def _place(e: Exception) -> str:
+    where = traceback.extract_tb(e.__traceback__)[-1]
+    return f"{type(e).__name__} in {Path(where.filename).name}, line {where.lineno}"
+
+
+def as_response(refusal: Refusal) -> JSONResponse:
+    """A refusal as it is sent."""
+    return JSONResponse(refusal.body, refusal.status, refusal.headers)
+
+
+class Door:
+    """Lets so many in at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._inside = most, 0
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Inside.
+
+        Raises:
+            Refusal: too many are.
+        """
+        if self._inside >= self._most:
+            message = f"{self._most} requests are waiting already; try again in a second"
+            raise Refusal(503, message, code="overloaded", headers={"Retry-After": "1"})
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """All of a request's body.
+
+    Raises:
+        Refusal: it is too large, or too slow.
+    """
+    too_large = Refusal(413, f"a body has at most {limits.body:,} bytes; send fewer inputs at a time", code="too_large")
+    if int(request.headers.get("content-length", 0)) > limits.body:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limits.body:
+                    raise too_large
+    except TimeoutError as e:
+        message = f"the body did not arrive within {limits.body_seconds:g} seconds"
+        raise Refusal(408, message, code="too_slow", headers={"Connection": "close"}) from e
+    return bytes(body)

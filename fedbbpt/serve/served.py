@@ -1,0 +1,52 @@
+"""A backend, and all that it takes to speak for it."""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax
+
+from fedbbpt.backend import Answers, Backend, Meter, Provider
+from fedbbpt.serve.batching import Ask
+from fedbbpt.types import Float32, Inputs
+
+
+class Served:
+    """What is asked of a backend, and what its classes are called in words.
+
+    `features` are the rows (b, D) of a model that has some, in the place of scores.
+    """
+
+    def __init__(self, backend: Backend, provider: Provider) -> None:
+        self.info = backend.info
+        self.query: Ask = Meter(backend).query
+        self.features = _features(getattr(backend, "network", None))
+        verbalizer: Any = getattr(backend, "verbalizer", None)
+        own = provider.words if provider.classes == self.info.classes else None
+        self.words: tuple[str, ...] = verbalizer.names if verbalizer is not None else own or self.info.classes
+        self._kind = "log-probabilities" if verbalizer is not None else self.info.scores
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether its inputs are texts; else they are images."""
+        return self.info.input_size is None
+
+    def log_probabilities(self, scores: Float32) -> Float32:
+        """Scores (b, C) as log-probabilities: bit for bit as they are, where they are some, or those of words."""
+        if self._kind == "log-probabilities":
+            return scores
+        exact = scores.astype(np.float64)
+        if self._kind == "logits":
+            return np.asarray(log_softmax(exact, axis=1), np.float32)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(exact), np.float32)
+
+
+def _features(network: Any) -> Ask | None:
+    if network is None:
+        return None
+
+    def ask(inputs: Inputs) -> Answers:
+        features, tokens = network.read(inputs) if hasattr(network, "read") else (network.features(inputs), 0)
+        return Answers(features, tokens)
+
+    return ask

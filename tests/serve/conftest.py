@@ -1,0 +1,100 @@
+"""A model that is arithmetic, and any backend served on a port of this machine."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from zlib import crc32
+
+import httpx2
+import numpy as np
+import pytest
+
+from fedbbpt.backend import Answers, BackendInfo, Provider
+from fedbbpt.errors import ConfigError
+from fedbbpt.serve import Limits
+from fedbbpt.serve.access import bound, url
+from fedbbpt.serve.app import Service
+from fedbbpt.serve.listening import make_server
+from fedbbpt.serve.served import Served
+
+CLASSES = ("ham", "spam", "other")
+PROVIDER = Provider(CLASSES, words=("fine", "bad", "odd"))
+LIMITS = Limits()
+
+
+class FakeTexts:
+    """Scores of texts, or of images of a `size`; as with real models, the last bits depend on what else is in the call.
+
+    It does not answer "lost", cannot read "unreadable", and breaks at "broken". `calls` keeps the texts of all calls;
+    while `gate` is cleared, no call comes back.
+    """
+
+    def __init__(self, *, batch_limit=4, scores="logits", size=None):
+        self.info = BackendInfo("fake-texts", size, CLASSES, scores, batch_limit)
+        self.network = SimpleNamespace(features=self._features)
+        self.calls = []
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def query(self, inputs):
+        assert 0 < len(inputs) <= self.info.batch_limit
+        names = [str(one) for one in inputs]
+        self.calls.append(names)
+        self.entered.release()
+        assert self.gate.wait(10)
+        if "unreadable" in names:
+            raise ConfigError("prompt and template take 9 tokens, and the model reads 8")
+        if "broken" in names:
+            raise RuntimeError("broken by the secret text")
+        scores = self._features(inputs)[:, : len(CLASSES)]
+        scores[[name == "lost" for name in names]] = np.nan
+        return Answers(scores, tokens=sum(map(len, names)), written=len(inputs))
+
+    def _features(self, inputs):
+        seeds = [np.random.default_rng(crc32(str(one).encode())) for one in inputs]
+        rows = np.stack([seed.normal(size=5) for seed in seeds])
+        return (rows * (1 + 1e-6 * len(inputs))).astype(np.float32)
+
+
+@contextmanager
+def _served(backend, provider=PROVIDER, *, limits=LIMITS, token=None) -> Iterator[str]:
+    service = Service(Served(backend, provider), limits, token)
+    server = make_server(service)
+    with bound("127.0.0.1", 0, token) as socket:
+        socket.listen()
+        where = url(socket)
+        thread = threading.Thread(target=server.run, args=([socket],))
+        thread.start()
+        try:
+            yield where
+        finally:
+            server.should_exit = True
+            thread.join()
+            service.close()
+
+
+@pytest.fixture(scope="session")
+def make_texts() -> type[FakeTexts]:
+    """The class of the text model."""
+    return FakeTexts
+
+
+@pytest.fixture
+def texts() -> FakeTexts:
+    """A text model of three classes, at most 4 texts a call."""
+    return FakeTexts()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable:
+    """`serving(backend, provider, limits=, token=)`: a context that gives the URL of a running service."""
+    return _served
+
+
+@pytest.fixture
+def asking(texts) -> Iterator[httpx2.Client]:
+    """An HTTP client of the text model's service."""
+    with _served(texts) as where, httpx2.Client(base_url=where) as client:
+        yield client

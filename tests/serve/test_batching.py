@@ -1,0 +1,140 @@
+"""What goes into one call, and who gets what of it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbbpt.data.texts import as_texts
+from fedbbpt.serve.batching import Batcher
+
+
+@pytest.fixture
+def seen() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+def batcher(seen: list[Any]) -> Iterator[Batcher]:
+    made = Batcher(4, lambda size, seconds, answers: seen.append((size, answers.tokens)), window=0.05)
+    yield made
+    made.close()
+
+
+def _submit(batcher: Batcher, texts: Any, *names: str) -> Any:
+    return batcher.submit(texts.query, as_texts(names))
+
+
+def test_who_is_alone_makes_the_calls_it_would_make_in_process(batcher: Batcher, texts: Any) -> None:
+    names = as_texts(list("abcdefghi"))
+    parts = [future.result() for future in batcher.submit(texts.query, names)]
+    assert texts.calls == [list("abcd"), list("efgh"), ["i"]]
+    alone = np.concatenate([texts.query(names[i : i + 4]).scores for i in (0, 4, 8)])
+    assert np.concatenate([part.scores for part in parts]).tobytes() == alone.tobytes()
+
+
+def test_requests_share_a_call_in_the_order_in_which_they_came(batcher: Batcher, texts: Any) -> None:
+    futures = [_submit(batcher, texts, *names) for names in (("a",), ("b", "c"), ("d",), ("e",))]
+    results = [[future.result() for future in one] for one in futures]
+    assert texts.calls == [["a", "b", "c", "d"], ["e"]]
+    together = texts.query(as_texts(list("abcd"))).scores
+    assert results[1][0].scores.tobytes() == together[1:3].tobytes()
+
+
+def test_what_fits_into_a_call_is_not_split(batcher: Batcher, texts: Any) -> None:
+    for one in [_submit(batcher, texts, *names) for names in (("a", "b"), ("c", "d", "e"), ("f",))]:
+        one[0].result()
+    assert texts.calls == [["a", "b"], ["c", "d", "e", "f"]]
+
+
+def test_the_rest_of_a_large_request_shares_a_call(batcher: Batcher, texts: Any) -> None:
+    large, small = _submit(batcher, texts, *"abcdef"), _submit(batcher, texts, "g")
+    for future in [*large, *small]:
+        future.result()
+    assert texts.calls == [list("abcd"), ["e", "f", "g"]]
+
+
+def test_a_full_call_does_not_wait_for_the_window(texts: Any) -> None:
+    batcher = Batcher(4, lambda *_: None, window=60)
+    start = time.monotonic()
+    _submit(batcher, texts, *"abcd")[0].result(10)
+    batcher.close()
+    assert time.monotonic() - start < 10
+
+
+def test_what_comes_while_the_model_is_busy_is_put_together(texts: Any) -> None:
+    batcher = Batcher(4, lambda *_: None, window=0)
+    texts.gate.clear()
+    first = _submit(batcher, texts, "a")
+    texts.entered.acquire()
+    later = [_submit(batcher, texts, name) for name in "bcd"]
+    texts.gate.set()
+    for one in [first, *later]:
+        one[0].result()
+    batcher.close()
+    assert texts.calls == [["a"], ["b", "c", "d"]]
+
+
+def test_other_questions_go_into_other_calls(batcher: Batcher, texts: Any) -> None:
+    features = texts.network.features
+
+    def embed(inputs: Any) -> Any:
+        return texts.query(inputs)._replace(scores=features(inputs))
+
+    asked = [(texts.query, "a"), (embed, "b"), (texts.query, "c"), (texts.query, "d")]
+    results = [batcher.submit(ask, as_texts([name]))[0] for ask, name in asked]
+    assert [future.result().scores.shape[1] for future in results] == [3, 5, 3, 3]
+    assert texts.calls == [["a"], ["b"], ["c", "d"]]
+
+
+def test_a_failure_reaches_only_those_who_fail_by_themselves(batcher: Batcher, texts: Any, seen: list[Any]) -> None:
+    bad, good = _submit(batcher, texts, "broken"), _submit(batcher, texts, "a")
+    later = _submit(batcher, texts, *"bcd")
+    with pytest.raises(RuntimeError):
+        bad[0].result()
+    assert np.isfinite(good[0].result().scores).all()
+    assert np.isfinite(later[0].result().scores).all()
+    assert sum(size for size, _ in seen) == 4  # each answered input is counted once
+
+
+def test_a_failed_query_is_a_row_of_nan_for_its_own_request(batcher: Batcher, texts: Any) -> None:
+    lost, good = _submit(batcher, texts, "a", "lost"), _submit(batcher, texts, "b")
+    assert np.isnan(lost[0].result().scores).all(1).tolist() == [False, True]
+    assert np.isfinite(good[0].result().scores).all()
+    assert len(texts.calls) == 1
+
+
+def test_the_tokens_of_a_shared_call_are_shared_out(batcher: Batcher, texts: Any, seen: list[Any]) -> None:
+    parts = [_submit(batcher, texts, *names)[0] for names in (("a",), ("bbb", "ccccc"), ("d",))]
+    answers = [part.result() for part in parts]
+    assert seen == [(4, 10)]
+    assert sum(part.tokens for part in answers) == 10
+    assert sum(part.written for part in answers) == 4
+    assert max(answers, key=lambda part: part.tokens) is answers[1]
+    assert all(part.written <= part.tokens for part in answers)
+
+
+def test_what_was_cancelled_is_not_asked(texts: Any) -> None:
+    batcher = Batcher(4, lambda *_: None, window=0)
+    texts.gate.clear()
+    first = _submit(batcher, texts, "a")
+    texts.entered.acquire()
+    dropped, kept = _submit(batcher, texts, "b"), _submit(batcher, texts, "c")
+    assert dropped[0].cancel()
+    texts.gate.set()
+    batcher.close()
+    assert first[0].done()
+    assert kept[0].done()
+    assert texts.calls == [["a"], ["c"]]
+
+
+def test_closing_answers_what_waits_and_ends_the_thread(texts: Any) -> None:
+    before = threading.active_count()
+    batcher = Batcher(4, lambda *_: None, window=60)
+    futures = _submit(batcher, texts, "a")
+    batcher.close()
+    assert futures[0].done()
+    assert threading.active_count() == before

@@ -1,0 +1,107 @@
+"""Images of strangers: read as the task's own are, or refused before they are decoded."""
+
+import base64
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedbbpt.data.images import to_array
+from fedbbpt.serve import Refusal
+from fedbbpt.serve.pictures import bombs_are_errors, read_pictures
+
+MANY = 10**9
+
+
+def _encoded(image: Image.Image, kind: str = "png", **options: Any) -> str:
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def _png(width: int, height: int, *more: bytes) -> str:
+    """A PNG that claims to be so large, with hardly anything in it."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(3 * 1000 + 1))
+    file = [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), *more, _chunk(b"IDAT", pixels), _chunk(b"IEND", b"")]
+    return base64.b64encode(b"".join(file)).decode()
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 256, (9, 7, 3), np.uint8))
+
+
+@pytest.fixture
+def undecoded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Whether no pixel was decoded so far."""
+    decoded = []
+    load = Image.Image.load
+    monkeypatch.setattr(Image.Image, "load", lambda image: decoded.append(image) or load(image))
+    return lambda: not decoded
+
+
+def test_pictures_are_read_as_a_task_reads_them(picture: Image.Image) -> None:
+    expected = to_array(picture, (8, 8)).astype(np.float32) / np.float32(255)
+    for encoded in (_encoded(picture), "data:image/png;base64," + _encoded(picture)):
+        read = read_pictures([encoded], (8, 8), MANY)
+        assert read.dtype == np.float32
+        assert read[0].tobytes() == expected.tobytes()
+
+
+def test_jpegs_are_read_too(picture: Image.Image) -> None:
+    assert read_pictures([_encoded(picture, "jpeg"), _encoded(picture)], (8, 8), MANY).shape == (2, 3, 8, 8)
+
+
+@pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "webp", "ppm"])
+def test_other_formats_are_refused(picture: Image.Image, kind: str) -> None:
+    with pytest.raises(Refusal, match="cannot be read as PNG or JPEG"):
+        read_pictures([_encoded(picture, kind)], (8, 8), MANY)
+
+
+@pytest.mark.parametrize("encoded", ["", "§", "http://127.0.0.1/secret.png", "aGFsbG8=", "data:image/png;base64,"])
+def test_what_is_no_picture_is_refused(encoded: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read_pictures([encoded], (8, 8), MANY)
+    assert refused.value.status == 400
+
+
+def test_damaged_pictures_are_refused(picture: Image.Image) -> None:
+    data = base64.b64decode(_encoded(picture))
+    for cut in range(0, len(data) - 40, 7):
+        with pytest.raises(Refusal) as refused:
+            read_pictures([base64.b64encode(data[:cut]).decode()], (8, 8), MANY)
+        assert refused.value.status == 400
+
+
+def test_pixels_are_counted_before_they_are_decoded(undecoded: Callable[[], bool]) -> None:
+    for encoded in ([_png(4000, 4000)], [_png(2000, 2000)] * 3):
+        with pytest.raises(Refusal, match="pixels together") as refused:
+            read_pictures(encoded, (8, 8), 10_000_000)
+        assert refused.value.status == 413
+    assert undecoded()
+
+
+def test_a_bomb_is_refused_by_its_header(undecoded: Callable[[], bool]) -> None:
+    bombs_are_errors()
+    for side in (10_000, 65_000):  # above what Pillow warns of, and above what it refuses by itself
+        with pytest.raises(Refusal, match="too many pixels") as refused:
+            read_pictures([_png(side, side)], (8, 8), 10**12)
+        assert refused.value.status == 413
+    assert undecoded()
+
+
+def test_a_bomb_in_a_comment_is_refused() -> None:
+    comment = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000)))
+    with pytest.raises(Refusal, match="cannot be read") as refused:
+        read_pictures([_png(10, 10, comment)], (8, 8), MANY)
+    assert refused.value.status == 400

@@ -1,0 +1,206 @@
+"""The shapes of what is asked and said, without a network."""
+
+import base64
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from fedbbpt.backend import Answers, Provider
+from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
+from fedbbpt.serve.chat import Chat
+from fedbbpt.serve.classify import Classify
+from fedbbpt.serve.completions import Complete
+from fedbbpt.serve.embeddings import Embed
+from fedbbpt.serve.served import Served
+from fedbbpt.serve.speech import UNLIKELY, parse
+from fedbbpt.types import Prompted
+
+PROVIDER = Provider(("ham", "spam", "other"), words=("fine", "bad", "odd"))
+NAN = np.full(3, np.nan)
+
+
+def _said(served: Served, shape: Any, body: dict[str, Any], scores: Any) -> Any:
+    question = parse(shape, json.dumps(body).encode())
+    answers = Answers(np.asarray(scores, np.float32), tokens=9, written=2)
+    return json.loads(question.reply(served, answers).model_dump_json())
+
+
+@pytest.fixture
+def served(texts: Any) -> Served:
+    return Served(texts, PROVIDER)
+
+
+def test_scores_come_back_bit_for_bit(served: Served) -> None:
+    rng = np.random.default_rng(1)
+    bits = rng.integers(0, 2**32, 30_000, dtype=np.uint32).view(np.float32).reshape(-1, 3)
+    scores = bits[np.isfinite(bits).all(1)]
+    said = _said(served, Classify, {"inputs": ["a"]}, scores)
+    assert np.asarray(said["scores"], np.float32).tobytes() == scores.tobytes()
+    assert said["kind"] == "logits"
+    assert said["classes"] == ["ham", "spam", "other"]
+
+
+def test_a_row_of_nan_is_null_and_infinity_the_largest_number(served: Served) -> None:
+    said = _said(served, Classify, {"inputs": ["a", "b", "c"]}, [[1, 2, 3], NAN, [0, -np.inf, 1]])
+    assert said["scores"][1] is None
+    assert said["scores"][2] == [0, float(np.finfo(np.float32).min), 1]
+    assert said["usage"] == {"queries": 3, "tokens": 9, "written": 2}
+
+
+def test_logits_become_log_probabilities_of_words(served: Served) -> None:
+    scores = np.float32([[1.5, 3.25, -2.0]])
+    (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 2}, scores)["choices"]
+    expected = log_softmax(scores.astype(np.float64), axis=1)[0].astype(np.float32)
+    assert choice["text"] == " bad"
+    assert choice["finish_reason"] == "stop"
+    assert choice["logprobs"]["tokens"] == [" bad"]
+    assert list(choice["logprobs"]["top_logprobs"][0]) == [" bad", " fine"]
+    assert np.float32(choice["logprobs"]["top_logprobs"][0][" fine"]) == expected[0]
+    assert np.float32(choice["logprobs"]["token_logprobs"][0]) == expected[1]
+
+
+@pytest.mark.parametrize("kind", ["log-probabilities", "verbalizer"])
+def test_log_probabilities_are_said_as_they_are(make_texts: Any, kind: str) -> None:
+    texts = make_texts(scores="logits" if kind == "verbalizer" else kind)
+    if kind == "verbalizer":
+        texts.verbalizer = type("", (), {"names": ("uno", "due", "tre")})
+    scores = np.float32([[-1.1, -0.3, -7.7]])
+    (choice,) = _said(Served(texts, PROVIDER), Complete, {"prompt": "a", "logprobs": 20}, scores)["choices"]
+    top = choice["logprobs"]["top_logprobs"][0]
+    assert np.float32([*top.values()]).tobytes() == np.sort(scores[0])[::-1].tobytes()
+    assert list(top) == ([" due", " uno", " tre"] if kind == "verbalizer" else [" bad", " fine", " odd"])
+
+
+def test_a_probability_of_zero_is_openais_unlikely(make_texts: Any) -> None:
+    served = Served(make_texts(scores="probabilities"), PROVIDER)
+    (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 3}, [[0, 0.25, 0.75]])["choices"]
+    assert choice["logprobs"]["top_logprobs"][0] == {
+        " odd": pytest.approx(np.log(0.75)),
+        " bad": pytest.approx(np.log(0.25)),
+        " fine": UNLIKELY,
+    }
+
+
+def test_of_classes_with_the_same_words_the_likelier_is_said(texts: Any) -> None:
+    served = Served(texts, Provider(PROVIDER.classes, words=("yes", "no", "yes")))
+    (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 3}, [[0.0, 1.0, 2.0]])["choices"]
+    assert choice["logprobs"]["top_logprobs"][0][" yes"] == choice["logprobs"]["token_logprobs"][0]
+
+
+def test_the_classes_of_another_classifier_go_by_their_names(texts: Any) -> None:
+    assert Served(texts, Provider(("a", "b"), words=("x", "y"))).words == ("ham", "spam", "other")
+
+
+def test_what_was_not_answered_is_said_to_be_withheld(served: Served) -> None:
+    said = _said(served, Complete, {"prompt": ["a", "b"], "logprobs": 3}, [NAN, [1, 0, 0]])
+    lost, good = said["choices"]
+    assert (lost["text"], lost["logprobs"], lost["finish_reason"]) == ("", None, "content_filter")
+    assert (good["index"], good["text"]) == (1, " fine")
+    chat = _said(served, Chat, {"messages": [{"role": "user", "content": "a"}], "logprobs": True}, [NAN])
+    assert chat["choices"][0]["finish_reason"] == "content_filter"
+
+
+def test_a_chat_is_answered_by_words_with_their_logprobs(served: Served) -> None:
+    body = {"messages": [{"role": "user", "content": "a"}], "logprobs": True, "top_logprobs": 2}
+    said = _said(served, Chat, body, [[0.0, 1.0, 5.0]])
+    (token,) = said["choices"][0]["logprobs"]["content"]
+    assert said["choices"][0]["message"] == {"role": "assistant", "content": "odd", "refusal": None}
+    assert [one["token"] for one in token["top_logprobs"]] == ["odd", "bad"]
+    assert bytes(token["bytes"]) == b"odd"
+    assert said["usage"] == {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+
+
+def test_embeddings_are_numbers_or_base64(served: Served) -> None:
+    rows = np.float32([[0.1, -2.5], [3.0, 1e-30]])
+    plain = _said(served, Embed, {"input": ["a", "b"]}, rows)
+    coded = _said(served, Embed, {"input": ["a", "b"], "encoding_format": "base64"}, rows)
+    assert np.float32([one["embedding"] for one in plain["data"]]).tobytes() == rows.tobytes()
+    assert b"".join(base64.b64decode(one["embedding"]) for one in coded["data"]) == rows.tobytes()
+
+
+def test_a_model_without_features_has_no_embeddings(fake_backend: Any) -> None:
+    with pytest.raises(Refusal, match="no embeddings") as refused:
+        Embed(input="a").asks(Served(fake_backend, PROVIDER))
+    assert refused.value.status == 400
+
+
+def test_a_prompt_in_parts_reaches_the_model_in_parts(served: Served) -> None:
+    part = {"text": "t", "before": "B ", "after": " A", "examples": [["e", "fine"]]}
+    question = parse(Classify, json.dumps({"inputs": ["plain", part]}).encode())
+    plain, prompted = question.inputs(served, Limits())
+    assert plain == "plain"
+    assert isinstance(prompted, Prompted)
+    assert prompted == Prompted("t", "B ", " A", None, (("e", "fine"),))
+    assert (prompted.text, prompted.before, prompted.after) == ("t", "B ", " A")
+    assert prompted.examples == (("e", "fine"),)
+
+
+def test_the_text_of_a_chat_is_that_of_all_messages(served: Served) -> None:
+    parts = [{"type": "text", "text": "two"}, {"type": "text", "text": "three"}]
+    messages = [{"role": "system", "content": "one"}, {"role": "user", "content": parts}]
+    question = parse(Chat, json.dumps({"messages": messages}).encode())
+    assert question.inputs(served, Limits()).tolist() == ["one\n\ntwo\nthree"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "body", "param"),
+    [
+        (Complete, {"prompt": "a", "stream": True}, "stream"),
+        (Complete, {"prompt": "a", "n": 2}, "n"),
+        (Complete, {"prompt": "a", "best_of": 3}, "best_of"),
+        (Complete, {"prompt": "a", "echo": True}, "echo"),
+        (Complete, {"prompt": "a", "logprobs": 21}, "logprobs"),
+        (Complete, {"prompt": "a", "max_tokens": 0}, "max_tokens"),
+        (Complete, {"prompt": "a", "temperature": "hot"}, "temperature"),
+        (Complete, {"prompt": "a", "suffix": "b"}, "suffix"),
+        (Complete, {"prompt": [1, 2]}, "prompt"),
+        (Complete, {"prompt": []}, "prompt"),
+        (Complete, {}, "prompt"),
+        (Chat, {"messages": []}, "messages"),
+        (Chat, {"messages": [{"role": "user", "content": "a"}], "top_logprobs": 21}, "top_logprobs"),
+        (Chat, {"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages"),
+        (Chat, {"messages": [{"role": "user", "content": "a"}], "tools": []}, "tools"),
+        (Classify, {"inputs": [{"before": "b"}]}, "inputs"),
+        (Embed, {"input": "a", "dimensions": 3}, "dimensions"),
+    ],
+)
+def test_what_is_not_done_is_refused_by_name(shape: Any, body: dict[str, Any], param: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        parse(shape, json.dumps(body).encode())
+    assert refused.value.status == 400
+    assert refused.value.param == param
+    assert refused.value.message.startswith(f"{param}: ")
+
+
+def test_null_is_the_same_as_leaving_out(served: Served) -> None:
+    optional = ("n", "stream", "echo", "best_of", "logprobs", "max_tokens", "temperature", "user", "seed", "top_p")
+    body: dict[str, Any] = {"prompt": "a", **dict.fromkeys(optional)}
+    assert _said(served, Complete, body, [[1, 0, 0]])["choices"][0]["text"] == " fine"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\xff\xfe", b'{"prompt":"\xff"}', b'{"prompt":"\\ud800"}', b"[" * 100_000, b'{"prompt":' * 100_000, b"[]"],
+    ids=["empty", "bytes", "bad UTF-8", "half a surrogate", "deep list", "deep object", "a list"],
+)
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    with pytest.raises(Refusal) as refused:
+        parse(Complete, body)
+    assert refused.value.status == 400
+
+
+def test_too_many_inputs_are_too_large() -> None:
+    for shape, key in ((Complete, "prompt"), (Classify, "inputs"), (Embed, "input")):
+        parse(shape, json.dumps({key: ["a"] * MOST_INPUTS}).encode())
+        with pytest.raises(Refusal) as refused:
+            parse(shape, json.dumps({key: ["a"] * (MOST_INPUTS + 1)}).encode())
+        assert refused.value.status == 413
+
+
+def test_a_refusal_says_nothing_of_the_contents() -> None:
+    with pytest.raises(Refusal) as refused:
+        parse(Classify, b'{"inputs": [{"secret-key": "secret-value", "text": 5}]}')
+    assert "secret" not in json.dumps(refused.value.body)
