@@ -35,9 +35,9 @@ class HfText:
     model finds each class's `words` (default: the task's) in the `template` (see `Verbalizer`); `generated`, which of
     them it writes, as a service without scores does; the model's `own` classifier; `prototypes` or `linear` on the mean
     of the last layer, fitted to the provider's shots; a safetensors file. `auto` is the first that is there of: own,
-    verbalizer with a model that writes on, prototypes. Texts are cut after `max_tokens`; with `whole`, a language
-    model reads prompt and text as one string, as it would behind a network. `dtype` auto is bfloat16 where
-    the processor is fast at it.
+    verbalizer with a model that writes on, prototypes. Texts are cut after `max_tokens`; with `whole`, a language model
+    reads prompt and text as one string, as it would behind a network. A call takes at most `batch` texts: with one, an
+    answer has the same bits whatever else is asked. `dtype` auto is bfloat16 where the processor is fast at it.
     """
 
     modalities: tuple[Modality, ...] = ("text",)
@@ -55,6 +55,7 @@ class HfText:
         device: str = "auto",
         max_tokens: PositiveInt = 128,
         whole: bool = False,
+        batch: PositiveInt = BATCH_LIMIT,
     ) -> None:
         try:
             self.network = TextNetwork(model, dtype, device, max_tokens)
@@ -86,7 +87,7 @@ class HfText:
             input_size=None,
             classes=(self.verbalizer or self._head or text_model).classes,
             scores="log-probabilities" if self._generated else "logits",
-            batch_limit=BATCH_LIMIT,
+            batch_limit=batch,
             embeddings=text_model.embeddings if self.verbalizer else None,
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )

@@ -1,18 +1,19 @@
 """A model behind the OpenAI API, or one that speaks as it does: texts or images in, class scores out, for money."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.remote import Service
 from fedbbpt.remote.desk import Desk
-from fedbbpt.remote.prices import FREE, Price, known
+from fedbbpt.remote.prices import FREE, Given, Price, known
 from fedbbpt.types import Float32, Inputs, Usage
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
@@ -26,7 +27,6 @@ IMAGES_AHEAD = 128  # most images of one call, for the memory's sake
 POSSIBLE = [
     asking.Abilities(logprobs, limit) for logprobs in (20, 5, 0) for limit in ("max_tokens", "max_completion_tokens")
 ]
-Share = Annotated[float, Field(ge=0)]
 
 
 class OpenAI:
@@ -68,7 +68,7 @@ class OpenAI:
         tokens_per_minute: PositiveInt | None = None,
         retries: NonNegativeInt = 6,
         timeout: PositiveFloat = 60.0,
-        price: Annotated[list[Share], Field(min_length=2, max_length=2)] | None = None,
+        price: Given | None = None,
     ) -> None:
         key = secret(key_variable, key_file)
         if key is None and base_url is None:
@@ -90,6 +90,7 @@ class OpenAI:
         self._possible = [
             one for one in POSSIBLE if logprobs in ("auto", one.logprobs) and limit in ("auto", one.limit)
         ]
+        self._asks_first = len(self._possible) > 1
         self._head: LinearHead | None = None
         self.desk = Desk(
             self._service(self._possible[0]),
@@ -120,7 +121,7 @@ class OpenAI:
         """What `prepare` asks for, exactly."""
         if self._shots is not None and self._api == "embeddings":
             return usage(len(self._shots(None)), self.info)
-        return Usage(1, 1) if len(self._possible) > 1 else Usage()
+        return Usage(1, 1) if self._asks_first else Usage()
 
     def prepare(self) -> None:
         """Asks what the model can do, or about the provider's shots.
@@ -131,15 +132,8 @@ class OpenAI:
         if self._shots is not None and self._api == "embeddings":
             shots = self._shots(None)
             self._head = prototypes(self._known(shots.batch(slice(None)).inputs), shots.labels, self.info.classes)
-        while len(self._possible) > 1:
-            one = self._possible[0]
-            self.desk.switch(self._service(one))
-            try:
-                self._known(self._blank())
-                self._possible = [one]
-            except asking.Refused:
-                self._possible = self._possible[1:]
-        self.desk.switch(self._service(self._possible[0]))
+        elif self._asks_first:
+            self._possible = [self._best()]
         if self._api != "embeddings":
             self.info = replace(self.info, resolved=self._possible[0]._asdict())
 
@@ -148,15 +142,25 @@ class OpenAI:
         answers = self.desk.query(inputs)
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))
 
+    def _best(self) -> asking.Abilities:
+        """The first of what is possible that the service does not refuse."""
+        size = self.info.input_size
+        one = as_texts(["Hello."]) if size is None else np.full((1, 3, *size), 0.5, np.float32)
+        *others, last = self._possible
+        for abilities in others:
+            self.desk.switch(self._service(abilities))
+            with suppress(asking.Refused):
+                self._known(one)
+                return abilities
+        self.desk.switch(self._service(last))
+        self._known(one)
+        return last
+
     def _service(self, abilities: "asking.Abilities") -> Service:
         if self._api == "embeddings":
             return Vectors(self._endpoint, self._identity, self._batch)
         ask = asking.chat if self._api == "chat" else asking.completions
         return Words(self._endpoint, self._identity, ask, self._template, self._words, abilities, self._batch)
-
-    def _blank(self) -> Inputs:
-        size = self.info.input_size
-        return as_texts(["Hello."]) if size is None else np.full((1, 3, *size), 0.5, np.float32)
 
     def _known(self, inputs: Inputs) -> Float32:
         scores = self.desk.query(inputs).scores

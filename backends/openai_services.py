@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from fedbbpt import label_matching
-from fedbbpt.remote import Lost, Reply, Size
+from fedbbpt.errors import BackendError
+from fedbbpt.remote import Reply, Size
 from fedbbpt.types import Float32
 from fedbbpt_backends.label_scores import scores_of
 from fedbbpt_backends.openai_requests import DATA, Abilities, Answer, Ask, Endpoint, embeddings, translated
@@ -52,15 +53,18 @@ class Words:
 
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
         """See `Service`."""
-        answers = translated(lambda: self._ask(self._endpoint, encoded, self._abilities, self._most, key))
-        return [self._reply(answer) for answer in answers]
+
+        def ask() -> list[Reply]:
+            return [self._reply(one) for one in self._ask(self._endpoint, encoded, self._abilities, self._most, key)]
+
+        return translated(ask)
 
     def _reply(self, answer: Answer) -> Reply:
         if not self._abilities.logprobs:
             read = label_matching.read([answer.text], self._words)
             return Reply(read.scores[0], answer.tokens, answer.written, read.unmatched)
         if not answer.top:
-            raise Lost("an answer without log-probabilities")
+            raise BackendError("the service sends no log-probabilities; use -o backend.logprobs=0")
         return Reply(scores_of(answer.top, self._words), answer.tokens, answer.written)
 
 

@@ -9,6 +9,7 @@ import click
 
 import fedbbpt
 from fedbbpt.commands.assets import assets
+from fedbbpt.commands.cache import cache
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
 from fedbbpt.errors import ConfigError, DataError, FedbbptError, RunError
@@ -48,6 +49,7 @@ def main() -> None:
 
 
 main.add_command(assets)
+main.add_command(cache)
 main.add_command(serve)
 main.add_command(task)
 
@@ -207,10 +209,16 @@ def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
 
 
 def _print_plan(session: Any) -> None:
+    from fedbbpt.run.paying import estimate
     from fedbbpt.run.plan import PURPOSES, plan
 
     planned = plan(session)
     for purpose in (*PURPOSES, "total"):
         usage = getattr(planned, purpose)
+        if purpose == "preparing" and not usage.queries:
+            continue
         click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.calls:>6,} calls")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")
+    if (about := estimate(session, planned)) is not None:
+        money = "price unknown" if about.cost is None else f"${about.cost:.4f} (prices of {about.prices})"
+        click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {money}")

@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from statistics import fmean
 
 import numpy as np
 
@@ -67,6 +68,11 @@ class Desk:
         """What the run has paid for."""
         return open_store(cache() / FILE).paid(self._account.run)
 
+    def size(self, inputs: Inputs) -> tuple[float, float]:
+        """Tokens read and written for each of these inputs, estimated: the mean."""
+        sizes = [self._service.size(self._service.encode(one)) for one in inputs]
+        return fmean(size.read for size in sizes), fmean(size.written for size in sizes)
+
     def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`.
 
@@ -98,14 +104,21 @@ class Desk:
         found: dict[bytes, Reply] = {}
         stop = threading.Event()
         with ThreadPoolExecutor(self._concurrency, "asking") as pool:
-            waiting = [pool.submit(self._ask, request, stop) for request in requests]
+            waiting = [pool.submit(self._tried, request, stop) for request in requests]
             try:
                 for one in waiting:
                     found |= one.result()
             finally:
                 stop.set()
-                pool.shutdown(cancel_futures=True)
         return found
+
+    def _tried(self, request: list[tuple[bytes, str]], stop: threading.Event) -> dict[bytes, Reply]:
+        """As `_ask`; what goes wrong for good stops all other requests, too."""
+        try:
+            return self._ask(request, stop)
+        except BaseException:
+            stop.set()
+            raise
 
     def _ask(self, request: list[tuple[bytes, str]], stop: threading.Event) -> dict[bytes, Reply]:
         """One request, as often as it takes; nothing where it brings nothing."""

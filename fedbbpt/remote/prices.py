@@ -2,7 +2,9 @@
 
 import tomllib
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
 
 NANO = 1e9  # parts of a dollar that are counted
 
@@ -19,6 +21,7 @@ class Price(NamedTuple):
 
 
 FREE = Price(0.0, 0.0)
+Given = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]  # as an option: read, written
 
 
 def known(model: str) -> Price | None:

@@ -4,14 +4,19 @@ import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from fedbbpt.remote import charging
 from fedbbpt.remote.ledger import Account, Limits
-from fedbbpt.remote.prices import NANO
+from fedbbpt.remote.prices import NANO, version
 from fedbbpt.run.config import Config
+from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
+from fedbbpt.types import Usage
 
+SAMPLE = 100  # inputs
 LIMITS = ("max_queries", "max_calls", "max_cost")  # of a config, in the order of `Limits`
 
 
@@ -20,10 +25,16 @@ def opened(config: Config) -> Account:
     return Account(uuid.uuid4().hex, _limits(config.model_dump()))
 
 
-def account(out: Path, config: Config, other: Mapping[str, Any]) -> Account:
-    """That of the run in a folder, with `other` limits than its config has, where they are given."""
+def remembered(account: Account, session: Session) -> dict[str, Any]:
+    """What `recalled` wants to find in `environment.json`."""
+    return {"run": account.run, "preparing": session.preparing}
+
+
+def recalled(out: Path, config: Config, limits: Mapping[str, Any]) -> tuple[Account, Usage]:
+    """The account of the run in a folder, with `limits` in place of its config's; what it asked before it began."""
     environment = json.loads((out / "environment.json").read_text("utf-8"))
-    return Account(environment["run"], _limits({**config.model_dump(), **other}))
+    account = Account(environment.get("run", ""), _limits({**config.model_dump(), **limits}))
+    return account, Usage(*environment.get("preparing", ()))
 
 
 def paid(session: Session) -> dict[str, Any] | None:
@@ -33,6 +44,28 @@ def paid(session: Session) -> dict[str, Any] | None:
         return None
     paid = remote.desk.paid()
     return paid._asdict() | {"cost": None if remote.desk.price is None else paid.cost / NANO}
+
+
+class Estimate(NamedTuple):
+    """What a run will take, about."""
+
+    tokens: int
+    cost: float | None  # dollars; None where no price is known
+    prices: str  # of when
+
+
+def estimate(session: Session, planned: Plan) -> Estimate | None:
+    """From the sizes of some training inputs under the prompt's start; None where nothing is charged."""
+    remote = charging(session.backend)
+    if remote is None:
+        return None
+    batch = max((client.train for client in session.clients), key=len).batch(slice(SAMPLE))
+    start = session.prompt.init(np.random.default_rng(session.config.seed))
+    read, written = remote.desk.size(session.prompt.apply(start[None], batch.inputs, batch.features))
+    queries = planned.total.queries
+    tokens, price = round((read + written) * queries), remote.desk.price
+    cost = None if price is None else price.of(tokens, round(written * queries)) / NANO
+    return Estimate(tokens, cost, version())
 
 
 def _limits(settings: Mapping[str, Any]) -> Limits:

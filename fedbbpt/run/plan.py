@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from fedbbpt.algorithms.score import cost
 from fedbbpt.backend import usage
 from fedbbpt.errors import BudgetError
-from fedbbpt.remote import charging
 from fedbbpt.run.config import Config
 from fedbbpt.run.session import Session
 from fedbbpt.types import Usage
@@ -46,8 +45,7 @@ def plan(session: Session) -> Plan:
     def one_pass(split: str, views: int) -> Usage:
         return _sum(cost(objective, views, len(getattr(client, split))) for client in session.clients)
 
-    remote = charging(session.backend)
-    preparing = remote.preparation if remote else Usage()
+    preparing = session.preparing
     unprompted = _sum(usage(len(data), info) for data in session.unprompted_data)
     if not session.prompt.dim:  # everything is answered from memory
         return _affordable(Plan(config.rounds, preparing, Usage(), Usage(), unprompted, Usage()), config)

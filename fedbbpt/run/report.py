@@ -96,6 +96,9 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     tiles = [(label, percent(share), "no such result" if share is None else str(share)) for label, share in shares]
     counted = ["queries", "calls", *(key for key in ("tokens", "unmatched") if summary[key])]
     tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
+    if paid := summary["paid"]:
+        money = "unknown" if paid["cost"] is None else f"${paid['cost']:.4f}"
+        tiles.append(("paid", money, f"{paid['queries']:,} queries in {paid['calls']:,} calls"))
     sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
     tiles += [(label, size(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
     return [*tiles, ("time", duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]

@@ -24,7 +24,7 @@ from fedbbpt.remote.ledger import Account
 from fedbbpt.run.config import Choice, Config
 from fedbbpt.run.options import build_prompt, load_class
 from fedbbpt.run.words import with_words
-from fedbbpt.types import Client, Dataset
+from fedbbpt.types import Client, Dataset, Usage
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Session(Model):
 
     clients: list[Client]
     engine: Engine
+    preparing: Usage = Usage()  # noqa: RUF009 - what the backend has to know first, or had to when the run began
 
     def algorithm(self, backend: Backend | None = None) -> Algorithm:
         """The federated method; on another backend that knows the answers already."""
@@ -127,7 +128,18 @@ def open_model(config: Config) -> Model:
 def _loaded(config: Config, payer: Account | None) -> tuple[Task, Backend]:
     task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
     backend: Backend = _build("backends", config.backend, task.provider)
+    read = "text" if backend.info.input_size is None else "image"
+    if read != task.modality:
+        raise ConfigError(
+            f"the backend {config.backend.name} is set up to read {read}s, and the task {config.task.name} holds "
+            f"{task.modality}s; what it reads is one of its options"
+        )
     if payer is not None and (remote := charging(backend)):
+        if payer.limits.cost is not None and remote.desk.price is None:
+            raise ConfigError(
+                f"max_cost needs a price, and none is known of {backend.info.model}; say how many dollars a million "
+                "tokens cost, read and written: -o 'backend.price=[0.1, 0.4]'"
+            )
         remote.desk.charge(payer)
         remote.prepare()
     return task, backend
@@ -160,7 +172,8 @@ def open_session(config: Config, payer: Account | None = None) -> Session:
     clients = [_with_features(client, model.prompt) for client in clients]
     engine: Engine = _build("engines", config.engine)
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
-    return Session(**parts, clients=clients, engine=engine)
+    remote = charging(backend)
+    return Session(**parts, clients=clients, engine=engine, preparing=remote.preparation if remote else Usage())
 
 
 def _build(kind: str, choice: Choice, *context: object) -> Any:

@@ -38,7 +38,11 @@ def summarise(
         "test_macro_f1": result.macro_f1,
         **asdict(totals),
         "paid": paid(session),
-        "queries_by_purpose": {purpose: getattr(planned, purpose).queries for purpose in PURPOSES}
+        "queries_by_purpose": {
+            purpose: getattr(planned, purpose).queries
+            for purpose in PURPOSES
+            if purpose != "preparing" or planned.preparing.queries
+        }
         | ({"test": result.usage.queries} if session.prompt.dim else {}),
         "clients": {
             client.id: {

@@ -43,7 +43,7 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
     planned = plan(session)
     with writing(out):
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-    write_json(out / "environment.json", {"run": account.run, **describe(session)})
+    write_json(out / "environment.json", {**paying.remembered(account, session), **describe(session)})
     write_atomic(out / "config.toml", session.config.to_toml().encode())
     return _Run(session, planned, out, watch, planned.preparing.queries).go(None)
 
@@ -77,7 +77,8 @@ def reopen(out: Path, limits: Mapping[str, Any] | None) -> Session:
         RunError: no run there.
     """
     config = make_config(of_run(out))
-    return open_session(config, None if limits is None else paying.account(out, config, limits))
+    account, preparing = paying.recalled(out, config, limits or {})
+    return replace(open_session(config, None if limits is None else account), preparing=preparing)
 
 
 def check_unchanged(session: Session, progress: Progress, out: Path) -> None:

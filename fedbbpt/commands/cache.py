@@ -1,0 +1,56 @@
+"""`fedbbpt cache`: the answers of services that were paid for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from fedbbpt.remote.store import Store
+
+
+@click.group(short_help="Answers of services that were paid for.")
+def cache() -> None:
+    """Answers of services that were paid for: each is kept, so that nothing is paid twice."""
+
+
+@cache.command(short_help="What is kept.")
+def info() -> None:
+    """Print how many answers are kept of each model, and what they took."""
+    from fedbbpt.remote.prices import NANO
+
+    store = _store()
+    click.echo(store.path)
+    for name, answers, tokens, written, cost in store.info():
+        took = f"{tokens:,} tokens ({written:,} written), ${cost / NANO:.4f}"
+        click.echo(f"{name:30}{answers:>10,} answers   {took}")
+
+
+@cache.command(short_help="Write all answers to a file.")
+@click.argument("file", type=click.Path(path_type=Path))
+def export(file: Path) -> None:
+    """Write all answers to a file, one a line, as JSON: model, key, scores, tokens. The inputs are not kept."""
+    from fedbbpt.run.files import to_json, write_atomic
+
+    rows = [
+        {"model": name, "key": key.hex(), "scores": reply.scores.tolist(), "tokens": reply.tokens}
+        for name, key, reply in _store().export()
+    ]
+    write_atomic(file, b"".join(to_json(row) + b"\n" for row in rows))
+    click.echo(f"{len(rows):,} answers in {file}")
+
+
+@cache.command(short_help="Forget answers.")
+@click.option("--model", help="Only those of this model.")
+@click.confirmation_option(prompt="They will have to be paid for again. Forget them?")
+def clear(model: str | None) -> None:
+    """Forget the answers. What runs have spent stays in the book, so that their limits hold."""
+    click.echo(f"{_store().clear(model):,} answers forgotten")
+
+
+def _store() -> "Store":
+    from fedbbpt.assets.store import cache as folder
+    from fedbbpt.remote.desk import FILE
+    from fedbbpt.remote.store import open_store
+
+    return open_store(folder() / FILE)

@@ -1,0 +1,325 @@
+"""The OpenAI API, mocked: what is sent, and what is made of what comes back."""
+
+import base64
+import io
+import json
+import os
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedbbpt.backend import Provider
+from fedbbpt.data.texts import as_texts
+from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.remote import desk
+from fedbbpt.remote.ledger import Account
+from fedbbpt.types import Dataset, Prompted, Usage
+from fedbbpt_backends.label_scores import scores_of
+from fedbbpt_backends.openai_api import OpenAI
+
+PROVIDER = Provider(("pos", "neg", "mid"), question="Sentiment", words=("good", "bad", "so so"))
+KEY = "sk-very-secret-0123456789"
+TOP = {" good": -0.5, " bad": -1.5, " so": -3.0}
+TEXTS = as_texts(["a film", "another"])
+
+
+class Service:
+    """A stand-in for the API: `answer(request, body)` returns a status, headers and a body."""
+
+    def __init__(self):
+        self.bodies, self.requests = [], []
+        self.answer = lambda path, body: (200, {}, chat() if "chat" in path else completions(len(body["prompt"])))
+
+    def __call__(self, request):
+        body = json.loads(request.content)
+        self.bodies.append(body)
+        self.requests.append(request)
+        status, headers, content = self.answer(request.url.path, body)
+        if isinstance(content, Exception):
+            raise content
+        if isinstance(content, bytes):
+            return httpx2.Response(status, headers=headers, content=content)
+        return httpx2.Response(status, headers=headers, json=content)
+
+
+def chat(text="good", top=TOP):
+    content = [{"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": listed(top)}]
+    message = {"role": "assistant", "content": text}
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": message,
+        "logprobs": {"content": content} if top else None,
+    }
+    usage = {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21}
+    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+def listed(top):
+    return [{"token": token, "logprob": log_p, "bytes": None} for token, log_p in (top or {}).items()]
+
+
+def completions(count):
+    choices = [
+        {
+            "index": i,
+            "text": " good",
+            "finish_reason": "length",
+            "logprobs": {
+                "tokens": [" good"],
+                "token_logprobs": [-0.5],
+                "text_offset": [0],
+                "top_logprobs": [{" good": -0.5 - i, " bad": -2.0}],
+            },
+        }
+        for i in range(count)
+    ]
+    usage = {"prompt_tokens": 11 * count, "completion_tokens": count, "total_tokens": 12 * count}
+    shuffled = choices[::-1]  # an answer says which prompt it is for
+    return {"id": "x", "object": "text_completion", "created": 0, "model": "m", "choices": shuffled, "usage": usage}
+
+
+def failure(status, message="no", code=None, headers=None):
+    return status, headers or {}, {"error": {"message": message, "type": "t", "param": None, "code": code}}
+
+
+@pytest.fixture
+def service(monkeypatch, tmp_path):
+    service = Service()
+    monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(desk, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(httpx2, "HTTPTransport", lambda **_: httpx2.MockTransport(service))
+    return service
+
+
+def opened(provider=PROVIDER, **options):
+    backend = OpenAI(provider, **{"logprobs": 20, "limit": "max_tokens", "retries": 2} | options)
+    backend.desk.charge(Account("a run"))
+    return backend
+
+
+class TestChat:
+    def test_a_text_is_asked_about_in_the_template(self, service):
+        answers = opened(model="m").query(as_texts([Prompted("a film", "Read.\n", "\nSo?")]))
+        (body,) = service.bodies
+        asked = "Text: Read.\na film\nSo?\nIs the Sentiment good, bad or so so?\nAnswer:"
+        assert body == {
+            "messages": [{"role": "user", "content": asked}],
+            **{"model": "m", "temperature": 0.0, "max_tokens": 1, "logprobs": True, "top_logprobs": 20},
+        }
+        assert str(service.requests[0].url) == "https://api.openai.com/v1/chat/completions"
+        assert service.requests[0].headers["authorization"] == f"Bearer {KEY}"
+        assert len(service.requests[0].headers["idempotency-key"]) == 40
+        np.testing.assert_array_equal(answers.scores, np.array([[-0.5, -1.5, -3.0]], np.float32))
+        assert (answers.tokens, answers.written) == (21, 1)
+
+    def test_an_image_goes_as_8_bit_png(self, service):
+        image = np.random.default_rng(0).random((1, 3, 5, 7)).astype(np.float32)
+        backend = opened(image_size=5)
+        backend.query(image)
+        text, picture = service.bodies[0]["messages"][0]["content"]
+        assert text == {"type": "text", "text": "Text: \nIs the Sentiment good, bad or so so?\nAnswer:"}
+        kind, _, data = picture["image_url"]["url"].partition(",")
+        assert kind == "data:image/png;base64"
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).transpose(2, 0, 1)
+        assert np.array_equal(pixels, (image[0] * 255).round())
+        assert backend.info.input_size == (5, 5)
+
+    def test_without_log_probabilities_the_model_writes(self, service):
+        service.answer = lambda path, body: (200, {}, chat("It is so so." if "film" in str(body) else "Hm.", None))
+        answers = opened(logprobs=0).query(TEXTS)
+        assert answers.scores.argmax(1)[0] == 2
+        assert len(set(answers.scores[1])) == 1
+        assert answers.unmatched == 1
+        assert "logprobs" not in service.bodies[0]
+        assert service.bodies[0]["max_tokens"] > 3
+
+
+class TestCompletions:
+    def test_several_texts_go_in_one_request(self, service):
+        answers = opened(api="completions", batch=3, concurrency=1).query(as_texts([f"text {i}" for i in range(5)]))
+        assert sorted(len(body["prompt"]) for body in service.bodies) == [2, 3]
+        assert service.bodies[0]["prompt"][0] == "Text: text 0\nSentiment:"
+        assert answers.scores[:, 0].tolist() == [-0.5, -1.5, -2.5, -0.5, -1.5]
+        assert (answers.tokens, answers.written) == (60, 5)
+
+
+class TestEmbeddings:
+    @pytest.fixture
+    def provider(self):
+        shots = Dataset(as_texts(["up", "upper", "down", "downer"]), np.array([0, 0, 1, 1]))
+        return Provider(("rise", "fall"), shots=lambda size: shots)
+
+    def test_classes_are_prototypes_of_the_providers_shots(self, service, provider):
+        def vectors(path, body):
+            rows = [[1.0 if "up" in text else -1.0, 0.5, len(text) / 10] for text in body["input"]]
+            data = [{"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)]
+            usage = {"prompt_tokens": 3 * len(rows), "total_tokens": 3 * len(rows)}
+            return 200, {}, {"object": "list", "data": data[::-1], "model": "m", "usage": usage}
+
+        service.answer = vectors
+        backend = opened(provider, api="embeddings", batch=2)
+        assert backend.preparation == Usage(4, 2)
+        backend.prepare()
+        answers = backend.query(as_texts(["go up", "go down"]))
+        assert answers.scores.argmax(1).tolist() == [0, 1]
+        assert answers.tokens == 6
+        assert sorted(body["input"] for body in service.bodies)[-1] == ["up", "upper"]
+
+    def test_need_examples(self, service):
+        with pytest.raises(ConfigError, match="embeddings need examples"):
+            opened(api="embeddings")
+
+
+class TestAbilities:
+    def probed(self, **options):
+        backend = opened(**{"logprobs": "auto", "limit": "auto"} | options)
+        assert backend.preparation == Usage(1, 1)
+        assert backend.info.resolved == {}
+        backend.prepare()
+        return backend
+
+    def test_the_best_that_is_not_refused_is_taken_and_kept(self, service):
+        def reasoning(path, body):
+            if "max_tokens" in body or "logprobs" in body:
+                return failure(400, "unsupported parameter")
+            return 200, {}, chat("good", None)
+
+        service.answer = reasoning
+        backend = self.probed()
+        assert backend.info.resolved == {"logprobs": 0, "limit": "max_completion_tokens"}
+        assert len(service.bodies) == 6
+        assert backend.desk.paid().calls == 1
+        again = self.probed()  # the answer is known; what was refused is tried again, for nothing
+        assert again.desk.paid().calls == 1
+        settled = opened(logprobs=0, limit="max_completion_tokens")
+        settled.prepare()
+        assert settled.preparation == Usage()
+        assert settled.query(TEXTS).scores.shape == (2, 3)
+
+    def test_a_wrong_key_is_said_at_once(self, service):
+        service.answer = lambda path, body: failure(401, f"Incorrect API key provided: {KEY}.")
+        with pytest.raises(BackendError, match=r"HTTP 401.*Incorrect API key provided:; check the key") as e:
+            self.probed()
+        assert KEY not in str(e.value)
+        assert len(service.bodies) == 1
+
+    def test_a_service_that_is_down(self, service):
+        service.answer = lambda path, body: failure(500)
+        with pytest.raises(BackendError, match="does not answer; look whether the service is up"):
+            self.probed()
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            failure(500),
+            failure(502),
+            failure(408),
+            failure(429, headers={"retry-after": "0"}),
+            failure(503, headers={"retry-after": "0"}),
+            (200, {"content-type": "application/json"}, b'{"id": "x", "choi'),
+            (200, {"content-type": "application/json"}, b"[]"),
+            (200, {}, {}),
+            (200, {}, {**chat(), "choices": []}),
+            (200, {}, chat(top={" good": None})),
+            (200, {}, httpx2.ConnectError("refused")),
+            (200, {}, httpx2.ReadTimeout("slow")),
+            (200, {}, httpx2.RemoteProtocolError("cut")),
+        ],
+    )
+    def test_what_may_pass_is_tried_again(self, service, trouble):
+        said = []
+        service.answer = lambda path, body: said.append(1) or (trouble if len(said) == 1 else (200, {}, chat()))
+        assert opened().query(TEXTS[:1]).scores[0, 0] == -0.5
+        assert len(service.bodies) == 2
+        assert len({request.headers["idempotency-key"] for request in service.requests}) == 1
+
+    @pytest.mark.parametrize(
+        ("trouble", "said"),
+        [
+            (failure(400, "bad"), "HTTP 400.: bad"),
+            (failure(401, f"no {KEY}"), "check the key"),
+            (failure(403), "check the key"),
+            (failure(404, "no such model"), "no such model"),
+            (failure(429, "You exceeded your quota.", "insufficient_quota"), "exceeded your quota"),
+        ],
+    )
+    def test_what_does_not_pass_is_said_at_once_and_without_the_key(self, service, trouble, said):
+        service.answer = lambda path, body: trouble
+        with pytest.raises(BackendError, match=said) as e:
+            opened(concurrency=1).query(TEXTS)
+        assert KEY not in repr(e.value)
+        assert e.value.__suppress_context__
+        assert len(service.bodies) == 1
+
+    def test_no_answer_at_all_is_a_row_of_nan(self, service):
+        service.answer = lambda path, body: failure(500) if "film" in str(body) else (200, {}, chat())
+        scores = opened().query(TEXTS).scores
+        assert np.isnan(scores[0]).all()
+        assert scores[1, 0] == -0.5
+
+
+class TestKeys:
+    def test_none_for_openai(self, service, monkeypatch):
+        monkeypatch.delenv("OPENAI_API_KEY")
+        with pytest.raises(ConfigError, match="the key of OpenAI's API is missing: set OPENAI_API_KEY"):
+            opened()
+
+    def test_another_server_may_need_none(self, service, monkeypatch):
+        monkeypatch.delenv("OPENAI_API_KEY")
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://elsewhere")
+        opened(base_url="http://127.0.0.1:9/v1").query(TEXTS)
+        assert str(service.requests[0].url).startswith("http://127.0.0.1:9/v1/")
+
+    def test_a_file_that_only_its_owner_reads(self, service, tmp_path):
+        file = tmp_path / "key"
+        file.write_text("of-a-file\n")
+        file.chmod(0o600)
+        opened(key_file=str(file)).query(TEXTS[:1])
+        assert service.requests[0].headers["authorization"] == "Bearer of-a-file"
+        file.chmod(0o640)
+        with pytest.raises(ConfigError, match=r"others can read the key file .* chmod 600"):
+            opened(key_file=str(file))
+        with pytest.raises(ConfigError, match="cannot read the key file"):
+            opened(key_file=str(tmp_path / "none"))
+
+    def test_two_keys_do_not_share_answers(self, service, monkeypatch):
+        opened().query(TEXTS[:1])
+        opened().query(TEXTS[:1])
+        monkeypatch.setenv("OPENAI_API_KEY", "another")
+        opened().query(TEXTS[:1])
+        assert len(service.bodies) == 2
+
+    def test_nothing_that_is_written_holds_it(self, service, tmp_path):
+        opened().query(TEXTS)
+        written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert written
+        assert KEY.encode() not in written
+        assert os.environ["OPENAI_API_KEY"] == KEY
+
+
+class TestLabelScores:
+    words = ("good", "very bad", "very good", "so so")
+
+    def test_a_listed_token_counts_for_its_class(self):
+        scores = scores_of({" Good": -1.0, "good": -2.0, " so": -1.5, " very": -0.9, "x": -4.0}, self.words)
+        assert scores[0] == np.float32(np.logaddexp(-1.0, -2.0))
+        assert scores[3] == -1.5
+        assert scores[1] == scores[2]  # "very" may be either
+
+    def test_what_is_not_listed_is_as_likely_as_it_may_be(self):
+        few = scores_of({" good": -0.05, " so": -3.5}, self.words)
+        assert few[1] == np.float32(np.log(1 - np.exp(-0.05) - np.exp(-3.5)))
+        many = scores_of({" good": -3.0, " so": -5.0}, self.words)
+        assert many[1] == -5.0
+        assert (scores_of({" good": 0.0}, self.words) == 0.0).all()
+
+    def test_single_tokens_keep_their_bits(self):
+        exact = np.random.default_rng(0).normal(-5, 3, 4).astype(np.float32)
+        top = {f" {word}": float(value) for word, value in zip(self.words, exact, strict=True)}
+        assert np.array_equal(scores_of(json.loads(json.dumps(top)), self.words), exact)

@@ -1,0 +1,60 @@
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from fedbbpt.remote import Reply, Size, desk
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(desk, "FIRST_PAUSE", 0.001)
+
+
+class FakeService:
+    """Scores of a text: its length, and 1. `trouble(number, encoded)` may raise, or return other replies."""
+
+    def __init__(self, limit=1, seconds=0.0):
+        self.identity = {"name": "fake", "options": 1}
+        self.request_limit = limit
+        self.sent, self.keys, self.most, self.under_way = [], [], 0, 0
+        self.asked = Counter()
+        self.trouble = lambda number, encoded: None
+        self._seconds, self._lock = seconds, threading.Lock()
+
+    def encode(self, one):
+        return str(one)
+
+    def size(self, encoded):
+        return Size(len(encoded), 1, len(encoded))
+
+    def send(self, encoded, key):
+        with self._lock:
+            self.sent.append(list(encoded))
+            self.keys.append(key)
+            number = len(self.sent)
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        try:
+            time.sleep(self._seconds)
+            other = self.trouble(number, encoded)
+        finally:
+            with self._lock:
+                self.under_way -= 1
+        self.asked.update(encoded)
+        return other or [self.reply(one) for one in encoded]
+
+    def reply(self, one):
+        return Reply(np.array([len(one), 1], np.float32), len(one) + 1, 1)
+
+
+@pytest.fixture
+def make_service():
+    return FakeService

@@ -1,0 +1,203 @@
+import threading
+
+import numpy as np
+import pytest
+
+from fedbbpt.data.texts import as_texts
+from fedbbpt.errors import BackendError, BudgetError
+from fedbbpt.remote import Busy, Lost, Reply
+from fedbbpt.remote.desk import Desk
+from fedbbpt.remote.ledger import Account, Limits, Paid
+from fedbbpt.remote.prices import Price
+
+TEXTS = as_texts([f"{'x' * i}{i}" for i in range(1, 11)])
+EXPECTED = [[len(text), 1] for text in TEXTS]
+
+
+def make(service, **options):
+    desk = Desk(service, **{"width": 2, "concurrency": 3, "price": Price(1.0, 2.0)} | options)
+    desk.charge(Account("a run"))
+    return desk
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("limit", [1, 3, 10, 100])
+    def test_come_in_the_order_of_the_inputs(self, make_service, limit):
+        service = make_service(limit, seconds=0.002)
+        answers = make(service).query(TEXTS)
+        assert answers.scores.tolist() == EXPECTED
+        assert answers.scores.dtype == np.float32
+        assert (answers.tokens, answers.written) == (sum(len(t) + 1 for t in TEXTS), len(TEXTS))
+        assert max(map(len, service.sent)) == min(limit, len(TEXTS))
+        assert len(service.sent) == -(-len(TEXTS) // limit)
+
+    def test_are_asked_for_once(self, make_service):
+        service = make_service(2)
+        desk = make(service)
+        twice = as_texts(["a", "b", "a", "a"])
+        assert desk.query(twice).scores.tolist() == [[1, 1]] * 4
+        again = make(service).query(twice)  # as another process would
+        assert service.asked == {"a": 1, "b": 1}
+        assert again.tokens == 4 * 2
+        assert desk.paid() == Paid(2, 1, 4, 2, 2 * 3000)
+
+    def test_belong_to_the_service_as_it_was_asked(self, make_service):
+        service, other = make_service(), make_service()
+        other.identity = {"name": "fake", "options": 2}
+        for one in (service, other):
+            make(one).query(TEXTS[:1])
+        assert service.asked == other.asked == {TEXTS[0]: 1}
+
+    def test_drawn_at_random_belong_to_their_query_in_the_run(self, make_service):
+        service = make_service()
+        same = as_texts(["a", "a"])
+        desk = make(service, drawn=True)
+        desk.query(same)
+        desk.query(same)
+        assert service.asked == {"a": 4}
+        again = make(service, drawn=True)
+        again.query(same)  # what a resumed run asks again is known
+        again.asked = 4
+        again.query(same)
+        assert service.asked == {"a": 6}
+        again.charge(Account("another run"))
+        again.query(same)
+        assert service.asked == {"a": 8}
+
+    def test_are_on_disk_before_they_are_used(self, make_service):
+        service = make_service()
+        service.trouble = lambda number, encoded: exec("raise KeyboardInterrupt") if number == 6 else None
+        with pytest.raises(KeyboardInterrupt):
+            make(service, concurrency=1).query(TEXTS)
+        service.trouble = lambda number, encoded: None
+        assert make(service).query(TEXTS).scores.tolist() == EXPECTED
+        assert set(service.asked.values()) == {1}
+
+
+class TestConcurrency:
+    def test_is_bounded(self, make_service):
+        service = make_service(seconds=0.02)
+        make(service, concurrency=4).query(TEXTS)
+        assert service.most == 4
+
+    def test_nothing_is_sent_after_a_refusal(self, make_service):
+        service = make_service(seconds=0.02)
+
+        def refuse(number, encoded):
+            if number == 1:
+                raise BackendError("no such model")
+
+        service.trouble = refuse
+        with pytest.raises(BackendError, match="no such model"):
+            make(service, concurrency=2).query(TEXTS)
+        assert len(service.sent) <= 4
+        assert not any(thread.name.startswith("asking") for thread in threading.enumerate())
+
+
+class TestRepetition:
+    def test_of_what_got_lost_has_the_same_name(self, make_service):
+        service = make_service(5)
+
+        def lose(number, encoded):
+            if number in (1, 2):
+                raise Lost
+
+        service.trouble = lose
+        desk = make(service, concurrency=1)
+        assert desk.query(TEXTS).scores.tolist() == EXPECTED
+        assert service.keys[0] == service.keys[1] == service.keys[2] != service.keys[3]
+        assert desk.paid()[:2] == (10, 2)
+
+    def test_ends_in_a_row_of_nan_that_is_not_kept(self, make_service):
+        service = make_service()
+
+        def lose(number, encoded):
+            if encoded == [TEXTS[4]]:
+                raise Lost
+
+        service.trouble = lose
+        scores = make(service, retries=2).query(TEXTS).scores
+        assert np.isnan(scores[4]).all()
+        assert np.delete(scores, 4, 0).tolist() == EXPECTED[:4] + EXPECTED[5:]
+        assert service.sent.count([TEXTS[4]]) == 3
+        service.trouble = lambda number, encoded: None
+        assert make(service).query(TEXTS).scores.tolist() == EXPECTED
+
+    @pytest.mark.parametrize("bad", [[np.nan, 1], [1], [1, 2, 3]])
+    def test_of_answers_that_cannot_be_used(self, make_service, bad):
+        service = make_service(4)
+        spoilt = Reply(np.array(bad, np.float32), 5, 1)
+        service.trouble = lambda number, encoded: [spoilt, *map(service.reply, encoded[1:])] if number == 1 else None
+        assert make(service, concurrency=1).query(TEXTS[:4]).scores.tolist() == EXPECTED[:4]
+        assert len(service.sent) == 2
+
+    def test_in_the_end_some_answers_are_better_than_none(self, make_service):
+        service = make_service(4)
+        spoilt = Reply(np.full(2, np.nan, np.float32))
+        service.trouble = lambda number, encoded: [spoilt, *map(service.reply, encoded[1:])]
+        scores = make(service, retries=1).query(TEXTS[:4]).scores
+        assert np.isnan(scores[0]).all()
+        assert scores[1:].tolist() == EXPECTED[1:4]
+
+    def test_too_few_replies_are_none(self, make_service):
+        service = make_service(4)
+        service.trouble = lambda number, encoded: [service.reply(encoded[0])] if number == 1 else None
+        assert make(service).query(TEXTS[:4]).scores.tolist() == EXPECTED[:4]
+
+    def test_a_busy_service_is_left_alone_and_not_paid(self, make_service):
+        service = make_service()
+
+        def busy(number, encoded):
+            if number <= 8:
+                raise Busy(0.01)
+
+        service.trouble = busy
+        desk = make(service, retries=0)
+        assert desk.query(TEXTS).scores.tolist() == EXPECTED
+        assert len(service.sent) == 18
+        assert desk.paid()[:2] == (10, 10)
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        ("limits", "sent"),
+        [(Limits(queries=7), 3), (Limits(calls=4), 4), (Limits(cost=100_000), 5), (Limits(), 5), (Limits(10, 5), 5)],
+    )
+    def test_are_never_exceeded(self, make_service, limits, sent):
+        service = make_service(2, seconds=0.005)
+        desk = make(service, concurrency=5)
+        desk.charge(Account("a run", limits))
+        if sent == 5:
+            desk.query(TEXTS)
+        else:
+            with pytest.raises(BudgetError, match="does not allow another request"):
+                desk.query(TEXTS)
+        assert len(service.sent) == sent
+
+    def test_the_dearest_possible_answer_counts_until_it_is_known(self, make_service):
+        service = make_service()
+        service.size = lambda encoded: type(service).size(service, encoded)._replace(longest=1000)
+        desk = make(service, concurrency=1)
+        desk.charge(Account("a run", Limits(cost=1_002_000)))  # one such answer
+        desk.query(TEXTS[:1])
+        with pytest.raises(BudgetError, match=r"max_cost=0\.001002 .* 4e-06 dollars are spent"):
+            desk.query(TEXTS[1:2])
+
+    def test_lost_requests_count_also_after_a_restart(self, make_service):
+        service = make_service()
+
+        def lose(number, encoded):
+            raise Lost
+
+        service.trouble = lose
+        desk = make(service, retries=2)
+        desk.charge(Account("a run", Limits(calls=4)))
+        assert np.isnan(desk.query(TEXTS[:1]).scores).all()
+        service.trouble = lambda number, encoded: None
+        again = make(service)
+        again.charge(Account("a run", Limits(calls=4)))
+        again.query(TEXTS[:1])
+        with pytest.raises(BudgetError, match=r"max_calls=4 .* 4 are spent"):
+            again.query(TEXTS[1:2])
+        again.charge(Account("another run", Limits(calls=4)))
+        again.query(TEXTS[1:2])

@@ -1,0 +1,164 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from fedbbpt.errors import BudgetError, RunError
+from fedbbpt.remote import Reply
+from fedbbpt.remote.ledger import Limits, Paid
+from fedbbpt.remote.prices import FREE, Price, known, version
+from fedbbpt.remote.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "answers.sqlite")
+    yield store
+    store.close()
+
+
+def reply(number):
+    return Reply(np.array([number, -0.1, np.inf], np.float32), 7, 2, 1)
+
+
+def answer(store, key, run="run", cost=5, service="s", limits=Limits()):  # noqa: B008
+    number = store.reserve(run, limits, service, "name", 1, cost)
+    store.settle(number, service, {key: reply(len(key))}, cost)
+
+
+def test_answers_come_back_with_all_their_bits(store, tmp_path):
+    answer(store, b"key")
+    (found,) = Store(tmp_path / "answers.sqlite").read([b"key", b"other"]).values()
+    assert found.scores.tobytes() == reply(3).scores.tobytes()
+    assert found[1:] == (7, 2, 1)
+
+
+def test_many_keys_are_read_at_once(store):
+    answer(store, b"key")
+    assert list(store.read([*(bytes([i % 256, i // 256]) for i in range(3000)), b"key"])) == [b"key"]
+    assert store.read([]) == {}
+
+
+def test_the_first_answer_stays(store):
+    answer(store, b"key")
+    number = store.reserve("run", Limits(), "s", "name", 1, 1)
+    store.settle(number, "s", {b"key": reply(99)}, 1)
+    assert store.read([b"key"])[b"key"].scores[0] == 3
+
+
+def test_a_refused_request_costs_nothing_and_a_lost_one_its_most(store):
+    first = store.reserve("run", Limits(calls=2, cost=10), "s", "a", 1, 10)
+    with pytest.raises(BudgetError, match="max_cost"):
+        store.reserve("run", Limits(calls=2, cost=10), "s", "b", 1, 1)
+    store.refuse(first)
+    second = store.reserve("run", Limits(calls=2, cost=10), "s", "b", 1, 8)
+    store.lose(second)
+    with pytest.raises(BudgetError, match="max_cost"):
+        store.reserve("run", Limits(calls=2, cost=10), "s", "c", 1, 3)
+    third = store.reserve("run", Limits(calls=2, cost=10), "s", "c", 1, 2)
+    store.settle(third, "s", {}, 1)
+    with pytest.raises(BudgetError, match="max_calls=2"):
+        store.reserve("run", Limits(calls=2, cost=10), "s", "d", 1, 0)
+    assert store.paid("run") == Paid(1, 1, 0, 0, 1)
+
+
+def test_many_threads_share_a_limit(store):
+    refused = []
+
+    def spend():
+        for number in range(20):
+            try:
+                answer(store, f"{threading.get_ident()}-{number}".encode(), limits=Limits(calls=50))
+            except BudgetError:
+                refused.append(1)
+
+    threads = [threading.Thread(target=spend) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.paid("run").calls == 50
+    assert len(refused) == 110
+
+
+def test_info_export_and_clear(store):
+    answer(store, b"one")
+    answer(store, b"three", service="t")
+    assert store.info() == [("s", 1, 7, 2, 5), ("t", 1, 7, 2, 5)]
+    assert [(name, key, one.scores[0]) for name, key, one in store.export()] == [("s", b"one", 3), ("t", b"three", 5)]
+    assert store.clear("s") == 1
+    assert store.clear() == 1
+    assert store.read([b"one", b"three"]) == {}
+    assert store.paid("run").calls == 2  # the book stays
+
+
+def test_an_answer_survives_the_death_of_the_process(tmp_path):
+    program = f"""
+import os, signal, sys
+import numpy as np
+from pathlib import Path
+from fedbbpt.remote import Reply
+from fedbbpt.remote.ledger import Limits
+from fedbbpt.remote.store import Store
+store = Store(Path({str(tmp_path)!r}) / "answers.sqlite")
+number = store.reserve("run", Limits(), "s", "a", 1, 4)
+store.settle(number, "s", {{b"key": Reply(np.ones(2, np.float32))}}, 3)
+store.reserve("run", Limits(), "s", "b", 2, 40)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program], env=dict(os.environ), check=False)
+    assert done.returncode == -signal.SIGKILL
+    store = Store(tmp_path / "answers.sqlite")
+    assert list(store.read([b"key"])) == [b"key"]
+    assert store.paid("run")[:2] == (1, 1)
+    with pytest.raises(BudgetError, match="3 are spent"):  # with the two that were in flight
+        store.reserve("run", Limits(queries=3), "s", "c", 1, 0)
+    store.close()
+
+
+def test_what_cannot_be_written_is_said(store, tmp_path, monkeypatch):
+    with store._connected() as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON answers BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+        )
+    with pytest.raises(RunError, match=r"answers cannot be kept in .*: disk is full; nothing that is there is lost"):
+        answer(store, b"key")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="set FEDBBPT_CACHE"):
+        Store(tmp_path / "file" / "answers.sqlite")
+    (tmp_path / "no.sqlite").write_text("something else, and long enough to be seen as such" * 30)
+    with pytest.raises(RunError, match="not a database"):
+        Store(tmp_path / "no.sqlite")
+
+
+def test_it_waits_for_the_disk(store):
+    with store._connected() as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert sqlite3.threadsafety > 0
+
+
+class TestPrices:
+    def test_are_whole_billionths_of_a_dollar(self):
+        assert Price(0.15, 0.6).of(1_000_000, 0) == 150_000_000
+        assert Price(0.15, 0.6).of(7, 2) == 5 * 150 + 2 * 600
+        assert FREE.of(10**9, 10**9) == 0
+
+    @pytest.mark.parametrize(
+        ("model", "price"),
+        [
+            ("gpt-4o-mini", Price(0.15, 0.6)),
+            ("gpt-4o-mini-2024-07-18", Price(0.15, 0.6)),
+            ("gpt-4o-2024-08-06", Price(2.5, 10)),
+            ("gpt-4o-audio", None),
+            ("my-model", None),
+        ],
+    )
+    def test_of_a_dated_model_are_those_of_its_family(self, model, price):
+        assert known(model) == price
+        assert len(version()) == 7
