@@ -1,0 +1,110 @@
+"""Any endpoint that answers texts or images with scores or embeddings, as a file describes it."""
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
+
+from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
+from fedbbpt.errors import BackendError, ConfigError, MissingExtra
+from fedbbpt.remote.desk import Desk
+from fedbbpt.remote.prices import Given, Price
+from fedbbpt.types import Dataset, Inputs, Size, Usage
+from fedbbpt_backends.heads import FITTED, load_head
+from fedbbpt_backends.http_description import read_description
+
+IMAGES_AHEAD = 128  # most images of one `query`, for the memory's sake
+
+
+class HttpJson:
+    """A model behind an endpoint that is described in a TOML file, `description` (see `examples/http_json.toml`).
+
+    `head` is for endpoints that answer with embeddings: `prototypes` (the default) or `linear`, fitted to the
+    provider's shots, which are asked about first; or a safetensors file. At most `concurrency` requests are under way,
+    fewer where the service is busy. A request that brings nothing is repeated `retries` times. `price` is in dollars
+    for a million tokens read and written.
+    """
+
+    modalities: tuple[Modality, ...] = ("image", "text")
+
+    def __init__(
+        self,
+        provider: Provider,
+        /,
+        *,
+        description: str,
+        head: str | None = None,
+        concurrency: PositiveInt = 8,
+        requests_per_minute: PositiveInt | None = None,
+        retries: NonNegativeInt = 6,
+        price: Given | None = None,
+    ) -> None:
+        try:
+            from fedbbpt_backends.http_service import JsonService
+        except ImportError as e:
+            raise MissingExtra("backend 'http-json'", "http", e) from e
+        file = Path(description)
+        about = read_description(file)
+        size = (about.image.height, about.image.width) if about.image else None
+        if head is not None and about.dimensions is None:
+            raise ConfigError(f"backend.head goes on embeddings, not on the {about.kind} of {file}; leave it out")
+        self._fit = FITTED.get(head or "prototypes") if about.dimensions else None
+        self._shots = _shots(provider, size) if self._fit else None
+        self._head = load_head(head, about.dimensions) if head and about.dimensions and not self._fit else None
+        classes = self._head.classes if self._head else tuple(about.classes or provider.classes)
+        service = JsonService(about, () if about.dimensions else classes, concurrency)
+        self.desk = Desk(
+            service,
+            width=service.width,
+            concurrency=concurrency,
+            requests_per_minute=requests_per_minute,
+            retries=retries,
+            price=Price(*price) if price else None,
+        )
+        ahead = self.desk.batch_limit if size is None else -(-IMAGES_AHEAD // about.batch) * about.batch
+        self.info = BackendInfo(
+            model=about.url,
+            input_size=size,
+            classes=classes,
+            scores="logits" if about.kind == "embeddings" else about.kind,
+            batch_limit=min(self.desk.batch_limit, ahead),
+            request_limit=about.batch,
+            resolved={"description": str(file.absolute())},
+        )
+
+    @property
+    def preparation(self) -> Usage:
+        """What `prepare` asks for, exactly."""
+        return Usage() if self._shots is None else usage(len(self._shots), self.info)
+
+    def prepare(self) -> None:
+        """Asks about the provider's shots, where a head is to be fitted to them.
+
+        Raises:
+            BackendError: some of them got no answer.
+        """
+        if self._fit is None or self._shots is None:
+            return
+        starts, limit = range(0, len(self._shots), self.info.batch_limit), self.info.batch_limit
+        pieces = [self.desk.query(self._shots.batch(slice(i, i + limit)).inputs).scores for i in starts]
+        features = np.concatenate(pieces)
+        if silent := int(np.isnan(features).any(1).sum()):
+            raise BackendError(
+                f"{silent} of the provider's {len(features)} shots got no answer; look whether {self.info.model} is "
+                "up, and try again"
+            )
+        self._head = self._fit(features, self._shots.labels, self.info.classes)
+
+    def query(self, inputs: Inputs) -> Answers:
+        """Class scores of texts (b,), or of images (b, 3, h, w), float32 in [0, 1]."""
+        answers = self.desk.query(inputs)
+        return answers if self._head is None else answers._replace(scores=self._head(answers.scores))
+
+
+def _shots(provider: Provider, size: Size) -> Dataset:
+    if provider.shots is None:
+        raise ConfigError(
+            "the head is fitted to the provider's shots, which this task does not have; give one with "
+            "-o backend.head=PATH.safetensors"
+        )
+    return provider.shots(size)

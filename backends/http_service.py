@@ -1,0 +1,199 @@
+"""An endpoint that a file describes, asked over HTTP."""
+
+import base64
+import io
+import time
+from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import numpy as np
+import requests
+from PIL import Image
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
+
+from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.remote import Busy, Lost, Reply, Size
+from fedbbpt.resize import average, bilinear
+from fedbbpt.types import Float32, Floats
+from fedbbpt_backends.http_description import Description, Picture, fill
+from fedbbpt_backends.json_paths import finder
+from fedbbpt_backends.secret import tenant
+
+BUSY = (429, 503)
+TRANSIENT = (408, 409)  # timeout; another request with the same key is under way
+LONGEST_QUOTE = 200  # characters of what the endpoint says about an error
+ON_THE_WAY = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
+Find = Callable[[Any], Any]
+
+
+class JsonService:
+    """See `Service`. `classes` is the order in which scores are wanted; none for embeddings.
+
+    The key goes to the described address alone: no redirect is followed, and no `.netrc` is read.
+
+    Raises:
+        ConfigError: there is no key, or a path of the description is none.
+    """
+
+    def __init__(self, description: Description, classes: Sequence[str], concurrency: int) -> None:
+        self._description, self._classes = description, tuple(classes)
+        self.width = description.dimensions or len(classes)
+        self.request_limit = description.batch
+        self._key = description.auth.key() if description.auth else None
+        self.identity = {
+            "backend": "http-json",
+            "name": description.url,
+            "tenant": tenant(self._key),
+            "classes": list(classes),
+            **description.model_dump(include={"method", "body", "scores", "classes_path", "headers"}),
+        }
+        self._find_scores = finder(description.scores)
+        self._find_names = finder(description.classes_path) if description.classes_path else None
+        self._find_tokens = finder(description.tokens_path) if description.tokens_path else None
+        self._session = requests.Session()
+        self._session.headers.update(description.headers)
+        self._session.auth = self._sign
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
+
+    def encode(self, one: Any) -> str:
+        """See `Service`; an image as 8 bits, rounded half to even, in the described size.
+
+        Raises:
+            ConfigError: a text where the endpoint reads images, or the other way round.
+        """
+        picture = self._description.image
+        if isinstance(one, str) != (picture is None):
+            holds = "texts" if isinstance(one, str) else "images"
+            raise ConfigError(
+                f"the endpoint is described as one for {self._description.modality}s, and the task holds {holds}; give "
+                "another with -o backend.description=FILE"
+            )
+        return str(one) if picture is None else _encoded(one, picture)
+
+    def size(self, encoded: str) -> Size:
+        """Four characters are about a token, and none is less than a byte; nothing is written."""
+        return Size(-(-len(encoded) // 4), 0, len(encoded.encode()))
+
+    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+        """See `Service`. Scores that are null or NaN are NaN."""
+        try:
+            answer = self._ask(encoded, key).json()
+        except requests.JSONDecodeError as e:
+            raise Lost(f"{self._description.url} answered with malformed JSON") from e
+        count = len(encoded)
+        rows = self._for_each(self._find_scores, self._description.scores, answer, count)
+        if self._find_names:
+            names = self._for_each(self._find_names, str(self._description.classes_path), answer, count)
+            rows = [self._ordered(row, named) for row, named in zip(rows, names, strict=True)]
+        total = self._find_tokens(answer) if self._find_tokens else 0
+        each, rest = divmod(total if isinstance(total, int) else 0, count)
+        return [Reply(self._numbers(row), each + (i < rest)) for i, row in enumerate(rows)]
+
+    def _ask(self, encoded: Sequence[str], key: str) -> requests.Response:
+        about = self._description
+        try:
+            response = self._session.request(
+                about.method,
+                about.url,
+                json=fill(about.body, encoded),
+                headers={"Idempotency-Key": key},
+                timeout=about.timeout,
+                allow_redirects=False,
+            )
+        except ON_THE_WAY as e:
+            raise Lost(f"{about.url} did not answer ({type(e).__name__})") from e
+        except requests.RequestException as e:
+            raise BackendError(f"{about.url} cannot be asked: {self._public(str(e))}") from None
+        if response.status_code in BUSY:
+            raise Busy(_seconds(response.headers.get("Retry-After", "")))
+        if response.status_code >= 500 or response.status_code in TRANSIENT:
+            raise Lost(f"{about.url} answered with HTTP {response.status_code}")
+        if not 200 <= response.status_code < 300:
+            raise BackendError(self._refusal(response))
+        return response
+
+    def _for_each(self, find: Find, path: str, answer: Any, count: int) -> list[Any]:
+        """What a path finds for each input; for the only one also where it stands in no list of its own."""
+        found = find(answer)
+        if not isinstance(found, list):
+            raise Lost(f"{self._description.url} answered with nothing at {path}")
+        if count == 1 < len(found) and not any(isinstance(one, list) for one in found):
+            found = [found]
+        if len(found) != count:
+            raise Lost(f"{self._description.url} answered about {len(found)} inputs at {path}, asked about {count}")
+        return found
+
+    def _ordered(self, row: Any, names: Any) -> list[Any] | None:
+        """The scores of an input in our order; None where it has none, or they have no names."""
+        if not (isinstance(row, list) and isinstance(names, list)):
+            return None
+        scores = dict(zip(map(str, names), row, strict=False))
+        if missing := [name for name in self._classes if name not in scores]:
+            raise BackendError(
+                f"{self._description.url} scores {len(scores)} classes and not {missing[0]!r}; name some of its own in "
+                "classes"
+            )
+        return [scores[name] for name in self._classes]
+
+    def _numbers(self, row: Any) -> Float32:
+        if row is None:
+            return np.full(self.width, np.nan, np.float32)
+        try:
+            scores = np.array(row, np.float32)
+        except (TypeError, ValueError) as e:
+            raise Lost(f"{self._description.url} answered with no numbers at {self._description.scores}") from e
+        if scores.shape != (self.width,):
+            raise BackendError(
+                f"{self._description.url} answered with scores {scores.shape} for an input, and its description says "
+                f"({self.width},): correct scores, classes or dimensions there"
+            )
+        return scores
+
+    def _refusal(self, response: requests.Response) -> str:
+        auth, status = self._description.auth, response.status_code
+        if status in (401, 403):
+            advice = f"check the key in {auth.variable}" if auth else "name the variable that holds a key in auth"
+        elif 300 <= status < 400:
+            advice = f"it has moved to {self._public(response.headers.get('Location', 'elsewhere'))}, say so in url"
+        else:
+            advice = "check url and method" if status in (404, 405) else "check body"
+        said = " ".join(self._public(response.text).split())[:LONGEST_QUOTE]
+        return f"{self._description.url} answered with HTTP {status}, {advice} (it says: {said or 'nothing'})"
+
+    def _public(self, text: str) -> str:
+        return text.replace(self._key, "…") if self._key else text
+
+    def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        auth = self._description.auth
+        if auth and self._key:
+            request.headers[auth.header] = auth.prefix + self._key
+        return request
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Seconds from a number of them or an HTTP date; None for anything else."""
+    if retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _encoded(image: Float32, picture: Picture) -> str:
+    """An image (3, h, w) in [0, 1] as the endpoint wants it."""
+    size = (picture.height, picture.width)
+    resized = image if image.shape[1:] == size else _resized(image, size)
+    pixels = np.rint(255 * resized.clip(0, 1)).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels.transpose(1, 2, 0)).save(file, "png")
+    encoded = base64.b64encode(file.getvalue()).decode()
+    return f"data:image/png;base64,{encoded}" if picture.encoding == "data-uri" else encoded
+
+
+def _resized(image: Float32, size: tuple[int, int]) -> Floats:
+    rows, columns = ((average if n < m else bilinear)(m, n) for m, n in zip(image.shape[1:], size, strict=True))
+    return rows @ image @ columns.T
