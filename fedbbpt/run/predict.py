@@ -7,10 +7,11 @@ import numpy as np
 from fedbbpt.data.images import open_picture
 from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
+from fedbbpt.remote.ledger import Account
 from fedbbpt.run import checkpoint
 from fedbbpt.run.config import make_config, of_run
 from fedbbpt.run.options import load_class
-from fedbbpt.run.session import open_model
+from fedbbpt.run.session import open_model, prepared
 from fedbbpt.types import Dataset
 
 
@@ -25,7 +26,7 @@ class Predictor:
         config = make_config(of_run(folder))
         if not load_class("algorithms", config.algorithm.name).federated:
             raise RunError(f"the clients of {folder} share no parameters (algorithm {config.algorithm.name})")
-        model = open_model(config)
+        model = prepared(open_model(config), Account())
         _, best = checkpoint.load_best(folder)
         self._parameters = best.parameters
         self._classes = model.task.classes

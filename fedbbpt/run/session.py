@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,9 @@ class Model:
     def objective(self) -> Objective:
         """What asks the model."""
         return Objective(self.backend, self.prompt, self.readout)
+
+
+M = TypeVar("M", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -121,11 +124,11 @@ class Session(Model):
 
 
 def open_model(config: Config) -> Model:
-    """Loads the model and builds prompt and readout for it."""
-    return _model(config, *_loaded(config, Account()))
+    """Loads the model and builds prompt and readout for it. Nothing is queried."""
+    return _model(config, *_loaded(config))
 
 
-def _loaded(config: Config, payer: Account | None) -> tuple[Task, Backend]:
+def _loaded(config: Config) -> tuple[Task, Backend]:
     task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
     backend: Backend = _build("backends", config.backend, task.provider)
     read = "text" if backend.info.input_size is None else "image"
@@ -134,15 +137,26 @@ def _loaded(config: Config, payer: Account | None) -> tuple[Task, Backend]:
             f"the backend {config.backend.name} is set up to read {read}s, and the task {config.task.name} holds "
             f"{task.modality}s; what it reads is one of its options"
         )
-    if payer is not None and (remote := charging(backend)):
-        if payer.limits.cost is not None and remote.desk.price is None:
-            raise ConfigError(
-                f"max_cost needs a price, and none is known of {backend.info.model}; say how many dollars a million "
-                "tokens cost, read and written: -o 'backend.price=[0.1, 0.4]'"
-            )
-        remote.desk.charge(payer)
-        remote.prepare()
     return task, backend
+
+
+def prepared(model: M, payer: Account) -> M:
+    """The same, ready to be asked: a service is asked what it can do, at the payer's expense.
+
+    Raises:
+        ConfigError: what may be spent is limited, and no price is known.
+    """
+    remote = charging(model.backend)
+    if remote is None:
+        return model
+    if payer.limits.cost is not None and remote.desk.price is None:
+        raise ConfigError(
+            f"max_cost needs a price, and none is known of {model.backend.info.model}; say how many dollars a million "
+            "tokens cost, read and written: -o 'backend.price=[0.1, 0.4]'"
+        )
+    remote.desk.charge(payer)
+    remote.prepare()
+    return replace(model, config=_resolved(model.config, model.task, model.backend))
 
 
 def _model(config: Config, task: Task, backend: Backend) -> Model:
@@ -151,12 +165,9 @@ def _model(config: Config, task: Task, backend: Backend) -> Model:
     return Model(_resolved(config, task, backend), task, backend, prompt, readout)
 
 
-def open_session(config: Config, payer: Account | None = None) -> Session:
-    """Loads model and data and deals them out.
-
-    Without somebody who pays nothing is asked, not even what a remote model can do.
-    """
-    task, backend = _loaded(config, payer)
+def open_session(config: Config) -> Session:
+    """Loads model and data and deals them out. Nothing is queried."""
+    task, backend = _loaded(config)
     settings = config.data
     alpha = task.alpha if settings.alpha is None else settings.alpha
     clients = deal(

@@ -22,7 +22,7 @@ from fedbbpt.run.files import write_atomic, write_json, writing
 from fedbbpt.run.metrics import Metrics
 from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
-from fedbbpt.run.session import Session, open_session
+from fedbbpt.run.session import Session, open_session, prepared
 from fedbbpt.run.summary import summarise
 from fedbbpt.run.words import traffic
 from fedbbpt.types import Usage
@@ -38,9 +38,9 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
     """
     if (out / "config.toml").exists():
         raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
-    account = paying.opened(config)
-    session = open_session(config, account)
+    account, session = paying.opened(config), open_session(config)
     planned = plan(session)
+    session = prepared(session, account)
     with writing(out):
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     write_json(out / "environment.json", {**paying.remembered(account, session), **describe(session)})
@@ -78,7 +78,8 @@ def reopen(out: Path, limits: Mapping[str, Any] | None) -> Session:
     """
     config = make_config(of_run(out))
     account, preparing = paying.recalled(out, config, limits or {})
-    return replace(open_session(config, None if limits is None else account), preparing=preparing)
+    session = replace(open_session(config), preparing=preparing)
+    return session if limits is None else prepared(session, account)
 
 
 def check_unchanged(session: Session, progress: Progress, out: Path) -> None:

@@ -61,8 +61,8 @@ class Batcher:
             Exception: whatever the model raised.
         """
         parts = await asyncio.gather(*map(asyncio.wrap_future, self.submit(ask, inputs)))
-        scores, tokens, unmatched, written = zip(*parts, strict=True)
-        return Answers(np.concatenate(scores), sum(tokens), sum(unmatched), sum(written))
+        scores = np.concatenate([part.scores for part in parts])
+        return Answers(scores, sum(part.tokens for part in parts), written=sum(part.written for part in parts))
 
     def close(self) -> None:
         """Answers what still waits, but for what was cancelled, and ends the thread."""
@@ -100,6 +100,7 @@ class Batcher:
         try:
             inputs = call[0].inputs if len(call) == 1 else np.concatenate([piece.inputs for piece in call])
             answers = call[0].ask(inputs)
+            parts = list(_split(answers, call))
         except Exception as e:
             if len(call) == 1:
                 call[0].answers.set_exception(e)
@@ -108,7 +109,7 @@ class Batcher:
                     self._answer([piece])
             return
         self._called(len(inputs), time.perf_counter() - start, answers)
-        for piece, part in zip(call, _split(answers, call), strict=True):
+        for piece, part in zip(call, parts, strict=True):
             piece.answers.set_result(part)
 
 

@@ -42,7 +42,7 @@ class Served:
 
 
 def _features(network: Any) -> Ask | None:
-    if network is None:
+    if not hasattr(network, "features"):
         return None
 
     def ask(inputs: Inputs) -> Answers:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
@@ -95,14 +96,18 @@ def parse(shape: type[Q], body: bytes) -> Q:
     try:
         return shape.model_validate_json(body)
     except ValidationError as e:
-        errors = e.errors(include_input=False, include_url=False, include_context=False)
-        worst = max(errors, key=lambda error: (error["type"] == "too_long", len(error["loc"])))
+        errors = e.errors(include_input=False, include_url=False)
+        worst = max(errors, key=lambda error: (_status(error), len(error["loc"])))
         param = str(worst["loc"][0]) if worst["loc"] else None
         message = worst["msg"][0].lower() + worst["msg"][1:]
         if worst["type"] == "extra_forbidden":
             message = "this service does not know this parameter; leave it out"
-        status = 413 if worst["type"] == "too_long" else 400
-        raise Refusal(status, f"{param}: {message}" if param else message, param=param, code=worst["type"]) from e
+        sentence = f"{param}: {message}" if param else message
+        raise Refusal(_status(worst), sentence, param=param, code=worst["type"]) from e
+
+
+def _status(error: ErrorDetails) -> int:
+    return 413 if error["type"] == "too_long" and error["ctx"]["max_length"] == MOST_INPUTS else 400
 
 
 def listed(given: list[str] | str) -> list[str]:

@@ -90,7 +90,7 @@ def make(tmp_path, monkeypatch, make_backend, clients):
         session = Session(
             config, SimpleNamespace(classes=classes, modality="image"), backend, *tuned, clients, Serial()
         )
-        monkeypatch.setattr(train, "open_session", lambda config, payer: session)
+        monkeypatch.setattr(train, "open_session", lambda config: session)
         train.train(config, tmp_path / "run")
         return Run(tmp_path / "run", session)
 

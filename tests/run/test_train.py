@@ -31,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) 
         tuned = tuned[0]((8, 8)), tuned[1](backend.info, backend.info.classes)
         task = SimpleNamespace(classes=backend.info.classes, modality="image")
         session = Session(config, task, backend, *tuned, clients, Serial())
-        monkeypatch.setattr(train, "open_session", lambda config, payer: session)
+        monkeypatch.setattr(train, "open_session", lambda config: session)
         begun = (tmp_path / "run" / "config.toml").exists()
         folder = tmp_path / "run"
         return train.resume(folder, watch) if begun else train.train(config, folder, watch)

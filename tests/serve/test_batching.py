@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve.batching import Batcher
 
@@ -98,6 +99,14 @@ def test_a_failure_reaches_only_those_who_fail_by_themselves(batcher: Batcher, t
     assert np.isfinite(good[0].result().scores).all()
     assert np.isfinite(later[0].result().scores).all()
     assert sum(size for size, _ in seen) == 4  # each answered input is counted once
+
+
+@pytest.mark.parametrize("nonsense", [None, 1, Answers(None)])  # type: ignore[arg-type]
+def test_a_model_that_answers_nonsense_does_not_end_the_thread(batcher: Batcher, texts: Any, nonsense: Any) -> None:
+    bad = batcher.submit(lambda _: nonsense, as_texts(["a"]))
+    with pytest.raises((AttributeError, ValueError, TypeError)):
+        bad[0].result(10)
+    assert np.isfinite(_submit(batcher, texts, "b")[0].result(10).scores).all()
 
 
 def test_a_failed_query_is_a_row_of_nan_for_its_own_request(batcher: Batcher, texts: Any) -> None:

@@ -164,6 +164,7 @@ def test_the_text_of_a_chat_is_that_of_all_messages(served: Served) -> None:
         (Chat, {"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages"),
         (Chat, {"messages": [{"role": "user", "content": "a"}], "tools": []}, "tools"),
         (Classify, {"inputs": [{"before": "b"}]}, "inputs"),
+        (Classify, {"inputs": [{"text": "a", "examples": [["b", "c", "d"]]}]}, "inputs"),
         (Embed, {"input": "a", "dimensions": 3}, "dimensions"),
     ],
 )

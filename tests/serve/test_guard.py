@@ -1,0 +1,184 @@
+"""Who is not let in, and what is refused: strangers, pages, and requests that are meant to hurt."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from fedbbpt.serve import Limits, listening
+
+TOKEN = "correct-horse"
+
+
+@pytest.fixture(scope="module")
+def careful(serving: Any, make_texts: Any) -> Iterator[str]:
+    """The URL of a service that takes bodies of at most 64 KiB."""
+    with serving(make_texts(), limits=Limits(body=65_536)) as where:
+        yield where
+
+
+@pytest.fixture(scope="module")
+def locked(serving: Any, make_texts: Any) -> Iterator[str]:
+    """The URL of a service that wants a token."""
+    with serving(make_texts(), token=TOKEN) as where:
+        yield where
+
+
+def _connection(where: str) -> socket.socket:
+    address = urlsplit(where)
+    return socket.create_connection((address.hostname, address.port), timeout=5)
+
+
+def _raw(where: str, data: bytes) -> bytes:
+    """All that comes back, until the service closes the connection, for bytes that no HTTP client would send."""
+    reply = b""
+    with _connection(where) as connection:
+        connection.sendall(data)
+        with suppress(ConnectionResetError):  # where it has not read all of them
+            while more := connection.recv(65536):
+                reply += more
+    return reply
+
+
+def _request(line: str, body: bytes = b"", **headers: Any) -> bytes:
+    said = {"Host": "x", "Connection": "close", "Content-Length": len(body)} | headers
+    head = "".join(f"{name}: {value}\r\n" for name, value in said.items())
+    return f"{line} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": TOKEN},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": b"Bearer \xff\xfe"},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": "Bearer"},
+    ],
+)
+def test_without_the_token_only_health_is_told(locked: str, headers: Any) -> None:
+    with httpx2.Client(base_url=locked, headers=headers) as client:
+        assert client.get("/healthz").status_code == 200
+        for path in ("/v1/models", "/metrics", "/openapi.json", "/nowhere"):
+            assert client.get(path).status_code == 401
+        refused = client.post("/v1/classify", json={"inputs": ["a"]})
+    assert refused.status_code == 401
+    assert refused.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_with_the_token_everything_is(locked: str) -> None:
+    headers = {"Authorization": f"bearer {TOKEN}", "Origin": "http://localhost"}
+    with httpx2.Client(base_url=locked, headers=headers) as client:
+        assert "fedbbpt_queries_total 0" in client.get("/metrics").text  # of all that came without it
+        assert client.get("/v1/models").status_code == 200
+        assert client.post("/v1/classify", json={"inputs": ["a"]}).status_code == 200
+
+
+def test_a_page_in_a_browser_may_not_ask_a_service_without_token(asking: httpx2.Client, texts: Any) -> None:
+    refused = asking.post("/v1/classify", json={"inputs": ["a"]}, headers={"Origin": "http://elsewhere"})
+    assert refused.status_code == 403
+    assert texts.calls == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/../v1/models", 404),
+        ("//v1/models", 404),
+        ("/v1/%2e%2e/v1/models", 404),
+        ("/v1/models/", 404),
+        ("/v1/models%0a", 404),
+        ("/v1/models%00", 404),
+        ("/V1/models", 404),
+        ("/..%2f..%2fetc/passwd", 404),
+        ("/%ff%fe", 404),
+        ("http://x/v1/models", 404),
+        ("*", 404),
+        ("/" + "a" * 60_000, 404),
+        ("/" + "a" * 200_000, 400),
+        ("/v1/models?x=%ff", 200),
+    ],
+    ids=range(14),
+)
+def test_paths_are_taken_literally(careful: str, path: str, status: int) -> None:
+    assert _raw(careful, _request(f"GET {path}")).startswith(f"HTTP/1.1 {status} ".encode())
+    assert httpx2.get(f"{careful}/healthz").status_code == 200
+
+
+HOSTILE = {
+    "wrong method": (_request("GET /v1/classify"), 405),
+    "unknown method": (_request("BREW /v1/classify"), 405),
+    "no body": (_request("POST /v1/classify"), 400),
+    "invalid UTF-8": (_request("POST /v1/classify", b'{"inputs": ["\xff\xfe"]}'), 400),
+    "deep JSON": (_request("POST /v1/classify", b'{"inputs": ' + b"[" * 50_000), 400),
+    "too large by its own word": (_request("POST /v1/classify", b"{}", **{"Content-Length": 10**12}), 413),
+    "negative length": (_request("POST /v1/classify", b"{}", **{"Content-Length": -1}), 400),
+    "too large": (_request("POST /v1/classify", b'{"inputs": ["' + b"a" * 100_000 + b'"]}'), 413),
+    "too many": (_request("POST /v1/classify", b'{"inputs": [' + b'"",' * 4096 + b'""]}'), 413),
+    "too large in chunks": (
+        b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + (b"10000\r\n" + b" " * 65536 + b"\r\n") * 2
+        + b"0\r\n\r\n",
+        413,
+    ),
+    "bad chunks": (
+        b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        400,
+    ),
+    "gzip": (_request("POST /v1/classify", b"\x1f\x8b\x08\x00", **{"Content-Encoding": "gzip"}), 400),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    "WebSocket": (
+        _request("GET /v1/models", Connection="Upgrade, close", Upgrade="websocket", **{"Sec-WebSocket-Version": 13}),
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_requests_are_refused_and_survived(careful: str, name: str) -> None:
+    data, status = HOSTILE[name]
+    assert _raw(careful, data).startswith(f"HTTP/1.1 {status} ".encode())
+    assert httpx2.post(f"{careful}/v1/classify", json={"inputs": ["a"]}).status_code == 200
+
+
+def test_a_body_that_trickles_is_given_up(serving: Any, texts: Any) -> None:
+    with serving(texts, limits=Limits(body_seconds=0.2)) as where:
+        reply = _raw(where, _request("POST /v1/classify", Connection="keep-alive", **{"Content-Length": 1000}))
+        assert reply.startswith(b"HTTP/1.1 408 ")
+        assert b"did not arrive within 0.2 seconds" in reply
+
+
+@pytest.mark.parametrize("before", [b"", _request("GET /healthz", Connection="keep-alive")])
+def test_headers_that_trickle_are_given_up(
+    serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.2)
+    with serving(texts) as where, _connection(where) as connection:
+        connection.sendall(before)
+        if before:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        start = time.monotonic()
+        with pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012 - which byte meets it is open
+            for byte in b"GET /healthz HTTP/1.1\r\nX: " + b"a" * 100:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.02)
+        assert 0.2 <= time.monotonic() - start < 2
+
+
+def test_a_refused_body_that_trickles_on_is_given_up(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(listening, "IDLE_SECONDS", 60)
+    with serving(texts) as where, _connection(where) as connection:
+        connection.sendall(_request("POST /v1/classify", Connection="keep-alive", **{"Content-Length": 10**9}))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+        with pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012
+            for _ in range(200):
+                connection.sendall(b"a")
+                time.sleep(0.02)
