@@ -60,6 +60,8 @@ class Words:
         return translated(ask)
 
     def _reply(self, answer: Answer) -> Reply:
+        if answer.text is None:
+            return Reply(np.full(len(self._words), np.nan, np.float32), answer.tokens, answer.written)
         if not self._abilities.logprobs:
             read = label_matching.read([answer.text], self._words)
             return Reply(read.scores[0], answer.tokens, answer.written, read.unmatched)

@@ -263,6 +263,20 @@ class TestErrors:
         assert np.isnan(scores[0]).all()
         assert scores[1, 0] == -0.5
 
+    @pytest.mark.parametrize("api", ["chat", "completions"])
+    def test_nor_is_what_the_service_filters(self, service, api):
+        def filtered(path, body):
+            answer = chat() if api == "chat" else completions(len(body["prompt"]))
+            for choice in answer["choices"]:
+                if "film" in str(body.get("messages")) or (api == "completions" and choice["index"] == 0):
+                    choice |= {"finish_reason": "content_filter", "logprobs": None}
+            return 200, {}, answer
+
+        service.answer = filtered
+        scores = opened(api=api, retries=1).query(TEXTS).scores
+        assert np.isnan(scores[0]).all()
+        assert not np.isnan(scores[1]).any()
+
 
 class TestKeys:
     def test_none_for_openai(self, service, monkeypatch):

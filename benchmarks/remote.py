@@ -1,0 +1,198 @@
+"""How fast services are asked and served: `python -m fedbbpt_benchmarks.remote latency | serving`.
+
+Ratios, each taken in one run on one machine. Services run in processes of their own, on loopback.
+"""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from typing import Any
+
+import click
+import numpy as np
+
+from fedbbpt.backend import Provider
+from fedbbpt.data.texts import as_texts
+from fedbbpt.remote import desk
+from fedbbpt_backends.openai_api import OpenAI
+
+PROVIDER = Provider(("good", "bad"))
+TOP = [{"token": word, "logprob": -1.0, "bytes": None} for word in PROVIDER.classes]
+CONTENT = [{"token": "good", "logprob": -1.0, "bytes": None, "top_logprobs": TOP}]
+CHOICE = {
+    "index": 0,
+    "finish_reason": "stop",
+    "message": {"role": "assistant", "content": "good"},
+    "logprobs": {"content": CONTENT},
+}
+USAGE = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
+ANSWER = json.dumps(
+    {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [CHOICE], "usage": USAGE}
+).encode()
+
+
+@click.group()
+def main() -> None:
+    """Ratios of what is reached to what is possible."""
+
+
+@main.command()
+@click.option("--queries", default=1000, show_default=True)
+@click.option("--seconds", default=0.05, show_default=True, help="That the service takes for each.")
+@click.option("--concurrency", default=32, show_default=True)
+@click.option("--times", default=5, show_default=True)
+def latency(queries: int, seconds: float, concurrency: int, times: int) -> None:
+    """Throughput against a service that takes its time, as a share of queries / seconds · concurrency."""
+    ideal = -(-queries // concurrency) * seconds
+    with slow_service(seconds) as url, own_cache():
+        backend = OpenAI(PROVIDER, model="m", base_url=url, logprobs=20, limit="max_tokens", concurrency=concurrency)
+        for number in range(times):
+            texts = as_texts([f"{number} {i}" for i in range(queries)])
+            started = time.perf_counter()
+            for start in range(0, queries, backend.info.batch_limit):
+                backend.query(texts[start : start + backend.info.batch_limit])
+            took = time.perf_counter() - started
+            click.echo(f"{queries} queries in {took:.2f} s, at best {ideal:.2f} s: {ideal / took:.3f}")
+
+
+@main.command()
+@click.option("--clients", default=8, show_default=True)
+@click.option("--queries", default=2048, show_default=True, help="Of all clients together.")
+@click.option("--each", default=16, show_default=True, help="Pictures of one request.")
+@click.option("--times", default=3, show_default=True)
+def serving(clients: int, queries: int, each: int, times: int) -> None:
+    """Throughput of `fedbbpt serve` under several clients, as a share of the model's own, and how soon it is healthy."""
+    from fedbbpt.run.options import load_class
+    from fedbbpt_backends.local_vit import LocalViT
+    from fedbbpt_backends.openai_services import data_uri
+
+    backend = LocalViT(load_class("tasks", "digits")(None).provider)
+    images = np.random.default_rng(0).random((each, 3, *(backend.info.input_size or ()))).astype(np.float32)
+    body = json.dumps({"inputs": [data_uri(image).partition(",")[2] for image in images]}).encode()
+    limit = backend.info.batch_limit
+    batch = np.tile(images, (-(-limit // each), 1, 1, 1))[:limit]
+    with served("local-vit", "digits") as url:
+        for _ in range(times):
+            raw = _rate(lambda: [backend.query(batch) for _ in range(queries // limit)], queries // limit * limit)
+            with watched(f"{url}/healthz") as waits, ThreadPoolExecutor(clients) as pool:
+                asked = queries // each
+                got = _rate(
+                    lambda: list(pool.map(lambda _: post(f"{url}/v1/classify", body), range(asked))), asked * each
+                )
+            late = float(np.percentile(waits, 99))
+            click.echo(
+                f"raw {raw:.0f}/s, served {got:.0f}/s: {got / raw:.3f}; healthz p99 {1000 * late:.0f} ms of {len(waits)}"
+            )
+
+
+def post(url: str, body: bytes) -> Any:
+    """The JSON that comes back."""
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked) as answer:
+        return json.load(answer)
+
+
+def _rate(work: Any, count: int) -> float:
+    started = time.perf_counter()
+    work()
+    return count / (time.perf_counter() - started)
+
+
+@contextmanager
+def watched(url: str) -> Iterator[list[float]]:
+    """Seconds until each of many questions to an address is answered, meanwhile."""
+    waits: list[float] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(0.02):
+            started = time.perf_counter()
+            with urllib.request.urlopen(url) as answer:
+                answer.read()
+            waits.append(time.perf_counter() - started)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield waits
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def served(backend: str, task: str) -> Iterator[str]:
+    """The URL of `fedbbpt serve` in a process of its own."""
+    command = [sys.executable, "-u", "-m", "fedbbpt", "serve", "--backend", backend, "--task", task, "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def own_cache() -> Iterator[None]:
+    """Answers that are forgotten afterwards."""
+    before = os.environ.get("FEDBBPT_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["FEDBBPT_CACHE"] = folder
+        try:
+            yield
+        finally:
+            desk.open_store.cache_clear()
+            os.environ.pop("FEDBBPT_CACHE") if before is None else os.environ.update(FEDBBPT_CACHE=before)
+
+
+@contextmanager
+def slow_service(seconds: float) -> Iterator[str]:
+    """The URL of a chat service that answers everything the same, after so many seconds."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_answer_slowly, args=(seconds, theirs), daemon=True)
+    process.start()
+    yield f"http://127.0.0.1:{ours.recv()}/v1"
+    process.terminate()
+    process.join()
+
+
+def _answer_slowly(seconds: float, told: Connection) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            started = time.perf_counter()
+            self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(max(0.0, seconds - (time.perf_counter() - started)))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(ANSWER)))
+            self.end_headers()
+            self.wfile.write(ANSWER)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128
+
+    server = Server(("127.0.0.1", 0), Handler)
+    told.send(server.server_port)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
