@@ -26,7 +26,8 @@ class LocalViT:
     `head` says where the class scores come from: the model's `own` classifier; `prototypes` or `linear`, fitted to the
     provider's shots; a head of the embedded model by name (`mnist`); a safetensors file. `auto` is the first that is
     there of: own, the named head that the task asks for, prototypes.
-    `memory` bounds the activations of one call, in MiB. `dtype` auto is bfloat16 where the processor is fast at it.
+    `memory` bounds the activations of one call, in MiB; a call takes at most `batch` images: with one, an answer has
+    the same bits whatever else is asked. `dtype` auto is bfloat16 where the processor is fast at it.
     """
 
     modalities: tuple[Modality, ...] = ("image",)
@@ -42,6 +43,7 @@ class LocalViT:
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         memory: PositiveInt = 512,
+        batch: PositiveInt | None = None,
     ) -> None:
         try:
             self.network = Network(model, weights, dtype, device, memory)
@@ -55,7 +57,7 @@ class LocalViT:
             input_size=self.network.model.size,
             classes=self.network.model.classes if self._head is None else self._head.classes,
             scores="logits",
-            batch_limit=self.network.batch_limit,
+            batch_limit=min(self.network.batch_limit, batch or self.network.batch_limit),
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
 

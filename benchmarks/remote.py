@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -49,13 +49,13 @@ def main() -> None:
 
 @main.command()
 @click.option("--queries", default=1000, show_default=True)
-@click.option("--seconds", default=0.05, show_default=True, help="That the service takes for each.")
+@click.option("--takes", default=0.05, show_default=True, help="Seconds that the service takes for each.")
 @click.option("--concurrency", default=32, show_default=True)
 @click.option("--times", default=5, show_default=True)
-def latency(queries: int, seconds: float, concurrency: int, times: int) -> None:
-    """Throughput against a service that takes its time, as a share of queries / seconds · concurrency."""
-    ideal = -(-queries // concurrency) * seconds
-    with slow_service(seconds) as url, own_cache():
+def latency(queries: int, takes: float, concurrency: int, times: int) -> None:
+    """Throughput against a service that takes its time, as a share of the best that is possible."""
+    ideal = -(-queries // concurrency) * takes
+    with slow_service(takes) as url, own_cache():
         backend = OpenAI(PROVIDER, model="m", base_url=url, logprobs=20, limit="max_tokens", concurrency=concurrency)
         for number in range(times):
             texts = as_texts([f"{number} {i}" for i in range(queries)])
@@ -72,7 +72,7 @@ def latency(queries: int, seconds: float, concurrency: int, times: int) -> None:
 @click.option("--each", default=16, show_default=True, help="Pictures of one request.")
 @click.option("--times", default=3, show_default=True)
 def serving(clients: int, queries: int, each: int, times: int) -> None:
-    """Throughput of `fedbbpt serve` under several clients, as a share of the model's own, and how soon it is healthy."""
+    """Throughput of `fedbbpt serve`, as a share of the model's own, and how soon it says that it is healthy."""
     from fedbbpt.run.options import load_class
     from fedbbpt_backends.local_vit import LocalViT
     from fedbbpt_backends.openai_services import data_uri
@@ -82,17 +82,15 @@ def serving(clients: int, queries: int, each: int, times: int) -> None:
     body = json.dumps({"inputs": [data_uri(image).partition(",")[2] for image in images]}).encode()
     limit = backend.info.batch_limit
     batch = np.tile(images, (-(-limit // each), 1, 1, 1))[:limit]
+    calls, requests = queries // limit, queries // each
     with served("local-vit", "digits") as url:
         for _ in range(times):
-            raw = _rate(lambda: [backend.query(batch) for _ in range(queries // limit)], queries // limit * limit)
+            raw = calls * limit / seconds(lambda: [backend.query(batch) for _ in range(calls)])
             with watched(f"{url}/healthz") as waits, ThreadPoolExecutor(clients) as pool:
-                asked = queries // each
-                got = _rate(
-                    lambda: list(pool.map(lambda _: post(f"{url}/v1/classify", body), range(asked))), asked * each
-                )
-            late = float(np.percentile(waits, 99))
+                took = seconds(lambda: list(pool.map(lambda _: post(f"{url}/v1/classify", body), range(requests))))
+            got, late = requests * each / took, 1e3 * float(np.percentile(waits, 99))
             click.echo(
-                f"raw {raw:.0f}/s, served {got:.0f}/s: {got / raw:.3f}; healthz p99 {1000 * late:.0f} ms of {len(waits)}"
+                f"raw {raw:.0f}/s, served {got:.0f}/s: {got / raw:.3f}; healthz p99 {late:.0f} ms ({len(waits)})"
             )
 
 
@@ -103,10 +101,11 @@ def post(url: str, body: bytes) -> Any:
         return json.load(answer)
 
 
-def _rate(work: Any, count: int) -> float:
+def seconds(work: Callable[[], object]) -> float:
+    """That some work takes."""
     started = time.perf_counter()
     work()
-    return count / (time.perf_counter() - started)
+    return time.perf_counter() - started
 
 
 @contextmanager
@@ -132,9 +131,10 @@ def watched(url: str) -> Iterator[list[float]]:
 
 
 @contextmanager
-def served(backend: str, task: str) -> Iterator[str]:
+def served(backend: str, task: str, *options: str) -> Iterator[str]:
     """The URL of `fedbbpt serve` in a process of its own."""
     command = [sys.executable, "-u", "-m", "fedbbpt", "serve", "--backend", backend, "--task", task, "--port", "0"]
+    command += [word for option in options for word in ("-o", option)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -158,17 +158,17 @@ def own_cache() -> Iterator[None]:
 
 
 @contextmanager
-def slow_service(seconds: float) -> Iterator[str]:
+def slow_service(takes: float) -> Iterator[str]:
     """The URL of a chat service that answers everything the same, after so many seconds."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_answer_slowly, args=(seconds, theirs), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_answer_slowly, args=(takes, theirs), daemon=True)
     process.start()
     yield f"http://127.0.0.1:{ours.recv()}/v1"
     process.terminate()
     process.join()
 
 
-def _answer_slowly(seconds: float, told: Connection) -> None:
+def _answer_slowly(takes: float, told: Connection) -> None:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -176,7 +176,7 @@ def _answer_slowly(seconds: float, told: Connection) -> None:
         def do_POST(self) -> None:
             started = time.perf_counter()
             self.rfile.read(int(self.headers["Content-Length"]))
-            time.sleep(max(0.0, seconds - (time.perf_counter() - started)))
+            time.sleep(max(0.0, takes - (time.perf_counter() - started)))
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(ANSWER)))

@@ -15,6 +15,24 @@ from typing import Any
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+MOST = 150_000  # kB of memory at the peak, a whole run in one process
+HEAVY = {"torch", "transformers", "timm", "sklearn", "pandas", "pyarrow", "matplotlib", "cma", "cmaes"}
+# The peak of this program alone: `ru_maxrss` also counts the process that it was started from.
+PROGRAM = """
+import atexit, json, pathlib, sys
+
+
+def tell():
+    status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+    pathlib.Path(told).write_text(json.dumps([int(status["VmHWM"].split()[0]), sorted(sys.modules)]))
+
+
+told = sys.argv.pop(1)
+atexit.register(tell)
+from fedbbpt.cli import main
+
+main()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -123,3 +141,19 @@ def outcome() -> Callable[[Path], Any]:
         return rows, summary, arrays, (folder / "config.toml").read_text()
 
     return read
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Callable[..., None]:
+    """Runs the command line in a process of its own, and sees that it stays small and without torch."""
+
+    def run(environment: dict[str, str], *arguments: object) -> None:
+        told = tmp_path / "told.json"
+        command = [sys.executable, "-c", PROGRAM, *map(str, (told, *arguments))]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+        assert done.returncode == 0, done.stderr
+        peak, modules = json.loads(told.read_text())
+        assert not HEAVY & set(modules)
+        assert peak < MOST
+
+    return run

@@ -194,6 +194,14 @@ class TestBits:
         assert parameters(tmp_path / "described") == parameters(tmp_path / "here")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_a_client_of_the_openai_api_is_small(
+    site: Path, serve: Serve, small: Callable[..., None], tmp_path: Path
+) -> None:
+    url = serve("letters", f"csv:{site / 'reviews.csv'}")
+    small(environment(site, tmp_path / "cache"), "train", *remote(url, "chat"), *texts(site), "--out", tmp_path / "run")
+
+
 class TestFaults:
     def test_nothing_is_lost_or_paid_twice_or_told(
         self, site: Path, serve: Serve, train: Train, undisturbed: Path, tmp_path: Path
