@@ -4,10 +4,12 @@ import base64
 import io
 import json
 import os
+from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
+import vcr
 from PIL import Image
 
 from fedbbpt.backend import Provider
@@ -20,6 +22,7 @@ from fedbbpt_backends.label_scores import scores_of
 from fedbbpt_backends.openai_api import OpenAI
 
 PROVIDER = Provider(("pos", "neg", "mid"), question="Sentiment", words=("good", "bad", "so so"))
+CASSETTES = Path(__file__).parent / "cassettes"
 KEY = "sk-very-secret-0123456789"
 TOP = {" good": -0.5, " bad": -1.5, " so": -3.0}
 TEXTS = as_texts(["a film", "another"])
@@ -276,6 +279,21 @@ class TestErrors:
         scores = opened(api=api, retries=1).query(TEXTS).scores
         assert np.isnan(scores[0]).all()
         assert not np.isnan(scores[1]).any()
+
+
+def test_the_shapes_of_the_provider(monkeypatch, tmp_path):
+    """Those of the cassette, which says where they are from."""
+    monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with vcr.use_cassette(str(CASSETTES / "openai-chat.yaml"), record_mode="none") as cassette:
+        backend = opened(concurrency=1)
+        answers = backend.query(TEXTS[:1])
+        with pytest.raises(BackendError, match=r"HTTP 400.*Unsupported parameter: 'max_tokens'"):
+            backend.query(TEXTS[1:])
+        assert cassette.play_count == 2
+    good = np.logaddexp(-0.31725305, -1.9190147)
+    np.testing.assert_allclose(answers.scores, [[good, -2.6319860, -4.9023438]], rtol=1e-6)
+    assert (answers.tokens, answers.written) == (20, 1)
 
 
 class TestKeys:
