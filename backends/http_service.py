@@ -1,15 +1,10 @@
 """An endpoint that a file describes, asked over HTTP."""
 
-import base64
-import io
-import time
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import numpy as np
 import requests
-from PIL import Image
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
@@ -20,6 +15,7 @@ from fedbbpt.types import Float32, Floats
 from fedbbpt_backends.http_description import Description, Picture, fill
 from fedbbpt_backends.json_paths import finder
 from fedbbpt_backends.secret import tenant
+from fedbbpt_backends.wire import PNG, base64_png, seconds_of
 
 BUSY = (429, 503)
 TRANSIENT = (408, 409)  # timeout; another request with the same key is under way
@@ -108,7 +104,7 @@ class JsonService:
         except requests.RequestException as e:
             raise BackendError(f"{about.url} cannot be asked: {self._public(str(e))}") from None
         if response.status_code in BUSY:
-            raise Busy(_seconds(response.headers.get("Retry-After", "")))
+            raise Busy(seconds_of(response.headers.get("Retry-After", "")))
         if response.status_code >= 500 or response.status_code in TRANSIENT:
             raise Lost(f"{about.url} answered with HTTP {response.status_code}")
         if not 200 <= response.status_code < 300:
@@ -173,25 +169,11 @@ class JsonService:
         return request
 
 
-def _seconds(retry_after: str) -> float | None:
-    """Seconds from a number of them or an HTTP date; None for anything else."""
-    if retry_after.isdecimal():
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
 def _encoded(image: Float32, picture: Picture) -> str:
     """An image (3, h, w) in [0, 1] as the endpoint wants it."""
     size = (picture.height, picture.width)
-    resized = image if image.shape[1:] == size else _resized(image, size)
-    pixels = np.rint(255 * resized.clip(0, 1)).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels.transpose(1, 2, 0)).save(file, "png")
-    encoded = base64.b64encode(file.getvalue()).decode()
-    return f"data:image/png;base64,{encoded}" if picture.encoding == "data-uri" else encoded
+    encoded = base64_png(image if image.shape[1:] == size else _resized(image, size))
+    return PNG + encoded if picture.encoding == "data-uri" else encoded
 
 
 def _resized(image: Float32, size: tuple[int, int]) -> Floats:

@@ -1,7 +1,6 @@
 """One request to the OpenAI API or one of its likenesses: what is sent, what comes back, what its errors mean."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 import httpx2
@@ -10,9 +9,9 @@ import openai
 
 from fedbbpt.errors import BackendError
 from fedbbpt.remote import Busy, Lost, Reply
+from fedbbpt_backends.wire import PNG, seconds_of
 
 OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's config says what was asked
-DATA = "data:image/"  # how an image begins
 FILTERED = "content_filter"  # why an answer ends that was not given
 SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # codes of a 429 that waiting does not mend
 T = TypeVar("T")
@@ -67,7 +66,7 @@ def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most:
     """One question about a text or an image, of which the answer may take `most` tokens."""
     (one,) = encoded
     content: Any = one
-    if one.startswith(DATA):
+    if one.startswith(PNG):
         content = [{"type": "text", "text": endpoint.question}, {"type": "image_url", "image_url": {"url": one}}]
     body = {"messages": [{"role": "user", "content": content}], abilities.limit: most}
     if abilities.logprobs:
@@ -127,10 +126,10 @@ def translated(ask: Callable[[], T]) -> T:
     except openai.RateLimitError as e:
         if e.code in SPENT:
             raise BackendError(f"the service refuses: {_said(e)}") from None
-        raise Busy(_after(e)) from e
+        raise Busy(seconds_of(e.response.headers.get("retry-after", ""))) from e
     except openai.APIStatusError as e:
         if e.status_code == 503:
-            raise Busy(_after(e)) from e
+            raise Busy(seconds_of(e.response.headers.get("retry-after", ""))) from e
         if e.status_code in (408, 409) or e.status_code >= 500:
             raise Lost(f"HTTP {e.status_code}") from e
         hint = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)"
@@ -148,12 +147,6 @@ def _counted(answer: Any) -> tuple[int, int]:
     """Tokens read and written, where the service counts them."""
     usage = answer.get("usage") or {}
     return usage.get("prompt_tokens", 0), usage.get("completion_tokens") or 0
-
-
-def _after(error: openai.APIStatusError) -> float | None:
-    with suppress(KeyError, ValueError):
-        return max(0.0, float(error.response.headers["retry-after"]))
-    return None
 
 
 def _said(error: openai.APIStatusError) -> str:

@@ -1,20 +1,18 @@
 """Services of the OpenAI API: classes by words, and vectors of texts."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fedbbpt import label_matching
 from fedbbpt.errors import BackendError
 from fedbbpt.remote import Reply, Size
 from fedbbpt.types import Float32
 from fedbbpt_backends.label_scores import scores_of
-from fedbbpt_backends.openai_requests import DATA, Abilities, Answer, Ask, Endpoint, embeddings, translated
+from fedbbpt_backends.openai_requests import Abilities, Answer, Ask, Endpoint, embeddings, translated
 from fedbbpt_backends.template import Template
+from fedbbpt_backends.wire import PNG, base64_png
 
 LETTERS = 4  # of a text for each token, about
 AROUND = 16  # tokens that a service puts around what is asked
@@ -43,11 +41,11 @@ class Words:
 
     def encode(self, one: str | Float32) -> str:
         """A text in the template; an image as 8-bit PNG."""
-        return self._template.whole(one) if isinstance(one, str) else data_uri(one)
+        return self._template.whole(one) if isinstance(one, str) else PNG + base64_png(one)
 
     def size(self, encoded: str) -> Size:
         """See `Service`."""
-        if encoded.startswith(DATA):
+        if encoded.startswith(PNG):
             return Size(IMAGE, self._most, LARGEST_IMAGE)
         return Size(len(encoded) // LETTERS + AROUND, self._most, len(encoded.encode()) + AROUND)
 
@@ -87,10 +85,3 @@ class Vectors:
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
         """See `Service`."""
         return translated(lambda: embeddings(self._endpoint, encoded, key))
-
-
-def data_uri(image: Float32) -> str:
-    """An image (3, h, w) in [0, 1] as 8-bit PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray((image.transpose(1, 2, 0) * 255).round().astype(np.uint8)).save(buffer, "PNG")
-    return f"{DATA}png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -75,11 +75,11 @@ def serving(clients: int, queries: int, each: int, times: int) -> None:
     """Throughput of `fedbbpt serve`, as a share of the model's own, and how soon it says that it is healthy."""
     from fedbbpt.run.options import load_class
     from fedbbpt_backends.local_vit import LocalViT
-    from fedbbpt_backends.openai_services import data_uri
+    from fedbbpt_backends.wire import base64_png
 
     backend = LocalViT(load_class("tasks", "digits")(None).provider)
     images = np.random.default_rng(0).random((each, 3, *(backend.info.input_size or ()))).astype(np.float32)
-    body = json.dumps({"inputs": [data_uri(image).partition(",")[2] for image in images]}).encode()
+    body = json.dumps({"inputs": [base64_png(image) for image in images]}).encode()
     limit = backend.info.batch_limit
     batch = np.tile(images, (-(-limit // each), 1, 1, 1))[:limit]
     calls, requests = queries // limit, queries // each
