@@ -12,7 +12,7 @@ from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
-from fedbbpt.errors import ConfigError, DataError, FedbbptError, RunError
+from fedbbpt.errors import ConfigError, DataError, FedbbptError
 from fedbbpt.registry import KINDS
 
 LIMITS = ("max_queries", "max_calls", "max_cost")
@@ -200,12 +200,13 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
 
 def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
     from fedbbpt.run.config import make_config, of_run
+    from fedbbpt.run.train import settled
 
     ours = make_config(of_run(folder)).model_dump()
     asked = make_config(_settings(of_run(folder), given)).model_dump()
     for key, value in ours.items():
         if (other := asked[key]) != value:
-            raise RunError(f"a resumed run keeps its settings: {key} is {value}, not {other}; start a new run for that")
+            raise settled(key, value, other)
 
 
 def _print_plan(session: Any) -> None:

@@ -53,13 +53,16 @@ def resume(
 ) -> dict[str, Any]:
     """Goes on where the folder's last checkpoint is; the end is the same as that of an undisturbed run.
 
-    `limits` (max_queries, max_calls, max_cost) take the place of the config's for what may be spent from now on; they
+    Where a service is paid, `limits` (max_queries, max_calls, max_cost) take the place of the config's from now on, and
     do not change how many rounds there are.
 
     Raises:
         RunError: no run there, no whole checkpoint, or config or data have changed since.
     """
     session = reopen(out, limits)
+    for limit, value in limits.items():
+        if charging(session.backend) is None and value != (ours := getattr(session.config, limit)):
+            raise settled(limit, ours, value)
     progress, damaged = checkpoint.load_last(out / "checkpoints")
     for name in damaged:
         watch("note", {"text": f"checkpoint {name} is damaged; going on from the one before"})
@@ -68,6 +71,11 @@ def resume(
         check_unchanged(session, progress, out)
     asked = progress.totals.queries if progress else planned.preparing.queries
     return _Run(session, planned, out, watch, asked).go(progress)
+
+
+def settled(key: str, ours: Any, other: Any) -> RunError:
+    """What is said to whoever wants to resume a run with another setting."""
+    return RunError(f"a resumed run keeps its settings: {key} is {ours}, not {other}; start a new run for that")
 
 
 def reopen(out: Path, limits: Mapping[str, Any] | None) -> Session:

@@ -112,6 +112,7 @@ def run_copy(finished: Path, tmp_path: Path) -> Path:
 
 def test_changed_config_on_resume(refuse: Callable[..., str], run_copy: Path) -> None:
     assert "rounds is 6, not 9" in refuse("train", "--resume", run_copy, "--rounds", "9")
+    assert "max_queries is None, not 9000" in refuse("train", "--resume", run_copy, "--max-queries", "9000")
     config = run_copy / "config.toml"
     config.write_text(config.read_text().replace("rounds = 6", "rounds = 9"))
     assert "config.toml has changed" in refuse("train", "--resume", run_copy)
