@@ -173,6 +173,8 @@ class TestBits:
         served, billed = counted(url), paid(tmp_path / "there")
         assert served["fedbbpt_queries_total"] == billed["queries"] <= there["queries"]
         assert served["fedbbpt_tokens_total"] == billed["tokens"]
+        shown = f"{billed['queries']:,} queries in {billed['calls']:,} calls"
+        assert shown in (tmp_path / "there" / "report.html").read_text()
 
     def test_images(self, shapes: Path, serve: Serve, train: Train, tmp_path: Path) -> None:
         url = serve("colours", f"folder:{shapes}")
