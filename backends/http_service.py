@@ -15,7 +15,7 @@ from fedbbpt.types import Float32, Floats
 from fedbbpt_backends.http_description import Description, Picture, fill
 from fedbbpt_backends.json_paths import finder
 from fedbbpt_backends.secret import tenant
-from fedbbpt_backends.wire import PNG, base64_png, seconds_of
+from fedbbpt_backends.wire import PNG, base64_png, seconds_of, shared
 
 BUSY = (429, 503)
 TRANSIENT = (408, 409)  # timeout; another request with the same key is under way
@@ -85,8 +85,8 @@ class JsonService:
             names = self._for_each(self._find_names, str(self._description.classes_path), answer, count)
             rows = [self._ordered(row, named) for row, named in zip(rows, names, strict=True)]
         total = self._find_tokens(answer) if self._find_tokens else 0
-        each, rest = divmod(total if isinstance(total, int) else 0, count)
-        return [Reply(self._numbers(row), each + (i < rest)) for i, row in enumerate(rows)]
+        tokens = shared(total if isinstance(total, int) else 0, count)
+        return [Reply(self._numbers(row), read) for row, read in zip(rows, tokens, strict=True)]
 
     def _ask(self, encoded: Sequence[str], key: str) -> requests.Response:
         about = self._description

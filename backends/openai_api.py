@@ -156,7 +156,7 @@ class OpenAI:
         self._known(one)
         return last
 
-    def _service(self, abilities: "asking.Abilities") -> Service:
+    def _service(self, abilities: asking.Abilities) -> Service:
         if self._api == "embeddings":
             return Vectors(self._endpoint, self._identity, self._batch)
         ask = asking.chat if self._api == "chat" else asking.completions

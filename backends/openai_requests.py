@@ -9,7 +9,7 @@ import openai
 
 from fedbbpt.errors import BackendError
 from fedbbpt.remote import Busy, Lost, Reply
-from fedbbpt_backends.wire import PNG, seconds_of
+from fedbbpt_backends.wire import PNG, seconds_of, shared
 
 OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's config says what was asked
 FILTERED = "content_filter"  # why an answer ends that was not given
@@ -112,11 +112,6 @@ def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) ->
         options={"headers": {"Idempotency-Key": key}},
     )
     return response.json()
-
-
-def shared(count: int, parts: int) -> list[int]:
-    """A whole number in equal parts, as far as that goes."""
-    return [count // parts + (i < count % parts) for i in range(parts)]
 
 
 def translated(ask: Callable[[], T]) -> T:

@@ -21,6 +21,11 @@ def base64_png(image: Floats) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+def shared(count: int, parts: int) -> list[int]:
+    """A whole number in equal parts, as far as that goes."""
+    return [count // parts + (i < count % parts) for i in range(parts)]
+
+
 def seconds_of(retry_after: str) -> float | None:
     """Seconds from a number of them or an HTTP date; None for anything else."""
     try:
