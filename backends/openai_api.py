@@ -84,8 +84,8 @@ class OpenAI:
         self._words = chosen_words(words, provider.classes, provider.words)
         usual = COMPLETE if api == "completions" else ASK
         self._template = Template(template or usual, provider.question, self._words, " ")
-        client = asking.connect(key or KEYLESS, base_url, timeout, concurrency)
-        self._endpoint = asking.Endpoint(client, model, temperature, self._template.whole(""))
+        question = self._template.whole("")
+        self._endpoint = asking.connect(key or KEYLESS, base_url, timeout, concurrency, model, temperature, question)
         self._identity = {"backend": "openai", "name": model, "url": base_url, "tenant": tenant(key), "api": api}
         self._possible = [
             one for one in POSSIBLE if logprobs in ("auto", one.logprobs) and limit in ("auto", one.limit)

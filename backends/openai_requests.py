@@ -1,6 +1,8 @@
 """One request to the OpenAI API or one of its likenesses: what is sent, what comes back, what its errors mean."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import httpx2
@@ -31,7 +33,9 @@ class Refused(BackendError):  # noqa: N818 - reads as what it says
 class Endpoint(NamedTuple):
     """Where a model is asked, and how."""
 
-    client: openai.OpenAI
+    http: httpx2.Client
+    url: str
+    headers: Mapping[str, str]
     model: str
     temperature: float
     question: str  # beside an image
@@ -49,17 +53,20 @@ class Answer(NamedTuple):
 Ask = Callable[[Endpoint, Sequence[str], Abilities, int, str], list[Answer]]
 
 
-def connect(key: str, base_url: str | None, timeout: float, connections: int) -> openai.OpenAI:
-    """A client that keeps its connections, and repeats nothing by itself: `Desk` does that, and counts."""
+def connect(
+    key: str, base_url: str | None, timeout: float, connections: int, model: str, temperature: float, question: str
+) -> Endpoint:
+    """An endpoint that keeps its connections, and repeats nothing by itself: `Desk` does that, and counts.
+
+    OpenAI's own client says where to and with which headers. Its methods are passed by: around each request they take
+    as long again as the request itself does.
+    """
     limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-    transport = httpx2.HTTPTransport(limits=limits)
-    return openai.OpenAI(
-        api_key=key,
-        base_url=base_url or OFFICIAL,
-        timeout=timeout,
-        max_retries=0,
-        http_client=httpx2.Client(transport=transport, timeout=timeout),
-    )
+    http = httpx2.Client(limits=limits, timeout=timeout)
+    client = openai.OpenAI(api_key=key, base_url=base_url or OFFICIAL, http_client=http)
+    told = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
+    headers = {name: value for name, value in told.items() if not name.startswith("X-Stainless")} | client.auth_headers
+    return Endpoint(http, str(client.base_url), headers, model, temperature, question)
 
 
 def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Answer]:
@@ -103,39 +110,50 @@ def embeddings(endpoint: Endpoint, encoded: Sequence[str], key: str) -> list[Rep
     return [Reply(np.array(row["embedding"], np.float32), n) for row, n in zip(rows, read, strict=True)]
 
 
+def understood(ask: Callable[[], T]) -> T:
+    """What `ask` makes of an answer, if it has the shape that it should have."""
+    try:
+        return ask()
+    except BackendError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError) as e:
+        raise Lost(f"an answer of another shape: {type(e).__name__}") from e
+
+
 def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> Any:
-    """The JSON that comes back. The client's own methods do the same, and take twice as long over their types."""
-    response = endpoint.client.post(
-        path,
-        body={"model": endpoint.model, **body},
-        cast_to=httpx2.Response,
-        options={"headers": {"Idempotency-Key": key}},
+    """The JSON that comes back."""
+    request = httpx2.Request(
+        "POST",
+        _url(endpoint.url, path),
+        headers={**endpoint.headers, "Idempotency-Key": key},
+        content=json.dumps({"model": endpoint.model, **body}).encode(),
     )
+    try:
+        response = endpoint.http.send(request)
+    except httpx2.HTTPError as e:  # no connection, no answer in time
+        raise Lost(type(e).__name__) from e
+    if not response.is_success:
+        raise _failure(response)
     return response.json()
 
 
-def translated(ask: Callable[[], T]) -> T:
-    """What `ask` returns, with the client's errors as `Service.send` has them."""
-    try:
-        return ask()
-    except openai.RateLimitError as e:
-        if e.code in SPENT:
-            raise BackendError(f"the service refuses: {_said(e)}") from None
-        raise Busy(seconds_of(e.response.headers.get("retry-after", ""))) from e
-    except openai.APIStatusError as e:
-        if e.status_code == 503:
-            raise Busy(seconds_of(e.response.headers.get("retry-after", ""))) from e
-        if e.status_code in (408, 409) or e.status_code >= 500:
-            raise Lost(f"HTTP {e.status_code}") from e
-        hint = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)"
-        error = Refused if e.status_code in (400, 422) else BackendError
-        raise error(
-            f"the service refuses (HTTP {e.status_code}): {_said(e)}{hint if e.status_code in (401, 403) else ''}"
-        ) from None
-    except openai.APIError as e:  # no connection, no answer in time, an answer that is no JSON
-        raise Lost(type(e).__name__) from e
-    except (ValueError, TypeError, LookupError, AttributeError) as e:  # JSON of another shape
-        raise Lost(f"an answer of another shape: {type(e).__name__}") from e
+@lru_cache
+def _url(base: str, path: str) -> httpx2.URL:
+    return httpx2.URL(base.rstrip("/") + path)
+
+
+def _failure(response: httpx2.Response) -> Exception:
+    """What an answer means that is none, as `Service.send` has it."""
+    status, (words, code) = response.status_code, _said(response)
+    if status == 429 and code in SPENT:
+        return BackendError(f"the service refuses: {words}")
+    if status in (429, 503):
+        return Busy(seconds_of(response.headers.get("retry-after", "")))
+    if status in (408, 409) or status >= 500:
+        return Lost(f"HTTP {status}")
+    hint = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)"
+    error = Refused if status in (400, 422) else BackendError
+    return error(f"the service refuses (HTTP {status}): {words}{hint if status in (401, 403) else ''}")
 
 
 def _counted(answer: Any) -> tuple[int, int]:
@@ -144,10 +162,13 @@ def _counted(answer: Any) -> tuple[int, int]:
     return usage.get("prompt_tokens", 0), usage.get("completion_tokens") or 0
 
 
-def _said(error: openai.APIStatusError) -> str:
-    """The service's own words, in a line, without the key, which some services repeat in full or in part."""
-    body = error.body if isinstance(error.body, dict) else {}
-    words = str(body.get("message") or error.response.reason_phrase).split()
-    key = error.request.headers.get("authorization", "").removeprefix("Bearer ")
+def _said(response: httpx2.Response) -> tuple[str, str | None]:
+    """The service's own words, in a line, without the key, which some services repeat in full or in part; its code."""
+    try:
+        error = response.json()["error"]
+        words, code = str(error["message"]).split(), error.get("code")
+    except (ValueError, TypeError, LookupError, AttributeError):
+        words, code = response.reason_phrase.split(), None
+    key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
     hidden = [mark for mark in (key, "sk-", "**") if mark]
-    return " ".join(word for word in words if not any(mark in word for mark in hidden))[:200].rstrip(".")
+    return " ".join(word for word in words if not any(mark in word for mark in hidden))[:200].rstrip("."), code

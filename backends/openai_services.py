@@ -10,7 +10,7 @@ from fedbbpt.errors import BackendError
 from fedbbpt.remote import Reply, Size
 from fedbbpt.types import Float32
 from fedbbpt_backends.label_scores import scores_of
-from fedbbpt_backends.openai_requests import Abilities, Answer, Ask, Endpoint, embeddings, translated
+from fedbbpt_backends.openai_requests import Abilities, Answer, Ask, Endpoint, embeddings, understood
 from fedbbpt_backends.template import Template
 from fedbbpt_backends.wire import PNG, base64_png
 
@@ -55,7 +55,7 @@ class Words:
         def ask() -> list[Reply]:
             return [self._reply(one) for one in self._ask(self._endpoint, encoded, self._abilities, self._most, key)]
 
-        return translated(ask)
+        return understood(ask)
 
     def _reply(self, answer: Answer) -> Reply:
         if answer.text is None:
@@ -84,4 +84,4 @@ class Vectors:
 
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
         """See `Service`."""
-        return translated(lambda: embeddings(self._endpoint, encoded, key))
+        return understood(lambda: embeddings(self._endpoint, encoded, key))

@@ -11,31 +11,33 @@ from pathlib import Path
 
 import click
 
-from fedbbpt_benchmarks.remote import seconds, served
+from fedbbpt_benchmarks.remote import served
 
 ONE = "batch=1"  # so that an answer has the same bits whatever else is asked
 
 
 @click.command()
 @click.option("--times", default=50, show_default=True)
+@click.option("--within", default=6.0, show_default=True, help="Seconds after its start in which a run is killed.")
+@click.option("--rounds", default=60, show_default=True, help="Enough that the run is not over before its last kill.")
 @click.option("--seed", default=1, show_default=True)
-def main(times: int, seed: int) -> None:
+def main(times: int, within: float, rounds: int, seed: int) -> None:
     """A run that is killed (SIGKILL) at random moments and goes on: the same parameters, and what was paid twice."""
     rng, concurrency = random.Random(seed), 4
     settings = ["data.test_limit=60", "backend.model=embedded", "backend.image_size=70"]
     settings.append(f"backend.concurrency={concurrency}")
-    run = ["--backend", "openai", "--clients", "3", "--shots", "2", "--rounds", "6"]
+    run = ["--backend", "openai", "--clients", "3", "--shots", "2", "--rounds", str(rounds)]
     run += [word for setting in settings for word in ("-o", setting)]
     with tempfile.TemporaryDirectory() as folder:
         root, hit = Path(folder), 0
         with served("local-vit", "digits", ONE) as url:
-            took = seconds(lambda: _train([*run, "-o", f"backend.base_url={url}/v1"], root / "whole").wait())
+            _train([*run, "-o", f"backend.base_url={url}/v1"], root / "whole").wait()
             undisturbed = queries_of(url)
         with served("local-vit", "digits", ONE) as url:  # one that remembers nothing
             while True:
                 process = _train([*run, "-o", f"backend.base_url={url}/v1"], root / "killed")
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(None if hit == times else rng.uniform(0, took / 3))
+                    process.wait(None if hit == times else rng.uniform(0, within))
                     break
                 process.kill()
                 process.wait()

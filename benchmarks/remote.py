@@ -15,9 +15,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import numpy as np
@@ -30,6 +32,7 @@ from fedbbpt_backends.openai_api import OpenAI
 PROVIDER = Provider(("good", "bad"))
 TOP = [{"token": word, "logprob": -1.0, "bytes": None} for word in PROVIDER.classes]
 CONTENT = [{"token": "good", "logprob": -1.0, "bytes": None, "top_logprobs": TOP}]
+EVERY = 0.1  # seconds between two looks at whether a service is healthy
 CHOICE = {
     "index": 0,
     "finish_reason": "stop",
@@ -67,38 +70,55 @@ def latency(queries: int, takes: float, concurrency: int, times: int) -> None:
 
 
 @main.command()
+@click.option("--backend", "name", default="local-vit", show_default=True)
+@click.option("--task", default="digits", show_default=True)
+@click.option("-o", "assignments", multiple=True, metavar="KEY=VALUE", help="Options of the backend.")
 @click.option("--clients", default=8, show_default=True)
-@click.option("--queries", default=2048, show_default=True, help="Of all clients together.")
-@click.option("--each", default=16, show_default=True, help="Pictures of one request.")
-@click.option("--times", default=3, show_default=True)
-def serving(clients: int, queries: int, each: int, times: int) -> None:
+@click.option("--queries", default=2048, show_default=True, help="Of all clients together, about.")
+@click.option("--each", default=16, show_default=True, help="Inputs of one request.")
+@click.option("--times", default=5, show_default=True)
+def serving(
+    name: str, task: str, assignments: tuple[str, ...], clients: int, queries: int, each: int, times: int
+) -> None:
     """Throughput of `fedbbpt serve`, as a share of the model's own, and how soon it says that it is healthy."""
+    from fedbbpt.commands.serve import opened
     from fedbbpt.run.options import load_class
-    from fedbbpt_backends.local_vit import LocalViT
     from fedbbpt_backends.wire import base64_png
 
-    backend = LocalViT(load_class("tasks", "digits")(None).provider)
-    images = np.random.default_rng(0).random((each, 3, *(backend.info.input_size or ()))).astype(np.float32)
-    body = json.dumps({"inputs": [base64_png(image) for image in images]}).encode()
+    backend, _ = opened(name, task, assignments, {})
     limit = backend.info.batch_limit
-    batch = np.tile(images, (-(-limit // each), 1, 1, 1))[:limit]
-    calls, requests = queries // limit, queries // each
-    with served("local-vit", "digits") as url:
+    size = backend.info.input_size
+    inputs = load_class("tasks", task)(None).load(size).train.batch(slice(limit)).inputs
+    parts = [inputs[start : start + each] for start in range(0, len(inputs), each)]
+    bodies = [json.dumps({"inputs": list(map(base64_png, part) if size else part)}).encode() for part in parts]
+    rounds = max(1, queries // len(inputs))
+    with served(name, task, *assignments) as url, ThreadPoolExecutor(clients) as pool:
+        share, late = [], []
         for _ in range(times):
-            raw = calls * limit / seconds(lambda: [backend.query(batch) for _ in range(calls)])
-            with watched(f"{url}/healthz") as waits, ThreadPoolExecutor(clients) as pool:
-                took = seconds(lambda: list(pool.map(lambda _: post(f"{url}/v1/classify", body), range(requests))))
-            got, late = requests * each / took, 1e3 * float(np.percentile(waits, 99))
-            click.echo(
-                f"raw {raw:.0f}/s, served {got:.0f}/s: {got / raw:.3f}; healthz p99 {late:.0f} ms ({len(waits)})"
-            )
+            raw = seconds(lambda: [backend.query(inputs) for _ in range(rounds)])
+            with watched(f"{url}/healthz") as waits:
+                took = seconds(lambda: list(pool.map(Poster(f"{url}/v1/classify"), rounds * bodies)))
+            raw = (raw + seconds(lambda: [backend.query(inputs) for _ in range(rounds)])) / 2  # before and after
+            share.append(raw / took)
+            late += waits
+            click.echo(f"raw {rounds * len(inputs) / raw:.0f}/s, served {rounds * len(inputs) / took:.0f}/s")
+    p99 = 1e3 * float(np.percentile(late, 99))
+    shown = " ".join(f"{one:.3f}" for one in sorted(share))
+    click.echo(f"served / raw: median {np.median(share):.3f} ({shown}); /healthz p99 {p99:.0f} ms ({len(late)})")
 
 
-def post(url: str, body: bytes) -> Any:
-    """The JSON that comes back."""
-    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked) as answer:
-        return json.load(answer)
+class Poster:
+    """Posts JSON; each thread has a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._own = urlsplit(url), threading.local()
+
+    def __call__(self, body: bytes) -> Any:
+        """The JSON that comes back."""
+        if not hasattr(self._own, "connection"):
+            self._own.connection = HTTPConnection(self._url.netloc)
+        self._own.connection.request("POST", self._url.path, body, {"Content-Type": "application/json"})
+        return json.load(self._own.connection.getresponse())
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -115,7 +135,7 @@ def watched(url: str) -> Iterator[list[float]]:
     stop = threading.Event()
 
     def ask() -> None:
-        while not stop.wait(0.02):
+        while not stop.wait(EVERY):
             started = time.perf_counter()
             with urllib.request.urlopen(url) as answer:
                 answer.read()

@@ -45,6 +45,7 @@ def serve(
         from fedbbpt.serve import MIB, Limits
         from fedbbpt.serve.access import bound, read_token, url
         from fedbbpt.serve.app import Service
+        from fedbbpt.serve.batching import model_thread
         from fedbbpt.serve.listening import listen
         from fedbbpt.serve.served import Served
     except ImportError as e:
@@ -53,10 +54,10 @@ def serve(
     token = read_token(token_file)
     columns = {"text_column": text_column, "label_column": label_column}
     try:
-        with bound(host, port, token) as socket:
-            backend, provider = _opened(name, task, assignments, columns)
+        with bound(host, port, token) as socket, model_thread() as thread:
+            backend, provider = thread.submit(opened, name, task, assignments, columns).result()
             limits = Limits(max_body * MIB, max_pixels, concurrency)
-            with closing(Service(Served(backend, provider), limits, token)) as service:
+            with closing(Service(thread, Served(backend, provider), limits, token)) as service:
                 socket.listen()
                 click.echo(url(socket))
                 listen(service, socket)
@@ -65,7 +66,7 @@ def serve(
         raise SystemExit(130) from None
 
 
-def _opened(name: str, task: str | None, assignments: tuple[str, ...], columns: dict[str, str | None]) -> Any:
+def opened(name: str, task: str | None, assignments: tuple[str, ...], columns: dict[str, str | None]) -> Any:
     """The backend, and the provider of the task that it is opened for."""
     from fedbbpt.run.config import parse_assignment
     from fedbbpt.run.options import load_class, resolve

@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-import random
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from statistics import fmean
 
 import numpy as np
 
 from fedbbpt.assets.store import cache
 from fedbbpt.backend import Answers
-from fedbbpt.remote import Busy, Lost, Reply, Service, Size
+from fedbbpt.remote import Reply, Service
+from fedbbpt.remote.asking import Asking, Request, Terms
 from fedbbpt.remote.ledger import Account, Paid
 from fedbbpt.remote.pace import Pace
 from fedbbpt.remote.prices import FREE, Price
@@ -20,9 +18,7 @@ from fedbbpt.remote.store import open_store
 from fedbbpt.types import Inputs
 
 FILE = "answers.sqlite"
-WAVES = 8  # requests of a call for each that may be under way at a time
-MOST_BUSY = 50  # times in a row that a request is turned away before it counts as failed
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds before a request is sent again
+WAVES = 32  # requests of a call for each that may be under way at a time
 
 
 class Desk:
@@ -57,7 +53,6 @@ class Desk:
     def switch(self, service: Service) -> None:
         """From now on another service is asked, or the same in another way."""
         self._service = service
-        self._name = str(service.identity["name"])
         self._identity = json.dumps(service.identity, sort_keys=True).encode()
 
     def charge(self, account: Account) -> None:
@@ -87,7 +82,10 @@ class Desk:
         known = store.read(keys)
         missing = list({key: one for key, one in zip(keys, encoded, strict=True) if key not in known}.items())
         size = self._service.request_limit
-        known |= self._asked_for([missing[i : i + size] for i in range(0, len(missing), size)])
+        requests = [self._request(missing[i : i + size]) for i in range(0, len(missing), size)]
+        if requests:
+            terms = Terms(self._account, self.price or FREE, self._retries, self._concurrency, self._usable)
+            known |= Asking(self._service, store, self._pace, terms).all(requests)
         silent = Reply(np.full(self._width or 1, np.nan, np.float32))
         replies = [known.get(key, silent) for key in keys]
         tokens, written, unmatched = (sum(getattr(r, part) for r in replies) for part in Reply._fields[1:])
@@ -99,75 +97,12 @@ class Desk:
             parts.append(f"{self._account.run}/{number}".encode())
         return hashlib.blake2b(b"\0".join(parts), digest_size=20).digest()
 
-    def _asked_for(self, requests: Sequence[list[tuple[bytes, str]]]) -> dict[bytes, Reply]:
-        """The replies to all requests. Where one fails for good, those under way are waited for and kept."""
-        found: dict[bytes, Reply] = {}
-        stop = threading.Event()
-        with ThreadPoolExecutor(self._concurrency, "asking") as pool:
-            waiting = [pool.submit(self._tried, request, stop) for request in requests]
-            try:
-                for one in waiting:
-                    found |= one.result()
-            finally:
-                stop.set()
-        return found
-
-    def _tried(self, request: list[tuple[bytes, str]], stop: threading.Event) -> dict[bytes, Reply]:
-        """As `_ask`; what goes wrong for good stops all other requests, too."""
-        try:
-            return self._ask(request, stop)
-        except BaseException:
-            stop.set()
-            raise
-
-    def _ask(self, request: list[tuple[bytes, str]], stop: threading.Event) -> dict[bytes, Reply]:
-        """One request, as often as it takes; nothing where it brings nothing."""
-        sizes = [self._service.size(encoded) for _, encoded in request]
-        lost = turned_away = 0
-        while (
-            lost <= self._retries
-            and turned_away < MOST_BUSY
-            and self._pace.enter(sum(s.read + s.written for s in sizes), stop)
-        ):
-            try:
-                replies = self._send(request, sizes, last=lost == self._retries)
-            except Busy as e:
-                self._pace.busy(e.after)
-                turned_away += 1
-                continue
-            finally:
-                self._pace.leave()
-            if replies:
-                self._pace.answered()
-                return replies
-            lost, turned_away = lost + 1, 0
-            stop.wait(min(LONGEST_PAUSE, FIRST_PAUSE * 2**lost) * random.SystemRandom().uniform(0.5, 1))
-        return {}
-
-    def _send(self, request: list[tuple[bytes, str]], sizes: list[Size], last: bool) -> dict[bytes, Reply]:
-        """One attempt, in the book before it is made; with the `last`, some usable replies are better than none."""
-        store, (run, limits) = open_store(cache() / FILE), self._account
-        keys, encoded = [key for key, _ in request], [one for _, one in request]
-        name = hashlib.blake2b(b"".join(keys), digest_size=20).hexdigest()
-        most = sum(self._cost(size.longest + size.written, size.written) for size in sizes)
-        number = store.reserve(run, limits, self._name, name, len(request), most)
-        try:
-            replies = self._service.send(encoded, name)
-        except Lost:
-            replies = []
-        except BaseException:
-            store.refuse(number)
-            raise
-        usable = {key: reply for key, reply in zip(keys, replies, strict=False) if self._usable(reply)}
-        if len(replies) != len(keys) or (len(usable) < len(keys) and not (usable and last)):
-            store.lose(number)
-            return {}
-        cost = sum(self._cost(reply.tokens, reply.written) for reply in usable.values())
-        store.settle(number, self._name, usable, cost)
-        return usable
-
-    def _cost(self, tokens: int, written: int) -> int:
-        return 0 if self.price is None else self.price.of(tokens, written)
+    def _request(self, missing: Sequence[tuple[bytes, str]]) -> Request:
+        keys, encoded = [key for key, _ in missing], [one for _, one in missing]
+        sizes = [self._service.size(one) for one in encoded]
+        price = self.price or FREE
+        most = sum(price.of(size.longest + size.written, size.written) for size in sizes)
+        return Request(keys, encoded, sum(size.read + size.written for size in sizes), most)
 
     def _usable(self, reply: Reply) -> bool:
         if self._width is None:

@@ -1,11 +1,14 @@
-"""The book of requests: what a run has spent, and whether it may spend more. Functions of a connection to the store."""
+"""The book of requests: what a run has spent, and whether it may spend more."""
 
+import secrets
 import sqlite3
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fedbbpt.errors import BudgetError
 
+MOST_ROWS = 90  # of a statement, which may have 999 values
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS requests (
   id INTEGER PRIMARY KEY, run TEXT NOT NULL, service TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL,
@@ -51,46 +54,82 @@ class Paid(NamedTuple):
     cost: int = 0  # 10⁻⁹ dollars
 
 
-def reserve(
-    connection: sqlite3.Connection, run: str, limits: Limits, service: str, key: str, queries: int, cost: int
-) -> int:
-    """Notes that a request is about to be sent; its number.
+class Entry(NamedTuple):
+    """A request, as it stands in the book."""
 
-    Raises:
-        BudgetError: with it, the run could spend more than it may.
-    """
-    has = spent(connection, run)
-    after = Spent(has.queries + queries, has.calls + 1, has.cost + cost)
-    for name, limit, would, before in zip(Limits._fields, limits, after, has, strict=True):
-        if limit is not None and would > limit:
-            raise _too_much(name, limit, before)
-    connection.execute("INSERT OR REPLACE INTO spent VALUES (?, ?, ?, ?)", (run, *after))
-    row = (run, service, key, "sent", queries, 0, 0, cost, time.time())
-    return int(connection.execute(f"INSERT INTO requests VALUES (NULL{',?' * 9})", row).lastrowid or 0)
+    id: int
+    run: str
+    service: str
+    key: str
+    state: str  # sent, answered, or lost: it brought nothing, and may have been charged
+    queries: int
+    tokens: int
+    written: int
+    cost: int  # 10⁻⁹ dollars: before it is answered, the most it can be
+    at: float
 
 
-def settle(connection: sqlite3.Connection, number: int, tokens: int, written: int, cost: int) -> None:
-    """The request was answered."""
-    run, _, _, reserved = _request(connection, number)
-    connection.execute("UPDATE spent SET cost = cost + ? WHERE run = ?", (cost - reserved, run))
-    connection.execute(
-        "UPDATE requests SET state = 'answered', tokens = ?, written = ?, cost = ? WHERE id = ?",
-        (tokens, written, cost, number),
-    )
+class Ledger:
+    """The book in one commit: what it says is read when it is asked for, what is new is written by `close`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._spent: dict[str, Spent] = {}
+        self._entries: dict[int, Entry] = {}
+        self._gone: list[int] = []
+
+    def reserve(self, run: str, limits: Limits, service: str, key: str, queries: int, cost: int) -> Entry:
+        """Notes that a request is about to be sent.
+
+        Raises:
+            BudgetError: with it, the run could spend more than it may. Nothing is noted of it.
+        """
+        has = self._of(run)
+        after = Spent(has.queries + queries, has.calls + 1, has.cost + cost)
+        for name, limit, would, before in zip(Limits._fields, limits, after, has, strict=True):
+            if limit is not None and would > limit:
+                raise _too_much(name, limit, before)
+        self._spent[run] = after
+        return self._enter(Entry(secrets.randbits(63), run, service, key, "sent", queries, 0, 0, cost, time.time()))
+
+    def settle(self, entry: Entry, tokens: int, written: int, cost: int) -> None:
+        """The request was answered."""
+        has = self._of(entry.run)
+        self._spent[entry.run] = has._replace(cost=has.cost + cost - entry.cost)
+        self._enter(entry._replace(state="answered", tokens=tokens, written=written, cost=cost))
+
+    def lose(self, entry: Entry) -> None:
+        """The request brought nothing, and may have been charged."""
+        self._enter(entry._replace(state="lost"))
+
+    def refuse(self, entry: Entry) -> None:
+        """The service turned the request away: it costs nothing."""
+        has = self._of(entry.run)
+        self._spent[entry.run] = Spent(has.queries - entry.queries, has.calls - 1, has.cost - entry.cost)
+        self._gone.append(entry.id)
+
+    def close(self) -> None:
+        """Writes all that is new, in as few statements as can be: each one lets other threads go first."""
+        insert(self._connection, "REPLACE INTO requests", list(self._entries.values()))
+        insert(self._connection, "REPLACE INTO spent", [(run, *spent) for run, spent in self._spent.items()])
+        self._connection.executemany("DELETE FROM requests WHERE id = ?", [(one,) for one in self._gone])
+
+    def _enter(self, entry: Entry) -> Entry:
+        self._entries[entry.id] = entry
+        return entry
+
+    def _of(self, run: str) -> Spent:
+        if run not in self._spent:
+            self._spent[run] = spent(self._connection, run)
+        return self._spent[run]
 
 
-def lose(connection: sqlite3.Connection, number: int) -> None:
-    """The request brought nothing, and may have been charged."""
-    connection.execute("UPDATE requests SET state = 'lost' WHERE id = ?", (number,))
-
-
-def refuse(connection: sqlite3.Connection, number: int) -> None:
-    """The service turned the request away: it costs nothing."""
-    run, *back = _request(connection, number)
-    connection.execute(
-        "UPDATE spent SET queries = queries - ?, calls = calls - ?, cost = cost - ? WHERE run = ?", (*back, run)
-    )
-    connection.execute("DELETE FROM requests WHERE id = ?", (number,))
+def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[object]]) -> None:
+    """Many rows in a statement."""
+    for start in range(0, len(rows), MOST_ROWS):
+        some = rows[start : start + MOST_ROWS]
+        marks = f"({','.join('?' * len(some[0]))})"
+        connection.execute(f"{into} VALUES {','.join([marks] * len(some))}", [value for row in some for value in row])
 
 
 def spent(connection: sqlite3.Connection, run: str) -> Spent:
@@ -104,14 +143,6 @@ def paid(connection: sqlite3.Connection, run: str) -> Paid:
     sums = "SUM(queries), COUNT(*), SUM(tokens), SUM(written), SUM(cost)"
     row = connection.execute(f"SELECT {sums} FROM requests WHERE run = ? AND state = 'answered'", (run,)).fetchone()
     return Paid(*(value or 0 for value in row))
-
-
-def _request(connection: sqlite3.Connection, number: int) -> tuple[str, int, int, int]:
-    """Of a request: its run, and what was reserved: queries, calls, cost."""
-    row: tuple[str, int, int, int] = connection.execute(
-        "SELECT run, queries, 1, cost FROM requests WHERE id = ?", (number,)
-    ).fetchone()
-    return row
 
 
 def _too_much(name: str, limit: int, spent: int) -> BudgetError:

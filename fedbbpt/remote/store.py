@@ -1,26 +1,23 @@
 """Answers and what they cost, in one SQLite file: nothing is used before it is on disk.
 
-Write-ahead log, synchronous=FULL: a commit returns when the disk has it. Threads hand their writes to one that commits
-what has come in meanwhile together, so many answers share one wait for the disk. Processes may share the file.
+Write-ahead log, synchronous=FULL: a commit returns when the disk has it. What has come in meanwhile is committed
+together, so many answers share one wait for the disk. Threads and processes may share the file.
 """
 
 import atexit
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 
-from fedbbpt.errors import BudgetError, RunError
+from fedbbpt.errors import RunError
 from fedbbpt.remote import Reply, ledger
-from fedbbpt.remote.ledger import Limits, Paid
+from fedbbpt.remote.ledger import Entry, Paid
 
 PATIENCE = 60.0  # seconds to wait for another process's commit
 MOST_KEYS = 500  # of one SELECT
@@ -30,33 +27,71 @@ CREATE TABLE IF NOT EXISTS answers (
   tokens INTEGER NOT NULL, written INTEGER NOT NULL, unmatched INTEGER NOT NULL, at REAL NOT NULL
 ) WITHOUT ROWID;
 """
-Job = tuple[Callable[[sqlite3.Connection], Any], Future[Any]]  # what to write, and who waits for it
+
+
+class Book(ledger.Ledger):
+    """One commit in the making: the ledger, and the answers. `service` is what `Store.info` calls an answer's."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._answers: list[tuple[object, ...]] = []
+
+    def keep(self, entry: Entry, replies: Mapping[bytes, Reply], cost: int) -> None:
+        """What a request brought, and what it cost."""
+        tokens, written = (sum(getattr(reply, part) for reply in replies.values()) for part in ("tokens", "written"))
+        self.settle(entry, tokens, written, cost)
+        now = time.time()
+        self._answers += [
+            (key, entry.service, r.scores.astype("<f4").tobytes(), *r[1:], now) for key, r in replies.items()
+        ]
+
+    def close(self) -> None:
+        """See `Ledger`."""
+        ledger.insert(self._connection, "INSERT OR IGNORE INTO answers", self._answers)
+        super().close()
 
 
 class Store:
-    """See the module. `service` is the name that an answer's service has in `info`."""
+    """See the module."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._connected() as connection:
-                connection.executescript(ANSWERS + ledger.SCHEMA)
+            self._writes = _connected(path)
+            self._writes.executescript(ANSWERS + ledger.SCHEMA)
         except (OSError, sqlite3.Error) as e:
             raise RunError(f"answers cannot be kept in {path}: {e}; free some space, or set FEDBBPT_CACHE") from e
-        self._thread = threading.Thread(target=self._write, name="answers", daemon=True)
-        self._thread.start()
 
     def close(self) -> None:
-        """Ends the writing thread."""
-        self._jobs.put(None)
-        self._thread.join()
+        """Nothing is written any more."""
+        self._writes.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[Book]:
+        """All that is written in the block is on disk after it, or, where it ends with an error, nothing."""
+        with self._lock:
+            try:
+                self._writes.execute("BEGIN IMMEDIATE")
+                book = Book(self._writes)
+                yield book
+                book.close()
+                self._writes.execute("COMMIT")
+            except BaseException as e:
+                with suppress(sqlite3.Error):
+                    self._writes.execute("ROLLBACK")
+                if isinstance(e, sqlite3.Error):
+                    raise RunError(
+                        f"answers cannot be kept in {self.path}: {e}; nothing that is there is lost: "
+                        "free some space, and go on"
+                    ) from e
+                raise
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Reply]:
         """What is known."""
         found: dict[bytes, Reply] = {}
-        with self._connected() as connection:
+        with closing(_connected(self.path)) as connection:
             for start in range(0, len(keys), MOST_KEYS):
                 some = keys[start : start + MOST_KEYS]
                 marks = ",".join("?" * len(some))
@@ -66,44 +101,14 @@ class Store:
                 found |= {row[0]: Reply(np.frombuffer(row[1], "<f4").astype(np.float32), *row[2:]) for row in rows}
         return found
 
-    def reserve(self, run: str, limits: Limits, service: str, key: str, queries: int, cost: int) -> int:
-        """Notes that a request is about to be sent; its number.
-
-        Raises:
-            BudgetError: with it, the run could spend more than it may.
-        """
-
-        number: int = self._commit(lambda c: ledger.reserve(c, run, limits, service, key, queries, cost))
-        return number
-
-    def settle(self, number: int, service: str, replies: Mapping[bytes, Reply], cost: int) -> None:
-        """Keeps what a request brought, and what it cost."""
-        tokens, written = (sum(getattr(reply, part) for reply in replies.values()) for part in ("tokens", "written"))
-        now = time.time()
-        rows = [(key, service, r.scores.astype("<f4").tobytes(), *r[1:], now) for key, r in replies.items()]
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(f"INSERT OR IGNORE INTO answers VALUES (?{',?' * 6})", rows)
-            ledger.settle(connection, number, tokens, written, cost)
-
-        self._commit(write)
-
-    def lose(self, number: int) -> None:
-        """The request brought nothing, and may have been charged."""
-        self._commit(lambda connection: ledger.lose(connection, number))
-
-    def refuse(self, number: int) -> None:
-        """The service turned the request away: it costs nothing."""
-        self._commit(lambda connection: ledger.refuse(connection, number))
-
     def paid(self, run: str) -> Paid:
         """What the run's answers took."""
-        with self._connected() as connection:
+        with closing(_connected(self.path)) as connection:
             return ledger.paid(connection, run)
 
     def info(self) -> list[tuple[str, int, int, int, int]]:
         """Of each service: its name, how many answers are kept, and what they took: tokens, of them written, cost."""
-        with self._connected() as connection:
+        with closing(_connected(self.path)) as connection:
             kept = dict(connection.execute("SELECT service, COUNT(*) FROM answers GROUP BY service").fetchall())
             sums = "SUM(tokens), SUM(written), SUM(cost)"
             rows = connection.execute(f"SELECT service, {sums} FROM requests WHERE state = 'answered' GROUP BY service")
@@ -112,7 +117,7 @@ class Store:
 
     def export(self) -> Iterator[tuple[str, bytes, Reply]]:
         """All answers: service, key, reply."""
-        with self._connected() as connection:
+        with closing(_connected(self.path)) as connection:
             for name, key, scores, *rest in connection.execute(
                 "SELECT service, key, scores, tokens, written, unmatched FROM answers ORDER BY service, at, key"
             ):
@@ -121,41 +126,10 @@ class Store:
     def clear(self, service: str | None = None) -> int:
         """Forgets the answers, all or a service's; how many. The ledger stays: budgets must not forget."""
 
-        def write(connection: sqlite3.Connection) -> int:
+        with self.writing():
             if service is None:
-                return connection.execute("DELETE FROM answers").rowcount
-            return connection.execute("DELETE FROM answers WHERE service = ?", (service,)).rowcount
-
-        count: int = self._commit(write)
-        return count
-
-    def _commit(self, write: Callable[[sqlite3.Connection], Any]) -> Any:
-        """The result of `write`, once it is on disk."""
-        done: Future[Any] = Future()
-        self._jobs.put((write, done))
-        try:
-            return done.result()
-        except sqlite3.Error as e:
-            raise RunError(
-                f"answers cannot be kept in {self.path}: {e}; nothing that is there is lost: free some space, and go on"
-            ) from e
-
-    def _write(self) -> None:
-        with self._connected() as connection:
-            while (job := self._jobs.get()) is not None:
-                jobs = [job]
-                while not self._jobs.empty() and (job := self._jobs.get()) is not None:
-                    jobs.append(job)
-                _together(connection, jobs)
-                if job is None:
-                    return
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            yield connection
+                return self._writes.execute("DELETE FROM answers").rowcount
+            return self._writes.execute("DELETE FROM answers WHERE service = ?", (service,)).rowcount
 
 
 @lru_cache
@@ -166,23 +140,12 @@ def open_store(path: Path) -> Store:
     return store
 
 
-def _together(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
-    """Several writes in one commit; one that is refused leaves the others as they are."""
-    results: list[tuple[Any, Exception | None]] = []
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        for write, _ in jobs:
-            try:
-                results.append((write(connection), None))
-            except BudgetError as e:  # it has written nothing
-                results.append((None, e))
-        connection.execute("COMMIT")
-    except Exception as e:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        results = [(None, e)] * len(jobs)
-    for (_, done), (result, error) in zip(jobs, results, strict=True):
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import Executor
 from functools import partial
 
 from starlette.applications import Starlette
@@ -34,12 +35,12 @@ QUESTIONS: dict[str, type[Question]] = {
 
 
 class Service:
-    """A model, and what it takes to answer for it. To be closed in the end."""
+    """A model in its thread, and what it takes to answer for it. To be closed in the end."""
 
-    def __init__(self, served: Served, limits: Limits, token: str | None = None) -> None:
+    def __init__(self, thread: Executor, served: Served, limits: Limits, token: str | None = None) -> None:
         self._served, self._limits = served, limits
         self._counts, self._once, self._door = Counts(), Once(), Door(limits.concurrency)
-        self._batcher = Batcher(served.info.batch_limit, self._counts.called)
+        self._batcher = Batcher(thread, served.info.batch_limit, self._counts.called)
         self._started = int(time.time())
         self._description = describe(QUESTIONS)
         routes = [Route(path, partial(self._answer, shape), methods=["POST"]) for path, shape in QUESTIONS.items()]
@@ -54,7 +55,7 @@ class Service:
         self.app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: _refused})
 
     def close(self) -> None:
-        """Ends the model's thread, once it has answered what waits."""
+        """Leaves the model's thread, once it has answered what waits."""
         self._batcher.close()
 
     async def _answer(self, shape: type[Question], request: Request) -> Response:

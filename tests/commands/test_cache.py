@@ -20,9 +20,10 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     store = open_store(tmp_path / FILE)
     for name, keys in {"gpt": [b"a", b"b"], "other": [b"c"]}.items():
-        number = store.reserve("run", Limits(), name, "request", len(keys), 0)
         scores = np.array([-0.1, -2.5], np.float32)
-        store.settle(number, name, {key: Reply(scores, 1200, 1) for key in keys}, 250_000_000)
+        with store.writing() as book:
+            entry = book.reserve("run", Limits(), name, "request", len(keys), 0)
+            book.keep(entry, {key: Reply(scores, 1200, 1) for key in keys}, 250_000_000)
 
 
 def run(*arguments: object, typed: str = "") -> str:

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fedbbpt.errors import BudgetError, RunError
 from fedbbpt.remote import Reply
 from fedbbpt.remote.ledger import Limits, Paid
 from fedbbpt.remote.prices import FREE, Price, known, version
-from fedbbpt.remote.store import Store
+from fedbbpt.remote.store import Store, _connected
 
 
 @pytest.fixture
@@ -27,13 +28,16 @@ def reply(number):
 
 
 def answer(store, key, run="run", cost=5, service="s", limits=Limits()):  # noqa: B008
-    number = store.reserve(run, limits, service, "name", 1, cost)
-    store.settle(number, service, {key: reply(len(key))}, cost)
+    with store.writing() as book:
+        entry = book.reserve(run, limits, service, "name", 1, cost)
+    with store.writing() as book:
+        book.keep(entry, {key: reply(len(key))}, cost)
 
 
 def test_answers_come_back_with_all_their_bits(store, tmp_path):
     answer(store, b"key")
-    (found,) = Store(tmp_path / "answers.sqlite").read([b"key", b"other"]).values()
+    with closing(Store(tmp_path / "answers.sqlite")) as again:
+        (found,) = again.read([b"key", b"other"]).values()
     assert found.scores.tobytes() == reply(3).scores.tobytes()
     assert found[1:] == (7, 2, 1)
 
@@ -46,24 +50,26 @@ def test_many_keys_are_read_at_once(store):
 
 def test_the_first_answer_stays(store):
     answer(store, b"key")
-    number = store.reserve("run", Limits(), "s", "name", 1, 1)
-    store.settle(number, "s", {b"key": reply(99)}, 1)
+    with store.writing() as book:
+        entry = book.reserve("run", Limits(), "s", "name", 1, 1)
+        book.keep(entry, {b"key": reply(99)}, 1)
     assert store.read([b"key"])[b"key"].scores[0] == 3
 
 
 def test_a_refused_request_costs_nothing_and_a_lost_one_its_most(store):
-    first = store.reserve("run", Limits(calls=2, cost=10), "s", "a", 1, 10)
-    with pytest.raises(BudgetError, match="max_cost"):
-        store.reserve("run", Limits(calls=2, cost=10), "s", "b", 1, 1)
-    store.refuse(first)
-    second = store.reserve("run", Limits(calls=2, cost=10), "s", "b", 1, 8)
-    store.lose(second)
-    with pytest.raises(BudgetError, match="max_cost"):
-        store.reserve("run", Limits(calls=2, cost=10), "s", "c", 1, 3)
-    third = store.reserve("run", Limits(calls=2, cost=10), "s", "c", 1, 2)
-    store.settle(third, "s", {}, 1)
-    with pytest.raises(BudgetError, match="max_calls=2"):
-        store.reserve("run", Limits(calls=2, cost=10), "s", "d", 1, 0)
+    with store.writing() as book:
+        first = book.reserve("run", Limits(calls=2, cost=10), "s", "a", 1, 10)
+        with pytest.raises(BudgetError, match="max_cost"):
+            book.reserve("run", Limits(calls=2, cost=10), "s", "b", 1, 1)
+        book.refuse(first)
+        second = book.reserve("run", Limits(calls=2, cost=10), "s", "b", 1, 8)
+        book.lose(second)
+        with pytest.raises(BudgetError, match="max_cost"):
+            book.reserve("run", Limits(calls=2, cost=10), "s", "c", 1, 3)
+        third = book.reserve("run", Limits(calls=2, cost=10), "s", "c", 1, 2)
+        book.keep(third, {}, 1)
+        with pytest.raises(BudgetError, match="max_calls=2"):
+            book.reserve("run", Limits(calls=2, cost=10), "s", "d", 1, 0)
     assert store.paid("run") == Paid(1, 1, 0, 0, 1)
 
 
@@ -104,11 +110,12 @@ import numpy as np
 from pathlib import Path
 from fedbbpt.remote import Reply
 from fedbbpt.remote.ledger import Limits
-from fedbbpt.remote.store import Store
+from fedbbpt.remote.store import Store, _connected
 store = Store(Path({str(tmp_path)!r}) / "answers.sqlite")
-number = store.reserve("run", Limits(), "s", "a", 1, 4)
-store.settle(number, "s", {{b"key": Reply(np.ones(2, np.float32))}}, 3)
-store.reserve("run", Limits(), "s", "b", 2, 40)
+with store.writing() as book:
+    entry = book.reserve("run", Limits(), "s", "a", 1, 4)
+    book.keep(entry, {{b"key": Reply(np.ones(2, np.float32))}}, 3)
+    book.reserve("run", Limits(), "s", "b", 2, 40)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", program], env=dict(os.environ), check=False)
@@ -116,13 +123,13 @@ os.kill(os.getpid(), signal.SIGKILL)
     store = Store(tmp_path / "answers.sqlite")
     assert list(store.read([b"key"])) == [b"key"]
     assert store.paid("run")[:2] == (1, 1)
-    with pytest.raises(BudgetError, match="3 are spent"):  # with the two that were in flight
-        store.reserve("run", Limits(queries=3), "s", "c", 1, 0)
+    with store.writing() as book, pytest.raises(BudgetError, match="3 are spent"):  # with the two in flight
+        book.reserve("run", Limits(queries=3), "s", "c", 1, 0)
     store.close()
 
 
 def test_what_cannot_be_written_is_said(store, tmp_path, monkeypatch):
-    with store._connected() as connection:
+    with closing(_connected(store.path)) as connection:
         connection.execute(
             "CREATE TRIGGER full BEFORE INSERT ON answers BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
         )
@@ -137,7 +144,7 @@ def test_what_cannot_be_written_is_said(store, tmp_path, monkeypatch):
 
 
 def test_it_waits_for_the_disk(store):
-    with store._connected() as connection:
+    with closing(_connected(store.path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     assert sqlite3.threadsafety > 0

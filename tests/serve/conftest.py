@@ -15,6 +15,7 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.serve import Limits
 from fedbbpt.serve.access import bound, url
 from fedbbpt.serve.app import Service
+from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.listening import make_server
 from fedbbpt.serve.served import Served
 
@@ -60,9 +61,9 @@ class FakeTexts:
 
 @contextmanager
 def _served(backend, provider=PROVIDER, *, limits=LIMITS, token=None) -> Iterator[str]:
-    service = Service(Served(backend, provider), limits, token)
-    server = make_server(service)
-    with bound("127.0.0.1", 0, token) as socket:
+    with bound("127.0.0.1", 0, token) as socket, model_thread() as model:
+        service = Service(model, Served(backend, provider), limits, token)
+        server = make_server(service)
         socket.listen()
         where = url(socket)
         thread = threading.Thread(target=server.run, args=([socket],))

@@ -1,8 +1,8 @@
 """What goes into one call, and who gets what of it."""
 
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 
 from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve.batching import Batcher
+from fedbbpt.serve.batching import Batcher, model_thread
 
 
 @pytest.fixture
@@ -19,8 +19,14 @@ def seen() -> list[Any]:
 
 
 @pytest.fixture
-def batcher(seen: list[Any]) -> Iterator[Batcher]:
-    made = Batcher(4, lambda size, seconds, answers: seen.append((size, answers.tokens)), window=0.05)
+def thread() -> Iterator[Executor]:
+    with model_thread() as one:
+        yield one
+
+
+@pytest.fixture
+def batcher(thread: Executor, seen: list[Any]) -> Iterator[Batcher]:
+    made = Batcher(thread, 4, lambda size, seconds, answers: seen.append((size, answers.tokens)), window=0.05)
     yield made
     made.close()
 
@@ -58,16 +64,16 @@ def test_the_rest_of_a_large_request_shares_a_call(batcher: Batcher, texts: Any)
     assert texts.calls == [list("abcd"), ["e", "f", "g"]]
 
 
-def test_a_full_call_does_not_wait_for_the_window(texts: Any) -> None:
-    batcher = Batcher(4, lambda *_: None, window=60)
+def test_a_full_call_does_not_wait_for_the_window(thread: Executor, texts: Any) -> None:
+    batcher = Batcher(thread, 4, lambda *_: None, window=60)
     start = time.monotonic()
     _submit(batcher, texts, *"abcd")[0].result(10)
     batcher.close()
     assert time.monotonic() - start < 10
 
 
-def test_what_comes_while_the_model_is_busy_is_put_together(texts: Any) -> None:
-    batcher = Batcher(4, lambda *_: None, window=0)
+def test_what_comes_while_the_model_is_busy_is_put_together(thread: Executor, texts: Any) -> None:
+    batcher = Batcher(thread, 4, lambda *_: None, window=0)
     texts.gate.clear()
     first = _submit(batcher, texts, "a")
     texts.entered.acquire()
@@ -126,8 +132,8 @@ def test_the_tokens_of_a_shared_call_are_shared_out(batcher: Batcher, texts: Any
     assert all(part.written <= part.tokens for part in answers)
 
 
-def test_what_was_cancelled_is_not_asked(texts: Any) -> None:
-    batcher = Batcher(4, lambda *_: None, window=0)
+def test_what_was_cancelled_is_not_asked(thread: Executor, texts: Any) -> None:
+    batcher = Batcher(thread, 4, lambda *_: None, window=0)
     texts.gate.clear()
     first = _submit(batcher, texts, "a")
     texts.entered.acquire()
@@ -140,10 +146,9 @@ def test_what_was_cancelled_is_not_asked(texts: Any) -> None:
     assert texts.calls == [["a"], ["c"]]
 
 
-def test_closing_answers_what_waits_and_ends_the_thread(texts: Any) -> None:
-    before = threading.active_count()
-    batcher = Batcher(4, lambda *_: None, window=60)
+def test_closing_answers_what_waits_and_leaves_the_thread(thread: Executor, texts: Any) -> None:
+    batcher = Batcher(thread, 4, lambda *_: None, window=60)
     futures = _submit(batcher, texts, "a")
     batcher.close()
     assert futures[0].done()
-    assert threading.active_count() == before
+    assert thread.submit(lambda: "free").result(10) == "free"
