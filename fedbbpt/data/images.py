@@ -23,8 +23,11 @@ def to_array(image: Image.Image, size: Size) -> Picture:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    resized = image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return np.asarray(resized, np.uint8).transpose(2, 0, 1)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    if image.size != size[::-1]:
+        image = image.resize(size[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(image, np.uint8).transpose(2, 0, 1)
 
 
 def fingerprint(image: Image.Image) -> bytes:
