@@ -212,6 +212,7 @@ def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
 def _print_plan(session: Any) -> None:
     from fedbbpt.run.paying import estimate
     from fedbbpt.run.plan import PURPOSES, plan
+    from fedbbpt.run.units import money
 
     planned = plan(session)
     for purpose in (*PURPOSES, "total"):
@@ -221,5 +222,5 @@ def _print_plan(session: Any) -> None:
         click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.calls:>6,} calls")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")
     if (about := estimate(session, planned)) is not None:
-        money = "price unknown" if about.cost is None else f"${about.cost:.4f} (prices of {about.prices})"
-        click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {money}")
+        source = f" ({about.prices})" if about.cost else ""
+        click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {money(about.cost)}{source}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedbbpt.remote import charging
 from fedbbpt.remote.ledger import Account, Limits
-from fedbbpt.remote.prices import NANO, version
+from fedbbpt.remote.prices import NANO, known, version
 from fedbbpt.run.config import Config
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
@@ -51,7 +51,7 @@ class Estimate(NamedTuple):
 
     tokens: int
     cost: float | None  # dollars; None where no price is known
-    prices: str  # of when
+    prices: str  # whose
 
 
 def estimate(session: Session, planned: Plan) -> Estimate | None:
@@ -65,7 +65,8 @@ def estimate(session: Session, planned: Plan) -> Estimate | None:
     queries = planned.total.queries
     tokens, price = round((read + written) * queries), remote.desk.price
     cost = None if price is None else price.of(tokens, round(written * queries)) / NANO
-    return Estimate(tokens, cost, version())
+    listed = price is not None and price == known(session.backend.info.model)
+    return Estimate(tokens, cost, f"prices of {version()}" if listed else "at the price given")
 
 
 def _limits(settings: Mapping[str, Any]) -> Limits:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fedbbpt.run.train import Watch
-from fedbbpt.run.units import size
+from fedbbpt.run.units import money, size
 
 
 @contextmanager
@@ -116,5 +116,4 @@ def describe(row: dict[str, Any]) -> str:
 
 def spent(paid: dict[str, Any]) -> str:
     """What a service has charged for; what was known already is not in it."""
-    money = "price unknown" if paid["cost"] is None else f"${paid['cost']:.4f}"
-    return f"paid: {paid['queries']:,} in {paid['calls']:,} calls, {paid['tokens']:,} tokens, {money}"
+    return f"paid: {paid['queries']:,} in {paid['calls']:,} calls, {paid['tokens']:,} tokens, {money(paid['cost'])}"

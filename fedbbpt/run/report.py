@@ -19,7 +19,7 @@ from fedbbpt.run.files import write_atomic
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
 from fedbbpt.run.shown import pictures
-from fedbbpt.run.units import DASH, duration, percent, size
+from fedbbpt.run.units import DASH, duration, money, percent, size
 
 CONFUSIONS = 10  # most confusions listed
 THIS, OTHER = charts.PALETTE[0], charts.PALETTE[3]  # bars of this run and of what it is compared with
@@ -97,8 +97,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     counted = ["queries", "calls", *(key for key in ("tokens", "unmatched") if summary[key])]
     tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
     if paid := summary["paid"]:
-        money = "unknown" if paid["cost"] is None else f"${paid['cost']:.4f}"
-        tiles.append(("paid", money, f"{paid['queries']:,} queries in {paid['calls']:,} calls"))
+        tiles.append(("paid", money(paid["cost"]), f"{paid['queries']:,} queries in {paid['calls']:,} calls"))
     sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
     tiles += [(label, size(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
     return [*tiles, ("time", duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]

@@ -22,3 +22,10 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def money(dollars: float | None) -> str:
+    """What was or will be charged; None where no price is known."""
+    if dollars is None:
+        return "price unknown"
+    return f"${dollars:.4f}" if dollars else "free of charge"
