@@ -7,10 +7,12 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
 
+from fedbbpt.backend import Answers, BackendInfo
 from fedbbpt.data.images import to_array
 from fedbbpt.serve import Refusal
 from fedbbpt.serve.pictures import bombs_are_errors, read_pictures
@@ -105,3 +107,22 @@ def test_a_bomb_in_a_comment_is_refused() -> None:
     with pytest.raises(Refusal, match="cannot be read") as refused:
         read_pictures([_png(10, 10, comment)], (8, 8), MANY)
     assert refused.value.status == 400
+
+
+def test_a_service_survives_bombs(serving: Any, picture: Image.Image) -> None:
+    comment = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000)))
+    with serving(Eyes()) as where, httpx2.Client(base_url=where) as asking:
+        for bomb, status in ((_png(10_000, 10_000), 413), (_png(65_000, 65_000), 413), (_png(10, 10, comment), 400)):
+            refused = asking.post("/v1/classify", json={"inputs": [_encoded(picture), bomb]})
+            assert refused.status_code == status
+        answered = asking.post("/v1/classify", json={"inputs": [_encoded(picture)]})
+        assert answered.json()["scores"] == [[0, 0]]
+
+
+class Eyes:
+    """Sees nothing."""
+
+    info = BackendInfo("eyes", (8, 8), ("day", "night"), "logits", 4)
+
+    def query(self, inputs: Any) -> Answers:
+        return Answers(np.zeros((len(inputs), 2), np.float32))
