@@ -125,7 +125,7 @@ class Asking:
                 if not wait:
                     self._under_way += 1
                     return self._booked.popleft()
-                self._changed.wait(min(wait, LOOK) if self._booked else None)
+                self._changed.wait((LOOK if math.isinf(wait) else wait) if self._booked else None)
             return None
 
     def _next(self, timeout: float | None) -> list[Ended]:
