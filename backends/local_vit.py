@@ -1,5 +1,6 @@
 """A pretrained vision transformer on this machine, treated as a black box: images in, class scores out."""
 
+import functools
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from fedbbpt.split import Split
     from fedbbpt_backends.models import ImageModel
 
 # Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.
@@ -51,6 +53,7 @@ class LocalViT:
             raise MissingExtra("backend 'local-vit'", "local", e) from e
         from fedbbpt_backends.heads import choose_head
 
+        self._exact = functools.partial(Network, model, weights, "float32", device, memory)
         self._head = choose_head(head, self.network, provider)
         self.info = BackendInfo(
             model=model,
@@ -66,6 +69,12 @@ class LocalViT:
         if self._head is None:
             return Answers(self.network.logits(inputs))
         return Answers(self._head(self.network.features(inputs)))
+
+    def split(self, *, head: int, tail: int, tokens: int, deep: bool, classes: int) -> "Split":
+        """The model in parts for whoever holds its weights (`Splittable.split`), loaded anew, in float32."""
+        from fedbbpt_backends.split_vit import SplitViT
+
+        return SplitViT(self._exact(), head=head, tail=tail, tokens=tokens, deep=deep, classes=classes)
 
 
 class Network:

@@ -134,6 +134,13 @@ class Usage(NamedTuple):
         return Usage(*map(sum, zip(self, other, strict=True)))
 
 
+class Crossed(NamedTuple):
+    """Bytes between a client and the server inside a round, where the model is cut between them (`fedbbpt.split`)."""
+
+    up: int = 0
+    down: int = 0
+
+
 @dataclass(frozen=True)
 class Message:
     """All that a client is told: the round, the run's seed and the parameters that it needs."""
@@ -163,18 +170,19 @@ class Update:
     loss: float  # mean over all finite losses that the round measured; NaN where there was none
     usage: Usage
     spread: float = math.nan  # standard deviation of the losses of one step, root mean square over the steps
+    crossed: Crossed = Crossed()  # noqa: RUF009 - frozen, too
 
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
         scalars = [self.client, self.weight, self.loss, self.spread, *self.usage]
-        return _pack(self.payload, update=scalars)
+        return _pack(self.payload, update=scalars, **_told(self.crossed))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Update":
         """Inverse of `to_bytes`, bit for bit."""
         payload, scalars = _unpack(data)
         client, weight, loss, spread, *usage = scalars["update"]
-        return cls(client, payload, weight, loss, Usage(*usage), spread)
+        return cls(client, payload, weight, loss, Usage(*usage), spread, Crossed(*scalars.get("crossed", ())))
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,7 @@ class Sums:
 
     values: Float32
     usage = Usage()
+    crossed = Crossed()
 
     def to_bytes(self) -> bytes:
         """As safetensors."""
@@ -204,6 +213,7 @@ class Score:
     loss_sum: float  # cross-entropy in nats over the answered queries
     unanswered: int
     usage: Usage
+    crossed: Crossed = Crossed()  # noqa: RUF009 - frozen, too
 
     @property
     def accuracy(self) -> float | None:
@@ -214,13 +224,19 @@ class Score:
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
         scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": list(self.usage)}
-        return _pack({"confusion": self.confusion}, **scalars)
+        return _pack({"confusion": self.confusion}, **scalars, **_told(self.crossed))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Score":
         """Inverse of `to_bytes`, bit for bit."""
         arrays, scalars = _unpack(data)
-        return cls(confusion=arrays["confusion"], **scalars | {"usage": Usage(*scalars["usage"])})
+        counts = {"usage": Usage(*scalars["usage"]), "crossed": Crossed(*scalars.get("crossed", ()))}
+        return cls(confusion=arrays["confusion"], **scalars | counts)
+
+
+def _told(crossed: Crossed) -> dict[str, Crossed]:
+    """Only where there is something to tell: the replies of all other methods are no longer for it."""
+    return {"crossed": crossed} if any(crossed) else {}
 
 
 def _pack(arrays: Mapping[str, NDArray[Any]], **scalars: Any) -> bytes:

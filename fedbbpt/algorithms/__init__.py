@@ -8,7 +8,7 @@ import numpy as np
 
 from fedbbpt.objective import Objective
 from fedbbpt.optim import Optimizer
-from fedbbpt.types import Client, Float32, Message, Parameters, Score, Usage
+from fedbbpt.types import Client, Crossed, Float32, Message, Parameters, Score, Usage
 
 MakeOptimizer = Callable[[Any, np.random.Generator, int, Any], Optimizer]  # start, generator, steps before, memory
 
@@ -19,6 +19,10 @@ class Reply(Protocol):
     @property
     def usage(self) -> Usage:
         """What was asked of the model for it."""
+
+    @property
+    def crossed(self) -> Crossed:
+        """What passed between client and server for it, beside the message and itself."""
 
     def to_bytes(self) -> bytes:
         """As it travels."""

@@ -30,6 +30,7 @@ INSTRUCTED: dict[str, Any] = {  # defaults where a language model is asked for w
     "optimizer": {"name": "random", "population": 4},
     "algorithm": {"name": "greedy", "views": 4},
 }
+CUT = {"prompt": "none", "readout": "identity"}  # defaults where the method cuts the model, and trains parts of it
 SEARCH = {"fedbpt": "sep-cma", "tokens": "bdpl", "instruction": "bdpl"}  # its optimizer with these instead
 
 
@@ -97,6 +98,8 @@ def make_config(values: Mapping[str, Any]) -> Config:
     worded = modality == "text" and _asked_for_words(settings["backend"])
     if worded:
         defaults |= INSTRUCTED
+    if cut := is_white_box(_names(settings, defaults)[0]):
+        defaults |= CUT
     if _one_prompt(settings, defaults):
         defaults |= ONE_PROMPT
         if search := next((SEARCH[name] for name in _names(settings, defaults) if name in SEARCH), None):
@@ -117,7 +120,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 f"the {section} {name!r} does not go with {modality}s, which the task {config.task.name} holds; leave "
                 f"out --{section} for one that does"
             )
-    if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds:
+    if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds and not cut:
         raise ConfigError(
             "prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two, or rounds=0 to "
             "score the model as it is"
@@ -185,6 +188,11 @@ def _choice(section: str, settings: Mapping[str, Any], defaults: Mapping[str, An
     if not isinstance(name, str):
         raise ConfigError(f"{section}.name is a name, got {name!r}")
     return Choice(name=name, options=resolve(f"{section}s", name, options))
+
+
+def is_white_box(algorithm: Any) -> bool:
+    """Whether the method cuts the model instead of querying it."""
+    return isinstance(algorithm, str) and bool(getattr(load_class("algorithms", algorithm), "white_box", False))
 
 
 def _asked_for_words(backend: Choice) -> bool:

@@ -55,13 +55,13 @@ class Result:
 
     @property
     def bytes_down(self) -> int:
-        """The message, once a client."""
-        return self.message_bytes * len(self.scores)
+        """The message, once a client, and what crossed the cuts of a split model."""
+        return self.message_bytes * len(self.scores) + sum(s.crossed.down for s in self.scores)
 
     @property
     def bytes_up(self) -> int:
-        """The clients' scores."""
-        return sum(len(s.to_bytes()) for s in self.scores)
+        """The clients' scores, and what crossed the cuts of a split model."""
+        return sum(len(s.to_bytes()) + s.crossed.up for s in self.scores)
 
 
 def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: str, engine: Engine) -> Result:

@@ -21,6 +21,7 @@ class CountedExchange:
         replies = list(self._engine.map(partial(work, message), self._clients))
         self.bytes_down += len(message.to_bytes()) * len(replies)
         for reply in replies:
-            self.bytes_up += len(reply.to_bytes())
+            self.bytes_up += len(reply.to_bytes()) + reply.crossed.up
+            self.bytes_down += reply.crossed.down
             self.usage += reply.usage
         return replies

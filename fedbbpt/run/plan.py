@@ -47,7 +47,7 @@ def plan(session: Session) -> Plan:
 
     preparing = session.preparing
     unprompted = _sum(usage(len(data), info) for data in session.unprompted_data)
-    if not session.prompt.dim:  # everything is answered from memory
+    if session.from_memory:  # everything is answered from memory
         return _affordable(Plan(config.rounds, preparing, Usage(), Usage(), unprompted, Usage()), config)
     views = algorithm.views(0)
     result = Plan(0, preparing, Usage(), one_pass("validation", views), unprompted, one_pass("test", views))

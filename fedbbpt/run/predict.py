@@ -9,7 +9,7 @@ from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
 from fedbbpt.remote.ledger import Account
 from fedbbpt.run import checkpoint
-from fedbbpt.run.config import make_config, of_run
+from fedbbpt.run.config import is_white_box, make_config, of_run
 from fedbbpt.run.options import load_class
 from fedbbpt.run.session import open_model, prepared
 from fedbbpt.types import Dataset
@@ -26,6 +26,8 @@ class Predictor:
         config = make_config(of_run(folder))
         if not load_class("algorithms", config.algorithm.name).federated:
             raise RunError(f"the clients of {folder} share no parameters (algorithm {config.algorithm.name})")
+        if is_white_box(config.algorithm.name):
+            raise RunError(f"the run in {folder} trained parts of the model, which predict does not put in")
         model = prepared(open_model(config), Account())
         _, best = checkpoint.load_best(folder)
         self._parameters = best.parameters

@@ -46,10 +46,13 @@ class Lines:
         session, planned = facts["session"], facts["plan"]
         config, info = session.config, session.backend.info
         sizes = session.sizes
-        tuned = f"{config.prompt.name} ({sizes['prompt']}) + {config.readout.name} ({sizes['readout']})"
+        prompt, readout, search = config.prompt.name, config.readout.name, f"{config.optimizer.name}, "
+        if session.white_box:
+            prompt, readout, search = "soft tokens", "parts of the model", ""
+        tuned = f"{prompt} ({sizes['prompt']}) + {readout} ({sizes['readout']})"
         self._say("task", f"{config.task.name}: {len(session.clients)} clients, {len(session.task.classes)} classes")
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
-        self._say("tuned", f"{tuned} by {config.optimizer.name}, {config.algorithm.name}")
+        self._say("tuned", f"{tuned} by {search}{config.algorithm.name}")
         total = planned.total
         self._say("plan", f"{planned.rounds} rounds, {total.queries:,} queries in {total.calls:,} calls")
         if planned.rounds < config.rounds:

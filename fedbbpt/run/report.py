@@ -36,6 +36,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     summary = _load(out / "summary.json")
     names, comparison = summary["classes"], _comparison(summary, session)
     trained = "prompt" if session.prompt.dim else "readout" if session.readout.trainable else "model"
+    trained = "training" if session.white_box else trained
     environment = _load(out / "environment.json")
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
     page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
@@ -107,6 +108,10 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
     """The rows from the model as it is to this run; the last but one is what this run has to beat."""
     examples, final = sum(sum(c["test"]) for c in summary["clients"].values()), summary["test_accuracy"]
     rows = [("Majority class", "always the most frequent class of the test data", summary["majority_accuracy"], OTHER)]
+    if session.white_box:
+        rows.append(("Zero-shot", "the model's own scores, nothing trained", summary["zero_shot_accuracy"], OTHER))
+        rows.append(("White box", f"this run: {session.config.algorithm.name}", final, THIS))
+        return _drawn(rows, examples)
     if not (session.prompt.dim or session.readout.trainable):
         rows.append(("Zero-shot", "this run: no prompt, no trained readout", final, THIS))
         return _drawn(rows, examples)

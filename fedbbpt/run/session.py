@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts import Readout
 from fedbbpt.remote import charging
 from fedbbpt.remote.ledger import Account
-from fedbbpt.run.config import Choice, Config
+from fedbbpt.run.config import Choice, Config, is_white_box
 from fedbbpt.run.options import build_prompt, load_class
 from fedbbpt.run.words import with_words
 from fedbbpt.types import Client, Dataset, Usage
@@ -89,9 +89,22 @@ class Session(Model):
         return bool(load_class("algorithms", self.config.algorithm.name).federated)
 
     @property
+    def white_box(self) -> bool:
+        """Whether the method cuts the model instead of querying it."""
+        return is_white_box(self.config.algorithm.name)
+
+    @property
+    def from_memory(self) -> bool:
+        """Whether the run needs no more than one answer to each input as it is."""
+        return not (self.prompt.dim or self.white_box)
+
+    @property
     def sizes(self) -> dict[str, int]:
         """How many numbers are trained: those of all prompts, and those of the readout."""
-        views = self.algorithm().views(self.config.rounds)
+        algorithm = self.algorithm()
+        if self.white_box:
+            return dict(cast(Any, algorithm).sizes)
+        views = algorithm.views(self.config.rounds)
         return {"prompt": views * self.prompt.dim, "readout": len(self.readout.init(views))}
 
     @property
@@ -104,7 +117,7 @@ class Session(Model):
         if self.readout.trainable:
             splits: tuple[str, ...] = ("train", "validation", "test")
         else:
-            splits = ("test",) if self.prompt.dim else ("validation", "test")
+            splits = ("validation", "test") if self.from_memory else ("test",)
         data = [getattr(client, split) for client in self.clients for split in splits]
         if probes := self.objective.probes:
             data.append(Dataset(as_texts(probes), np.zeros(len(probes), np.int64)))

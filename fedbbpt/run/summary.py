@@ -31,7 +31,7 @@ def summarise(
         "majority_accuracy": float(tested.max() / tested.sum()),
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
-        "queries_per_input": max(1, len(best.parameters["prompt"]) // max(1, session.prompt.dim)),
+        "queries_per_input": len(best.parameters["prompt"]) // session.prompt.dim if session.prompt.dim else 1,
         "prompts": wordings(session, best.parameters["prompt"]),
         "validation_accuracy": best.accuracy,
         "test_accuracy": result.accuracy,
@@ -43,7 +43,7 @@ def summarise(
             for purpose in PURPOSES
             if purpose != "preparing" or planned.preparing.queries
         }
-        | ({"test": result.usage.queries} if session.prompt.dim else {}),
+        | ({"test": result.usage.queries} if not session.from_memory else {}),
         "clients": {
             client.id: {
                 "test_accuracy": score.accuracy,

@@ -128,7 +128,7 @@ class _Run:
         self.started = time.perf_counter()
         # Without a prompt the same inputs come again and again: each is asked about once. Answers to test
         # inputs stay unread until the end.
-        self.memory = None if session.prompt.dim else remember(session)
+        self.memory = remember(session) if session.from_memory else None
         remote = charging(session.backend)
         if remote and self.memory is None:
             remote.desk.asked = asked

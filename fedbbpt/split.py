@@ -1,0 +1,76 @@
+"""White box: a model cut in three, of which a client holds the head and the tail, and the server the body.
+
+Split learning (Gupta & Raskar 2018) with a cut on both sides of the body, as in SFPrompt (arXiv 2407.17533): labels
+stay with the client, too. What crosses a cut are activations ("smashed data") and, back, the gradients at the same
+place.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, Protocol
+
+from fedbbpt.types import Float32, Inputs, Int64, Parameters
+
+Part = Literal["prompt", "head", "body", "tail", "classifier"]  # of all parameters; the prompt's are soft tokens
+Gradients = Mapping[Part, Float32]  # flat, of the parts that are trained, as long as the parameters
+
+
+class Passed(NamedTuple):
+    """What a part makes of its input, and the way back."""
+
+    values: Float32  # (b, n, D)
+    pull: Callable[[Float32], "Pulled"]  # gradients at the values (b, n, D); may be called once
+
+
+class Pulled(NamedTuple):
+    """What goes back through a part."""
+
+    values: Float32 | None  # gradients at its input (b, n, D); None at the head, where the images are
+    gradients: Gradients
+
+
+class Judged(NamedTuple):
+    """What the tail makes of its input, given the labels."""
+
+    losses: Float32  # (b,) cross-entropy, nats
+    probabilities: Float32  # (b, K)
+    values: Float32  # gradients of the mean loss at the tail's input (b, n, D)
+    gradients: Gradients  # of the mean loss
+
+
+class Split(Protocol):
+    """A model in parts. All functions are pure: parameters come in with each call, flat by part, float32.
+
+    Gradients are those of the parts named in `trained`. Where none of a part's own or earlier parameters is trained,
+    there is no need to go back that far, and its `pull` need not be called.
+    """
+
+    tokens: int  # soft tokens of the prompt, per place where some are put in
+    sizes: Mapping[Part, int]  # how many parameters each part has
+
+    def init(self, seed: int) -> Parameters:
+        """The pretrained parameters of head, body and tail; a prompt and a classifier to begin with."""
+
+    def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Passed:
+        """Images (b, 3, h, w) in [0, 1] through the first blocks, with the prompt's tokens among the others."""
+
+    def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Passed:
+        """Activations through the blocks between."""
+
+    def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> Judged:
+        """Activations through the last blocks and the classifier."""
+
+    def predict(self, parameters: Parameters, values: Float32) -> Float32:
+        """As `tail`, forward only: log-probabilities (b, K)."""
+
+
+class Splittable(Protocol):
+    """A backend whose model can be cut."""
+
+    def split(self, *, head: int, tail: int, tokens: int, deep: bool, classes: int) -> Split:
+        """Cut behind the first `head` blocks and before the last `tail` ones.
+
+        `tokens` soft tokens stand before the first block, or, if `deep`, before each block of the head.
+
+        Raises:
+            ConfigError: the model has fewer blocks, or is not made of blocks.
+        """

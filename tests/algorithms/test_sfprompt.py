@@ -1,0 +1,484 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedbbpt.algorithms import line
+from fedbbpt.algorithms.line import InProcess, Server, pack, unpack
+from fedbbpt.algorithms.sfprompt import SFPrompt, el2n
+from fedbbpt.engines.serial import Serial
+from fedbbpt.errors import ConfigError
+from fedbbpt.prompts.dct import Dct
+from fedbbpt.prompts.none import NoPrompt
+from fedbbpt.readouts.head import Head
+from fedbbpt.readouts.identity import Identity
+from fedbbpt.run.evaluate import evaluate
+from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.split import Judged, Passed, Pulled
+from fedbbpt.types import Crossed, Message, Score, Update, Usage
+
+SIZE, PLACES = (8, 8), 4  # the quarters of a picture
+
+
+def through(values, weights):
+    """tanh(values · weights), and the gradients of both from those of the result."""
+    out = np.tanh(values @ weights)
+
+    def back(gradients):
+        inner = gradients * (1 - out**2)
+        return inner @ weights.T, np.einsum("bni,bno->io", values, inner)
+
+    return out, back
+
+
+class Toy:
+    """Three layers of D numbers a token: prompt and quarters · head; with their mean · body; · tail, mean, classifier.
+
+    `asked` keeps (how many, of what) for every pass through the body.
+    """
+
+    def __init__(self, tokens, classes, width, asked):
+        self.tokens, self._classes, self._d, self._asked = tokens, classes, width, asked
+        self._shapes = {
+            "prompt": (tokens, width),
+            "head": (3, width),
+            "body": (width, width),
+            "tail": (width, width),
+            "classifier": (width + 1, classes),
+        }
+        self.sizes = {part: int(np.prod(shape)) for part, shape in self._shapes.items()}
+
+    def init(self, seed):
+        fixed, own = np.random.default_rng(0), np.random.default_rng(seed)
+        scales = {"head": 4, "body": 1 / self._d, "tail": 1, "prompt": 1, "classifier": 0.1}
+        drawn = {
+            part: (own if part in ("prompt", "classifier") else fixed).normal(size=self.sizes[part]) for part in scales
+        }
+        return {part: (scales[part] * values).astype(np.float32) for part, values in drawn.items()}
+
+    def _of(self, parameters, part):
+        assert parameters[part].dtype == np.float32
+        return parameters[part].reshape(self._shapes[part])
+
+    def head(self, parameters, inputs, trained):
+        quarters = inputs.reshape(-1, 3, 2, 4, 2, 4).mean((3, 5)).reshape(-1, 3, PLACES).swapaxes(1, 2) - np.float32(
+            0.3
+        )
+        out, back = through(quarters, self._of(parameters, "head"))
+        prompt = np.broadcast_to(self._of(parameters, "prompt"), (len(out), self.tokens, self._d))
+
+        def pull(gradients):
+            found = {"prompt": gradients[:, : self.tokens].sum(0), "head": back(gradients[:, self.tokens :])[1]}
+            return Pulled(None, flat(found, trained))
+
+        return Passed(np.concatenate([prompt, out], 1), pull)
+
+    def body(self, parameters, values, trained):
+        assert set(parameters) == {"body"}  # the server has nothing else
+        self._asked.append(len(values))
+        out, back = through(values + values.mean(1, keepdims=True), self._of(parameters, "body"))
+
+        def pull(gradients):
+            inner, weights = back(gradients)
+            return Pulled(inner + inner.mean(1, keepdims=True), flat({"body": weights}, trained))
+
+        return Passed(out, pull)
+
+    def _logits(self, parameters, values):
+        out, back = through(values, self._of(parameters, "tail"))
+        pooled = np.concatenate([out.mean(1), np.ones((len(out), 1), np.float32)], 1)
+        return pooled @ self._of(parameters, "classifier"), pooled, back
+
+    def tail(self, parameters, values, labels, trained):
+        logits, pooled, back = self._logits(parameters, values)
+        log_p = log_softmax(logits)
+        wrong = (np.exp(log_p) - np.eye(self._classes, dtype=np.float32)[labels]) / np.float32(len(labels))
+        at_pooled = (wrong @ self._of(parameters, "classifier").T)[:, None, :-1] / np.float32(values.shape[1])
+        at_input, weights = back(np.broadcast_to(at_pooled, values.shape))
+        found = {"tail": weights, "classifier": pooled.T @ wrong}
+        return Judged(-log_p[np.arange(len(labels)), labels], np.exp(log_p), at_input, flat(found, trained))
+
+    def predict(self, parameters, values):
+        return log_softmax(self._logits(parameters, values)[0])
+
+
+def flat(found, trained):
+    return {part: gradient.astype(np.float32).ravel() for part, gradient in found.items() if part in trained}
+
+
+def log_softmax(logits):
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+@pytest.fixture
+def toy(make_backend):
+    """`toy(width, batch_limit)`: the fake backend, which can be cut."""
+
+    class Cut(make_backend):
+        def __init__(self, width=6, **options):
+            super().__init__(**options)
+            self.asked, self._width = [], width
+
+        def split(self, *, head, tail, tokens, deep, classes):
+            return Toy(tokens, classes, self._width, self.asked)
+
+    return Cut
+
+
+@pytest.fixture
+def method(make, toy):
+    """`method(backend, **options)`: the algorithm on the toy model."""
+
+    def build(backend=None, **options):
+        options = {"prompt": NoPrompt(SIZE), "readout": Identity, "tokens": 2} | options
+        return make(backend or toy(), SFPrompt, **options)
+
+    return build
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    """The lengths of all messages that are written from now on."""
+    lengths = []
+
+    def recorded(values, wire):
+        message = pack(values, wire)
+        lengths.append(len(message))
+        return message
+
+    monkeypatch.setattr(line, "pack", recorded)
+    return lengths
+
+
+class Wire:
+    """An exchange on which only bytes travel."""
+
+    def __init__(self, clients):
+        self.clients, self.messages, self.replies = clients, [], []
+
+    def __call__(self, work, message):
+        self.messages.append(message.to_bytes())
+        replies = [work(Message.from_bytes(message.to_bytes()), client) for client in self.clients]
+        self.replies += replies
+        return [type(reply).from_bytes(reply.to_bytes()) for reply in replies]
+
+
+MODES = pytest.mark.parametrize("train", ["prompt", "linear", "full"])
+
+
+def changed(before, after):
+    return {part for part in before.parameters if not np.array_equal(before.parameters[part], after.parameters[part])}
+
+
+# what is trained
+
+
+@pytest.mark.parametrize(
+    ("train", "parts"),
+    [
+        ("prompt", {"prompt", "tail", "classifier"}),
+        ("linear", {"classifier"}),
+        ("full", {"prompt", "head", "body", "tail", "classifier"}),
+    ],
+)
+def test_only_what_is_trained_changes_and_travels(method, clients, train, parts):
+    algorithm, wire = method(train=train), Wire(clients)
+    start = algorithm.init()
+    after, _ = algorithm.round(start, wire)
+    assert changed(start, after) == parts
+    assert set(after.parameters) == {"prompt", "tail", "classifier"} | parts
+    assert set(algorithm.broadcast(after).parameters) == parts - {"body"}
+    assert all(set(update.payload) == parts - {"body"} for update in wire.replies)
+
+
+@MODES
+def test_loss_falls_on_what_can_be_told_apart(method, clients, rounds, train):
+    algorithm = method(train=train, rate=1.0, local_rate=0.1, keep=1.0, epochs=4)
+    states, losses = rounds(algorithm, clients, 30)
+    first, last = (evaluate(algorithm, state, clients, "validation", Serial()) for state in (states[0], states[-1]))
+    assert last.loss < 0.8 * first.loss
+    assert losses[-1] < 0.7 * losses[0]
+    assert last.accuracy > first.accuracy
+
+
+def test_the_first_step_is_plain_gradient_descent(method, make_client):
+    """One batch of all samples: p − η ∂L/∂p, by finite differences of the loss through head, body and tail."""
+    client, rate = make_client(train=12), 0.1
+    algorithm = method(keep=1.0, local_epochs=0, rate=rate, train="full")
+    start = algorithm.init()
+    after, loss = algorithm.round(start, CountedExchange(Serial(), [client]))
+    split, batch = Toy(2, 3, 6, []), client.train.batch(slice(None))
+
+    def loss_at(parameters):
+        values = split.body({"body": parameters["body"]}, split.head(parameters, batch.inputs, ()).values, ()).values
+        return split.tail(parameters, values, batch.labels, ()).losses.mean(dtype=np.float64)
+
+    assert loss == pytest.approx(loss_at(start.parameters), rel=1e-5)
+    for part, values in start.parameters.items():
+        step = np.random.default_rng(0).normal(size=len(values)).astype(np.float32)
+        up, down = (loss_at({**start.parameters, part: values + sign * step}) for sign in (1e-2, -1e-2))
+        slope = (after.parameters[part] - values) @ step / -rate
+        assert slope == pytest.approx((up - down) / 2e-2, rel=2e-2, abs=2e-4)
+
+
+# the three phases
+
+
+def test_self_update_takes_its_own_rate_and_no_server(method, make_client, messages):
+    client, counts = make_client(train=12), []
+    for epochs in (0, 1, 5):
+        algorithm = method(local_epochs=epochs, local_rate=0.5)
+        message = algorithm.broadcast(algorithm.init())
+        messages.clear()
+        update = algorithm.local(message, client)
+        counts.append((len(messages), update.usage, update.crossed))
+    assert counts == [(4, Usage(6, 1), counts[0][2])] * 3
+
+
+def test_self_update_is_what_pruning_and_split_training_start_from(method, make_client):
+    client = make_client(train=12)
+    still = method(local_epochs=1, local_rate=1e-12, keep=1.0)
+    moved = method(local_epochs=1, local_rate=0.5, keep=1.0)
+    update, other = (a.local(a.broadcast(a.init()), client) for a in (still, moved))
+    assert not np.array_equal(update.payload["prompt"], other.payload["prompt"])
+    assert update.loss != other.loss
+
+
+def test_el2n_is_the_length_of_the_error():
+    probabilities = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0.6, 0.4]], np.float32)
+    assert el2n(probabilities, np.array([0, 0, 0])) == pytest.approx([0, 0.5**0.5, (1 + 0.36 + 0.16) ** 0.5])
+    assert probabilities[0].tolist() == [1, 0, 0]  # left as they were
+
+
+@pytest.mark.parametrize(("keep", "count"), [(0.5, 6), (0.1, 2), (0.01, 1), (0.25, 3), (1.0, 12)])
+def test_pruning_keeps_the_largest_errors(method, make_client, keep, count, toy):
+    backend, client = toy(batch_limit=5), make_client(train=12)
+    algorithm = method(backend, keep=keep, local_epochs=0)
+    parameters, split = algorithm.init().parameters, Toy(2, 3, 6, [])
+    parameters = {**split.init(5), **parameters}
+    values = split.head(parameters, client.train.batch(slice(None)).inputs, ()).values
+    errors = el2n(np.exp(split.predict(parameters, values)), client.train.labels)
+    best = set(np.argsort(-errors)[:count].tolist())
+    seen = []
+    split_head = algorithm._split.head
+
+    def head(parameters, inputs, trained):
+        if trained:
+            seen.extend(image.tobytes() for image in inputs)
+        return split_head(parameters, inputs, trained)
+
+    algorithm._split.head = head
+    algorithm.local(algorithm.broadcast(algorithm.init()), client)
+    inputs = [image.tobytes() for image in client.train.batch(slice(None)).inputs]
+    assert sorted(inputs.index(one) for one in seen) == sorted(best)
+
+
+def test_of_equal_errors_the_earlier_are_kept(method, make_client):
+    client = make_client(train=12)
+    algorithm = method(local_epochs=0)
+    same = client.train.take(np.zeros(12, np.int64))
+    assert algorithm._kept({**algorithm._start}, same).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_share_is_not_rounded_up_by_the_computers_fractions(method, make_client):
+    assert method(keep=0.1).plan(make_client(train=30), 1) == Usage(3, 1)
+
+
+def test_aggregation_weighs_by_samples(method, clients):
+    algorithm, wire = method(), Wire(clients)
+    start = algorithm.init()
+    after, _ = algorithm.round(start, wire)
+    assert [update.weight for update in wire.replies] == [4, 7, 12]
+    for part in ("prompt", "tail", "classifier"):
+        mean = np.average([u.payload[part].astype(np.float64) for u in wire.replies], axis=0, weights=[4, 7, 12])
+        assert after.parameters[part] == pytest.approx(start.parameters[part] + mean, abs=1e-6)
+
+
+def test_the_body_is_the_mean_of_its_copies(method, clients):
+    start = method(train="full").init()
+    alone = [method(train="full").round(start, CountedExchange(Serial(), [client]))[0] for client in clients]
+    together, _ = method(train="full").round(start, CountedExchange(Serial(), clients))
+    for part in ("body", "head"):
+        mean = np.average([state.parameters[part] for state in alone], axis=0, weights=[4, 7, 12])
+        assert together.parameters[part] == pytest.approx(mean, abs=1e-6)
+
+
+# what it takes
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+@pytest.mark.parametrize("batch", [4, 50])
+@pytest.mark.parametrize("epochs", [1, 3])
+@MODES
+def test_plan_is_what_the_rounds_then_ask(method, toy, clients, limit, batch, epochs, train):
+    backend = toy(batch_limit=limit)
+    algorithm = method(backend, batch_size=batch, epochs=epochs, train=train, local_epochs=2)
+    planned = sum((algorithm.plan(client, round_) for round_ in (1, 2) for client in clients), Usage())
+    assert not backend.asked
+    state, asked = algorithm.init(), Usage()
+    for _ in range(2):
+        exchange = CountedExchange(Serial(), clients)
+        state, _ = algorithm.round(state, exchange)
+        asked += exchange.usage
+    assert planned == asked == Usage(sum(backend.asked), len(backend.asked))
+    assert not backend.calls  # nothing is queried
+
+
+@pytest.mark.parametrize(("train", "crossings"), [("prompt", 4), ("linear", 2), ("full", 4)])
+def test_bytes_are_those_of_the_messages(method, toy, clients, messages, train, crossings):
+    algorithm, exchange = method(toy(width=256), train=train), CountedExchange(Serial(), clients)
+    start = algorithm.init()
+    wire = Wire(clients)
+    algorithm.round(start, wire)
+    assert len(messages) == crossings * len(clients)
+    crossed = sum(messages)
+    assert sum(sum(update.crossed) for update in wire.replies) == crossed
+    assert all(update.crossed.up == update.crossed.down for update in wire.replies)
+    algorithm.round(start, exchange)
+    outside = len(algorithm.broadcast(start).to_bytes()) * 3, sum(len(update.to_bytes()) for update in wire.replies)
+    assert (exchange.bytes_down, exchange.bytes_up) == (outside[0] + crossed // 2, outside[1] + crossed // 2)
+    kept, q = 2 + 4 + 6, 4 * (2 + PLACES) * 256  # bytes of a sample's smashed data
+    assert crossed == pytest.approx(crossings * q * kept, rel=0.01)
+
+
+def test_scoring_crosses_once_in_each_direction(method, toy, clients, messages):
+    algorithm = method(toy(batch_limit=4))
+    result = evaluate(algorithm, algorithm.init(), clients, "test", Serial())
+    assert len(messages) == 2 * 3 * 3  # 9 test samples a client, 4 at a time
+    assert result.usage == Usage(27, 9)
+    told = len(algorithm.broadcast(algorithm.init()).to_bytes())
+    assert result.bytes_down == 3 * told + sum(messages) // 2
+    assert result.bytes_up == sum(len(score.to_bytes()) for score in result.scores) + sum(messages) // 2
+
+
+def test_confusion_is_over_the_tasks_classes(method, toy, clients):
+    backend = toy(classes=("blue", "grey", "green", "red"))
+    algorithm = method(backend, classes=("red", "green", "blue"))
+    score = algorithm.score("test", algorithm.broadcast(algorithm.init()), clients[0])
+    assert score.confusion.shape == (3, 3)
+    assert score.confusion.sum(1).tolist() == np.bincount(clients[0].test.labels, minlength=3).tolist()
+    assert np.isfinite(score.loss_sum)
+    assert not score.unanswered
+
+
+def test_what_crossed_travels_with_a_reply_and_adds_nothing_to_others():
+    update = Update("client-000", {}, 3, 0.5, Usage(3, 1), spread=0.1)
+    told = replace(update, crossed=Crossed(10, 20))
+    assert Update.from_bytes(told.to_bytes()) == told
+    assert b"crossed" in told.to_bytes()
+    assert b"crossed" not in update.to_bytes()
+    score = Score("client-000", np.eye(2, dtype=np.int64), 0.5, 0, Usage(), Crossed(1, 2))
+    assert Score.from_bytes(score.to_bytes()).crossed == Crossed(1, 2)
+
+
+# the line
+
+
+def test_a_line_needs_values_before_gradients():
+    server = Server(Toy(0, 3, 6, []), np.zeros(36, np.float32), frozenset({"body"}), 0.1)
+    with pytest.raises(RuntimeError, match="never went forward"):
+        InProcess(server).backward(np.zeros((1, 4, 6), np.float32))
+
+
+@pytest.mark.parametrize(("wire", "error"), [("float32", 0), ("bfloat16", 2**-8), ("int8", 1 / 254)])
+def test_values_come_back_as_exact_as_the_wire_says(wire, error):
+    values = np.random.default_rng(0).normal(size=(3, 5, 64)).astype(np.float32)
+    values[0, 0] = 0
+    back = unpack(pack(values, wire))
+    assert back.dtype == np.float32
+    largest = np.abs(values) if wire == "bfloat16" else np.abs(values).max(-1, keepdims=True)
+    assert (np.abs(back - values) <= error * largest * (1 + 1e-6)).all()
+    assert len(pack(values, wire)) < {"float32": 4, "bfloat16": 2, "int8": 1.1}[wire] * values.size + 200
+
+
+def test_bfloat16_is_rounded_to_even_and_nan_stays():
+    values = np.array([[[1 + 2**-8, 1 + 3 * 2**-8, np.inf, np.nan, -2.5]]], np.float32)
+    assert unpack(pack(values, "bfloat16"))[0, 0].tolist()[:3] == [1.0, 1 + 2**-6, np.inf]
+    assert np.isnan(unpack(pack(values, "bfloat16"))[0, 0, 3])
+    assert unpack(pack(values, "bfloat16"))[0, 0, 4] == -2.5
+
+
+@pytest.mark.parametrize("wire", ["bfloat16", "int8"])
+def test_a_shorter_wire_learns_too(method, clients, rounds, wire):
+    algorithm = method(wire=wire, rate=1.0, keep=1.0)
+    _, losses = rounds(algorithm, clients, 30)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+# reproducible
+
+
+@MODES
+def test_same_seed_same_bits_and_a_resumed_run_too(method, clients, rounds, same, train):
+    options = {"train": train, "batch_size": 3, "fraction": 0.7}
+    states, losses = rounds(method(**options), clients, 4)
+    again, losses_again = rounds(method(**options), clients, 4)
+    resumed, _ = rounds(method(**options), clients, 2, states[2])
+    assert losses == losses_again
+    assert all(same(a.parameters, b.parameters) for a, b in zip(states, again, strict=True))
+    assert same(resumed[-1].parameters, states[-1].parameters)
+    assert all(values.dtype == np.float32 for values in states[-1].parameters.values())
+    other, _ = rounds(method(seed=6, **options), clients, 1)
+    assert not same(other[-1].parameters, states[1].parameters)
+
+
+@MODES
+def test_a_round_over_the_wire_gives_the_same_bits(method, clients, rounds, same, train):
+    algorithm = method(train=train)
+    (*_, state), _ = rounds(algorithm, clients, 2)
+    spoken, loss = algorithm.round(state, CountedExchange(Serial(), clients))
+    wired, wired_loss = algorithm.round(state, Wire(clients))
+    assert same(spoken.parameters, wired.parameters)
+    assert loss == wired_loss
+
+
+def test_rounds_draw_anew(method, clients, same):
+    algorithm = method(batch_size=3)
+    start = algorithm.init()
+    now, _ = algorithm.round(start, CountedExchange(Serial(), clients))
+    later, _ = algorithm.round(replace(start, round=1), CountedExchange(Serial(), clients))
+    assert not same(now.parameters, later.parameters)
+    assert same(start.parameters, algorithm.init().parameters)
+
+
+def test_other_data_than_a_clients_training_samples_do_not_matter(method, clients, rounds, same):
+    swapped = [replace(client, validation=client.test, test=client.validation) for client in clients]
+    (*_, one), (*_, other) = (rounds(method(), them, 2)[0] for them in (clients, swapped))
+    assert same(one.parameters, other.parameters)
+
+
+def test_a_body_of_another_round_is_not_taken(method, clients, rounds):
+    algorithm = method(train="full")
+    old = algorithm.broadcast(algorithm.init())
+    rounds(algorithm, clients, 2)
+    with pytest.raises(RuntimeError, match="no longer has the body"):
+        algorithm.score("test", old, clients[0])
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(1.0, 20), (0.29, 6), (0.001, 1)])
+def test_sample_draws_the_fraction_in_order(method, make_client, fraction, count):
+    algorithm = method(fraction=fraction)
+    everybody = [make_client(f"client-{i:03d}", 1) for i in range(20)]
+    chosen = [client.id for client in algorithm.sample(algorithm.init(), everybody)]
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == count
+
+
+# what does not go
+
+
+def test_a_model_that_cannot_be_cut_is_refused(method, fake_backend):
+    with pytest.raises(ConfigError, match="needs a model that can be cut; use --backend local-vit"):
+        method(fake_backend)
+
+
+@pytest.mark.parametrize("wrong", [{"prompt": Dct(SIZE, frequencies=2)}, {"readout": Head}])
+def test_other_prompts_and_readouts_are_refused(method, wrong):
+    with pytest.raises(ConfigError, match="--prompt none and --readout identity"):
+        method(**wrong)
+
+
+def test_divergence_is_an_error_that_says_what_to_do(method, clients, rounds):
+    with pytest.raises(ConfigError, match=r"algorithm\.rate"):
+        rounds(method(rate=1e38), clients, 5)
