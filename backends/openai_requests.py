@@ -35,7 +35,7 @@ class Endpoint(NamedTuple):
 
     http: httpx2.Client
     url: str
-    headers: Mapping[str, str]
+    headers: httpx2.Headers  # with the key, which its repr hides
     model: str
     temperature: float
     question: str  # beside an image
@@ -66,7 +66,7 @@ def connect(
     client = openai.OpenAI(api_key=key, base_url=base_url or OFFICIAL, http_client=http)
     told = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
     headers = {name: value for name, value in told.items() if not name.startswith("X-Stainless")} | client.auth_headers
-    return Endpoint(http, str(client.base_url), headers, model, temperature, question)
+    return Endpoint(http, str(client.base_url), httpx2.Headers(headers), model, temperature, question)
 
 
 def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Answer]:
@@ -122,12 +122,9 @@ def understood(ask: Callable[[], T]) -> T:
 
 def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> Any:
     """The JSON that comes back."""
-    request = httpx2.Request(
-        "POST",
-        _url(endpoint.url, path),
-        headers={**endpoint.headers, "Idempotency-Key": key},
-        content=json.dumps({"model": endpoint.model, **body}).encode(),
-    )
+    headers, content = endpoint.headers.copy(), json.dumps({"model": endpoint.model, **body}).encode()
+    headers["Idempotency-Key"] = key
+    request = httpx2.Request("POST", _url(endpoint.url, path), headers=headers, content=content)
     try:
         response = endpoint.http.send(request)
     except httpx2.HTTPError as e:  # no connection, no answer in time

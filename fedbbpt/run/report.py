@@ -36,7 +36,9 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     summary = _load(out / "summary.json")
     names, comparison = summary["classes"], _comparison(summary, session)
     trained = "prompt" if session.prompt.dim else "readout" if session.readout.trainable else "model"
-    trained = "training" if session.white_box else trained
+    tuned = f"Prompt {session.config.prompt.name}", f"readout {session.config.readout.name}"
+    if session.white_box:
+        trained, tuned = "training", ("Soft tokens", "parts of the model")
     environment = _load(out / "environment.json")
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
     page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
@@ -49,6 +51,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         environment=list(_flat(environment)),
         thing=session.task.modality,
         dims=session.sizes,
+        tuned=tuned,
         tiles=_tiles(summary),
         comparison=comparison,
         trained=trained,

@@ -110,6 +110,10 @@ def opened(provider=PROVIDER, **options):
     return backend
 
 
+def test_the_key_is_not_shown_by_a_debugger(service):
+    assert KEY not in repr(vars(opened())["_endpoint"])
+
+
 class TestChat:
     def test_a_text_is_asked_about_in_the_template(self, service):
         answers = opened(model="m").query(as_texts([Prompted("a film", "Read.\n", "\nSo?")]))
