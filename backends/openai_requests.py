@@ -59,7 +59,7 @@ def connect(
     """An endpoint that keeps its connections, and repeats nothing by itself: `Desk` does that, and counts.
 
     OpenAI's own client says where to and with which headers. Its methods are passed by: around each request they take
-    as long again as the request itself does.
+    about half as long again as the request itself does.
     """
     limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
     http = httpx2.Client(limits=limits, timeout=timeout)

@@ -151,12 +151,12 @@ class Message:
 
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
-        return _pack(self.parameters, round=self.round, seed=self.seed)
+        return packed(self.parameters, round=self.round, seed=self.seed)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Message":
         """Inverse of `to_bytes`, bit for bit."""
-        parameters, scalars = _unpack(data)
+        parameters, scalars = unpacked(data)
         return cls(parameters=parameters, **scalars)
 
 
@@ -175,12 +175,12 @@ class Update:
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
         scalars = [self.client, self.weight, self.loss, self.spread, *self.usage]
-        return _pack(self.payload, update=scalars, **_told(self.crossed))
+        return packed(self.payload, update=scalars, **_told(self.crossed))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Update":
         """Inverse of `to_bytes`, bit for bit."""
-        payload, scalars = _unpack(data)
+        payload, scalars = unpacked(data)
         client, weight, loss, spread, *usage = scalars["update"]
         return cls(client, payload, weight, loss, Usage(*usage), spread, Crossed(*scalars.get("crossed", ())))
 
@@ -195,12 +195,12 @@ class Sums:
 
     def to_bytes(self) -> bytes:
         """As safetensors."""
-        return _pack({"values": self.values})
+        return packed({"values": self.values})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Sums":
         """Inverse of `to_bytes`, bit for bit."""
-        arrays, _ = _unpack(data)
+        arrays, _ = unpacked(data)
         return cls(**arrays)
 
 
@@ -224,12 +224,12 @@ class Score:
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
         scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": list(self.usage)}
-        return _pack({"confusion": self.confusion}, **scalars, **_told(self.crossed))
+        return packed({"confusion": self.confusion}, **scalars, **_told(self.crossed))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Score":
         """Inverse of `to_bytes`, bit for bit."""
-        arrays, scalars = _unpack(data)
+        arrays, scalars = unpacked(data)
         counts = {"usage": Usage(*scalars["usage"]), "crossed": Crossed(*scalars.get("crossed", ()))}
         return cls(confusion=arrays["confusion"], **scalars | counts)
 
@@ -239,12 +239,12 @@ def _told(crossed: Crossed) -> dict[str, Crossed]:
     return {"crossed": crossed} if any(crossed) else {}
 
 
-def _pack(arrays: Mapping[str, NDArray[Any]], **scalars: Any) -> bytes:
+def packed(arrays: Mapping[str, NDArray[Any]], **scalars: Any) -> bytes:
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return safetensors.numpy.save(tensors, metadata={"scalars": json.dumps(scalars, separators=(",", ":"))})
 
 
-def _unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     # safetensors reads metadata from files only; in memory its header is 8 bytes of length and that much JSON.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return safetensors.numpy.load(data), json.loads(header["__metadata__"]["scalars"])

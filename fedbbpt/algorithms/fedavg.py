@@ -14,7 +14,7 @@ from fedbbpt.algorithms.calibration import Calibration, diverged, finite_mean, m
 from fedbbpt.algorithms.readouts import fit
 from fedbbpt.algorithms.score import metered, score
 from fedbbpt.algorithms.server import RATES, RULES
-from fedbbpt.algorithms.steps import TUNED, changes, draw, rng_of, short
+from fedbbpt.algorithms.steps import TUNED, changes, draw, rng_of, sampled, short
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import Optimizer
 from fedbbpt.optim.still import Still
@@ -86,9 +86,7 @@ class FedAvg:
 
     def sample(self, state: State, clients: Sequence[Client]) -> list[Client]:
         """A uniform draw without replacement that depends on the seed and the round only."""
-        rng = np.random.default_rng([self._seed, state.round + 1])
-        count = max(1, round(self._fraction * len(clients)))
-        return [clients[i] for i in sorted(rng.choice(len(clients), count, replace=False))]
+        return sampled(clients, self._fraction, self._seed, state.round + 1)
 
     def broadcast(self, state: State) -> Message:
         """The current parameters, or the news that lead to them."""

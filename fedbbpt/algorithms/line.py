@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.split import Gradients, Part, Passed, Split
-from fedbbpt.types import Crossed, Float32, Parameters, Usage, _pack, _unpack
+from fedbbpt.types import Crossed, Float32, Parameters, Usage, packed, unpacked
 
 Wire = Literal["float32", "bfloat16", "int8"]
 
@@ -101,17 +101,17 @@ def pack(values: Float32, wire: Wire = "float32") -> bytes:
     int8 divides each token by its largest magnitude over 127 and rounds to the nearest (ours, not SFPrompt's).
     """
     if wire == "float32":
-        return _pack({"values": values})
+        return packed({"values": values})
     if wire == "bfloat16":
-        return _pack({"values": _upper(values)})
+        return packed({"values": _upper(values)})
     scales = np.abs(values).max(-1, keepdims=True) / np.float32(127)
     steps = np.rint(values / np.where(scales > 0, scales, np.float32(1)))
-    return _pack({"values": np.nan_to_num(steps).astype(np.int8), "scales": scales})
+    return packed({"values": np.nan_to_num(steps).astype(np.int8), "scales": scales})
 
 
 def unpack(message: bytes) -> Float32:
     """Inverse of `pack`, but for the rounding."""
-    arrays, _ = _unpack(message)
+    arrays, _ = unpacked(message)
     values: NDArray[Any] = arrays["values"]
     if values.dtype == np.uint16:
         return (values.astype(np.uint32) << 16).view(np.float32)

@@ -1,11 +1,16 @@
 """How parameters do on a client's data, every query counted."""
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from fedbbpt.backend import Meter
 from fedbbpt.objective import Objective
 from fedbbpt.readouts import cross_entropy
-from fedbbpt.types import Dataset, Parameters, Score, Usage
+from fedbbpt.types import Batch, Dataset, Int64, Parameters, Score, Usage
+
+Float64 = NDArray[np.float64]
 
 
 def metered(objective: Objective) -> tuple[Objective, Meter]:
@@ -27,13 +32,22 @@ def score(objective: Objective, parameters: Parameters, client: str, data: Datas
     theta, weights = parameters["prompt"], parameters["readout"]
     views, inputs = objective.views(theta).shape[0], len(meter.info.classes)
     classes = objective.readout.log_probabilities(weights, np.zeros((views, inputs), np.float32)).shape[-1]
+
+    def predict(batch: Batch) -> Float64:
+        return objective.readout.log_probabilities(weights, objective.answers(theta[None], batch)[0])
+
+    return Score(client, *tally(data, meter.info.batch_limit, classes, predict), meter.usage)
+
+
+def tally(data: Dataset, limit: int, classes: int, predict: Callable[[Batch], Float64]) -> tuple[Int64, float, int]:
+    """Confusion, sum of losses and unanswered examples of a `Score`, from log-probabilities (b, K) of `limit` each."""
     confusion = np.zeros((classes, classes), np.int64)
     loss_sum, unanswered = 0.0, 0
-    for start in range(0, len(data), meter.info.batch_limit):
-        batch = data.batch(slice(start, start + meter.info.batch_limit))
-        log_p = objective.readout.log_probabilities(weights, objective.answers(theta[None], batch)[0])  # (b, K)
+    for start in range(0, len(data), limit):
+        batch = data.batch(slice(start, start + limit))
+        log_p = predict(batch)
         answered = ~np.isnan(log_p).any(1)
         np.add.at(confusion, (batch.labels[answered], log_p[answered].argmax(1)), 1)
         loss_sum += float(cross_entropy(log_p, batch.labels)[answered].sum())
         unanswered += int((~answered).sum())
-    return Score(client, confusion, loss_sum, unanswered, meter.usage)
+    return confusion, loss_sum, unanswered

@@ -17,7 +17,8 @@ from fedbbpt.algorithms import Exchange, Keeps, Parts, State
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.algorithms.calibration import finite_mean, mean_loss
 from fedbbpt.algorithms.line import InProcess, Line, Server, Shortcut, Wire, descend
-from fedbbpt.algorithms.steps import rng_of, short
+from fedbbpt.algorithms.score import tally
+from fedbbpt.algorithms.steps import rng_of, sampled, short
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.split import Gradients, Part, Split
@@ -95,9 +96,7 @@ class SFPrompt:
 
     def sample(self, state: State, clients: Sequence[Client]) -> list[Client]:
         """A uniform draw without replacement that depends on the seed and the round only."""
-        rng = np.random.default_rng([self._seed, state.round + 1])
-        count = max(1, round(self._fraction * len(clients)))
-        return [clients[i] for i in sorted(rng.choice(len(clients), count, replace=False))]
+        return sampled(clients, self._fraction, self._seed, state.round + 1)
 
     def broadcast(self, state: State) -> Message:
         """The parts that are trained, but for the body, which the server itself goes on with."""
@@ -153,15 +152,12 @@ class SFPrompt:
         """One pass over the client's split, from head to body to tail, `batch_limit` samples at a time."""
         data: Dataset = getattr(client, split)
         parameters, line = {**self._start, **message.parameters}, self._line(message, None)
-        confusion, loss_sum, unanswered = np.zeros((self._classes, self._classes), np.int64), 0.0, 0
-        for start in range(0, len(data), self._limit):
-            batch = data.batch(slice(start, start + self._limit))
-            log_p = self._predict(parameters, batch, line)
-            answered = ~np.isnan(log_p).any(1)
-            np.add.at(confusion, (batch.labels[answered], log_p[answered].argmax(1)), 1)
-            loss_sum -= float(log_p[answered, batch.labels[answered]].sum(dtype=np.float64))
-            unanswered += int((~answered).sum())
-        return Score(client.id, confusion, loss_sum, unanswered, line.usage, line.crossed)
+
+        def predict(batch: Batch) -> NDArray[np.float64]:
+            return self._predict(parameters, batch, line).astype(np.float64)
+
+        counts = tally(data, self._limit, self._classes, predict)
+        return Score(client.id, *counts, line.usage, line.crossed)
 
     def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""

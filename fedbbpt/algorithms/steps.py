@@ -1,13 +1,20 @@
 """What local steps are made of: minibatches, random numbers that both ends can draw, and the changes in the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fedbbpt.optim import Optimizer
-from fedbbpt.types import Batch, Dataset, Float32, Message
+from fedbbpt.types import Batch, Client, Dataset, Float32, Message
 
 TUNED = ("prompt", "optimizer")  # the parts that local steps change
+
+
+def sampled(clients: Sequence[Client], fraction: float, seed: int, round_: int) -> list[Client]:
+    """A share of the clients, at least one: a uniform draw without replacement, by seed and round only."""
+    rng = np.random.default_rng([seed, round_])
+    count = max(1, round(fraction * len(clients)))
+    return [clients[i] for i in sorted(rng.choice(len(clients), count, replace=False))]
 
 
 def draw(data: Dataset, size: int, rng: np.random.Generator) -> Batch:
