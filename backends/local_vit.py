@@ -1,7 +1,7 @@
 """A pretrained vision transformer on this machine, treated as a black box: images in, class scores out."""
 
 import functools
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from fedbbpt.split import Split
+    from fedbbpt.split import Holds, Precision, Split
     from fedbbpt_backends.models import ImageModel
 
 # Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.
@@ -53,7 +53,8 @@ class LocalViT:
             raise MissingExtra("backend 'local-vit'", "local", e) from e
         from fedbbpt_backends.heads import choose_head
 
-        self._exact = functools.partial(Network, model, weights, "float32", device, memory)
+        self._anew = functools.partial(Network, model, weights, device=device, memory=memory)
+        self._cuts: dict[tuple[object, ...], Split] = {}
         self._head = choose_head(head, self.network, provider)
         self.info = BackendInfo(
             model=model,
@@ -65,16 +66,32 @@ class LocalViT:
         )
 
     def query(self, inputs: Float32) -> Answers:
-        """Class scores of images (b, 3, h, w), float32 in [0, 1]."""
+        """Class scores of images (b, 3, h, w), float32 in [0, 1].
+
+        Raises:
+            BackendError: the model was given up for a part of it (`split`).
+        """
+        if "network" not in vars(self):
+            raise BackendError("only a part of the model is here, which cannot answer alone")
         if self._head is None:
             return Answers(self.network.logits(inputs))
         return Answers(self._head(self.network.features(inputs)))
 
-    def split(self, *, head: int, tail: int, tokens: int, deep: bool, classes: int) -> "Split":
-        """The model in parts for whoever holds its weights (`Splittable.split`), loaded anew, in float32."""
+    def split(
+        self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: "Precision", holds: "Holds"
+    ) -> "Split":
+        """The model in parts for whoever holds its weights (`Splittable.split`), loaded anew, once for each cut."""
+        import torch
+
         from fedbbpt_backends.split_vit import SplitViT
 
-        return SplitViT(self._exact(), head=head, tail=tail, tokens=tokens, deep=deep, classes=classes)
+        cut = (head, tail, tokens, deep, classes, dtype, holds)
+        if cut not in self._cuts:
+            how: Any = {"head": head, "tail": tail, "tokens": tokens, "deep": deep, "classes": classes, "holds": holds}
+            self._cuts[cut] = SplitViT(self._anew(dtype=dtype), dtype=getattr(torch, dtype), **how)
+        if holds != "all":
+            vars(self).pop("network", None)
+        return self._cuts[cut]
 
 
 class Network:

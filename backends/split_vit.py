@@ -1,31 +1,35 @@
 """A vision transformer cut between its blocks, for whoever holds its weights (`fedbbpt.split`)."""
 
-import inspect
+import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import cross_entropy, linear, log_softmax
+from torch.nn.functional import cross_entropy, layer_norm, linear, log_softmax
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.split import Judged, Part, Passed, Pulled
+from fedbbpt.split import Holds, Judged, Part, Passed, Pulled
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
+from fedbbpt_backends.anatomy import dissect
 
 if TYPE_CHECKING:
     from fedbbpt_backends.local_vit import Network
+
+BEHIND = frozenset[Part](("prompt", "head", "body"))  # parts before the tail
+KEPT: dict[Holds, tuple[Part, ...]] = {"all": ("head", "body", "tail"), "client": ("head", "tail"), "server": ("body",)}
 
 
 class SplitViT:
     """See `fedbbpt.split.Split`. Takes `network` for itself, whose weights stay as they are; for one thread at a time.
 
     The prompt (tokens, D), or (head, tokens, D) if `deep`, stands behind the class token as in VPT (Jia et al. 2022,
-    arXiv 2203.12119). The classifier, a weight (K, D') and a bias (K,), reads the features that the whole model gives:
-    CLIP's are projected, in the tail. Other parameters come in the order of the model's own `named_parameters`.
+    arXiv 2203.12119). The classifier, a weight (K, D') and a bias (K,), reads the features that the whole model gives
+    (CLIP's are projected, in the tail), brought to mean 0 and variance 1 for each image: a rate then means the same for
+    all models. Other parameters come in the order of the model's own `named_parameters`.
 
     Raises:
         ConfigError: the model has fewer blocks, or is not made of blocks.
@@ -41,12 +45,14 @@ class SplitViT:
         deep: bool,
         classes: int,
         dtype: torch.dtype = torch.float32,
+        holds: Holds = "all",
     ) -> None:
         self.tokens, self._network, self._dtype, self._classes = tokens, network, dtype, classes
-        self._anatomy = anatomy = _dissect(name := network.model.name, network.model.net)
+        self._exact = torch.promote_types(dtype, torch.float32)  # of the classifier
+        self._anatomy = anatomy = dissect(name := network.model.name, network.model.net)
         blocks = anatomy.blocks
-        if head < 1 or tail < 0 or head + tail >= len(blocks):
-            needed = "head and body need at least one each"
+        if head < 0 or tail < 0 or head + tail >= len(blocks):
+            needed = "the body needs at least one of them"
             raise ConfigError(f"{name} has {len(blocks)} blocks; {needed}, got head={head} and tail={tail}")
         end = len(blocks) - tail
         self._blocks = {"head": blocks[:head], "body": blocks[head:end], "tail": blocks[end:]}
@@ -55,16 +61,22 @@ class SplitViT:
         with torch.no_grad():
             embedded = anatomy.embed(torch.zeros(1, 3, *network.model.size, dtype=dtype, device=network.device))
             self._features = anatomy.pool(embedded).shape[1]
-        self._prompt = (head if deep else 1, tokens, embedded.shape[2])
+        self.width: int = embedded.shape[2]
+        self._prompt = (max(1, head) if deep else 1, tokens, self.width)
         own: dict[Part, int] = {part: sum(p.numel() for p in names.values()) for part, names in self._names.items()}
         last = classes * (self._features + 1)
         self.sizes: Mapping[Part, int] = {"prompt": math.prod(self._prompt), **own, "classifier": last}
+        self.identity = "" if holds == "all" else self._body_sha256()
+        self._kept = KEPT[holds]
+        for part in self._names.keys() - self._kept:
+            for parameter in self._names[part].values():
+                parameter.data = parameter.data.new_empty(0)
 
     def init(self, seed: int) -> Parameters:
-        """The pretrained parameters; a prompt drawn as in VPT, a classifier of zeros."""
+        """The pretrained parameters of what is there; a prompt drawn as in VPT, a classifier of zeros."""
         bound = math.sqrt(6 / (3 * self._anatomy.patch + self._prompt[2]))
         prompt = np.random.default_rng(seed).uniform(-bound, bound, self.sizes["prompt"])
-        own = {part: torch.cat([p.flatten() for p in names.values()]) for part, names in self._names.items()}
+        own = {part: torch.cat([p.flatten() for p in self._names[part].values()]) for part in self._kept}
         both = {"prompt": torch.from_numpy(prompt), **own, "classifier": torch.zeros(self.sizes["classifier"])}
         return {part: _numpy(vector.to(self._dtype)) for part, vector in both.items()}
 
@@ -83,16 +95,26 @@ class SplitViT:
     def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> Judged:
         """See `Split.tail`."""
         given = self._given(parameters, trained, "tail", "classifier")
-        at = self._tensor(values).requires_grad_()
+        at = self._tensor(values).requires_grad_(bool(trained & BEHIND))
         logits = self._logits(given, at)
         losses = cross_entropy(logits, torch.tensor(labels, device=logits.device), reduction="none")
         back = _gradients(losses.mean(), None, at, given)
-        return Judged(_numpy(losses), _numpy(logits.softmax(1)), cast("Float32", back.values), back.gradients)
+        return Judged(_numpy(losses), _numpy(logits.softmax(1)), back.values, back.gradients)
+
+    def features(self, parameters: Parameters, values: Float32) -> Float32:
+        """See `Split.features`."""
+        return _numpy(self._embedding(self._given(parameters, frozenset(), "tail"), self._tensor(values)))
 
     def predict(self, parameters: Parameters, values: Float32) -> Float32:
         """See `Split.predict`."""
         given = self._given(parameters, frozenset(), "tail", "classifier")
         return _numpy(log_softmax(self._logits(given, self._tensor(values)), 1))
+
+    def _body_sha256(self) -> str:
+        digest = hashlib.sha256()
+        for parameter in self._names["body"].values():
+            digest.update(_numpy(parameter).tobytes())
+        return digest.hexdigest()
 
     def _partition(self) -> dict[Part, dict[str, Tensor]]:
         """The model's own parameters by part, under their names."""
@@ -105,12 +127,14 @@ class SplitViT:
             names[cast("Part", part_of.get(id(parameter), outside))][name] = parameter
         return names
 
-    def _tensor(self, values: Float32) -> Tensor:
+    def _tensor(self, values: Float32, dtype: torch.dtype | None = None) -> Tensor:
         """A copy, so that nobody's later changes reach into the way back."""
-        return torch.tensor(values, dtype=self._dtype, device=self._network.device)
+        return torch.tensor(values, dtype=dtype or self._dtype, device=self._network.device)
 
     def _given(self, parameters: Parameters, trained: frozenset[Part], *parts: Part) -> dict[Part, Tensor]:
-        return {part: self._tensor(parameters[part]).requires_grad_(part in trained) for part in parts}
+        exact: dict[Part, torch.dtype] = {"classifier": self._exact}
+        tensors = {part: self._tensor(parameters[part], exact.get(part)) for part in parts}
+        return {part: tensor.requires_grad_(part in trained) for part, tensor in tensors.items()}
 
     def _call(self, part: Part, given: Mapping[Part, Tensor], function: Callable[..., Tensor], *args: Any) -> Tensor:
         """`function(*args)` while the model has the given parameters for those of its own in `part`."""
@@ -126,11 +150,12 @@ class SplitViT:
         return x
 
     def _through_head(self, pixels: Tensor, prompt: Tensor) -> Tensor:
-        x, there = self._anatomy.embed(pixels), 0
+        x = self._anatomy.embed(pixels)
         places = prompt.view(self._prompt)[:, None].expand(-1, len(pixels), -1, -1)  # (places, b, tokens, D)
+        x = self._replace(x, 0, places[0])
         for i, block in enumerate(self._blocks["head"]):
-            if i < len(places):
-                x, there = self._replace(x, there, places[i]), self.tokens
+            if 0 < i < len(places):
+                x = self._replace(x, self.tokens, places[i])
             x = self._anatomy.block(block, x)
         return x
 
@@ -144,7 +169,11 @@ class SplitViT:
 
     def _logits(self, given: Mapping[Part, Tensor], x: Tensor) -> Tensor:
         weight, bias = given["classifier"].split([self._classes * self._features, self._classes])
-        return linear(self._call("tail", given, self._through_tail, x), weight.view(self._classes, -1), bias)
+        return linear(self._embedding(given, x), weight.view(self._classes, -1), bias)
+
+    def _embedding(self, given: Mapping[Part, Tensor], x: Tensor) -> Tensor:
+        features = self._call("tail", given, self._through_tail, x)
+        return layer_norm(features.to(self._exact), (self._features,))
 
 
 class _Lent(nn.Module):
@@ -156,69 +185,6 @@ class _Lent(nn.Module):
 
     def forward(self, function: Callable[..., Tensor], *args: Any) -> Tensor:
         return function(*args)
-
-
-@dataclass(frozen=True)
-class _Anatomy:
-    """Where things are in a vision transformer. Its parameters are registered in the order in which they are passed."""
-
-    net: nn.Module  # without any classifier of its own
-    blocks: Sequence[nn.Module]
-    embed: Callable[[Tensor], Tensor]  # normalised pixels (b, 3, h, w) -> (b, n, D)
-    pool: Callable[[Tensor], Tensor]  # (b, n, D) behind the last block -> features (b, D')
-    patch: int  # pixels of a patch
-    block: Callable[[nn.Module, Tensor], Tensor] = lambda block, x: block(x)
-
-
-def _dissect(name: str, net: Any) -> _Anatomy:
-    if name.startswith("timm:"):
-        from timm.models.vision_transformer import VisionTransformer
-
-        kind, of_kind = type(net).__name__, _of_timm if isinstance(net, VisionTransformer) else None
-    else:
-        kind = net.config.model_type
-        of_kind = {"vit": _of_vit, "deit": _of_vit, "clip": _of_clip, "clip_vision_model": _of_clip}.get(kind)
-    if of_kind is None:
-        raise ConfigError(f"{name} ({kind}) cannot be cut; ViT, DeiT, CLIP and timm's VisionTransformer can")
-    return of_kind(net)
-
-
-def _of_vit(net: Any) -> _Anatomy:
-    net.set_attn_implementation("sdpa")  # the eager one rounds to float32 on the way, whatever it is given
-    base = net.base_model
-    blocks = base.layers if hasattr(base, "layers") else base.encoder.layer  # transformers 5, 4
-    return _Anatomy(base, blocks, base.embeddings, lambda x: base.layernorm(x[:, 0]), base.config.patch_size**2)
-
-
-def _of_clip(net: Any) -> _Anatomy:
-    net.set_attn_implementation("sdpa")
-    vision, project = net.vision_model, getattr(net, "visual_projection", nn.Identity())
-    layers = vision.encoder.layers
-    masks = [name for name in inspect.signature(layers[0].forward).parameters if name.endswith("attention_mask")]
-
-    def block(layer: nn.Module, x: Tensor) -> Tensor:
-        output = layer(x, **dict.fromkeys(masks))
-        return output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
-
-    return _Anatomy(
-        net if hasattr(net, "visual_projection") else vision,
-        blocks=layers,
-        embed=lambda x: vision.pre_layrnorm(vision.embeddings(x)),
-        pool=lambda x: project(vision.post_layernorm(x[:, 0])),
-        patch=vision.config.patch_size**2,
-        block=block,
-    )
-
-
-def _of_timm(net: Any) -> _Anatomy:
-    net.reset_classifier(0)
-    return _Anatomy(
-        net,
-        blocks=net.blocks,
-        embed=lambda x: net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(x)))),
-        pool=lambda x: net.forward_head(net.norm(x), pre_logits=True),
-        patch=math.prod(net.patch_embed.patch_size),
-    )
 
 
 def _gradients(output: Tensor, gradients: Tensor | None, at: Tensor | None, given: Mapping[Part, Tensor]) -> Pulled:
@@ -244,4 +210,5 @@ def _passed(output: Tensor, at: Tensor | None, given: Mapping[Part, Tensor]) -> 
 
 
 def _numpy(tensor: Tensor) -> Float32:
-    return cast("Float32", tensor.detach().cpu().numpy())
+    wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return cast("Float32", wide.detach().cpu().numpy())

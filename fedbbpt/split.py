@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple, Protocol
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 
 Part = Literal["prompt", "head", "body", "tail", "classifier"]  # of all parameters; the prompt's are soft tokens
+Precision = Literal["float32", "bfloat16"]  # of what a part computes; parameters and gradients are float32
+Holds = Literal["all", "client", "server"]  # whose parts are there: all, head and tail, or the body
 Gradients = Mapping[Part, Float32]  # flat, of the parts that are trained, as long as the parameters
 
 
@@ -33,7 +35,7 @@ class Judged(NamedTuple):
 
     losses: Float32  # (b,) cross-entropy, nats
     probabilities: Float32  # (b, K)
-    values: Float32  # gradients of the mean loss at the tail's input (b, n, D)
+    values: Float32 | None  # gradients of the mean loss at the tail's input (b, n, D), where an earlier part is trained
     gradients: Gradients  # of the mean loss
 
 
@@ -45,10 +47,12 @@ class Split(Protocol):
     """
 
     tokens: int  # soft tokens of the prompt, per place where some are put in
+    width: int  # D, the numbers of a token
+    identity: str  # a hash of the pretrained body
     sizes: Mapping[Part, int]  # how many parameters each part has
 
     def init(self, seed: int) -> Parameters:
-        """The pretrained parameters of head, body and tail; a prompt and a classifier to begin with."""
+        """The pretrained parameters of the parts that are there; a prompt and a classifier to begin with."""
 
     def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Passed:
         """Images (b, 3, h, w) in [0, 1] through the first blocks, with the prompt's tokens among the others."""
@@ -59,6 +63,9 @@ class Split(Protocol):
     def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> Judged:
         """Activations through the last blocks and the classifier."""
 
+    def features(self, parameters: Parameters, values: Float32) -> Float32:
+        """Activations through the last blocks: what the classifier reads (b, D'), of mean 0 and variance 1 each."""
+
     def predict(self, parameters: Parameters, values: Float32) -> Float32:
         """As `tail`, forward only: log-probabilities (b, K)."""
 
@@ -66,10 +73,13 @@ class Split(Protocol):
 class Splittable(Protocol):
     """A backend whose model can be cut."""
 
-    def split(self, *, head: int, tail: int, tokens: int, deep: bool, classes: int) -> Split:
+    def split(
+        self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: Precision, holds: Holds
+    ) -> Split:
         """Cut behind the first `head` blocks and before the last `tail` ones.
 
-        `tokens` soft tokens stand before the first block, or, if `deep`, before each block of the head.
+        `tokens` soft tokens stand before the first block, or, if `deep`, before each block of the head. With
+        holds="client" or "server", the backend gives up the other's parts, and can no longer be queried.
 
         Raises:
             ConfigError: the model has fewer blocks, or is not made of blocks.

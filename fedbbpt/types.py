@@ -140,6 +140,11 @@ class Crossed(NamedTuple):
     up: int = 0
     down: int = 0
 
+    def __add__(self, other: object) -> "Crossed":
+        if not isinstance(other, Crossed):
+            return NotImplemented
+        return Crossed(self.up + other.up, self.down + other.down)
+
 
 @dataclass(frozen=True)
 class Message:

@@ -52,6 +52,9 @@ BDPL = {"prompt": {"name": "tokens"}, "optimizer": {"name": "bdpl"}, "algorithm"
 ONE_CLIENT = {"name": "fedavg", "fraction": 1e-9}  # a round
 BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population": 20}, **ALONE}
 
+WHITE_BOX = {"name": "sfprompt"}
+WHOLE = WHITE_BOX | {"tokens": 0, "keep": 1.0, "local_epochs": 0}  # without what makes it SFPrompt
+
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
     "head": Method("a linear head on the answers", HEAD),
@@ -63,6 +66,19 @@ METHODS = {
     "random-views": Method("eight random prompts and a head", RANDOM, PROMPTED),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
     "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
+    "sfprompt": Method("SFPrompt: soft tokens and the tail, split", {"algorithm": WHITE_BOX}, PROMPTED),
+    "sfprompt-unpruned": Method("the same on all samples", {"algorithm": WHITE_BOX | {"keep": 1.0}}, PROMPTED),
+    "sfprompt-no-update": Method(
+        "the same without self-update", {"algorithm": WHITE_BOX | {"local_epochs": 0}}, PROMPTED
+    ),
+    "sfl-linear": Method("a classifier, split", {"algorithm": WHOLE | {"train": "linear"}}, PROMPTED),
+    "sfl-full": Method("the whole model, split", {"algorithm": WHOLE | {"train": "full"}}, PROMPTED),
+    "fl-linear": Method(
+        "a classifier, each client with the model", {"algorithm": WHOLE | {"train": "linear", "split": False}}, PROMPTED
+    ),
+    "fl-full": Method(
+        "the whole model, each client with it", {"algorithm": WHOLE | {"train": "full", "split": False}}, PROMPTED
+    ),
     "contextual": Method(
         "the model as it is, calibrated by texts without content",
         {"rounds": 0, "readout": {"name": "contextual"}, **NO_PROMPT},

@@ -1,5 +1,6 @@
 """The line between a client and the server inside a round: what crosses a cut travels as bytes, which are counted."""
 
+import math
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -9,13 +10,19 @@ from fedbbpt.split import Gradients, Part, Passed, Split
 from fedbbpt.types import Crossed, Float32, Parameters, Usage, packed, unpacked
 
 Wire = Literal["float32", "bfloat16", "int8"]
+NEVER_FORWARD = "gradients came back for values that never went forward"
 
 
 class Line(Protocol):
-    """The client's end. A network takes the place of `InProcess` by sending what `pack` makes of the values."""
+    """The client's end."""
 
-    crossed: Crossed  # bytes so far
-    usage: Usage  # samples that passed the body forward, and in how many batches
+    @property
+    def crossed(self) -> Crossed:
+        """Bytes so far."""
+
+    @property
+    def usage(self) -> Usage:
+        """Samples that passed the body forward, and in how many batches."""
 
     def forward(self, values: Float32) -> Float32:
         """What the body makes of smashed data (b, n, D)."""
@@ -60,7 +67,7 @@ class Server:
     def backward(self, gradients: Float32) -> Float32:
         """See `Line`; a step of SGD where the body is trained."""
         if self._passed is None:
-            raise RuntimeError("gradients came back for values that never went forward")
+            raise RuntimeError(NEVER_FORWARD)
         pulled, self._passed = self._passed.pull(gradients), None
         if pulled.values is None:
             raise RuntimeError("the body gave no gradients at its input")
@@ -69,9 +76,12 @@ class Server:
 
 
 class InProcess:
-    """Client and server in one process; all the same, only bytes pass between them."""
+    """Client and server in one process; all the same, only bytes pass between them.
 
-    def __init__(self, server: Server, wire: Wire = "float32") -> None:
+    Without a wire the client holds the body itself, and nothing passes.
+    """
+
+    def __init__(self, server: Server, wire: Wire | None = "float32") -> None:
         self._server, self._wire = server, wire
         self.crossed, self.usage = Crossed(), Usage()
 
@@ -85,14 +95,54 @@ class InProcess:
         return self._down(self._server.backward(self._up(gradients)))
 
     def _up(self, values: Float32) -> Float32:
+        if self._wire is None:
+            return values
         message = pack(values, self._wire)
-        self.crossed = self.crossed._replace(up=self.crossed.up + len(message))
+        self.crossed += Crossed(up=len(message))
         return unpack(message)
 
     def _down(self, values: Float32) -> Float32:
+        if self._wire is None:
+            return values
         message = pack(values, self._wire)
-        self.crossed = self.crossed._replace(down=self.crossed.down + len(message))
+        self.crossed += Crossed(down=len(message))
         return unpack(message)
+
+
+class Blurred:
+    """A line on which the server sees less: samples of bounded size, and noise over them.
+
+    The activations (n, D) of a sample are shortened to a norm of at most `clip`; then normal noise of deviation
+    `noise` · `clip` is added to each number, as in the Gaussian mechanism (Dwork & Roth 2014, appendix A), but without
+    a guarantee: nothing is accounted, and gradients go as they are. On the way back, the shortening is a constant.
+    """
+
+    def __init__(self, line: Line, clip: float, noise: float, rng: np.random.Generator) -> None:
+        self._line, self._clip, self._noise, self._rng = line, clip, noise, rng
+        self._scales: Float32 | None = None
+
+    @property
+    def crossed(self) -> Crossed:
+        """See `Line`."""
+        return self._line.crossed
+
+    @property
+    def usage(self) -> Usage:
+        """See `Line`."""
+        return self._line.usage
+
+    def forward(self, values: Float32) -> Float32:
+        """See `Line`."""
+        norms = np.sqrt(np.square(values, dtype=np.float64).sum((1, 2), keepdims=True))
+        self._scales = (self._clip / np.maximum(norms, self._clip)).astype(np.float32)
+        noise = self._rng.standard_normal(values.shape, np.float32) * np.float32(self._noise * self._clip)
+        return self._line.forward(values * self._scales + noise)
+
+    def backward(self, gradients: Float32) -> Float32:
+        """See `Line`."""
+        if self._scales is None:
+            raise RuntimeError(NEVER_FORWARD)
+        return self._line.backward(gradients) * self._scales
 
 
 def pack(values: Float32, wire: Wire = "float32") -> bytes:
@@ -129,8 +179,13 @@ def _upper(values: Float32) -> NDArray[np.uint16]:
 
 
 def descend(parameters: Parameters, gradients: Gradients, rate: float) -> Parameters:
-    """A step of plain SGD on the parts that have a gradient, without momentum."""
-    new = dict(parameters)
+    """A step of SGD without momentum on the parts that have a gradient, of at most `rate` in all.
+
+    Gradients are cut to a norm of 1 over all parts together, as where vision transformers are fine-tuned (Dosovitskiy
+    et al. 2021, arXiv 2010.11929, appendix B.1.1).
+    """
+    norm = math.sqrt(sum(float(np.square(gradient, dtype=np.float64).sum()) for gradient in gradients.values()))
+    new, step = dict(parameters), np.float32(rate / max(1.0, norm))
     for part, gradient in gradients.items():
-        new[part] = (parameters[part] - np.float32(rate) * gradient).astype(np.float32)
+        new[part] = (parameters[part] - step * gradient).astype(np.float32)
     return new

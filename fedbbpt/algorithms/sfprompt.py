@@ -4,32 +4,26 @@ A white box: the model is cut in three (`fedbbpt.split`). Labels and images stay
 the server.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fedbbpt.algorithms import Exchange, Keeps, Parts, State
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.algorithms.calibration import finite_mean, mean_loss
-from fedbbpt.algorithms.line import InProcess, Line, Server, Shortcut, Wire, descend
+from fedbbpt.algorithms.cutting import BEHIND, TRAINED, cut
+from fedbbpt.algorithms.line import Blurred, InProcess, Line, Server, Shortcut, Wire, descend
+from fedbbpt.algorithms.over_http import Cut, Remote
+from fedbbpt.algorithms.pruning import count_of, el2n, hardest
 from fedbbpt.algorithms.score import tally
-from fedbbpt.algorithms.steps import rng_of, sampled, short
+from fedbbpt.algorithms.steps import rng_of, sampled, short, shuffled
 from fedbbpt.errors import ConfigError
-from fedbbpt.readouts.identity import Identity
-from fedbbpt.split import Gradients, Part, Split
+from fedbbpt.split import Gradients, Holds, Part, Precision
 from fedbbpt.types import Batch, Client, Dataset, Float32, Int64, Message, Parameters, Score, Update, Usage
-
-TRAINED: dict[str, tuple[Part, ...]] = {
-    "prompt": ("prompt", "tail", "classifier"),
-    "linear": ("classifier",),
-    "full": ("prompt", "head", "body", "tail", "classifier"),
-}
-BEHIND = frozenset[Part](("prompt", "head", "body"))  # whose gradients have to come back over the cuts
 
 
 class SFPrompt:
@@ -37,25 +31,31 @@ class SFPrompt:
 
     1. Self-update: `local_epochs` over all of the client's samples with SGD at `local_rate`, from head to tail past the
        body, without the server. Pruning: by the same shortcut, the share `keep` of the samples with the largest EL2N,
-       ‖softmax − one-hot‖₂ (Paul et al. 2021), of equal ones the earlier.
+       ‖softmax − one-hot‖₂ (Paul et al. 2021), of equal ones any.
     2. Split training: `epochs` over the kept samples with SGD at `rate`, where smashed data and gradients cross both
        cuts; all parts step on the gradients of the same loss. What crosses is written as `wire`.
     3. The mean of the clients' changes, weighted by their numbers of training samples.
 
-    The head is the first `head` blocks, the tail the last `tail` ones and a classifier of its own; `tokens` soft tokens
-    stand before the first block, or before each block of the head if `deep`. Rates and `batch_size` are the paper's;
-    `keep`, `local_epochs` and `tokens` are not published, these defaults are ours, and so is any `wire` but float32.
+    The head is the embedding and the first `head` blocks, the tail the last `tail` ones and a classifier of its own;
+    `tokens` soft tokens stand before the first block, or before each block of the head if `deep`. Rates and
+    `batch_size` are the paper's; `keep`, `local_epochs` and `tokens` are not published, these defaults are ours, and so
+    is any `wire` but float32, and `dtype`, in which the blocks compute.
 
     `train`: "prompt" is SFPrompt, with prompt, tail and classifier. The others are what the paper compares it with, if
     set to tokens=0, keep=1 and local_epochs=0: "linear", the classifier alone (SFL+Linear), for which no gradients
     cross; "full", everything (SFL+FF), as in SplitFed v1 (Thapa et al. 2022): for each client of a round the server has
-    a copy of the body, which steps with it, and takes their weighted mean. Only what is trained travels.
+    a copy of the body, which steps with it, and takes their weighted mean. Only what is trained travels. With
+    split=false the clients hold the whole model (FL), and take the same steps.
 
-    `fraction` of the clients (at least one) takes part in a round. A query is a sample that passes the body forward, a
-    call the batch that it is in; self-update and pruning take none.
+    `server`: the URL of `fedbbpt serve --split body`, which then holds the body in place of this process. `clip` and
+    `noise` limit what the server sees of a sample (`Blurred`); with a server, the noise cannot be drawn again.
+
+    `fraction` of the clients (at least one) takes part in a round. A query is a sample that passes the body forward,
+    wherever that is, a call the batch that it is in; self-update and pruning take none.
     """
 
     federated = True
+    portable = True  # what a client does depends on the message and its own data alone
     keeps: Keeps = "lowest"
     white_box = True  # the model is cut, not queried
 
@@ -64,7 +64,7 @@ class SFPrompt:
         parts: Parts,
         /,
         *,
-        head: PositiveInt = 1,
+        head: NonNegativeInt = 1,
         tail: NonNegativeInt = 1,
         tokens: NonNegativeInt = 8,
         deep: bool = False,
@@ -76,15 +76,27 @@ class SFPrompt:
         fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         epochs: PositiveInt = 1,
         train: Literal["prompt", "linear", "full"] = "prompt",
+        split: bool = True,
+        server: str | None = None,
         wire: Wire = "float32",
+        clip: PositiveFloat | None = None,
+        noise: NonNegativeFloat = 0.0,
+        dtype: Precision = "float32",
     ) -> None:
-        self._split, self._classes = _cut(parts, head, tail, tokens, deep)
+        _check(train, split, server, clip, noise)
+        holds: Holds = "client" if server else "all"
+        self._split, self._classes = cut(
+            parts, head=head, tail=tail, tokens=tokens, deep=deep, dtype=dtype, holds=holds
+        )
         self._seed, self._limit = parts.seed, parts.objective.backend.info.batch_limit
-        self._keep, self._local_epochs, self._epochs, self._wire = keep, local_epochs, epochs, wire
+        self._keep, self._local_epochs, self._epochs = keep, local_epochs, epochs
         self._rate, self._local_rate, self._batch_size, self._fraction = rate, local_rate, batch_size, fraction
+        self._clip, self._noise, self._wire = clip, noise, wire if split else None
+        self._remote = Remote(server, wire, Cut(self._split.identity, head, tail)) if server else None
         trained = [part for part in TRAINED[train] if self._split.sizes[part]]
         self._trained: frozenset[Part] = frozenset(trained)
-        self._told: list[str] = [part for part in trained if part != "body"]
+        self._told: list[Part] = [part for part in trained if part != "body" or not split]
+        self.portable = "body" not in self._trained or not split
         # In the server's hands: the body that goes with its last message, and each client's copy where it is trained.
         self._body: tuple[int, Float32] | None = None
         self._copies: dict[str, Server] = {}
@@ -118,15 +130,18 @@ class SFPrompt:
     def local(self, message: Message, client: Client) -> Update:
         """Self-update, pruning and split training."""
         parameters: Parameters = {**self._start, **message.parameters}
-        before, line = parameters, self._line(message, client.id)
+        before, line = parameters, self._line(message, client)
         data, losses = client.train, [np.zeros(0, np.float32)]
         rng, everything = rng_of(message, client.id, "self-update"), np.arange(len(data))
-        for batch in self._batches(data, everything, self._local_epochs, rng):
+        for batch in shuffled(data, everything, self._batch_size, self._local_epochs, rng):
             parameters, _ = self._step(parameters, batch, Shortcut(), self._local_rate)
-        rng, kept = rng_of(message, client.id, "split"), self._kept(parameters, data)
-        for batch in self._batches(data, kept, self._epochs, rng):
+        rng = rng_of(message, client.id, "split")
+        kept = self._kept(parameters, data, rng)
+        for batch in shuffled(data, kept, self._batch_size, self._epochs, rng):
             parameters, of_batch = self._step(parameters, batch, line, self._rate)
             losses.append(of_batch)
+        if "body" in self._told:
+            parameters = {**parameters, "body": self._copies[client.id].body}
         changes: Parameters = {part: parameters[part] - before[part] for part in self._told}
         loss = short(finite_mean(np.concatenate(losses)))
         return Update(client.id, changes, len(data), loss, line.usage, crossed=line.crossed)
@@ -135,7 +150,7 @@ class SFPrompt:
     def merge(self, state: State, updates: Sequence[Update]) -> State:
         """Adds the mean change, weighted by samples; of the bodies' copies as well where they are trained."""
         parameters, changes = dict(state.parameters), [dict(update.payload) for update in updates]
-        if "body" in self._trained:
+        if "body" in self._trained and "body" not in self._told:
             for update, told in zip(updates, changes, strict=True):
                 told["body"] = self._copies[update.client].body - parameters["body"]
         for part, change in weighted_mean(changes, [update.weight for update in updates]).items():
@@ -151,7 +166,7 @@ class SFPrompt:
     def score(self, split: str, message: Message, client: Client) -> Score:
         """One pass over the client's split, from head to body to tail, `batch_limit` samples at a time."""
         data: Dataset = getattr(client, split)
-        parameters, line = {**self._start, **message.parameters}, self._line(message, None)
+        parameters, line = {**self._start, **message.parameters}, self._line(message, client, split)
 
         def predict(batch: Batch) -> NDArray[np.float64]:
             return self._predict(parameters, batch, line).astype(np.float64)
@@ -161,7 +176,7 @@ class SFPrompt:
 
     def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""
-        kept = self._count(len(client.train))
+        kept = count_of(self._keep, len(client.train))
         return Usage(self._epochs * kept, self._epochs * -(-kept // self._batch_size))
 
     def views(self, round_: int) -> int:
@@ -178,24 +193,36 @@ class SFPrompt:
     def _start(self) -> Parameters:
         return self._split.init(self._seed)
 
-    def _line(self, message: Message, trains: str | None) -> Line:
-        """To the server, with the body that goes with the message; to a copy of it for the client that trains."""
-        body, trained = self._start["body"], self._trained if trains else frozenset[Part]()
-        if "body" in self._trained:
-            if self._body is None or self._body[0] != message.round:
-                raise RuntimeError("the server no longer has the body that goes with this message")
-            body = self._body[1]
-        server = Server(self._split, body, trained, self._rate)
-        if trains and "body" in trained:
-            self._copies[trains] = server
+    def _line(self, message: Message, client: Client, scored: str | None = None) -> Line:
+        """To train over, or to score a split."""
+        line = self._straight(message, client, self._trained if scored is None else frozenset())
+        if self._clip is None:
+            return line
+        rng = np.random.default_rng() if self._remote else rng_of(message, client.id, f"noise {scored}")
+        return Blurred(line, self._clip, self._noise, rng)
+
+    def _straight(self, message: Message, client: Client, trained: frozenset[Part]) -> Line:
+        """To the body that goes with the message; to a copy of it where it is trained."""
+        if self._remote:
+            return self._remote.line(back=bool(trained & BEHIND))
+        server = Server(self._split, self._body_of(message), trained, self._rate)
+        if "body" in trained:
+            self._copies[client.id] = server
         return InProcess(server, self._wire)
+
+    def _body_of(self, message: Message) -> Float32:
+        if "body" not in self._trained or "body" in self._told:
+            return {**self._start, **message.parameters}["body"]
+        if self._body is None or self._body[0] != message.round:
+            raise RuntimeError("the server no longer has the body that goes with this message")
+        return self._body[1]
 
     def _step(self, parameters: Parameters, batch: Batch, line: Line, rate: float) -> tuple[Parameters, Float32]:
         """A step of SGD, and the losses (b,) before it. Back over the cuts goes only what is needed behind them."""
         passed = self._split.head(parameters, batch.inputs, self._trained)
         judged = self._split.tail(parameters, line.forward(passed.values), batch.labels, self._trained)
         gradients: Gradients = judged.gradients
-        if self._trained & BEHIND:
+        if judged.values is not None:
             gradients = {**gradients, **passed.pull(line.backward(judged.values)).gradients}
         return descend(parameters, gradients, rate), judged.losses
 
@@ -203,44 +230,17 @@ class SFPrompt:
         smashed = self._split.head(parameters, batch.inputs, frozenset()).values
         return self._split.predict(parameters, line.forward(smashed))
 
-    def _kept(self, parameters: Parameters, data: Dataset) -> Int64:
-        """Rows of the samples that the client learns most from, in their order."""
-        if (count := self._count(len(data))) == len(data):
+    def _kept(self, parameters: Parameters, data: Dataset, rng: np.random.Generator) -> Int64:
+        """Rows of the samples that the client learns most from, in their order; of equal ones any."""
+        if (count := count_of(self._keep, len(data))) == len(data):
             return np.arange(count)
         batches = (data.batch(slice(start, start + self._limit)) for start in range(0, len(data), self._limit))
         errors = [el2n(np.exp(self._predict(parameters, b, Shortcut())), b.labels) for b in batches]
-        return np.sort(np.argsort(-np.concatenate(errors), kind="stable")[:count])
-
-    def _count(self, samples: int) -> int:
-        """How many are kept: ⌈keep · samples⌉, where 0.1 · 30 is 3."""
-        return math.ceil(round(self._keep * samples, 6))
-
-    def _batches(self, data: Dataset, rows: Int64, epochs: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """The rows in a new order every epoch, `batch_size` at a time."""
-        for _ in range(epochs):
-            order = rng.permutation(rows)
-            for start in range(0, len(order), self._batch_size):
-                yield data.batch(order[start : start + self._batch_size])
+        return hardest(np.concatenate(errors), count, rng)
 
 
-def el2n(probabilities: Float32, labels: Int64) -> NDArray[np.float64]:
-    """‖p − one-hot‖₂ of probabilities (b, K): (b,), the EL2N score (Paul et al. 2021, definition 2.1)."""
-    errors = probabilities.astype(np.float64)
-    errors[np.arange(len(labels)), labels] -= 1
-    norms: NDArray[np.float64] = np.sqrt((errors**2).sum(1))
-    return norms
-
-
-def _cut(parts: Parts, head: int, tail: int, tokens: int, deep: bool) -> tuple[Split, int]:
-    """The model in parts, and the number of the task's classes."""
-    backend, prompt, readout = parts.objective
-    cut = getattr(backend, "split", None)
-    if cut is None:
-        raise ConfigError("algorithm 'sfprompt' needs a model that can be cut; use --backend local-vit")
-    if prompt.dim or not isinstance(readout, Identity):
-        raise ConfigError(
-            "algorithm 'sfprompt' has soft tokens and a classifier of its own: use --prompt none and --readout identity"
-        )
-    scores = np.zeros((1, len(backend.info.classes)), np.float32)
-    classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]
-    return cut(head=head, tail=tail, tokens=tokens, deep=deep, classes=classes), classes
+def _check(train: str, split: bool, server: str | None, clip: float | None, noise: float) -> None:
+    if server is not None and (train == "full" or not split):
+        raise ConfigError("with algorithm.server the body stays as it is: leave out train=full and split=false")
+    if noise and clip is None:
+        raise ConfigError("algorithm.noise is in units of algorithm.clip: give that, too")

@@ -1,11 +1,11 @@
 """What local steps are made of: minibatches, random numbers that both ends can draw, and the changes in the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from fedbbpt.optim import Optimizer
-from fedbbpt.types import Batch, Client, Dataset, Float32, Message
+from fedbbpt.types import Batch, Client, Dataset, Float32, Int64, Message
 
 TUNED = ("prompt", "optimizer")  # the parts that local steps change
 
@@ -22,6 +22,14 @@ def draw(data: Dataset, size: int, rng: np.random.Generator) -> Batch:
     if len(data) <= size:
         return data.batch(slice(None))
     return data.batch(rng.choice(len(data), size, replace=False))
+
+
+def shuffled(data: Dataset, rows: Int64, size: int, epochs: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """The rows in a new order every epoch, at most `size` at a time."""
+    for _ in range(epochs):
+        order = rng.permutation(rows)
+        for start in range(0, len(order), size):
+            yield data.batch(order[start : start + size])
 
 
 def rng_of(message: Message, client: str, purpose: str) -> np.random.Generator:

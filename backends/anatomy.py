@@ -1,0 +1,79 @@
+"""Where head, blocks and features are in the vision transformers that can be cut."""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from fedbbpt.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Where things are in a vision transformer. Its parameters are registered in the order in which they are passed."""
+
+    net: nn.Module  # without any classifier of its own
+    blocks: Sequence[nn.Module]
+    embed: Callable[[Tensor], Tensor]  # normalised pixels (b, 3, h, w) -> (b, n, D)
+    pool: Callable[[Tensor], Tensor]  # (b, n, D) behind the last block -> features (b, D')
+    patch: int  # pixels of a patch
+    block: Callable[[nn.Module, Tensor], Tensor] = lambda block, x: block(x)
+
+
+def dissect(name: str, net: Any) -> Anatomy:
+    """Where things are in the model of this name.
+
+    Raises:
+        ConfigError: it is none of the known vision transformers.
+    """
+    if name.startswith("timm:"):
+        from timm.models.vision_transformer import VisionTransformer
+
+        kind, of_kind = type(net).__name__, _of_timm if isinstance(net, VisionTransformer) else None
+    else:
+        kind = net.config.model_type
+        of_kind = {"vit": _of_vit, "deit": _of_vit, "clip": _of_clip, "clip_vision_model": _of_clip}.get(kind)
+    if of_kind is None:
+        raise ConfigError(f"{name} ({kind}) cannot be cut; ViT, DeiT, CLIP and timm's VisionTransformer can")
+    return of_kind(net)
+
+
+def _of_vit(net: Any) -> Anatomy:
+    net.set_attn_implementation("sdpa")  # the eager one rounds to float32 on the way, whatever it is given
+    base = net.base_model
+    blocks = base.layers if hasattr(base, "layers") else base.encoder.layer  # transformers 5, 4
+    return Anatomy(base, blocks, base.embeddings, lambda x: base.layernorm(x[:, 0]), base.config.patch_size**2)
+
+
+def _of_clip(net: Any) -> Anatomy:
+    net.set_attn_implementation("sdpa")
+    vision, project = net.vision_model, getattr(net, "visual_projection", nn.Identity())
+    layers = vision.encoder.layers
+    masks = [name for name in inspect.signature(layers[0].forward).parameters if name.endswith("attention_mask")]
+
+    def block(layer: nn.Module, x: Tensor) -> Tensor:
+        output = layer(x, **dict.fromkeys(masks))
+        return output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
+
+    return Anatomy(
+        net if hasattr(net, "visual_projection") else vision,
+        blocks=layers,
+        embed=lambda x: vision.pre_layrnorm(vision.embeddings(x)),
+        pool=lambda x: project(vision.post_layernorm(x[:, 0])),
+        patch=vision.config.patch_size**2,
+        block=block,
+    )
+
+
+def _of_timm(net: Any) -> Anatomy:
+    net.reset_classifier(0)
+    return Anatomy(
+        net,
+        blocks=net.blocks,
+        embed=lambda x: net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(x)))),
+        pool=lambda x: net.forward_head(net.norm(x), pre_logits=True),
+        patch=math.prod(net.patch_embed.patch_size),
+    )

@@ -1,0 +1,36 @@
+"""A backend's model in parts, and which of them are trained."""
+
+from typing import Any
+
+import numpy as np
+
+from fedbbpt.algorithms import Parts
+from fedbbpt.errors import ConfigError
+from fedbbpt.readouts.identity import Identity
+from fedbbpt.split import Part, Split
+
+TRAINED: dict[str, tuple[Part, ...]] = {
+    "prompt": ("prompt", "tail", "classifier"),
+    "linear": ("classifier",),
+    "full": ("prompt", "head", "body", "tail", "classifier"),
+}
+BEHIND = frozenset[Part](("prompt", "head", "body"))  # where one of these is trained, gradients cross
+
+
+def cut(parts: Parts, **how: Any) -> tuple[Split, int]:
+    """The model in parts, and the number of the task's classes.
+
+    Raises:
+        ConfigError: the backend has no model that can be cut so, or there are a prompt or a readout for a black box.
+    """
+    backend, prompt, readout = parts.objective
+    split = getattr(backend, "split", None)
+    if split is None:
+        raise ConfigError("algorithm 'sfprompt' needs a model that can be cut; use --backend local-vit")
+    if prompt.dim or not isinstance(readout, Identity):
+        raise ConfigError(
+            "algorithm 'sfprompt' has soft tokens and a classifier of its own: use --prompt none and --readout identity"
+        )
+    scores = np.zeros((1, len(backend.info.classes)), np.float32)
+    classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]
+    return split(classes=classes, **how), classes
