@@ -13,7 +13,7 @@ import scipy.stats
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fedbbpt.run import charts
+from fedbbpt.run import charts, units
 from fedbbpt.run.files import write_atomic, writing
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt_benchmarks import suite
@@ -57,12 +57,14 @@ class Standing(NamedTuple):
 
     method: str
     title: str
+    access: str
     tasks: int
     accuracy: float
     macro_f1: float
     queries: float  # a run
     calls: float
     tokens: float
+    sent: float  # bytes, in both directions
     wins: int | None  # tasks on which it is above its rival; None where that was not run
     ties: int | None
     losses: int | None
@@ -89,7 +91,9 @@ def standings(bench: Bench, rows: Sequence[Row]) -> list[Standing]:
         pairs = [(e.mean(), known[e.task, rival].mean()) for e in own if (e.task, rival) in known]
         averages = [statistics.fmean(entry.mean(key) for entry in own) for key in AVERAGED]
         compared = _compared(pairs) if method != rival and pairs else (None,) * 4
-        result.append(Standing(method, method_of(method).title, len(own), *averages, *compared))
+        facts = method_of(method)
+        sent = sum(statistics.fmean(entry.mean(key) for entry in own) for key in ("bytes_up", "bytes_down"))
+        result.append(Standing(method, facts.title, facts.access, len(own), *averages, sent, *compared))
     return sorted(result, key=lambda s: -s.accuracy)
 
 
@@ -186,6 +190,7 @@ def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["share"] = _share
     environment.filters["count"] = _count
+    environment.filters["size"] = units.size
     environment.filters["spread"] = lambda spread: "" if spread is None else f" ± {_share(spread)}"
     return environment
 

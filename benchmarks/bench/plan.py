@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fedbbpt import registry
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.run.config import INSTRUCTED, Config, make_config, override
+from fedbbpt.run.config import INSTRUCTED, Config, is_white_box, make_config, override
 from fedbbpt.run.files import write_json, writing
 from fedbbpt.run.options import load_class, modalities_of
 from fedbbpt_benchmarks import suite
@@ -35,6 +35,14 @@ class Method(NamedTuple):
     title: str
     settings: Mapping[str, Any]
     modalities: tuple[Modality, ...] = ("image", "text")
+
+    @property
+    def access(self) -> str:
+        """What the clients have of the model: its answers, what crosses the cuts of a split one, or its weights."""
+        algorithm = self.settings.get("algorithm", {})
+        if not is_white_box(algorithm.get("name")):
+            return "answers"
+        return "activations" if algorithm.get("split", True) else "weights"
 
 
 # The published settings in our units: one unit of θ is .05 of a raw weight (so a / .05² and c / .05), and CLIP's

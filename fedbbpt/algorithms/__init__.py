@@ -32,7 +32,10 @@ R = TypeVar("R", bound=Reply)
 
 
 class Exchange(Protocol):
-    """The line to the clients of a round: one message to each, one reply from each, in the order of the clients."""
+    """The line to the clients of a round: one message to each, one reply from each, in the order of the clients.
+
+    Of a `portable` method, those of clients that died may be missing.
+    """
 
     def __call__(self, work: Callable[[Message, Client], R], message: Message) -> list[R]:
         """What `work` makes of the message at every client. Bytes and queries are counted on the way."""
@@ -61,7 +64,8 @@ Keeps = Literal["lowest", "latest"]  # of lowest validation loss; or the last wh
 class Algorithm(Protocol):
     """A federated method. Between two rounds, all that changes is in the `State`.
 
-    A method's class takes the `Parts` as its one positional argument and its own options by keyword.
+    A method's class takes the `Parts` as its one positional argument and its own options by keyword. With `portable`,
+    what a client does depends on the message and its own data alone, and may be done by another process.
     """
 
     federated: bool  # whether messages travel and the clients share parameters

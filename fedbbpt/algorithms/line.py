@@ -1,15 +1,24 @@
 """The line between a client and the server inside a round: what crosses a cut travels as bytes, which are counted."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from fedbbpt.split import Gradients, Part, Passed, Split
 from fedbbpt.types import Crossed, Float32, Parameters, Usage, packed, unpacked
 
 Wire = Literal["float32", "bfloat16", "int8"]
+ARRAYS: Mapping[Wire, Mapping[str, str]] = {  # of a message, with their types in NumPy
+    "float32": {"values": "float32"},
+    "bfloat16": {"values": "uint16"},
+    "int8": {"values": "int8", "scales": "float32"},
+}
+LONGEST_HEADER = 4096  # bytes; those of `pack` have some 200
+PIECE = 8192  # numbers that BLAS multiplies in one thread
 NEVER_FORWARD = "gradients came back for values that never went forward"
 
 
@@ -145,6 +154,7 @@ class Blurred:
         return self._line.backward(gradients) * self._scales
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what diverged travels, too
 def pack(values: Float32, wire: Wire = "float32") -> bytes:
     """Values (b, n, D) as safetensors: as they are; rounded to bfloat16; or as int8 with a scale for each token.
 
@@ -162,6 +172,11 @@ def pack(values: Float32, wire: Wire = "float32") -> bytes:
 def unpack(message: bytes) -> Float32:
     """Inverse of `pack`, but for the rounding."""
     arrays, _ = unpacked(message)
+    return _values(arrays)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _values(arrays: Mapping[str, NDArray[Any]]) -> Float32:
     values: NDArray[Any] = arrays["values"]
     if values.dtype == np.uint16:
         return (values.astype(np.uint32) << 16).view(np.float32)
@@ -169,6 +184,30 @@ def unpack(message: bytes) -> Float32:
         scaled: Float32 = values.astype(np.float32) * arrays["scales"]
         return scaled
     return values
+
+
+def read(message: bytes) -> tuple[Float32, Wire]:
+    """As `unpack`, for a message that may hold anything; also the wire that it was written for.
+
+    Nothing is allocated but for what is there: the header is short, and safetensors compares its sizes with the rest.
+
+    Raises:
+        ValueError: it is none that `pack` writes.
+    """
+    if int.from_bytes(message[:8], "little") > LONGEST_HEADER:
+        raise ValueError("it is not in safetensors, or has too long a header")
+    try:
+        arrays, _ = unpacked(message)
+    except (SafetensorError, LookupError, TypeError, ValueError, RecursionError) as e:
+        raise ValueError("it is not in safetensors as this line writes them") from e
+    found = {name: array.dtype.name for name, array in arrays.items()}
+    wires = [wire for wire, expected in ARRAYS.items() if found == expected]
+    if not wires:
+        raise ValueError("its arrays are not called and typed as those of float32, bfloat16 or int8")
+    shape = arrays["values"].shape
+    if len(shape) != 3 or 0 in shape or ("scales" in arrays and arrays["scales"].shape != (*shape[:2], 1)):
+        raise ValueError("its arrays are not (samples, tokens, numbers)")
+    return _values(arrays), wires[0]
 
 
 def _upper(values: Float32) -> NDArray[np.uint16]:
@@ -179,13 +218,20 @@ def _upper(values: Float32) -> NDArray[np.uint16]:
 
 
 def descend(parameters: Parameters, gradients: Gradients, rate: float) -> Parameters:
-    """A step of SGD without momentum on the parts that have a gradient, of at most `rate` in all.
+    """A step of SGD without momentum on the parts that have a gradient; no part goes further than `rate`.
 
-    Gradients are cut to a norm of 1 over all parts together, as where vision transformers are fine-tuned (Dosovitskiy
-    et al. 2021, arXiv 2010.11929, appendix B.1.1).
+    Gradients are cut to a norm of 1, as where vision transformers are fine-tuned (Dosovitskiy et al. 2021, arXiv
+    2010.11929, appendix B.1.1), but part by part: whoever holds one need not know the others' norms, and the blocks'
+    large gradients do not slow the classifier down.
     """
-    norm = math.sqrt(sum(float(np.square(gradient, dtype=np.float64).sum()) for gradient in gradients.values()))
-    new, step = dict(parameters), np.float32(rate / max(1.0, norm))
+    new = dict(parameters)
     for part, gradient in gradients.items():
-        new[part] = (parameters[part] - step * gradient).astype(np.float32)
+        step = gradient * np.float32(-rate / max(1.0, _norm(gradient)))
+        step += parameters[part]
+        new[part] = step
     return new
+
+
+def _norm(vector: Float32) -> float:
+    """‖·‖₂, summed in pieces: to one thread's bits, and without a copy in float64."""
+    return math.sqrt(math.fsum(np.vdot(piece, piece) for piece in np.split(vector, range(PIECE, len(vector), PIECE))))

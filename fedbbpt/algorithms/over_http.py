@@ -1,8 +1,25 @@
 """The line to a body that another process holds: `fedbbpt serve --split body`."""
 
+import json
+import secrets
 from typing import NamedTuple
 
-from fedbbpt.algorithms.line import Line, Wire
+from fedbbpt.algorithms.line import NEVER_FORWARD, Line, Wire, pack, read
+from fedbbpt.algorithms.patience import RESUME, Answer, Patient
+from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.serve.access import VARIABLE
+from fedbbpt.types import Crossed, Float32, Usage
+
+OTHER_BODY, FORGOTTEN = 409, 410
+MOST_TIMES = 10  # that one batch goes forward
+TOKEN = f"set ${VARIABLE} to the token that it was started with"
+NO_BODY = "start it with fedbbpt serve --split body, or correct algorithm.server"
+ADVICE = {
+    401: TOKEN,
+    403: TOKEN,
+    404: NO_BODY,
+    413: "start it with a larger --max-body, or send less at a time: lower algorithm.batch_size and backend.batch",
+}
 
 
 class Cut(NamedTuple):
@@ -14,11 +31,118 @@ class Cut(NamedTuple):
 
 
 class Remote:
-    """The server's end of all lines of a process."""
+    """The server's end of all lines of a process. Nobody is asked before the first line is used.
+
+    Every request names the body that is meant, so that a server that comes back with another one is found out.
+
+    Raises:
+        ConfigError: the URL is none of HTTP.
+    """
 
     def __init__(self, url: str, wire: Wire, cut: Cut) -> None:
-        self._url, self._wire, self._cut = url, wire, cut
+        self._server, self._wire, self._cut = Patient(url), wire, cut
+        self._agreed = False
 
     def line(self, *, back: bool) -> Line:
         """A line for one client and round; with `back`, gradients will follow what goes forward."""
-        raise NotImplementedError
+        return OverHttp(self, self._wire, back)
+
+    def ask(self, way: str, message: bytes, ticket: str | None) -> Answer:
+        """The answer to a message that goes "forward" or "backward"; where a ticket is named, it may be `FORGOTTEN`.
+
+        Raises:
+            ConfigError: the server does not let this client in, has another body, or takes no such message.
+            BackendError: it did not answer, or failed.
+        """
+        if not self._agreed:
+            self._agree()
+        named = {"body": self._cut.identity} | ({"ticket": ticket} if ticket else {})
+        answer = self._server.ask("POST", f"/v1/split/{way}", message, **named)
+        if answer.status == OTHER_BODY:
+            self._agree()
+        if not (ticket and answer.status == FORGOTTEN):
+            self._check(answer)
+        return answer
+
+    def malformed(self, what: str) -> BackendError:
+        """What is said of an answer that cannot be used."""
+        return BackendError(f"{self._server.url} answered with {what}; see that it is fedbbpt serve; {RESUME}")
+
+    def _agree(self) -> None:
+        answer, url, cut = self._server.ask("GET", "/v1/split"), self._server.url, self._cut
+        self._check(answer)
+        try:
+            told = json.loads(answer.content)
+            model, theirs = told["model"], Cut(*(told[name] for name in Cut._fields))
+        except (ValueError, TypeError, LookupError) as e:
+            raise ConfigError(f"{url} does not say what body it has; {NO_BODY}") from e
+        if (theirs.head, theirs.tail) != (cut.head, cut.tail):
+            raise ConfigError(
+                f"{url} has {theirs.head} blocks before the body and {theirs.tail} behind it (its --head-blocks and "
+                f"--tail-blocks), and this run has algorithm.head={cut.head} and algorithm.tail={cut.tail}: start one "
+                "of the two with the other's numbers"
+            )
+        if theirs.identity != cut.identity:
+            raise ConfigError(
+                f"{url} has the body of another model ({model}), or one with other weights: start it with the options "
+                "of this run's backend, and with -o dtype= as algorithm.dtype"
+            )
+        self._agreed = True
+
+    def _check(self, answer: Answer) -> None:
+        if answer.status == 200:
+            return
+        said = f"{self._server.url} answered with HTTP {answer.status}"
+        if answer.status in ADVICE:
+            raise ConfigError(f"{said}: {ADVICE[answer.status]}")
+        if 300 <= answer.status < 400:
+            raise ConfigError(f"{said}, so it has moved: correct algorithm.server")
+        raise BackendError(f"{said}, and its log may say why; {RESUME}")
+
+
+class OverHttp:
+    """See `Line`. The body is a pure function: what the server has forgotten goes forward again, to the same bits."""
+
+    def __init__(self, remote: Remote, wire: Wire, back: bool) -> None:
+        self._remote, self._wire, self._back = remote, wire, back
+        self._forwarded: bytes | None = None  # what waits for its gradients, and the ticket of its way back
+        self._ticket: str | None = None
+        self.crossed, self.usage = Crossed(), Usage()
+
+    def forward(self, values: Float32) -> Float32:
+        """See `Line`."""
+        self.usage += Usage(len(values), 1)
+        message = pack(values, self._wire)
+        self._forwarded = message if self._back else None
+        return self._read(self._send_forward(message), values)
+
+    def backward(self, gradients: Float32) -> Float32:
+        """See `Line`."""
+        if self._forwarded is None:
+            raise RuntimeError(NEVER_FORWARD)
+        message = pack(gradients, self._wire)
+        for _ in range(MOST_TIMES):
+            answer = self._ask("backward", message)
+            if answer.status != FORGOTTEN:
+                self._forwarded = None
+                return self._read(answer, gradients)
+            self._send_forward(self._forwarded)
+        raise self._remote.malformed(f"HTTP {FORGOTTEN} {MOST_TIMES} times, so too many clients ask it at a time")
+
+    def _send_forward(self, message: bytes) -> Answer:
+        self._ticket = secrets.token_hex(16) if self._back else None
+        return self._ask("forward", message)
+
+    def _ask(self, way: str, message: bytes) -> Answer:
+        answer = self._remote.ask(way, message, self._ticket)
+        self.crossed += answer.crossed
+        return answer
+
+    def _read(self, answer: Answer, like: Float32) -> Float32:
+        try:
+            values, _ = read(answer.content)
+        except ValueError as e:
+            raise self._remote.malformed("what is no message of this line") from e
+        if values.shape != like.shape:
+            raise self._remote.malformed(f"an array {values.shape} in place of {like.shape}")
+        return values

@@ -9,6 +9,7 @@ import click
 from fedbbpt.errors import ConfigError, MissingExtra
 
 DEFAULT_TASK = "digits"  # of backends that read images
+SLOW_LINE = 600.0  # seconds that activations, which are large, may take to arrive
 
 
 @click.command(short_help="Answer over HTTP with a backend.")
@@ -20,6 +21,9 @@ DEFAULT_TASK = "digits"  # of backends that read images
 @click.option("--host", default="127.0.0.1", help="Where to listen; beyond 127.0.0.1 only with a token.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="0 takes a free one  [default: 8000].")
 @click.option("--token-file", type=click.Path(path_type=Path), help="Of mode 600  [default: $FEDBBPT_TOKEN, or none].")
+@click.option("--split", type=click.Choice(["body"]), help="Serve the body of a model that is cut, and nothing else.")
+@click.option("--head-blocks", type=click.IntRange(0), help="Of --split: that the clients hold  [default: 1].")
+@click.option("--tail-blocks", type=click.IntRange(0), help="Of --split: that the clients hold  [default: 1].")
 @click.option("--max-body", type=click.IntRange(1), default=32, help="MiB of one request  [default: 32].")
 @click.option("--max-pixels", type=click.IntRange(1), default=2**28, help="Of a request's images  [default: 2^28].")
 @click.option("--concurrency", type=click.IntRange(1), default=64, help="Requests at a time  [default: 64].")
@@ -32,6 +36,9 @@ def serve(
     host: str,
     port: int,
     token_file: Path | None,
+    split: str | None,
+    head_blocks: int | None,
+    tail_blocks: int | None,
     max_body: int,
     max_pixels: int,
     concurrency: int,
@@ -40,6 +47,9 @@ def serve(
 
     POST /v1/classify, /v1/completions, /v1/chat/completions, /v1/embeddings; GET /v1/models, /healthz, /metrics,
     /openapi.json, which describes them all. Prints its URL when it is ready.
+
+    With --split body it answers nobody's questions: it is the server of a model that is cut in three, for clients that
+    hold head and tail, and train with fedbbpt train --algorithm sfprompt -o algorithm.server=URL.
     """
     try:
         from fedbbpt.serve import MIB, Limits
@@ -48,16 +58,26 @@ def serve(
         from fedbbpt.serve.batching import model_thread
         from fedbbpt.serve.listening import listen
         from fedbbpt.serve.served import Served
+        from fedbbpt.serve.split import SplitService
     except ImportError as e:
         raise MissingExtra("fedbbpt serve", "serve", e) from e
 
+    if split is None and (head_blocks, tail_blocks) != (None, None):
+        raise ConfigError("--head-blocks and --tail-blocks say where a model is cut: give --split body, too")
     token = read_token(token_file)
-    columns = {"text_column": text_column, "label_column": label_column}
+    how = (name, task, assignments, {"text_column": text_column, "label_column": label_column})
+    limits = Limits(max_body * MIB, max_pixels, concurrency)
+    head, tail = (1 if blocks is None else blocks for blocks in (head_blocks, tail_blocks))
     try:
         with bound(host, port, token) as socket, model_thread() as thread:
-            backend, provider = thread.submit(opened, name, task, assignments, columns).result()
-            limits = Limits(max_body * MIB, max_pixels, concurrency)
-            with closing(Service(thread, Served(backend, provider), limits, token)) as service:
+            service: Service | SplitService
+            if split is None:
+                backend, provider = thread.submit(opened, *how).result()
+                service = Service(thread, Served(backend, provider), limits, token)
+            else:
+                body = thread.submit(cut, head, tail, *how).result()
+                service = SplitService(thread, body, limits._replace(body_seconds=SLOW_LINE), token)
+            with closing(service):
                 socket.listen()
                 click.echo(url(socket))
                 listen(service, socket)
@@ -83,3 +103,18 @@ def opened(name: str, task: str | None, assignments: tuple[str, ...], columns: d
     settings = resolve("tasks", task, {key: column for key, column in columns.items() if column})
     provider = kind(task.partition(":")[2] or None, **settings).provider
     return chosen(provider, **options), provider
+
+
+def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[str, ...], columns: Any) -> Any:
+    """The body of a backend's model, behind its first `head` blocks and before its last `tail` ones."""
+    from fedbbpt.run.config import parse_assignment
+    from fedbbpt.run.options import load_class
+    from fedbbpt.serve.split import Body
+
+    if not hasattr(load_class("backends", name), "split"):
+        raise ConfigError(f"the backend {name!r} has no model that can be cut; use --backend local-vit")
+    backend, _ = opened(name, task, assignments, columns)
+    given = dict(parse_assignment(text) for text in assignments).get("dtype")
+    dtype = "bfloat16" if given == "bfloat16" else "float32"  # as algorithm.dtype, which knows no auto
+    split = backend.split(head=head, tail=tail, tokens=0, deep=False, classes=1, dtype=dtype, holds="server")
+    return Body(split, backend.info.model, head, tail)

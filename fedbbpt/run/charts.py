@@ -78,26 +78,31 @@ def class_colour(index: int) -> str:
     return "#" + "".join(f"{s:02x}" for s in shades)
 
 
+def shortened(name: str) -> str:
+    """A class name that fits on an axis."""
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
 def line_chart(title: str, x_label: str, lines: Sequence[Line], kept: float | None = None) -> Markup:
     """Lines over a common grid, with a dashed mark where the kept parameters are, if one run is shown."""
     points = [point for line in lines for point in line.points]
     whole = all(x == int(x) for x, _ in points)
     x = Axis(ticks([0.0, kept or 0.0, *(p[0] for p in points)], whole=whole), LEFT, WIDTH - RIGHT)
     y = Axis(ticks(p[1] for p in points), HEIGHT - BOTTOM, TOP)
-    parts = [_text(0, 10, "start", title, style="heading")]
+    parts = [text(0, 10, "start", title, style="heading")]
     if len(lines) > 1:
-        parts += _keys(lines)
+        parts += keys(lines)
     parts += _grid(x, y, x_label)
     if kept is not None:
         mark = x.place(kept)
         parts.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(mark, TOP - 12, y.start))
         side, anchor = (-5, "end") if mark > WIDTH / 2 else (5, "start")
-        parts.append(_text(mark + side, TOP - 12, anchor, "kept"))
+        parts.append(text(mark + side, TOP - 12, anchor, "kept"))
     for line in lines:
         parts += _line(line, x, y, x_label, kept)
     if not points:
-        parts.append(_text(WIDTH / 2, HEIGHT / 2, "middle", "no values"))
-    return _svg(WIDTH, HEIGHT, f"{title} by {x_label}", "chart", parts)
+        parts.append(text(WIDTH / 2, HEIGHT / 2, "middle", "no values"))
+    return svg(WIDTH, HEIGHT, f"{title} by {x_label}", "chart", parts)
 
 
 def bar(parts: Sequence[Part], scale: float, label: str) -> Markup:
@@ -111,14 +116,14 @@ def bar(parts: Sequence[Part], scale: float, label: str) -> Markup:
         )
         start += part.value
     gaps = " gaps" if 1 < len(parts) <= NAMED_CLASSES else ""
-    return _svg(scale, 1, label, "bar" + gaps, pieces, ' preserveAspectRatio="none"')
+    return svg(scale, 1, label, "bar" + gaps, pieces, ' preserveAspectRatio="none"')
 
 
 def heat_map(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
     """True classes down, predicted classes across; the shade is the share of the true class."""
     size = SIDE / len(names)
     named = len(names) <= NAMED_CLASSES
-    labels = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names] if named else []
+    labels = [shortened(name) for name in names] if named else []
     longest = max((CHARACTER * len(label) for label in labels), default=0)
     upright = longest <= size
     left, below = 32 + longest, SIDE + 30 + (14 if upright and named else longest + 4)
@@ -126,35 +131,35 @@ def heat_map(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) 
     parts += _cells(counts, names, left, size) if named else _dots(counts, left, size)
     for i, label in enumerate(labels):
         middle = (i + 0.5) * size
-        parts.append(_text(left - 6, middle, "end", label))
+        parts.append(text(left - 6, middle, "end", label))
         if upright:
-            parts.append(_text(left + middle, SIDE + 14, "middle", label))
+            parts.append(text(left + middle, SIDE + 14, "middle", label))
         else:
-            parts.append(_text(left + middle, SIDE + 8, "end", label, turned=True))
-    parts.append(_text(12, SIDE / 2, "middle", "true class", turned=True))
-    parts.append(_text(left + SIDE / 2, below - 10, "middle", "predicted class"))
-    return _svg(left + SIDE + 2, below, title, "chart", parts)
+            parts.append(text(left + middle, SIDE + 8, "end", label, turned=True))
+    parts.append(text(12, SIDE / 2, "middle", "true class", turned=True))
+    parts.append(text(left + SIDE / 2, below - 10, "middle", "predicted class"))
+    return svg(left + SIDE + 2, below, title, "chart", parts)
 
 
-def _keys(lines: Sequence[Line]) -> list[Markup]:
+def keys(lines: Sequence[Line]) -> list[Markup]:
     """The legend, at the right of the heading."""
     parts, end = [], float(WIDTH - RIGHT)
     for line in reversed(lines):
         start = end - CHARACTER * len(line.name) - 24
         parts.append(Markup('<path d="M{:.1f} 10h18" class="line {}"/>').format(start, line.style))
-        parts.append(_text(start + 23, 10, "start", line.name))
+        parts.append(text(start + 23, 10, "start", line.name))
         end = start - 14
     return parts
 
 
 def _grid(x: Axis, y: Axis, x_label: str) -> list[Markup]:
-    parts = [_text((x.start + x.end) / 2, HEIGHT - 9, "middle", x_label)]
+    parts = [text((x.start + x.end) / 2, HEIGHT - 9, "middle", x_label)]
     for tick in y.ticks:
         row = y.place(tick)
         parts.append(Markup('<path d="M{} {:.1f}H{}" class="grid"/>').format(x.start, row, x.end))
-        parts.append(_text(x.start - 7, row, "end", tick_label(tick, y.ticks[1] - y.ticks[0])))
+        parts.append(text(x.start - 7, row, "end", tick_label(tick, y.ticks[1] - y.ticks[0])))
     for tick in x.ticks:
-        parts.append(_text(x.place(tick), y.start + 13, "middle", tick_label(tick, x.ticks[1] - x.ticks[0])))
+        parts.append(text(x.place(tick), y.start + 13, "middle", tick_label(tick, x.ticks[1] - x.ticks[0])))
     return parts
 
 
@@ -189,7 +194,7 @@ def _cells(counts: Sequence[Sequence[int]], names: Sequence[str], left: float, s
             )
             if len(names) <= COUNTED_CLASSES:
                 style = "count on-dark" if share > 0.5 else "count"
-                parts.append(_text(x + size / 2, y + size / 2, "middle", str(count), style=style))
+                parts.append(text(x + size / 2, y + size / 2, "middle", str(count), style=style))
     return parts
 
 
@@ -208,15 +213,16 @@ def _dots(counts: Sequence[Sequence[int]], left: float, size: float) -> list[Mar
     ]
 
 
-def _text(x: float, y: float, anchor: str, text: str, *, style: str = "", turned: bool = False) -> Markup:
+def text(x: float, y: float, anchor: str, words: str, *, style: str = "", turned: bool = False) -> Markup:
     """Text whose middle line is at y; turned, it runs upwards."""
     turn = Markup(' transform="rotate(-90 {:.1f} {:.1f})"').format(x, y) if turned else ""
     return Markup('<text x="{:.1f}" y="{:.1f}" dy="4" text-anchor="{}" class="{}"{}>{}</text>').format(
-        x, y, anchor, style, turn, text
+        x, y, anchor, style, turn, words
     )
 
 
-def _svg(width: float, height: float, label: str, style: str, parts: Iterable[Markup], more: str = "") -> Markup:
+def svg(width: float, height: float, label: str, style: str, parts: Iterable[Markup], more: str = "") -> Markup:
+    """The parts on a sheet of their own; `label` says what it is, `style` is a CSS class, `more` other attributes."""
     return Markup('<svg viewBox="0 0 {:g} {:g}" class="{}" role="img" aria-label="{}"{}>{}</svg>').format(
         width, height, style, label, Markup(more), Markup("").join(parts)
     )

@@ -11,6 +11,7 @@ import numpy as np
 from fedbbpt.algorithms import Algorithm, Keeps, State
 from fedbbpt.backend import Answers, Backend, Meter
 from fedbbpt.engines import Engine
+from fedbbpt.engines.serial import Serial
 from fedbbpt.run.checkpoint import Best
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.session import Session
@@ -113,7 +114,7 @@ def _digest(one: Float32 | str) -> bytes:
 class Baselines:
     """What can be had without a prompt, from one answer to every unprompted input."""
 
-    zero_shot: Result | None  # untrained readout; None where the model's classes are not the task's
+    zero_shot: Result | None  # untrained readout; None where the classes are not the task's, or the model not here
     readout_alone: Result | None  # None without weights to train, and where the run itself is that
 
 
@@ -124,10 +125,12 @@ def remember(session: Session) -> Remembered:
 
 def baselines(session: Session, memory: Remembered) -> Baselines:
     """Zero-shot, and the readout alone: fitted to the remembered answers, and kept where validation is for it."""
-    algorithm = session.unprompted(memory)
+    if not session.whole:
+        return Baselines(None, None)
+    algorithm, engine = session.unprompted(memory), Serial()  # the memory is here
 
     def look(state: State, split: str) -> Result:
-        return evaluate(algorithm, state, session.clients, split, session.engine)
+        return evaluate(algorithm, state, session.clients, split, engine)
 
     state = algorithm.init()
     same_classes = set(session.task.classes) <= set(session.backend.info.classes)
@@ -135,7 +138,7 @@ def baselines(session: Session, memory: Remembered) -> Baselines:
     if not (session.prompt.dim and session.readout.trainable):
         return Baselines(zero_shot, None)
     best = better(look(state, "validation"), state, None, algorithm.keeps)
-    exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
+    exchange = CountedExchange(engine, algorithm.sample(state, session.clients))
     state, _ = algorithm.round(state, exchange)
     best = better(look(state, "validation"), state, best, algorithm.keeps)
     return Baselines(zero_shot, look(State(best.round, best.parameters), "test"))

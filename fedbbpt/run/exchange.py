@@ -5,23 +5,46 @@ from functools import partial
 
 from fedbbpt.algorithms import R
 from fedbbpt.engines import Engine
+from fedbbpt.errors import BackendError
 from fedbbpt.types import Client, Message, Usage
 
 
 class CountedExchange:
-    """Carries messages to the clients of a round and their replies back; counts the bytes of both, and all queries."""
+    """Carries messages to the clients of a round and their replies back; counts the bytes of both, and all queries.
+
+    `missing` says of each client that got lost on the way how that came (see `Engine.map`); the rest of the round goes
+    without it. What it has asked and sent until then is not known, and not counted, and neither is its message.
+    """
 
     def __init__(self, engine: Engine, clients: Sequence[Client]) -> None:
         self._engine, self._clients = engine, clients
         self.bytes_up = self.bytes_down = 0
         self.usage = Usage()
+        self.missing: dict[str, str] = {}
 
     def __call__(self, work: Callable[[Message, Client], R], message: Message) -> list[R]:
-        """See `Exchange`."""
-        replies = list(self._engine.map(partial(work, message), self._clients))
+        """See `Exchange`.
+
+        Raises:
+            BackendError: all clients got lost.
+        """
+        clients = [client for client in self._clients if client.id not in self.missing]
+        replies = list(self._engine.map(partial(work, message), clients, self._lose))
+        if self.missing and not replies:
+            raise BackendError(
+                f"all clients of round {message.round} died before they had an answer ({_ends(self.missing)}); the "
+                "rounds before are not lost: continue with --resume"
+            )
         self.bytes_down += len(message.to_bytes()) * len(replies)
         for reply in replies:
             self.bytes_up += len(reply.to_bytes()) + reply.crossed.up
             self.bytes_down += reply.crossed.down
             self.usage += reply.usage
         return replies
+
+    def _lose(self, client: Client, how: str) -> None:
+        self.missing[client.id] = how
+
+
+def _ends(missing: dict[str, str]) -> str:
+    return ", ".join(sorted(set(missing.values())))

@@ -54,6 +54,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         tuned=tuned,
         tiles=_tiles(summary),
         comparison=comparison,
+        whole=session.whole,
         trained=trained,
         verdict=_verdict(trained, *comparison[-2:]),
         charts=_curves(read_metrics(out / "metrics.jsonl"), summary["kept_round"]),
@@ -63,6 +64,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         maps=_maps(summary),
         confusions=_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
         purposes=_purposes(summary),
+        beside=_load(drawn) if (drawn := out / "figures.json").is_file() else None,  # by `fedbbpt figures`
     )
     write_atomic(out / "report.html", text.encode())
     return out / "report.html"
@@ -112,7 +114,8 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
     examples, final = sum(sum(c["test"]) for c in summary["clients"].values()), summary["test_accuracy"]
     rows = [("Majority class", "always the most frequent class of the test data", summary["majority_accuracy"], OTHER)]
     if session.white_box:
-        rows.append(("Zero-shot", "the model's own scores, nothing trained", summary["zero_shot_accuracy"], OTHER))
+        if session.whole:
+            rows.append(("Zero-shot", "the model's own scores, nothing trained", summary["zero_shot_accuracy"], OTHER))
         rows.append(("White box", f"this run: {session.config.algorithm.name}", final, THIS))
         return _drawn(rows, examples)
     if not (session.prompt.dim or session.readout.trainable):

@@ -1,8 +1,9 @@
 """From a config to everything that runs: the task dealt out to clients, the model, the method, and the exact cost."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -56,7 +57,14 @@ class Session(Model):
 
     def algorithm(self, backend: Backend | None = None) -> Algorithm:
         """The federated method; on another backend that knows the answers already."""
-        return self._made(self.config.algorithm, self.objective._replace(backend=backend or self.backend))
+        algorithm = self._made(self.config.algorithm, self.objective._replace(backend=backend or self.backend))
+        counted = self.from_memory or charging(self.backend)  # what was asked is known in this process
+        if self.engine.elsewhere and (counted or not getattr(algorithm, "portable", False)):
+            raise ConfigError(
+                f"the engine {self.config.engine.name!r} runs clients in other processes, and with these settings they "
+                f"need what algorithm {self.config.algorithm.name!r} keeps in this one; use -o engine.name=serial"
+            )
+        return algorithm
 
     def unprompted(self, backend: Backend) -> Algorithm:
         """What the method is compared with: only the readout, fitted by the same federation, or by each client."""
@@ -94,6 +102,11 @@ class Session(Model):
         return is_white_box(self.config.algorithm.name)
 
     @property
+    def whole(self) -> bool:
+        """Whether the whole model is here; of one that is cut, a server may hold the body."""
+        return not (self.white_box and self.config.algorithm.options.get("server"))
+
+    @property
     def from_memory(self) -> bool:
         """Whether the run needs no more than one answer to each input as it is."""
         return not (self.prompt.dim or self.white_box)
@@ -113,7 +126,10 @@ class Session(Model):
 
         All, where a readout is trained without the prompt, as the run itself or as what it is compared with; else the
         test data for zero-shot, and the validation data too where there is no prompt at all. Also the readout's probes.
+        Nothing where there is only a part of the model.
         """
+        if not self.whole:
+            return []
         if self.readout.trainable:
             splits: tuple[str, ...] = ("train", "validation", "test")
         else:
@@ -194,10 +210,16 @@ def open_session(config: Config) -> Session:
     )
     model = _model(with_words(config, clients), task, backend)
     clients = [_with_features(client, model.prompt) for client in clients]
-    engine: Engine = _build("engines", config.engine)
+    engine: Engine = _build("engines", config.engine, partial(_reopened, config))
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     remote = charging(backend)
     return Session(**parts, clients=clients, engine=engine, preparing=remote.preparation if remote else Usage())
+
+
+def _reopened(config: Config) -> tuple[Algorithm, Sequence[Client]]:
+    """What another process needs to do the clients' work: the same session, which sends it no further."""
+    session = open_session(config.model_copy(update={"engine": Choice(name="serial", options={})}))
+    return session.algorithm(), session.clients
 
 
 def _build(kind: str, choice: Choice, *context: object) -> Any:

@@ -3,7 +3,8 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -108,7 +109,8 @@ def kept(out: Path, session: Session) -> State:
 def reevaluate(out: Path) -> dict[str, Any]:
     """Scores the kept parameters on the test data again and writes `evaluation.json`."""
     session = reopen(out, {})
-    result = evaluate(session.algorithm(), kept(out, session), session.clients, "test", session.engine)
+    with closing(session.engine) as engine:
+        result = evaluate(session.algorithm(), kept(out, session), session.clients, "test", engine)
     facts = {
         "test_accuracy": result.accuracy,
         "test_loss": result.loss,
@@ -139,7 +141,7 @@ class _Run:
         done = progress.state.round if progress else 0
         self.watch("plan", {"plan": self.plan, "session": self.session, "done": done})
         self.metrics = Metrics(self.out / "metrics.jsonl", progress.metrics_size if progress else 0)
-        with self.metrics:
+        with self.metrics, closing(self.session.engine):
             if progress is None:
                 progress = self._begin()
             while progress.state.round < self.plan.rounds:
@@ -163,6 +165,8 @@ class _Run:
         session, algorithm, state = self.session, self.algorithm, progress.state
         exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
         state, train_loss = algorithm.round(state, exchange)
+        for client, how in exchange.missing.items():
+            self.watch("note", {"text": f"{client} died in round {state.round} ({how}); its update is missing"})
         totals = self._add(progress.totals, exchange.usage, exchange.bytes_up, exchange.bytes_down)
         if math.isnan(train_loss):
             raise _silence(f"round {state.round}")
@@ -171,7 +175,8 @@ class _Run:
             result = self._look(state, "validation")
             totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
             best = better(result, state, best, algorithm.keeps)
-        self._record(state.round, "validation", result, train_loss, totals, best.round == state.round)
+        missing = sorted(exchange.missing)
+        self._record(state.round, "validation", result, train_loss, totals, best.round == state.round, missing)
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress) -> dict[str, Any]:
@@ -204,10 +209,18 @@ class _Run:
         return Totals(*asked, t.bytes_up + up, t.bytes_down + down, seconds)
 
     def _record(
-        self, round_: int, split: str, result: Result | None, train_loss: float | None, totals: Totals, kept: bool
+        self,
+        round_: int,
+        split: str,
+        result: Result | None,
+        train_loss: float | None,
+        totals: Totals,
+        kept: bool,
+        missing: Sequence[str] = (),
     ) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
         row = {"round": round_, "split": split, **scores, "train_loss": train_loss, "kept": kept, **asdict(totals)}
+        row |= {"missing": missing} if missing else {}
         row |= {"paid": paid} if (paid := paying.paid(self.session)) else {}
         self.metrics.append(row)
         self.watch("round", row)

@@ -8,7 +8,7 @@ def percent(share: float | None) -> str:
     return DASH if share is None else f"{100 * share:.1f} %"
 
 
-def size(count: int) -> str:
+def size(count: float) -> str:
     """Bytes in the largest fitting decimal unit."""
     amount, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):

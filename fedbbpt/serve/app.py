@@ -21,7 +21,7 @@ from fedbbpt.serve.completions import Complete
 from fedbbpt.serve.counts import Counts
 from fedbbpt.serve.description import Model, Models, describe
 from fedbbpt.serve.embeddings import Embed
-from fedbbpt.serve.guard import Door, Guard, as_response, read_body
+from fedbbpt.serve.guard import Door, Guard, as_refused, read_body
 from fedbbpt.serve.once import Once
 from fedbbpt.serve.served import Served
 from fedbbpt.serve.speech import Question, parse
@@ -52,7 +52,7 @@ class Service:
         }
         routes += [Route(path, look, methods=["GET"]) for path, look in looks.items()]
         guard = Middleware(Guard, routes={*QUESTIONS, *looks}, token=token, counts=self._counts)
-        self.app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: _refused})
+        self.app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: as_refused})
 
     def close(self) -> None:
         """Leaves the model's thread, once it has answered what waits."""
@@ -103,8 +103,3 @@ class Service:
 
     async def _describe(self, request: Request) -> Response:
         return JSONResponse(self._description)
-
-
-async def _refused(request: Request, e: Exception) -> Response:
-    assert isinstance(e, HTTPException)
-    return as_response(Refusal(e.status_code, f"{e.detail.lower()} here; /openapi.json lists all", headers=e.headers))

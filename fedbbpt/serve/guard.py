@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedbbpt.serve import Limits, Refusal
@@ -67,7 +68,8 @@ class Guard:
                 message = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
                 raise Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         if path not in self._routes:
-            raise Refusal(404, "no such route; /openapi.json lists all", code="unknown_url")
+            known = ", ".join(sorted(self._routes))
+            raise Refusal(404, f"no such route; there are {known}", code="unknown_url")
 
 
 def _given(headers: Headers) -> bytes:
@@ -83,6 +85,13 @@ def _place(e: Exception) -> str:
 def as_response(refusal: Refusal) -> JSONResponse:
     """A refusal as it is sent."""
     return JSONResponse(refusal.body, refusal.status, refusal.headers)
+
+
+async def as_refused(request: Request, e: Exception) -> Response:
+    """What Starlette itself refuses, which is a method that a route does not know."""
+    assert isinstance(e, HTTPException)
+    known = (e.headers or {}).get("Allow", "another method")
+    return as_response(Refusal(e.status_code, f"{e.detail.lower()} here; ask with {known}", headers=e.headers))
 
 
 class Door:

@@ -2,17 +2,24 @@
 
 import asyncio
 import socket
+from typing import Protocol
 
 import h11
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fedbbpt.serve.app import Service
 from fedbbpt.serve.pictures import bombs_are_errors
 
 HEADER_SECONDS = 10.0  # that the headers of a request may take, or what still comes of a body that was refused
 IDLE_SECONDS = 5  # between two requests of a connection
 STOPPING_SECONDS = 5  # for requests under way when the service is to stop
+
+
+class Answering(Protocol):
+    """Whatever is served."""
+
+    app: Starlette
 
 
 class PunctualProtocol(H11Protocol):
@@ -44,7 +51,7 @@ class PunctualProtocol(H11Protocol):
             self._late = None
 
 
-def make_server(service: Service) -> uvicorn.Server:
+def make_server(service: Answering) -> uvicorn.Server:
     """What serves on the sockets that its `run` is given; it logs no requests."""
     bombs_are_errors()
     config = uvicorn.Config(
@@ -64,7 +71,7 @@ def make_server(service: Service) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def listen(service: Service, bound: socket.socket) -> None:
+def listen(service: Answering, bound: socket.socket) -> None:
     """Answers until the process is interrupted, then lets what is under way end.
 
     Raises:

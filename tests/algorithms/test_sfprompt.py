@@ -4,140 +4,17 @@ import numpy as np
 import pytest
 
 from fedbbpt.algorithms import line
-from fedbbpt.algorithms.cutting import BEHIND
-from fedbbpt.algorithms.line import InProcess, Server, pack, unpack
+from fedbbpt.algorithms.line import Blurred, InProcess, Server, pack, unpack
 from fedbbpt.algorithms.pruning import el2n, hardest
-from fedbbpt.algorithms.sfprompt import SFPrompt
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.dct import Dct
-from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.head import Head
-from fedbbpt.readouts.identity import Identity
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange
-from fedbbpt.split import Judged, Passed, Pulled
 from fedbbpt.types import Crossed, Message, Score, Update, Usage
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
-
-
-def through(values, weights):
-    """tanh(values · weights), and the gradients of both from those of the result."""
-    out = np.tanh(values @ weights)
-
-    def back(gradients):
-        inner = gradients * (1 - out**2)
-        return inner @ weights.T, np.einsum("bni,bno->io", values, inner)
-
-    return out, back
-
-
-class Toy:
-    """Three layers of D numbers a token: prompt and quarters · head; with their mean · body; · tail, mean, classifier.
-
-    `asked` keeps (how many, of what) for every pass through the body.
-    """
-
-    def __init__(self, tokens, classes, width, asked):
-        self.tokens, self._classes, self._d, self._asked = tokens, classes, width, asked
-        self._shapes = {
-            "prompt": (tokens, width),
-            "head": (3, width),
-            "body": (width, width),
-            "tail": (width, width),
-            "classifier": (width + 1, classes),
-        }
-        self.sizes = {part: int(np.prod(shape)) for part, shape in self._shapes.items()}
-
-    def init(self, seed):
-        fixed, own = np.random.default_rng(0), np.random.default_rng(seed)
-        scales = {"head": 4, "body": 1 / self._d, "tail": 1, "prompt": 1, "classifier": 0.1}
-        drawn = {
-            part: (own if part in ("prompt", "classifier") else fixed).normal(size=self.sizes[part]) for part in scales
-        }
-        return {part: (scales[part] * values).astype(np.float32) for part, values in drawn.items()}
-
-    def _of(self, parameters, part):
-        assert parameters[part].dtype == np.float32
-        return parameters[part].reshape(self._shapes[part])
-
-    def head(self, parameters, inputs, trained):
-        quarters = inputs.reshape(-1, 3, 2, 4, 2, 4).mean((3, 5)).reshape(-1, 3, PLACES).swapaxes(1, 2) - np.float32(
-            0.3
-        )
-        out, back = through(quarters, self._of(parameters, "head"))
-        prompt = np.broadcast_to(self._of(parameters, "prompt"), (len(out), self.tokens, self._d))
-
-        def pull(gradients):
-            found = {"prompt": gradients[:, : self.tokens].sum(0), "head": back(gradients[:, self.tokens :])[1]}
-            return Pulled(None, flat(found, trained))
-
-        return Passed(np.concatenate([prompt, out], 1), pull)
-
-    def body(self, parameters, values, trained):
-        assert set(parameters) == {"body"}  # the server has nothing else
-        self._asked.append(len(values))
-        out, back = through(values + values.mean(1, keepdims=True), self._of(parameters, "body"))
-
-        def pull(gradients):
-            inner, weights = back(gradients)
-            return Pulled(inner + inner.mean(1, keepdims=True), flat({"body": weights}, trained))
-
-        return Passed(out, pull)
-
-    def _logits(self, parameters, values):
-        out, back = through(values, self._of(parameters, "tail"))
-        pooled = np.concatenate([out.mean(1), np.ones((len(out), 1), np.float32)], 1)
-        return pooled @ self._of(parameters, "classifier"), pooled, back
-
-    def tail(self, parameters, values, labels, trained):
-        logits, pooled, back = self._logits(parameters, values)
-        log_p = log_softmax(logits)
-        wrong = (np.exp(log_p) - np.eye(self._classes, dtype=np.float32)[labels]) / np.float32(len(labels))
-        at_pooled = (wrong @ self._of(parameters, "classifier").T)[:, None, :-1] / np.float32(values.shape[1])
-        at_input, weights = back(np.broadcast_to(at_pooled, values.shape))
-        found = {"tail": weights, "classifier": pooled.T @ wrong}
-        values = at_input if trained & BEHIND else None
-        return Judged(-log_p[np.arange(len(labels)), labels], np.exp(log_p), values, flat(found, trained))
-
-    def predict(self, parameters, values):
-        return log_softmax(self._logits(parameters, values)[0])
-
-
-def flat(found, trained):
-    return {part: gradient.astype(np.float32).ravel() for part, gradient in found.items() if part in trained}
-
-
-def log_softmax(logits):
-    shifted = logits - logits.max(1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-
-
-@pytest.fixture
-def toy(make_backend):
-    """`toy(width, batch_limit)`: the fake backend, which can be cut."""
-
-    class Cut(make_backend):
-        def __init__(self, width=6, **options):
-            super().__init__(**options)
-            self.asked, self._width = [], width
-
-        def split(self, *, tokens, classes, **_):
-            return Toy(tokens, classes, self._width, self.asked)
-
-    return Cut
-
-
-@pytest.fixture
-def method(make, toy):
-    """`method(backend, **options)`: the algorithm on the toy model."""
-
-    def build(backend=None, **options):
-        options = {"prompt": NoPrompt(SIZE), "readout": Identity, "tokens": 2} | options
-        return make(backend or toy(), SFPrompt, **options)
-
-    return build
 
 
 @pytest.fixture
@@ -205,13 +82,13 @@ def test_loss_falls_on_what_can_be_told_apart(method, clients, rounds, train):
     assert last.accuracy > first.accuracy
 
 
-def test_the_first_step_is_plain_gradient_descent(method, make_client):
+def test_the_first_step_is_plain_gradient_descent(method, make_client, make_split):
     """One batch of all samples: p − η ∂L/∂p, by finite differences of the loss through head, body and tail."""
     client, rate = make_client(train=12), 0.1
     algorithm = method(keep=1.0, local_epochs=0, rate=rate, train="full")
     start = algorithm.init()
     after, loss = algorithm.round(start, CountedExchange(Serial(), [client]))
-    split, batch = Toy(2, 3, 6, []), client.train.batch(slice(None))
+    split, batch = make_split(2, 3, 6, []), client.train.batch(slice(None))
 
     def loss_at(parameters):
         values = split.body({"body": parameters["body"]}, split.head(parameters, batch.inputs, ()).values, ()).values
@@ -231,7 +108,7 @@ def test_the_first_step_is_plain_gradient_descent(method, make_client):
 def test_self_update_takes_its_own_rate_and_no_server(method, make_client, messages):
     client, counts = make_client(train=12), []
     for epochs in (0, 1, 5):
-        algorithm = method(local_epochs=epochs, local_rate=0.5)
+        algorithm = method(local_epochs=epochs, local_rate=0.5, keep=0.5)
         message = algorithm.broadcast(algorithm.init())
         messages.clear()
         update = algorithm.local(message, client)
@@ -255,10 +132,10 @@ def test_el2n_is_the_length_of_the_error():
 
 
 @pytest.mark.parametrize(("keep", "count"), [(0.5, 6), (0.1, 2), (0.01, 1), (0.25, 3), (1.0, 12)])
-def test_pruning_keeps_the_largest_errors(method, make_client, keep, count, toy):
+def test_pruning_keeps_the_largest_errors(method, make_client, keep, count, toy, make_split):
     backend, client = toy(batch_limit=5), make_client(train=12)
     algorithm = method(backend, keep=keep, local_epochs=0)
-    parameters, split = algorithm.init().parameters, Toy(2, 3, 6, [])
+    parameters, split = algorithm.init().parameters, make_split(2, 3, 6, [])
     parameters = {**split.init(5), **parameters}
     values = split.head(parameters, client.train.batch(slice(None)).inputs, ()).values
     errors = el2n(np.exp(split.predict(parameters, values)), client.train.labels)
@@ -307,6 +184,105 @@ def test_the_body_is_the_mean_of_its_copies(method, clients):
         assert together.parameters[part] == pytest.approx(mean, abs=1e-6)
 
 
+# everything at the client
+
+
+@pytest.mark.parametrize("train", ["linear", "full"])
+def test_clients_that_hold_the_whole_model_take_the_same_steps(method, clients, rounds, same, messages, train):
+    options = {"train": train, "tokens": 0, "keep": 1.0, "local_epochs": 0, "batch_size": 3}
+    split, losses = rounds(method(**options), clients, 3)
+    assert messages
+    messages.clear()
+    whole, losses_whole = rounds(method(split=False, **options), clients, 3)
+    assert losses == losses_whole
+    assert not messages
+    if train == "linear":
+        assert same(whole[-1].parameters, split[-1].parameters)
+    else:  # their changes of the body travel as such, which rounds once more
+        for part, values in split[-1].parameters.items():
+            np.testing.assert_allclose(whole[-1].parameters[part], values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_whole_model_travels_with_the_messages_alone(method, clients):
+    algorithm, wire = method(train="full", split=False), Wire(clients)
+    algorithm.round(algorithm.init(), wire)
+    assert all(set(reply.payload) == {"prompt", "head", "body", "tail", "classifier"} for reply in wire.replies)
+    assert all(reply.crossed == Crossed() for reply in wire.replies)
+    assert algorithm.plan(clients[0], 1) == wire.replies[0].usage
+    assert set(algorithm.broadcast(algorithm.init()).parameters) == set(wire.replies[0].payload)
+
+
+# what the server sees
+
+
+class Recorded:
+    """A line that keeps what it was given, and passes all on."""
+
+    crossed, usage = Crossed(3, 4), Usage(1, 1)
+
+    def forward(self, values):
+        self.values = values
+        return values
+
+    def backward(self, gradients):
+        return gradients
+
+
+def test_samples_are_shortened_and_gradients_with_them():
+    inner, rng = Recorded(), np.random.default_rng(0)
+    values = rng.normal(size=(4, 5, 6)).astype(np.float32) * np.array([0.01, 1, 10, 100], np.float32)[:, None, None]
+    line = Blurred(inner, 3.0, 0.0, rng)
+    line.forward(values)
+    norms, before = (np.sqrt((a.astype(np.float64) ** 2).sum((1, 2))) for a in (inner.values, values))
+    assert norms == pytest.approx(np.minimum(before, 3.0), rel=1e-6)
+    np.testing.assert_array_equal(inner.values[0], values[0])
+    back = line.backward(np.ones_like(values))
+    assert back[:, 0, 0] == pytest.approx(np.minimum(1, 3 / before), rel=1e-6)
+    assert (line.crossed, line.usage) == (inner.crossed, inner.usage)
+
+
+def test_noise_is_in_units_of_the_norm():
+    inner, values = Recorded(), np.zeros((50, 20, 20), np.float32)
+    Blurred(inner, 3.0, 0.5, np.random.default_rng(0)).forward(values)
+    assert inner.values.std() == pytest.approx(1.5, rel=0.02)
+    assert inner.values.dtype == np.float32
+
+
+def test_noise_is_drawn_anew_and_can_be_repeated(method, clients, rounds, same):
+    options = {"clip": 1.0, "noise": 0.3}
+    (*_, one), (*_, again) = (rounds(method(**options), clients, 2)[0] for _ in range(2))
+    (*_, without), (*_, clipped) = (rounds(method(**o), clients, 2)[0] for o in ({}, {"clip": 1.0}))
+    assert same(one.parameters, again.parameters)
+    assert not same(one.parameters, clipped.parameters)
+    assert not same(clipped.parameters, without.parameters)
+
+
+def test_noise_hides_what_is_scored_too(method, clients):
+    quiet, loud = method(clip=1.0), method(clip=1.0, noise=2.0)
+    scores = [a.score("test", a.broadcast(a.init()), clients[0]).loss_sum for a in (quiet, loud, loud)]
+    assert scores[0] != scores[1] == scores[2]
+
+
+def test_noise_without_a_norm_is_refused(method):
+    with pytest.raises(ConfigError, match=r"units of algorithm\.clip"):
+        method(noise=0.1)
+
+
+@pytest.mark.parametrize("wrong", [{"train": "full"}, {"split": False}])
+def test_a_server_elsewhere_trains_nothing(method, wrong):
+    with pytest.raises(ConfigError, match="leave out train=full and split=false"):
+        method(server="http://127.0.0.1:1", **wrong)
+
+
+def test_no_part_goes_further_than_the_rate():
+    rng = np.random.default_rng(0)
+    start = {"tail": rng.normal(size=50).astype(np.float32), "classifier": np.zeros(9, np.float32)}
+    gradients = {"tail": rng.normal(size=50).astype(np.float32) * 10, "classifier": np.full(9, 0.1, np.float32)}
+    after = line.descend(start, gradients, 0.2)
+    assert np.linalg.norm(after["tail"] - start["tail"]) == pytest.approx(0.2, rel=1e-5)
+    assert after["classifier"] == pytest.approx(-0.02 * np.ones(9))
+
+
 # what it takes
 
 
@@ -330,7 +306,7 @@ def test_plan_is_what_the_rounds_then_ask(method, toy, clients, limit, batch, ep
 
 @pytest.mark.parametrize(("train", "crossings"), [("prompt", 4), ("linear", 2), ("full", 4)])
 def test_bytes_are_those_of_the_messages(method, toy, clients, messages, train, crossings):
-    algorithm, exchange = method(toy(width=256), train=train), CountedExchange(Serial(), clients)
+    algorithm, exchange = method(toy(width=256), train=train, keep=0.5), CountedExchange(Serial(), clients)
     start = algorithm.init()
     wire = Wire(clients)
     algorithm.round(start, wire)
@@ -378,8 +354,8 @@ def test_what_crossed_travels_with_a_reply_and_adds_nothing_to_others():
 # the line
 
 
-def test_a_line_needs_values_before_gradients():
-    server = Server(Toy(0, 3, 6, []), np.zeros(36, np.float32), frozenset({"body"}), 0.1)
+def test_a_line_needs_values_before_gradients(make_split):
+    server = Server(make_split(0, 3, 6, []), np.zeros(36, np.float32), frozenset({"body"}), 0.1)
     with pytest.raises(RuntimeError, match="never went forward"):
         InProcess(server).backward(np.zeros((1, 4, 6), np.float32))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fedbbpt.data.digits import Digits
-from fedbbpt.errors import ConfigError
+from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Parameters
 from fedbbpt_backends.local_vit import LocalViT, Network
 from fedbbpt_backends.split_vit import SplitViT
@@ -325,6 +325,39 @@ def test_a_backend_is_not_disturbed() -> None:
     centred = (a[:, :10] - a[:, :10].mean(1, keepdims=True) for a in (found, features))
     np.testing.assert_allclose(*centred, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(vit.query(images).scores, scores)
+
+
+def test_each_side_holds_its_own_parts_alone() -> None:
+    """And together they are the model."""
+    images, parameters = _images((70, 70)), _parameters(_split(_network()))
+    expected = _forward(_split(_network()), parameters, images)
+    client, server = (_split(_network(), holds=side) for side in ("client", "server"))
+    assert set(client.init(0)) == {"prompt", "head", "tail", "classifier"}
+    assert {part for part, values in server.init(0).items() if values.size} == {"body", "classifier"}
+    assert client.identity == server.identity != _split(_network(), 2, holds="server").identity
+    there = client.head({**client.init(0), "classifier": parameters["classifier"]}, images, frozenset()).values
+    there = server.body({"body": server.init(0)["body"]}, there, frozenset()).values
+    np.testing.assert_array_equal(client.predict(parameters, there), expected)
+    for split, sizes in ((client, ("head", "tail")), (server, ("body",))):
+        held = sum(p.numel() for p in split._lent.parameters())
+        assert held == sum(split.sizes[part] for part in sizes)
+
+
+def test_a_backend_that_gave_up_a_part_cannot_be_queried() -> None:
+    vit = LocalViT(Digits(None).provider)
+    vit.split(head=1, tail=1, tokens=0, deep=False, classes=10, dtype="float32", holds="client")
+    with pytest.raises(BackendError, match="only a part of the model"):
+        vit.query(_images((70, 70)))
+
+
+def test_bfloat16_is_near_and_its_gradients_are_float32() -> None:
+    exact, short = _split(_network(), tokens=3), _split(_network(), tokens=3, dtype=torch.bfloat16)
+    parameters, images = _parameters(exact), _images((70, 70))
+    (judged, gradients), (near, near_gradients) = (_round(split, parameters, images) for split in (exact, short))
+    np.testing.assert_allclose(near.probabilities, judged.probabilities, atol=0.05)
+    for part, gradient in gradients.items():
+        assert near_gradients[part].dtype == np.float32
+        assert near_gradients[part] @ gradient > 0.9 * np.linalg.norm(gradient) * np.linalg.norm(near_gradients[part])
 
 
 @pytest.mark.parametrize("cut", [{"head": 7, "tail": 1}, {"head": -1, "tail": 1}, {"head": 1, "tail": -1}])

@@ -27,6 +27,8 @@ def row(task: str, method: str, seed: int, accuracy: float) -> dict[str, object]
         **{"macro_f1": accuracy / 2, "majority": 0.1, "test_examples": 100, "queries": 1000 * seed, "calls": 10},
         **{
             "tokens": 2500.0 * seed,
+            "bytes_up": 300 * seed,
+            "bytes_down": 700 * seed,
             "folder": f"{task}/{method}/seed-{seed}",
             "versions": {"fedbbpt": "1", "torch": None},
         },
@@ -34,6 +36,15 @@ def row(task: str, method: str, seed: int, accuracy: float) -> dict[str, object]
 
 
 class TestPlan:
+    def test_methods_say_what_they_have_of_the_model(self) -> None:
+        access = {name: METHODS[name].access for name in ("default", "sfprompt", "sfl-full", "fl-linear")}
+        assert access == {
+            "default": "answers",
+            "sfprompt": "activations",
+            "sfl-full": "activations",
+            "fl-linear": "weights",
+        }
+
     def test_cells_are_all_combinations_in_order(self) -> None:
         cells = bench(tasks=("digits", "shapes"), seeds=(1, 2)).cells
         assert len(cells) == len(set(cells)) == 8
@@ -141,7 +152,8 @@ class TestLeaderboard:
         best, zero = leaderboard.standings(bench(tasks=self.TASKS, seeds=(1, 2)), rows)
         assert (best.method, best.tasks, best.wins, best.ties, best.losses) == ("head", 6, 4, 1, 1)
         assert best.accuracy == pytest.approx(0.5 + sum(self.GAINS) / 6)
-        assert (best.queries, best.calls, best.tokens) == (1500, 10, 3750)
+        assert (best.queries, best.calls, best.tokens, best.sent) == (1500, 10, 3750, 1500)
+        assert best.access == "answers"
         assert best.p == pytest.approx(scipy.stats.wilcoxon(self.GAINS).pvalue)
         assert (zero.method, zero.wins, zero.p) == ("zero-shot", None, None)
 

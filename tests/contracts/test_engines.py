@@ -1,34 +1,57 @@
 """What every registered engine promises."""
 
-from operator import attrgetter
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedbbpt import registry
+from fedbbpt.errors import ConfigError
+from fedbbpt.types import Message
 
 pytestmark = pytest.mark.parametrize("name", registry.names("engines"))
+MESSAGE = Message(3, 5, {"w": np.ones(1000, np.float32)})
 
 
-def make(name):
-    return registry.load("engines", name)()
+@pytest.fixture
+def reopen(monkeypatch, tmp_path):
+    """A method and its clients, which other processes find as well."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "engines" / "elsewhere")
+    import frail
+
+    return partial(frail.reopen, str(tmp_path))
 
 
-def test_every_client_once_and_in_order(name, make_client):
-    clients = [make_client(f"client-{i:03d}", train=1) for i in (3, 1, 2, 0)]
-    results = make(name).map(attrgetter("id"), clients)
-    assert list(results) == ["client-003", "client-001", "client-002", "client-000"]
+@pytest.fixture
+def engine(name, reopen):
+    engine = registry.load("engines", name)(reopen)
+    yield engine
+    engine.close()
 
 
-def test_no_clients_no_results(name):
-    assert list(make(name).map(attrgetter("id"), [])) == []
+def test_every_client_once_and_in_order(engine, reopen):
+    algorithm, clients = reopen()
+    results = engine.map(partial(algorithm.local, MESSAGE), clients)
+    assert [result.client for result in results] == ["client-003", "client-001", "client-002", "client-000"]
 
 
-def test_an_engine_serves_round_after_round(name, clients):
-    engine = make(name)
-    first = list(engine.map(attrgetter("id"), clients))
-    assert list(engine.map(attrgetter("id"), clients)) == first
+def test_no_clients_no_results(engine, reopen):
+    assert list(engine.map(partial(reopen()[0].local, MESSAGE), [])) == []
 
 
-def test_exceptions_pass_through(name, clients):
-    with pytest.raises(AttributeError, match="no_such_thing"):
-        list(make(name).map(attrgetter("no_such_thing"), clients))
+def test_the_same_bits_round_after_round_and_after_an_end(engine, reopen):
+    algorithm, clients = reopen()
+    work = partial(algorithm.local, MESSAGE)
+    for _ in range(2):
+        for _ in range(2):
+            there = [result.to_bytes() for result in engine.map(work, clients)]
+            assert there == [work(client).to_bytes() for client in clients]
+        engine.close()
+
+
+def test_exceptions_pass_through(engine, reopen, tmp_path):
+    algorithm, clients = reopen()
+    (tmp_path / "client-002").write_text("err config")
+    with pytest.raises(ConfigError, match="two settings contradict each other"):
+        list(engine.map(partial(algorithm.local, MESSAGE), clients))

@@ -95,6 +95,8 @@ def test_it_answers_until_ctrl_c(environment: dict[str, str], table: Path, tmp_p
         (("--backend", "local-vit", "--port", 0, "-o", "modle=x"), "Did you mean 'model'?"),
         (("--backend", "local-vit", "--port", 0, "-o", "model"), "-o wants key=value"),
         (("--backend", "local-vit", "--port", 0, "--token-file", "/nowhere"), "cannot read the token"),
+        (("--backend", "hf-text", "--port", 0, "--split", "body"), "no model that can be cut; use --backend local-vit"),
+        (("--backend", "local-vit", "--port", 0, "--head-blocks", 2), "give --split body, too"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(

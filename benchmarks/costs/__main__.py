@@ -1,0 +1,99 @@
+"""What a client's round costs, measured and by formula: `python -m fedbbpt_benchmarks.costs`.
+
+FL and SFL, of the whole model and of a classifier alone, and SFPrompt: as it is, without pruning, and without
+self-update. One client, one round of training; scoring is apart. `--by-size` prints the formulas alone, for larger
+models and other cuts, `--published` puts what SFPrompt's authors say beside both.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedbbpt.run.config import override, parse_assignment
+from fedbbpt.run.files import write_json
+from fedbbpt_benchmarks.costs import tables
+from fedbbpt_benchmarks.costs.by_size import by_size
+from fedbbpt_benchmarks.costs.cost import Link
+from fedbbpt_benchmarks.costs.measure import Measured, Stand, configs
+from fedbbpt_benchmarks.costs.published import published
+
+SAMPLES = 64
+BY_SIZE = (40, 1000)
+SAID = ("head", "tail", "tokens", "deep", "keep", "local_epochs", "epochs", "batch_size", "wire")
+
+
+@click.command()
+@click.option("--task", default="digits", show_default=True)
+@click.option("--model", default="embedded", show_default=True, help="embedded, dir:PATH or hf:ID; a plain ViT.")
+@click.option("--samples", type=click.IntRange(1), help=f"Of the client  [default: {SAMPLES}; by size {BY_SIZE}].")
+@click.option("--down", default=54.0, show_default=True, help="Mbit/s to the client.")
+@click.option("--up", default=12.0, show_default=True, help="Mbit/s from the client.")
+@click.option("--latency", default=0.02, show_default=True, help="Seconds a message.")
+@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting, as in train; a method's own win.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Also write what was measured here.")
+@click.option("--by-size", "sizes", is_flag=True, help="By formula, for larger models and other cuts.")
+@click.option("--published", "beside", is_flag=True, help="Beside the published numbers; measures a ViT-B/16, too.")
+def main(
+    task: str,
+    model: str,
+    samples: int | None,
+    down: float,
+    up: float,
+    latency: float,
+    overrides: tuple[str, ...],
+    file: Path | None,
+    sizes: bool,
+    beside: bool,
+) -> None:
+    """Prints bytes, FLOPs, peaks of memory and estimated run times of a round, as Markdown."""
+    link = Link(down, up, latency)
+    settings: dict[str, Any] = {}
+    override(settings, "algorithm.name", "sfprompt")
+    override(settings, "backend.name", "local-vit")
+    override(settings, "backend.model", model)
+    for assignment in overrides:
+        override(settings, *parse_assignment(assignment))
+    methods = configs(task, settings)
+    if sizes:
+        click.echo(by_size(methods, BY_SIZE if samples is None else (samples,)))
+    if beside:
+        click.echo(published(methods, samples or SAMPLES, link))
+    if sizes or beside:
+        return
+    stand = Stand(methods["sfprompt"], samples or SAMPLES)
+    rows = {method: stand.measured(config) for method, config in methods.items()}
+    options = methods["sfprompt"].algorithm.options
+    said = ", ".join(f"{name}={options[name]}" for name in SAID)
+    click.echo(f"{task}, {model}: one client of {samples or SAMPLES} samples, one round of training ({said}).\n")
+    for title, text in _sections(rows, link):
+        click.echo(f"### {title}\n\n{text}\n")
+    if file is not None:
+        write_json(file, {"settings": settings, "link": link._asdict(), "methods": _plain(rows)})
+
+
+def _sections(rows: dict[str, Measured], link: Link) -> list[tuple[str, str]]:
+    where = f"{link.down:g} Mbit/s down, {link.up:g} up, {link.latency:g} s a message"
+    return [
+        ("Bytes: every message written; scoring is not in it", tables.of_bytes(rows)),
+        ("GFLOPs: 2 FLOPs for a multiply-add", tables.of_flops(rows)),
+        (
+            "Peak of memory: tensors alive, without buffers inside an operation and NumPy's arrays",
+            tables.of_memory(rows),
+        ),
+        (
+            f"Run time in seconds, an estimate: network at {where}; the rest as in this process",
+            tables.of_time(rows, link),
+        ),
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Named tuples as objects, all the way down."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+if __name__ == "__main__":
+    main()

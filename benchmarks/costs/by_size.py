@@ -1,0 +1,95 @@
+"""By the formulas: at which size of a model, and at which cut, SFPrompt costs as little as is claimed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from fedbbpt.run.config import Config
+from fedbbpt.run.units import percent
+from fedbbpt_benchmarks.costs.cost import Cost
+from fedbbpt_benchmarks.costs.formula import Setting, cost
+from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape, embedded_shape
+from fedbbpt_benchmarks.costs.tables import table
+
+CUTS = ((1, 1), (1, 0), (0, 1), (0, 0))  # (head, tail)
+CLASSES = 10
+OF_SFL, OF_FL, COMPUTE = 0.55, 0.47, 0.05  # what counts as holding: of their bytes; of FL's FLOPs at the client
+EPOCHS = 10  # of FL, where a client trains for longer between two messages
+MANY = 10**6  # samples
+
+
+class Bytes(NamedTuple):
+    """What travels for n samples: fixed + each · n, but for the rounding of γ · n."""
+
+    fixed: float
+    each: float
+
+    def meets(self, other: "Bytes", share: float) -> float:
+        """The n at which this is that share of the other; negative where there is none."""
+        slope = self.each - share * other.each
+        return (share * other.fixed - self.fixed) / slope if slope else -1.0
+
+    def within(self, other: "Bytes", share: float) -> str:
+        """For which n this is at most that share of the other."""
+        always, n = self.each <= share * other.each, self.meets(other, share)
+        if n < 0:
+            return "any n" if always else "no n"
+        return f"n ≥ {n:,.0f}" if always else f"n ≤ {n:,.0f}"
+
+
+def bytes_of(shape: Shape, setting: Setting) -> Bytes:
+    """Of a round of one client, by the number of its samples."""
+    none, many = (cost(shape, replace(setting, samples=n)).bytes for n in (0, MANY))
+    return Bytes(none, (many - none) / MANY)
+
+
+def settings_of(configs: Mapping[str, Config], samples: int, head: int, tail: int) -> dict[str, Setting]:
+    """The methods at this cut."""
+    made = {method: Setting.of(c.algorithm.options, samples, CLASSES) for method, c in configs.items()}
+    return {method: replace(setting, head=head, tail=tail) for method, setting in made.items()}
+
+
+def costs_of(shape: Shape, settings: Mapping[str, Setting]) -> dict[str, Cost]:
+    """Of each method."""
+    return {method: cost(shape, setting) for method, setting in settings.items()}
+
+
+def by_size(configs: Mapping[str, Config], counts: Sequence[int]) -> str:
+    """SFPrompt's bytes and its client's FLOPs against the others', for so many samples of a client."""
+    heads = ["model", "head, tail"]
+    heads += [f"bytes / SFL {which}'s, n = {n:,}" for which in ("full", "linear") for n in counts]
+    heads += [f"≤ {OF_SFL} of SFL full's", f"≤ {OF_FL} of FL full's"]
+    heads += ["client FLOPs / FL full's", f"/ FL full's in {EPOCHS} epochs", f"≤ {COMPUTE:.0%}"]
+    return table(heads, list(_rows(configs, counts)))
+
+
+def _rows(configs: Mapping[str, Config], counts: Sequence[int]) -> Iterator[list[str]]:
+    for shape in (embedded_shape(), VIT_B, VIT_L):
+        for head, tail in CUTS:
+            found = [costs_of(shape, settings_of(configs, n, head, tail)) for n in counts]
+            ratios = [
+                f"{costs['sfprompt'].bytes / costs[other].bytes:.3f}"
+                for other in ("sfl-full", "sfl-linear")
+                for costs in found
+            ]
+            settings = settings_of(configs, MANY, head, tail)
+            lines = {method: bytes_of(shape, setting) for method, setting in settings.items()}
+            bounds = [
+                lines["sfprompt"].within(lines["sfl-full"], OF_SFL),
+                lines["sfprompt"].within(lines["fl-full"], OF_FL),
+            ]
+            client = client_share(shape, settings)
+            longer = client_share(shape, settings | {"fl-full": replace(settings["fl-full"], epochs=EPOCHS)})
+            holds = "yes" if client <= COMPUTE else f"in {EPOCHS} epochs" if longer <= COMPUTE else "no"
+            yield [shape.name, f"{head}, {tail}", *ratios, *bounds, share(client), share(longer), holds]
+
+
+def client_share(shape: Shape, settings: Mapping[str, Setting]) -> float:
+    """The client's FLOPs in SFPrompt, of those in FL where everything is trained."""
+    costs = costs_of(shape, settings)
+    return costs["sfprompt"].client / costs["fl-full"].client
+
+
+def share(value: float) -> str:
+    """In percent, with more digits where it is small."""
+    return percent(value) if value >= 0.1 else f"{100 * value:.2g} %"

@@ -1,0 +1,394 @@
+"""The line to a body behind a network: the same bits as in one process, whatever happens on the way."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
+
+from fedbbpt.algorithms import patience
+from fedbbpt.algorithms.line import InProcess, Server, pack, unpack
+from fedbbpt.algorithms.over_http import Cut, Remote
+from fedbbpt.engines.serial import Serial
+from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.run.evaluate import evaluate
+from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.serve import Limits
+from fedbbpt.split import Passed
+from fedbbpt.types import Usage
+
+TOKEN = "correct-horse"
+CUT = Cut("toy 6", 1, 1)
+VALUES, GRADIENTS = np.random.default_rng(0).normal(size=(2, 3, 5, 6)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.delenv("FEDBBPT_TOKEN", raising=False)
+
+
+@pytest.fixture
+def line(host):
+    """`line(wire, cut, back)`: a client's line to the host."""
+
+    def make(wire="float32", cut=CUT, back=True, url=None):
+        return Remote(url or host.url, wire, cut).line(back=back)
+
+    return make
+
+
+@pytest.fixture
+def expected(make_split):
+    """What a server in this process says, to `VALUES` and then to `GRADIENTS`."""
+    split = make_split(0, 1, 6, [])
+    here = InProcess(Server(split, split.init(0)["body"], frozenset({"prompt"}), 0.0))
+    return here.forward(VALUES), here.backward(GRADIENTS)
+
+
+@pytest.fixture
+def answering(host):
+    """`answering(*replies)`: a server that says one thing after the other, and the last one from then on."""
+
+    def start(*replies):
+        left = list(replies)
+
+        async def answer(request):
+            await request.body()
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+        host.start(lambda thread: Served(app))
+
+    return start
+
+
+class Served:
+    def __init__(self, app):
+        self.app = app
+
+    def close(self):
+        """Nothing is open."""
+
+
+def agreement(identity="toy 6", head=1, tail=1):
+    body = f'{{"model": "toy", "identity": "{identity}", "head": {head}, "tail": {tail}, "width": 6}}'
+    return Response(body, media_type="application/json")
+
+
+def one_sentence(error):
+    said = str(error.value)
+    assert "\n" not in said
+    return said
+
+
+# the same as in one process
+
+
+@pytest.mark.parametrize("wire", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("train", ["prompt", "linear"])
+def test_same_bits_and_bytes_as_in_one_process(method, toy, clients, same, serve, host, train, wire):
+    asked, backend = [], toy()
+    serve(type(backend)().split(tokens=0, classes=1))
+    apart = method(backend, train=train, wire=wire, server=host.url, batch_size=3)
+    together = method(train=train, wire=wire, batch_size=3)
+    results = []
+    for algorithm in (apart, together):
+        state, exchange = algorithm.init(), CountedExchange(Serial(), clients)
+        for _ in range(2):
+            state, loss = algorithm.round(state, exchange)
+        score = evaluate(algorithm, state, clients, "test", Serial())
+        asked.append((exchange.bytes_up, exchange.bytes_down, exchange.usage, score.bytes_up, score.usage, loss))
+        results.append((state.parameters, score.confusion.tolist()))
+    assert same(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    assert asked[0] == asked[1]
+    assert not backend.asked  # the body passed nothing here
+
+
+def test_bytes_are_those_that_the_server_saw(serve, host, line, expected):
+    service = serve()
+    there = line()
+    forward, backward = there.forward(VALUES), there.backward(GRADIENTS)
+    assert forward.tobytes() == expected[0].tobytes()
+    assert backward.tobytes() == expected[1].tobytes()
+    assert there.crossed == (host.up, host.down)
+    assert there.crossed.up == len(pack(VALUES)) + len(pack(GRADIENTS))
+    assert there.usage == Usage(3, 1)
+    assert not len(service._tickets)
+
+
+def test_only_what_goes_back_is_kept(serve, line):
+    service = serve()
+    line(back=False).forward(VALUES)
+    assert not len(service._tickets)
+    line(back=True).forward(VALUES)
+    assert len(service._tickets) == 1
+
+
+def test_gradients_need_values_and_go_once(serve, line):
+    serve()
+    there = line()
+    with pytest.raises(RuntimeError, match="never went forward"):
+        there.backward(GRADIENTS)
+    there.forward(VALUES)
+    there.backward(GRADIENTS)
+    with pytest.raises(RuntimeError, match="never went forward"):
+        there.backward(GRADIENTS)
+
+
+@pytest.mark.parametrize("wire", ["float32", "bfloat16", "int8"])
+def test_what_diverged_travels_too(serve, line, make_split, monkeypatch, wire):
+    monkeypatch.setattr(make_split, "body", lambda self, parameters, values, trained: Passed(values, None))
+    serve()
+    values = VALUES.copy()
+    values[0, 0], values[1, 1] = np.inf, np.nan
+    answer = line(wire, back=False).forward(values)
+    assert answer.tobytes() == unpack(pack(unpack(pack(values, wire)), wire)).tobytes()
+    assert not np.isfinite(answer[[0, 1], [0, 1]]).any()
+
+
+def test_clipped_activations_travel_as_in_one_process(method, clients, same, serve, host):
+    serve()
+    apart, together = (method(clip=0.5, **more) for more in ({"server": host.url}, {}))
+    states = [
+        algorithm.round(algorithm.init(), CountedExchange(Serial(), clients))[0] for algorithm in (apart, together)
+    ]
+    assert same(states[0].parameters, states[1].parameters)
+
+
+# a server that is away, or starts anew
+
+
+def test_a_fresh_server_between_forward_and_backward_gives_the_same_bits(serve, host, line, expected):
+    serve()
+    there = line()
+    there.forward(VALUES)
+    host.stop()
+    serve()
+    assert there.backward(GRADIENTS).tobytes() == expected[1].tobytes()
+    assert there.usage == Usage(3, 1)  # once, as it was wanted
+    assert there.crossed == (host.up, host.down)
+    assert there.crossed.up == 2 * (len(pack(VALUES)) + len(pack(GRADIENTS)))
+
+
+@pytest.mark.parametrize("wire", ["float32", "int8"])
+def test_a_fresh_server_at_a_round_boundary_gives_the_same_bits(method, clients, rounds, same, serve, host, wire):
+    serve()
+    algorithm = method(server=host.url, wire=wire)
+    (*_, state), _ = rounds(algorithm, clients, 1)
+    host.stop()
+    serve()
+    (*_, state), _ = rounds(algorithm, clients, 1, state)
+    (*_, whole), _ = rounds(method(wire=wire), clients, 2)
+    assert same(state.parameters, whole.parameters)
+
+
+def test_it_is_waited_for(serve, host, line, expected):
+    serve()
+    there = line()
+    there.forward(VALUES)
+    host.stop()
+    again = threading.Timer(0.5, serve)
+    again.start()
+    assert there.forward(VALUES).tobytes() == expected[0].tobytes()
+    again.join()
+    assert there.crossed == (host.up, host.down)  # nobody was there to whom something could have been sent
+
+
+def test_patience_ends_in_a_sentence(serve, host, line, monkeypatch):
+    serve()
+    there = line()
+    there.forward(VALUES)
+    host.stop()
+    monkeypatch.setattr(patience, "PATIENCE", 0.3)
+    start = time.monotonic()
+    with pytest.raises(
+        BackendError, match=r"did not answer for 0\.3 seconds \(ConnectionError\); .* --resume"
+    ) as error:
+        there.backward(GRADIENTS)
+    assert one_sentence(error)
+    assert 0.3 <= time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_it_waits_as_long_as_it_is_told(answering, line, status, monkeypatch):
+    waits = []
+    monkeypatch.setattr(patience.time, "sleep", waits.append)
+    busy = [Response(status_code=status, headers=more) for more in ({}, {"Retry-After": "7"}, {"Retry-After": "soon"})]
+    answering(agreement(), *busy, Response(pack(VALUES)))
+    assert line(back=False).forward(VALUES).tobytes() == VALUES.tobytes()
+    assert waits == [0.1, 7.0, 0.4]
+
+
+def test_a_reply_that_breaks_off_is_asked_for_again(answering, line, monkeypatch):
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    whole = pack(VALUES)
+    torn = Response(whole, headers={"Content-Length": str(len(whole) + 1)})
+    answering(agreement(), torn, Response(whole))
+    there = line(back=False)
+    assert there.forward(VALUES).tobytes() == VALUES.tobytes()
+    assert there.crossed == (2 * len(whole), 2 * len(whole))
+
+
+def test_a_ticket_that_others_pushed_out_is_made_anew(serve, line, expected):
+    service = serve()
+    service._tickets._most = 2
+    lines = [line() for _ in range(3)]
+    for one in lines:
+        one.forward(VALUES)
+    assert len(service._tickets) == 2
+    for one in lines:
+        assert one.backward(GRADIENTS).tobytes() == expected[1].tobytes()
+
+
+def test_a_server_that_keeps_nothing_is_an_error(serve, line):
+    serve()._tickets._most = 0
+    there = line()
+    there.forward(VALUES)
+    with pytest.raises(BackendError, match="HTTP 410 10 times, so too many clients") as error:
+        there.backward(GRADIENTS)
+    assert "--resume" in one_sentence(error)
+
+
+# what does not go
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        (Cut("toy 6", 2, 1), "1 blocks before the body and 1 behind it .* algorithm.head=2 and algorithm.tail=1"),
+        (Cut("toy 6", 1, 0), "algorithm.head=1 and algorithm.tail=0"),
+        (Cut("toy 7", 1, 1), r"another model \(toy\), or one with other weights"),
+    ],
+)
+def test_another_body_is_refused_before_anything_is_sent(serve, host, line, cut, said):
+    serve()
+    with pytest.raises(ConfigError, match=said) as error:
+        line(cut=cut).forward(VALUES)
+    assert one_sentence(error)
+    assert (host.up, host.down) == (0, 0)
+
+
+def test_a_server_that_comes_back_with_another_body_is_found_out(serve, host, line, make_split):
+    serve()
+    there = line()
+    there.forward(VALUES)
+    host.stop()
+    serve(make_split(0, 1, 12, []))
+    with pytest.raises(ConfigError, match="another model"):
+        there.backward(GRADIENTS)
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+def test_without_the_servers_token_nothing_goes(serve, line, monkeypatch, token):
+    serve(token=TOKEN)
+    if token:
+        monkeypatch.setenv("FEDBBPT_TOKEN", token)
+    with pytest.raises(ConfigError, match="HTTP 401: set \\$FEDBBPT_TOKEN") as error:
+        line().forward(VALUES)
+    assert "wrong" not in one_sentence(error)
+
+
+def test_with_it_everything_does(serve, line, monkeypatch, expected):
+    serve(token=TOKEN)
+    monkeypatch.setenv("FEDBBPT_TOKEN", TOKEN)
+    there = line()
+    assert there.forward(VALUES).tobytes() == expected[0].tobytes()
+    assert there.backward(GRADIENTS).tobytes() == expected[1].tobytes()
+
+
+def test_a_token_that_is_none_is_not_shown(serve, line, monkeypatch):
+    serve()
+    monkeypatch.setenv("FEDBBPT_TOKEN", "two words")
+    with pytest.raises(ConfigError, match="holds no token") as error:
+        line().forward(VALUES)
+    assert "two words" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (301, ConfigError, "so it has moved"),
+        (401, ConfigError, "set \\$FEDBBPT_TOKEN"),
+        (403, ConfigError, "set \\$FEDBBPT_TOKEN"),
+        (404, ConfigError, "fedbbpt serve --split body"),
+        (413, ConfigError, "larger --max-body, .* lower algorithm.batch_size"),
+        (400, BackendError, "HTTP 400, .* --resume"),
+        (409, BackendError, "HTTP 409, .* --resume"),
+        (410, BackendError, "HTTP 410, .* --resume"),
+        (500, BackendError, "HTTP 500, .* --resume"),
+    ],
+)
+def test_refusals_say_what_to_do(answering, line, status, kind, said):
+    again = [agreement()] if status == 409 else []  # it is asked which body it has
+    answering(
+        agreement(), Response(status_code=status, headers={"Location": "/"}), *again, Response(status_code=status)
+    )
+    with pytest.raises(kind, match=said) as error:
+        line(back=False).forward(VALUES)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (b"", "no message of this line"),
+        (b"<html>", "no message of this line"),
+        (pack(VALUES)[:-1], "no message of this line"),
+        (pack(VALUES[:1]), r"an array \(1, 5, 6\) in place of \(3, 5, 6\)"),
+    ],
+)
+def test_replies_that_make_no_sense_are_errors(answering, line, reply, said):
+    answering(agreement(), Response(reply))
+    with pytest.raises(BackendError, match=said) as error:
+        line(back=False).forward(VALUES)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize("reply", [b"", b"[]", b"{}", b"null", b'{"model": "toy"}', b"\xff"])
+def test_who_does_not_say_what_it_has_is_no_server(answering, line, reply):
+    answering(Response(reply))
+    with pytest.raises(ConfigError, match="does not say what body it has; start it with fedbbpt serve --split body"):
+        line().forward(VALUES)
+
+
+def test_what_is_too_large_is_said_by_the_server_itself(serve, line):
+    serve(limits=Limits(body=2**20))
+    with pytest.raises(ConfigError, match="HTTP 413: start it with a larger --max-body"):
+        line().forward(np.zeros((2000, 1000, 6), np.float32))
+
+
+def test_a_model_that_fails_is_an_error(serve, line, make_split, monkeypatch):
+    def fail(self, parameters, values, trained):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(make_split, "body", fail)
+    serve()
+    with pytest.raises(BackendError, match="HTTP 500, and its log may say why; nothing is lost"):
+        line().forward(VALUES)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://[", "http://x:99999", "http://me:pw@x", "http://x/?a=1"]
+)
+def test_a_url_is_checked_at_once(line, url):
+    with pytest.raises(ConfigError, match=r"algorithm\.server is the URL") as error:
+        Remote(url, "float32", CUT)
+    assert "pw" not in one_sentence(error)
+
+
+def test_a_server_without_tls_is_not_asked_for_it(serve, host, line):
+    serve()
+    with pytest.raises(ConfigError, match="no TLS that can be trusted") as error:
+        line(url=host.url.replace("http", "https")).forward(VALUES)
+    one_sentence(error)
+
+
+def test_nobody_is_asked_before_a_line_is_used(method, clients):
+    algorithm = method(server="http://127.0.0.1:9", keep=0.5)
+    assert algorithm.plan(clients[0], 1) == Usage(2, 1)
+    assert set(algorithm.init().parameters) == {"prompt", "tail", "classifier"}
+    assert algorithm.sizes["prompt"] == 12

@@ -1,0 +1,137 @@
+"""A model whose body is another process: `fedbbpt serve --split body` and `fedbbpt train --algorithm sfprompt`."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "split_vit.py"
+Fedbbpt = Callable[..., Any]
+Started = Callable[..., "subprocess.Popen[str]"]
+RUN = ["--algorithm", "sfprompt", "--clients", "2", "--shots", "2", "--rounds", "2", "-o", "data.test_limit=20"]
+
+
+class Server:
+    """The body on a port of this machine, which stays the same."""
+
+    def __init__(self, started: Started) -> None:
+        self._started, self._port = started, "0"
+        self.start()
+
+    def start(self) -> None:
+        self._process = self._started("serve", "--backend", "local-vit", "--split", "body", "--port", self._port)
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        self._port = self.url.rpartition(":")[2]
+
+    def end(self, how: signal.Signals) -> str:
+        self._process.send_signal(how)
+        return "".join(self._process.communicate(timeout=30))
+
+    def queries(self) -> int:
+        counts = requests.get(f"{self.url}/metrics", timeout=10).text.splitlines()
+        return next(int(line.split()[1]) for line in counts if line.startswith("fedbbpt_queries_total"))
+
+    @property
+    def option(self) -> str:
+        return f"algorithm.server={self.url}"
+
+
+@pytest.fixture
+def server(started: Started) -> Iterator[Server]:
+    """A body that is served until the test ends."""
+    running = Server(started)
+    yield running
+    assert "Traceback" not in running.end(signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def whole(fedbbpt: Fedbbpt, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run in one process."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    fedbbpt("train", *RUN, "--out", folder, check=True)
+    return folder
+
+
+def parameters(run: Path) -> dict[str, bytes]:
+    """Those of all rounds that are kept."""
+    kept = {path.name: path.read_bytes() for path in (run / "checkpoints").glob("*.safetensors")}
+    assert len(kept) == 2
+    return kept
+
+
+def told(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    return found
+
+
+def test_two_processes_come_to_the_same_bits_as_one(
+    fedbbpt: Fedbbpt, server: Server, whole: Path, tmp_path: Path
+) -> None:
+    run = ["train", *RUN, "-o", server.option]
+    planned = fedbbpt(*run, "--dry-run", check=True).stdout
+    assert "/v1/split" not in requests.get(f"{server.url}/metrics", timeout=10).text  # which a plan does not need
+    fedbbpt(*run, "--out", tmp_path / "run", check=True)
+    assert parameters(tmp_path / "run") == parameters(whole)
+    here, there = told(whole), told(tmp_path / "run")
+    assert f"{there['queries']:,} queries in" in planned.splitlines()[-2]
+    assert there["queries"] == server.queries() == here["queries"] - here["queries_by_purpose"]["unprompted"]
+    assert there["confusion"]["test"] == here["confusion"]["test"]
+    assert all(there[key] == here[key] for key in ("test_accuracy", "bytes_up", "bytes_down"))
+    assert (there["zero_shot_accuracy"], there["confusion"]["zero_shot"]) == (None, None)
+    assert "because a server has the body" in (tmp_path / "run" / "report.html").read_text()
+    assert f"test accuracy  {there['test_accuracy']:.3f}" in fedbbpt("eval", tmp_path / "run", check=True).stdout
+
+
+def test_a_client_that_is_stopped_goes_on_to_the_same_bits(
+    fedbbpt: Fedbbpt, interrupted: Callable[..., str], server: Server, whole: Path, tmp_path: Path
+) -> None:
+    interrupted("train", *RUN, "-o", server.option, "--out", tmp_path / "run", at="round    1/2")
+    fedbbpt("train", "--resume", tmp_path / "run", check=True)
+    assert parameters(tmp_path / "run") == parameters(whole)
+
+
+def test_a_server_that_is_killed_and_started_again_is_waited_for(
+    started: Started, server: Server, whole: Path, tmp_path: Path
+) -> None:
+    client = started("train", *RUN, "-o", server.option, "--out", tmp_path / "run")
+    assert client.stdout is not None
+    for line in client.stdout:
+        if "round    1/2" in line:
+            break
+    server.end(signal.SIGKILL)
+    server.start()
+    assert server.queries() < told(whole)["queries"]
+    out, errors = client.communicate(timeout=120)
+    assert client.returncode == 0, out + errors
+    assert parameters(tmp_path / "run") == parameters(whole)
+    assert server.queries()  # what was left
+
+
+def test_a_body_that_was_cut_elsewhere_is_refused(fedbbpt: Fedbbpt, server: Server, tmp_path: Path) -> None:
+    refused = fedbbpt("train", *RUN, "-o", server.option, "-o", "algorithm.head=2", "--out", tmp_path / "run")
+    assert refused.returncode == 1
+    assert "algorithm.head=2 and algorithm.tail=1: start one of the two" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_more_blocks_than_there_are_cannot_be_left_out(fedbbpt: Fedbbpt) -> None:
+    refused = fedbbpt("serve", "--backend", "local-vit", "--split", "body", "--head-blocks", 8, "--port", 0)
+    assert refused.returncode == 1
+    assert "has 8 blocks" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_example_shows_the_same_bits_and_leaves_no_process() -> None:
+    done = subprocess.run([sys.executable, EXAMPLE], capture_output=True, text=True, check=True)
+    assert done.stdout.count("equal bit for bit") == 3
+    assert "DIFFERENT" not in done.stdout
+    url = done.stdout.splitlines()[0].rpartition(" ")[2]
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=10)

@@ -1,0 +1,39 @@
+"""Methods for other processes (`elsewhere/`), and how to see which processes there are."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ELSEWHERE = Path(__file__).parent / "elsewhere"
+
+
+@pytest.fixture
+def frail(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module `frail`, where worker processes find it, too."""
+    monkeypatch.syspath_prepend(ELSEWHERE)
+    import frail
+
+    return frail
+
+
+@pytest.fixture(scope="session")
+def gone() -> Callable[..., bool]:
+    """`gone(*pids)`: whether these processes end within half a minute; one that nobody waits for counts as ended."""
+
+    def running(pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    def wait(*pids: int) -> bool:
+        assert pids
+        end = time.monotonic() + 30
+        while any(map(running, pids)) and time.monotonic() < end:
+            time.sleep(0.02)
+        return not any(map(running, pids))
+
+    return wait

@@ -1,0 +1,137 @@
+"""Whole runs with clients in processes of their own, through the command line and with the embedded model."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedbbpt.algorithms.sfprompt import SFPrompt
+from fedbbpt.run import checkpoint
+from fedbbpt.run.config import make_config, of_run
+from fedbbpt.run.session import open_session
+
+SETTINGS = ["--clients", "3", "--shots", "2", "-o", "data.test_limit=20"]
+RUN = ["train", "--algorithm", "sfprompt", *SETTINGS, "--rounds", "2"]
+AWAY = ["-o", "engine.name=processes"]
+Cli = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """Starts the command line in a process of its own, with the method `mortal` installed."""
+    site = tmp_path_factory.mktemp("site")
+    shutil.copy(Path(__file__).parent / "elsewhere" / "mortal.py", site)
+    (info := site / "mortal-1.0.dist-info").mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mortal\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fedbbpt.algorithms]\nmortal = mortal:Mortal\n")
+
+    def start(*arguments: object) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-u", "-m", "fedbbpt", *map(str, arguments)]
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(site)}, **pipes)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def fedbbpt(start: Cli) -> Callable[..., str]:
+    """Runs the command line to its end, and gives what it said."""
+
+    def run(*arguments: object) -> str:
+        with start(*arguments) as process:
+            said, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert not errors
+        return said
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def alone(fedbbpt: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in one process. Read only."""
+    folder = tmp_path_factory.mktemp("runs") / "alone"
+    fedbbpt(*RUN, "--out", folder)
+    return folder
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def _outcome(folder: Path) -> Any:
+    """All that a run's folder says of its result: everything but the seconds and the engine."""
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["seconds"]
+    arrays = {path.name: path.read_bytes() for path in (folder / "checkpoints").glob("*.safetensors")}
+    return _rows(folder), summary, arrays
+
+
+def test_the_same_bits_as_in_one_process_also_after_ctrl_c_which_leaves_nobody(
+    start: Cli, fedbbpt: Callable[..., str], alone: Path, gone: Callable[..., bool], tmp_path: Path
+) -> None:
+    with start(*RUN, *AWAY, "--out", tmp_path / "run") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "round    1/2" in line:
+                break
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(workers) == 2
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert gone(*map(int, workers))
+    fedbbpt("train", "--resume", tmp_path / "run")
+    assert _outcome(tmp_path / "run") == _outcome(alone)
+    scored = fedbbpt("eval", tmp_path / "run")
+    assert f"{json.loads((alone / 'summary.json').read_text())['test_accuracy']:.3f}" in scored
+
+
+def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
+    fedbbpt: Callable[..., str], tmp_path: Path
+) -> None:
+    mortal = ["train", "--algorithm", "mortal", *SETTINGS, "--rounds", "3"]
+    said = fedbbpt(*mortal, *AWAY, "--out", tmp_path / "run").splitlines()
+    note = "client-001 died in round 2 (killed by SIGKILL); its update is missing"
+    assert [line for line in said if "missing" in line] == [note]
+    rows = _rows(tmp_path / "run")
+    assert [row.get("missing") for row in rows] == [None, None, ["client-001"], None, None]
+    asked = [after["queries"] - before["queries"] for before, after in pairwise(rows[:4])]
+    assert asked[0] == asked[2] > asked[1]
+    config = of_run(tmp_path / "run")
+    config["algorithm"]["name"], config["engine"] = "sfprompt", {"name": "serial"}
+    session = open_session(make_config(config))
+    algorithm: Any = session.algorithm()
+    assert isinstance(algorithm, SFPrompt)
+    state = algorithm.init()
+    for missing in (None, "client-001", None):
+        there = [client for client in session.clients if client.id != missing]
+        state = algorithm.merge(state, [algorithm.local(algorithm.broadcast(state), client) for client in there])
+    progress, _ = checkpoint.load_last(tmp_path / "run" / "checkpoints")
+    assert progress is not None
+    assert progress.state.round == state.round == 3
+    assert progress.state.parameters.keys() == state.parameters.keys()
+    for part, values in state.parameters.items():
+        assert progress.state.parameters[part].tobytes() == values.tobytes()
+
+
+@pytest.mark.parametrize("settings", [[], ["--algorithm", "sfprompt", "-o", "algorithm.train=full"]])
+def test_a_method_that_needs_this_process_is_refused_before_anything_is_asked(
+    start: Cli, settings: list[str], tmp_path: Path
+) -> None:
+    with start("train", *settings, *SETTINGS, *AWAY, "--out", tmp_path / "run") as process:
+        _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors.count("\n") == 1
+    assert "use -o engine.name=serial" in errors
+    assert not (tmp_path / "run").exists()
