@@ -81,14 +81,12 @@ class LocalViT:
         self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: "Precision", holds: "Holds"
     ) -> "Split":
         """The model in parts for whoever holds its weights (`Splittable.split`), loaded anew, once for each cut."""
-        import torch
-
         from fedbbpt_backends.split_vit import SplitViT
 
         cut = (head, tail, tokens, deep, classes, dtype, holds)
         if cut not in self._cuts:
             how: Any = {"head": head, "tail": tail, "tokens": tokens, "deep": deep, "classes": classes, "holds": holds}
-            self._cuts[cut] = SplitViT(self._anew(dtype=dtype), dtype=getattr(torch, dtype), **how)
+            self._cuts[cut] = SplitViT(self._anew(dtype=dtype), **how)
         if holds != "all":
             vars(self).pop("network", None)
         return self._cuts[cut]
@@ -105,11 +103,11 @@ class Network:
 
         self.device = usable_device(device)
         self.model: ImageModel = load_model(model, weights, self.device)
-        self._dtype = dtype_of(dtype, self.device)
-        self.dtype = str(self._dtype).removeprefix("torch.")
-        self.model.net.to(self._dtype).requires_grad_(False)
+        self.precision = dtype_of(dtype, self.device)
+        self.dtype = str(self.precision).removeprefix("torch.")
+        self.model.net.to(self.precision).requires_grad_(False)
         most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
-        self.batch_limit = int(np.clip(memory * 2**20 // (self.model.activation * self._dtype.itemsize), 1, most))
+        self.batch_limit = int(np.clip(memory * 2**20 // (self.model.activation * self.precision.itemsize), 1, most))
         mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (self.model.mean, self.model.std))
         self._scale, self._shift = 1 / std, -mean / std
 
@@ -130,7 +128,7 @@ class Network:
         x = torch.from_numpy(np.ascontiguousarray(inputs)).to(self.device)
         if tuple(x.shape[2:]) != self.model.size:
             x = torch.nn.functional.interpolate(x, self.model.size, mode="bicubic", antialias=True).clamp(0, 1)
-        return torch.addcmul(self._shift, x, self._scale).to(self._dtype)
+        return torch.addcmul(self._shift, x, self._scale).to(self.precision)
 
     def _run(self, function: "Callable[[torch.Tensor], torch.Tensor]", inputs: Float32) -> Float32:
         import torch

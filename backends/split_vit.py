@@ -44,9 +44,10 @@ class SplitViT:
         tokens: int,
         deep: bool,
         classes: int,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         holds: Holds = "all",
     ) -> None:
+        dtype = dtype or network.precision
         self.tokens, self._network, self._dtype, self._classes = tokens, network, dtype, classes
         self._exact = torch.promote_types(dtype, torch.float32)  # of the classifier
         self._anatomy = anatomy = dissect(name := network.model.name, network.model.net)
@@ -198,6 +199,8 @@ def _gradients(output: Tensor, gradients: Tensor | None, at: Tensor | None, give
 
 
 def _passed(output: Tensor, at: Tensor | None, given: Mapping[Part, Tensor]) -> Passed:
+    if not output.requires_grad:  # nothing of it has to stay
+        return Passed(_numpy(output), lambda gradients: Pulled(None, {}))
     kept = [(output, at, given)]
 
     def pull(gradients: Float32) -> Pulled:

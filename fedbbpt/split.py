@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple, Protocol
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 
 Part = Literal["prompt", "head", "body", "tail", "classifier"]  # of all parameters; the prompt's are soft tokens
-Precision = Literal["float32", "bfloat16"]  # of what a part computes; parameters and gradients are float32
+# In which the blocks compute; parameters and gradients are float32. auto: the one that is fast on this machine.
+Precision = Literal["float32", "bfloat16", "auto"]
 Holds = Literal["all", "client", "server"]  # whose parts are there: all, head and tail, or the body
 Gradients = Mapping[Part, Float32]  # flat, of the parts that are trained, as long as the parameters
 

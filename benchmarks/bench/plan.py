@@ -21,6 +21,7 @@ SUITES = {
     "smoke": ("digits", "digits-iid", "shapes", "stripes", "pillow-letters", "sample-photos"),
     "offline": ("digits", *suite.IMAGES, *suite.TEXTS),
     "papers": tuple(suite.PAPERS),
+    "white-box": ("cifar10", "clipart", "scripts", "emoji-twitter", "pillow-letters"),  # for what needs gradients
 }
 NO_PROMPT = {"prompt": {"name": "none"}}
 CENTRAL = {"data": {"clients": 1}}
@@ -60,8 +61,16 @@ BDPL = {"prompt": {"name": "tokens"}, "optimizer": {"name": "bdpl"}, "algorithm"
 ONE_CLIENT = {"name": "fedavg", "fraction": 1e-9}  # a round
 BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population": 20}, **ALONE}
 
-WHITE_BOX = {"name": "sfprompt"}
-WHOLE = WHITE_BOX | {"tokens": 0, "keep": 1.0, "local_epochs": 0}  # without what makes it SFPrompt
+# What a cut model is compared with; rates by validation loss on digits and faenza, of .03, .1, .3 and 1.
+WHOLE = {"tokens": 0, "keep": 1.0, "local_epochs": 0}  # without what makes it SFPrompt
+LINEAR = WHOLE | {"train": "linear", "rate": 0.3}
+FULL = WHOLE | {"train": "full", "rate": 0.03}
+WHITE_BOX = {"name": "sfprompt", "batch_size": 16, "dtype": "auto"}
+
+
+def _cut(**options: Any) -> Mapping[str, Any]:
+    return {"rounds": 15, "algorithm": WHITE_BOX | options}
+
 
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
@@ -74,19 +83,13 @@ METHODS = {
     "random-views": Method("eight random prompts and a head", RANDOM, PROMPTED),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
     "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
-    "sfprompt": Method("SFPrompt: soft tokens and the tail, split", {"algorithm": WHITE_BOX}, PROMPTED),
-    "sfprompt-unpruned": Method("the same on all samples", {"algorithm": WHITE_BOX | {"keep": 1.0}}, PROMPTED),
-    "sfprompt-no-update": Method(
-        "the same without self-update", {"algorithm": WHITE_BOX | {"local_epochs": 0}}, PROMPTED
-    ),
-    "sfl-linear": Method("a classifier, split", {"algorithm": WHOLE | {"train": "linear"}}, PROMPTED),
-    "sfl-full": Method("the whole model, split", {"algorithm": WHOLE | {"train": "full"}}, PROMPTED),
-    "fl-linear": Method(
-        "a classifier, each client with the model", {"algorithm": WHOLE | {"train": "linear", "split": False}}, PROMPTED
-    ),
-    "fl-full": Method(
-        "the whole model, each client with it", {"algorithm": WHOLE | {"train": "full", "split": False}}, PROMPTED
-    ),
+    "sfprompt": Method("SFPrompt: soft tokens and the tail, split", _cut(), PROMPTED),
+    "sfprompt-unpruned": Method("the same on all samples", _cut(keep=1.0), PROMPTED),
+    "sfprompt-no-update": Method("the same without self-update", _cut(local_epochs=0), PROMPTED),
+    "sfl-linear": Method("a classifier, split", _cut(**LINEAR), PROMPTED),
+    "sfl-full": Method("the whole model, split", _cut(**FULL), PROMPTED),
+    "fl-linear": Method("a classifier, each client with the model", _cut(**LINEAR, split=False), PROMPTED),
+    "fl-full": Method("the whole model, each client with it", _cut(**FULL, split=False), PROMPTED),
     "contextual": Method(
         "the model as it is, calibrated by texts without content",
         {"rounds": 0, "readout": {"name": "contextual"}, **NO_PROMPT},
@@ -190,7 +193,7 @@ class Bench:
         """The settings of a cell's run."""
         values: dict[str, Any] = {"seed": cell.seed, "task": {"name": cell.task}}
         for layer in (self.settings, method(cell.method).settings):
-            _merge(values, layer)
+            lay(values, layer)
         return make_config(values)
 
     def save(self, out: Path) -> None:
@@ -221,7 +224,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, value
 
 
-def _merge(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
+def lay(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
     """Lays settings over others, section by section."""
     for key, value in layer.items():
         if isinstance(value, Mapping):

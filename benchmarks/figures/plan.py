@@ -8,9 +8,10 @@ from typing import Any
 
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.run.config import Config, make_config, of_run
-from fedbbpt_benchmarks.bench.plan import Bench, Cell
+from fedbbpt_benchmarks.bench.plan import FULL, LINEAR, Bench, Cell, lay
 
 TUNINGS = {"sfl-full": "full fine-tuning", "sfl-linear": "linear", "sfprompt": "SFPrompt"}  # of the bench's methods
+OPTIONS: dict[str, dict[str, Any]] = {"sfl-full": FULL, "sfl-linear": LINEAR, "sfprompt": {}}
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ class Tunings(Bench):
         return Tuning(self.tasks[0], method, self.seeds[0], clients)
 
     def config(self, cell: Cell) -> Config:
-        """The run's settings, with those of the tuning over them, and its number of clients."""
+        """The run's settings, with the options of the tuning over them, and its number of clients."""
         assert isinstance(cell, Tuning)  # `cells` holds no others
-        config = super().config(cell)
-        return config.model_copy(update={"data": config.data.model_copy(update={"clients": cell.clients})})
+        values: dict[str, Any] = {}
+        for layer in (self.settings, {"algorithm": OPTIONS[cell.method], "data": {"clients": cell.clients}}):
+            lay(values, layer)
+        return make_config(values)
 
 
 def beside(run: Path, clients: Sequence[int]) -> Tunings:

@@ -70,6 +70,7 @@ class Server:
 
     def forward(self, values: Float32) -> Float32:
         """See `Line`."""
+        self._passed = None  # before there is the next one, which is as large
         self._passed = self._split.body(self._parameters, values, self._trained)
         return self._passed.values
 
