@@ -16,6 +16,7 @@ from fedbbpt.run.config import INSTRUCTED, Config, is_white_box, make_config, ov
 from fedbbpt.run.files import write_json, writing
 from fedbbpt.run.options import load_class, modalities_of
 from fedbbpt_benchmarks import suite
+from fedbbpt_benchmarks.bench import white_box
 
 SUITES = {
     "smoke": ("digits", "digits-iid", "shapes", "stripes", "pillow-letters", "sample-photos"),
@@ -61,17 +62,6 @@ BDPL = {"prompt": {"name": "tokens"}, "optimizer": {"name": "bdpl"}, "algorithm"
 ONE_CLIENT = {"name": "fedavg", "fraction": 1e-9}  # a round
 BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population": 20}, **ALONE}
 
-# What a cut model is compared with; rates by validation loss on digits and faenza, of .03, .1, .3 and 1.
-WHOLE = {"tokens": 0, "keep": 1.0, "local_epochs": 0}  # without what makes it SFPrompt
-LINEAR = WHOLE | {"train": "linear", "rate": 0.3}
-FULL = WHOLE | {"train": "full", "rate": 0.03}
-WHITE_BOX = {"name": "sfprompt", "batch_size": 16, "dtype": "auto"}
-
-
-def _cut(**options: Any) -> Mapping[str, Any]:
-    return {"rounds": 15, "algorithm": WHITE_BOX | options}
-
-
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
     "head": Method("a linear head on the answers", HEAD),
@@ -83,13 +73,10 @@ METHODS = {
     "random-views": Method("eight random prompts and a head", RANDOM, PROMPTED),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
     "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
-    "sfprompt": Method("SFPrompt: soft tokens and the tail, split", _cut(), PROMPTED),
-    "sfprompt-unpruned": Method("the same on all samples", _cut(keep=1.0), PROMPTED),
-    "sfprompt-no-update": Method("the same without self-update", _cut(local_epochs=0), PROMPTED),
-    "sfl-linear": Method("a classifier, split", _cut(**LINEAR), PROMPTED),
-    "sfl-full": Method("the whole model, split", _cut(**FULL), PROMPTED),
-    "fl-linear": Method("a classifier, each client with the model", _cut(**LINEAR, split=False), PROMPTED),
-    "fl-full": Method("the whole model, each client with it", _cut(**FULL, split=False), PROMPTED),
+    **{
+        name: Method(title, {"rounds": 15, "algorithm": white_box.SETTINGS | options}, PROMPTED)
+        for name, (title, options) in white_box.METHODS.items()
+    },
     "contextual": Method(
         "the model as it is, calibrated by texts without content",
         {"rounds": 0, "readout": {"name": "contextual"}, **NO_PROMPT},

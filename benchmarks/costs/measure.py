@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.run.config import Config
+from fedbbpt.run.config import Config, make_config
 from fedbbpt.run.session import open_session
 from fedbbpt.split import Part
 from fedbbpt.types import Message, Update
 from fedbbpt_backends.local_vit import LocalViT
-from fedbbpt_benchmarks.bench.plan import Bench, Cell
+from fedbbpt_benchmarks.bench import white_box
+from fedbbpt_benchmarks.bench.plan import lay
 from fedbbpt_benchmarks.costs.cost import Cost
 from fedbbpt_benchmarks.costs.formula import FLOAT32, Setting, cost
 from fedbbpt_benchmarks.costs.meters import Clock, Flops, Memory
@@ -24,9 +25,15 @@ METHODS = ("fl-full", "fl-linear", "sfl-full", "sfl-linear", "sfprompt-unpruned"
 
 
 def configs(task: str, settings: Mapping[str, Any]) -> dict[str, Config]:
-    """Each method's settings as in the bench, where those of the method win over these."""
-    bench = Bench((task,), METHODS, (1,), {"algorithm": {"name": "sfprompt"}} | dict(settings))
-    return {method: bench.config(Cell(task, method, 1)) for method in METHODS}
+    """These settings with each method's options over them, as a bench has them."""
+
+    def config(method: str) -> Config:
+        values: dict[str, Any] = {"task": {"name": task}, "algorithm": {"name": "sfprompt"}}
+        for layer in (settings, {"algorithm": white_box.METHODS[method][1]}):
+            lay(values, layer)
+        return make_config(values)
+
+    return {method: config(method) for method in METHODS}
 
 
 class Memories(NamedTuple):

@@ -16,7 +16,8 @@ from fedbbpt.run.charts import NAMED_CLASSES, Line, class_colour
 from fedbbpt.run.session import Session, open_session
 from fedbbpt.run.units import percent
 from fedbbpt_benchmarks.bench import runner
-from fedbbpt_benchmarks.bench.plan import FULL, LINEAR, Cell
+from fedbbpt_benchmarks.bench.plan import Cell
+from fedbbpt_benchmarks.bench.white_box import FULL, LINEAR
 from fedbbpt_benchmarks.figures import charts
 from fedbbpt_benchmarks.figures.embedding import (
     NEIGHBOURS,
@@ -80,7 +81,7 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
         f"below; another seed may change the order. All are split alike; full fine-tuning and linear train on all "
         f"samples, without soft tokens and self-update, at rates that suit them ({FULL['rate']} and {LINEAR['rate']}). "
         f"Accuracy is measured on {tested:,} test images, {drawn}; the bars "
-        " are 95 % intervals (Wilson), which allow for the number of test images only."
+        "are 95 % intervals (Wilson), which allow for the number of test images only."
         f"{limit}{without}"
     )
     head = ["Test accuracy", *(f"{clients:,} client{'s' if clients != 1 else ''}" for clients in plan.clients)]

@@ -8,10 +8,10 @@ from typing import Any
 
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.run.config import Config, make_config, of_run
-from fedbbpt_benchmarks.bench.plan import FULL, LINEAR, Bench, Cell, lay
+from fedbbpt_benchmarks.bench import white_box
+from fedbbpt_benchmarks.bench.plan import Bench, Cell, lay
 
 TUNINGS = {"sfl-full": "full fine-tuning", "sfl-linear": "linear", "sfprompt": "SFPrompt"}  # of the bench's methods
-OPTIONS: dict[str, dict[str, Any]] = {"sfl-full": FULL, "sfl-linear": LINEAR, "sfprompt": {}}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Tunings(Bench):
         """The run's settings, with the options of the tuning over them, and its number of clients."""
         assert isinstance(cell, Tuning)  # `cells` holds no others
         values: dict[str, Any] = {}
-        for layer in (self.settings, {"algorithm": OPTIONS[cell.method], "data": {"clients": cell.clients}}):
+        _, options = white_box.METHODS[cell.method]
+        for layer in (self.settings, {"algorithm": options, "data": {"clients": cell.clients}}):
             lay(values, layer)
         return make_config(values)
 
