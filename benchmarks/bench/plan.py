@@ -74,7 +74,7 @@ METHODS = {
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
     "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
     **{
-        name: Method(title, {"rounds": 15, "algorithm": white_box.SETTINGS | options}, PROMPTED)
+        name: Method(title, {"rounds": 20, "algorithm": white_box.SETTINGS | options}, PROMPTED)
         for name, (title, options) in white_box.METHODS.items()
     },
     "contextual": Method(
