@@ -101,7 +101,11 @@ class TestPlan:
             assert isinstance(cell, plan.Tuning)
             assert config.data == ours.data.model_copy(update={"clients": cell.clients})
             same = {key for key, value in config.algorithm.options.items() if value == ours.algorithm.options[key]}
-            changed = set() if cell.method == "sfprompt" else {"tokens", "keep", "local_epochs", "train", "rate"}
+            changed = {
+                "sfprompt": set(),
+                "sfl-linear": {"tokens", "keep", "local_epochs", "train", "rate"},
+                "sfl-full": {"tokens", "keep", "local_epochs", "train", "rate", "batch_size"},
+            }[cell.method]
             assert {*ours.algorithm.options} - same == changed
             assert config.model_copy(update={"data": ours.data, "algorithm": ours.algorithm}) == ours
 
