@@ -79,7 +79,8 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
     note = (
         f"Each point is one run of up to {plan.settings['rounds']} rounds with seed {plan.seeds[0]}, and the settings "
         f"below; another seed may change the order. All are split alike; full fine-tuning and linear train on all "
-        f"samples, without soft tokens and self-update, at rates that suit them ({FULL['rate']} and {LINEAR['rate']}). "
+        f"samples, without soft tokens and self-update, at rates that suit them ({FULL['rate']} in batches "
+        f"of {FULL['batch_size']}, and {LINEAR['rate']}). "
         f"Accuracy is measured on {tested:,} test images, {drawn}; the bars "
         "are 95 % intervals (Wilson), which allow for the number of test images only."
         f"{limit}{without}"
