@@ -7,7 +7,7 @@ from typing import Any
 
 Fedbbpt = Callable[..., Any]
 SETTINGS = ["--clients", "2", "--shots", "2", "--rounds", "3", "-o", "data.test_limit=20"]
-RATES = ["-o", "algorithm.rate=0.003", "-o", "algorithm.epochs=2"]
+RATES = ["-o", "algorithm.rate=0.05", "-o", "algorithm.epochs=2"]
 
 
 def test_a_run_counts_all_that_crosses_and_goes_on_after_an_interruption(
@@ -16,10 +16,10 @@ def test_a_run_counts_all_that_crosses_and_goes_on_after_an_interruption(
     run = ["train", "--algorithm", "sfprompt", *SETTINGS, *RATES]
     planned = fedbbpt(*run, "--dry-run", check=True).stdout
     said = fedbbpt(*run, "--out", tmp_path / "whole", check=True).stdout
-    assert "soft tokens (3072) + parts of the model" in said
+    assert "soft tokens (1536) + parts of the model" in said
     summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
     assert f"{summary['queries']:,} queries in" in planned.splitlines()[-2]
-    cut = 5 * 5 + 1 + 8  # tokens: patches, class token, prompt
+    cut = 5 * 5 + 1 + 4  # tokens: patches, class token, prompt
     assert summary["bytes_up"] > summary["queries"] * cut * 384 * 4
     interrupted(*run, "--out", tmp_path / "stopped", at="round    1/3")
     fedbbpt("train", "--resume", tmp_path / "stopped", check=True)
