@@ -12,14 +12,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, layer_norm, linear, log_softmax
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.split import Holds, Judged, Part, Passed, Pulled
+from fedbbpt.split import BEFORE, Holds, Judged, Part, Passed, Pulled
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 from fedbbpt_backends.anatomy import dissect
 
 if TYPE_CHECKING:
     from fedbbpt_backends.local_vit import Network
 
-BEHIND = frozenset[Part](("prompt", "head", "body"))  # parts before the tail
 KEPT: dict[Holds, tuple[Part, ...]] = {"all": ("head", "body", "tail"), "client": ("head", "tail"), "server": ("body",)}
 
 
@@ -90,13 +89,13 @@ class SplitViT:
     def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Passed:
         """See `Split.body`. Its `pull` gives the gradients at the input only where an earlier part is trained."""
         given = self._given(parameters, trained, "body")
-        at = self._tensor(values).requires_grad_(bool(trained & {"prompt", "head"}))
+        at = self._tensor(values).requires_grad_(bool(trained & BEFORE["body"]))
         return _passed(self._call("body", given, self._through, "body", at), at, given)
 
     def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> Judged:
         """See `Split.tail`."""
         given = self._given(parameters, trained, "tail", "classifier")
-        at = self._tensor(values).requires_grad_(bool(trained & BEHIND))
+        at = self._tensor(values).requires_grad_(bool(trained & BEFORE["tail"]))
         logits = self._logits(given, at)
         losses = cross_entropy(logits, torch.tensor(labels, device=logits.device), reduction="none")
         back = _gradients(losses.mean(), None, at, given)

@@ -14,6 +14,11 @@ Part = Literal["prompt", "head", "body", "tail", "classifier"]  # of all paramet
 # In which the blocks compute; parameters and gradients are float32. auto: the one that is fast on this machine.
 Precision = Literal["float32", "bfloat16", "auto"]
 Holds = Literal["all", "client", "server"]  # whose parts are there: all, head and tail, or the body
+BEFORE: Mapping[Part, frozenset[Part]] = {  # where one of these is trained, gradients come back through the part
+    "head": frozenset({"prompt"}),
+    "body": frozenset({"prompt", "head"}),
+    "tail": frozenset({"prompt", "head", "body"}),
+}
 Gradients = Mapping[Part, Float32]  # flat, of the parts that are trained, as long as the parameters
 
 

@@ -17,19 +17,14 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from fedbbpt.algorithms.cutting import BEHIND, TRAINED
+from fedbbpt.algorithms.cutting import TRAINED
 from fedbbpt.algorithms.line import Wire
 from fedbbpt.algorithms.pruning import count_of
-from fedbbpt.split import Part
+from fedbbpt.split import BEFORE, Part
 from fedbbpt_benchmarks.costs.cost import Cost
 from fedbbpt_benchmarks.costs.shape import Products, Shape
 
 FLOAT32 = 4  # bytes
-BEFORE: Mapping[Part, frozenset[Part]] = {  # where gradients may have to go back to
-    "head": frozenset({"prompt"}),
-    "body": frozenset({"prompt", "head"}),
-    "tail": BEHIND,
-}
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class _Round:
     def cost(self) -> Cost:
         s, kept = self.setting, count_of(self.setting.keep, self.setting.samples)
         told = FLOAT32 * sum(self.sizes[part] for part in self.trained if part != "body" or not s.split)
-        ways = 2 if self.trained & BEHIND else 1  # forward, and back
+        ways = 2 if self.trained & BEFORE["tail"] else 1  # forward, and back
         batches = s.epochs * -(-kept // s.batch_size) if s.split else 0
         crossed = s.epochs * kept * ways * self.at_a_cut if s.split else 0
         updates, scored, passed = s.local_epochs * s.samples, s.samples if kept < s.samples else 0, s.epochs * kept

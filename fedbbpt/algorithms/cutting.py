@@ -14,7 +14,6 @@ TRAINED: dict[str, tuple[Part, ...]] = {
     "linear": ("classifier",),
     "full": ("prompt", "head", "body", "tail", "classifier"),
 }
-BEHIND = frozenset[Part](("prompt", "head", "body"))  # where one of these is trained, gradients cross
 
 
 def cut(parts: Parts, **how: Any) -> tuple[Split, int]:

@@ -98,24 +98,17 @@ class InProcess:
     def forward(self, values: Float32) -> Float32:
         """See `Line`."""
         self.usage += Usage(len(values), 1)
-        return self._down(self._server.forward(self._up(values)))
+        return self._crossing(self._server.forward(self._crossing(values, "up")), "down")
 
     def backward(self, gradients: Float32) -> Float32:
         """See `Line`."""
-        return self._down(self._server.backward(self._up(gradients)))
+        return self._crossing(self._server.backward(self._crossing(gradients, "up")), "down")
 
-    def _up(self, values: Float32) -> Float32:
+    def _crossing(self, values: Float32, way: Literal["up", "down"]) -> Float32:
         if self._wire is None:
             return values
         message = pack(values, self._wire)
-        self.crossed += Crossed(up=len(message))
-        return unpack(message)
-
-    def _down(self, values: Float32) -> Float32:
-        if self._wire is None:
-            return values
-        message = pack(values, self._wire)
-        self.crossed += Crossed(down=len(message))
+        self.crossed += Crossed(**{way: len(message)})
         return unpack(message)
 
 

@@ -15,14 +15,14 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from fedbbpt.algorithms import Exchange, Keeps, Parts, State
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.algorithms.calibration import finite_mean, mean_loss
-from fedbbpt.algorithms.cutting import BEHIND, TRAINED, cut
+from fedbbpt.algorithms.cutting import TRAINED, cut
 from fedbbpt.algorithms.line import Blurred, InProcess, Line, Server, Shortcut, Wire, descend
 from fedbbpt.algorithms.over_http import Cut, Remote
 from fedbbpt.algorithms.pruning import count_of, el2n, hardest
 from fedbbpt.algorithms.score import tally
 from fedbbpt.algorithms.steps import rng_of, sampled, short, shuffled
 from fedbbpt.errors import ConfigError
-from fedbbpt.split import Gradients, Holds, Part, Precision
+from fedbbpt.split import BEFORE, Gradients, Holds, Part, Precision
 from fedbbpt.types import Batch, Client, Dataset, Float32, Int64, Message, Parameters, Score, Update, Usage
 
 
@@ -204,7 +204,7 @@ class SFPrompt:
     def _straight(self, message: Message, client: Client, trained: frozenset[Part]) -> Line:
         """To the body that goes with the message; to a copy of it where it is trained."""
         if self._remote:
-            return self._remote.line(back=bool(trained & BEHIND))
+            return self._remote.line(back=bool(trained & BEFORE["tail"]))
         server = Server(self._split, self._body_of(message), trained, self._rate)
         if "body" in trained:
             self._copies[client.id] = server

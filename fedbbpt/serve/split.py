@@ -19,11 +19,10 @@ from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.counts import Counts
 from fedbbpt.serve.guard import Door, Guard, as_refused, read_body
 from fedbbpt.serve.tickets import LONGEST, Tickets
-from fedbbpt.split import Part, Split
+from fedbbpt.split import BEFORE, Split
 from fedbbpt.types import Float32
 
 MOST_TOKENS = 4096  # of a sample
-BEHIND = frozenset[Part](("prompt",))  # somebody before the body trains, and wants gradients
 
 
 class Body(NamedTuple):
@@ -63,7 +62,7 @@ class SplitService:
         ticket = _ticket(request)
 
         def pass_on(values: Float32) -> Float32:
-            server = Server(self._body.split, self._parameters, frozenset() if ticket is None else BEHIND, 0.0)
+            server = Server(self._body.split, self._parameters, frozenset() if ticket is None else BEFORE["body"], 0.0)
             start = time.perf_counter()
             passed = server.forward(values)
             self._counts.called(len(values), time.perf_counter() - start, Answers(passed))

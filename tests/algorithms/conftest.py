@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from fedbbpt.algorithms import Parts
-from fedbbpt.algorithms.cutting import BEHIND
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.sfprompt import SFPrompt
 from fedbbpt.engines.serial import Serial
@@ -25,7 +24,7 @@ from fedbbpt.serve.access import bound
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.listening import make_server
 from fedbbpt.serve.split import Body, SplitService
-from fedbbpt.split import Judged, Passed, Pulled
+from fedbbpt.split import BEFORE, Judged, Passed, Pulled
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
 LIMITS = Limits()
@@ -142,7 +141,7 @@ class Toy:
         at_pooled = (wrong @ self._of(parameters, "classifier").T)[:, None, :-1] / np.float32(values.shape[1])
         at_input, weights = back(np.broadcast_to(at_pooled, values.shape))
         found = {"tail": weights, "classifier": pooled.T @ wrong}
-        values = at_input if trained & BEHIND else None
+        values = at_input if trained & BEFORE["tail"] else None
         return Judged(-log_p[np.arange(len(labels)), labels], np.exp(log_p), values, flat(found, trained))
 
     def predict(self, parameters, values):
