@@ -40,7 +40,7 @@ def bench(
     """
     from fedbbpt.run.files import next_folder
     from fedbbpt_benchmarks.bench import leaderboard, results, runner
-    from fedbbpt_benchmarks.bench.plan import Bench
+    from fedbbpt_benchmarks.bench.plan import PLAN, Bench
     from fedbbpt_benchmarks.bench.watch import Table
 
     if resume is not None:
@@ -49,7 +49,7 @@ def bench(
     else:
         plan = _plan(**given, against=against or Bench.against)
         folder = out or next_folder(Path("benches"), given["suite"])
-        if (folder / "bench.json").exists():
+        if (folder / PLAN).exists():
             raise RunError(
                 f"{folder} already holds a bench: continue it with --resume {folder}, or choose another --out"
             )

@@ -1,7 +1,6 @@
 """What a bench consists of: suites of tasks, methods as settings, and the cells that they make."""
 
 import itertools
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -9,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tomli_w
+
 from fedbbpt import registry
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.run.config import INSTRUCTED, Config, is_white_box, make_config, override
-from fedbbpt.run.files import write_json, writing
+from fedbbpt.run.config import INSTRUCTED, Config, is_white_box, make_config, override, read_toml
+from fedbbpt.run.files import write_atomic, writing
 from fedbbpt.run.options import load_class, modalities_of
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench import white_box
@@ -24,6 +25,7 @@ SUITES = {
     "papers": tuple(suite.PAPERS),
     "white-box": ("cifar10", "clipart", "scripts", "emoji-twitter", "pillow-letters"),  # for what needs gradients
 }
+PLAN = "bench.toml"  # of a bench's folder
 NO_PROMPT = {"prompt": {"name": "none"}}
 CENTRAL = {"data": {"clients": 1}}
 LOCAL = {"algorithm": {"name": "local"}}
@@ -184,10 +186,10 @@ class Bench:
         return make_config(values)
 
     def save(self, out: Path) -> None:
-        """Writes `bench.json`, which `load` reads."""
+        """Writes `bench.toml`, which `load` reads; in JSON, an infinite `data.alpha` would be lost."""
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "bench.json", asdict(self))
+        write_atomic(out / PLAN, tomli_w.dumps(asdict(self)).encode())
 
     @classmethod
     def load(cls, out: Path) -> "Bench":
@@ -195,11 +197,11 @@ class Bench:
 
         Raises:
             RunError: there is none.
+            ConfigError: its `bench.toml` cannot be read.
         """
-        try:
-            kept = json.loads((out / "bench.json").read_text("utf-8"))
-        except (OSError, json.JSONDecodeError) as e:
-            raise RunError(f"no bench in {out} (it has no readable bench.json)") from e
+        if not (out / PLAN).is_file():
+            raise RunError(f"no bench in {out} (it has no {PLAN})")
+        kept = read_toml(out / PLAN)
         return cls(**kept | {part: tuple(kept[part]) for part in ("tasks", "methods", "seeds")})
 
 

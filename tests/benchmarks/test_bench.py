@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import shlex
 from pathlib import Path
 
@@ -90,11 +91,15 @@ class TestPlan:
         assert (config.prompt.name, config.rounds) == ("none", 0)
 
     def test_it_is_read_back_as_it_was(self, tmp_path: Path) -> None:
-        one = bench(settings={"data": {"test_limit": 5}}, seeds=(1, 3))
+        settings = {"data": {"test_limit": 5, "alpha": math.inf}, "algorithm": {"calibrate": False}}
+        one = bench(settings=settings, seeds=(1, 3))
         one.save(tmp_path / "new")
         assert Bench.load(tmp_path / "new") == one
         with pytest.raises(RunError, match="no bench in"):
             Bench.load(tmp_path)
+        (tmp_path / "new" / "bench.toml").write_text("tasks = [")
+        with pytest.raises(ConfigError, match="is not TOML"):
+            Bench.load(tmp_path / "new")
 
     @pytest.mark.parametrize(
         ("changes", "error", "said"),

@@ -68,7 +68,7 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(
     for attempt in range(4):
         folder = tmp_path / f"killed-{attempt}"
         killed("bench", *small, "--out", folder, after=moments.uniform(0.3, 0.95) * duration)
-        begun = (folder / "bench.json").exists()
+        begun = (folder / "bench.toml").exists()
         hit += begun
         fedbbpt("bench", *(["--resume", folder] if begun else [*small, "--out", folder]), check=True)
         assert results(folder) == results(benched), f"attempt {attempt}"
