@@ -2,7 +2,8 @@
 
 FL and SFL, of the whole model and of a classifier alone, and SFPrompt: as it is, without pruning, and without
 self-update. One client, one round of training; scoring is apart. `--by-size` prints the formulas alone, for larger
-models and other cuts, `--published` puts what SFPrompt's authors say beside both.
+models and other cuts, `--published` puts what SFPrompt's authors say beside both, and their accuracies beside those of
+benches.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from fedbbpt.run.config import override, parse_assignment
 from fedbbpt.run.files import write_json
 from fedbbpt_benchmarks.costs import tables
+from fedbbpt_benchmarks.costs.accuracies import accuracies
 from fedbbpt_benchmarks.costs.by_size import by_size
 from fedbbpt_benchmarks.costs.cost import Link
 from fedbbpt_benchmarks.costs.measure import Measured, Stand, configs
@@ -34,6 +36,13 @@ SAID = ("head", "tail", "tokens", "deep", "keep", "local_epochs", "epochs", "bat
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write what was measured here.")
 @click.option("--by-size", "sizes", is_flag=True, help="By formula, for larger models and other cuts.")
 @click.option("--published", "beside", is_flag=True, help="Beside the published numbers; measures a ViT-B/16, too.")
+@click.option(
+    "--bench",
+    "benches",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Of sfl-linear and sfprompt: its accuracies, for --published; can be repeated.",
+)
 def main(
     task: str,
     model: str,
@@ -45,8 +54,11 @@ def main(
     file: Path | None,
     sizes: bool,
     beside: bool,
+    benches: tuple[Path, ...],
 ) -> None:
     """Prints bytes, FLOPs, peaks of memory and estimated run times of a round, as Markdown."""
+    if benches and not beside:
+        raise click.UsageError("--bench goes with --published")
     link = Link(down, up, latency)
     settings: dict[str, Any] = {}
     override(settings, "algorithm.name", "sfprompt")
@@ -58,7 +70,8 @@ def main(
     if sizes:
         click.echo(by_size(methods, BY_SIZE if samples is None else (samples,)))
     if beside:
-        click.echo(published(methods, samples or SAMPLES, link))
+        told = accuracies(benches)  # what is wrong with them is said before anything is measured
+        click.echo(f"{published(methods, samples or SAMPLES, link)}\n\n{told}")
     if sizes or beside:
         return
     stand = Stand(methods["sfprompt"], samples or SAMPLES)

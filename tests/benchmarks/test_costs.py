@@ -11,12 +11,15 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from fedbbpt.errors import ConfigError
+from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.run.config import Config
 from fedbbpt_backends.local_vit import Network
 from fedbbpt_backends.split_vit import SplitViT
 from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_benchmarks.bench import results
+from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.costs.__main__ import main
+from fedbbpt_benchmarks.costs.accuracies import accuracies
 from fedbbpt_benchmarks.costs.by_size import Bytes, by_size, bytes_of, settings_of
 from fedbbpt_benchmarks.costs.claims import matching, remarks
 from fedbbpt_benchmarks.costs.cost import Cost, Link
@@ -250,6 +253,28 @@ def test_the_published_share_is_met() -> None:
     assert found["sfprompt"].bytes / found["fl-full"].bytes == pytest.approx(0.19, abs=0.005)
     said = list(remarks(methods, Link(54, 12, 0.02)))
     assert f"n = {n} for 0.19 (ViT-L/16)" in said[1]
+
+
+def test_published_accuracies_stand_beside_those_of_a_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached = {"sfl-linear": (0.70, 0.72), "sfprompt": (0.74, 0.74)}  # by seed
+
+    def read(_: Path, cell: Cell) -> dict[str, object] | None:
+        if cell.task == "shapes":
+            return None if cell.seed == 2 else {"error": None, "accuracy": 0.1}
+        return {"error": None, "accuracy": reached[cell.method][cell.seed - 1] + 0.1 * (cell.task == "stripes")}
+
+    monkeypatch.setattr(results, "read", read)
+    settings = {"data": {"alpha": 0.1, "shots": 8}}
+    Bench(("digits", "shapes", "stripes"), tuple(reached), (1, 2), settings, "sfl-linear").save(tmp_path)
+    lines = accuracies([tmp_path]).splitlines()
+    assert lines[2] == "| Caltech101, published | IID | 92.62 | 94.04 | +1.42 |"
+    assert (
+        lines[-1]
+        == "| ours; tasks: 2, examples a class: 8, seeds: 2 | α = 0.1 | 76.0 ± 1.4 | 79.0 ± 0.0 | +3.0 ± 1.4 |"
+    )
+    Bench(("shapes",), tuple(reached), (1, 2), settings, "sfl-linear").save(tmp_path / "unfinished")
+    with pytest.raises(RunError, match="no task that sfl-linear and sfprompt have finished"):
+        accuracies([tmp_path / "unfinished"])
 
 
 def test_every_size_and_cut_has_a_row() -> None:
