@@ -4,10 +4,10 @@ import json
 import secrets
 from typing import NamedTuple
 
+from fedbbpt.access import VARIABLE
 from fedbbpt.algorithms.line import NEVER_FORWARD, Line, Wire, pack, read
 from fedbbpt.algorithms.patience import RESUME, Answer, Patient
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.serve.access import VARIABLE
 from fedbbpt.types import Crossed, Float32, Usage
 
 OTHER_BODY, FORGOTTEN = 409, 410

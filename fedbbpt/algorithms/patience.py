@@ -6,8 +6,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from fedbbpt.access import VARIABLE, is_loopback, read_token
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.serve.access import VARIABLE, is_loopback, read_token
 from fedbbpt.types import Crossed
 
 if TYPE_CHECKING:

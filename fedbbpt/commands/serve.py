@@ -52,8 +52,8 @@ def serve(
     hold head and tail, and train with fedbbpt train --algorithm sfprompt -o algorithm.server=URL.
     """
     try:
+        from fedbbpt.access import bound, read_token, url
         from fedbbpt.serve import MIB, Limits
-        from fedbbpt.serve.access import bound, read_token, url
         from fedbbpt.serve.app import Service
         from fedbbpt.serve.batching import model_thread
         from fedbbpt.serve.listening import listen

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fedbbpt.access import bound
 from fedbbpt.algorithms import Parts
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.sfprompt import SFPrompt
@@ -20,7 +21,6 @@ from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.serve import Limits
-from fedbbpt.serve.access import bound
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.listening import make_server
 from fedbbpt.serve.split import Body, SplitService

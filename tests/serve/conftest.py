@@ -10,10 +10,10 @@ import httpx2
 import numpy as np
 import pytest
 
+from fedbbpt.access import bound, url
 from fedbbpt.backend import Answers, BackendInfo, Provider
 from fedbbpt.errors import ConfigError
 from fedbbpt.serve import Limits
-from fedbbpt.serve.access import bound, url
 from fedbbpt.serve.app import Service
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.listening import make_server

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fedbbpt.access import VARIABLE, bound, is_loopback, read_token, url
 from fedbbpt.errors import ConfigError
-from fedbbpt.serve.access import VARIABLE, bound, is_loopback, read_token, url
 
 
 @pytest.fixture(autouse=True)
