@@ -107,9 +107,9 @@ class FeatureNetwork(Protocol):
 
 
 def choose_head(name: str, network: FeatureNetwork, provider: Provider) -> LinearHead | None:
-    """The head of that name, fitted where it has to be; None for the model's own classifier.
+    """The head of that name, fitted where it has to be; None for the model's own classifier, if it has one.
 
-    `auto` is the first that is there of: own, the named head that the task asks for, prototypes.
+    `auto` is the first that is there of: own, the named head that the task asks for, prototypes, none at all.
 
     Raises:
         UnknownName: no such head.
@@ -124,10 +124,7 @@ def choose_head(name: str, network: FeatureNetwork, provider: Provider) -> Linea
         elif provider.shots is not None:
             name = "prototypes"
         else:
-            raise ConfigError(
-                f"{model.name} answers with features, not classes, and the task's provider has no examples to fit a "
-                "head to; give one with -o backend.head=PATH.safetensors"
-            )
+            return None
     if name == "own":
         if model.logits is None:
             raise ConfigError(f"{model.name} has no classifier of its own; use another backend.head")

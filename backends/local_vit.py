@@ -54,6 +54,7 @@ class LocalViT:
         from fedbbpt_backends.heads import choose_head
 
         self._anew = functools.partial(Network, model, weights, device=device, memory=memory)
+        self._device = self.network.device
         self._cuts: dict[tuple[object, ...], Split] = {}
         self._head = choose_head(head, self.network, provider)
         self.info = BackendInfo(
@@ -76,6 +77,12 @@ class LocalViT:
         if self._head is None:
             return Answers(self.network.logits(inputs))
         return Answers(self._head(self.network.features(inputs)))
+
+    def computes_in(self, dtype: "Precision") -> "Precision":
+        """See `Splittable`."""
+        from fedbbpt_backends.precision import dtype_of
+
+        return "bfloat16" if "bfloat16" in str(dtype_of(dtype, self._device)) else "float32"
 
     def split(
         self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: "Precision", holds: "Holds"

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from fedbbpt.errors import BackendError
+from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
 
 Modality = Literal["image", "text"]
@@ -36,6 +36,15 @@ class BackendInfo:
     def call_limit(self) -> int:
         """Most queries in one call."""
         return self.request_limit or self.batch_limit
+
+
+def check_scores(info: BackendInfo) -> None:
+    """Raises ConfigError if the model answers with features alone, which can only be cut (`fedbbpt.split`)."""
+    if not info.classes:
+        raise ConfigError(
+            f"{info.model} answers with features, not classes, and the task's provider has no examples to fit a head "
+            "to; give one with -o backend.head=PATH.safetensors"
+        )
 
 
 class Answers(NamedTuple):

@@ -10,9 +10,10 @@ import click
 import fedbbpt
 from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
+from fedbbpt.commands.sentence import one_sentence
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
-from fedbbpt.errors import ConfigError, DataError, FedbbptError
+from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.registry import KINDS
 
 LIMITS = ("max_queries", "max_calls", "max_cost")
@@ -34,12 +35,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
-        try:
+        with one_sentence():
             return super().invoke(ctx)
-        except FedbbptError as e:
-            raise click.ClickException(str(e)) from e
-        except MemoryError as e:
-            raise click.ClickException("out of memory; lower -o backend.memory=MIB or -o algorithm.batch_size=N") from e
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

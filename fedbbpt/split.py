@@ -79,6 +79,9 @@ class Split(Protocol):
 class Splittable(Protocol):
     """A backend whose model can be cut."""
 
+    def computes_in(self, dtype: Precision) -> Precision:
+        """The number format in which parts would compute: what "auto" is on this machine."""
+
     def split(
         self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: Precision, holds: Holds
     ) -> Split:

@@ -15,7 +15,7 @@ MANY = 100_000  # rounds
 
 
 def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    return None if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 @click.command(short_help="Compare methods on many tasks.")
@@ -27,7 +27,7 @@ def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
 @click.option("--budget", type=int, help="At most so many queries a run.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
 @click.option("--against", metavar="A", help="The method to compare the others with  [default: zero-shot].")
-@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of every run, as in train.")
+@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="As in train; a method's own settings win.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bench  [default: benches/SUITE-NNN].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the bench in this folder.")
 @click.option("--publish", type=click.Path(path_type=Path), help="Also write PATH.md, .csv and .jsonl, without links.")
@@ -102,4 +102,4 @@ def _plan(
     if budget is not None:
         override(settings, "max_queries", budget)
         settings["rounds"] = MANY  # the budget is what ends a run
-    return Bench(tasks or SUITES[suite], methods, tuple(map(int, seeds)), settings, against)
+    return Bench(tasks or SUITES[suite], methods, tuple(dict.fromkeys(map(int, seeds))), settings, against)

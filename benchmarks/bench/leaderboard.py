@@ -183,7 +183,7 @@ def _curve(bench: Bench, out: Path, task: str, cells: Sequence[Entry | None]) ->
                 if m["split"] == "validation" and m["accuracy"] is not None
             ]
             lines.append(charts.Line(row["method"], style, points))
-    return charts.line_chart(task, "queries", lines)
+    return charts.line_chart(task, "queries", lines, legend=False)  # one stands above all charts
 
 
 def _environment(*, autoescape: bool) -> Environment:

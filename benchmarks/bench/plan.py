@@ -42,11 +42,13 @@ class Method(NamedTuple):
 
     @property
     def access(self) -> str:
-        """What the clients have of the model: its answers, what crosses the cuts of a split one, or its weights."""
+        """What the clients have of the model: its answers, its weights, or what crosses the cuts of a split one."""
         algorithm = self.settings.get("algorithm", {})
         if not is_white_box(algorithm.get("name")):
             return "answers"
-        return "activations" if algorithm.get("split", True) else "weights"
+        if not algorithm.get("split", True):
+            return "weights"
+        return "activations" if algorithm.get("train") == "linear" else "activations and gradients"
 
 
 # The published settings in our units: one unit of θ is .05 of a raw weight (so a / .05² and c / .05), and CLIP's
@@ -67,16 +69,18 @@ BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population"
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
     "head": Method("a linear head on the answers", HEAD),
-    "head-central": Method("the same, all data in one hand", HEAD | CENTRAL),
-    "head-local": Method("the same, every client for itself", HEAD | LOCAL),
+    "head-central": Method("a linear head, all data in one hand", HEAD | CENTRAL),
+    "head-local": Method("a linear head, every client for itself", HEAD | LOCAL),
     "default": Method("eight prompts and a head, chosen greedily", {}, PROMPTED),
-    "default-central": Method("the same, all data in one hand", CENTRAL, PROMPTED),
-    "one-view": Method("the same with one prompt only", {"algorithm": {"name": "greedy", "views": 1}}, PROMPTED),
+    "default-central": Method("eight prompts and a head, all data in one hand", CENTRAL, PROMPTED),
+    "one-view": Method(
+        "one prompt and a head, chosen greedily", {"algorithm": {"name": "greedy", "views": 1}}, PROMPTED
+    ),
     "random-views": Method("eight random prompts and a head", RANDOM, PROMPTED),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
     "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
     **{
-        name: Method(title, {"rounds": 20, "algorithm": white_box.SETTINGS | options}, PROMPTED)
+        name: Method(title, {"algorithm": white_box.SETTINGS | options}, PROMPTED)
         for name, (title, options) in white_box.METHODS.items()
     },
     "contextual": Method(

@@ -1,23 +1,23 @@
 """SFPrompt and what it is compared with, as options of the algorithm `sfprompt`.
 
-Rates, of .03, .1, .3 and 1, and sizes of batches, 4 or 16, by validation loss on digits and faenza; SFPrompt's rate is
-the paper's own, which is the default.
+Rates, of .03, .1, .3 and 1, and sizes of batches, 4 or 16, by validation loss on digits and faenza; SFPrompt's rate,
+the default, is the paper's own.
 """
 
 from typing import Any
 
-SETTINGS: dict[str, Any] = {"name": "sfprompt", "batch_size": 4, "dtype": "auto"}
+SETTINGS: dict[str, Any] = {"name": "sfprompt", "dtype": "auto"}
 WHOLE: dict[str, Any] = {"tokens": 0, "keep": 1.0, "local_epochs": 0}  # without what makes it SFPrompt
 LINEAR = WHOLE | {"train": "linear", "rate": 0.3}
 FULL = WHOLE | {"train": "full", "rate": 0.03, "batch_size": 16}
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "sfprompt": ("SFPrompt: soft tokens and the tail, split", {}),
-    "sfprompt-unpruned": ("the same on all samples", {"keep": 1.0}),
-    "sfprompt-no-update": ("the same without self-update", {"local_epochs": 0}),
-    "sfprompt-embedding": ("the same with embedding and classifier alone at the client", {"head": 0, "tail": 0}),
+    "sfprompt-unpruned": ("SFPrompt on all samples", {"keep": 1.0}),
+    "sfprompt-no-update": ("SFPrompt without self-update", {"local_epochs": 0}),
+    "sfprompt-embedding": ("SFPrompt with embedding and classifier alone at the client", {"head": 0, "tail": 0}),
     "sfl-linear": ("a classifier, split", LINEAR),
     "sfl-full": ("the whole model, split", FULL),
     "fl-linear": ("a classifier, each client with the model", LINEAR | {"split": False}),
-    "fl-full": ("the whole model, each client with it", FULL | {"split": False}),
+    "fl-full": ("the whole model, each client with all of it", FULL | {"split": False}),
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.sentence import Command
 from fedbbpt.run.config import override, parse_assignment
 from fedbbpt.run.files import write_json
 from fedbbpt_benchmarks.costs import tables
@@ -23,15 +24,16 @@ from fedbbpt_benchmarks.costs.published import published
 SAMPLES = 64
 BY_SIZE = (40, 1000)
 SAID = ("head", "tail", "tokens", "deep", "keep", "local_epochs", "epochs", "batch_size", "wire")
+RATE = click.FloatRange(0, min_open=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--task", default="digits", show_default=True)
 @click.option("--model", default="embedded", show_default=True, help="embedded, dir:PATH or hf:ID; a plain ViT.")
 @click.option("--samples", type=click.IntRange(1), help=f"Of the client  [default: {SAMPLES}; by size {BY_SIZE}].")
-@click.option("--down", default=54.0, show_default=True, help="Mbit/s to the client.")
-@click.option("--up", default=12.0, show_default=True, help="Mbit/s from the client.")
-@click.option("--latency", default=0.02, show_default=True, help="Seconds a message.")
+@click.option("--down", type=RATE, default=54.0, show_default=True, help="Mbit/s to the client.")
+@click.option("--up", type=RATE, default=12.0, show_default=True, help="Mbit/s from the client.")
+@click.option("--latency", type=click.FloatRange(0), default=0.02, show_default=True, help="Seconds a message.")
 @click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting, as in train; a method's own win.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write what was measured here.")
 @click.option("--by-size", "sizes", is_flag=True, help="By formula, for larger models and other cuts.")
@@ -59,6 +61,8 @@ def main(
     """Prints bytes, FLOPs, peaks of memory and estimated run times of a round, as Markdown."""
     if benches and not beside:
         raise click.UsageError("--bench goes with --published")
+    if file is not None and (sizes or beside):
+        raise click.UsageError("--json is for what is measured: leave out --by-size and --published")
     link = Link(down, up, latency)
     settings: dict[str, Any] = {}
     override(settings, "algorithm.name", "sfprompt")
@@ -78,7 +82,9 @@ def main(
     rows = {method: stand.measured(config) for method, config in methods.items()}
     options = methods["sfprompt"].algorithm.options
     said = ", ".join(f"{name}={options[name]}" for name in SAID)
-    click.echo(f"{task}, {model}: one client of {samples or SAMPLES} samples, one round of training ({said}).\n")
+    click.echo(
+        f"{task}, {model}: one client of {samples or SAMPLES} samples, one round of training (SFPrompt's {said}).\n"
+    )
     for title, text in _sections(rows, link):
         click.echo(f"### {title}\n\n{text}\n")
     if file is not None:

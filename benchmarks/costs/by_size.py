@@ -30,11 +30,11 @@ class Bytes(NamedTuple):
         return (share * other.fixed - self.fixed) / slope if slope else -1.0
 
     def within(self, other: "Bytes", share: float) -> str:
-        """For which n this is at most that share of the other."""
+        """For about which n this is at most that share of the other, as if γ·n needed no rounding up."""
         always, n = self.each <= share * other.each, self.meets(other, share)
         if n < 0:
             return "any n" if always else "no n"
-        return f"n ≥ {n:,.0f}" if always else f"n ≤ {n:,.0f}"
+        return f"n ≳ {n:,.0f}" if always else f"n ≲ {n:,.0f}"
 
 
 def bytes_of(shape: Shape, setting: Setting) -> Bytes:

@@ -65,7 +65,8 @@ class Algorithm(Protocol):
     """A federated method. Between two rounds, all that changes is in the `State`.
 
     A method's class takes the `Parts` as its one positional argument and its own options by keyword. With `portable`,
-    what a client does depends on the message and its own data alone, and may be done by another process.
+    what a client does depends on the message and its own data alone, and may be done by another process. A static
+    method `resolved`, of options and the backend, gives the options with what was left to this machine ("auto").
     """
 
     federated: bool  # whether messages travel and the clients share parameters

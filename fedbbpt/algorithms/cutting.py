@@ -6,7 +6,7 @@ import numpy as np
 
 from fedbbpt.algorithms import Parts
 from fedbbpt.errors import ConfigError
-from fedbbpt.readouts.identity import Identity
+from fedbbpt.readouts.none import NoReadout
 from fedbbpt.split import Part, Split
 
 TRAINED: dict[str, tuple[Part, ...]] = {
@@ -25,10 +25,10 @@ def cut(parts: Parts, **how: Any) -> tuple[Split, int]:
     backend, prompt, readout = parts.objective
     split = getattr(backend, "split", None)
     if split is None:
-        raise ConfigError("algorithm 'sfprompt' needs a model that can be cut; use --backend local-vit")
-    if prompt.dim or not isinstance(readout, Identity):
+        raise ConfigError("algorithm 'sfprompt' needs a model of images that can be cut: --backend local-vit")
+    if prompt.dim or not isinstance(readout, NoReadout):
         raise ConfigError(
-            "algorithm 'sfprompt' has soft tokens and a classifier of its own: use --prompt none and --readout identity"
+            "algorithm 'sfprompt' has soft tokens and a classifier of its own: use --prompt none and --readout none"
         )
     scores = np.zeros((1, len(backend.info.classes)), np.float32)
     classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]

@@ -15,8 +15,8 @@ def hardest(errors: NDArray[np.float64], count: int, rng: np.random.Generator) -
 
 
 def count_of(share: float, samples: int) -> int:
-    """How many samples a share is: ⌈share · samples⌉, where 0.1 · 30 is 3."""
-    return math.ceil(round(share * samples, 6))
+    """How many samples a share is: ⌈share · samples⌉, where 0.1 · 30 is 3; of any at all one, however small it is."""
+    return max(min(1, samples), math.ceil(round(share * samples, 6)))
 
 
 def el2n(probabilities: Float32, labels: Int64) -> NDArray[np.float64]:

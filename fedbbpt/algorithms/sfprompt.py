@@ -4,9 +4,9 @@ A white box: the model is cut in three (`fedbbpt.split`). Labels and images stay
 the server.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from fedbbpt.algorithms.pruning import count_of, el2n, hardest
 from fedbbpt.algorithms.score import tally
 from fedbbpt.algorithms.steps import rng_of, sampled, short, shuffled
 from fedbbpt.errors import ConfigError
-from fedbbpt.split import BEFORE, Gradients, Holds, Part, Precision
+from fedbbpt.split import BEFORE, Gradients, Holds, Part, Precision, Splittable
 from fedbbpt.types import Batch, Client, Dataset, Float32, Int64, Message, Parameters, Score, Update, Usage
 
 
@@ -37,9 +37,10 @@ class SFPrompt:
     3. The mean of the clients' changes, weighted by their numbers of training samples.
 
     The head is the embedding and the first `head` blocks, the tail the last `tail` ones and a classifier of its own;
-    `tokens` soft tokens stand before the first block, or before each block of the head if `deep`. Rates and
-    `batch_size` are the paper's; `keep`, `local_epochs` and `tokens` are not published, these defaults are ours, and so
-    is any `wire` but float32, and `dtype`, in which the blocks compute.
+    `tokens` soft tokens stand before the first block, or before each block of the head if `deep`. The rates are the
+    paper's. Its batches of 128 are one step a round for a client of few samples: `batch_size` is ours, and so are
+    `keep`, `local_epochs` and `tokens`, which are not published, any `wire` but float32, and `dtype`, in which the
+    blocks compute.
 
     `train`: "prompt" is SFPrompt, with prompt, tail and classifier. The others are what the paper compares it with, if
     set to tokens=0, keep=1 and local_epochs=0: "linear", the classifier alone (SFL+Linear), for which no gradients
@@ -72,7 +73,7 @@ class SFPrompt:
         local_epochs: NonNegativeInt = 1,
         rate: PositiveFloat = 0.1,
         local_rate: PositiveFloat = 1e-4,
-        batch_size: PositiveInt = 128,
+        batch_size: PositiveInt = 4,
         fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         epochs: PositiveInt = 1,
         train: Literal["prompt", "linear", "full"] = "prompt",
@@ -100,6 +101,11 @@ class SFPrompt:
         # In the server's hands: the body that goes with its last message, and each client's copy where it is trained.
         self._body: tuple[int, Float32] | None = None
         self._copies: dict[str, Server] = {}
+
+    @staticmethod
+    def resolved(options: Mapping[str, Any], backend: Splittable) -> dict[str, Any]:
+        """The options with the `dtype` that "auto" is here: a run keeps it wherever it goes on."""
+        return {**options, "dtype": backend.computes_in(options["dtype"])}
 
     def init(self) -> State:
         """The pretrained tail, a new prompt and a new classifier; the others as well if they are trained."""

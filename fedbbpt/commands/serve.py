@@ -53,6 +53,7 @@ def serve(
     """
     try:
         from fedbbpt.access import bound, read_token, url
+        from fedbbpt.backend import check_scores
         from fedbbpt.serve import MIB, Limits
         from fedbbpt.serve.app import Service
         from fedbbpt.serve.batching import model_thread
@@ -73,6 +74,7 @@ def serve(
             service: Service | SplitService
             if split is None:
                 backend, provider = thread.submit(opened, *how).result()
+                check_scores(backend.info)
                 service = Service(thread, Served(backend, provider), limits, token)
             else:
                 body = thread.submit(cut, head, tail, *how).result()
@@ -115,6 +117,6 @@ def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[st
         raise ConfigError(f"the backend {name!r} has no model that can be cut; use --backend local-vit")
     backend, _ = opened(name, task, assignments, columns)
     given = dict(parse_assignment(text) for text in assignments).get("dtype")
-    dtype = "bfloat16" if given == "bfloat16" else "float32"  # as algorithm.dtype, which knows no auto
+    dtype = given or "float32"  # as algorithm.dtype, whose default is another than the backend's
     split = backend.split(head=head, tail=tail, tokens=0, deep=False, classes=1, dtype=dtype, holds="server")
     return Body(split, backend.info.model, head, tail)

@@ -83,14 +83,19 @@ def shortened(name: str) -> str:
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
-def line_chart(title: str, x_label: str, lines: Sequence[Line], kept: float | None = None) -> Markup:
-    """Lines over a common grid, with a dashed mark where the kept parameters are, if one run is shown."""
+def line_chart(
+    title: str, x_label: str, lines: Sequence[Line], kept: float | None = None, *, legend: bool = True
+) -> Markup:
+    """Lines over a common grid, with a dashed mark where the kept parameters are, if one run is shown.
+
+    The legend, of several lines, has room for a few short names.
+    """
     points = [point for line in lines for point in line.points]
     whole = all(x == int(x) for x, _ in points)
     x = Axis(ticks([0.0, kept or 0.0, *(p[0] for p in points)], whole=whole), LEFT, WIDTH - RIGHT)
     y = Axis(ticks(p[1] for p in points), HEIGHT - BOTTOM, TOP)
     parts = [text(0, 10, "start", title, style="heading")]
-    if len(lines) > 1:
+    if legend and len(lines) > 1:
         parts += keys(lines)
     parts += _grid(x, y, x_label)
     if kept is not None:

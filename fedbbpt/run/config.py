@@ -30,7 +30,8 @@ INSTRUCTED: dict[str, Any] = {  # defaults where a language model is asked for w
     "optimizer": {"name": "random", "population": 4},
     "algorithm": {"name": "greedy", "views": 4},
 }
-CUT = {"prompt": "none", "readout": "identity"}  # defaults where the method cuts the model, and trains parts of it
+# Defaults where the method cuts the model, and trains parts of it; rounds by validation on development tasks.
+CUT: dict[str, Any] = {"rounds": 20, "prompt": "none", "readout": "none"}
 SEARCH = {"fedbpt": "sep-cma", "tokens": "bdpl", "instruction": "bdpl"}  # its optimizer with these instead
 
 
@@ -100,6 +101,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
         defaults |= INSTRUCTED
     if cut := is_white_box(_names(settings, defaults)[0]):
         defaults |= CUT
+        settings.setdefault("rounds", CUT["rounds"])
     if _one_prompt(settings, defaults):
         defaults |= ONE_PROMPT
         if search := next((SEARCH[name] for name in _names(settings, defaults) if name in SEARCH), None):
@@ -120,7 +122,14 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 f"the {section} {name!r} does not go with {modality}s, which the task {config.task.name} holds; leave "
                 f"out --{section} for one that does"
             )
-    if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds and not cut:
+    if cut and (modality != "image" or not hasattr(load_class("backends", config.backend.name), "split")):
+        raise ConfigError(
+            f"the algorithm {config.algorithm.name!r} cuts a vision transformer: it needs a task of images, and a "
+            "backend that gives its model away, such as local-vit"
+        )
+    if config.readout.name == "none" and not cut:
+        raise ConfigError("readout 'none' is for methods that cut the model; use --readout head or identity")
+    if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds:
         raise ConfigError(
             "prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two, or rounds=0 to "
             "score the model as it is"

@@ -133,8 +133,7 @@ def baselines(session: Session, memory: Remembered) -> Baselines:
         return evaluate(algorithm, state, session.clients, split, engine)
 
     state = algorithm.init()
-    same_classes = set(session.task.classes) <= set(session.backend.info.classes)
-    zero_shot = look(state, "test") if same_classes else None
+    zero_shot = look(state, "test") if session.same_classes else None
     if not (session.prompt.dim and session.readout.trainable):
         return Baselines(zero_shot, None)
     best = better(look(state, "validation"), state, None, algorithm.keeps)

@@ -55,6 +55,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         tiles=_tiles(summary),
         comparison=comparison,
         whole=session.whole,
+        white_box=session.white_box,
         trained=trained,
         verdict=_verdict(trained, *comparison[-2:]),
         charts=_curves(read_metrics(out / "metrics.jsonl"), summary["kept_round"]),

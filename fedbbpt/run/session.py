@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from fedbbpt.algorithms import Algorithm, Parts
-from fedbbpt.backend import Backend
+from fedbbpt.backend import Backend, check_scores
 from fedbbpt.data import Task
 from fedbbpt.data.partition import Skew, deal
 from fedbbpt.data.texts import as_texts
@@ -107,6 +107,11 @@ class Session(Model):
         return not (self.white_box and self.config.algorithm.options.get("server"))
 
     @property
+    def same_classes(self) -> bool:
+        """Whether the model scores all of the task's classes by their names."""
+        return set(self.task.classes) <= set(self.backend.info.classes)
+
+    @property
     def from_memory(self) -> bool:
         """Whether the run needs no more than one answer to each input as it is."""
         return not (self.prompt.dim or self.white_box)
@@ -126,9 +131,9 @@ class Session(Model):
 
         All, where a readout is trained without the prompt, as the run itself or as what it is compared with; else the
         test data for zero-shot, and the validation data too where there is no prompt at all. Also the readout's probes.
-        Nothing where there is only a part of the model.
+        Nothing where there is only a part of the model, or one that is cut and scores other classes.
         """
-        if not self.whole:
+        if not self.whole or (self.white_box and not self.same_classes):
             return []
         if self.readout.trainable:
             splits: tuple[str, ...] = ("train", "validation", "test")
@@ -166,6 +171,8 @@ def _loaded(config: Config) -> tuple[Task, Backend]:
             f"the backend {config.backend.name} is set up to read {read}s, and the task {config.task.name} holds "
             f"{task.modality}s; what it reads is one of its options"
         )
+    if not is_white_box(config.algorithm.name):
+        check_scores(backend.info)
     return task, backend
 
 
@@ -210,7 +217,7 @@ def open_session(config: Config) -> Session:
     )
     model = _model(with_words(config, clients), task, backend)
     clients = [_with_features(client, model.prompt) for client in clients]
-    engine: Engine = _build("engines", config.engine, partial(_reopened, config))
+    engine: Engine = _build("engines", config.engine, partial(_reopened, model.config))
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     remote = charging(backend)
     return Session(**parts, clients=clients, engine=engine, preparing=remote.preparation if remote else Usage())
@@ -233,6 +240,8 @@ def _resolved(config: Config, task: Task, backend: Backend) -> Config:
         "task": Choice(name=name, options=config.task.options),
         "backend": Choice(name=config.backend.name, options=options),
     }
+    if resolve := getattr(load_class("algorithms", config.algorithm.name), "resolved", None):
+        changed["algorithm"] = Choice(name=config.algorithm.name, options=resolve(config.algorithm.options, backend))
     return config.model_copy(update=changed)
 
 

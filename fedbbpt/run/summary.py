@@ -38,12 +38,7 @@ def summarise(
         "test_macro_f1": result.macro_f1,
         **asdict(totals),
         "paid": paid(session),
-        "queries_by_purpose": {
-            purpose: getattr(planned, purpose).queries
-            for purpose in PURPOSES
-            if purpose != "preparing" or planned.preparing.queries
-        }
-        | ({"test": result.usage.queries} if not session.from_memory else {}),
+        "queries_by_purpose": _purposes(session, planned, result, totals),
         "clients": {
             client.id: {
                 "test_accuracy": score.accuracy,
@@ -60,3 +55,12 @@ def summarise(
             "test": result.confusion.tolist(),
         },
     }
+
+
+def _purposes(session: Session, planned: Plan, result: Result, totals: Totals) -> dict[str, int]:
+    """The queries of `totals` by what they were spent on. Training takes less than planned where updates got lost."""
+    found = {purpose: getattr(planned, purpose).queries for purpose in PURPOSES}
+    if not session.from_memory:
+        found["test"] = result.usage.queries
+        found["training"] += totals.queries - sum(found.values())
+    return {purpose: n for purpose, n in found.items() if n or purpose != "preparing"}

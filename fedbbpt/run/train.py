@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fedbbpt.algorithms import State
-from fedbbpt.errors import BackendError, RunError
+from fedbbpt.errors import BackendError, ConfigError, FedbbptError, RunError
 from fedbbpt.remote import charging
 from fedbbpt.run import checkpoint, paying
 from fedbbpt.run.checkpoint import Progress, Totals
@@ -169,7 +169,7 @@ class _Run:
             self.watch("note", {"text": f"{client} died in round {state.round} ({how}); its update is missing"})
         totals = self._add(progress.totals, exchange.usage, exchange.bytes_up, exchange.bytes_down)
         if math.isnan(train_loss):
-            raise _silence(f"round {state.round}")
+            raise self._silence(f"round {state.round}")
         result, best = None, progress.best
         if is_evaluated(state.round, session.config):
             result = self._look(state, "validation")
@@ -196,8 +196,19 @@ class _Run:
     def _look(self, state: State, split: str) -> Result:
         result = evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
         if result.usage.queries and not result.confusion.any():
-            raise _silence(f"the {split} data")
+            raise self._silence(f"the {split} data")
         return result
+
+    def _silence(self, where: str) -> FedbbptError:
+        if self.session.white_box:
+            return ConfigError(
+                f"the parameters diverged: the scores of {where} are not numbers; start a new run with smaller steps "
+                "(-o algorithm.rate, -o algorithm.local_rate)"
+            )
+        return BackendError(
+            f"the model answered none of the queries for {where} (no reply, or scores that are not numbers); nothing "
+            "is lost: once it answers, continue with --resume"
+        )
 
     def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:
         t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
@@ -230,13 +241,6 @@ class _Run:
         progress = Progress(state, best, totals, size, _config_sha256(self.session), self.session.data_sha256)
         checkpoint.save(self.out / "checkpoints", progress)
         return progress
-
-
-def _silence(where: str) -> BackendError:
-    return BackendError(
-        f"the model answered none of the queries for {where} (no reply, or scores that are not numbers); nothing is "
-        "lost: once it answers, continue with --resume"
-    )
 
 
 def _config_sha256(session: Session) -> str:

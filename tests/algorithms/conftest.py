@@ -18,7 +18,7 @@ from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.head import Head
-from fedbbpt.readouts.identity import Identity
+from fedbbpt.readouts.none import NoReadout
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.serve import Limits
 from fedbbpt.serve.batching import model_thread
@@ -200,7 +200,7 @@ def method(make, toy):
     """`method(backend, **options)`: the algorithm on the toy model."""
 
     def build(backend=None, **options):
-        options = {"prompt": NoPrompt(SIZE), "readout": Identity, "tokens": 2} | options
+        options = {"prompt": NoPrompt(SIZE), "readout": NoReadout, "tokens": 2} | options
         return make(backend or toy(), SFPrompt, **options)
 
     return build

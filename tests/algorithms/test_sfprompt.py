@@ -85,7 +85,7 @@ def test_loss_falls_on_what_can_be_told_apart(method, clients, rounds, train):
 def test_the_first_step_is_plain_gradient_descent(method, make_client, make_split):
     """One batch of all samples: p − η ∂L/∂p, by finite differences of the loss through head, body and tail."""
     client, rate = make_client(train=12), 0.1
-    algorithm = method(keep=1.0, local_epochs=0, rate=rate, train="full")
+    algorithm = method(keep=1.0, local_epochs=0, rate=rate, train="full", batch_size=12)
     start = algorithm.init()
     after, loss = algorithm.round(start, CountedExchange(Serial(), [client]))
     split, batch = make_split(2, 3, 6, []), client.train.batch(slice(None))
@@ -108,7 +108,7 @@ def test_the_first_step_is_plain_gradient_descent(method, make_client, make_spli
 def test_self_update_takes_its_own_rate_and_no_server(method, make_client, messages):
     client, counts = make_client(train=12), []
     for epochs in (0, 1, 5):
-        algorithm = method(local_epochs=epochs, local_rate=0.5, keep=0.5)
+        algorithm = method(local_epochs=epochs, local_rate=0.5, keep=0.5, batch_size=12)
         message = algorithm.broadcast(algorithm.init())
         messages.clear()
         update = algorithm.local(message, client)
@@ -163,6 +163,7 @@ def test_of_equal_errors_any_are_kept():
 
 def test_a_share_is_not_rounded_up_by_the_computers_fractions(method, make_client):
     assert method(keep=0.1).plan(make_client(train=30), 1) == Usage(3, 1)
+    assert method(keep=1e-9).plan(make_client(train=30), 1) == Usage(1, 1)
 
 
 def test_aggregation_weighs_by_samples(method, clients):
@@ -306,7 +307,8 @@ def test_plan_is_what_the_rounds_then_ask(method, toy, clients, limit, batch, ep
 
 @pytest.mark.parametrize(("train", "crossings"), [("prompt", 4), ("linear", 2), ("full", 4)])
 def test_bytes_are_those_of_the_messages(method, toy, clients, messages, train, crossings):
-    algorithm, exchange = method(toy(width=256), train=train, keep=0.5), CountedExchange(Serial(), clients)
+    algorithm = method(toy(width=256), train=train, keep=0.5, batch_size=128)
+    exchange = CountedExchange(Serial(), clients)
     start = algorithm.init()
     wire = Wire(clients)
     algorithm.round(start, wire)
@@ -448,13 +450,13 @@ def test_sample_draws_the_fraction_in_order(method, make_client, fraction, count
 
 
 def test_a_model_that_cannot_be_cut_is_refused(method, fake_backend):
-    with pytest.raises(ConfigError, match="needs a model that can be cut; use --backend local-vit"):
+    with pytest.raises(ConfigError, match="needs a model of images that can be cut"):
         method(fake_backend)
 
 
 @pytest.mark.parametrize("wrong", [{"prompt": Dct(SIZE, frequencies=2)}, {"readout": Head}])
 def test_other_prompts_and_readouts_are_refused(method, wrong):
-    with pytest.raises(ConfigError, match="--prompt none and --readout identity"):
+    with pytest.raises(ConfigError, match="--prompt none and --readout none"):
         method(**wrong)
 
 

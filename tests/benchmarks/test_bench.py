@@ -38,11 +38,11 @@ def row(task: str, method: str, seed: int, accuracy: float) -> dict[str, object]
 
 class TestPlan:
     def test_methods_say_what_they_have_of_the_model(self) -> None:
-        access = {name: METHODS[name].access for name in ("default", "sfprompt", "sfl-full", "fl-linear")}
+        access = {name: METHODS[name].access for name in ("default", "sfl-linear", "sfl-full", "fl-linear")}
         assert access == {
             "default": "answers",
-            "sfprompt": "activations",
-            "sfl-full": "activations",
+            "sfl-linear": "activations",
+            "sfl-full": "activations and gradients",
             "fl-linear": "weights",
         }
 

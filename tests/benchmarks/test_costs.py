@@ -240,8 +240,8 @@ def test_bytes_are_a_line_over_the_samples() -> None:
     line = bytes_of(VIT_B, setting)
     assert line.fixed + 500 * line.each == pytest.approx(cost(VIT_B, setting).bytes, rel=1e-9)
     assert Bytes(10, 1).meets(Bytes(40, 0), 0.5) == 10
-    assert Bytes(10, 1).within(Bytes(40, 0), 0.5) == "n ≤ 10"
-    assert Bytes(30, 1).within(Bytes(40, 4), 0.5) == "n ≥ 10"
+    assert Bytes(10, 1).within(Bytes(40, 0), 0.5) == "n ≲ 10"
+    assert Bytes(30, 1).within(Bytes(40, 4), 0.5) == "n ≳ 10"
     assert Bytes(10, 1).within(Bytes(40, 4), 0.5) == "any n"
     assert Bytes(30, 3).within(Bytes(40, 4), 0.5) == "no n"
 

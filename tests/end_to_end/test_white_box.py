@@ -1,9 +1,15 @@
 """A method that cuts the model in parts, from the command line."""
 
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
+import transformers
+
+from fedbbpt_backends.torchvision_mend import mend
 
 Fedbbpt = Callable[..., Any]
 SETTINGS = ["--clients", "2", "--shots", "2", "--rounds", "3", "-o", "data.test_limit=20"]
@@ -30,10 +36,31 @@ def test_a_run_counts_all_that_crosses_and_goes_on_after_an_interruption(
     assert "White box" in (tmp_path / "whole" / "report.html").read_text()
 
 
-def test_what_cannot_be_cut_is_refused_in_a_sentence(fedbbpt: Fedbbpt, shapes: Path) -> None:
+@pytest.mark.parametrize("kind", ["ViTForImageClassification", "ViTModel"])
+def test_the_whole_model_may_know_other_classes_or_none(kind: str, fedbbpt: Fedbbpt, tmp_path: Path) -> None:
+    mend()
+    shape = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 3}
+    config = transformers.ViTConfig(image_size=8, patch_size=4, id2label={0: "cat", 1: "dog"}, **shape)
+    getattr(transformers, kind)(config).save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "preprocessor_config.json").write_text("{}")
+    model = ["-o", f"backend.model=dir:{tmp_path / 'model'}", "-o", "algorithm.dtype=auto"]
+    fedbbpt("train", "--algorithm", "sfprompt", *SETTINGS, *model, "--out", tmp_path / "run", check=True)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["zero_shot_accuracy"], summary["queries_by_purpose"]["unprompted"]) == (None, 0)
+    kept = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert kept["algorithm"]["dtype"] in ("float32", "bfloat16")  # a run keeps what "auto" was when it began
+    if kind == "ViTModel":
+        asked = fedbbpt("train", "--rounds", "1", *model[:2])
+        assert (asked.returncode, asked.stderr.count("\n")) == (1, 1)
+        assert "answers with features, not classes" in asked.stderr
+
+
+def test_what_cannot_be_cut_is_refused_in_a_sentence(fedbbpt: Fedbbpt, shapes: Path, tmp_path: Path) -> None:
+    (texts := tmp_path / "texts.csv").write_text("text,label\nyes,a\nno,b\n")
     for more, said in [
-        (["--backend", "thumbnails", "--task", f"folder:{shapes}"], "needs a model that can be cut"),
-        (["--prompt", "dct"], "use --prompt none and --readout identity"),
+        (["--backend", "thumbnails", "--task", f"folder:{shapes}"], "cuts a vision transformer"),
+        (["--task", f"csv:{texts}"], "needs a task of images"),
+        (["--prompt", "dct"], "use --prompt none and --readout none"),
         (["-o", "algorithm.head=5", "-o", "algorithm.tail=3"], "has 8 blocks"),
     ]:
         refused = fedbbpt("train", "--algorithm", "sfprompt", *SETTINGS, *more)

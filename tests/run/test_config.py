@@ -133,7 +133,8 @@ def test_every_component_survives_toml(section, name):
     texts = name == "hf-text" or (section == "prompt" and "image" not in modalities_of(name))
     task = {"task": {"name": "newsgroups"}} if texts else {}
     needed = {"description": "service.toml"} if name == "http-json" else {}
-    config = make_config(task | {section: {"name": name} | needed})
+    cut = {"algorithm": {"name": "sfprompt"}} if (section, name) == ("readout", "none") else {}
+    config = make_config(task | cut | {section: {"name": name} | needed})
     assert make_config(tomllib.loads(config.to_toml())) == config
 
 
@@ -300,3 +301,14 @@ def test_unreadable_toml(tmp_path, content, hint):
 def test_missing_toml(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*No such file"):
         read_toml(tmp_path / "a.toml")
+
+
+def test_a_readout_of_nothing_is_for_models_that_are_cut() -> None:
+    assert make_config({"algorithm": {"name": "sfprompt"}}).readout.name == "none"
+    with pytest.raises(ConfigError, match="for methods that cut the model"):
+        make_config({"readout": {"name": "none"}})
+
+
+def test_a_white_box_takes_rounds_enough() -> None:
+    assert make_config({"algorithm": {"name": "sfprompt"}}).rounds == 20
+    assert make_config({"algorithm": {"name": "sfprompt"}, "rounds": 3}).rounds == 3

@@ -1,0 +1,36 @@
+"""Errors of ours as one sentence on standard error, without a traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from fedbbpt.errors import FedbbptError
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turns what goes wrong inside into what click prints, with exit code 1."""
+    try:
+        yield
+    except FedbbptError as e:
+        raise click.ClickException(str(e)) from e
+    except (MemoryError, RuntimeError) as e:
+        if not isinstance(e, MemoryError) and not _torch_ran_out(e):
+            raise
+        raise click.ClickException("out of memory; lower -o backend.memory=MIB or -o algorithm.batch_size=N") from e
+
+
+def _torch_ran_out(error: RuntimeError) -> bool:
+    """Of memory, on a GPU or elsewhere; asked without importing torch."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+class Command(click.Command):
+    """A command that is a program of its own."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs it."""
+        with one_sentence():
+            return super().invoke(ctx)

@@ -1,0 +1,42 @@
+"""What goes wrong is one sentence."""
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner
+
+from fedbbpt.commands.sentence import Command
+from fedbbpt.errors import RunError
+
+
+def invoke(error: Exception) -> tuple[int, str]:
+    @click.command(cls=Command)
+    def fails() -> None:
+        raise error
+
+    result = CliRunner().invoke(fails)
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RunError("no run in x"), "no run in x"),
+        (MemoryError(), "out of memory"),
+        (torch.OutOfMemoryError("CUDA"), "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes"), "out of memory"),
+    ],
+)
+def test_without_a_traceback(error: Exception, said: str) -> None:
+    code, output = invoke(error)
+    assert (code, output.count("\n")) == (1, 1)
+    assert f"Error: {said}" in output
+
+
+def test_a_bug_is_not_hidden() -> None:
+    @click.command(cls=Command)
+    def fails() -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        CliRunner().invoke(fails, catch_exceptions=False)
