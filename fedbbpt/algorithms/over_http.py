@@ -12,6 +12,7 @@ from fedbbpt.types import Crossed, Float32, Usage
 
 OTHER_BODY, FORGOTTEN = 409, 410
 MOST_TIMES = 10  # that one batch goes forward
+MOST_LETTERS = 300  # of what a server says
 TOKEN = f"set ${VARIABLE} to the token that it was started with"
 NO_BODY = "start it with fedbbpt serve --split body, or correct algorithm.server"
 ADVICE = {
@@ -74,7 +75,7 @@ class Remote:
         try:
             told = json.loads(answer.content)
             model, theirs = told["model"], Cut(*(told[name] for name in Cut._fields))
-        except (ValueError, TypeError, LookupError) as e:
+        except (ValueError, TypeError, LookupError, RecursionError) as e:
             raise ConfigError(f"{url} does not say what body it has; {NO_BODY}") from e
         if (theirs.head, theirs.tail) != (cut.head, cut.tail):
             raise ConfigError(
@@ -97,6 +98,8 @@ class Remote:
             raise ConfigError(f"{said}: {ADVICE[answer.status]}")
         if 300 <= answer.status < 400:
             raise ConfigError(f"{said}, so it has moved: correct algorithm.server")
+        if 400 <= answer.status < 500 and answer.status not in (OTHER_BODY, FORGOTTEN):  # the same again, if resumed
+            raise ConfigError(said + _reason(answer.content))
         raise BackendError(f"{said}, and its log may say why; {RESUME}")
 
 
@@ -146,3 +149,14 @@ class OverHttp:
         if values.shape != like.shape:
             raise self._remote.malformed(f"an array {values.shape} in place of {like.shape}")
         return values
+
+
+def _reason(content: bytes) -> str:
+    """What a server says of its refusal, as far as a terminal should show it; nothing if it says nothing."""
+    try:
+        message = json.loads(content)["error"]["message"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
+    words = " ".join(message.split()) if isinstance(message, str) else ""
+    shown = "".join(letter for letter in words if letter.isprintable())[:MOST_LETTERS]
+    return f": {shown}" if shown else ""

@@ -75,6 +75,7 @@ class Patient:
     def _attempt(self, method: str, path: str, message: bytes, named: dict[str, str]) -> Attempt:
         import requests
         from requests import exceptions
+        from urllib3.exceptions import LocationValueError
 
         sent, response, content, fault = io.BytesIO(message), None, b"", ""
         body: dict[str, Any] = {"data": sent, "headers": {"Content-Type": "application/octet-stream"}}
@@ -86,7 +87,7 @@ class Patient:
             raise ConfigError(f"{self.url} has no TLS that can be trusted; check algorithm.server") from e
         except (requests.ConnectionError, requests.Timeout, exceptions.ChunkedEncodingError) as e:
             fault = type(e).__name__
-        except requests.RequestException as e:
+        except (requests.RequestException, LocationValueError) as e:  # the latter comes as it is, of a proxy's host
             raise ConfigError(f"{self.url} cannot be asked ({type(e).__name__}); check algorithm.server") from e
         if response is None:
             return Attempt(None, b"", Crossed(up=sent.tell()), 0.0, fault)
@@ -108,6 +109,8 @@ def _host(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
+        if host and host.isascii():  # of others, requests makes ASCII by newer rules than Python
+            host.encode("idna")  # a ValueError where a label is empty or too long, which requests does not look at
     except ValueError:
         parts, host = urlsplit(""), None
     if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.netloc:

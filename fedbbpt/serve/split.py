@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,11 +19,14 @@ from fedbbpt.backend import Answers
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.counts import Counts
 from fedbbpt.serve.guard import Door, Guard, as_refused, read_body
-from fedbbpt.serve.tickets import LONGEST, Tickets
+from fedbbpt.serve.tickets import LONGEST, Tickets, size_of
 from fedbbpt.split import BEFORE, Split
 from fedbbpt.types import Float32
 
 MOST_TOKENS = 4096  # of a sample
+MOST_AT_ONCE = 2**25  # numbers of a request as `size_of` counts them: 128 samples pass a ViT-L/16 with room to spare
+PAUSE = 0.02  # seconds until one looks again whether there is room
+T = TypeVar("T")
 
 
 class Body(NamedTuple):
@@ -46,7 +50,10 @@ class SplitService:
     def __init__(self, thread: Executor, body: Body, limits: Limits, token: str | None = None) -> None:
         self._thread, self._body, self._limits = thread, body, limits
         self._parameters = thread.submit(body.split.init, 0).result()["body"]
-        self._counts, self._door, self._tickets = Counts(), Door(limits.concurrency), Tickets()
+        self._counts, self._tickets, self._turn = Counts(), Tickets(), asyncio.Lock()
+        # One for each way: what waits for room must not shut out the gradients that make some.
+        self._forwards, self._backwards = Door(limits.concurrency), Door(limits.concurrency)
+        self._tidying: asyncio.TimerHandle | None = None
         asked = {"/v1/split/forward": self._forward, "/v1/split/backward": self._backward}
         looks = {"/v1/split": self._describe, "/healthz": self._health, "/metrics": self._metrics}
         routes = [Route(path, answer, methods=["POST"]) for path, answer in asked.items()]
@@ -55,37 +62,64 @@ class SplitService:
         self.app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: as_refused})
 
     def close(self) -> None:
-        """Waits until the body has nothing more to do."""
+        """Waits until the body has nothing more to do; to be called when `app` answers no more."""
+        if self._tidying:
+            self._tidying.cancel()
         self._thread.submit(lambda: None).result()
 
     async def _forward(self, request: Request) -> Response:
         ticket = _ticket(request)
 
-        def pass_on(values: Float32) -> Float32:
-            server = Server(self._body.split, self._parameters, frozenset() if ticket is None else BEFORE["body"], 0.0)
-            start = time.perf_counter()
-            passed = server.forward(values)
-            self._counts.called(len(values), time.perf_counter() - start, Answers(passed))
-            if ticket is not None:
-                self._tickets.keep(ticket, server, passed.shape)
+        async def pass_on(values: Float32) -> Float32:
+            if ticket is None:
+                return await self._run(self._pass, values, ticket)
+            async with self._turn:  # who came first is first, however much room is needed
+                while not await self._run(self._tickets.make_room, ticket, values.shape):
+                    await asyncio.sleep(PAUSE)
+                passed = await self._run(self._pass, values, ticket)
+            self._tidy_later()
             return passed
 
-        return await self._answer(request, pass_on)
+        with self._forwards.entered():
+            return await self._answer(request, pass_on)
+
+    def _pass(self, values: Float32, ticket: str | None) -> Float32:
+        server = Server(self._body.split, self._parameters, frozenset() if ticket is None else BEFORE["body"], 0.0)
+        start = time.perf_counter()
+        passed = server.forward(values)
+        self._counts.called(len(values), time.perf_counter() - start, Answers(passed))
+        if ticket is not None:
+            self._tickets.keep(ticket, server, passed.shape)
+        return passed
+
+    def _tidy_later(self) -> None:
+        """So that what nobody comes back for goes though nobody asks anything; who asks earlier tidies, too."""
+        if self._tidying:
+            self._tidying.cancel()
+        later = asyncio.get_running_loop().call_later
+        self._tidying = later(self._tickets.seconds, self._thread.submit, self._tickets.tidy)
 
     async def _backward(self, request: Request) -> Response:
         if (ticket := _ticket(request)) is None:
             raise Refusal(400, "gradients need the ticket that went forward, as ?ticket=", param="ticket")
-        return await self._answer(request, lambda values: self._tickets.take(ticket, values.shape).backward(values))
 
-    async def _answer(self, request: Request, compute: Callable[[Float32], Float32]) -> Response:
-        with self._door.entered():
-            if request.query_params.get("body") != self._body.split.identity:
-                raise Refusal(409, "this is not the body that is asked for as ?body=", param="body", code="other_body")
-            message = await read_body(request, self._limits)
-            values, wire = await asyncio.to_thread(self._read, message)
-            answer = await asyncio.wrap_future(self._thread.submit(compute, values))
-            reply = await asyncio.to_thread(pack, answer, wire)
-            return Response(reply, media_type="application/octet-stream")
+        def go_back(values: Float32) -> Float32:
+            return self._tickets.take(ticket, values.shape).backward(values)
+
+        with self._backwards.entered():
+            return await self._answer(request, partial(self._run, go_back))
+
+    async def _answer(self, request: Request, compute: Callable[[Float32], Awaitable[Float32]]) -> Response:
+        if request.query_params.get("body") != self._body.split.identity:
+            raise Refusal(409, "this is not the body that is asked for as ?body=", param="body", code="other_body")
+        message = await read_body(request, self._limits)
+        values, wire = await asyncio.to_thread(self._read, message)
+        reply = await asyncio.to_thread(pack, await compute(values), wire)
+        return Response(reply, media_type="application/octet-stream")
+
+    async def _run(self, function: Callable[..., T], *args: Any) -> T:
+        """In the body's thread."""
+        return await asyncio.wrap_future(self._thread.submit(function, *args))
 
     def _read(self, message: bytes) -> tuple[Float32, Wire]:
         try:
@@ -96,6 +130,9 @@ class SplitService:
         if tokens > MOST_TOKENS or width != self._body.split.width:
             expected = f"(samples, at most {MOST_TOKENS} tokens, {self._body.split.width})"
             raise Refusal(400, f"expected an array {expected}, got {values.shape}", code="shape")
+        if size_of(values.shape) > MOST_AT_ONCE:
+            advice = "send fewer samples at a time (algorithm.batch_size, backend.batch)"
+            raise Refusal(400, f"an array {values.shape} is too much for one request; {advice}", code="too_much")
         return values, wire
 
     async def _describe(self, request: Request) -> Response:

@@ -1,7 +1,9 @@
 """The line to a body behind a network: the same bits as in one process, whatever happens on the way."""
 
+import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.serve import Limits
+from fedbbpt.serve.tickets import size_of
 from fedbbpt.split import Passed
 from fedbbpt.types import Usage
 
@@ -235,7 +238,7 @@ def test_a_reply_that_breaks_off_is_asked_for_again(answering, line, monkeypatch
 
 def test_a_ticket_that_others_pushed_out_is_made_anew(serve, line, expected):
     service = serve()
-    service._tickets._most = 2
+    service._tickets._most, service._tickets._grace = 2, 0
     lines = [line() for _ in range(3)]
     for one in lines:
         one.forward(VALUES)
@@ -244,8 +247,33 @@ def test_a_ticket_that_others_pushed_out_is_made_anew(serve, line, expected):
         assert one.backward(GRADIENTS).tobytes() == expected[1].tobytes()
 
 
+def test_tickets_that_others_are_too_large_for_are_made_anew(serve, line, expected):
+    service = serve()
+    service._tickets._numbers, service._tickets._grace = 2 * size_of(VALUES.shape), 0
+    lines = [line() for _ in range(3)]
+    for one in lines:
+        one.forward(VALUES)
+    assert len(service._tickets) == 2
+    for one in lines:
+        assert one.backward(GRADIENTS).tobytes() == expected[1].tobytes()
+
+
+def test_clients_whose_tickets_leave_no_room_for_each_other_get_on(serve, line, expected):
+    serve()._tickets._numbers = 0
+
+    def ten_times():
+        for _ in range(10):
+            there = line()
+            there.forward(VALUES)
+            yield there.backward(GRADIENTS).tobytes()
+
+    with ThreadPoolExecutor(3) as pool:
+        for answers in pool.map(lambda _: set(ten_times()), range(3)):
+            assert answers == {expected[1].tobytes()}
+
+
 def test_a_server_that_keeps_nothing_is_an_error(serve, line):
-    serve()._tickets._most = 0
+    serve()._tickets.seconds = -1
     there = line()
     there.forward(VALUES)
     with pytest.raises(BackendError, match="HTTP 410 10 times, so too many clients") as error:
@@ -316,7 +344,8 @@ def test_a_token_that_is_none_is_not_shown(serve, line, monkeypatch):
         (403, ConfigError, "set \\$FEDBBPT_TOKEN"),
         (404, ConfigError, "fedbbpt serve --split body"),
         (413, ConfigError, "larger --max-body, .* lower algorithm.batch_size"),
-        (400, BackendError, "HTTP 400, .* --resume"),
+        (400, ConfigError, "answered with HTTP 400$"),
+        (405, ConfigError, "answered with HTTP 405$"),
         (409, BackendError, "HTTP 409, .* --resume"),
         (410, BackendError, "HTTP 410, .* --resume"),
         (500, BackendError, "HTTP 500, .* --resume"),
@@ -330,6 +359,33 @@ def test_refusals_say_what_to_do(answering, line, status, kind, said):
     with pytest.raises(kind, match=said) as error:
         line(back=False).forward(VALUES)
     one_sentence(error)
+
+
+NO_REASONS = [b"", b"<html>", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"error": "no"}', b'{"error": {"message": 1}}']
+
+
+@pytest.mark.parametrize("reply", NO_REASONS)
+def test_a_refusal_may_give_no_reason(answering, line, reply):
+    answering(agreement(), Response(reply, 400))
+    with pytest.raises(ConfigError, match=r"HTTP 400$"):
+        line().forward(VALUES)
+
+
+def test_the_reason_of_a_refusal_is_shown_as_far_as_it_is_safe(answering, line):
+    reason = "too\nmany\x1b[31m \u202esamples \ud800" + 1000 * "x"
+    answering(agreement(), Response(json.dumps({"error": {"message": reason}}), 400))
+    with pytest.raises(ConfigError) as error:
+        line().forward(VALUES)
+    shown = one_sentence(error).partition(" answered with HTTP 400: ")[2]
+    assert shown == ("too many[31m samples " + 1000 * "x")[:300]
+
+
+def test_the_reason_comes_from_the_server_itself(serve, line):
+    serve()
+    with pytest.raises(ConfigError, match=r"HTTP 400: expected an array .* 6\), got \(2, 5, 7\)$"):
+        line().forward(np.zeros((2, 5, 7), np.float32))
+    with pytest.raises(ConfigError, match=r"HTTP 400: .* send fewer samples at a time \(algorithm.batch_size, "):
+        line().forward(np.zeros((2, 4096, 6), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -371,13 +427,23 @@ def test_a_model_that_fails_is_an_error(serve, line, make_split, monkeypatch):
         line().forward(VALUES)
 
 
-@pytest.mark.parametrize(
-    "url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://[", "http://x:99999", "http://me:pw@x", "http://x/?a=1"]
-)
+NO_URLS = ["", "127.0.0.1:8000", "ftp://x", "http://", "http://[", "http://x:99999", "http://me:pw@x", "http://x/?a=1"]
+NO_HOSTS = ["http://192.168..5:8000", "http://a..b:80", "http://.a", f"http://{'a' * 64}:80", f"http://b.{'a' * 64}"]
+
+
+@pytest.mark.parametrize("url", NO_URLS + NO_HOSTS)
 def test_a_url_is_checked_at_once(line, url):
     with pytest.raises(ConfigError, match=r"algorithm\.server is the URL") as error:
         Remote(url, "float32", CUT)
     assert "pw" not in one_sentence(error)
+
+
+def test_a_proxy_that_cannot_be_one_is_an_error(line, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://a..b:80")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(ConfigError, match=r"cannot be asked \(LocationParseError\)") as error:
+        line(url="http://10.0.0.1:8000").forward(VALUES)
+    one_sentence(error)
 
 
 def test_a_server_without_tls_is_not_asked_for_it(serve, host, line):

@@ -3,6 +3,7 @@
 import json
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from fedbbpt.algorithms.line import pack, read
 from fedbbpt.serve import Limits, Refusal
-from fedbbpt.serve.tickets import Tickets
+from fedbbpt.serve.split import MOST_AT_ONCE
+from fedbbpt.serve.tickets import MOST_NUMBERS, Tickets, size_of
 
 VALUES = np.ones((2, 5, 6), np.float32)
 ME = {"body": "toy 6"}
@@ -154,6 +156,58 @@ def test_limits_hold(post):
     assert post("forward", iter([b"\x00" * 2**20, b"\x00"])).status_code == 413
 
 
+def test_a_request_is_limited_by_what_it_takes_to_pass(post):
+    for way in ("forward", "backward"):
+        refused = post(way, pack(np.zeros((2, 4096, 6), np.float32), "int8"), ticket="a")
+        assert refused.status_code == 400
+        assert refused.json()["error"]["message"].endswith(
+            "send fewer samples at a time (algorithm.batch_size, backend.batch)"
+        )
+    assert post("forward", pack(np.zeros((1, 4096, 6), np.float32))).status_code == 200
+
+
+def test_tickets_go_though_nobody_asks_anything(serve, host):
+    service = serve()
+    service._tickets.seconds = 0.5
+    for name in ("a", "b"):
+        answer = requests.post(f"{host.url}/v1/split/forward", pack(VALUES), params=ME | {"ticket": name}, timeout=10)
+        assert answer.status_code == 200
+    assert len(service._tickets) == 2
+    until = time.monotonic() + 10
+    while len(service._tickets):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_what_finds_no_room_waits_for_it(serve, host):
+    service = serve(limits=Limits(concurrency=1))
+    service._tickets._numbers = 0
+
+    def go(way, name):
+        return requests.post(f"{host.url}/v1/split/{way}", pack(VALUES), params=ME | {"ticket": name}, timeout=10)
+
+    assert go("forward", "a").status_code == 200
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(go, "forward", "b")
+        time.sleep(0.5)
+        assert not second.done()
+        assert names(service._tickets) == ["a"]
+        assert go("backward", "a").status_code == 200
+        assert second.result().status_code == 200
+    assert names(service._tickets) == ["b"]
+
+
+def test_tickets_that_wait_keep_no_service_from_closing(serve, host):
+    service = serve()
+    answer = requests.post(f"{host.url}/v1/split/forward", pack(VALUES), params=ME | {"ticket": "a"}, timeout=10)
+    assert answer.status_code == 200
+    assert not service._tidying.cancelled()
+    start = time.monotonic()
+    host.stop()
+    assert time.monotonic() - start < 5
+    assert service._tidying.cancelled()
+
+
 def test_it_says_what_it_is_and_what_it_has_done(post, host):
     told = requests.get(f"{host.url}/v1/split", timeout=10).json()
     assert told == {"model": "toy", "identity": "toy 6", "head": 1, "tail": 1, "width": 6}
@@ -183,11 +237,61 @@ def test_strangers_and_pages_are_not_let_in(serve, host):
     assert refused.status_code == 403
 
 
+def keep(tickets, name, samples=1):
+    tickets.make_room(name, (samples, 1, 1))
+    tickets.keep(name, SimpleNamespace(name=name), (samples, 1, 1))
+
+
+def names(tickets):
+    return list(tickets._kept)
+
+
 class TestTickets:
+    def test_size_decides_how_many_there_are(self):
+        tickets = Tickets(numbers=10, grace=0)  # one for the body, and one a sample
+        for name, samples, left in (
+            ("a", 3, ["a"]),
+            ("b", 4, ["a", "b"]),
+            ("c", 1, ["b", "c"]),
+            ("b", 7, ["c", "b"]),
+            ("d", 50, ["d"]),
+            ("e", 1, ["e"]),
+        ):
+            keep(tickets, name, samples)
+            assert names(tickets) == left
+
+    def test_room_is_made_before_there_is_more(self):
+        tickets = Tickets(numbers=10, grace=0)
+        keep(tickets, "a", 4)
+        keep(tickets, "b", 3)
+        assert tickets.make_room("c", (5, 1, 1))
+        assert names(tickets) == ["b"]
+        assert tickets.make_room("b", (1, 1, 1))
+        assert names(tickets) == []
+
+    def test_the_young_need_not_make_room(self):
+        tickets = Tickets(most=2, numbers=10, grace=0.05)
+        keep(tickets, "a", 4)
+        assert not tickets.make_room("b", (5, 1, 1))
+        keep(tickets, "b", 1)
+        assert not tickets.make_room("c", (1, 1, 1))
+        assert names(tickets) == ["a", "b"]
+        time.sleep(0.1)
+        assert tickets.make_room("c", (1, 1, 1))
+        assert names(tickets) == ["b"]
+
+    @pytest.mark.parametrize("shape", [(128, 26 + 4, 384), (16, 197 + 4, 384), (4, 197 + 4, 1024)])
+    def test_what_is_usual_fits_several_times(self, shape):
+        assert 8 * size_of(shape) <= MOST_NUMBERS
+
+    @pytest.mark.parametrize("shape", [(128, 197 + 4, 1024), (128, 26 + 100, 384), (1, 4096, 384)])
+    def test_what_is_large_passes_alone(self, shape):
+        assert size_of(shape) <= MOST_AT_ONCE
+
     def test_the_oldest_goes_first(self):
-        tickets = Tickets(most=2)
+        tickets = Tickets(most=2, grace=0)
         for name in ("a", "b", "a", "c"):
-            tickets.keep(name, SimpleNamespace(name=name), (1, 1, 1))
+            keep(tickets, name)
         assert len(tickets) == 2
         with pytest.raises(Refusal, match="not known here"):
             tickets.take("b", (1, 1, 1))
@@ -195,7 +299,7 @@ class TestTickets:
 
     def test_what_nobody_comes_back_for_goes_too(self):
         tickets = Tickets(seconds=0.05)
-        tickets.keep("a", SimpleNamespace(), (1, 1, 1))
+        keep(tickets, "a")
         time.sleep(0.1)
         with pytest.raises(Refusal):
             tickets.take("a", (1, 1, 1))
@@ -203,7 +307,7 @@ class TestTickets:
 
     def test_gradients_of_another_shape_leave_it(self):
         tickets = Tickets()
-        tickets.keep("a", SimpleNamespace(), (2, 1, 1))
+        keep(tickets, "a", 2)
         with pytest.raises(Refusal, match="gradients"):
             tickets.take("a", (1, 1, 1))
         tickets.take("a", (2, 1, 1))
