@@ -64,7 +64,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--optimizer", help="The zero-order method  [default: random; spsa-gc for one prompt]."),
         click.option("--algorithm", help="The federated method  [default: greedy; fedavg for one prompt]."),
         click.option("--clients", type=int, help="Number of clients  [default: 10]."),
-        click.option("--rounds", type=int, help="Rounds of training  [default: 7; 3 for language models]."),
+        click.option("--rounds", type=int, help="Rounds  [default: 7; 20 for sfprompt, 3 for language models]."),
         click.option("--shots", type=int, help="Training examples a class, over all clients  [default: 16]."),
         click.option("--seed", type=int, help="Decides everything random  [default: 1]."),
         click.option("--max-queries", type=int, help="Never ask more than this, scores included."),
@@ -90,9 +90,10 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     Known names: fedbbpt list prompts (backends, tasks, readouts, optimizers, algorithms, engines).
     """
     from fedbbpt.run import train as runs
-    from fedbbpt.run.config import make_config
+    from fedbbpt.run.config import SERVER, make_config, parse_assignment
     from fedbbpt.run.files import next_folder
     from fedbbpt.run.progress import watching
+    from fedbbpt.run.same import move
     from fedbbpt.run.session import open_session
 
     if resume is not None:
@@ -100,6 +101,8 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
             raise ConfigError("--resume goes on in its own folder with its own settings: leave out --out and --config")
         limits = {limit: given.pop(limit) for limit in LIMITS}
         limits = {limit: value for limit, value in limits.items() if value is not None}
+        if (server := dict(map(parse_assignment, given["overrides"])).get(SERVER)) is not None:
+            move(resume, server)
         _check_same_settings(resume, given)
     else:
         config = make_config(_settings({}, given))
@@ -197,7 +200,7 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
 
 def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
     from fedbbpt.run.config import make_config, of_run
-    from fedbbpt.run.train import settled
+    from fedbbpt.run.same import settled
 
     ours = make_config(of_run(folder)).model_dump()
     asked = make_config(_settings(of_run(folder), given)).model_dump()

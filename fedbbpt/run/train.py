@@ -1,6 +1,5 @@
 """The run: rounds of a federated method over a session, with nothing lost whenever it stops."""
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from fedbbpt.run.files import write_atomic, write_json, writing
 from fedbbpt.run.metrics import Metrics
 from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
+from fedbbpt.run.same import check_unchanged, config_sha256, settled
 from fedbbpt.run.session import Session, open_session, prepared
 from fedbbpt.run.summary import summarise
 from fedbbpt.run.words import traffic
@@ -74,11 +74,6 @@ def resume(
     return _Run(session, planned, out, watch, asked).go(progress)
 
 
-def settled(key: str, ours: Any, other: Any) -> RunError:
-    """What is said to whoever wants to resume a run with another setting."""
-    return RunError(f"a resumed run keeps its settings: {key} is {ours}, not {other}; start a new run for that")
-
-
 def reopen(out: Path, limits: Mapping[str, Any] | None) -> Session:
     """The session that a run's folder describes; without limits, even if they are empty, nothing is asked.
 
@@ -89,14 +84,6 @@ def reopen(out: Path, limits: Mapping[str, Any] | None) -> Session:
     account, preparing = paying.recalled(out, config, limits or {})
     session = replace(open_session(config), preparing=preparing)
     return session if limits is None else prepared(session, account)
-
-
-def check_unchanged(session: Session, progress: Progress, out: Path) -> None:
-    """Raises RunError if a checkpoint belongs to another config or other data."""
-    if progress.config_sha256 != _config_sha256(session):
-        raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run")
-    if progress.data_sha256 != session.data_sha256:
-        raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run")
 
 
 def kept(out: Path, session: Session) -> State:
@@ -238,10 +225,6 @@ class _Run:
 
     def _checkpoint(self, state: State, best: checkpoint.Best, totals: Totals) -> Progress:
         size = self.metrics.sync()
-        progress = Progress(state, best, totals, size, _config_sha256(self.session), self.session.data_sha256)
+        progress = Progress(state, best, totals, size, config_sha256(self.session.config), self.session.data_sha256)
         checkpoint.save(self.out / "checkpoints", progress)
         return progress
-
-
-def _config_sha256(session: Session) -> str:
-    return hashlib.sha256(session.config.to_toml().encode()).hexdigest()

@@ -18,11 +18,18 @@ RUN = ["--algorithm", "sfprompt", "--clients", "2", "--shots", "2", "--rounds", 
 
 
 class Server:
-    """The body on a port of this machine, which stays the same."""
+    """The body on a port of this machine, which stays the same unless it is moved."""
 
     def __init__(self, started: Started) -> None:
         self._started, self._port = started, "0"
         self.start()
+
+    def move(self) -> None:
+        """To another port."""
+        before, self._port = self.url, "0"
+        self.end(signal.SIGINT)
+        self.start()
+        assert self.url != before
 
     def start(self) -> None:
         self._process = self._started("serve", "--backend", "local-vit", "--split", "body", "--port", self._port)
@@ -89,11 +96,12 @@ def test_two_processes_come_to_the_same_bits_as_one(
     assert f"test accuracy  {there['test_accuracy']:.3f}" in fedbbpt("eval", tmp_path / "run", check=True).stdout
 
 
-def test_a_client_that_is_stopped_goes_on_to_the_same_bits(
+def test_a_client_that_is_stopped_goes_on_to_the_same_bits_with_a_server_that_has_moved(
     fedbbpt: Fedbbpt, interrupted: Callable[..., str], server: Server, whole: Path, tmp_path: Path
 ) -> None:
     interrupted("train", *RUN, "-o", server.option, "--out", tmp_path / "run", at="round    1/2")
-    fedbbpt("train", "--resume", tmp_path / "run", check=True)
+    server.move()
+    fedbbpt("train", "--resume", tmp_path / "run", "-o", server.option, check=True)
     assert parameters(tmp_path / "run") == parameters(whole)
 
 
