@@ -17,7 +17,7 @@ PATIENCE = 120.0  # seconds that a server may be away, say to be started again
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds between two attempts; each time twice as many
 TIMEOUTS = 10.0, 600.0  # seconds to be reached, and to answer: a large body on a small machine takes minutes
 BUSY = (408, 429, 502, 503, 504)
-RESUME = "nothing is lost: once it answers, continue with --resume"
+RESUME = "nothing is lost: once it answers, continue with --resume (and -o algorithm.server=URL where it has moved)"
 
 
 class Answer(NamedTuple):
