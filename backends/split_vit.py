@@ -56,6 +56,7 @@ class SplitViT:
             raise ConfigError(f"{name} has {len(blocks)} blocks; {needed}, got head={head} and tail={tail}")
         end = len(blocks) - tail
         self._blocks = {"head": blocks[:head], "body": blocks[head:end], "tail": blocks[end:]}
+        self._last: dict[Part, tuple[Float32, Tensor]] = {}
         self._lent = _Lent(anatomy.net.to(dtype).requires_grad_(False))
         self._names = self._partition()
         with torch.no_grad():
@@ -78,7 +79,10 @@ class SplitViT:
         prompt = np.random.default_rng(seed).uniform(-bound, bound, self.sizes["prompt"])
         own = {part: torch.cat([p.flatten() for p in self._names[part].values()]) for part in self._kept}
         both = {"prompt": torch.from_numpy(prompt), **own, "classifier": torch.zeros(self.sizes["classifier"])}
-        return {part: _numpy(vector.to(self._dtype)) for part, vector in both.items()}
+        found = {part: _numpy(vector.to(self._dtype)) for part, vector in both.items()}
+        for values in found.values():
+            values.flags.writeable = False  # so that `_frozen` need not copy it for each batch
+        return found
 
     def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Passed:
         """See `Split.head`."""
@@ -133,8 +137,20 @@ class SplitViT:
 
     def _given(self, parameters: Parameters, trained: frozenset[Part], *parts: Part) -> dict[Part, Tensor]:
         exact: dict[Part, torch.dtype] = {"classifier": self._exact}
-        tensors = {part: self._tensor(parameters[part], exact.get(part)) for part in parts}
-        return {part: tensor.requires_grad_(part in trained) for part, tensor in tensors.items()}
+        return {
+            part: self._tensor(parameters[part], exact.get(part)).requires_grad_()
+            if part in trained
+            else self._frozen(part, parameters[part], exact.get(part))
+            for part in parts
+        }
+
+    def _frozen(self, part: Part, values: Float32, dtype: torch.dtype | None) -> Tensor:
+        """What is not trained, made a tensor once, as long as the same array comes that nobody can change."""
+        known, tensor = self._last.get(part, (None, None))
+        if tensor is None or known is not values or values.flags.writeable:
+            tensor = self._tensor(values, dtype)
+            self._last[part] = values, tensor
+        return tensor
 
     def _call(self, part: Part, given: Mapping[Part, Tensor], function: Callable[..., Tensor], *args: Any) -> Tensor:
         """`function(*args)` while the model has the given parameters for those of its own in `part`."""

@@ -19,10 +19,10 @@ def size_of(shape: Shape) -> int:
     """What it takes to keep the way back of such an array (samples, tokens, width), in numbers.
 
     Each stands for 60 bytes or fewer for each block of a vision transformer in float32: 15 values a token and number,
-    or, of long samples, what attention keeps of all pairs of tokens; and a copy of the weights.
+    or, of long samples, what attention keeps of all pairs of tokens.
     """
     samples, tokens, width = shape
-    return samples * tokens * max(tokens, width) + width**2
+    return samples * tokens * max(tokens, width)
 
 
 class Kept(NamedTuple):

@@ -158,7 +158,7 @@ def test_limits_hold(post):
 
 def test_a_request_is_limited_by_what_it_takes_to_pass(post):
     for way in ("forward", "backward"):
-        refused = post(way, pack(np.zeros((2, 4096, 6), np.float32), "int8"), ticket="a")
+        refused = post(way, pack(np.zeros((3, 4096, 6), np.float32), "int8"), ticket="a")
         assert refused.status_code == 400
         assert refused.json()["error"]["message"].endswith(
             "send fewer samples at a time (algorithm.batch_size, backend.batch)"
@@ -248,12 +248,12 @@ def names(tickets):
 
 class TestTickets:
     def test_size_decides_how_many_there_are(self):
-        tickets = Tickets(numbers=10, grace=0)  # one for the body, and one a sample
+        tickets = Tickets(numbers=10, grace=0)
         for name, samples, left in (
-            ("a", 3, ["a"]),
-            ("b", 4, ["a", "b"]),
-            ("c", 1, ["b", "c"]),
-            ("b", 7, ["c", "b"]),
+            ("a", 4, ["a"]),
+            ("b", 5, ["a", "b"]),
+            ("c", 2, ["b", "c"]),
+            ("b", 8, ["c", "b"]),
             ("d", 50, ["d"]),
             ("e", 1, ["e"]),
         ):
@@ -262,17 +262,17 @@ class TestTickets:
 
     def test_room_is_made_before_there_is_more(self):
         tickets = Tickets(numbers=10, grace=0)
-        keep(tickets, "a", 4)
-        keep(tickets, "b", 3)
-        assert tickets.make_room("c", (5, 1, 1))
+        keep(tickets, "a", 5)
+        keep(tickets, "b", 4)
+        assert tickets.make_room("c", (6, 1, 1))
         assert names(tickets) == ["b"]
         assert tickets.make_room("b", (1, 1, 1))
         assert names(tickets) == []
 
     def test_the_young_need_not_make_room(self):
         tickets = Tickets(most=2, numbers=10, grace=0.05)
-        keep(tickets, "a", 4)
-        assert not tickets.make_room("b", (5, 1, 1))
+        keep(tickets, "a", 5)
+        assert not tickets.make_room("b", (6, 1, 1))
         keep(tickets, "b", 1)
         assert not tickets.make_room("c", (1, 1, 1))
         assert names(tickets) == ["a", "b"]

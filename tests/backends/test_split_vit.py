@@ -291,6 +291,23 @@ def test_parameters_come_in_with_each_call(split: SplitViT) -> None:
         np.testing.assert_array_equal(vector, before[part])
 
 
+def test_what_nobody_can_change_is_read_once(split: SplitViT, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, read = split.init(1), []
+    values = split.head(start, _images((70, 70)), frozenset()).values
+    tensor = SplitViT._tensor
+    monkeypatch.setattr(SplitViT, "_tensor", lambda self, v, *kind: read.append(v.size) or tensor(self, v, *kind))
+    calls = [split.body(start, values, frozenset()).values for _ in range(3)]
+    assert read == [split.sizes["body"], values.size, values.size, values.size]
+    read.clear()
+    changed = start["body"].copy()
+    calls.append(split.body({**start, "body": changed}, values, frozenset()).values)
+    changed += 1
+    other = split.body({**start, "body": changed}, values, frozenset()).values
+    assert read == [split.sizes["body"], values.size] * 2
+    assert all(np.array_equal(one, calls[0]) for one in calls)
+    assert not np.array_equal(other, calls[0])
+
+
 def test_what_it_begins_with(split: SplitViT) -> None:
     one, other = split.init(0), split.init(1)
     assert {part: vector.size for part, vector in one.items()} == split.sizes
