@@ -210,7 +210,8 @@ class Bench:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
+    """Tables last, as in TOML, so that a bench that was read back says the same."""
+    for key, value in sorted(settings.items(), key=lambda item: isinstance(item[1], Mapping)):
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:

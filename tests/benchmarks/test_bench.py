@@ -91,10 +91,11 @@ class TestPlan:
         assert (config.prompt.name, config.rounds) == ("none", 0)
 
     def test_it_is_read_back_as_it_was(self, tmp_path: Path) -> None:
-        settings = {"data": {"test_limit": 5, "alpha": math.inf}, "algorithm": {"calibrate": False}}
+        settings = {"data": {"test_limit": 5, "alpha": math.inf}, "rounds": 2, "algorithm": {"calibrate": False}}
         one = bench(settings=settings, seeds=(1, 3))
         one.save(tmp_path / "new")
         assert Bench.load(tmp_path / "new") == one
+        assert Bench.load(tmp_path / "new").command == one.command
         with pytest.raises(RunError, match="no bench in"):
             Bench.load(tmp_path)
         (tmp_path / "new" / "bench.toml").write_text("tasks = [")
