@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from fedbbpt.backend import Answers, BackendInfo, Modality, Provider
+from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, check_scores
 from fedbbpt.errors import BackendError, ConfigError, MissingExtra
 from fedbbpt.types import Float32, Inputs
 from fedbbpt_backends.template import ASK
@@ -91,6 +91,7 @@ class HfText:
             embeddings=text_model.embeddings if self.verbalizer else None,
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
+        check_scores(self.info)
 
     @staticmethod
     def asks_for_words(options: Mapping[str, Any]) -> bool:

@@ -385,7 +385,7 @@ def test_the_reason_comes_from_the_server_itself(serve, line):
     with pytest.raises(ConfigError, match=r"HTTP 400: expected an array .* 6\), got \(2, 5, 7\)$"):
         line().forward(np.zeros((2, 5, 7), np.float32))
     with pytest.raises(ConfigError, match=r"HTTP 400: .* send fewer samples at a time \(algorithm.batch_size, "):
-        line().forward(np.zeros((2, 4096, 6), np.float32))
+        line().forward(np.zeros((3, 4096, 6), np.float32))
 
 
 @pytest.mark.parametrize(
