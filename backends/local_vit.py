@@ -54,7 +54,6 @@ class LocalViT:
         from fedbbpt_backends.heads import choose_head
 
         self._anew = functools.partial(Network, model, weights, device=device, memory=memory)
-        self._device = self.network.device
         self._cuts: dict[tuple[object, ...], Split] = {}
         self._head = choose_head(head, self.network, provider)
         self.info = BackendInfo(
@@ -82,7 +81,7 @@ class LocalViT:
         """See `Splittable`."""
         from fedbbpt_backends.precision import dtype_of
 
-        return "bfloat16" if "bfloat16" in str(dtype_of(dtype, self._device)) else "float32"
+        return "bfloat16" if "bfloat16" in str(dtype_of(dtype, self.info.resolved["device"])) else "float32"
 
     def split(
         self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: "Precision", holds: "Holds"

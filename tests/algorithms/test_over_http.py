@@ -236,20 +236,11 @@ def test_a_reply_that_breaks_off_is_asked_for_again(answering, line, monkeypatch
     assert there.crossed == (2 * len(whole), 2 * len(whole))
 
 
-def test_a_ticket_that_others_pushed_out_is_made_anew(serve, line, expected):
+@pytest.mark.parametrize(("bound", "two"), [("_most", 2), ("_numbers", 2 * size_of(VALUES.shape))])
+def test_a_ticket_that_others_pushed_out_is_made_anew(serve, line, expected, bound, two):
     service = serve()
-    service._tickets._most, service._tickets._grace = 2, 0
-    lines = [line() for _ in range(3)]
-    for one in lines:
-        one.forward(VALUES)
-    assert len(service._tickets) == 2
-    for one in lines:
-        assert one.backward(GRADIENTS).tobytes() == expected[1].tobytes()
-
-
-def test_tickets_that_others_are_too_large_for_are_made_anew(serve, line, expected):
-    service = serve()
-    service._tickets._numbers, service._tickets._grace = 2 * size_of(VALUES.shape), 0
+    service._tickets._grace = 0
+    setattr(service._tickets, bound, two)
     lines = [line() for _ in range(3)]
     for one in lines:
         one.forward(VALUES)
