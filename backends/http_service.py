@@ -9,6 +9,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
 from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.json_text import parsed
 from fedbbpt.remote import Busy, Lost, Reply, Size
 from fedbbpt.resize import average, bilinear
 from fedbbpt.types import Float32, Floats
@@ -75,9 +76,10 @@ class JsonService:
 
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
         """See `Service`. Scores that are null or NaN are NaN."""
+        response = self._ask(encoded, key)
         try:
-            answer = self._ask(encoded, key).json()
-        except requests.JSONDecodeError as e:
+            answer = parsed(response.content)
+        except ValueError as e:
             raise Lost(f"{self._description.url} answered with malformed JSON") from e
         count = len(encoded)
         rows = self._for_each(self._find_scores, self._description.scores, answer, count)
@@ -139,7 +141,7 @@ class JsonService:
             return np.full(self.width, np.nan, np.float32)
         try:
             scores = np.array(row, np.float32)
-        except (TypeError, ValueError) as e:
+        except (TypeError, ValueError, OverflowError) as e:
             raise Lost(f"{self._description.url} answered with no numbers at {self._description.scores}") from e
         if scores.shape != (self.width,):
             raise BackendError(

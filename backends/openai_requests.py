@@ -10,6 +10,7 @@ import numpy as np
 import openai
 
 from fedbbpt.errors import BackendError
+from fedbbpt.json_text import parsed
 from fedbbpt.remote import Busy, Lost, Reply
 from fedbbpt_backends.wire import PNG, seconds_of, shared
 
@@ -131,7 +132,7 @@ def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) ->
         raise Lost(type(e).__name__) from e
     if not response.is_success:
         raise _failure(response)
-    return response.json()
+    return parsed(response.content)
 
 
 @lru_cache
@@ -162,7 +163,7 @@ def _counted(answer: Any) -> tuple[int, int]:
 def _said(response: httpx2.Response) -> tuple[str, str | None]:
     """The service's own words, in a line, without the key, which some services repeat in full or in part; its code."""
     try:
-        error = response.json()["error"]
+        error = parsed(response.content)["error"]
         words, code = str(error["message"]).split(), error.get("code")
     except (ValueError, TypeError, LookupError, AttributeError):
         words, code = response.reason_phrase.split(), None

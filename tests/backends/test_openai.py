@@ -237,6 +237,8 @@ class TestErrors:
             failure(503, headers={"retry-after": "0"}),
             (200, {"content-type": "application/json"}, b'{"id": "x", "choi'),
             (200, {"content-type": "application/json"}, b"[]"),
+            (200, {"content-type": "application/json"}, b"[" * 10**5),
+            (200, {"content-type": "application/json"}, b'{"choices": ' + b"9" * 5000 + b"}"),
             (200, {}, {}),
             (200, {}, {**chat(), "choices": []}),
             (200, {}, chat(top={" good": None})),
