@@ -1,5 +1,6 @@
 """Pictures to arrays, through Pillow."""
 
+import functools
 import tempfile
 from collections.abc import Sequence
 from hashlib import sha256
@@ -7,20 +8,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fedbbpt.errors import DataError
 from fedbbpt.types import Rows, Size
 
 Picture = NDArray[np.uint8]  # (3, h, w)
+SIXTEEN_BITS = ("PNG", "PPM")  # formats whose 32-bit integers are 16 bits that were read into more
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+NAMED = 3  # unreadable files that an error names
 
 
 def to_array(image: Image.Image, size: Size) -> Picture:
-    """An RGB picture (3, h, w) of the given size (bicubic); transparency becomes white, 16 bits of grey become 8."""
+    """The picture that a person sees, RGB (3, h, w), at the given size (bicubic).
+
+    It stands upright (EXIF), what is transparent becomes white, grey of 16 bits or of fractions becomes 8 bits, and
+    of several frames or pages it is the first.
+
+    Raises:
+        DataError: nothing says which of its values is white.
+    """
     assert size is not None  # a task of images is never asked for texts
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    image = _eight_bits(_upright(image), image.format)
+    if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     if image.mode != "RGB":
@@ -41,30 +51,106 @@ def open_picture(file: Path, size: Size) -> Picture:
     Raises:
         DataError: the file is missing, or no readable picture.
     """
+    heif = _reads_heif()
     try:
         with Image.open(file) as image:
             return to_array(image, size)
     except FileNotFoundError as e:
         raise DataError(f"no file {file}") from e
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
-        reason = "truncated or damaged" if isinstance(e, OSError) and "identify" not in str(e) else "not a picture"
-        raise DataError(f"{file} cannot be read as a picture ({reason}); repair or remove it") from e
+    except DataError as e:
+        raise DataError(f"{file} cannot be read as a picture: {e}") from e
+    except Exception as e:  # a decoder may raise anything on damaged bytes
+        if not heif and _is_heif(file):
+            raise DataError(f"{file} is a HEIC picture; to read those: pip install 'fedbbpt[heic]'") from e
+        raise DataError(f"{file} cannot be read as a picture ({_reason(e, file)}); repair or remove it") from e
 
 
 def open_pictures(files: Sequence[Path], size: Size) -> Rows:
     """At least one picture, decoded once to an unnamed file on disk, which goes when nothing refers to it any more.
 
     Raises:
-        DataError: a file is no readable picture, or there is no space to keep what is in it.
+        DataError: files are no readable pictures (it names some), or there is no space to keep what is in them.
     """
+    unread: list[tuple[Path, DataError]] = []
     try:
         with tempfile.TemporaryFile() as pixels:
             for file in files:
-                picture = open_picture(file, size)
-                pixels.write(picture.tobytes())
+                try:
+                    picture = open_picture(file, size)
+                except DataError as e:
+                    unread.append((file, e))
+                else:
+                    pixels.write(picture.tobytes())
+            if unread:
+                raise _unread(unread)
             pixels.flush()
             mapped = np.memmap(pixels, np.uint8, "r", shape=(len(files), *picture.shape))
     except OSError as e:
         reason = (e.strerror or str(e)).lower()
         raise DataError(f"cannot keep the decoded pictures ({reason}); TMPDIR may name another folder") from e
     return Rows(mapped, np.arange(len(files)))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged notes about a picture do not make it unreadable
+        return image
+
+
+def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN_BITS):
+        grey = values / 257
+    elif image.mode == "F" and low >= 0 and high <= 1:
+        grey = values * 255
+    elif np.isnan(low):
+        raise DataError("some of its values are not numbers; give them a grey")
+    else:
+        raise DataError(
+            f"its values reach from {low:g} to {high:g}, and nothing says which of them is white; save it with 8 or 16 "
+            "bits, or as fractions from 0 to 1"
+        )
+    grey[values == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(grey.round().astype(np.uint8))
+
+
+@functools.cache
+def _reads_heif() -> bool:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _is_heif(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(12)
+    except OSError:
+        return False
+    return head[4:8] == b"ftyp" and head[8:] in HEIF_BRANDS
+
+
+def _reason(error: Exception, file: Path) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, Image.DecompressionBombError | MemoryError):
+        return "it has too many pixels"
+    if not file.stat().st_size:
+        return "it is empty"
+    return "not a picture, or damaged" if isinstance(error, UnidentifiedImageError) else "truncated or damaged"
+
+
+def _unread(found: Sequence[tuple[Path, DataError]]) -> DataError:
+    (_, first), *more = found
+    if not more:
+        return first
+    names = ", ".join(str(file) for file, _ in more[:NAMED]) + (", …" if len(more) > NAMED else "")
+    return DataError(f"{first} ({len(more):,} more cannot be read: {names})")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fedbbpt.data import images
 from fedbbpt.data.images import fingerprint, open_picture, open_pictures, to_array
 from fedbbpt.errors import DataError
 
@@ -107,3 +108,150 @@ def test_no_space_for_decoded_pictures_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(DataError, match=r"no space left on device\); TMPDIR"):
         open_pictures([tmp_path / "0.png"], SIZE)
+
+
+LYING = np.zeros((20, 40, 3), np.uint8)  # white at the left, which is at the top once it is turned
+LYING[:, :20] = 255
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "avif", "tif"])
+def test_pictures_stand_upright(tmp_path, kind):
+    file = tmp_path / f"a.{kind}"
+    more = {"tiffinfo": {274: 6}} if kind == "tif" else {"exif": turned(6)}
+    Image.fromarray(LYING).save(file, **more)
+    read = open_picture(file, (40, 20))
+    assert read[:, 2:18].min() > 240
+    assert read[:, 22:].max() < 15
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_undone_once(orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8)
+    picture = reread(Image.fromarray(pixels))
+    picture.getexif()[274] = orientation
+    seen = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.swapaxes(0, 1),
+        6: np.rot90(pixels, -1),
+        7: np.rot90(pixels, 2).swapaxes(0, 1),
+        8: np.rot90(pixels),
+    }[orientation]
+    assert np.array_equal(to_array(picture, (6, 6)), seen.transpose(2, 0, 1))
+
+
+def test_damaged_notes_do_not_make_a_picture_unreadable(tmp_path):
+    Image.fromarray(LYING).save(tmp_path / "a.png", exif=b"Exif\0\0this is no EXIF")
+    assert open_picture(tmp_path / "a.png", (20, 40))[0, 0].tolist() == [255] * 20 + [0] * 20
+
+
+@pytest.mark.parametrize(
+    "values", [np.float32(RAMP / 255), np.uint16(RAMP) * 257, (np.uint16(RAMP) * 257).astype(">u2")]
+)
+def test_deep_grey_keeps_its_gradations(tmp_path, values):
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert np.abs(open_picture(tmp_path / "a.tif", SIZE).astype(int) - RAMP).max() <= 1
+
+
+def test_deep_grey_of_a_portable_graymap(tmp_path):
+    Image.fromarray(np.uint16(RAMP) * 257).save(tmp_path / "a.pgm")
+    assert np.abs(open_picture(tmp_path / "a.pgm", SIZE).astype(int) - RAMP).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.float32(RAMP), "reach from 0 to 255, and nothing says which of them is white"),
+        (np.float32(RAMP) - 1, "reach from -1 to 254"),
+        (np.int32(RAMP) * 257, "reach from 0 to 65535"),
+        (np.full(SIZE, np.nan, np.float32), "not numbers"),
+        (np.where(RAMP > 100, np.inf, 0).astype(np.float32), "reach from 0 to inf"),
+    ],
+)
+def test_values_without_a_scale_are_refused(tmp_path, values, says):
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=rf"a\.tif .*{says}"):
+        open_picture(tmp_path / "a.tif", SIZE)
+
+
+@pytest.mark.parametrize(
+    ("picture", "transparent"),
+    [
+        (Image.new("1", (8, 6), 0), 0),
+        (Image.new("L", (8, 6), 7), 7),
+        (Image.fromarray(np.full((6, 8), 777, np.uint16)), 777),
+        (Image.new("RGB", (8, 6), (1, 2, 3)), (1, 2, 3)),
+    ],
+)
+def test_a_transparent_colour_becomes_white(tmp_path, picture, transparent):
+    picture.save(tmp_path / "a.png", transparency=transparent)
+    assert (open_picture(tmp_path / "a.png", SIZE) == 255).all()
+
+
+def test_inks_become_light(tmp_path):
+    Image.new("CMYK", (8, 6), (255, 0, 0, 0)).save(tmp_path / "a.tif")
+    assert open_picture(tmp_path / "a.tif", SIZE)[:, 0, 0].tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "png", "tif", "avif"])
+def test_the_first_of_several_frames_is_read(tmp_path, kind):
+    first, *more = (Image.new("RGB", (8, 6), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / f"a.{kind}", save_all=True, append_images=more)
+    red, green, blue = open_picture(tmp_path / f"a.{kind}", SIZE).mean((1, 2))
+    assert red > 250 > 5 > max(green, blue)
+
+
+def test_photographs_of_phones_are_read(tmp_path):
+    assert images._reads_heif()
+    Image.fromarray(LYING).resize((128, 64)).save(tmp_path / "a.HEIC", "heif")
+    read = open_picture(tmp_path / "a.HEIC", (20, 40))
+    assert read[:, :, :18].min() > 240
+    assert read[:, :, 22:].max() < 15
+
+
+def test_photographs_of_phones_are_named_where_they_cannot_be_read(tmp_path, monkeypatch):
+    (tmp_path / "photo.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    monkeypatch.setattr(images, "_reads_heif", lambda: False)
+    with pytest.raises(DataError, match=r"photo\.jpg is a HEIC picture.*pip install 'fedbbpt\[heic\]'"):
+        open_picture(tmp_path / "photo.jpg", SIZE)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda file: None, "no file"),
+        (lambda file: file.touch(), "it is empty"),
+        (lambda file: file.mkdir(), "is a directory"),
+        (lambda file: file.symlink_to(file), "too many levels of symbolic links"),
+        (lambda file: file.write_bytes(b"GIF89a"), "damaged"),
+        (lambda file: file.write_text("a text"), "not a picture"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path, make, says):
+    make(tmp_path / "a.png")
+    with pytest.raises(DataError, match=says):
+        open_picture(tmp_path / "a.png", SIZE)
+
+
+def test_too_many_pixels_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="too many pixels"):
+        open_picture(tmp_path / "a.png", SIZE)
+
+
+def test_all_unreadable_pictures_are_told_at_once(tmp_path):
+    files = [tmp_path / f"{i}.png" for i in range(6)]
+    for file in files:
+        file.touch()
+    Image.fromarray(RAMP).save(files[2])
+    with pytest.raises(DataError, match=r"0\.png .*4 more cannot be read: .*1\.png, .*3\.png, .*4\.png, …\)"):
+        open_pictures(files, SIZE)
