@@ -3,8 +3,9 @@
 import asyncio
 import hmac
 import logging
+import re
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fedbbpt.access import is_loopback
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.counts import Counts
 
-OPEN = "/healthz"  # to everybody
+OPEN = "/healthz"  # needs no token
+HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:@\[\]]+))(?::[0-9]*)?", re.IGNORECASE)
 
 log = logging.getLogger("fedbbpt.serve")
 
@@ -25,8 +28,10 @@ log = logging.getLogger("fedbbpt.serve")
 class Guard:
     """Lets a request pass that knows the token and asks for one of the routes, and counts the replies.
 
-    Without a token the service is this machine's alone: what a browser sends on behalf of a page is refused, since the
-    page may be anybody's. Nothing of a request is logged, and of an error only its type and its place.
+    Without a token, only programs on this machine may ask. A browser runs on this machine, too, but the page in it may
+    be anybody's, so what it sends on behalf of a page is refused. A page whose own host name was made to lead here (DNS
+    rebinding) is known by the Host that it asks for. Nothing of a request is logged, and of an error only its type and
+    its place.
     """
 
     def __init__(self, app: ASGIApp, routes: Collection[str], token: str | None, counts: Counts) -> None:
@@ -60,13 +65,17 @@ class Guard:
             self._counts.in_flight -= 1
 
     def _check(self, path: str, headers: Headers) -> None:
-        if path != OPEN:
-            if self._token is None:
-                if "origin" in headers:
-                    raise Refusal(403, "pages may not ask this service, since it has no token", code="page")
-            elif not hmac.compare_digest(_given(headers), self._token):
-                message = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
-                raise Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+        if self._token is None:
+            if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
+                raise Refusal(403, "pages may not ask this service, since it has no token", code="page")
+            if not _names_this_machine(headers.getlist("host")):
+                message = (
+                    "without a token, this service is asked as 127.0.0.1, [::1] or localhost, and as no other host"
+                )
+                raise Refusal(403, message, code="host")
+        elif path != OPEN and not hmac.compare_digest(_given(headers), self._token):
+            message = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
+            raise Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         if path not in self._routes:
             known = ", ".join(sorted(self._routes))
             raise Refusal(404, f"no such route; there are {known}", code="unknown_url")
@@ -75,6 +84,12 @@ class Guard:
 def _given(headers: Headers) -> bytes:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+
+
+def _names_this_machine(hosts: Sequence[str]) -> bool:
+    """Whether there is one Host, and it is an address that no name server decides about."""
+    found = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    return found is not None and is_loopback((found["v6"] or found["name"]).lower())
 
 
 def _place(e: Exception) -> str:

@@ -46,7 +46,7 @@ def _raw(where: str, data: bytes) -> bytes:
 
 
 def _request(line: str, body: bytes = b"", **headers: Any) -> bytes:
-    said = {"Host": "x", "Connection": "close", "Content-Length": len(body)} | headers
+    said = {"Host": "localhost", "Connection": "close", "Content-Length": len(body)} | headers
     head = "".join(f"{name}: {value}\r\n" for name, value in said.items())
     return f"{line} HTTP/1.1\r\n{head}\r\n".encode() + body
 
@@ -88,6 +88,50 @@ def test_a_page_in_a_browser_may_not_ask_a_service_without_token(asking: httpx2.
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
+    ids=lambda headers: "-".join(*headers.items()),
+)
+def test_a_page_is_known_by_any_of_the_headers_that_browsers_send(asking: httpx2.Client, headers: Any) -> None:
+    assert asking.get("/metrics", headers=headers).status_code == 403
+
+
+def test_a_url_typed_into_a_browser_is_answered(asking: httpx2.Client) -> None:
+    assert asking.get("/metrics", headers={"Sec-Fetch-Site": "none"}).status_code == 200
+
+
+OURS = ["127.0.0.1", "127.0.0.1:80", "localhost", "LOCALHOST:8000", "[::1]", "[::1]:8000", "127.1.2.3:"]
+OTHERS = ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "x@127.0.0.1"]
+MALFORMED = ["", "::1", "0.0.0.0", "127.0.0.1:80:80", "127.0.0.1:x", "[::1", "127.0.0.1@x", "localhost/", "192.168.0.1"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/healthz", "/nowhere"])
+def test_without_a_token_no_name_but_this_machines_own_is_answered(careful: str, path: str) -> None:
+    for host in OURS:
+        assert b" 403 " not in _raw(careful, _request(f"GET {path}", Host=host)).splitlines()[0]
+    for host in OTHERS + MALFORMED:
+        assert _raw(careful, _request(f"GET {path}", Host=host)).startswith(b"HTTP/1.1 4")
+
+
+def test_another_host_is_told_why(careful: str) -> None:
+    refused = httpx2.get(f"{careful}/v1/models", headers={"Host": "evil.example"})
+    assert refused.status_code == 403
+    assert refused.json()["error"]["code"] == "host"
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: localhost\r\n"], ids=["absent", "doubled"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_there_is_exactly_one_host(careful: str, hosts: bytes, version: bytes) -> None:
+    line = b"GET /healthz HTTP/" + version + b"\r\n"
+    assert _raw(careful, line + hosts + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 40")
+
+
+def test_with_a_token_any_host_is_answered(locked: str) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}", "Host": "models.example"}
+    assert httpx2.get(f"{locked}/v1/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("path", "status"),
     [
         ("/v1/../v1/models", 404),
@@ -123,13 +167,13 @@ HOSTILE = {
     "too large": (_request("POST /v1/classify", b'{"inputs": ["' + b"a" * 100_000 + b'"]}'), 413),
     "too many": (_request("POST /v1/classify", b'{"inputs": [' + b'"",' * 4096 + b'""]}'), 413),
     "too large in chunks": (
-        b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         + (b"10000\r\n" + b" " * 65536 + b"\r\n") * 2
         + b"0\r\n\r\n",
         413,
     ),
     "bad chunks": (
-        b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         400,
     ),
     "gzip": (_request("POST /v1/classify", b"\x1f\x8b\x08\x00", **{"Content-Encoding": "gzip"}), 400),
