@@ -1,6 +1,7 @@
 """Words after a text, scored by a model that writes from left to right."""
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class CausalScorer:
 
     def __init__(self, model: "TextModel", words: Sequence[tuple[int, ...]]) -> None:
         self._base: Any = model.net.base_model
+        accepted = signature(self._base.forward).parameters
+        self._cache = "cache" if "cache" in accepted else "past_key_values"  # its name before transformers 5.24
         self._embed: Any = model.net.get_input_embeddings()
         self._head: Any = model.net.get_output_embeddings()
         device = self._head.weight.device
@@ -47,7 +50,7 @@ class CausalScorer:
         with torch.inference_mode():
             for shared, rows in _groups(contexts):
                 start = beginning(self._embed, contexts[rows[0]]) if shared else None
-                past = self._base(inputs_embeds=start[None], use_cache=True).past_key_values if shared else None
+                past = None if start is None else self._read_once(start)
                 inside = 0 if start is None else len(start)
                 lengths = [len(contexts[i]) + len(self._read) for i in rows]
                 for piece in by_length(lengths, AT_ONCE):
@@ -56,6 +59,14 @@ class CausalScorer:
                     own = [read(self._embed, contexts[i]) for i in some]
                     result[some] = self._forward(own, past, inside).cpu().numpy()
         return result
+
+    def _read_once(self, start: Tensor) -> Any:
+        """Keys and values of what stands before many texts, vectors (P, D)."""
+        from transformers import DynamicCache
+
+        past = DynamicCache()
+        self._base(inputs_embeds=start[None], use_cache=True, **{self._cache: past})
+        return past
 
     def _forward(self, own: list[Tensor], past: Any, inside: int) -> Tensor:
         """Log-probabilities (b, C) of the words behind contexts (t, D) that go on from `inside` tokens of `past`."""
@@ -76,8 +87,8 @@ class CausalScorer:
             inputs_embeds=torch.cat([x, words], 1),
             attention_mask=mask[:, None],
             position_ids=places,
-            past_key_values=None if past is None else _copies(past, b),
             use_cache=past is not None,
+            **({} if past is None else {self._cache: _copies(past, b)}),
         ).last_hidden_state
         last = hidden[torch.arange(b, device=x.device), lengths - 1]
         scores = self._log_probabilities(last[:, None].expand(-1, len(self._first), -1), self._first, last)
