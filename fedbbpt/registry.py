@@ -3,7 +3,8 @@
 A package adds, say, a backend by declaring an entry point in the group `fedbbpt.backends`.
 """
 
-import importlib.metadata
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 from fedbbpt.errors import UnknownName
@@ -15,7 +16,7 @@ def names(kind: str) -> list[str]:
     """The sorted names of one kind; loads nothing."""
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)
-    return sorted(importlib.metadata.entry_points(group=f"fedbbpt.{kind}").names)
+    return sorted(_entries(kind))
 
 
 def load(kind: str, name: str) -> Any:
@@ -26,5 +27,9 @@ def load(kind: str, name: str) -> Any:
     """
     if name not in (known := names(kind)):
         raise UnknownName(kind.removesuffix("s"), name, known)
-    (entry,) = importlib.metadata.entry_points(group=f"fedbbpt.{kind}", name=name)
-    return entry.load()
+    return _entries(kind)[name].load()
+
+
+@cache  # reading what every installed package declares takes milliseconds, and one config asks dozens of times
+def _entries(kind: str) -> dict[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=f"fedbbpt.{kind}")}

@@ -45,5 +45,7 @@ def test_nothing_known_is_said_so():
 def test_other_packages_entries_are_found(monkeypatch):
     theirs = EntryPoint("theirs", "fedbbpt.prompts.dct:Dct", "fedbbpt.prompts")
     monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: EntryPoints([theirs]).select(**wanted))
+    registry._entries.cache_clear()
     assert registry.names("prompts") == ["theirs"]
     assert registry.load("prompts", "theirs") is Dct
+    registry._entries.cache_clear()
