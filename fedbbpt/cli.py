@@ -10,6 +10,7 @@ import click
 import fedbbpt
 from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
+from fedbbpt.commands.interrupts import restore_ctrl_c
 from fedbbpt.commands.sentence import one_sentence
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
@@ -35,6 +36,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
+        restore_ctrl_c()
         with one_sentence():
             return super().invoke(ctx)
 

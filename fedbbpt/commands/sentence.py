@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.interrupts import restore_ctrl_c
 from fedbbpt.errors import FedbbptError
 
 
@@ -32,5 +33,6 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs it."""
+        restore_ctrl_c()
         with one_sentence():
             return super().invoke(ctx)

@@ -235,7 +235,8 @@ def test_an_unknown_kind() -> None:
 
 
 def test_the_program_says_what_it_did(upstream: Upstream) -> None:
-    command = [sys.executable, "-m", "fedbbpt_benchmarks.faults", "--to", upstream.url, "--port", "0"]
+    background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # where shells ignore Ctrl-C
+    command = [*background, sys.executable, "-m", "fedbbpt_benchmarks.faults", "--to", upstream.url, "--port", "0"]
     with subprocess.Popen([*command, "--rate", "1", "--kinds", "error"], stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         url = program.stdout.readline().split()[0]
