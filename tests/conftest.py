@@ -1,6 +1,12 @@
-"""What many tests need: a model that is plain arithmetic, and a few coloured pictures for it."""
+"""What many tests need: order in a test run, a model that is plain arithmetic, and a few coloured pictures for it."""
 
+import os
+import signal
+import subprocess
+import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +16,63 @@ from fedbbpt.types import Client, Dataset
 
 CLASSES = ("red", "green", "blue")
 SIZE = (8, 8)
+MARK = "FEDBBPT_TEST_RUN"  # in the environment of every process that a test starts, and of those that it starts
+DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
+
+_deprecations: set[str] = set()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--assets`: also what needs the public data sets (1.5 GB, fetched into the cache)."""
+    """`--assets` and `--deprecations-to`."""
     parser.addoption("--assets", action="store_true", help="also test the public data sets, fetched on first use")
+    parser.addoption("--deprecations-to", type=Path, metavar="FILE", help="write a line for each deprecation")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs that tests start can be interrupted and found, also where a shell runs the tests in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit an ignored signal, a handled one not
+    os.environ[MARK] = str(os.getpid())
+    leave = subprocess.Popen.__exit__
+
+    def end_and_leave(process: "subprocess.Popen[Any]", kind: Any, *about: Any) -> None:
+        if kind is not None:
+            process.kill()  # a failed test does not wait for a program that nobody ends
+        leave(process, kind, *about)
+
+    subprocess.Popen.__exit__ = end_and_leave  # type: ignore[method-assign]
+
+
+def pytest_warning_recorded(warning_message: warnings.WarningMessage, nodeid: str) -> None:
+    """Keeps deprecations, wherever they are attributed to."""
+    if issubclass(warning_message.category, DEPRECATIONS):
+        _deprecations.add(f"{nodeid}: {warning_message.category.__name__}: {warning_message.message}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Ends what a test left running, and fails for it."""
+    if (file := session.config.getoption("deprecations_to")) is not None:
+        file.write_text("".join(f"{line}\n" for line in sorted(_deprecations)))
+    left = _left()
+    for pid, command in left.items():
+        os.kill(pid, signal.SIGKILL)
+        print(f"\nA test left a process behind: {command}")
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _left() -> dict[int, str]:
+    """Processes of this test run, by pid; empty where there is no /proc."""
+    mark = f"{MARK}={os.getpid()}".encode()
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            ours = mark in (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it ended meanwhile, or is somebody else's
+            continue
+        if ours and command and int(folder.name) != os.getpid():  # without a command: ended, and not yet waited for
+            found[int(folder.name)] = command
+    return found
 
 
 class FakeBackend:
