@@ -9,7 +9,7 @@ from fedbbpt import label_matching
 from fedbbpt.errors import BackendError
 from fedbbpt.remote import Reply, Size
 from fedbbpt.types import Float32
-from fedbbpt_backends.label_scores import scores_of
+from fedbbpt_backends.label_scores import names_none, scores_of
 from fedbbpt_backends.openai_requests import Abilities, Answer, Ask, Endpoint, embeddings, understood
 from fedbbpt_backends.template import Template
 from fedbbpt_backends.wire import PNG, base64_png
@@ -65,7 +65,8 @@ class Words:
             return Reply(read.scores[0], answer.tokens, answer.written, read.unmatched)
         if not answer.top:
             raise BackendError("the service sends no log-probabilities; use -o backend.logprobs=0")
-        return Reply(scores_of(answer.top, self._words), answer.tokens, answer.written)
+        unmatched = int(names_none(answer.top, self._words))
+        return Reply(scores_of(answer.top, self._words), answer.tokens, answer.written, unmatched)
 
 
 class Vectors:

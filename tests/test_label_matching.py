@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedbbpt.label_matching import match, read
+from fedbbpt.label_matching import match, meant, read
 
 WORDS = ("good", "very good", "bad", "C++")
 
@@ -17,6 +17,16 @@ WORDS = ("good", "very good", "bad", "C++")
         ("BAD!", 2),
         ("bad, or good", 2),
         ("I would say c++.", 3),
+        ("**Good**", 0),
+        ("_bad_", 2),
+        ("very\n good", 1),
+        ("ＢＡＤ！", 2),
+        ("ĠbadĊ", 2),
+        ("▁Very▁good<0x2E>", 1),
+        ("âĢľĠbadâĢĿ", 2),
+        ("<think>It may be bad.</think>\n\ngood", 0),
+        ("It may be bad, hm.</think>good", 0),
+        ("<think>It may be bad", None),
         ("goodness", None),
         ("", None),
         ("who knows", None),
@@ -34,3 +44,27 @@ def test_answers_are_log_probabilities_and_what_matches_nothing_is_counted():
     assert answers.scores.argmax(1).tolist()[::2] == [2, 0]
     assert np.ptp(answers.scores[1]) == 0
     assert answers.scores[0].max() == pytest.approx(np.log(0.9))
+
+
+@pytest.mark.parametrize(
+    ("token", "number"),
+    [
+        *(
+            (token, 0)
+            for token in ("good", " Good", "Ġgood", "▁GOOD", "##good", "good</w>", "go@@", "\ngood", "ĊĠgood")
+        ),
+        *((token, 2) for token in ("**bad", '"bad"', "bad.", "ｂａｄ", "âĢľbad", "<0x0A>bad", "<0x62>", "B", "ĠB")),
+        *((token, 1) for token in ("very", "Ġvery", "_very")),
+        ("C++", 3),
+        *((token, None) for token in ("", "Ġ", "▁", "Ċ", "**", "\n", "<0x20>", "x", "goodness", "ing")),
+    ],
+)
+def test_a_token_says_the_class_that_it_names_or_alone_begins(token, number):
+    assert meant(token, WORDS) == number
+
+
+def test_signs_of_tokenizers_may_be_letters_of_a_language():
+    words = ("čas", "Ġid", "naïve", "są")
+    assert [meant(word, words) for word in words] == [0, 1, 2, 3]
+    assert [match(f"{word}.", words) for word in words] == [0, 1, 2, 3]
+    assert meant("naÃ¯ve", words) == 2

@@ -150,6 +150,14 @@ class TestChat:
         assert "logprobs" not in service.bodies[0]
         assert service.bodies[0]["max_tokens"] > 3
 
+    def test_log_probabilities_that_name_no_class_are_counted(self, service):
+        tops = {"film": {"Ġso": -0.2, "Ċ": -2.0}, "another": {"The": -0.1, "\u2581": -3.0}}
+        service.answer = lambda path, body: (200, {}, chat(top=tops["film" if "film" in str(body) else "another"]))
+        answers = opened().query(TEXTS)
+        assert answers.unmatched == 1
+        assert answers.scores[0].argmax() == 2
+        assert len(set(answers.scores[1])) == 1
+
 
 class TestCompletions:
     def test_several_texts_go_in_one_request(self, service):
