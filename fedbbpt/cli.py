@@ -221,7 +221,8 @@ def _print_plan(session: Any) -> None:
         usage = getattr(planned, purpose)
         if purpose == "preparing" and not usage.queries:
             continue
-        click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.calls:>6,} calls")
+        at_most = "" if planned.exact or purpose not in ("training", "total") else " at most"
+        click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.calls:>6,} calls{at_most}")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")
     if (about := estimate(session, planned)) is not None:
         source = f" ({about.prices})" if about.cost else ""

@@ -71,12 +71,13 @@ class Algorithm(Protocol):
 
     federated: bool  # whether messages travel and the clients share parameters
     keeps: Keeps  # which round's parameters a run ends with
+    settled: int  # the round from which on `plan` and `views` stay as they are
 
     def init(self) -> State:
         """The state before the first round."""
 
     def sample(self, state: State, clients: Sequence[Client]) -> list[Client]:
-        """Who takes part in the next round, in the order of `clients`."""
+        """Who takes part in the next round, in the order of `clients`; as many in every round."""
 
     def broadcast(self, state: State) -> Message:
         """The current parameters, as they are told to clients."""

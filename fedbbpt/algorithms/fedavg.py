@@ -45,6 +45,7 @@ class FedAvg:
 
     federated = True
     keeps: Keeps = "lowest"
+    settled = 1
 
     def __init__(
         self,
@@ -184,8 +185,7 @@ class FedAvg:
         prompt = self._objective.prompt
         examples = len(client.train) if not prompt.dim else min(self._batch_size, len(client.train))
         candidates = self._make_optimizer(np.zeros(prompt.dim), np.random.default_rng(0), 0, None).population
-        step = self._objective.usage(candidates, examples)
-        return Usage(step.queries * self._local_steps, step.calls * self._local_steps)
+        return self._objective.usage(candidates, examples).times(self._local_steps)
 
     def views(self, round_: int) -> int:
         """One."""

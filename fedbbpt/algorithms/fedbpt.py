@@ -117,7 +117,7 @@ class FedBpt(FedAvg):
         """See `Algorithm`."""
         examples = min(self._batch_size, len(client.train))
         generation, last = (self._objective.usage(candidates, examples) for candidates in (self._population, 1))
-        once = sum([generation] * self._local_steps, last)
+        once = generation.times(self._local_steps) + last
         return once + once if self._perturb else once
 
     def _optimizer(self, message: Message, client: str) -> Optimizer:

@@ -6,10 +6,11 @@ is the model's answer to the input under a random prompt. [own design]
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
+from pydantic import Field
 
 from fedbbpt.algorithms import Exchange, Keeps, Parts, State
 from fedbbpt.algorithms.readouts import fit, total_of
@@ -18,6 +19,8 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.readouts import Answered
 from fedbbpt.readouts.head import Head
 from fedbbpt.types import Client, Float32, Floats, Message, Score, Sums, Update, Usage
+
+MOST_VIEWS = 1024  # queries for each prediction
 
 
 class Greedy:
@@ -35,9 +38,9 @@ class Greedy:
     federated = True
     keeps: Keeps = "latest"  # a round only adds to what the head reads; which is lowest on a few examples is chance
 
-    def __init__(self, parts: Parts, /, *, views: PositiveInt = 8) -> None:
+    def __init__(self, parts: Parts, /, *, views: Annotated[int, Field(ge=1, le=MOST_VIEWS)] = 8) -> None:
         self._objective, self._make_optimizer, self._seed = parts
-        self._views = views
+        self._views, self.settled = views, max(2, views)
         head = self._objective.readout
         if not isinstance(head, Head) or not self._objective.prompt.dim:
             raise ConfigError("algorithm 'greedy' chooses prompts for a head: give it both, or use --algorithm fedavg")

@@ -22,8 +22,9 @@ def metered(objective: Objective) -> tuple[Objective, Meter]:
 def cost(objective: Objective, views: int, examples: int) -> Usage:
     """Exactly what `score` will ask for on so many examples under so many views, without asking."""
     limit = objective.backend.info.batch_limit
-    pieces = (objective.usage(views, min(limit, examples - start)) for start in range(0, examples, limit))
-    return sum(pieces, Usage())
+    full, rest = divmod(examples, limit)
+    last = objective.usage(views, rest) if rest else Usage()
+    return objective.usage(views, limit).times(full) + last
 
 
 def score(objective: Objective, parameters: Parameters, client: str, data: Dataset) -> Score:

@@ -58,6 +58,7 @@ class SFPrompt:
     federated = True
     portable = True  # what a client does depends on the message and its own data alone
     keeps: Keeps = "lowest"
+    settled = 1
     white_box = True  # the model is cut, not queried
 
     def __init__(

@@ -32,6 +32,7 @@ INSTRUCTED: dict[str, Any] = {  # defaults where a language model is asked for w
 }
 # Defaults where the method cuts the model, and trains parts of it; rounds by validation on development tasks.
 CUT: dict[str, Any] = {"rounds": 20, "prompt": "none", "readout": "none"}
+MOST_ROUNDS = 10**9
 SERVER = "algorithm.server"  # where the body of a model that is cut is
 SEARCH = {"fedbpt": "sep-cma", "tokens": "bdpl", "instruction": "bdpl"}  # its optimizer with these instead
 
@@ -63,7 +64,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
     seed: NonNegativeInt = 1
-    rounds: NonNegativeInt = 7  # 0: the model and the parameters as they start
+    rounds: Annotated[int, Field(ge=0, le=MOST_ROUNDS)] = 7  # 0: the model and the parameters as they start
     evaluate_every: PositiveInt = 1  # rounds between two looks at the validation data
     max_queries: PositiveInt | None = None
     max_calls: PositiveInt | None = None

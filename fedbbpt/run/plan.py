@@ -1,16 +1,22 @@
 """What a run will ask of the model, counted before anything is asked."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import accumulate
 
+from fedbbpt.algorithms import Algorithm
 from fedbbpt.algorithms.score import cost
 from fedbbpt.backend import usage
 from fedbbpt.errors import BudgetError
 from fedbbpt.run.config import Config
 from fedbbpt.run.session import Session
-from fedbbpt.types import Usage
+from fedbbpt.types import Client, Usage
 
 PURPOSES = ("preparing", "training", "validation", "unprompted", "test")  # what queries are spent on
+MOST_DRAWN = 5_000  # rounds whose clients are drawn for a plan
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Plan:
     validation: Usage
     unprompted: Usage  # the inputs as they are, once: for the baselines, and for runs without a prompt
     test: Usage
+    exact: bool = True  # else the training takes at most that
 
     @property
     def total(self) -> Usage:
@@ -31,41 +38,70 @@ class Plan:
 
 
 def plan(session: Session) -> Plan:
-    """Counts every query and call of a run without sending one.
+    """Counts every query and call of a run without sending one, in a time that does not depend on the rounds.
 
     Exact, but for the last scores: they take less than planned where the kept parameters are of an early round with
-    fewer views.
+    fewer views. Where a fraction of clients that differ in what they ask is drawn for each round, the rounds after
+    `MOST_DRAWN` count as the dearest that may be drawn.
 
     Raises:
         BudgetError: `max_queries` or `max_calls` does not even pay for one round and the scores.
     """
     config, info = session.config, session.backend.info
-    algorithm, objective = session.algorithm(), session.objective
-
-    def one_pass(split: str, views: int) -> Usage:
-        return _sum(cost(objective, views, len(getattr(client, split))) for client in session.clients)
-
+    algorithm = session.algorithm()
     preparing = session.preparing
     unprompted = _sum(usage(len(data), info) for data in session.unprompted_data)
     if session.from_memory:  # everything is answered from memory
         return _affordable(Plan(config.rounds, preparing, Usage(), Usage(), unprompted, Usage()), config)
-    views = algorithm.views(0)
-    result = Plan(0, preparing, Usage(), one_pass("validation", views), unprompted, one_pass("test", views))
-    state = algorithm.init()
-    while result.rounds < config.rounds:
-        chosen = algorithm.sample(replace(state, round=result.rounds), session.clients)
-        round_ = result.rounds + 1
-        training = result.training + _sum(algorithm.plan(client, round_) for client in chosen)
-        views = algorithm.views(round_)
-        longer = replace(result, rounds=round_, training=training, test=one_pass("test", views))
-        if is_evaluated(round_, config):
-            longer = replace(longer, validation=longer.validation + one_pass("validation", views))
-        if result.rounds == 0:
-            _affordable(longer, config)
-        elif _exceeded(longer, config):
-            break
-        result = longer
-    return _affordable(result, config)
+    training = _Training(algorithm, session.clients, config.rounds)
+    settled = algorithm.settled
+
+    @cache
+    def one_pass(split: str, views: int) -> Usage:
+        sizes = Counter(len(getattr(client, split)) for client in session.clients)
+        return _sum(cost(session.objective, views, size).times(count) for size, count in sizes.items())
+
+    def validation(rounds: int) -> Usage:
+        early = [round_ for round_ in range(1, min(rounds + 1, settled)) if is_evaluated(round_, config)]
+        looks = _sum(one_pass("validation", algorithm.views(round_)) for round_ in [0, *early])
+        return looks + one_pass("validation", algorithm.views(settled)).times(_evaluated(settled, rounds, config))
+
+    def of(rounds: int) -> Plan:
+        test = one_pass("test", algorithm.views(rounds))
+        asked, exact = training.of(rounds), rounds <= training.exact
+        return Plan(rounds, preparing, asked, validation(rounds), unprompted, test, exact)
+
+    _affordable(of(min(1, config.rounds)), config)
+    more = range(1, config.rounds + 1)
+    return of(bisect_left(more, True, key=lambda rounds: _exceeded(of(rounds), config) is not None))
+
+
+class _Training:
+    """What all rounds so far ask for: counted one by one until all that follow are alike, or as good as alike."""
+
+    def __init__(self, algorithm: Algorithm, clients: Sequence[Client], rounds: int) -> None:
+        settled, state = algorithm.settled, algorithm.init()
+        everybody = {client.id: client for client in clients}
+
+        @cache
+        def asked(client: str, round_: int) -> Usage:
+            return algorithm.plan(everybody[client], round_)
+
+        def of_round(round_: int) -> Usage:
+            chosen = algorithm.sample(replace(state, round=round_ - 1), clients)
+            return _sum(asked(client.id, min(round_, settled)) for client in chosen)
+
+        costs, drawn = [asked(client, settled) for client in everybody], len(algorithm.sample(state, clients))
+        alike = drawn == len(clients) or len(set(costs)) == 1
+        counted = min(rounds, settled if alike else max(settled, MOST_DRAWN))
+        self._first = list(accumulate(map(of_round, range(1, counted + 1)), initial=Usage()))
+        self._later = Usage(*(sum(sorted(part)[-drawn:]) for part in zip(*costs, strict=True)))  # the dearest clients
+        self.exact = rounds if alike else counted  # of so many rounds it is known exactly
+
+    def of(self, rounds: int) -> Usage:
+        """What so many rounds ask for."""
+        counted = min(rounds, len(self._first) - 1)
+        return self._first[counted] + self._later.times(rounds - counted)
 
 
 def _affordable(planned: Plan, config: Config) -> Plan:
@@ -86,6 +122,14 @@ def _exceeded(planned: Plan, config: Config) -> str | None:
 def is_evaluated(round_: int, config: Config) -> bool:
     """Whether the validation data are looked at after this round (every so many, and after the last asked for)."""
     return round_ % config.evaluate_every == 0 or round_ == config.rounds
+
+
+def _evaluated(first: int, last: int, config: Config) -> int:
+    """How many of the rounds from the first to the last are evaluated."""
+    if last < first:
+        return 0
+    regular = last // config.evaluate_every - (first - 1) // config.evaluate_every
+    return regular + (last == config.rounds and last % config.evaluate_every > 0)
 
 
 def _sum(usages: Iterable[Usage]) -> Usage:
