@@ -1,6 +1,5 @@
 """Provider heads: what a provider puts on a feature model so that it answers with class scores."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, UnknownName
+from fedbbpt.reading import from_json
 from fedbbpt.types import Float32, Inputs, Int64, Size
 from fedbbpt_backends import embedded
 
@@ -51,12 +51,14 @@ def load_head(name: str, dim: int) -> LinearHead:
     try:
         with safetensors.safe_open(path, "numpy") as file:
             weight, bias = (file.get_tensor(key).astype(np.float32) for key in ("weight", "bias"))
-            classes = json.loads((file.metadata() or {}).get("classes", "null"))
-    except (SafetensorError, json.JSONDecodeError) as e:
+            classes = from_json((file.metadata() or {}).get("classes", "null").encode())
+    except (SafetensorError, ValueError) as e:
         raise BackendError(f"{path} is not a provider head (safetensors with 'weight' and 'bias'): {e}") from e
     if weight.ndim != 2 or weight.shape[1] != dim or bias.shape != weight.shape[:1]:
         raise BackendError(f"head {path} is {weight.shape} + {bias.shape}, but the model's features have {dim} numbers")
-    names = classes or [str(i) for i in range(len(bias))]
+    names = [str(i) for i in range(len(bias))] if classes is None else classes
+    if not isinstance(names, list) or len(names) != len(bias) or not all(isinstance(name, str) for name in names):
+        raise BackendError(f"head {path}: 'classes' in its metadata must be a JSON list of {len(bias)} names")
     return LinearHead(weight, bias, np.zeros(dim, np.float32), False, tuple(names))
 
 

@@ -15,6 +15,7 @@ from fedbbpt.commands.sentence import one_sentence
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
 from fedbbpt.errors import ConfigError, DataError
+from fedbbpt.printing import one_line
 from fedbbpt.registry import KINDS
 
 LIMITS = ("max_queries", "max_calls", "max_cost")
@@ -151,9 +152,9 @@ def predict(folder: Path, files: tuple[Path, ...]) -> None:
             name, probability = predictor(file)
         except DataError as e:
             unreadable += 1
-            click.echo(f"Error: {e}", err=True)
+            click.echo(one_line(f"Error: {e}"), err=True)
         else:
-            click.echo(f"{file}\t{name}\t{probability:.3f}")
+            click.echo("\t".join((one_line(str(file)), one_line(name), f"{probability:.3f}")))
     if unreadable:
         raise click.exceptions.Exit(1)
 

@@ -8,6 +8,7 @@ import click
 
 from fedbbpt.commands.interrupts import restore_ctrl_c
 from fedbbpt.errors import FedbbptError
+from fedbbpt.printing import one_line
 
 
 @contextmanager
@@ -16,7 +17,7 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except FedbbptError as e:
-        raise click.ClickException(str(e)) from e
+        raise click.ClickException(one_line(str(e))) from e
     except (MemoryError, RuntimeError) as e:
         if not isinstance(e, MemoryError) and not _torch_ran_out(e):
             raise

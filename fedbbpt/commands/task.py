@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from fedbbpt.errors import ConfigError, DataError
+from fedbbpt.printing import one_line
 
 
 @click.group(short_help="Look at a task's data: inspect.")
@@ -22,6 +23,7 @@ def inspect(name: str, text_column: str | None, label_column: str | None, sheet:
 
     NAME is what train --task takes: a name of fedbbpt list tasks, folder:PATH, or csv:, jsonl: or parquet:PATH.
     """
+    from fedbbpt.data import remarks
     from fedbbpt.data.inspection import SIDE, contact_sheet, samples
     from fedbbpt.data.inspection import inspect as examine
     from fedbbpt.run.options import load_class, resolve
@@ -34,20 +36,22 @@ def inspect(name: str, text_column: str | None, label_column: str | None, sheet:
     pool = chosen.load((SIDE, SIDE) if chosen.modality == "image" else None)
     found = examine(pool, chosen.classes)
     for key, value in chosen.about.items():
-        click.echo(f"{key:12}{value}")
+        click.echo(f"{key:12}{one_line(value)}")
+    for remark in remarks(chosen):
+        click.echo(f"{'note':12}{one_line(remark)}")
     click.echo(f"{'examples':12}{len(pool.train):,} for training, {len(pool.test):,} for the test")
     if pool.train.domains is not None:
         click.echo(f"{'domains':12}{len(set(pool.train.domains.tolist()))}, for data.partition=domain")
     repeated = f"{found.repeated['train']:,} within training, {found.repeated['test']:,} within the test"
     click.echo(f"{'duplicates':12}{repeated}, {found.shared:,} of the test also in training")
-    width = max(len(name) for name, _, _ in found.classes) + 2
+    width = max(len(one_line(name)) for name in chosen.classes) + 2
     click.echo(f"\n{'class':{width}}{'train':>8}{'test':>8}")
     for label, train, test in found.classes:
-        click.echo(f"{label:{width}}{train:8,}{test:8,}")
+        click.echo(f"{one_line(label):{width}}{train:8,}{test:8,}")
     if chosen.modality == "text":
         click.echo()
         for label, text in samples(pool.train, chosen.classes):
-            click.echo(f"{label:{width}}{text}")
+            click.echo(f"{one_line(label):{width}}{one_line(text)}")
     if sheet is not None:
         try:
             contact_sheet(pool.train, chosen.classes).save(sheet, "png")

@@ -1,7 +1,7 @@
 """Tasks: a data set with its classes, its split and the provider that it belongs to."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,15 @@ class Task(Protocol):
 
     def load(self, size: Size) -> Pool:
         """All examples, images at the size (h, w) that the model wants."""
+
+
+def remarks(task: Task) -> Sequence[str]:
+    """What was done to a task's data as they were read, to be said aloud: blanks stripped, files skipped, and so on.
+
+    A sentence each, in the task's attribute `remarks`, which it need not have; complete when the task is loaded.
+    """
+    known: Sequence[str] = getattr(task, "remarks", ())
+    return known
 
 
 def is_test(key: str | bytes) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.errors import DataError
+from fedbbpt.reading import read_text
 from fedbbpt.types import Inputs
 
 
@@ -29,9 +30,6 @@ def open_text(file: Path) -> str:
         DataError: the file is missing, or no UTF-8 text.
     """
     try:
-        return file.read_text("utf-8")
-    except FileNotFoundError as e:
-        raise DataError(f"no file {file}") from e
-    except (OSError, UnicodeDecodeError) as e:
-        reason = getattr(e, "strerror", None) or "it is not UTF-8 text"
-        raise DataError(f"{file} cannot be read as a text ({reason.lower()})") from e
+        return read_text(file)
+    except ValueError as e:
+        raise DataError(f"cannot read {file}: {e}") from e

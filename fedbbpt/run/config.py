@@ -1,6 +1,5 @@
 """A run's settings: defaults ← TOML file ← command line, all checked before anything starts."""
 
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fedbbpt.errors import ConfigError, RunError
+from fedbbpt.reading import from_toml, read_text
 from fedbbpt.run.options import check_keys, load_class, modalities_of, resolve, validate
 
 DEFAULTS = {
@@ -146,10 +146,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: no such file, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"cannot read {path}: {getattr(e, 'strerror', None) or 'it is not UTF-8 text'}") from e
-    except tomllib.TOMLDecodeError as e:
+        text = read_text(path)
+    except ValueError as e:
+        raise ConfigError(f"cannot read {path}: {e}") from e
+    try:
+        return from_toml(text)
+    except ValueError as e:
         raise ConfigError(f"{path} is not TOML: {e}") from e
 
 
@@ -185,7 +187,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"-o wants key=value, got {text!r}")
-    for read in (lambda text: tomllib.loads(f"v = {text}")["v"], float):
+    for read in (lambda text: from_toml(f"v = {text}")["v"], float):
         with suppress(ValueError):
             return key.strip(), read(value)
     return key.strip(), value.strip()

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from fedbbpt.data import remarks
+from fedbbpt.printing import one_line
 from fedbbpt.run.train import Watch
 from fedbbpt.run.units import money, size
 
@@ -51,6 +53,8 @@ class Lines:
             prompt, readout, search = "soft tokens", "parts of the model", ""
         tuned = f"{prompt} ({sizes['prompt']}) + {readout} ({sizes['readout']})"
         self._say("task", f"{config.task.name}: {len(session.clients)} clients, {len(session.task.classes)} classes")
+        for remark in remarks(session.task):
+            self._say("note", remark)
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
         self._say("tuned", f"{tuned} by {search}{config.algorithm.name}")
         total = planned.total
@@ -85,7 +89,7 @@ class Lines:
         self._say("cost", f"{s['queries']:,} queries in {s['calls']:,} calls, {traffic}, {s['seconds']:.0f} s")
 
     def _say(self, name: str, text: str) -> None:
-        self._console.print(f"{name:15}{text}", markup=False)
+        self._console.print(f"{name:15}{one_line(text)}", markup=False)
 
 
 class Bar(Lines):

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
+from fedbbpt.printing import one_line
 from fedbbpt.run import charts
 from fedbbpt.run.charts import Line, Part
 from fedbbpt.run.files import write_atomic
@@ -34,7 +35,8 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     if not (out / "summary.json").is_file():
         raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
     summary = _load(out / "summary.json")
-    names, comparison = summary["classes"], _comparison(summary, session)
+    summary["classes"] = names = [one_line(name) for name in summary["classes"]]
+    comparison = _comparison(summary, session)
     trained = "prompt" if session.prompt.dim else "readout" if session.readout.trainable else "model"
     tuned = f"Prompt {session.config.prompt.name}", f"readout {session.config.readout.name}"
     if session.white_box:

@@ -291,7 +291,16 @@ def test_toml_is_read(tmp_path):
     assert read_toml(tmp_path / "a.toml") == {"rounds": 3, "prompt": {"name": "dct"}}
 
 
-@pytest.mark.parametrize(("content", "hint"), [(b"rounds =", "is not TOML"), (b"\xff\xfe\x00", "not UTF-8")])
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"rounds =", "is not TOML"),
+        (b"rounds = 3 # \xff", r"not UTF-8 text \(line 1\)"),
+        (b"rounds = " + b"[" * 10**5, "nested too deeply"),
+        (b"rounds = " + b"9" * 5000, "4,300 digits"),
+    ],
+    ids=["not TOML", "not UTF-8", "deep", "long"],
+)
 def test_unreadable_toml(tmp_path, content, hint):
     (tmp_path / "a.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=hint):
@@ -299,7 +308,7 @@ def test_unreadable_toml(tmp_path, content, hint):
 
 
 def test_missing_toml(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot read .*No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read .*no such file"):
         read_toml(tmp_path / "a.toml")
 
 

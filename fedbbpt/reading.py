@@ -1,0 +1,98 @@
+"""Files and messages of other people: read whole, or refused with a reason.
+
+Each of these functions raises a `ValueError` whose message is a reason that stands in the caller's own sentence:
+"cannot read run.toml: it is not UTF-8 (line 3); …".
+"""
+
+import bz2
+import codecs
+import gzip
+import lzma
+import re
+import tomllib
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jiter
+
+MARKS = (  # byte order marks; those of UTF-32 begin as UTF-16's do
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+UNPACK = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\0": lzma.decompress}  # by the first bytes
+NO_TEXT = {  # by the first bytes
+    b"PAR1": "it is a Parquet file; use --task parquet:PATH",
+    b"PK\3\4": "it is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "it is an Excel workbook; save the sheet as CSV",
+    b"\x28\xb5\x2f\xfd": "it is packed by zstd; unpack it with unzstd",
+}
+LINE_END = re.compile(r"\r\n?|\n")
+
+
+def read_text(path: Path) -> str:
+    """A text file, without its byte order mark and with its line ends as they are.
+
+    It is UTF-8, or the UTF-16 or UTF-32 that its byte order mark announces; gzip, bzip2 or xz may have packed it.
+    """
+    data = _contents(path)
+    mark, encoding = next(((mark, name) for mark, name in MARKS if data.startswith(mark)), (b"", "utf-8"))
+    try:
+        text = data[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as e:
+        before = e.object[: e.start].decode(encoding)
+        raise ValueError(
+            f"it is not {encoding.upper()} text (line {_lines(before)}); save it as UTF-8, say with "
+            "iconv -f WINDOWS-1252 -t UTF-8"
+        ) from e
+    before, zero, _ = text.partition("\0")
+    if zero:
+        raise ValueError(f"it holds a zero byte (line {_lines(before)}), as no text does; save it as UTF-8 text")
+    return text
+
+
+def from_json(data: bytes) -> Any:
+    """The value of a JSON document.
+
+    Refused, too, are a key that an object has twice, nesting of more than 200 levels, integers of more than 4,300
+    digits, and halves of characters (lone surrogates).
+    """
+    return jiter.from_json(data, catch_duplicate_keys=True)
+
+
+def from_toml(text: str) -> dict[str, Any]:
+    """The values of a TOML document. Refused, too, are deep nesting and integers of more than 4,300 digits."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as e:
+        raise ValueError("it is nested too deeply") from e
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as e:
+        raise ValueError("it holds an integer of more than 4,300 digits") from e
+
+
+def _contents(path: Path) -> bytes:
+    """The bytes of a file, unpacked."""
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise ValueError((e.strerror or str(e)).lower()) from e
+    for start, unpack in UNPACK.items():
+        if data.startswith(start):
+            try:
+                data = unpack(data)
+            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as e:
+                raise ValueError(f"it is packed, and damaged: {str(e).lower()}") from e
+    for start, reason in NO_TEXT.items():
+        if data.startswith(start):
+            raise ValueError(reason)
+    return data
+
+
+def _lines(before: str) -> int:
+    """The number of the line that what follows this text is in."""
+    return 1 + len(LINE_END.findall(before))
