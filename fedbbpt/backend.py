@@ -110,9 +110,10 @@ class Meter:
         """See `Backend.query`."""
         self.usage += usage(len(inputs), self.info)
         answers = self._backend.query(inputs)
-        self.usage += Usage(tokens=answers.tokens, unmatched=answers.unmatched, written=answers.written)
         expected = (len(inputs), len(self.info.classes))
         if answers.scores.shape != expected or answers.scores.dtype != np.float32:
             got = f"{answers.scores.shape} {answers.scores.dtype}"
             raise BackendError(f"the backend answered with scores {got}; its info promises {expected} float32")
+        unanswered = int(np.isnan(answers.scores).any(1).sum())
+        self.usage += Usage(0, 0, answers.tokens, answers.unmatched, answers.written, unanswered)
         return answers

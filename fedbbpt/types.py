@@ -119,7 +119,8 @@ class Client:
 class Usage(NamedTuple):
     """What was asked of the model: `queries` inputs in `calls` requests, of `tokens` where it counts them.
 
-    Of the tokens, `written` were the model's own; of its answers, `unmatched` were words that name no class.
+    Of the tokens, `written` were the model's own; of its answers, `unmatched` were words that name no class. Of the
+    queries, `unanswered` brought no scores.
     """
 
     queries: int = 0
@@ -127,6 +128,7 @@ class Usage(NamedTuple):
     tokens: int = 0
     unmatched: int = 0
     written: int = 0
+    unanswered: int = 0
 
     def __add__(self, other: object) -> "Usage":
         if not isinstance(other, Usage):
@@ -183,7 +185,7 @@ class Update:
 
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
-        scalars = [self.client, self.weight, self.loss, self.spread, *self.usage]
+        scalars = [self.client, self.weight, self.loss, self.spread, *_counts(self.usage)]
         return packed(self.payload, update=scalars, **_told(self.crossed))
 
     @classmethod
@@ -232,7 +234,7 @@ class Score:
 
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
-        scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": list(self.usage)}
+        scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": _counts(self.usage)}
         return packed({"confusion": self.confusion}, **scalars, **_told(self.crossed))
 
     @classmethod
@@ -241,6 +243,11 @@ class Score:
         arrays, scalars = unpacked(data)
         counts = {"usage": Usage(*scalars["usage"]), "crossed": Crossed(*scalars.get("crossed", ()))}
         return cls(confusion=arrays["confusion"], **scalars | counts)
+
+
+def _counts(usage: Usage) -> list[int]:
+    """Failures only where there were some: all other replies are no longer for them."""
+    return list(usage if usage.unanswered else usage[:-1])
 
 
 def _told(crossed: Crossed) -> dict[str, Crossed]:

@@ -70,8 +70,12 @@ def test_refused_answers_are_counted_too(answering, images):
     assert meter.usage == Usage(5, 1)
 
 
-def test_failed_queries_are_answers(answering, images):
-    assert np.isnan(answering(np.full((5, 3), np.nan, np.float32)).query(images).scores).all()
+def test_failed_queries_are_answers_and_counted(answering, images):
+    scores = np.zeros((5, 3), np.float32)
+    scores[1:3] = np.nan
+    meter = answering(scores)
+    assert np.isnan(meter.query(images).scores).any(1).tolist() == [False, True, True, False, False]
+    assert meter.usage == Usage(5, 1, unanswered=2)
 
 
 def test_errors_of_the_backend_pass_through(fake_backend, images):

@@ -79,6 +79,12 @@ def test_usages_add_up():
     assert sum([Usage(1, 1)] * 3, Usage()) == Usage(3, 3)
 
 
+def test_failures_are_told_where_there_were_some():
+    told = [Score("c", np.eye(2, dtype=np.int64), 2.5, 3, Usage(9, 1, unanswered=n)).to_bytes() for n in (0, 4)]
+    assert [Score.from_bytes(one).usage.unanswered for one in told] == [0, 4]
+    assert b"[9,1,0,0,0]" in told[0].replace(b"\\", b"")
+
+
 def test_usage_and_a_number_do_not_add_up():
     with pytest.raises(TypeError):
         Usage(3, 1) + 1

@@ -31,6 +31,7 @@ class Totals:
     tokens: int = 0
     unmatched: int = 0  # answers
     written: int = 0  # tokens
+    unanswered: int = 0  # queries
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0

@@ -84,6 +84,8 @@ class Lines:
         traffic = f"{size(s['bytes_up'])} up, {size(s['bytes_down'])} down"
         if s["unmatched"]:
             self._say("unmatched", f"{s['unmatched']:,} answers name no class, and count as undecided")
+        if s["unanswered"]:
+            self._say("unanswered", f"{s['unanswered']:,} queries brought no scores, and count as wrong in tests")
         if s["paid"]:
             self._say("paid for", spent(s["paid"]))
         self._say("cost", f"{s['queries']:,} queries in {s['calls']:,} calls, {traffic}, {s['seconds']:.0f} s")

@@ -103,7 +103,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(label, value for people, exact value)"""
     shares = [("test accuracy", summary["test_accuracy"]), ("zero-shot", summary["zero_shot_accuracy"])]
     tiles = [(label, percent(share), "no such result" if share is None else str(share)) for label, share in shares]
-    counted = ["queries", "calls", *(key for key in ("tokens", "unmatched") if summary[key])]
+    counted = ["queries", "calls", *(key for key in ("tokens", "unmatched", "unanswered") if summary[key])]
     tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
     if paid := summary["paid"]:
         tiles.append(("paid", money(paid["cost"]), f"{paid['queries']:,} queries in {paid['calls']:,} calls"))
