@@ -1,7 +1,6 @@
 """What an endpoint reads and answers, as a TOML file says it (`examples/http_json.toml`)."""
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,10 @@ from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError
 from fedbbpt.run.config import read_toml
 from fedbbpt.run.options import check_keys, validate
+from fedbbpt.web.address import read_address
+from fedbbpt.web.keys import key_in
 
-URL = re.compile(r"https?://[^/?#@\s]+([/?#]\S*)?$")
+NAME, VALUE = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[ -~]*")  # of headers
 FOR_KEYS = ("authorization", "api-key", "x-api-key")  # headers whose values are secrets
 
 
@@ -37,11 +38,9 @@ class Auth(Table):
         Raises:
             ConfigError: the variable holds none, or what no header can take.
         """
-        key = os.environ.get(self.variable, "").strip()
-        if not key:
+        key = key_in(self.variable)
+        if key is None:
             raise ConfigError(f"the endpoint asks for a key: set the environment variable {self.variable} to it")
-        if not (key.isascii() and key.isprintable()):
-            raise ConfigError(f"the environment variable {self.variable} holds more than one line of plain ASCII")
         return key
 
 
@@ -89,6 +88,7 @@ def read_description(path: Path) -> Description:
         if isinstance(table := values.get(name), dict):
             _check_keys(f"{name} in {path}", table, model)
     description = validate(Description, values, str(path))
+    read_address(description.url, f"url in {path}")
     for wrong, what in _rules(description):
         if wrong:
             raise ConfigError(f"{path}: {what}")
@@ -125,11 +125,16 @@ def _check_keys(where: str, table: dict[str, Any], model: type[Table]) -> None:
 def _rules(d: Description) -> list[tuple[bool, str]]:
     """What must not be, and what to do about it."""
     embeds, names = d.kind == "embeddings", d.classes or ()
+    public = d.headers | ({d.auth.header: d.auth.prefix} if d.auth else {})
     secret = next((name for name in d.headers if name.lower() in FOR_KEYS), None)
     inputs = [f"<input {i}>" for i in range(min(d.batch, 2))]
     body = json.dumps(fill(d.body, inputs))
     return [
-        (not URL.match(d.url), "url is https://HOST/PATH (or http), without a name or a password in it"),
+        (
+            not all(NAME.fullmatch(name) and VALUE.fullmatch(value) for name, value in public.items()),
+            "headers must have names of ASCII letters and signs, and values of printable ASCII; auth.header and "
+            "auth.prefix, too",
+        ),
         (
             secret is not None,
             f"headers are public; leave out {secret} and name the variable that holds the key in auth",

@@ -5,33 +5,33 @@ from typing import Any
 
 import numpy as np
 import requests
-from requests.adapters import HTTPAdapter
-from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.json_text import parsed
-from fedbbpt.remote import Busy, Lost, Reply, Size
+from fedbbpt.printing import quoted
+from fedbbpt.remote import Lost, Reply, Size, Spoilt
 from fedbbpt.resize import average, bilinear
 from fedbbpt.types import Float32, Floats
+from fedbbpt.web.by_requests import follow, timeouts
+from fedbbpt.web.keys import tenant
+from fedbbpt.web.policy import mended_by_waiting
+from fedbbpt.web.reply import TooLong
+from fedbbpt.web.route import Route
 from fedbbpt_backends.http_description import Description, Picture, fill
 from fedbbpt_backends.json_paths import finder
-from fedbbpt_backends.secret import tenant
-from fedbbpt_backends.wire import PNG, base64_png, seconds_of, shared
+from fedbbpt_backends.wire import PNG, base64_png, shared
 
-BUSY = (429, 503)
-TRANSIENT = (408, 409)  # timeout; another request with the same key is under way
-LONGEST_QUOTE = 200  # characters of what the endpoint says about an error
-ON_THE_WAY = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
+MOST_READ = 2**16  # bytes of a refusal
 Find = Callable[[Any], Any]
 
 
 class JsonService:
     """See `Service`. `classes` is the order in which scores are wanted; none for embeddings.
 
-    The key goes to the described address alone: no redirect is followed, and no `.netrc` is read.
+    The key goes to the described address alone.
 
     Raises:
-        ConfigError: there is no key, or a path of the description is none.
+        ConfigError: there is no key, or a path of the description is none, or the address cannot be asked.
     """
 
     def __init__(self, description: Description, classes: Sequence[str], concurrency: int) -> None:
@@ -52,8 +52,8 @@ class JsonService:
         self._session = requests.Session()
         self._session.headers.update(description.headers)
         self._session.auth = self._sign
-        for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=concurrency))
+        self._route = Route(description.url, "url")
+        follow(self._session, self._route, concurrency)
 
     def encode(self, one: Any) -> str:
         """See `Service`; an image as 8 bits, rounded half to even, in the described size.
@@ -98,17 +98,13 @@ class JsonService:
                 about.url,
                 json=fill(about.body, encoded),
                 headers={"Idempotency-Key": key},
-                timeout=about.timeout,
+                timeout=timeouts(about.timeout),
                 allow_redirects=False,
             )
-        except ON_THE_WAY as e:
-            raise Lost(f"{about.url} did not answer ({type(e).__name__})") from e
-        except requests.RequestException as e:
-            raise BackendError(f"{about.url} cannot be asked: {self._public(str(e))}") from None
-        if response.status_code in BUSY:
-            raise Busy(seconds_of(response.headers.get("Retry-After", "")))
-        if response.status_code >= 500 or response.status_code in TRANSIENT:
-            raise Lost(f"{about.url} answered with HTTP {response.status_code}")
+        except (requests.RequestException, TooLong) as e:
+            raise self._route.outcome(e) from None
+        if passing := mended_by_waiting(response.status_code, response.headers.get("Retry-After", "")):
+            raise passing
         if not 200 <= response.status_code < 300:
             raise BackendError(self._refusal(response))
         return response
@@ -130,7 +126,7 @@ class JsonService:
             return None
         scores = dict(zip(map(str, names), row, strict=False))
         if missing := [name for name in self._classes if name not in scores]:
-            raise BackendError(
+            raise Spoilt(
                 f"{self._description.url} scores {len(scores)} classes and not {missing[0]!r}; name some of its own in "
                 "classes"
             )
@@ -144,7 +140,7 @@ class JsonService:
         except (TypeError, ValueError, OverflowError) as e:
             raise Lost(f"{self._description.url} answered with no numbers at {self._description.scores}") from e
         if scores.shape != (self.width,):
-            raise BackendError(
+            raise Spoilt(
                 f"{self._description.url} answered with scores {scores.shape} for an input, and its description says "
                 f"({self.width},): correct scores, classes or dimensions there"
             )
@@ -155,10 +151,11 @@ class JsonService:
         if status in (401, 403):
             advice = f"check the key in {auth.variable}" if auth else "name the variable that holds a key in auth"
         elif 300 <= status < 400:
-            advice = f"it has moved to {self._public(response.headers.get('Location', 'elsewhere'))}, say so in url"
+            moved = quoted(self._public(response.headers.get("Location", "elsewhere")))
+            advice = f"it has moved to {moved}, say so in url"
         else:
             advice = "check url and method" if status in (404, 405) else "check body"
-        said = " ".join(self._public(response.text).split())[:LONGEST_QUOTE]
+        said = quoted(self._public(response.content[:MOST_READ].decode("utf-8", "replace")))
         return f"{self._description.url} answered with HTTP {status}, {advice} (it says: {said or 'nothing'})"
 
     def _public(self, text: str) -> str:

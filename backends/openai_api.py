@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,10 +16,10 @@ from fedbbpt.remote import Service
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import FREE, Given, Price, known
 from fedbbpt.types import Float32, Inputs, Usage
+from fedbbpt.web.keys import key_from, key_in, tenant
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
 from fedbbpt_backends.openai_services import Vectors, Words
-from fedbbpt_backends.secret import secret, tenant
 from fedbbpt_backends.template import ASK, COMPLETE, Template, chosen_words
 
 KEYLESS = "none"  # what local servers are told, which want some key and no certain one
@@ -70,7 +71,7 @@ class OpenAI:
         timeout: PositiveFloat = 60.0,
         price: Given | None = None,
     ) -> None:
-        key = secret(key_variable, key_file)
+        key = key_in(key_variable) if key_file is None else key_from(Path(key_file))
         if key is None and base_url is None:
             raise ConfigError(
                 f"the key of OpenAI's API is missing: set {key_variable}, or name a file with -o backend.key_file=PATH"

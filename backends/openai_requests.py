@@ -1,6 +1,7 @@
 """One request to the OpenAI API or one of its likenesses: what is sent, what comes back, what its errors mean."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -11,8 +12,15 @@ import openai
 
 from fedbbpt.errors import BackendError
 from fedbbpt.json_text import parsed
-from fedbbpt.remote import Busy, Lost, Reply
-from fedbbpt_backends.wire import PNG, seconds_of, shared
+from fedbbpt.printing import quoted
+from fedbbpt.remote import Lost, Reply
+from fedbbpt.web.address import below
+from fedbbpt.web.by_httpx2 import client
+from fedbbpt.web.keys import key_of
+from fedbbpt.web.policy import mended_by_waiting
+from fedbbpt.web.reply import TooLong
+from fedbbpt.web.route import Route
+from fedbbpt_backends.wire import PNG, shared
 
 OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's config says what was asked
 FILTERED = "content_filter"  # why an answer ends that was not given
@@ -35,7 +43,7 @@ class Endpoint(NamedTuple):
     """Where a model is asked, and how."""
 
     http: httpx2.Client
-    url: str
+    route: Route
     headers: httpx2.Headers  # with the key, which its repr hides
     model: str
     temperature: float
@@ -62,12 +70,15 @@ def connect(
     OpenAI's own client says where to and with which headers. Its methods are passed by: around each request they take
     about half as long again as the request itself does.
     """
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-    http = httpx2.Client(limits=limits, timeout=timeout)
-    client = openai.OpenAI(api_key=key, base_url=base_url or OFFICIAL, http_client=http)
-    told = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
-    headers = {name: value for name, value in told.items() if not name.startswith("X-Stainless")} | client.auth_headers
-    return Endpoint(http, str(client.base_url), httpx2.Headers(headers), model, temperature, question)
+    for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):  # which become headers, too
+        if text := os.environ.get(variable):
+            key_of(text, variable, "id")
+    route = Route(base_url or OFFICIAL, "base_url")
+    http = client(route, timeout, connections)
+    told = openai.OpenAI(api_key=key, base_url=route.address.url, http_client=http)
+    named = {name: value for name, value in told.default_headers.items() if isinstance(value, str)}
+    headers = {name: value for name, value in named.items() if not name.startswith("X-Stainless")} | told.auth_headers
+    return Endpoint(http, route, httpx2.Headers(headers), model, temperature, question)
 
 
 def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Answer]:
@@ -125,11 +136,10 @@ def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) ->
     """The JSON that comes back."""
     headers, content = endpoint.headers.copy(), json.dumps({"model": endpoint.model, **body}).encode()
     headers["Idempotency-Key"] = key
-    request = httpx2.Request("POST", _url(endpoint.url, path), headers=headers, content=content)
     try:
-        response = endpoint.http.send(request)
-    except httpx2.HTTPError as e:  # no connection, no answer in time
-        raise Lost(type(e).__name__) from e
+        response = endpoint.http.post(_url(endpoint.route.address.url, path), headers=headers, content=content)
+    except (httpx2.HTTPError, TooLong) as e:
+        raise endpoint.route.outcome(e) from e
     if not response.is_success:
         raise _failure(response)
     return parsed(response.content)
@@ -137,7 +147,7 @@ def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) ->
 
 @lru_cache
 def _url(base: str, path: str) -> httpx2.URL:
-    return httpx2.URL(base.rstrip("/") + path)
+    return httpx2.URL(below(base, path))
 
 
 def _failure(response: httpx2.Response) -> Exception:
@@ -145,10 +155,13 @@ def _failure(response: httpx2.Response) -> Exception:
     status, (words, code) = response.status_code, _said(response)
     if status == 429 and code in SPENT:
         return BackendError(f"the service refuses: {words}")
-    if status in (429, 503):
-        return Busy(seconds_of(response.headers.get("retry-after", "")))
-    if status in (408, 409) or status >= 500:
-        return Lost(f"HTTP {status}")
+    if passing := mended_by_waiting(status, response.headers.get("retry-after", "")):
+        return passing
+    if 300 <= status < 400:
+        return BackendError(
+            f"the service has moved (HTTP {status}) to {quoted(response.headers.get('location', 'elsewhere'))}; say so "
+            "in base_url"
+        )
     hint = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)"
     error = Refused if status in (400, 422) else BackendError
     return error(f"the service refuses (HTTP {status}): {words}{hint if status in (401, 403) else ''}")
@@ -169,4 +182,5 @@ def _said(response: httpx2.Response) -> tuple[str, str | None]:
         words, code = response.reason_phrase.split(), None
     key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
     hidden = [mark for mark in (key, "sk-", "**") if mark]
-    return " ".join(word for word in words if not any(mark in word for mark in hidden))[:200].rstrip("."), code
+    shown = " ".join(word for word in words if not any(mark in word for mark in hidden))
+    return quoted(shown).rstrip("."), code

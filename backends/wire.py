@@ -2,13 +2,14 @@
 
 import base64
 import io
-import time
-from email.utils import parsedate_to_datetime
 
 import numpy as np
 from PIL import Image
 
 from fedbbpt.types import Floats
+from fedbbpt.web.policy import seconds_of
+
+__all__ = ["PNG", "base64_png", "seconds_of", "shared"]
 
 PNG = "data:image/png;base64,"  # before base64 makes a data URI
 
@@ -24,15 +25,3 @@ def base64_png(image: Floats) -> str:
 def shared(count: int, parts: int) -> list[int]:
     """A whole number in equal parts, as far as that goes."""
     return [count // parts + (i < count % parts) for i in range(parts)]
-
-
-def seconds_of(retry_after: str) -> float | None:
-    """Seconds from a number of them or an HTTP date; None for anything else."""
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None

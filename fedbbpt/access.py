@@ -2,15 +2,13 @@
 
 import ipaddress
 import os
-import re
 import socket
-import stat
 from pathlib import Path
 
 from fedbbpt.errors import ConfigError
+from fedbbpt.web.keys import key_from, key_of
 
 VARIABLE = "FEDBBPT_TOKEN"
-OWNER_ONLY = 0o600
 
 
 def read_token(file: Path | None) -> str | None:
@@ -19,26 +17,10 @@ def read_token(file: Path | None) -> str | None:
     Raises:
         ConfigError: the file cannot be read, or others may read it; or what is there is no token.
     """
-    if file is None:
-        token, place = os.environ.get(VARIABLE), f"${VARIABLE}"
-        if token is None:
-            return None
-    else:
-        token, place = _private(file), str(file)
-    if not re.fullmatch(r"[!-~]+", token := token.strip()):
-        raise ConfigError(f"{place} holds no token: one word of ASCII letters, digits and signs is expected")
-    return token
-
-
-def _private(file: Path) -> str:
-    try:
-        with file.open(encoding="ascii", errors="replace") as opened:
-            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
-            if mode & ~OWNER_ONLY:
-                raise ConfigError(f"{file} has mode {mode:03o}, and others must not read a token: chmod 600 {file}")
-            return opened.read()
-    except OSError as e:
-        raise ConfigError(f"cannot read the token in {file}: {(e.strerror or str(e)).lower()}") from e
+    if file is not None:
+        return key_from(file, "token")
+    token = os.environ.get(VARIABLE)
+    return None if token is None else key_of(token, f"${VARIABLE}", "token")
 
 
 def bound(host: str, port: int, token: str | None) -> socket.socket:

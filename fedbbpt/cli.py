@@ -11,7 +11,7 @@ import fedbbpt
 from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
 from fedbbpt.commands.interrupts import restore_ctrl_c
-from fedbbpt.commands.sentence import one_sentence
+from fedbbpt.commands.sentence import one_sentence, say
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
 from fedbbpt.errors import ConfigError, DataError
@@ -152,7 +152,7 @@ def predict(folder: Path, files: tuple[Path, ...]) -> None:
             name, probability = predictor(file)
         except DataError as e:
             unreadable += 1
-            click.echo(one_line(f"Error: {e}"), err=True)
+            say(e)
         else:
             click.echo("\t".join((one_line(str(file)), one_line(name), f"{probability:.3f}")))
     if unreadable:

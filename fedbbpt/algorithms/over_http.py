@@ -8,6 +8,7 @@ from fedbbpt.access import VARIABLE
 from fedbbpt.algorithms.line import NEVER_FORWARD, Line, Wire, pack, read
 from fedbbpt.algorithms.patience import RESUME, Answer, Patient
 from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.printing import quoted
 from fedbbpt.types import Crossed, Float32, Usage
 
 OTHER_BODY, FORGOTTEN = 409, 410
@@ -152,11 +153,10 @@ class OverHttp:
 
 
 def _reason(content: bytes) -> str:
-    """What a server says of its refusal, as far as a terminal should show it; nothing if it says nothing."""
+    """What a server says of its refusal, in a line; nothing if it says nothing."""
     try:
         message = json.loads(content)["error"]["message"]
     except (ValueError, TypeError, LookupError, RecursionError):
         return ""
-    words = " ".join(message.split()) if isinstance(message, str) else ""
-    shown = "".join(letter for letter in words if letter.isprintable())[:MOST_LETTERS]
+    shown = quoted(message, MOST_LETTERS) if isinstance(message, str) else ""
     return f": {shown}" if shown else ""

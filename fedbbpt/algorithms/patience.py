@@ -4,19 +4,25 @@ import io
 import time
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
-from fedbbpt.access import VARIABLE, is_loopback, read_token
+from fedbbpt.access import read_token
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Crossed
+from fedbbpt.web.address import read_address
+from fedbbpt.web.policy import AWAY, BUSY, TO_CONNECT, seconds_of
+from fedbbpt.web.reply import TooLong
 
 if TYPE_CHECKING:
     import requests
 
+    from fedbbpt.web.route import Route
+
 PATIENCE = 120.0  # seconds that a server may be away, say to be started again
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds between two attempts; each time twice as many
-TIMEOUTS = 10.0, 600.0  # seconds to be reached, and to answer: a large body on a small machine takes minutes
-BUSY = (408, 429, 502, 503, 504)
+TIMEOUT = 600.0  # seconds to answer: a large body on a small machine takes minutes
+CONNECTIONS = 10  # that are kept
+MOST_BYTES = 2**31  # of a reply: activations are large
+SETTING = "algorithm.server"
 RESUME = "nothing is lost: once it answers, continue with --resume (and -o algorithm.server=URL where it has moved)"
 
 
@@ -49,10 +55,13 @@ class Patient:
     """
 
     def __init__(self, url: str) -> None:
-        self._host, self.url = _host(url), url.rstrip("/")
+        self._address = read_address(url, SETTING)
+        if "?" in url:
+            raise ConfigError(f"{SETTING} is what fedbbpt serve --split body prints, such as http://127.0.0.1:8000")
+        self.url = self._address.url.rstrip("/")
 
     def ask(self, method: str, path: str, message: bytes = b"", **named: str) -> Answer:
-        """The first answer that is one, of any other status than `BUSY`; `named` go into the URL.
+        """The first answer of a server that is neither busy nor away; `named` go into the URL.
 
         Raises:
             ConfigError: the URL cannot be asked, or has no TLS that can be trusted.
@@ -62,7 +71,7 @@ class Patient:
         while True:
             attempt = self._attempt(method, path, message, named)
             crossed += attempt.crossed
-            if attempt.status is not None and attempt.status not in BUSY:
+            if attempt.status is not None and attempt.status not in BUSY + AWAY:
                 return Answer(attempt.status, attempt.content, crossed)
             now = time.monotonic()
             until = until or now + PATIENCE
@@ -74,64 +83,45 @@ class Patient:
 
     def _attempt(self, method: str, path: str, message: bytes, named: dict[str, str]) -> Attempt:
         import requests
-        from requests import exceptions
-        from urllib3.exceptions import LocationValueError
 
-        sent, response, content, fault = io.BytesIO(message), None, b"", ""
+        sent, fault = io.BytesIO(message), ""
+        response: requests.Response | None
         body: dict[str, Any] = {"data": sent, "headers": {"Content-Type": "application/octet-stream"}}
-        how: dict[str, Any] = {"timeout": TIMEOUTS, "allow_redirects": False, "stream": True}
+        how: dict[str, Any] = {"timeout": (TO_CONNECT, TIMEOUT), "allow_redirects": False}
         try:
             response = self._session.request(method, self.url + path, params=named, **how, **(body if message else {}))
-            content = response.content
-        except exceptions.SSLError as e:
-            raise ConfigError(f"{self.url} has no TLS that can be trusted; check algorithm.server") from e
-        except (requests.ConnectionError, requests.Timeout, exceptions.ChunkedEncodingError) as e:
-            fault = type(e).__name__
-        except (requests.RequestException, LocationValueError) as e:  # the latter comes as it is, of a proxy's host
-            raise ConfigError(f"{self.url} cannot be asked ({type(e).__name__}); check algorithm.server") from e
-        if response is None:
-            return Attempt(None, b"", Crossed(up=sent.tell()), 0.0, fault)
-        crossed = Crossed(up=sent.tell(), down=response.raw.tell())
-        return Attempt(None if fault else response.status_code, content, crossed, _after(response), fault)
+        except TooLong as e:
+            raise self._route.outcome(e) from e
+        except requests.RequestException as e:
+            if said := self._route.fault(e):
+                raise said from e
+            response, fault = e.response, type(e).__name__
+        crossed = Crossed(up=sent.tell(), down=response.raw.tell() if response is not None else 0)
+        if response is None or fault:
+            return Attempt(None, b"", crossed, 0.0, fault)
+        after = seconds_of(response.headers.get("Retry-After", "")) or 0.0
+        return Attempt(response.status_code, response.content, crossed, after, fault)
+
+    @cached_property
+    def _route(self) -> "Route":
+        from fedbbpt.web.route import Route
+
+        return Route(self.url, SETTING, awaited=True)
 
     @cached_property
     def _session(self) -> "requests.Session":
         import requests
 
+        from fedbbpt.web.by_requests import follow
+
         session = requests.Session()
         session.auth = partial(_signed, read_token(None))
+        follow(session, self._route, CONNECTIONS, MOST_BYTES)
         session.headers["Accept-Encoding"] = "identity"  # so that what is counted is what was said
-        session.trust_env = not is_loopback(self._host)  # no proxy leads to this machine itself
         return session
-
-
-def _host(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-        if host and host.isascii():  # of others, requests makes ASCII by newer rules than Python
-            host.encode("idna")  # a ValueError where a label is empty or too long, which requests does not look at
-    except ValueError:
-        parts, host = urlsplit(""), None
-    if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise ConfigError(
-            "algorithm.server is the URL that fedbbpt serve --split body prints, such as http://127.0.0.1:8000, and "
-            f"holds no password: that is for ${VARIABLE}"
-        )
-    return host
 
 
 def _signed(token: str | None, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
     if token is not None:
         request.headers["Authorization"] = f"Bearer {token}"
     return request
-
-
-def _after(response: "requests.Response") -> float:
-    from urllib3.exceptions import InvalidHeader
-    from urllib3.util import Retry
-
-    try:
-        return Retry().get_retry_after(response.raw) or 0.0
-    except (InvalidHeader, ValueError):
-        return 0.0

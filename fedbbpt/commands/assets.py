@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from fedbbpt.commands.sentence import say
 from fedbbpt.errors import ConfigError, DataError, FedbbptError
 
 MEGA = 1e6
@@ -50,7 +51,7 @@ def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | No
             click.echo(store.fetch(name, offline=offline))
         except FedbbptError as e:
             failed += 1
-            click.echo(f"Error: {e}", err=True)
+            say(e)
     if failed:
         raise click.exceptions.Exit(1)
 

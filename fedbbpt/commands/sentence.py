@@ -1,4 +1,4 @@
-"""Errors of ours as one sentence on standard error, without a traceback."""
+"""Errors of ours as one sentence on standard error, without a traceback or what a terminal would obey."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +22,11 @@ def one_sentence() -> Iterator[None]:
         if not isinstance(e, MemoryError) and not _torch_ran_out(e):
             raise
         raise click.ClickException("out of memory; lower -o backend.memory=MIB or -o algorithm.batch_size=N") from e
+
+
+def say(error: FedbbptError) -> None:
+    """Prints an error after which a command goes on."""
+    click.echo(f"Error: {one_line(str(error))}", err=True)
 
 
 def _torch_ran_out(error: RuntimeError) -> bool:

@@ -8,6 +8,7 @@ where the service says so, tries again what got lost, and keeps every answer bef
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+from fedbbpt.errors import BackendError
 from fedbbpt.types import Float32, Usage
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class Service(Protocol):
         Raises:
             Busy: not now (HTTP 429, 503).
             Lost: no answer, or none that can be read (connection, 5xx, malformed JSON).
-            BackendError: what no repetition mends (HTTP 400, 401, 404), in one sentence without any secret.
+            FedbbptError: what no repetition mends (HTTP 400, 401, 404), in one sentence without any secret; it costs
+                nothing.
+            Spoilt: as that, but an answer came, and may have been charged.
         """
 
 
@@ -83,3 +86,7 @@ class Busy(Exception):  # noqa: N818 - reads as what it says
 
 class Lost(Exception):  # noqa: N818 - reads as what it says
     """A request brought no usable answer; it may have been charged."""
+
+
+class Spoilt(BackendError):  # noqa: N818 - reads as what it says
+    """An answer came that cannot be used, nor will another one; it may have been charged."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
-from fedbbpt.errors import BackendError, BudgetError
-from fedbbpt.remote import Busy, Lost, Reply, Service
+from fedbbpt.errors import BudgetError, FedbbptError
+from fedbbpt.remote import Busy, Lost, Reply, Service, Spoilt
 from fedbbpt.remote.ledger import Account, Entry
 from fedbbpt.remote.pace import Pace
 from fedbbpt.remote.prices import Price
@@ -79,7 +79,7 @@ class Asking:
         """The replies, without those that never came. Where a request fails for good, those under way are kept.
 
         Raises:
-            BackendError: the service says what no repetition mends.
+            FedbbptError: what no repetition mends.
             BudgetError: the next request could cost more than the run may spend.
             RunError: the store cannot be written.
         """
@@ -187,7 +187,7 @@ class Asking:
 
     def _note(self, book: Book, request: Request, entry: Entry, outcome: list[Reply] | BaseException) -> None:
         """Writes down what came of a request; one that brought nothing is to be sent again."""
-        if isinstance(outcome, (Busy, BackendError)):
+        if isinstance(outcome, (Busy, FedbbptError)) and not isinstance(outcome, Spoilt):
             book.refuse(entry)
         elif isinstance(outcome, BaseException) or not self._settle(book, request, entry, outcome):
             book.lose(entry)

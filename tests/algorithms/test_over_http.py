@@ -424,7 +424,7 @@ NO_HOSTS = ["http://192.168..5:8000", "http://a..b:80", "http://.a", f"http://{'
 
 @pytest.mark.parametrize("url", NO_URLS + NO_HOSTS)
 def test_a_url_is_checked_at_once(line, url):
-    with pytest.raises(ConfigError, match=r"algorithm\.server is the URL") as error:
+    with pytest.raises(ConfigError, match=r"algorithm\.server (is what|must)") as error:
         Remote(url, "float32", CUT)
     assert "pw" not in one_sentence(error)
 
@@ -432,14 +432,14 @@ def test_a_url_is_checked_at_once(line, url):
 def test_a_proxy_that_cannot_be_one_is_an_error(line, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://a..b:80")
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(ConfigError, match=r"cannot be asked \(LocationParseError\)") as error:
+    with pytest.raises(ConfigError, match="http_proxy must be a proxy's address") as error:
         line(url="http://10.0.0.1:8000").forward(VALUES)
     one_sentence(error)
 
 
 def test_a_server_without_tls_is_not_asked_for_it(serve, host, line):
     serve()
-    with pytest.raises(ConfigError, match="no TLS that can be trusted") as error:
+    with pytest.raises(ConfigError, match="does not speak TLS there") as error:
         line(url=host.url.replace("http", "https")).forward(VALUES)
     one_sentence(error)
 

@@ -54,8 +54,11 @@ def test_bodies() -> None:
         ({"auth": {"variable": "MY_KEY", "perfix": ""}}, "unknown key of auth .* Did you mean 'prefix'"),
         ({"scores": None, "kind": None}, r"endpoint\.toml lacks scores, kind"),
         ({"batch": 0}, "batch: input should be greater than 0"),
-        ({"url": "ftp://host"}, "url is https://HOST/PATH"),
-        ({"url": "https://me:word@host/"}, "without a name or a password"),
+        ({"url": "ftp://host"}, "'ftp://host' begins with none of http://, https://"),
+        ({"url": "https://me:word@host/"}, "must not hold a name or a password"),
+        ({"headers": {"X-Über": "1"}}, "names of ASCII letters"),
+        ({"headers": {"X-Name": "grün"}}, "values of printable ASCII"),
+        ({"auth": {"variable": "MY_KEY", "prefix": "a\n"}}, "values of printable ASCII"),
         ({"headers": {"authorization": "Bearer x"}}, "headers are public; leave out authorization"),
         ({"body": {"inputs": ["{input}", "x"]}}, "body must hold the inputs"),
         ({"modality": "image"}, "image = "),
@@ -74,6 +77,6 @@ def test_mistakes_in_a_description(endpoint: Path, changed: dict[str, Any], erro
 
 def test_a_key_that_no_header_takes_is_not_shown(endpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", f"{KEY}\n{KEY}")
-    with pytest.raises(ConfigError, match="MY_KEY holds more than one line") as raised:
+    with pytest.raises(ConfigError, match=r"MY_KEY holds no key: .* not several lines") as raised:
         described(endpoint)
     assert KEY not in str(raised.value)

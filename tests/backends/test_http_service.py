@@ -191,7 +191,16 @@ def test_lost(server: Server, serve: Serve, status: int, headers: dict[str, str]
 def test_lost_on_the_way(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf, pytest.raises(Lost, match="ReadTimeout"):
         serve(url=f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout=0.05).send(["a"], "k")
+
+
+def test_who_never_answered_is_said_at_once_and_who_did_may_come_back(server: Server, serve: Serve) -> None:
+    service = serve()
+    service.send(["a"], "k")
+    server.server_close()
+    service._session.close()
     with pytest.raises(Lost, match="ConnectionError"):
+        service.send(["a"], "k")
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:9 refuses connections; .* correct url"):
         serve(url="http://127.0.0.1:9/").send(["a"], "k")
 
 

@@ -334,9 +334,9 @@ class TestKeys:
         opened(key_file=str(file)).query(TEXTS[:1])
         assert service.requests[0].headers["authorization"] == "Bearer of-a-file"
         file.chmod(0o640)
-        with pytest.raises(ConfigError, match=r"others can read the key file .* chmod 600"):
+        with pytest.raises(ConfigError, match=r"others must not read a key: chmod 600"):
             opened(key_file=str(file))
-        with pytest.raises(ConfigError, match="cannot read the key file"):
+        with pytest.raises(ConfigError, match="cannot read the key in"):
             opened(key_file=str(tmp_path / "none"))
 
     def test_two_keys_do_not_share_answers(self, service, monkeypatch):

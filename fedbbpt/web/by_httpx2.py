@@ -1,0 +1,85 @@
+"""`httpx2` on a route."""
+
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from fedbbpt.web.policy import AS_LONG_AGAIN, MOST_BYTES, TO_CONNECT
+from fedbbpt.web.reply import GZIP, unpacked, watch, within
+from fedbbpt.web.route import Route
+
+
+def client(route: Route, timeout: float, connections: int) -> httpx2.Client:
+    """A client that goes by the route, follows no redirect and keeps its connections."""
+    return httpx2.Client(
+        transport=_Transport(route, connections),
+        timeout=httpx2.Timeout(timeout, connect=min(TO_CONNECT, timeout)),
+        headers={"Accept-Encoding": GZIP},
+        trust_env=False,
+    )
+
+
+class _Transport(httpx2.HTTPTransport):
+    """Reads the whole reply, within its bounds."""
+
+    def __init__(self, route: Route, connections: int) -> None:
+        super().__init__(
+            verify=route.tls or False,
+            trust_env=False,
+            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+            proxy=httpx2.Proxy(route.proxy_url, ssl_context=route.tls) if route.proxy_url else None,
+        )
+        self._route = route
+        self._pool._network_backend = _Watched()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """See `HTTPTransport`.
+
+        Raises:
+            httpx2.HTTPError: nothing came, or not all of it, or not in time.
+            TooLong: more came than any reply should have.
+        """
+        try:
+            with within(AS_LONG_AGAIN * request.extensions["timeout"]["read"]):
+                response = super().handle_request(request)
+                assert isinstance(response.stream, httpx2.SyncByteStream)
+                self._route.met = True
+                try:
+                    encoding = response.headers.pop("Content-Encoding", "")
+                    content = unpacked(response.stream, encoding, MOST_BYTES)
+                finally:
+                    response.close()
+        except TimeoutError as e:
+            raise httpx2.ReadTimeout(str(e), request=request) from e
+        except ValueError as e:
+            raise httpx2.DecodingError(str(e), request=request) from e
+        return httpx2.Response(response.status_code, headers=response.headers, content=content, request=request)
+
+
+class _Watched(httpcore2.SyncBackend):
+    """Connections that are watched while a reply is awaited."""
+
+    def connect_tcp(self, *args: Any, **named: Any) -> httpcore2.NetworkStream:
+        return _Stream(super().connect_tcp(*args, **named))
+
+
+class _Stream(httpcore2.NetworkStream):
+    def __init__(self, inner: httpcore2.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        watch(self._inner.get_extra_info("socket"))
+        return self._inner.read(max_bytes, timeout)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(self, *args: Any, **named: Any) -> httpcore2.NetworkStream:
+        return _Stream(self._inner.start_tls(*args, **named))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)

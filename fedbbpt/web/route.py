@@ -1,0 +1,174 @@
+"""The way to a service: through which proxy, trusting which certificates, and what is said where it leads nowhere."""
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fedbbpt.errors import ConfigError, FedbbptError, MissingExtra
+from fedbbpt.printing import quoted
+from fedbbpt.remote import Lost, Spoilt
+from fedbbpt.web.address import Address, parse, read_address
+from fedbbpt.web.policy import TO_CONNECT
+from fedbbpt.web.reply import TooLong
+
+PROXIES = ("http", "https", "socks5", "socks5h")
+FOR_SOCKS = ("socks", "socksio")  # what `requests` and `httpx2` want for it
+BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EACCES)
+NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+
+
+class Proxy(NamedTuple):
+    """What stands between, and the variable that says so."""
+
+    address: Address
+    variable: str
+
+
+class Route:
+    """How a service is reached, the same for all clients: what the environment says of proxies and certificates.
+
+    No proxy leads to this machine itself, no redirect is followed, and no `.netrc` is read.
+
+    An `awaited` service may not have been started yet.
+
+    Raises:
+        ConfigError: the address, the proxy's or the certificates cannot be used; `setting` says whose the address is.
+        MissingExtra: there is a SOCKS proxy, and what speaks to it is not installed.
+    """
+
+    def __init__(self, url: str, setting: str, *, awaited: bool = False) -> None:
+        self.address, self._setting, self._awaited = read_address(url, setting), setting, awaited
+        self.proxy = None if self.address.local else _proxy(self.address)
+        self.met = False  # whether anything ever came back
+        self._bundle = _bundle() if "https" in (self.address.scheme, self.proxy and self.proxy.address.scheme) else None
+        _ = self.tls
+
+    @property
+    def proxy_url(self) -> str | None:
+        """The proxy's address; one of SOCKS looks up the host's name."""
+        return self.proxy and self.proxy.address.url.replace("socks5://", "socks5h://")
+
+    @property
+    def trusted(self) -> str | bool:
+        """The file or folder of the certificates that are trusted; True for certifi's."""
+        return self._bundle[1] if self._bundle else True
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext | None:
+        """TLS with the certificates that are trusted; None where nothing needs it."""
+        if "https" not in (self.address.scheme, self.proxy and self.proxy.address.scheme):
+            return None
+        if self._bundle is None:
+            import certifi
+
+            return ssl.create_default_context(cafile=certifi.where())
+        variable, path = self._bundle
+        try:
+            folder = Path(path).is_dir()
+            return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
+        except OSError as e:  # ssl.SSLError, too
+            reason = e.strerror if not isinstance(e, ssl.SSLError) and e.strerror else "it holds no certificates"
+            raise ConfigError(f"{variable}={path} cannot be used ({reason.lower()}); correct it, or unset it") from None
+
+    def fault(self, error: BaseException) -> FedbbptError | None:
+        """What no repetition mends, in a sentence; None where one may.
+
+        What nobody can be reached for is such a thing as long as nothing has come back from there.
+        """
+        causes = list(_causes(error))
+        for one in causes:
+            if isinstance(one, ssl.SSLCertVerificationError):
+                return ConfigError(
+                    f"{self._host} shows a certificate that is not trusted ({one.verify_message}); if it should be, "
+                    "name a file with it in SSL_CERT_FILE"
+                )
+            if isinstance(one, ssl.SSLError) and one.reason in NO_TLS:
+                return ConfigError(f"{self._host} does not speak TLS there; should {self._setting} begin with http://?")
+        reason = None if self.met else next(filter(None, map(self._unreachable, causes)), None)
+        if self.proxy and any("proxy" in f"{type(one).__name__} {one}".lower() for one in causes):
+            told = next((str(one) for one in causes if "407" in str(one)), None)
+            reason = "wants a name and a password" if told else reason or (None if self.met else "lets nobody through")
+        if reason is None:
+            return None
+        if self.proxy:
+            return ConfigError(
+                f"the proxy {self.proxy.address.shown} of {self.proxy.variable} {reason}; correct it, or name "
+                f"{self.address.host} in NO_PROXY"
+            )
+        return ConfigError(f"{self._host} {reason}; look whether the service is up, and correct {self._setting} if not")
+
+    def outcome(self, error: BaseException) -> FedbbptError | Lost:
+        """What came of a request that ended with an error, as `Service.send` has it."""
+        if isinstance(error, TooLong):
+            return Spoilt(f"{self.address.shown} answered with {error}; look whether {self._setting} is right")
+        return self.fault(error) or Lost(f"{self.address.shown} did not answer ({type(error).__name__})")
+
+    @property
+    def _host(self) -> str:
+        return f"{self.address.host}:{self.address.port}"
+
+    def _unreachable(self, error: BaseException) -> str | None:
+        """Why nobody was reached; None if an error does not say that."""
+        if isinstance(error, socket.gaierror):
+            return f"cannot be found ({quoted(error.strerror or str(error)).lower()})"
+        if self._awaited:
+            return None
+        if isinstance(error, ConnectionRefusedError):
+            return "refuses connections"
+        if type(error).__name__ in ("ConnectTimeout", "ConnectTimeoutError"):
+            return f"lets nobody in within {TO_CONNECT:g} seconds"
+        if isinstance(error, OSError) and error.errno in NO_WAY:
+            return f"cannot be reached ({(error.strerror or str(error)).lower()})"
+        return None
+
+
+def _proxy(address: Address) -> Proxy | None:
+    from requests.utils import should_bypass_proxies
+
+    if should_bypass_proxies(address.url, no_proxy=None):
+        return None
+    names = [(name, name.upper()) for name in (f"{address.scheme}_proxy", "all_proxy")]
+    variable = next((one for pair in names for one in pair if os.environ.get(one, "").strip()), None)
+    if variable is None:
+        return None
+    text = os.environ[variable].strip()
+    try:
+        proxy = parse(text if "://" in text else f"http://{text}", PROXIES)
+    except ValueError as e:
+        raise ConfigError(
+            f"{variable} must be a proxy's address such as http://HOST:PORT, and {e}; correct it, or unset it"
+        ) from None
+    if proxy.scheme.startswith("socks") and (missing := [name for name in FOR_SOCKS if find_spec(name) is None]):
+        cause = ImportError(f"no module named {missing[0]!r}")
+        raise MissingExtra(f"the proxy of {variable}, {proxy.shown},", "socks", cause)
+    return Proxy(proxy, variable)
+
+
+def _bundle() -> tuple[str, str] | None:
+    """The variable that names certificates, and the file or folder."""
+    variable = next((name for name in BUNDLES if os.environ.get(name, "").strip()), None)
+    if variable is None:
+        return None
+    path = os.environ[variable].strip()
+    if not Path(path).exists():
+        raise ConfigError(f"{variable} names {path}, which does not exist; correct it, or unset it")
+    return variable, path
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it stands for; libraries hide the first one in several ways."""
+    waiting: list[Any] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
