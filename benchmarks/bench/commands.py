@@ -1,10 +1,14 @@
 """`fedbbpt bench`."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fedbbpt.errors import ConfigError, RunError
 
@@ -31,12 +35,20 @@ def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bench  [default: benches/SUITE-NNN].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the bench in this folder.")
 @click.option("--publish", type=click.Path(path_type=Path), help="Also write PATH.md, .csv and .jsonl, without links.")
+@click.pass_context
 def bench(
-    jobs: int, against: str | None, out: Path | None, resume: Path | None, publish: Path | None, **given: Any
+    context: click.Context,
+    jobs: int,
+    against: str | None,
+    out: Path | None,
+    resume: Path | None,
+    publish: Path | None,
+    **given: Any,
 ) -> None:
     """Run tasks × methods × seeds, each an ordinary run, and write a leaderboard.
 
     A run that fails is recorded and the others go on; the exit code is then 1. Finished runs are never repeated.
+    Whenever it stops, the leaderboard is of what is finished.
     """
     from fedbbpt.run.files import next_folder
     from fedbbpt_benchmarks.bench import leaderboard, results, runner
@@ -44,6 +56,10 @@ def bench(
     from fedbbpt_benchmarks.bench.watch import Table
 
     if resume is not None:
+        for name in ("out", *given):
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                option = "-o" if name == "overrides" else f"--{name}"
+                raise ConfigError(f"--resume goes on in its own folder with its own settings: leave out {option}")
         folder, plan = resume, Bench.load(resume)
         plan = replace(plan, against=against or plan.against)
     else:
@@ -56,15 +72,18 @@ def bench(
         for cell in plan.cells:
             plan.config(cell)  # settings that make no sense are said before anything runs
         plan.save(folder)
+    stopped = False
     try:
-        with Table(plan, folder) as table:
+        with _terminable(), Table(plan, folder) as table:
             runner.run(plan, folder, jobs, table)
     except KeyboardInterrupt:
-        click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt bench --resume {folder}", err=True)
-        raise SystemExit(130) from None
+        stopped = True
     finally:
         rows = results.collect(plan, folder)
-    leaderboard.write(plan, folder, rows)
+        leaderboard.write(plan, folder, rows)
+    if stopped:
+        click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt bench --resume {folder}", err=True)
+        raise SystemExit(130)
     if publish is not None:
         leaderboard.publish(plan, publish, rows)
     failed = [row for row in rows if row["error"] is not None]
@@ -74,6 +93,16 @@ def bench(
             f"{len(failed)} of {len(rows)} runs failed; {folder / 'leaderboard.md'} says why; --resume {folder} tries "
             "them again"
         )
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM stops what is inside as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _plan(

@@ -206,7 +206,10 @@ class Bench:
         if not (out / PLAN).is_file():
             raise RunError(f"no bench in {out} (it has no {PLAN})")
         kept = read_toml(out / PLAN)
-        return cls(**kept | {part: tuple(kept[part]) for part in ("tasks", "methods", "seeds")})
+        try:
+            return cls(**kept | {part: tuple(kept[part]) for part in ("tasks", "methods", "seeds")})
+        except (LookupError, TypeError, AttributeError) as e:
+            raise ConfigError(f"{out / PLAN} is not what a bench writes: {e}") from e
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

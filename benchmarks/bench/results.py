@@ -37,10 +37,16 @@ def read(out: Path, cell: Cell) -> Row | None:
     if not finished(out, cell):
         trouble = folder / "error.json"
         return row | {"error": _load(trouble)["error"]} if trouble.is_file() else None
+    try:
+        return {**row, "error": None, **_reached(folder)}
+    except (OSError, ValueError, LookupError, TypeError) as e:
+        return row | {"error": f"what the run left in {folder} is damaged ({e}); remove that folder to run it again"}
+
+
+def _reached(folder: Path) -> Row:
+    """What a finished run says of itself."""
     summary, environment = _load(folder / "summary.json"), _load(folder / "environment.json")
     return {
-        **row,
-        "error": None,
         "accuracy": summary["test_accuracy"],
         "macro_f1": summary["test_macro_f1"],
         "majority": summary["majority_accuracy"],

@@ -2,11 +2,15 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from pathlib import Path
 
-from fedbbpt.errors import FedbbptError
+from fedbbpt.errors import FedbbptError, RunError
 from fedbbpt.run import train
 from fedbbpt.run.files import write_json, writing
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
@@ -17,12 +21,15 @@ Watch = Callable[[Cell, str | None], None]  # told of a finished cell, and of it
 def run(bench: Bench, out: Path, jobs: int, watch: Watch) -> None:
     """Brings every cell to its end, `jobs` at a time; cells that are finished already are left alone.
 
+    However it ends, no process stays behind.
+
     Raises:
-        RunError: the folder cannot be written.
+        RunError: the folder cannot be written, or a process died.
     """
     left = [cell for cell in bench.cells if not finished(out, cell)]
-    for cell, error in _serial(bench, out, left) if jobs == 1 else _parallel(bench, out, left, jobs):
-        watch(cell, error)
+    with closing(_serial(bench, out, left) if jobs == 1 else _parallel(bench, out, left, jobs)) as done:
+        for cell, error in done:
+            watch(cell, error)
 
 
 def finished(out: Path, cell: Cell) -> bool:
@@ -38,13 +45,38 @@ def _serial(bench: Bench, out: Path, cells: list[Cell]) -> Iterator[tuple[Cell, 
 def _parallel(bench: Bench, out: Path, cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, str | None]]:
     for library in ("OMP", "MKL", "OPENBLAS"):  # what the workers inherit: cells do not fight over the cores
         os.environ[f"{library}_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(run_cell, bench, out, cell): cell for cell in cells}
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
+        # The workers inherit that SIGINT is ignored: of a terminal's Ctrl-C, which reaches all, this process alone
+        # makes something.
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            waiting = {pool.submit(run_cell, bench, out, cell): cell for cell in cells}
+        finally:
+            signal.signal(signal.SIGINT, heard)
         try:
             for done in as_completed(waiting):
                 yield waiting[done], done.result()
+        except BrokenProcessPool as e:
+            raise RunError(
+                f"a process of the bench died, maybe for want of memory; continue with --resume {out}, and fewer --jobs"
+            ) from e
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+
+
+def _end_with_parent() -> None:
+    """Ends this process as soon as the one that started it has died, whatever it died of."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def run_cell(bench: Bench, out: Path, cell: Cell) -> str | None:

@@ -81,6 +81,7 @@ def test_ctrl_c_says_how_to_go_on(interrupted: Callable[..., str], small: list[s
     said = interrupted("bench", *small, "--out", tmp_path / "bench", at="2/6")
     assert f"fedbbpt bench --resume {tmp_path / 'bench'}" in said
     assert len(results(tmp_path / "bench")) >= 2
+    assert "zero-shot" in (tmp_path / "bench" / "leaderboard.md").read_text()
 
 
 def test_a_run_that_fails_is_recorded_and_the_others_go_on(fedbbpt: Cli, small: list[str], tmp_path: Path) -> None:
