@@ -1,26 +1,24 @@
-"""Anybody's texts: a table with a row an example."""
+"""Anybody's texts: a table with a row for each example."""
 
-import csv
 import functools
-import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool, is_test
+from fedbbpt.data import Pool, cells, is_test, rows
+from fedbbpt.data.rows import Columns, Row
 from fedbbpt.data.sides import Sides, split
 from fedbbpt.data.texts import as_texts, fingerprint
-from fedbbpt.errors import ConfigError, DataError, MissingExtra
+from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.types import Dataset, Int64, Size
 
-LONGEST_FIELD = 100_000_000  # characters
-Row = Mapping[str, Any]
+TEXT, LABEL, GROUP, DOMAIN = "--text-column", "--label-column", "-o task.group_column", "-o task.domain_column"
+EXAMPLES = 3  # of labels that are not read as they are written
 
 
 class Table(ABC):
@@ -31,7 +29,8 @@ class Table(ABC):
     the training side, `provider_shots` texts a class belong to the provider; the clients never see these.
 
     Raises:
-        DataError: no such file or column, an unreadable row, a missing value, fewer than two classes.
+        DataError: no such file or column, an unreadable row, a cell that is missing or no text or label (see `cells`),
+            fewer than two classes.
     """
 
     kind: str  # set by the subclasses
@@ -51,25 +50,22 @@ class Table(ABC):
     ) -> None:
         if not argument:
             raise ConfigError(f"task '{self.kind}' needs a file: --task {self.kind}:PATH")
-        self._path = Path(argument).resolve()
-        self.argument = str(self._path)
-        self.about = {"title": f"texts in {self._path}"}
-        self._columns = {
-            "--text-column": text_column,
-            "--label-column": label_column,
-            "-o task.group_column": group_column,
-            "-o task.domain_column": domain_column,
-        }
-        self._texts, names, self._groups, self._domains = self._read()
-        self.classes = _in_order(names)
+        self.path = Path(argument).resolve()
+        self.argument = str(self.path)
+        self.about = {"title": f"texts in {self.path}"}
+        self.remarks: list[str] = []
+        columns = {TEXT: text_column, LABEL: label_column, GROUP: group_column, DOMAIN: domain_column}
+        self.columns: Columns = {option: column for option, column in columns.items() if column is not None}
+        read = self._read()
+        self._texts, names, self._groups, self._domains = read[TEXT], read[LABEL], read.get(GROUP), read.get(DOMAIN)
+        self.classes = cells.in_order(names)
+        self.remarks += cells.doubts(self.classes)
         numbers = {name: number for number, name in enumerate(self.classes)}
         self._labels = np.array([numbers[name] for name in names], np.int64)
         if len(self.classes) < 2:
-            raise DataError(f"column {label_column!r} of {self._path} holds one class only, {self.classes[0]!r}")
+            raise DataError(f"column {label_column!r} of {self.path} holds one class only, {self.classes[0]!r}")
         if max(Counter(names).values()) == 1:
-            raise DataError(
-                f"every row of {self._path} has its own {label_column!r}; is that the right --label-column?"
-            )
+            raise DataError(f"every row of {self.path} has its own {label_column!r}; is that the right --label-column?")
         self._provider_shots = provider_shots
         self.provider = Provider(self.classes, shots=lambda size: self._side("provider"))
 
@@ -78,40 +74,37 @@ class Table(ABC):
         return Pool(self._side("train"), self._side("test"))
 
     @abstractmethod
-    def rows(self, path: Path) -> Iterator[Row]:
-        """The table's rows by column.
+    def rows(self) -> Iterable[Row]:
+        """The rows of the columns in `self.columns`; what else there is to be said goes to `self.remarks`.
 
         Raises:
             DataError: they cannot be read.
         """
 
-    def _read(self) -> tuple[list[str], list[str], list[str] | None, list[str] | None]:
-        """Texts, names of classes, groups and domains."""
-        if not self._path.is_file():
-            raise DataError(f"no file {self._path}; --task {self.kind}:PATH wants a table with a header")
-        found: dict[str, list[str]] = {option: [] for option, column in self._columns.items() if column}
-        for number, row in enumerate(self._decoded(), 1):
-            for option in found:
-                column = str(self._columns[option])
-                if column not in row:
+    def _read(self) -> dict[str, list[str]]:
+        """The cells of each column, by the option that chooses it."""
+        found: dict[str, list[str]] = {option: [] for option in self.columns}
+        changed: dict[str, Counter[tuple[str, str]]] = {column: Counter() for column in self.columns.values()}
+        for row in self.rows():
+            if all(str(row.cells[column]).strip("\ufeff ") == column for column in self.columns.values()):
+                raise DataError(f"{row.place} of {self.path} is the header once more; remove it")
+            for option, column in self.columns.items():
+                value = row.cells[column]
+                try:
+                    read = cells.text(value) if option == TEXT else cells.label(value)
+                except cells.Missing as e:
                     raise DataError(
-                        f"{self._path} has no column {column!r} in row {number}; it has "
-                        f"{', '.join(map(repr, row))}. Choose one with {option}"
-                    )
-                value = row[column]
-                if value is None or not str(value).strip():
-                    raise DataError(f"row {number} of {self._path} has no {column!r}; fill it in or remove the row")
-                found[option].append(str(value))
+                        f"{row.place} of {self.path} has no {column!r}; fill it in or remove the row"
+                    ) from e
+                except ValueError as e:
+                    raise DataError(f"{row.place} of {self.path}: column {column!r} holds {e}") from e
+                found[option].append(read)
+                if option != TEXT and str(value) != read:
+                    changed[column][str(value), read] += 1
         if not any(found.values()):
-            raise DataError(f"{self._path} has no rows")
-        groups, domains = (found.get(f"-o task.{name}_column") for name in ("group", "domain"))
-        return found["--text-column"], found["--label-column"], groups, domains
-
-    def _decoded(self) -> Iterator[Row]:
-        try:
-            yield from self.rows(self._path)
-        except UnicodeDecodeError as e:
-            raise DataError(f"{self._path} cannot be read: it is not UTF-8 text; save it as that") from e
+            raise DataError(f"{self.path} has no rows")
+        self.remarks += [_changes(column, counts) for column, counts in changed.items() if counts]
+        return found
 
     def _side(self, side: str) -> Dataset:
         rows: list[int] = getattr(self._sides, side)
@@ -128,45 +121,23 @@ class Table(ABC):
 
 
 class Csv(Table):
-    """Your own texts, a row each: `csv:PATH` (`.tsv`: with tabs between the columns)."""
+    """Your own texts, a row each: `csv:PATH` (separated by commas, tabs, semicolons or `|`)."""
 
     kind = "csv"
 
-    def rows(self, path: Path) -> Iterator[Row]:
+    def rows(self) -> Iterable[Row]:
         """See `Table`."""
-        csv.field_size_limit(LONGEST_FIELD)
-        with _reading(path) as file:
-            table = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-            try:
-                for row in table:
-                    if None in row or None in row.values():
-                        raise DataError(
-                            f"line {table.line_num} of {path} has other columns than the header; quote the texts that "
-                            "hold the separator"
-                        )
-                    yield row
-            except csv.Error as e:
-                raise DataError(f"{path} cannot be read after line {table.line_num}: {e}") from e
+        return rows.from_csv(self.path, self.columns, self.remarks)
 
 
 class JsonLines(Table):
-    """Your own texts, an object a line: `jsonl:PATH`."""
+    """Your own texts, an object in each line: `jsonl:PATH`."""
 
     kind = "jsonl"
 
-    def rows(self, path: Path) -> Iterator[Row]:
+    def rows(self) -> Iterable[Row]:
         """See `Table`."""
-        with _reading(path) as file:
-            number = 0
-            try:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        row = json.loads(line)
-                        if not isinstance(row, dict):
-                            raise DataError(f"line {number} of {path} is no JSON object")
-                        yield row
-            except json.JSONDecodeError as e:
-                raise DataError(f"{path} cannot be read at line {number}: {e}") from e
+        return rows.from_json_lines(self.path, self.columns)
 
 
 class Parquet(Table):
@@ -174,32 +145,17 @@ class Parquet(Table):
 
     kind = "parquet"
 
-    def rows(self, path: Path) -> Iterator[Row]:
+    def rows(self) -> Iterable[Row]:
         """See `Table`."""
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as e:
-            raise MissingExtra("task 'parquet'", "parquet", e) from e
-        try:
-            with pyarrow.parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches():
-                    yield from batch.to_pylist()
-        except (pyarrow.ArrowException, OSError) as e:
-            raise DataError(f"{path} cannot be read as Parquet: {e}") from e
+        return rows.from_parquet(self.path, self.columns)
 
 
-def _reading(path: Path) -> Any:
-    try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except OSError as e:
-        raise DataError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
-
-
-def _in_order(names: list[str]) -> tuple[str, ...]:
-    """Each once; numbers by their value."""
-    known = set(names)
-    return tuple(sorted(known, key=int) if all(name.isdecimal() for name in known) else sorted(known))
+def _changes(column: str, counts: Counter[tuple[str, str]]) -> str:
+    """Which labels are not read as they are written."""
+    told = [f"{raw!r} is read as {read!r} ({n:,} rows)" for (raw, read), n in counts.most_common(EXAMPLES)]
+    if len(counts) > EXAMPLES:
+        told.append(f"and {len(counts) - EXAMPLES:,} others likewise")
+    return f"in column {column!r}, {', '.join(told)}"
 
 
 def _numbered(names: list[str] | None, rows: list[int]) -> Int64 | None:

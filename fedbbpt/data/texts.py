@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.errors import DataError
-from fedbbpt.reading import read_text
+from fedbbpt.reading import LINE_END, read_text
 from fedbbpt.types import Inputs
 
 
@@ -23,13 +23,24 @@ def fingerprint(text: str) -> bytes:
     return sha256(" ".join(text.casefold().split()).encode()).digest()
 
 
+def tidied(text: str) -> str:
+    r"""A text as it is asked about, from wherever it comes: no byte order mark before it, lines that end in `\n`.
+
+    After the last line there is none: files end in one, cells of tables do not.
+    """
+    return LINE_END.sub("\n", text.removeprefix("\ufeff")).rstrip("\n")
+
+
 def open_text(file: Path) -> str:
     """A file as one text.
 
     Raises:
-        DataError: the file is missing, or no UTF-8 text.
+        DataError: the file is missing, no text, or blank.
     """
     try:
-        return read_text(file)
+        text = tidied(read_text(file))
     except ValueError as e:
         raise DataError(f"cannot read {file}: {e}") from e
+    if not text.strip():
+        raise DataError(f"{file} holds no text")
+    return text

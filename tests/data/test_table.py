@@ -110,7 +110,7 @@ class TestBad:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_no_file_and_none_named(self, kind: str, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"no file .*nowhere"):
+        with pytest.raises(DataError, match=r"cannot read .*nowhere: no such file"):
             KINDS[kind](str(tmp_path / "nowhere"))
         with pytest.raises(ConfigError, match=f"{kind}:PATH"):
             KINDS[kind](None)
@@ -119,7 +119,7 @@ class TestBad:
     def test_damaged_file(self, kind: str, tmp_path: Path) -> None:
         path = tmp_path / f"table.{kind}"
         path.write_bytes(b"PAR1\xff\xfe\x00{]\n" * 9)
-        with pytest.raises(DataError, match=r"table\.\w+ cannot be read"):
+        with pytest.raises(DataError, match=r"cannot read .*table\.\w+"):
             opened(path)
 
     @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ class TestBad:
     def test_another_encoding(self, kind: str, contents: str, tmp_path: Path) -> None:
         path = tmp_path / f"table.{kind}"
         path.write_bytes(contents.encode("latin-1"))
-        with pytest.raises(DataError, match="not UTF-8 text; save it as that"):
+        with pytest.raises(DataError, match=r"not UTF-8 text \(line \d\); save it as"):
             opened(path)
 
     @pytest.mark.parametrize(("kind", "contents"), [("csv", ""), ("csv", "review,stars\n"), ("jsonl", "\n\n")])
@@ -141,13 +141,13 @@ class TestBad:
     def test_unquoted_separator(self, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"
         path.write_text("review,stars\nfine,1\nfine, or not,2\n")
-        with pytest.raises(DataError, match=r"line 3 .* quote the texts"):
+        with pytest.raises(DataError, match=r"row 2 \(line 3\) .* quote the texts"):
             opened(path)
 
     def test_a_line_that_is_no_object(self, tmp_path: Path) -> None:
         path = tmp_path / "table.jsonl"
         path.write_text('{"review": "a", "stars": 1}\n[1, 2]\n')
-        with pytest.raises(DataError, match=r"line 2 .* no JSON object"):
+        with pytest.raises(DataError, match=r"row 2 \(line 2\) .* no JSON object"):
             opened(path)
 
     def test_one_class(self, tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""What a cell of a table may be: a text or a label. Everything else is refused, with a reason that names the value."""
+
+import math
+import re
+import reprlib
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from fedbbpt.data.texts import tidied
+
+LONGEST_LABEL = 1000  # characters
+NO_LABELS = frozenset({"nan", "NaN", "NAN", "<NA>", "NaT"})  # how programs write that there is none
+DOUBTFUL = frozenset({"na", "n/a", "#n/a", "nil", "none", "null", "-", "?"})  # names of classes, or of none
+BLANKS = re.compile(r"\A[\s\ufeff\u200b]+|[\s\ufeff\u200b]+\Z")
+WHOLE = re.compile(r"([+-]?\d+)\.0*")
+SHOWN = 3  # examples in a remark
+
+
+class Missing(ValueError):  # noqa: N818 - reads as what it says
+    """The cell is empty."""
+
+
+def text(value: Any) -> str:
+    """A cell as a text (see `tidied`).
+
+    Raises:
+        ValueError: it is none; the message goes on after "row 1 of FILE has ".
+    """
+    if not isinstance(value, str):
+        raise _missing(value) or ValueError(f"{_shown(value)}, and a text is wanted")
+    if not BLANKS.sub("", value):
+        raise Missing
+    if "\0" in value:
+        raise ValueError(f"a zero character: {_shown(value)}; remove it")
+    return tidied(value)
+
+
+def label(value: Any) -> str:
+    """A cell as the name of a class, or of a group: without blanks around it, and whole numbers without a point.
+
+    Raises:
+        ValueError: as of `text`.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise _missing(value) or ValueError(f"{_shown(value)}, and a word or a number is wanted")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _missing(value) or ValueError(f"{_shown(value)}, and a word or a finite number is wanted")
+    written = value if isinstance(value, str) else str(value)
+    if "\0" in written:
+        raise ValueError(f"a zero character: {_shown(written)}; remove it")
+    name = BLANKS.sub("", written)
+    if not name or name in NO_LABELS:
+        raise Missing
+    if len(name) > LONGEST_LABEL:
+        raise ValueError(f"{len(name):,} characters, and a word or a number is wanted: {_shown(name)}")
+    whole = WHOLE.fullmatch(name)
+    return (whole[1] if whole[1] != "-0" else "0") if whole else name
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once; numbers by their value."""
+    known = sorted(set(names))
+    return tuple(sorted(known, key=_value) if all(name.isdecimal() for name in known) else known)
+
+
+def doubts(names: Iterable[str]) -> list[str]:
+    """What a person should look at: names of classes that look alike, or as if there was none."""
+    alike = defaultdict(list)
+    for name in names:
+        alike[_looks(name)].append(name)
+    looks = [
+        f"the classes {', '.join(map(repr, group))} differ, but look alike; if they are one, write them alike"
+        for group in alike.values()
+        if len(group) > 1
+    ]
+    empty = [
+        f"the class {name!r} counts as one like the others; if it means that a label is missing, remove its rows"
+        for look, group in alike.items()
+        for name in group
+        if look in DOUBTFUL
+    ]
+    more = [f"{len(looks) - SHOWN:,} more groups of classes look alike"] if len(looks) > SHOWN else []
+    return looks[:SHOWN] + more + empty
+
+
+def _missing(value: Any) -> Missing | None:
+    return Missing() if value is None or value != value else None  # NaN is not equal to itself
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)
+
+
+def _value(name: str) -> tuple[int, str]:
+    """Orders digits by the number that they write, of any length."""
+    digits = name.lstrip("0")
+    return len(digits), digits
+
+
+def _looks(name: str) -> str | float:
+    """The same for names that people take for the same: by their capitals, blanks, signs without a width, or value."""
+    visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    look = " ".join(visible.casefold().split())
+    try:
+        return float(look)
+    except ValueError:
+        return look

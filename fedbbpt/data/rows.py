@@ -1,0 +1,204 @@
+"""The rows of tables in files, each with its place."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fedbbpt.errors import DataError, MissingExtra
+from fedbbpt.reading import LINE_END, from_json, read_text
+
+LONGEST_CELL = 100_000_000  # characters
+LONGEST_HEADER = 100_000  # characters
+SEPARATORS = ",\t;|"
+LISTED = 300  # characters of the names of columns
+
+Columns = Mapping[str, str]  # those that are wanted, by the option that chooses them
+
+
+class Row(NamedTuple):
+    """A row of the wanted columns."""
+
+    place: str  # rows are counted from 1, without the header and blank lines; the line is that in which the row begins
+    cells: Mapping[str, Any]
+
+
+class Unreadable(NamedTuple):
+    """Stands for a cell that cannot be read."""
+
+    what: str
+
+    def __repr__(self) -> str:
+        return self.what
+
+
+def from_csv(path: Path, columns: Columns, remarks: list[str]) -> list[Row]:
+    """Rows of text under a header, separated by whichever of `SEPARATORS` leaves the wanted columns in the header.
+
+    Quotes stand around cells, as in CSV. In a table by tabs they may be characters like any other: they are where they
+    would break a row, or hide the ends of lines each of which is a whole row without them; `remarks` then says so.
+
+    Raises:
+        DataError: no text, a column is missing or there twice, or a row has more or fewer cells than the header.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    text = _text(path)
+    headers = {separator: _header(text, separator) for separator in SEPARATORS}
+    fit = [separator for separator in SEPARATORS if set(columns.values()) <= set(headers[separator])]
+    separator = fit[0] if fit else max(SEPARATORS, key=lambda separator: len(headers[separator]))
+    split = partial(_split, path, text, separator, columns)
+    problem, rows = None, list[Row]()
+    try:
+        rows = list(split(quotes=True))
+    except DataError as e:
+        problem = e
+    if separator == "\t" and (problem or any(LINE_END.search(cell) for row in rows for cell in row.cells.values())):
+        with suppress(DataError):
+            rows, problem = list(split(quotes=False)), None
+            remarks.append("quotes are read as characters like any other, since they do not stand around whole cells")
+    if problem:
+        raise problem
+    return rows
+
+
+def from_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
+    """Rows of a file with a JSON object in each line.
+
+    Raises:
+        DataError: no text, a line that is no such object, or one that lacks a column.
+    """
+    number = 0
+    for line, content in enumerate(io.StringIO(_text(path), newline=""), 1):
+        if not content.strip():
+            continue
+        number += 1
+        place = f"row {number} (line {line})"
+        try:
+            cells = from_json(content.encode())
+        except ValueError as e:
+            reason = str(e).replace(" at line 1 column", ", column")
+            raise DataError(f"{place} of {path} cannot be read: {reason}; JSON Lines has an object in each line") from e
+        if not isinstance(cells, dict):
+            raise DataError(f"{place} of {path} is no JSON object; JSON Lines has an object in each line")
+        check_columns(f"{place} of {path}", list(cells), columns)
+        yield Row(place, cells)
+
+
+def from_parquet(path: Path, columns: Columns) -> Iterator[Row]:
+    """Rows of a Parquet file.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+        DataError: it is no such file, or a column is missing or there twice.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as e:
+        raise MissingExtra("task 'parquet'", "parquet", e) from e
+    number = 0
+    try:
+        with path.open("rb") as data, pyarrow.parquet.ParquetFile(data) as file:
+            check_columns(str(path), file.schema_arrow.names, columns)
+            for batch in file.iter_batches(columns=sorted(set(columns.values()))):
+                for cells in zip(*map(_values, batch.columns), strict=True):
+                    number += 1
+                    yield Row(f"row {number}", dict(zip(batch.schema.names, cells, strict=True)))
+    except OSError as e:
+        raise DataError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
+    except pyarrow.ArrowException as e:
+        raise DataError(f"cannot read {path} as Parquet: {e}") from e
+
+
+def check_columns(where: str, names: Sequence[str], columns: Columns) -> None:
+    """Raises DataError for a wanted column that is missing, or there more than once."""
+    for option, column in columns.items():
+        found = [str(number) for number, name in enumerate(names, 1) if name == column]
+        if not found:
+            there = ", ".join(map(repr, names)) or "none"
+            there = there if len(there) <= LISTED else f"{there[:LISTED]} …"
+            raise DataError(f"{where} has no column {column!r} (it has {there}); choose one with {option}")
+        if len(found) > 1:
+            raise DataError(
+                f"{where} has the column {column!r} more than once (columns {', '.join(found)}); keep one of them"
+            )
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_text(path)
+    except ValueError as e:
+        raise DataError(f"cannot read {path}: {e}") from e
+
+
+def _header(text: str, separator: str) -> list[str]:
+    """The first row that is not blank."""
+    lines = csv.reader(io.StringIO(text[:LONGEST_HEADER], newline=""), delimiter=separator)
+    return next(([cell.strip() for cell in cells] for cells in lines if not _blank(cells)), [])
+
+
+def _split(path: Path, text: str, separator: str, columns: Columns, quotes: bool) -> Iterator[Row]:
+    first = LINE_END.split(text[:LONGEST_HEADER].lstrip(), 1)[0]
+    spaced = f"{separator} " in first  # the header says whether blanks belong to the separators
+    source = io.StringIO(text, newline="")
+    lines = csv.reader(
+        source,
+        delimiter=separator,
+        quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+        skipinitialspace=spaced,
+        strict=True,
+    )
+    header: list[str] = []
+    begins, number = 1, 0
+    try:
+        for cells in lines:
+            begins, line = lines.line_num + 1, begins
+            if _blank(cells):
+                continue
+            if not header:
+                header = [cell.strip() for cell in cells]
+                check_columns(str(path), header, columns)
+                wanted = {column: header.index(column) for column in columns.values()}
+            elif len(cells) != len(header):
+                raise DataError(
+                    f"row {number} (line {line}) of {path} has {len(cells)} cells, and the header {len(header)}; quote "
+                    f"the texts that hold the separator {separator!r}"
+                )
+            else:
+                yield Row(f"row {number} (line {line})", {column: cells[i] for column, i in wanted.items()})
+            number += 1
+    except csv.Error as e:
+        place = f"row {number} (line {begins})" if header else "the header"
+        raise DataError(f"{place} of {path} cannot be read: {_said(e)}") from e
+
+
+def _said(error: csv.Error) -> str:
+    """What Python's csv says, and what to do."""
+    if "end of data" in str(error):
+        return "a quote opens there that is never closed; close it, or write quotes inside a cell twice"
+    return f"{error}; write quotes inside a quoted cell twice" if "expected after" in str(error) else str(error)
+
+
+def _blank(cells: Sequence[str]) -> bool:
+    return len(cells) < 2 and not "".join(cells).strip()
+
+
+def _values(column: Any) -> list[Any]:
+    """The cells of a column of pyarrow's."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):  # of one of them
+        return [_value(cell) for cell in column]
+    return values
+
+
+def _value(cell: Any) -> Any:
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        return Unreadable("what is not UTF-8 text")
+    except (ValueError, OverflowError):
+        return Unreadable(f"a {cell.type}")
