@@ -44,10 +44,8 @@ def read_text(path: Path) -> str:
         text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as e:
         before = e.object[: e.start].decode(encoding)
-        raise ValueError(
-            f"it is not {encoding.upper()} text (line {_lines(before)}); save it as UTF-8, say with "
-            "iconv -f WINDOWS-1252 -t UTF-8"
-        ) from e
+        how = "" if mark else ", say with iconv -f WINDOWS-1252 -t UTF-8"
+        raise ValueError(f"it is not {encoding.upper()} text (line {_lines(before)}); save it as UTF-8{how}") from e
     before, zero, _ = text.partition("\0")
     if zero:
         raise ValueError(f"it holds a zero byte (line {_lines(before)}), as no text does; save it as UTF-8 text")
@@ -60,7 +58,12 @@ def from_json(data: bytes) -> Any:
     Refused, too, are a key that an object has twice, nesting of more than 200 levels, integers of more than 4,300
     digits, and halves of characters (lone surrogates).
     """
-    return jiter.from_json(data, catch_duplicate_keys=True)
+    try:
+        return jiter.from_json(data, catch_duplicate_keys=True)
+    except ValueError as e:
+        if "hex escape" in str(e):
+            raise ValueError(f"half a character, such as \\ud83d without what follows it: {e}") from e
+        raise
 
 
 def from_toml(text: str) -> dict[str, Any]:

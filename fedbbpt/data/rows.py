@@ -2,8 +2,8 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from fedbbpt.reading import LINE_END, from_json, read_text
 LONGEST_CELL = 100_000_000  # characters
 LONGEST_HEADER = 100_000  # characters
 SEPARATORS = ",\t;|"
+DIRECTIVE = re.compile(r"\A\"?sep=.\"?(?=[\r\n])")  # a first line for Excel; the header says the same
 LISTED = 300  # characters of the names of columns
 
 Columns = Mapping[str, str]  # those that are wanted, by the option that chooses them
@@ -38,30 +39,22 @@ class Unreadable(NamedTuple):
 def from_csv(path: Path, columns: Columns, remarks: list[str]) -> list[Row]:
     """Rows of text under a header, separated by whichever of `SEPARATORS` leaves the wanted columns in the header.
 
-    Quotes stand around cells, as in CSV. In a table by tabs they may be characters like any other: they are where they
-    would break a row, or hide the ends of lines each of which is a whole row without them; `remarks` then says so.
+    Quotes stand around cells, as in CSV. In a table by tabs that cannot be read so they are characters like any other,
+    and `remarks` says so.
 
     Raises:
-        DataError: no text, a column is missing or there twice, or a row has more or fewer cells than the header.
+        DataError: no text, a column is missing or there twice, a row has more or fewer cells than the header, or a
+            table by tabs can be read both ways, with other rows.
     """
     csv.field_size_limit(LONGEST_CELL)
-    text = _text(path)
+    text = DIRECTIVE.sub("", _text(path))
     headers = {separator: _header(text, separator) for separator in SEPARATORS}
     fit = [separator for separator in SEPARATORS if set(columns.values()) <= set(headers[separator])]
     separator = fit[0] if fit else max(SEPARATORS, key=lambda separator: len(headers[separator]))
     split = partial(_split, path, text, separator, columns)
-    problem, rows = None, list[Row]()
-    try:
-        rows = list(split(quotes=True))
-    except DataError as e:
-        problem = e
-    if separator == "\t" and (problem or any(LINE_END.search(cell) for row in rows for cell in row.cells.values())):
-        with suppress(DataError):
-            rows, problem = list(split(quotes=False)), None
-            remarks.append("quotes are read as characters like any other, since they do not stand around whole cells")
-    if problem:
-        raise problem
-    return rows
+    if separator != "\t" or '"' not in text:
+        return list(split(quotes=True))
+    return _by_tabs(path, _tried(split(quotes=True)), _tried(split(quotes=False)), remarks)
 
 
 def from_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
@@ -77,7 +70,7 @@ def from_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
         number += 1
         place = f"row {number} (line {line})"
         try:
-            cells = from_json(content.encode())
+            cells = from_json(content.rstrip().encode())
         except ValueError as e:
             reason = str(e).replace(" at line 1 column", ", column")
             raise DataError(f"{place} of {path} cannot be read: {reason}; JSON Lines has an object in each line") from e
@@ -164,8 +157,8 @@ def _split(path: Path, text: str, separator: str, columns: Columns, quotes: bool
                 wanted = {column: header.index(column) for column in columns.values()}
             elif len(cells) != len(header):
                 raise DataError(
-                    f"row {number} (line {line}) of {path} has {len(cells)} cells, and the header {len(header)}; quote "
-                    f"the texts that hold the separator {separator!r}"
+                    f"row {number} (line {line}) of {path} has not as many cells as the header, {len(cells)} and not "
+                    f"{len(header)}; quote the texts that hold {separator!r} or a line end"
                 )
             else:
                 yield Row(f"row {number} (line {line})", {column: cells[i] for column, i in wanted.items()})
@@ -173,6 +166,29 @@ def _split(path: Path, text: str, separator: str, columns: Columns, quotes: bool
     except csv.Error as e:
         place = f"row {number} (line {begins})" if header else "the header"
         raise DataError(f"{place} of {path} cannot be read: {_said(e)}") from e
+
+
+def _tried(rows: Iterator[Row]) -> list[Row] | DataError:
+    try:
+        return list(rows)
+    except DataError as e:
+        return e
+
+
+def _by_tabs(path: Path, quoted: list[Row] | DataError, plain: list[Row] | DataError, remarks: list[str]) -> list[Row]:
+    """The reading that is possible; the quoted one, where both are and see the same rows."""
+    if isinstance(quoted, DataError):
+        if isinstance(plain, DataError):
+            raise quoted
+        remarks.append("quotes are read as characters like any other, since they do not stand around whole cells")
+        return plain
+    if not isinstance(plain, DataError) and len(plain) != len(quoted):
+        first = next(row for row in quoted if any(map(LINE_END.search, row.cells.values())))
+        raise DataError(
+            f"{first.place} of {path} can be read in two ways: quotes stand around several lines, or are characters of "
+            "lines that are rows; save the table as JSON Lines"
+        )
+    return quoted
 
 
 def _said(error: csv.Error) -> str:

@@ -103,7 +103,7 @@ class Table(ABC):
                     changed[column][str(value), read] += 1
         if not any(found.values()):
             raise DataError(f"{self.path} has no rows")
-        self.remarks += [_changes(column, counts) for column, counts in changed.items() if counts]
+        self.remarks += [_changes(column, counts, len(found[TEXT])) for column, counts in changed.items() if counts]
         return found
 
     def _side(self, side: str) -> Dataset:
@@ -150,9 +150,10 @@ class Parquet(Table):
         return rows.from_parquet(self.path, self.columns)
 
 
-def _changes(column: str, counts: Counter[tuple[str, str]]) -> str:
+def _changes(column: str, counts: Counter[tuple[str, str]], rows: int) -> str:
     """Which labels are not read as they are written."""
-    told = [f"{raw!r} is read as {read!r} ({n:,} rows)" for (raw, read), n in counts.most_common(EXAMPLES)]
+    most = counts.most_common(EXAMPLES)
+    told = [f"{raw!r} is read as {read!r} (in {n:,} of {rows:,} rows)" for (raw, read), n in most]
     if len(counts) > EXAMPLES:
         told.append(f"and {len(counts) - EXAMPLES:,} others likewise")
     return f"in column {column!r}, {', '.join(told)}"

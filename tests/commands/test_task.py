@@ -43,6 +43,18 @@ def test_origin_is_told() -> None:
     assert "CC-BY-4.0" in result.stdout
 
 
+def test_what_was_read_otherwise_is_told(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    names = ("good", "bad ", "two\x1b[31m")
+    lines = [f"text {i},{names[i % 3]}" for i in range(180)]
+    table.write_text("text,label\n" + "\n".join(lines))
+    result = inspect(f"csv:{table}")
+    assert result.exit_code == 0
+    assert "note        in column 'label', 'bad ' is read as 'bad' (in 60 of 180 rows)\n" in result.stdout
+    assert r"two\x1b[31m " in result.stdout
+    assert "\x1b" not in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -96,6 +96,43 @@ def test_groups_stay_together_and_domains_are_numbered(tmp_path: Path) -> None:
     assert len(set(data.groups.tolist())) == len(sides["test"])
 
 
+class TestLabels:
+    """What is not read as it is written is said."""
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_blanks_around_them(self, kind: str, tmp_path: Path) -> None:
+        rows = [row | {"stars": f" {row['stars']}" if i < 3 else row["stars"]} for i, row in enumerate(ROWS)]
+        task = opened(written(tmp_path, kind, rows))
+        assert task.classes == ("1", "2", "3")
+        (remark,) = task.remarks
+        assert "column 'stars'" in remark
+        assert "' 1' is read as '1' (in 1 of 180 rows)" in remark
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_whole_numbers_with_a_point(self, kind: str, tmp_path: Path) -> None:
+        rows = [row | {"stars": "1.0" if row["stars"] == "1" else row["stars"]} for row in ROWS]
+        task = opened(written(tmp_path, kind, rows))
+        assert task.classes == ("1", "2", "3")
+        assert "'1.0' is read as '1' (in 60 of 180 rows)" in task.remarks[0]
+
+    def test_numbers_that_a_missing_one_made_floats(self, tmp_path: Path) -> None:
+        rows = [row | {"stars": float(row["stars"])} for row in ROWS]
+        assert opened(written(tmp_path, "parquet", rows)).classes == ("1", "2", "3")
+        assert opened(written(tmp_path, "jsonl", rows)).classes == ("1", "2", "3")
+
+    def test_many_changes_are_counted(self, tmp_path: Path) -> None:
+        rows = [row | {"patient": f"{row['patient']} "} for row in ROWS]
+        (remark,) = opened(written(tmp_path, "csv", rows), group_column="patient").remarks
+        assert remark.count("is read as") == 3
+        assert remark.endswith("and 27 others likewise")
+
+    def test_those_that_look_alike(self, tmp_path: Path) -> None:
+        rows = [row | {"stars": ("good", "Good", "bad")[i % 3]} for i, row in enumerate(ROWS)]
+        task = opened(written(tmp_path, "csv", rows))
+        assert task.classes == ("Good", "bad", "good")
+        assert "'Good', 'good'" in task.remarks[0]
+
+
 class TestBad:
     @pytest.mark.parametrize("kind", KINDS)
     def test_wrong_column(self, kind: str, tmp_path: Path) -> None:
@@ -107,6 +144,19 @@ class TestBad:
         rows = [*ROWS[:3], ROWS[3] | {"stars": " "}, *ROWS[4:]]
         with pytest.raises(DataError, match=r"row 4 .* no 'stars'"):
             opened(written(tmp_path, kind, rows))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_header_in_the_midst(self, kind: str, tmp_path: Path) -> None:
+        rows = [*ROWS[:3], {name: name for name in ROWS[0]}, *ROWS[3:]]
+        with pytest.raises(DataError, match=r"row 4 .* is the header once more"):
+            opened(written(tmp_path, kind, rows))
+
+    @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+    def test_cells_of_other_types(self, kind: str, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"row 1 .*: column 'review' holds 0, and a text is wanted"):
+            opened(written(tmp_path, kind, [row | {"review": i} for i, row in enumerate(ROWS)]))
+        with pytest.raises(DataError, match=r"row 1 .*: column 'stars' holds \['1'\], and a word or a number"):
+            opened(written(tmp_path, kind, [row | {"stars": [row["stars"]]} for row in ROWS]))
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_no_file_and_none_named(self, kind: str, tmp_path: Path) -> None:
