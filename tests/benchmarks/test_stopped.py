@@ -110,7 +110,7 @@ def test_a_process_that_dies_is_said_and_the_others_are_ended(monkeypatch: pytes
     monkeypatch.setattr(multiprocessing, "active_children", lambda: alive.pop(0))
     monkeypatch.setattr(runner, "ProcessPoolExecutor", Died)
     plan = Bench(("digits",), METHODS, (1,), {})
-    with pytest.raises(RunError, match="a process of the bench died, .* --resume .*, and fewer --jobs"):
+    with pytest.raises(RunError, match=r"a process of the bench died, .* --resume .*, and fewer --jobs"):
         runner.run(plan, tmp_path, 2, lambda cell, error: None)
     assert ours.ended
     assert not theirs.ended
