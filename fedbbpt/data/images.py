@@ -16,6 +16,7 @@ from fedbbpt.types import Rows, Size
 Picture = NDArray[np.uint8]  # (3, h, w)
 SIXTEEN_BITS = ("PNG", "PPM")  # formats whose 32-bit integers are 16 bits that were read into more
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+STRIP = 2**20  # pixels at a time where each step needs a copy, so that a large picture does not need several
 NAMED = 3  # unreadable files that an error names
 
 
@@ -31,8 +32,7 @@ def to_array(image: Image.Image, size: Size) -> Picture:
     assert size is not None  # a task of images is never asked for texts
     image = _eight_bits(_upright(image), image.format)
     if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        image = _on_white(image)
     if image.mode != "RGB":
         image = image.convert("RGB")
     if image.size != size[::-1]:
@@ -99,13 +99,22 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
+def _on_white(image: Image.Image) -> Image.Image:
+    flat, rows = Image.new("RGB", image.size), max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        flat.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return flat
+
+
 def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN_BITS):
-        grey = values / 257
+        grey = np.divide(values, 257, dtype=np.float32)  # exact enough: no value is halfway between two greys
     elif image.mode == "F" and low >= 0 and high <= 1:
         grey = values * 255
     elif np.isnan(low):
@@ -116,7 +125,7 @@ def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
             "bits, or as fractions from 0 to 1"
         )
     grey[values == image.info.get("transparency", -1)] = 255
-    return Image.fromarray(grey.round().astype(np.uint8))
+    return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8))
 
 
 @functools.cache

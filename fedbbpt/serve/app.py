@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from concurrent.futures import Executor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -21,10 +23,14 @@ from fedbbpt.serve.completions import Complete
 from fedbbpt.serve.counts import Counts
 from fedbbpt.serve.description import Model, Models, describe
 from fedbbpt.serve.embeddings import Embed
-from fedbbpt.serve.guard import Door, Guard, as_refused, read_body
+from fedbbpt.serve.guard import Door, Guard, as_refused
 from fedbbpt.serve.once import Once
+from fedbbpt.serve.pictures import MOST_AT_ONCE, Pictures
+from fedbbpt.serve.room import Room
 from fedbbpt.serve.served import Served
 from fedbbpt.serve.speech import Question, parse
+
+T = TypeVar("T")
 
 QUESTIONS: dict[str, type[Question]] = {
     "/v1/classify": Classify,
@@ -39,7 +45,9 @@ class Service:
 
     def __init__(self, thread: Executor, served: Served, limits: Limits, token: str | None = None) -> None:
         self._served, self._limits = served, limits
-        self._counts, self._once, self._door = Counts(), Once(), Door(limits.concurrency)
+        self._counts, self._once, self._door = Counts(), Once(), Door(limits)
+        # One thread, since what is read unfolds, and memory that was freed in one thread is not another's.
+        self._reader, self._pictures = ThreadPoolExecutor(1, "fedbbpt-reading"), Room(MOST_AT_ONCE)
         self._batcher = Batcher(thread, served.info.batch_limit, self._counts.called)
         self._started = int(time.time())
         self._description = describe(QUESTIONS)
@@ -57,11 +65,14 @@ class Service:
     def close(self) -> None:
         """Leaves the model's thread, once it has answered what waits."""
         self._batcher.close()
+        self._reader.shutdown()
+
+    async def _read(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, function, *args)
 
     async def _answer(self, shape: type[Question], request: Request) -> Response:
-        with self._door.entered():
-            body = await read_body(request, self._limits)
-            question = await asyncio.to_thread(parse, shape, body)
+        async with self._door.entered(request) as body:
+            question = await self._read(parse, shape, body)
             if question.model not in (None, self._served.info.model):
                 message = f"this service has one model, {self._served.info.model}; leave out model, or name that one"
                 raise Refusal(404, message, param="model", code="model_not_found")
@@ -73,9 +84,13 @@ class Service:
 
     async def _computed(self, question: Question) -> bytes:
         ask = question.asks(self._served)
-        inputs = await asyncio.to_thread(question.inputs, self._served, self._limits)
+        inputs = await self._read(question.inputs, self._served, self._limits)
         try:
-            answers = await self._batcher.answers(ask, inputs)
+            if isinstance(inputs, Pictures):
+                async with self._pictures.taken(inputs.room):
+                    answers = await self._batcher.answers(ask, await self._read(inputs.read))
+            else:
+                answers = await self._batcher.answers(ask, inputs)
         except (ConfigError, DataError) as e:  # the model cannot read these inputs, and says why
             raise Refusal(400, str(e), code="unreadable") from e
         return await asyncio.to_thread(lambda: question.reply(self._served, answers).model_dump_json().encode())

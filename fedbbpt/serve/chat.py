@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from fedbbpt.backend import Answers
 from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
+from fedbbpt.serve.pictures import Pictures
 from fedbbpt.serve.served import Served
 from fedbbpt.serve.speech import MOST_LOGPROBS, Logprob, Reply, Sampling, Tokens, inputs_of, ranked
 from fedbbpt.types import Inputs
@@ -123,7 +124,7 @@ class Chat(Sampling):
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs:
+    def inputs(self, served: Served, limits: Limits) -> Inputs | Pictures:
         """See `Question`."""
         images = [url for message in self.messages for url in message.images]
         if served.reads_texts and images:

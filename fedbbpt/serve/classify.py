@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
+from fedbbpt.serve.pictures import Pictures
 from fedbbpt.serve.served import Served
 from fedbbpt.serve.speech import Question, inputs_of
 from fedbbpt.types import Inputs, Prompted
@@ -47,7 +48,7 @@ class Classify(Question):
     replies: ClassVar[type[BaseModel]] = Scores
     inputs_: Annotated[list[str | PromptedText], Field(alias="inputs", min_length=1, max_length=MOST_INPUTS)]
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs:
+    def inputs(self, served: Served, limits: Limits) -> Inputs | Pictures:
         """See `Question`."""
         plain = [one for one in self.inputs_ if isinstance(one, str)]
         if len(plain) == len(self.inputs_):

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from fedbbpt.backend import Answers
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.batching import Ask
+from fedbbpt.serve.pictures import Pictures
 from fedbbpt.serve.served import Served
 from fedbbpt.serve.speech import Question, Texts, inputs_of, listed
 from fedbbpt.types import Inputs
@@ -51,7 +52,7 @@ class Embed(Question):
             raise Refusal(400, "this model has no embeddings: ask for its scores by /v1/classify")
         return served.features
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs:
+    def inputs(self, served: Served, limits: Limits) -> Inputs | Pictures:
         """See `Question`."""
         return inputs_of(served, listed(self.input), limits)
 

@@ -5,8 +5,8 @@ import hmac
 import logging
 import re
 import traceback
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -18,9 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fedbbpt.access import is_loopback
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.counts import Counts
+from fedbbpt.serve.room import Room
 
 OPEN = "/healthz"  # needs no token
 HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:@\[\]]+))(?::[0-9]*)?", re.IGNORECASE)
+
+BODIES = 4  # of the largest size, in memory at a time
 
 log = logging.getLogger("fedbbpt.serve")
 
@@ -110,44 +113,46 @@ async def as_refused(request: Request, e: Exception) -> Response:
 
 
 class Door:
-    """Lets so many in at a time."""
+    """Lets so many in at a time, and reads what they bring.
 
-    def __init__(self, most: int) -> None:
-        self._most, self._inside = most, 0
+    So large bodies at a time: `BODIES` times the largest one. Who comes with more waits outside, unread.
+    """
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Inside.
+    def __init__(self, limits: Limits) -> None:
+        self._limits, self._inside, self._room = limits, 0, Room(BODIES * limits.body)
+
+    @asynccontextmanager
+    async def entered(self, request: Request) -> AsyncIterator[bytes]:
+        """Inside, with the request's body.
 
         Raises:
-            Refusal: too many are.
+            Refusal: too many are; or the body is too large, or too slow.
         """
-        if self._inside >= self._most:
-            message = f"{self._most} requests are waiting already; try again in a second"
+        if self._inside >= self._limits.concurrency:
+            message = f"{self._limits.concurrency} requests are waiting already; try again in a second"
             raise Refusal(503, message, code="overloaded", headers={"Retry-After": "1"})
+        if (size := int(request.headers.get("content-length", self._limits.body))) > self._limits.body:
+            raise _too_large(self._limits)
         self._inside += 1
         try:
-            yield
+            async with self._room.taken(size):
+                yield await _body_of(request, self._limits)
         finally:
             self._inside -= 1
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
-    """All of a request's body.
+def _too_large(limits: Limits) -> Refusal:
+    return Refusal(413, f"a body has at most {limits.body:,} bytes; send fewer inputs at a time", code="too_large")
 
-    Raises:
-        Refusal: it is too large, or too slow.
-    """
-    too_large = Refusal(413, f"a body has at most {limits.body:,} bytes; send fewer inputs at a time", code="too_large")
-    if int(request.headers.get("content-length", 0)) > limits.body:
-        raise too_large
+
+async def _body_of(request: Request, limits: Limits) -> bytes:
     body = bytearray()
     try:
         async with asyncio.timeout(limits.body_seconds):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limits.body:
-                    raise too_large
+                    raise _too_large(limits)
     except TimeoutError as e:
         message = f"the body did not arrive within {limits.body_seconds:g} seconds"
         raise Refusal(408, message, code="too_slow", headers={"Connection": "close"}) from e

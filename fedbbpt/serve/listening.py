@@ -13,6 +13,7 @@ from fedbbpt.serve.pictures import bombs_are_errors
 
 HEADER_SECONDS = 10.0  # that the headers of a request may take, or what still comes of a body that was refused
 IDLE_SECONDS = 5  # between two requests of a connection
+REPLY_SECONDS = 600.0  # that a client may take to read a reply: activations are large
 STOPPING_SECONDS = 5  # for requests under way when the service is to stop
 
 
@@ -23,9 +24,10 @@ class Answering(Protocol):
 
 
 class PunctualProtocol(H11Protocol):
-    """HTTP/1.1 that ends a connection on which a request is begun and does not come on."""
+    """HTTP/1.1 that ends a connection on which a request is begun and does not come on, or a reply is not read."""
 
     _late: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
@@ -40,10 +42,26 @@ class PunctualProtocol(H11Protocol):
         elif self._late is None:
             self._late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(REPLY_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        super().resume_writing()
+        self._read_on()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._on_time()
+        self._read_on()
         super().connection_lost(exc)
+
+    def _read_on(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _on_time(self) -> None:
         if self._late is not None:

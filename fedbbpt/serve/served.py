@@ -13,17 +13,23 @@ from fedbbpt.types import Float32, Inputs
 class Served:
     """What is asked of a backend, and what its classes are called in words.
 
-    `features` are the rows (b, D) of a model that has some, in the place of scores.
+    `features` are the rows (b, D) of a model that has some, in the place of scores. Both are asked about texts, or
+    about images (b, 3, h, w) of 8 bits.
     """
 
     def __init__(self, backend: Backend, provider: Provider) -> None:
         self.info = backend.info
-        self.query: Ask = Meter(backend).query
-        self.features = _features(getattr(backend, "network", None))
+        features = _features(getattr(backend, "network", None))
+        self.query = self._asked(Meter(backend).query)
+        self.features = features and self._asked(features)
         verbalizer: Any = getattr(backend, "verbalizer", None)
         own = provider.words if provider.classes == self.info.classes else None
         self.words: tuple[str, ...] = verbalizer.names if verbalizer is not None else own or self.info.classes
         self._kind = "log-probabilities" if verbalizer is not None else self.info.scores
+
+    def _asked(self, ask: Ask) -> Ask:
+        """Of images, 8-bit ones are taken, since many may have to wait."""
+        return ask if self.reads_texts else lambda images: ask(images.astype(np.float32) / np.float32(255))
 
     @property
     def reads_texts(self) -> bool:

@@ -1,7 +1,9 @@
 """What all questions and replies have in common, in OpenAI's shapes."""
 
+import re
 import time
 import uuid
+from itertools import islice
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -12,11 +14,13 @@ from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
 from fedbbpt.serve.batching import Ask
-from fedbbpt.serve.pictures import read_pictures
+from fedbbpt.serve.pictures import Pictures
 from fedbbpt.serve.served import Served
 from fedbbpt.types import Float32, Inputs
 
 MOST_LOGPROBS = 20
+MOST_TOKENS = 2**19  # of a body: a parser takes some 100 bytes for a value, even for one of two bytes
+TOKENS = re.compile(rb'[,\[{:]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 UNLIKELY = -9999.0  # OpenAI's word for a probability of 0, since JSON has no infinity
 
 Q = TypeVar("Q", bound="Question")
@@ -35,7 +39,7 @@ class Question(BaseModel):
         """What is to be asked of the model: unless said otherwise, scores."""
         return served.query
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs:
+    def inputs(self, served: Served, limits: Limits) -> Inputs | Pictures:
         """What the model is to read.
 
         Raises:
@@ -91,8 +95,11 @@ def parse(shape: type[Q], body: bytes) -> Q:
     """A question from the bytes of a body.
 
     Raises:
-        Refusal: they are not JSON in UTF-8, or not of that shape; none of the contents are in the message.
+        Refusal: they are not JSON in UTF-8, not of that shape, or too many of it; none of the contents are in
+            the message.
     """
+    if next(islice(TOKENS.finditer(body), MOST_TOKENS, None), None):
+        raise Refusal(413, f"a body holds at most {MOST_TOKENS:,} signs and texts of JSON; send fewer inputs at a time")
     try:
         return shape.model_validate_json(body)
     except ValidationError as e:
@@ -115,11 +122,11 @@ def listed(given: list[str] | str) -> list[str]:
     return [given] if isinstance(given, str) else given
 
 
-def inputs_of(served: Served, given: list[str], limits: Limits) -> Inputs:
-    """Texts, or images in base64, as the model reads them."""
+def inputs_of(served: Served, given: list[str], limits: Limits) -> Inputs | Pictures:
+    """Texts as the model reads them, or images in base64."""
     if served.reads_texts:
         return as_texts(given)
-    return read_pictures(given, served.info.input_size, limits.pixels)
+    return Pictures(given, served.info.input_size, limits.pixels)
 
 
 def ranked(served: Served, row: Float32) -> list[Logprob]:

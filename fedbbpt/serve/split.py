@@ -18,7 +18,7 @@ from fedbbpt.algorithms.line import Server, Wire, pack, read
 from fedbbpt.backend import Answers
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.counts import Counts
-from fedbbpt.serve.guard import Door, Guard, as_refused, read_body
+from fedbbpt.serve.guard import Door, Guard, as_refused
 from fedbbpt.serve.tickets import LONGEST, Tickets, size_of
 from fedbbpt.split import BEFORE, Split
 from fedbbpt.types import Float32
@@ -48,11 +48,11 @@ class SplitService:
     """
 
     def __init__(self, thread: Executor, body: Body, limits: Limits, token: str | None = None) -> None:
-        self._thread, self._body, self._limits = thread, body, limits
+        self._thread, self._body = thread, body
         self._parameters = thread.submit(body.split.init, 0).result()["body"]
         self._counts, self._tickets, self._turn = Counts(), Tickets(), asyncio.Lock()
         # One for each way: what waits for room must not shut out the gradients that make some.
-        self._forwards, self._backwards = Door(limits.concurrency), Door(limits.concurrency)
+        self._forwards, self._backwards = Door(limits), Door(limits)
         self._tidying: asyncio.TimerHandle | None = None
         asked = {"/v1/split/forward": self._forward, "/v1/split/backward": self._backward}
         looks = {"/v1/split": self._describe, "/healthz": self._health, "/metrics": self._metrics}
@@ -80,8 +80,7 @@ class SplitService:
             self._tidy_later()
             return passed
 
-        with self._forwards.entered():
-            return await self._answer(request, pass_on)
+        return await self._answer(request, self._forwards, pass_on)
 
     def _pass(self, values: Float32, ticket: str | None) -> Float32:
         server = Server(self._body.split, self._parameters, frozenset() if ticket is None else BEFORE["body"], 0.0)
@@ -106,15 +105,14 @@ class SplitService:
         def go_back(values: Float32) -> Float32:
             return self._tickets.take(ticket, values.shape).backward(values)
 
-        with self._backwards.entered():
-            return await self._answer(request, partial(self._run, go_back))
+        return await self._answer(request, self._backwards, partial(self._run, go_back))
 
-    async def _answer(self, request: Request, compute: Callable[[Float32], Awaitable[Float32]]) -> Response:
+    async def _answer(self, request: Request, door: Door, compute: Callable[[Float32], Awaitable[Float32]]) -> Response:
         if request.query_params.get("body") != self._body.split.identity:
             raise Refusal(409, "this is not the body that is asked for as ?body=", param="body", code="other_body")
-        message = await read_body(request, self._limits)
-        values, wire = await asyncio.to_thread(self._read, message)
-        reply = await asyncio.to_thread(pack, await compute(values), wire)
+        async with door.entered(request) as message:
+            values, wire = await asyncio.to_thread(self._read, message)
+            reply = await asyncio.to_thread(pack, await compute(values), wire)
         return Response(reply, media_type="application/octet-stream")
 
     async def _run(self, function: Callable[..., T], *args: Any) -> T:

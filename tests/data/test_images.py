@@ -255,3 +255,23 @@ def test_all_unreadable_pictures_are_told_at_once(tmp_path):
     Image.fromarray(RAMP).save(files[2])
     with pytest.raises(DataError, match=r"0\.png .*4 more cannot be read: .*1\.png, .*3\.png, .*4\.png, …\)"):
         open_pictures(files, SIZE)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
+def test_a_large_picture_becomes_opaque_strip_by_strip(mode, monkeypatch):
+    rng = np.random.default_rng(3)
+    image = Image.fromarray(rng.integers(0, 256, (9, 7, 4), np.uint8), "RGBA")
+    image = image.quantize(16) if mode in ("P", "PA") else image.convert(mode)
+    if mode == "PA":
+        image = image.convert("PA")
+    elif mode == "P":
+        image.info["transparency"] = bytes(range(0, 160, 10))
+    at_once = to_array(image, (9, 7))
+    monkeypatch.setattr("fedbbpt.data.images.STRIP", 15)
+    assert to_array(image, (9, 7)).tobytes() == at_once.tobytes()
+
+
+def test_all_greys_of_16_bits_are_rounded_to_the_nearest_of_8():
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    expected = (values.astype(np.uint32) + 128) // 257
+    assert (to_array(Image.fromarray(values), (256, 256)) == expected).all()

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -172,6 +173,7 @@ HOSTILE = {
         + b"0\r\n\r\n",
         413,
     ),
+    "too many values": (_request("POST /v1/classify", b'{"inputs": [' + b'"",' * 30_000 + b'""]}'), 413),
     "bad chunks": (
         b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         400,
@@ -214,6 +216,33 @@ def test_headers_that_trickle_are_given_up(
                 connection.sendall(bytes([byte]))
                 time.sleep(0.02)
         assert 0.2 <= time.monotonic() - start < 2
+
+
+def test_a_reply_that_nobody_reads_is_given_up(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "REPLY_SECONDS", 0.2)
+    with serving(texts) as where, _connection(where) as connection:
+        asked = _request("GET /openapi.json", Connection="keep-alive")
+        connection.setblocking(False)
+        until = time.monotonic() + 5
+        with pytest.raises(ConnectionError):  # noqa: PT012 - it asks and asks, and reads nothing
+            while time.monotonic() < until:
+                with suppress(BlockingIOError):
+                    connection.send(asked)
+                time.sleep(0.0005)
+
+
+def test_large_bodies_wait_for_their_turn(serving: Any, texts: Any) -> None:
+    body = b'{"inputs": ["' + b"a" * 60_000 + b'"]}'
+    with serving(texts, limits=Limits(body=65_536)) as where:
+        texts.gate.clear()
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(httpx2.post, f"{where}/v1/classify", content=body) for _ in range(8)]
+            texts.entered.acquire()
+            time.sleep(0.3)
+            assert len(texts.calls) == 1
+            texts.gate.set()
+            assert [one.result().status_code for one in asked] == [200] * 8
+        assert sum(map(len, texts.calls[:2])) <= 4
 
 
 def test_a_refused_body_that_trickles_on_is_given_up(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:

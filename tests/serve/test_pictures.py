@@ -10,12 +10,12 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from fedbbpt.backend import Answers, BackendInfo
 from fedbbpt.data.images import to_array
 from fedbbpt.serve import Refusal
-from fedbbpt.serve.pictures import bombs_are_errors, read_pictures
+from fedbbpt.serve.pictures import MOST_AT_ONCE, Pictures, bombs_are_errors
 
 MANY = 10**9
 
@@ -53,27 +53,27 @@ def undecoded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
 
 
 def test_pictures_are_read_as_a_task_reads_them(picture: Image.Image) -> None:
-    expected = to_array(picture, (8, 8)).astype(np.float32) / np.float32(255)
+    expected = to_array(picture, (8, 8))
     for encoded in (_encoded(picture), "data:image/png;base64," + _encoded(picture)):
-        read = read_pictures([encoded], (8, 8), MANY)
-        assert read.dtype == np.float32
+        read = Pictures([encoded], (8, 8), MANY).read()
+        assert read.dtype == np.uint8
         assert read[0].tobytes() == expected.tobytes()
 
 
 def test_jpegs_are_read_too(picture: Image.Image) -> None:
-    assert read_pictures([_encoded(picture, "jpeg"), _encoded(picture)], (8, 8), MANY).shape == (2, 3, 8, 8)
+    assert Pictures([_encoded(picture, "jpeg"), _encoded(picture)], (8, 8), MANY).read().shape == (2, 3, 8, 8)
 
 
 @pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "webp", "ppm"])
 def test_other_formats_are_refused(picture: Image.Image, kind: str) -> None:
     with pytest.raises(Refusal, match="cannot be read as PNG or JPEG"):
-        read_pictures([_encoded(picture, kind)], (8, 8), MANY)
+        Pictures([_encoded(picture, kind)], (8, 8), MANY).read()
 
 
 @pytest.mark.parametrize("encoded", ["", "§", "http://127.0.0.1/secret.png", "aGFsbG8=", "data:image/png;base64,"])
 def test_what_is_no_picture_is_refused(encoded: str) -> None:
     with pytest.raises(Refusal) as refused:
-        read_pictures([encoded], (8, 8), MANY)
+        Pictures([encoded], (8, 8), MANY).read()
     assert refused.value.status == 400
 
 
@@ -81,15 +81,34 @@ def test_damaged_pictures_are_refused(picture: Image.Image) -> None:
     data = base64.b64decode(_encoded(picture))
     for cut in range(0, len(data) - 40, 7):
         with pytest.raises(Refusal) as refused:
-            read_pictures([base64.b64encode(data[:cut]).decode()], (8, 8), MANY)
+            Pictures([base64.b64encode(data[:cut]).decode()], (8, 8), MANY).read()
         assert refused.value.status == 400
 
 
 def test_pixels_are_counted_before_they_are_decoded(undecoded: Callable[[], bool]) -> None:
     for encoded in ([_png(4000, 4000)], [_png(2000, 2000)] * 3):
         with pytest.raises(Refusal, match="pixels together") as refused:
-            read_pictures(encoded, (8, 8), 10_000_000)
+            Pictures(encoded, (8, 8), 10_000_000)
         assert refused.value.status == 413
+    assert undecoded()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 2_000_000), (20_000_000, 1), (8_000, 8_000)])
+def test_what_takes_much_memory_to_decode_or_resize_is_refused_by_its_header(
+    undecoded: Callable[[], bool], width: int, height: int
+) -> None:
+    with pytest.raises(Refusal, match="too many pixels") as refused:
+        Pictures([_png(width, height)], (224, 224), MANY)
+    assert refused.value.status == 413
+    assert undecoded()
+
+
+def test_many_small_pictures_are_counted_as_the_model_reads_them(undecoded: Callable[[], bool]) -> None:
+    many = [_png(1, 1)] * (1 + MOST_AT_ONCE // 224**2)
+    with pytest.raises(Refusal, match="too many images") as refused:
+        Pictures(many, (224, 224), MANY)
+    assert refused.value.status == 413
+    assert Pictures(many[:100], (224, 224), MANY).room == 100 * 224**2 + 1 + 224 + 8
     assert undecoded()
 
 
@@ -97,7 +116,7 @@ def test_a_bomb_is_refused_by_its_header(undecoded: Callable[[], bool]) -> None:
     bombs_are_errors()
     for side in (10_000, 65_000):  # above what Pillow warns of, and above what it refuses by itself
         with pytest.raises(Refusal, match="too many pixels") as refused:
-            read_pictures([_png(side, side)], (8, 8), 10**12)
+            Pictures([_png(side, side)], (8, 8), 10**12)
         assert refused.value.status == 413
     assert undecoded()
 
@@ -105,7 +124,7 @@ def test_a_bomb_is_refused_by_its_header(undecoded: Callable[[], bool]) -> None:
 def test_a_bomb_in_a_comment_is_refused() -> None:
     comment = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000)))
     with pytest.raises(Refusal, match="cannot be read") as refused:
-        read_pictures([_png(10, 10, comment)], (8, 8), MANY)
+        Pictures([_png(10, 10, comment)], (8, 8), MANY).read()
     assert refused.value.status == 400
 
 
@@ -117,6 +136,15 @@ def test_a_service_survives_bombs(serving: Any, picture: Image.Image) -> None:
             assert refused.status_code == status
         answered = asking.post("/v1/classify", json={"inputs": [_encoded(picture)]})
         assert answered.json()["scores"] == [[0, 0]]
+
+
+def test_the_comments_of_all_chunks_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_MEMORY", PngImagePlugin.MAX_TEXT_MEMORY)  # restored in the end
+    bombs_are_errors()
+    comment = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(600_000)))
+    assert Pictures([_png(2, 2, comment)], (8, 8), MANY).room
+    with pytest.raises(Refusal, match="cannot be read"):
+        Pictures([_png(2, 2, comment, comment)], (8, 8), MANY)
 
 
 class Eyes:
