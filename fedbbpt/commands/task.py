@@ -1,11 +1,17 @@
 """`fedbbpt task`: a look at the data before anything is asked of a model."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.printing import one_line
+
+SETTINGS = {  # by option
+    **{"text_column": "task.text_column", "label_column": "task.label_column"},
+    **{"clients": "data.clients", "shots": "data.shots", "seed": "seed"},
+}
 
 
 @click.group(short_help="Look at a task's data: inspect.")
@@ -17,20 +23,29 @@ def task() -> None:
 @click.argument("name")
 @click.option("--text-column", help="Of a table: the column of the texts  [default: text].")
 @click.option("--label-column", help="Of a table: the column of the classes  [default: label].")
+@click.option("--clients", type=int, help="Deal it out to so many  [default: 10, or what your data can feed].")
+@click.option("--shots", type=int, help="Training examples a class, over all clients  [default: 16].")
+@click.option("--seed", type=int, help="Decides who holds what  [default: 1].")
+@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, say -o task.group_column=user.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture of some examples of each class (PNG).")
-def inspect(name: str, text_column: str | None, label_column: str | None, sheet: Path | None) -> None:
-    """Print the classes of a task with their counts, what is twice in it, and what is known of its origin.
+def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: Any) -> None:
+    """Print what a task holds and how it is dealt out: classes, split, clients, what is twice in it, its origin.
 
     NAME is what train --task takes: a name of fedbbpt list tasks, folder:PATH, or csv:, jsonl: or parquet:PATH.
     """
     from fedbbpt.data import remarks
     from fedbbpt.data.inspection import SIDE, contact_sheet, samples
     from fedbbpt.data.inspection import inspect as examine
-    from fedbbpt.run.options import load_class, resolve
+    from fedbbpt.run.config import make_config, override, parse_assignment
+    from fedbbpt.run.dealing import dealt
+    from fedbbpt.run.options import load_class
 
-    columns = {"text_column": text_column, "label_column": label_column}
-    options = resolve("tasks", name, {key: column for key, column in columns.items() if column})
-    chosen = load_class("tasks", name)(name.partition(":")[2] or None, **options)
+    settings: dict[str, Any] = {"task": {"name": name}}
+    values = [(SETTINGS[option], value) for option, value in given.items() if value is not None]
+    for key, value in [*values, *map(parse_assignment, overrides)]:
+        override(settings, key, value)
+    config = make_config(settings)
+    chosen = load_class("tasks", name)(name.partition(":")[2] or None, **config.task.options)
     if sheet is not None and chosen.modality == "text":
         raise ConfigError(f"{name} holds texts: there are no pictures for a --sheet")
     pool = chosen.load((SIDE, SIDE) if chosen.modality == "image" else None)
@@ -40,10 +55,14 @@ def inspect(name: str, text_column: str | None, label_column: str | None, sheet:
     for remark in remarks(chosen):
         click.echo(f"{'note':12}{one_line(remark)}")
     click.echo(f"{'examples':12}{len(pool.train):,} for training, {len(pool.test):,} for the test")
+    for key, value in dealt(config, chosen, pool).said:
+        click.echo(f"{key:12}{value}")
     if pool.train.domains is not None:
         click.echo(f"{'domains':12}{len(set(pool.train.domains.tolist()))}, for data.partition=domain")
     repeated = f"{found.repeated['train']:,} within training, {found.repeated['test']:,} within the test"
     click.echo(f"{'duplicates':12}{repeated}, {found.shared:,} of the test also in training")
+    if found.conflicting:
+        click.echo(f"{'conflicts':12}{found.conflicting:,} examples show the same as one of another class")
     width = max(len(one_line(name)) for name in chosen.classes) + 2
     click.echo(f"\n{'class':{width}}{'train':>8}{'test':>8}")
     for label, train, test in found.classes:

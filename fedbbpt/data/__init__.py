@@ -13,8 +13,11 @@ from fedbbpt.types import Dataset, Size
 class Pool:
     """A task's data before it is dealt out to clients."""
 
-    train: Dataset  # training and validation examples are drawn from here
+    train: Dataset  # training examples are drawn from here, and validation examples unless they are given
     test: Dataset
+    validation: Dataset | None = None
+    provider: int = 0  # examples that the provider has beside these
+    own: bool = False  # somebody's own data: how many clients there are follows from how much there is
 
 
 class Task(Protocol):
@@ -45,7 +48,7 @@ def remarks(task: Task) -> Sequence[str]:
 
 
 def is_test(key: str | bytes) -> bool:
-    """The split of all data that have no official one: a fair coin that depends on the key alone.
+    """The split of public data that have no official one: a fair coin that depends on the key alone.
 
     Everything that must not be on both sides shares a key.
     """

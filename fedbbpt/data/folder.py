@@ -5,28 +5,26 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool, is_test
+from fedbbpt.data import Pool, layout
 from fedbbpt.data.images import open_pictures
 from fedbbpt.data.sides import Sides, split
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.types import Dataset, Size
 
-SUFFIXES = frozenset(Image.registered_extensions())
-
 
 class Folder:
-    """Your own images, a folder a class: `folder:PATH`.
+    """Your own images, a folder a class, or train/ and test/ above these: `folder:PATH`.
 
-    The files' contents decide the split (see `is_test`), so that copies of a picture stay on one side. Of the training
-    side, `provider_shots` pictures a class belong to the provider, who builds a head from them where the model has no
-    classes of its own; the clients never see these.
+    About a fifth of each class is for the test. The files' contents decide which (see `split`), so that copies of a
+    picture stay on one side; a split into train/ and test/ (and val/) folders is taken as it is, but for copies. Of the
+    training side, `provider_shots` pictures a class belong to the provider, who builds a head from them where the model
+    has no classes of its own; the clients never see these.
 
     Raises:
-        DataError: no such folder, fewer than two classes, an empty class, an unreadable picture.
+        DataError: what `layout.read` says, too few pictures, an unreadable picture.
     """
 
     modality: Modality = "image"
@@ -38,40 +36,36 @@ class Folder:
         root = Path(argument).resolve()
         self.argument = str(root)
         self.about = {"title": f"images in {root}"}
-        if not root.is_dir():
-            raise DataError(f"no folder {root}; --task folder:PATH wants a folder with one folder a class in it")
-        self._files = {
-            folder.name: sorted(f for f in folder.rglob("*") if f.is_file() and f.suffix.lower() in SUFFIXES)
-            for folder in sorted(root.iterdir())
-            if folder.is_dir() and not folder.name.startswith(".")
-        }
-        if len(self._files) < 2:
-            raise DataError(f"{root} holds {len(self._files)} class folder(s); a task needs at least 2")
-        if empty := [name for name, files in self._files.items() if not files]:
-            raise DataError(f"class {empty[0]!r} has no images in {root / empty[0]}; add some or remove the folder")
-        self.classes = tuple(self._files)
+        self._found = layout.read(root)
+        self.classes = self._found.classes
+        self.remarks = list(self._found.remarks)
         self._provider_shots = provider_shots
-        self.provider = Provider(self.classes, shots=lambda size: self._read("provider", size))
+        self.provider = Provider(self.classes, shots=lambda size: self._read(self._sides.provider, size))
 
     def load(self, size: Size) -> Pool:
         """See `Task`."""
-        return Pool(self._read("train", size), self._read("test", size))
+        sides = self._sides
+        validation = self._read(sides.validation, size) if sides.validation else None
+        train, test = (self._read(rows, size) for rows in (sides.train, sides.test))
+        return Pool(train, test, validation, provider=len(sides.provider), own=True)
 
-    def _read(self, side: str, size: Size) -> Dataset:
-        files, labels = self._examples
-        rows: list[int] = getattr(self._sides, side)
-        return Dataset(open_pictures([files[i] for i in rows], size), np.array([labels[i] for i in rows], np.int64))
-
-    @functools.cached_property
-    def _examples(self) -> tuple[list[Path], list[int]]:
-        files = [file for of_class in self._files.values() for file in of_class]
-        return files, [label for label, of_class in enumerate(self._files.values()) for _ in of_class]
+    def _read(self, rows: list[int], size: Size) -> Dataset:
+        labels = np.array([self._found.labels[i] for i in rows], np.int64)
+        return Dataset(open_pictures([self._found.files[i] for i in rows], size), labels)
 
     @functools.cached_property
     def _sides(self) -> Sides:
-        files, labels = self._examples
-        digests, tested = [], []
-        for contents in (file.read_bytes() for file in files):
-            digests.append(sha256(contents).digest())
-            tested.append(is_test(contents))
-        return split(digests, tested, labels, self.classes, self._provider_shots, "images")
+        digests = [_digest(file) for file in self._found.files]
+        found = self._found
+        sides = split(digests, found.labels, found.classes, self._provider_shots, "images", found.sides)
+        if sides.copies:
+            copies = f"copies of earlier ones: {len(sides.copies):,} ({found.files[sides.copies[0]]}, …)"
+            self.remarks.append(f"pictures left out of test and validation, since they are {copies}")
+        return sides
+
+
+def _digest(file: Path) -> bytes:
+    try:
+        return sha256(file.read_bytes()).digest()
+    except OSError as e:
+        raise DataError(f"cannot read {file}: {(e.strerror or str(e)).lower()}") from e

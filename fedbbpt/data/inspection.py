@@ -1,8 +1,9 @@
 """What a task holds: counts, duplicates, and a sheet of its pictures."""
 
 import textwrap
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -24,15 +25,21 @@ class Inspection(NamedTuple):
     classes: list[tuple[str, int, int]]  # name, examples for training, for the test
     repeated: dict[str, int]  # side -> examples that show what another one of the side shows
     shared: int  # test examples that show what a training example shows
+    conflicting: int  # examples that show what one of another class shows
 
 
 def inspect(pool: Pool, classes: Sequence[str]) -> Inspection:
     """Counts everything; two pictures are the same if all their pixels are, two texts if all their characters are."""
     counts = zip(classes, *(label_counts(side, len(classes)) for side in (pool.train, pool.test)), strict=True)
-    contents = {side: Counter(data.contents()) for side, data in (("train", pool.train), ("test", pool.test))}
-    repeated = {side: sum(found.values()) - len(found) for side, found in contents.items()}
-    shared = sum(n for content, n in contents["test"].items() if content in contents["train"])
-    return Inspection(list(counts), repeated, shared)
+    shown = {side: list(map(_digest, data.contents())) for side, data in (("train", pool.train), ("test", pool.test))}
+    repeated = {side: len(digests) - len(set(digests)) for side, digests in shown.items()}
+    known = set(shown["train"])
+    labels: dict[bytes, set[int]] = defaultdict(set)
+    everything, of_all = [*shown["train"], *shown["test"]], np.concatenate([pool.train.labels, pool.test.labels])
+    for digest, label in zip(everything, of_all.tolist(), strict=True):
+        labels[digest].add(label)
+    conflicting = sum(len(labels[digest]) > 1 for digest in everything)
+    return Inspection(list(counts), repeated, sum(digest in known for digest in shown["test"]), conflicting)
 
 
 def contact_sheet(data: Dataset, classes: Sequence[str]) -> Image.Image:
@@ -59,3 +66,7 @@ def _spread(data: Dataset, label: int, count: int) -> Int64:
     """Rows of a class, as far from each other as can be: neighbours are often variants."""
     rows: Int64 = np.flatnonzero(data.labels == label)
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)]
+
+
+def _digest(content: bytes) -> bytes:
+    return sha256(content).digest()

@@ -12,6 +12,7 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.types import Client, Dataset, Floats, Int64
 
 REDRAWS = 100
+USUAL, FEEDS, LEAST = 10, 8, 4  # clients; of own data: training examples for each in the mean, and at least
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Skew:
     - "domain": everybody holds the examples of one domain of the task, as equal a part as its other holders.
 
     `empty` says what becomes of a client without training data: "feed" gives it one example of the richest, "redraw"
-    draws all shares again, "error" refuses.
+    draws all shares again, "error" refuses. The shares of somebody's own data are drawn again in any case while they
+    leave a client with less than 4 examples, up to 100 times.
     """
 
     kind: Literal["dirichlet", "shards", "domain"] = "dirichlet"
@@ -34,7 +36,14 @@ class Skew:
 
 
 def deal(
-    pool: Pool, *, clients: int, skew: Skew, shots: int, validation_shots: int, seed: int, test_limit: int | None = None
+    pool: Pool,
+    *,
+    skew: Skew,
+    shots: int,
+    validation_shots: int,
+    seed: int,
+    clients: int | None = None,
+    test_limit: int | None = None,
 ) -> list[Client]:
     """Clients with their own training, validation and test data.
 
@@ -43,38 +52,54 @@ def deal(
     validation example is not trained on, unless nothing else is left of its class. A client's shares are the same in
     all three splits.
 
+    Without a number of clients there are 10, of somebody's own data fewer where these cannot feed as many: 8 training
+    examples each in the mean and, if some draw of the shares allows it, at least 4.
+
     Raises:
         ConfigError: more clients than training examples, a task without domains or with more of them than clients, or
             an empty client where the skew refuses it.
     """
-    rng = np.random.default_rng(seed)
-    train, validation = _draw_shots(pool.train, shots, validation_shots, rng)
+    most = fewest = clients or USUAL
+    if clients is None and pool.own:
+        examples = len(_draw_shots(pool, shots, validation_shots, np.random.default_rng(seed))[0])
+        fewest = _dealt_by(pool, skew)[0] if skew.kind == "domain" else 1
+        most = max(fewest, min(USUAL, examples // FEEDS))
+    for number in range(most, fewest - 1, -1):
+        hands, *others = _dealt(pool, number, skew, (shots, validation_shots, test_limit), np.random.default_rng(seed))
+        if min(map(len, hands)) >= LEAST:
+            break
+    if skew.empty != "feed" and not all(map(len, hands)):
+        raise ConfigError(
+            f"this deal leaves a client without training data (data.empty={skew.empty}); use fewer clients, more "
+            "shots, a larger data.alpha, or data.empty=feed"
+        )
+    _feed_the_hungry(hands)
+    validating = pool.train if pool.validation is None else pool.validation
+    return [
+        Client(f"client-{i:03d}", pool.train.take(t), validating.take(v), pool.test.take(s))
+        for i, (t, v, s) in enumerate(zip(hands, *others, strict=True))
+    ]
+
+
+def _dealt(
+    pool: Pool, clients: int, skew: Skew, amounts: tuple[int, int, int | None], rng: np.random.Generator
+) -> tuple[list[Int64], list[Int64], list[Int64]]:
+    """The rows of training, validation and test data by client."""
+    shots, validation_shots, test_limit = amounts
+    train, validation = _draw_shots(pool, shots, validation_shots, rng)
     if clients > len(train):
         raise ConfigError(
             f"{clients} clients cannot share {len(train)} training examples; use fewer clients or more shots"
         )
     groups, group_of = _dealt_by(pool, skew)
-    for _ in range(REDRAWS if skew.empty == "redraw" else 1):
+    for _ in range(REDRAWS if skew.empty == "redraw" or pool.own else 1):
         shares = _shares(skew, groups, clients, rng)
         hands = _hands(train, group_of(pool.train), shares)
-        if all(len(hand) for hand in hands):
+        if min(map(len, hands)) >= (LEAST if pool.own else 1):
             break
-    else:
-        if skew.empty != "feed":
-            raise ConfigError(
-                f"this deal leaves a client without training data (data.empty={skew.empty}); use fewer clients, more "
-                "shots, a larger data.alpha, or data.empty=feed"
-            )
-    _feed_the_hungry(hands)
-    parts = [
-        hands,
-        _hands(validation, group_of(pool.train), shares),
-        _hands(rng.permutation(len(pool.test))[:test_limit], group_of(pool.test), shares),
-    ]
-    return [
-        Client(f"client-{i:03d}", pool.train.take(t), pool.train.take(v), pool.test.take(s))
-        for i, (t, v, s) in enumerate(zip(*parts, strict=True))
-    ]
+    validating = pool.train if pool.validation is None else pool.validation
+    tested = rng.permutation(len(pool.test))[:test_limit]
+    return hands, _hands(validation, group_of(validating), shares), _hands(tested, group_of(pool.test), shares)
 
 
 def label_counts(data: Dataset, classes: int) -> list[int]:
@@ -83,7 +108,11 @@ def label_counts(data: Dataset, classes: int) -> list[int]:
     return counts
 
 
-def _draw_shots(data: Dataset, shots: int, validation_shots: int, rng: np.random.Generator) -> tuple[Int64, Int64]:
+def _draw_shots(pool: Pool, shots: int, validation_shots: int, rng: np.random.Generator) -> tuple[Int64, Int64]:
+    """Rows of the training pool for training, and of the same or of the given validation data for validation."""
+    data = pool.train
+    if pool.validation is not None:
+        return _few(data, shots, rng), _few(pool.validation, validation_shots, rng)
     rank = None if data.groups is None else rng.permutation(1 + int(data.groups.max()))[data.groups]
     train, validation = [], []
     for label in range(int(data.labels.max()) + 1):
@@ -98,6 +127,12 @@ def _draw_shots(data: Dataset, shots: int, validation_shots: int, rng: np.random
         apart = [rows[~np.isin(data.groups[rows], known)] for rows in train]
         train = [rng.permutation(new if len(new) else rows) for new, rows in zip(apart, train, strict=True)]
     return np.concatenate([rows[:shots] for rows in train]), np.concatenate(validation)
+
+
+def _few(data: Dataset, count: int, rng: np.random.Generator) -> Int64:
+    """At most so many rows of each class."""
+    labels = range(int(data.labels.max()) + 1)
+    return np.concatenate([rng.permutation(np.flatnonzero(data.labels == label))[:count] for label in labels])
 
 
 def _dealt_by(pool: Pool, skew: Skew) -> tuple[int, Callable[[Dataset], Int64]]:

@@ -1,9 +1,15 @@
-"""The split of anybody's data, which have no official one: who sees what."""
+"""The split of anybody's data: who sees what."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from hashlib import sha256
+from typing import Literal, NamedTuple
 
 from fedbbpt.errors import DataError
+
+OF_WHICH_ONE = 5  # examples of a class, of which one is for the test
+
+Side = Literal["train", "validation", "test"]
 
 
 class Sides(NamedTuple):
@@ -11,41 +17,82 @@ class Sides(NamedTuple):
 
     provider: list[int]
     train: list[int]
+    validation: list[int]  # empty where it is drawn from `train`
     test: list[int]
+    copies: list[int]  # left out: a side before has the same
 
 
 def split(
     keys: Sequence[bytes],
-    tested: Sequence[bool],
     labels: Sequence[int],
     classes: Sequence[str],
     shots: int,
     things: str,
+    given: Sequence[Side] | None = None,
 ) -> Sides:
-    """Row numbers by side; `tested` is a function of the key (see `is_test`), so that what shares one stays together.
+    """Row numbers by side: as `given`, else about a fifth of each class for the test, by the hashes of the keys.
 
-    Of the training side, the first `shots` of each class belong to the provider, with all that share a key with them.
-    `things` is what an error calls the examples.
+    What shares a key stays together: of a given split, copies are left out of the later sides. Of the training side,
+    the first `shots` of each class belong to the provider, with all that share a key with them. `things` is what an
+    error calls the examples.
 
     Raises:
         DataError: a class has too few on a side.
     """
+    side_of = _by_hash(keys, labels, len(classes)) if given is None else _first_given(keys, given)
+    here = [given is None or given[i] == side_of[key] for i, key in enumerate(keys)]
     rows: list[list[int]] = [[] for _ in classes]
     for i, label in enumerate(labels):
-        rows[label].append(i)
-    shown = {keys[i] for of_class in rows for i in [i for i in of_class if not tested[i]][:shots]}
-    sides = Sides([], [], [])
-    for name, of_class in zip(classes, rows, strict=True):
-        for_train = [i for i in of_class if not tested[i]]
-        left = [i for i in for_train if keys[i] not in shown]
-        for_test = [i for i in of_class if tested[i]]
-        if len(left) < 2 or not for_test:
+        if here[i]:
+            rows[label].append(i)
+    for_train = [[i for i in of_class if side_of[keys[i]] == "train"] for of_class in rows]
+    shown = {keys[i] for of_class in for_train for i in of_class[:shots]}
+    sides = Sides([], [], [], [], [i for i, kept in enumerate(here) if not kept])
+    apart = given is not None and "validation" in given
+    for name, of_class, training in zip(classes, rows, for_train, strict=True):
+        left = [i for i in training if keys[i] not in shown]
+        validation = [i for i in of_class if side_of[keys[i]] == "validation"]
+        test = [i for i in of_class if side_of[keys[i]] == "test"]
+        if len(left) < (least := 1 if apart else 2) or not test or (apart and not validation):
+            different = len({keys[i] for i in of_class})
+            copies = "" if different == len(of_class) else f" ({different} different ones, which stay together)"
+            parts = [f"{len(training)} for training", *([f"{len(validation)} for validation"] if apart else [])]
             raise DataError(
-                f"class {name!r} has too few {things}: its {len(of_class)} fall into {len(for_train)} for training "
-                f"and {len(for_test)} for the test; {shots} for the provider (task.provider_shots) "
-                "and at least 2 + 1 for the clients are needed"
+                f"class {name!r} has too few {things}: its {len(of_class)}{copies} fall into {', '.join(parts)} and "
+                f"{len(test)} for the test; needed are {shots} for the provider (-o task.provider_shots), {least} more "
+                f"for training and 1 for the test{', and 1 for validation' if apart else ''}"
             )
-        sides.provider.extend(i for i in for_train if keys[i] in shown)
+        sides.provider.extend(i for i in training if keys[i] in shown)
         sides.train.extend(left)
-        sides.test.extend(for_test)
+        sides.validation.extend(validation)
+        sides.test.extend(test)
     return sides
+
+
+def _first_given(keys: Sequence[bytes], given: Sequence[Side]) -> dict[bytes, Side]:
+    """The first side of each key, in the order in which they are used."""
+    order: tuple[Side, ...] = ("test", "validation", "train")
+    return {key: side for side in order for key, of in zip(keys, given, strict=True) if of == side}
+
+
+def _by_hash(keys: Sequence[bytes], labels: Sequence[int], classes: int) -> dict[bytes, Side]:
+    """A key after the other, in the order of their hashes, as long as this brings its classes nearer to their fifth."""
+    held: dict[bytes, Counter[int]] = defaultdict(Counter)
+    for key, label in zip(keys, labels, strict=True):
+        held[key][label] += 1
+    wanted = {label: max(1, round(count / OF_WHICH_ONE)) for label, count in Counter(labels).items()}
+    taken: Counter[int] = Counter()
+    side_of: dict[bytes, Side] = dict.fromkeys(held, "train")
+
+    def take(key: bytes) -> None:
+        side_of[key] = "test"
+        taken.update(held[key])
+
+    order = sorted(held, key=lambda key: sha256(key).digest())
+    for key in order:
+        if all(taken[label] + count / 2 < wanted[label] for label, count in held[key].items()):
+            take(key)
+    for label in range(classes):  # large groups: the smallest one is still better than no test
+        if not taken[label]:
+            take(min((key for key in order if label in held[key]), key=lambda key: held[key].total()))
+    return side_of

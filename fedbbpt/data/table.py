@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool, cells, is_test, rows
+from fedbbpt.data import Pool, cells, rows
 from fedbbpt.data.rows import Columns, Row
 from fedbbpt.data.sides import Sides, split
 from fedbbpt.data.texts import as_texts, fingerprint
@@ -24,9 +24,10 @@ EXAMPLES = 3  # of labels that are not read as they are written
 class Table(ABC):
     """What the kinds of tables share; they differ in how a file is read.
 
-    A text decides the split (see `is_test`), so that copies stay on one side; with `group_column`, say the patient, all
-    texts of a group stay there together. `domain_column`, say the hospital, is what data.partition=domain deals by. Of
-    the training side, `provider_shots` texts a class belong to the provider; the clients never see these.
+    About a fifth of each class is for the test. A text decides which (see `split`), so that copies stay on one side;
+    with `group_column`, say the patient, all texts of a group stay there together. `domain_column`, say the hospital,
+    is what data.partition=domain deals by. Of the training side, `provider_shots` texts a class belong to the provider;
+    the clients never see these.
 
     Raises:
         DataError: no such file or column, an unreadable row, a cell that is missing or no text or label (see `cells`),
@@ -71,7 +72,7 @@ class Table(ABC):
 
     def load(self, size: Size) -> Pool:
         """See `Task`."""
-        return Pool(self._side("train"), self._side("test"))
+        return Pool(self._side("train"), self._side("test"), provider=len(self._sides.provider), own=True)
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:
@@ -116,8 +117,7 @@ class Table(ABC):
         keys = (
             [fingerprint(text) for text in self._texts] if self._groups is None else [g.encode() for g in self._groups]
         )
-        tested = [is_test(key) for key in keys]
-        return split(keys, tested, self._labels.tolist(), self.classes, self._provider_shots, "texts")
+        return split(keys, self._labels.tolist(), self.classes, self._provider_shots, "texts")
 
 
 class Csv(Table):

@@ -49,7 +49,7 @@ class Data(BaseModel):
     """How a task is dealt out to the clients."""
 
     model_config = ConfigDict(frozen=True, strict=True)
-    clients: PositiveInt = 10
+    clients: PositiveInt | None = None  # None: 10, or as many as somebody's own data can feed
     shots: PositiveInt = 16  # training examples a class, over all clients together
     validation_shots: PositiveInt = 4
     test_limit: PositiveInt | None = None  # test examples over all clients, drawn at random; None = all

@@ -52,9 +52,11 @@ class Lines:
         if session.white_box:
             prompt, readout, search = "soft tokens", "parts of the model", ""
         tuned = f"{prompt} ({sizes['prompt']}) + {readout} ({sizes['readout']})"
-        self._say("task", f"{config.task.name}: {len(session.clients)} clients, {len(session.task.classes)} classes")
+        self._say("task", f"{config.task.name}: {len(session.task.classes)} classes")
         for remark in remarks(session.task):
             self._say("note", remark)
+        for name, text in session.dealt:
+            self._say(name, text)
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
         self._say("tuned", f"{tuned} by {search}{config.algorithm.name}")
         total = planned.total

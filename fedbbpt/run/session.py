@@ -11,7 +11,6 @@ import numpy as np
 from fedbbpt.algorithms import Algorithm, Parts
 from fedbbpt.backend import Backend, check_scores
 from fedbbpt.data import Task
-from fedbbpt.data.partition import Skew, deal
 from fedbbpt.data.texts import as_texts
 from fedbbpt.engines import Engine
 from fedbbpt.errors import ConfigError
@@ -23,6 +22,7 @@ from fedbbpt.readouts import Readout
 from fedbbpt.remote import charging
 from fedbbpt.remote.ledger import Account
 from fedbbpt.run.config import Choice, Config, is_white_box
+from fedbbpt.run.dealing import dealt
 from fedbbpt.run.options import build_prompt, load_class
 from fedbbpt.run.words import with_words
 from fedbbpt.types import Client, Dataset, Usage
@@ -54,6 +54,7 @@ class Session(Model):
     clients: list[Client]
     engine: Engine
     preparing: Usage = Usage()  # noqa: RUF009 - what the backend has to know first, or had to when the run began
+    dealt: Sequence[tuple[str, str]] = ()  # how the data are dealt out, in words
 
     def algorithm(self, backend: Backend | None = None) -> Algorithm:
         """The federated method; on another backend that knows the answers already."""
@@ -204,23 +205,15 @@ def _model(config: Config, task: Task, backend: Backend) -> Model:
 def open_session(config: Config) -> Session:
     """Loads model and data and deals them out. Nothing is queried."""
     task, backend = _loaded(config)
-    settings = config.data
-    alpha = task.alpha if settings.alpha is None else settings.alpha
-    clients = deal(
-        task.load(backend.info.input_size),
-        clients=settings.clients,
-        skew=Skew(settings.partition, alpha, settings.shards, settings.empty),
-        shots=settings.shots,
-        validation_shots=settings.validation_shots,
-        test_limit=settings.test_limit,
-        seed=config.seed,
-    )
+    clients, said = dealt(config, task, task.load(backend.info.input_size))
+    config = config.model_copy(update={"data": config.data.model_copy(update={"clients": len(clients)})})
     model = _model(with_words(config, clients), task, backend)
     clients = [_with_features(client, model.prompt) for client in clients]
     engine: Engine = _build("engines", config.engine, partial(_reopened, model.config))
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     remote = charging(backend)
-    return Session(**parts, clients=clients, engine=engine, preparing=remote.preparation if remote else Usage())
+    preparing = remote.preparation if remote else Usage()
+    return Session(**parts, clients=clients, engine=engine, preparing=preparing, dealt=said)
 
 
 def _reopened(config: Config) -> tuple[Algorithm, Sequence[Client]]:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedbbpt.data import is_test
 from fedbbpt.data.folder import Folder
 from fedbbpt.errors import ConfigError, DataError
 
@@ -54,9 +53,8 @@ def test_every_picture_is_somewhere_once(root):
     assert len(parts) == len(set(parts)) == 48
 
 
-def test_split_follows_the_contents(root):
-    test = sum(is_test(file.read_bytes()) for file in root.rglob("*.png"))
-    assert len(Folder(str(root)).load(SIZE).test) == test
+def test_a_fifth_of_each_class_is_for_the_test(root):
+    assert np.bincount(Folder(str(root)).load(SIZE).test.labels).tolist() == [5, 5]
 
 
 def test_nested_folders_and_capital_suffixes_count(root):
@@ -64,11 +62,6 @@ def test_nested_folders_and_capital_suffixes_count(root):
     (root / "cat" / "more").mkdir()
     picture("cat", 99).save(root / "cat" / "more" / "EXTRA.PNG")
     assert sum(map(len, everything(Folder(str(root))))) == before + 1
-
-
-def test_other_files_are_passed_over(root):
-    (root / "cat" / "readme.txt").write_text("hello")
-    assert sum(map(len, everything(Folder(str(root))))) == 48
 
 
 @pytest.mark.parametrize("shots", [1, 3])
@@ -151,3 +144,25 @@ def test_truncated_picture(root, kept):
     (root / "cat" / "half.png").write_bytes(whole[:kept])
     with pytest.raises(DataError, match=r"half\.png .*picture.*repair or remove it"):
         everything(Folder(str(root)))
+
+
+def test_seven_pictures_a_class_are_enough(root):
+    for file in sorted(root.rglob("*.png")):
+        if int(file.stem) >= 7:
+            file.unlink()
+    assert [np.bincount(data.labels).tolist() for data in everything(Folder(str(root)))] == [[4, 4], [2, 2], [1, 1]]
+
+
+def test_copies_are_left_out_of_a_given_test(root, tmp_path_factory):
+    top = tmp_path_factory.mktemp("given")
+    shutil.copytree(root, top / "train")
+    for name in GREYS:
+        (top / "test" / name).mkdir(parents=True)
+        for i in range(4):
+            picture(name, 100 + i).save(top / "test" / name / f"{i}.png")
+    shutil.copy(top / "train" / "cat" / "03.png", top / "test" / "cat" / "again.png")
+    task = Folder(str(top))
+    pool = task.load(SIZE)
+    assert np.bincount(pool.test.labels).tolist() == [4, 4]
+    assert np.bincount(pool.train.labels).tolist() == [20, 20]
+    assert "copies of earlier ones: 1 " in task.remarks[-1]

@@ -17,6 +17,12 @@ def test_everything_is_counted():
     assert found.classes == [("a", 2, 1), ("b", 2, 4)]
     assert found.repeated == {"train": 1, "test": 2}
     assert found.shared == 1
+    assert found.conflicting == 2
+
+
+def test_the_same_under_two_names_is_counted():
+    pool = Pool(plain([1, 2, 2, 2, 3], [0, 0, 1, 1, 1]), plain([3, 4], [0, 0]))
+    assert inspect(pool, ("a", "b")).conflicting == 5
 
 
 def test_sheet_has_a_row_for_every_class():

@@ -249,3 +249,58 @@ class TestGroups:
         clients = dealt(Pool(data, numbered([0, 1], 1000)), clients=1, shots=4, validation_shots=2)
         assert label_counts(clients[0].train, 2) == [4, 4]
         assert not set(numbers(clients[0].train)) & set(numbers(clients[0].validation))
+
+
+class TestOwn:
+    """Somebody's own data, of which there may be little."""
+
+    @staticmethod
+    def own(classes, each):
+        return Pool(numbered(np.arange(classes * each) % classes), numbered(np.arange(classes), 1000), own=True)
+
+    @staticmethod
+    def fed(pool, **changes):
+        return deal(pool, **{"skew": Skew(alpha=0.3), "shots": 16, "validation_shots": 4, "seed": 1} | changes)
+
+    @pytest.mark.parametrize("seed", range(1, 6))
+    @pytest.mark.parametrize(("classes", "each", "most"), [(2, 10, 2), (3, 28, 6), (5, 100, 10), (10, 100, 10)])
+    def test_as_many_clients_as_can_be_fed(self, classes, each, most, seed):
+        clients = self.fed(self.own(classes, each), seed=seed)
+        sizes = [len(client.train) for client in clients]
+        assert len(clients) <= most
+        assert min(sizes) >= 4
+        assert sum(sizes) >= 8 * len(clients)
+
+    def test_very_little_is_for_one(self):
+        assert len(self.fed(self.own(2, 2))) == 1
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_the_same_number_gives_the_same_hands(self, seed):
+        pool = self.own(3, 28)
+        chosen = self.fed(pool, seed=seed)
+        told = self.fed(pool, seed=seed, clients=len(chosen))
+        assert [numbers(client.train) for client in told] == [numbers(client.train) for client in chosen]
+        assert [numbers(client.test) for client in told] == [numbers(client.test) for client in chosen]
+
+    def test_who_says_a_number_gets_it(self):
+        clients = self.fed(self.own(2, 20), clients=20)
+        assert len(clients) == 20
+        assert min(len(client.train) for client in clients) == 1
+
+    def test_every_domain_has_a_client(self):
+        pool = self.own(2, 90)
+        train, test = (
+            dataclasses.replace(data, domains=np.arange(len(data)) % 12) for data in (pool.train, numbered([0, 1] * 12))
+        )
+        assert len(self.fed(Pool(train, test, own=True), skew=Skew("domain"))) == 12
+
+    def test_public_data_have_ten(self, pool):
+        assert len(self.fed(pool, shots=2)) == 10
+
+    def test_given_validation_data_are_used_as_they_are(self):
+        pool = dataclasses.replace(self.own(2, 40), validation=numbered(np.arange(30) % 2, 500))
+        clients = self.fed(pool)
+        validation = [number for client in clients for number in numbers(client.validation)]
+        assert len(validation) == 8
+        assert all(500 <= number < 530 for number in validation)
+        assert sum(len(client.train) for client in clients) == 32

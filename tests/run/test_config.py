@@ -31,7 +31,7 @@ def test_defaults_of_options_are_filled_in():
 
 def test_given_settings_win():
     config = make_config({"rounds": 3, "data": {"shots": 2}, "prompt": {"name": "dct", "epsilon": 0.2}})
-    assert (config.rounds, config.data.shots, config.data.clients) == (3, 2, 10)
+    assert (config.rounds, config.data.shots, config.data.clients) == (3, 2, None)
     assert config.prompt.options == {"epsilon": 0.2, "frequencies": 6}
 
 
