@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fedbbpt.errors import ConfigError
+from fedbbpt_backends.pixels import sides
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,13 @@ def _of_vit(net: Any) -> Anatomy:
     net.set_attn_implementation("sdpa")  # the eager one rounds to float32 on the way, whatever it is given
     base = net.base_model
     blocks = base.layers if hasattr(base, "layers") else base.encoder.layer  # transformers 5, 4
-    return Anatomy(base, blocks, base.embeddings, lambda x: base.layernorm(x[:, 0]), base.config.patch_size**2)
+    pool = lambda x: base.layernorm(x[:, 0])  # noqa: E731
+    return Anatomy(base, blocks, base.embeddings, pool, _patch(base.config))
+
+
+def _patch(config: Any) -> int:
+    high, wide = sides(config.patch_size) or (1, 1)
+    return high * wide
 
 
 def _of_clip(net: Any) -> Anatomy:
@@ -59,11 +66,11 @@ def _of_clip(net: Any) -> Anatomy:
         return output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
 
     return Anatomy(
-        net if hasattr(net, "visual_projection") else vision,
+        nn.ModuleList([vision, project]),  # and nothing of the model that reads texts
         blocks=layers,
         embed=lambda x: vision.pre_layrnorm(vision.embeddings(x)),
         pool=lambda x: project(vision.post_layernorm(x[:, 0])),
-        patch=vision.config.patch_size**2,
+        patch=_patch(vision.config),
         block=block,
     )
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     import torch
 
     from fedbbpt.split import Holds, Precision, Split
-    from fedbbpt_backends.models import ImageModel
+    from fedbbpt_backends.image_model import ImageModel
 
 # Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.
 MOST_ON_CPU, MOST_ON_GPU = 128, 2048
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601), as Pillow has it
 
 
 class LocalViT:
@@ -114,7 +115,8 @@ class Network:
         self.model.net.to(self.precision).requires_grad_(False)
         most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
         self.batch_limit = int(np.clip(memory * 2**20 // (self.model.activation * self.precision.itemsize), 1, most))
-        mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (self.model.mean, self.model.std))
+        pixels = self.model.pixels
+        mean, std = (torch.tensor(v, device=self.device).view(-1, 1, 1) for v in (pixels.mean, pixels.std))
         self._scale, self._shift = 1 / std, -mean / std
 
     def features(self, inputs: Float32) -> Float32:
@@ -128,13 +130,16 @@ class Network:
         return self._run(self.model.logits, inputs)
 
     def prepare(self, inputs: Float32) -> "torch.Tensor":
-        """Resized where necessary, normalised, in the model's number format, on its device."""
+        """What the model reads (b, c, h, w): resized if need be, normalised, in its number format and on its device."""
         import torch
 
         x = torch.from_numpy(np.ascontiguousarray(inputs)).to(self.device)
         if tuple(x.shape[2:]) != self.model.size:
             x = torch.nn.functional.interpolate(x, self.model.size, mode="bicubic", antialias=True).clamp(0, 1)
-        return torch.addcmul(self._shift, x, self._scale).to(self.precision)
+        if self.model.pixels.channels == "L":
+            x = (x * torch.tensor(LUMA, device=self.device).view(3, 1, 1)).sum(1, keepdim=True)
+        values = torch.addcmul(self._shift, x, self._scale).to(self.precision)
+        return values.flip(1) if self.model.pixels.channels == "BGR" else values
 
     def _run(self, function: "Callable[[torch.Tensor], torch.Tensor]", inputs: Float32) -> Float32:
         import torch

@@ -60,7 +60,8 @@ class SplitViT:
         self._lent = _Lent(anatomy.net.to(dtype).requires_grad_(False))
         self._names = self._partition()
         with torch.no_grad():
-            embedded = anatomy.embed(torch.zeros(1, 3, *network.model.size, dtype=dtype, device=network.device))
+            blank = network.prepare(np.zeros((1, 3, *network.model.size), np.float32))
+            embedded = anatomy.embed(blank.to(dtype))
             self._features = anatomy.pool(embedded).shape[1]
         self.width: int = embedded.shape[2]
         self._prompt = (max(1, head) if deep else 1, tokens, self.width)

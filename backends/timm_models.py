@@ -1,0 +1,41 @@
+"""Image models of timm."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedbbpt.errors import BackendError
+from fedbbpt_backends.image_model import ImageModel, tried
+from fedbbpt_backends.pixels import pixels_of
+
+
+def load_timm(name: str, model: str, weights: str | None, device: str) -> ImageModel:
+    """The model of that name, with timm's own weights or those of a file.
+
+    Raises:
+        BackendError: there is none of that name.
+    """
+    import timm
+
+    if not timm.is_model(model):
+        near = timm.list_models(f"*{model.partition('_')[0]}*")[:5]
+        raise BackendError(f"timm has no model {model!r}; some it has: {', '.join(near) or 'see timm.list_models()'}")
+    overlay = {"file": weights} if weights else None
+    net = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay).eval().to(device)
+    return of_timm(name, net, tuple(f"class {i}" for i in range(net.num_classes)), net.pretrained_cfg)
+
+
+def of_timm(name: str, net: Any, classes: tuple[str, ...], settings: Mapping[str, Any]) -> ImageModel:
+    """A model of timm that is loaded already."""
+    import timm
+
+    data = timm.data.resolve_data_config(pretrained_cfg=dict(settings), model=net)
+    depth, height, width = data["input_size"]
+    return tried(
+        name,
+        net,
+        features=lambda x: net.forward_head(net.forward_features(x), pre_logits=True),
+        logits=net if classes else None,
+        classes=classes,
+        pixels=pixels_of(name, {"image_mean": data["mean"], "image_std": data["std"]}, depth),
+        sizes=[(height, width)],
+    )

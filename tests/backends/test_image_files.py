@@ -1,0 +1,228 @@
+"""The files beside an image model's weights, in the shapes that they have in the wild."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fedbbpt.errors import BackendError
+from fedbbpt_backends.local_vit import Network
+from fedbbpt_backends.pixels import Pixels, pixels_of, sides, size_of
+from fedbbpt_backends.torchvision_mend import mend
+
+mend()
+import transformers as t  # noqa: E402
+
+VIT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "patch_size": 8}
+HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+NAMES = {"0": "cat", "1": "dog", "2": "eel"}
+
+
+def vit(folder: Path, processor: dict[str, Any] | None = HALF, size: Any = 16, channels: int = 3, **config: Any) -> str:
+    """A tiny classifier in a folder, its config changed."""
+    torch.manual_seed(0)
+    made = t.ViTConfig(**VIT, image_size=size, num_channels=channels, id2label={int(k): v for k, v in NAMES.items()})
+    t.ViTForImageClassification(made).save_pretrained(folder)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | config))
+    if processor is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return f"dir:{folder}"
+
+
+def network(name: str) -> Network:
+    return Network(name, None, "float32", "cpu", 512)
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [
+            (224, (224, 224)),
+            ([192], (192, 192)),
+            ([192, 256], (192, 256)),
+            ((16, 8), (16, 8)),
+            ({"height": 192, "width": 256}, (192, 256)),
+            ({"shortest_edge": 224}, (224, 224)),
+            ({"shortest_edge": 448, "longest_edge": 1333}, (448, 448)),
+            ({"longest_edge": 512}, None),
+            ({"min_pixels": 10, "max_pixels": 20}, None),
+            ([3, 4, 5], None),
+            (None, None),
+            (0, None),
+            ("224", None),
+        ],
+    )
+    def test_ways_to_write_one(self, written: object, meant: object) -> None:
+        assert sides(written) == meant
+
+    def test_a_crop_comes_after_resizing(self) -> None:
+        settings = {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}
+        assert size_of(settings) == (224, 224)
+        assert size_of(settings | {"do_center_crop": False}) == (256, 256)
+        assert size_of({"size": 64, "do_resize": False}) is None
+
+    def test_lists_in_the_config(self, tmp_path: Path) -> None:
+        assert network(vit(tmp_path, image_size=[16, 16], patch_size=[8, 8])).model.size == (16, 16)
+
+    def test_pictures_that_are_not_square(self, tmp_path: Path) -> None:
+        loaded = network(vit(tmp_path, size=(32, 16)))
+        assert loaded.model.size == (32, 16)
+        assert loaded.logits(np.zeros((2, 3, 32, 16), np.float32)).shape == (2, 3)
+
+    def test_a_processors_size_that_the_model_does_not_take_gives_way_to_the_configs(self, tmp_path: Path) -> None:
+        assert network(vit(tmp_path, HALF | {"size": 64})).model.size == (16, 16)
+
+    def test_a_processors_size_comes_first_where_a_model_takes_any(self, tmp_path: Path) -> None:
+        model = t.Dinov2Model(t.Dinov2Config(**VIT, image_size=32))
+        model.save_pretrained(tmp_path)
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(HALF | {"size": 32, "crop_size": 16}))
+        assert network(f"dir:{tmp_path}").model.size == (16, 16)
+
+
+class TestPixels:
+    def test_as_most_are(self) -> None:
+        settings = {"rescale_factor": 1 / 255, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}
+        assert pixels_of("m", settings, 3) == Pixels((0.1, 0.2, 0.3), (1, 2, 3), "RGB")
+
+    def test_without_normalisation(self) -> None:
+        plain = Pixels((0.0,) * 3, (1.0,) * 3, "RGB")
+        assert pixels_of("m", {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}, 3) == plain
+        assert pixels_of("m", {}, 3) == plain
+
+    def test_without_rescaling_values_are_up_to_255(self) -> None:
+        assert pixels_of("m", {"do_rescale": False}, 3).std == (1 / 255,) * 3
+        scaled = pixels_of("m", {"do_rescale": False, "image_mean": [127.5] * 3, "image_std": [127.5] * 3}, 3)
+        assert scaled == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+
+    def test_one_number_for_all_channels(self) -> None:
+        assert pixels_of("m", {"image_mean": 0.5, "image_std": [0.5]}, 3) == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+
+    def test_blue_first(self) -> None:
+        assert pixels_of("m", {"do_flip_channel_order": True}, 3).channels == "BGR"
+
+    def test_efficientnets_offset_and_second_division(self) -> None:
+        settings = {"rescale_factor": 1 / 127.5, "rescale_offset": True, "image_mean": 0.0, "image_std": 0.5}
+        offset = pixels_of("m", settings, 3)
+        np.testing.assert_allclose([offset.mean[0], offset.std[0]], [0.5, 0.25])
+        np.testing.assert_allclose(pixels_of("m", settings | {"include_top": True}, 3).std[0], 0.125)
+
+    @pytest.mark.parametrize(
+        ("settings", "says"),
+        [
+            ({"image_mean": [0.1, 0.2], "image_std": [1, 1]}, "normalises 2"),
+            ({"do_normalize": True, "image_std": [1, 1, 1]}, "without image_mean or image_std"),
+        ],
+    )
+    def test_what_does_not_go_with_the_model(self, settings: dict[str, Any], says: str) -> None:
+        with pytest.raises(BackendError, match=says):
+            pixels_of("m", settings, 3)
+
+    def test_grey_models_read_grey(self, tmp_path: Path) -> None:
+        loaded = network(vit(tmp_path, {"image_mean": [0.5], "image_std": [0.5]}, channels=1))
+        x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
+        grey = (0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2])[:, None]
+        np.testing.assert_allclose(loaded.prepare(x).numpy(), (grey - 0.5) / 0.5, atol=1e-6)
+        assert loaded.logits(x).shape == (2, 3)
+
+    def test_values_that_are_not_written_are_the_familys(self, tmp_path: Path) -> None:
+        model = t.MobileNetV2Model(t.MobileNetV2Config(depth_multiplier=0.25, image_size=32))
+        model.save_pretrained(tmp_path)
+        (tmp_path / "preprocessor_config.json").write_text("{}")
+        assert network(f"dir:{tmp_path}").model.pixels == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+
+    def test_a_kind_of_processor_that_nobody_knows_is_read_as_it_is_written(self, tmp_path: Path) -> None:
+        loaded = network(vit(tmp_path, HALF | {"image_processor_type": "MyOwnProcessor"}))
+        assert loaded.model.pixels == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+
+
+class TestClasses:
+    @pytest.mark.parametrize(
+        ("labels", "says"),
+        [
+            (
+                {"1": "cat", "2": "dog", "3": "eel"},
+                "names the outputs 1, 2, 3, but a model with 3 of them has those from 0",
+            ),
+            ({"0": "cat", "1": "dog", "7": "eel"}, "names the outputs 0, 1, 7"),
+            ({"0": "cat", "one": "dog", "2": "eel"}, "cannot load"),
+            ({"0": "cat", "1": "dog"}, "2 of its weights do not fit its config, classifier.bias among them"),
+        ],
+    )
+    def test_labels_that_do_not_go_with_the_outputs(self, labels: dict[str, str], says: str, tmp_path: Path) -> None:
+        with pytest.raises(BackendError, match=says):
+            network(vit(tmp_path, id2label=labels, label2id=None))
+
+    def test_a_name_that_stands_twice_gets_its_number(self, tmp_path: Path) -> None:
+        loaded = network(vit(tmp_path, id2label={"0": "crane", "2": "crane", "1": "eel"}, label2id=None))
+        assert loaded.model.classes == ("crane (0)", "eel", "crane (2)")
+
+    def test_a_single_output_is_no_class_score(self, tmp_path: Path) -> None:
+        t.ViTForImageClassification(t.ViTConfig(**VIT, image_size=16, num_labels=1)).save_pretrained(tmp_path)
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(HALF))
+        loaded = network(f"dir:{tmp_path}")
+        assert loaded.model.logits is None
+        assert loaded.features(np.zeros((2, 3, 16, 16), np.float32)).shape == (2, 16)
+
+
+class TestFiles:
+    def test_weights_as_pytorch_saves_them(self, tmp_path: Path) -> None:
+        network(vit(tmp_path))
+        model = t.ViTForImageClassification.from_pretrained(tmp_path)
+        (tmp_path / "model.safetensors").unlink()
+        torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+        assert network(f"dir:{tmp_path}").model.classes == ("cat", "dog", "eel")
+
+    def test_no_weights(self, tmp_path: Path) -> None:
+        name = vit(tmp_path)
+        (tmp_path / "model.safetensors").unlink()
+        with pytest.raises(BackendError, match=r"cannot load .*no file named") as caught:
+            network(name)
+        assert "Without a hub" not in str(caught.value)
+
+    def test_no_word_on_how_pictures_become_numbers(self, tmp_path: Path) -> None:
+        with pytest.raises(BackendError, match=r"no preprocessor_config\.json"):
+            network(vit(tmp_path, None))
+
+    def test_a_processor_that_is_saved_with_others(self, tmp_path: Path) -> None:
+        inner = HALF | {"image_processor_type": "ViTImageProcessor"}
+        name = vit(tmp_path, None)
+        (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": inner}))
+        assert network(name).model.pixels == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("{", "is not JSON"),
+            ("[]", "no model_type"),
+            ("{}", "no model_type"),
+            ('{"model_type": "moon"}', "cannot load"),
+        ],
+    )
+    def test_a_config_that_describes_no_model(self, text: str, says: str, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(BackendError, match=says) as caught:
+            network(f"dir:{tmp_path}")
+        assert len(str(caught.value)) < 500
+
+    def test_damaged_processor(self, tmp_path: Path) -> None:
+        name = vit(tmp_path)
+        for text in ("{", "[1]"):
+            (tmp_path / "preprocessor_config.json").write_text(text)
+            with pytest.raises(BackendError, match=r"preprocessor_config\.json"):
+                network(name)
+
+    def test_code_beside_a_model_is_not_run(self, tmp_path: Path) -> None:
+        (tmp_path / "ours.py").write_text("raise SystemExit('run')")
+        config = {"model_type": "ours", "auto_map": {"AutoConfig": "ours.Config"}}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(BackendError, match="cannot load"):
+            network(f"dir:{tmp_path}")
+
+    def test_weights_of_another_size_are_named(self, tmp_path: Path) -> None:
+        with pytest.raises(BackendError, match="23 of its weights do not fit its config") as caught:
+            network(vit(tmp_path, hidden_size=32, intermediate_size=64))
+        assert "report" not in str(caught.value)
