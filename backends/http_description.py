@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, PositiveFloat, PositiveIn
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError
 from fedbbpt.run.config import read_toml
-from fedbbpt.run.options import check_keys, validate
+from fedbbpt.run.options import LONGEST, check_keys, validate
 from fedbbpt.web.address import read_address
 from fedbbpt.web.keys import key_in
 
@@ -22,7 +22,7 @@ FOR_KEYS = ("authorization", "api-key", "x-api-key")  # headers whose values are
 class Table(BaseModel):
     """A table of the file."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(frozen=True, strict=True, str_max_length=LONGEST)
 
 
 class Auth(Table):

@@ -18,6 +18,12 @@ def one_line(text: str) -> str:
     return "".join(c if _printable(c) else c.encode("unicode_escape").decode() for c in text)
 
 
+def shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    written = repr(value)
+    return written if len(written) <= MOST_QUOTED else f"{written[:MOST_QUOTED]} …"
+
+
 def quoted(text: str, most: int = MOST_QUOTED) -> str:
     """What a service says, as a part of a sentence: on one line, without what a terminal obeys, and not too long."""
     return "".join(c for c in " ".join(text.split()) if _printable(c))[:most]

@@ -52,6 +52,18 @@ def read_text(path: Path) -> str:
     return text
 
 
+def located(name: str) -> Path:
+    """The absolute path of a file or folder that somebody names; it need not be there."""
+    try:
+        path = Path(name).resolve()
+        str(path).encode()
+    except UnicodeEncodeError as e:
+        raise ValueError("its path is not UTF-8, as settings are; rename it") from e
+    except (OSError, RuntimeError, ValueError) as e:  # a loop of links, a zero character
+        raise ValueError(str(e).lower()) from e
+    return path
+
+
 def from_json(data: bytes) -> Any:
     """The value of a JSON document.
 

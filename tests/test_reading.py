@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbbpt.reading import from_json, from_toml, read_text
+from fedbbpt.reading import from_json, from_toml, located, read_text
 
 TEXT = "süß\r\n日本 🙂\n"
 
@@ -70,6 +70,17 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         read_text(tmp_path)
     with pytest.raises(ValueError, match="name too long"):
         read_text(tmp_path / ("n" * 300))
+
+
+def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert located("new/../file") == tmp_path / "file"
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("a\0b", "\udcff"):
+        with pytest.raises(ValueError, match=r"null|not UTF-8"):
+            located(name)
+    with pytest.raises(ValueError, match=r"loop|too many levels"):
+        read_text(located("loop"))
 
 
 def test_json() -> None:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import reprlib
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from fedbbpt.data.texts import tidied
+from fedbbpt.printing import shown
 
 LONGEST_LABEL = 1000  # characters
 NO_LABELS = frozenset({"nan", "NaN", "NAN", "<NA>", "NaT"})  # how programs write that there is none
@@ -30,11 +30,11 @@ def text(value: Any) -> str:
         ValueError: it is none; the message goes on after "row 1 of FILE has ".
     """
     if not isinstance(value, str):
-        raise _missing(value) or ValueError(f"{_shown(value)}, and a text is wanted")
+        raise _missing(value) or ValueError(f"{shown(value)}, and a text is wanted")
     if not BLANKS.sub("", value):
         raise Missing
     if "\0" in value:
-        raise ValueError(f"a zero character: {_shown(value)}; remove it")
+        raise ValueError(f"a zero character: {shown(value)}; remove it")
     return tidied(value)
 
 
@@ -45,17 +45,17 @@ def label(value: Any) -> str:
         ValueError: as of `text`.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        raise _missing(value) or ValueError(f"{_shown(value)}, and a word or a number is wanted")
+        raise _missing(value) or ValueError(f"{shown(value)}, and a word or a number is wanted")
     if isinstance(value, float) and not math.isfinite(value):
-        raise _missing(value) or ValueError(f"{_shown(value)}, and a word or a finite number is wanted")
+        raise _missing(value) or ValueError(f"{shown(value)}, and a word or a finite number is wanted")
     written = value if isinstance(value, str) else str(value)
     if "\0" in written:
-        raise ValueError(f"a zero character: {_shown(written)}; remove it")
+        raise ValueError(f"a zero character: {shown(written)}; remove it")
     name = BLANKS.sub("", written)
     if not name or name in NO_LABELS:
         raise Missing
     if len(name) > LONGEST_LABEL:
-        raise ValueError(f"{len(name):,} characters, and a word or a number is wanted: {_shown(name)}")
+        raise ValueError(f"{len(name):,} characters, and a word or a number is wanted: {shown(name)}")
     whole = WHOLE.fullmatch(name)
     return (whole[1] if whole[1] != "-0" else "0") if whole else name
 
@@ -88,10 +88,6 @@ def doubts(names: Iterable[str]) -> list[str]:
 
 def _missing(value: Any) -> Missing | None:
     return Missing() if value is None or value != value else None  # NaN is not equal to itself
-
-
-def _shown(value: Any) -> str:
-    return reprlib.repr(value)
 
 
 def _value(name: str) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fedbbpt.data import Pool
 from fedbbpt.data.partition import label_counts
+from fedbbpt.printing import one_line
 from fedbbpt.types import Dataset, Int64
 
 SIDE = 64  # px of a picture on the sheet
@@ -49,7 +50,7 @@ def contact_sheet(data: Dataset, classes: Sequence[str]) -> Image.Image:
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for row, name in enumerate(classes):
         top = MARGIN + row * step
-        pen.text((MARGIN, top + SIDE / 2), name, "black", font, anchor="lm")
+        pen.text((MARGIN, top + SIDE / 2), one_line(name), "black", font, anchor="lm")
         for column, i in enumerate(_spread(data, row, ACROSS)):
             picture = Image.fromarray(data.inputs[i].transpose(1, 2, 0))
             sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), (NAME + column * step, top))

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedbbpt.errors import DataError, MissingExtra
+from fedbbpt.printing import shown
 from fedbbpt.reading import LINE_END, from_json, read_text
 
 LONGEST_CELL = 100_000_000  # characters
 LONGEST_HEADER = 100_000  # characters
 SEPARATORS = ",\t;|"
 DIRECTIVE = re.compile(r"\A\"?sep=.\"?(?=[\r\n])")  # a first line for Excel; the header says the same
-LISTED = 300  # characters of the names of columns
 
 Columns = Mapping[str, str]  # those that are wanted, by the option that chooses them
 
@@ -111,9 +111,8 @@ def check_columns(where: str, names: Sequence[str], columns: Columns) -> None:
     for option, column in columns.items():
         found = [str(number) for number, name in enumerate(names, 1) if name == column]
         if not found:
-            there = ", ".join(map(repr, names)) or "none"
-            there = there if len(there) <= LISTED else f"{there[:LISTED]} …"
-            raise DataError(f"{where} has no column {column!r} (it has {there}); choose one with {option}")
+            there = shown(list(names)).strip("[]") or "none"
+            raise DataError(f"{where} has no column {shown(column)} (it has {there}); choose one with {option}")
         if len(found) > 1:
             raise DataError(
                 f"{where} has the column {column!r} more than once (columns {', '.join(found)}); keep one of them"

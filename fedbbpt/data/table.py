@@ -4,7 +4,6 @@ import functools
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from pydantic import PositiveInt
@@ -15,6 +14,7 @@ from fedbbpt.data.rows import Columns, Row
 from fedbbpt.data.sides import Sides, split
 from fedbbpt.data.texts import as_texts, fingerprint
 from fedbbpt.errors import ConfigError, DataError
+from fedbbpt.reading import located
 from fedbbpt.types import Dataset, Int64, Size
 
 TEXT, LABEL, GROUP, DOMAIN = "--text-column", "--label-column", "-o task.group_column", "-o task.domain_column"
@@ -51,7 +51,10 @@ class Table(ABC):
     ) -> None:
         if not argument:
             raise ConfigError(f"task '{self.kind}' needs a file: --task {self.kind}:PATH")
-        self.path = Path(argument).resolve()
+        try:
+            self.path = located(argument)
+        except ValueError as e:
+            raise DataError(f"cannot read {argument!r}: {e}") from e
         self.argument = str(self.path)
         self.about = {"title": f"texts in {self.path}"}
         self.remarks: list[str] = []

@@ -9,8 +9,9 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from fedbbpt.errors import ConfigError, RunError
+from fedbbpt.printing import shown
 from fedbbpt.reading import from_toml, read_text
-from fedbbpt.run.options import check_keys, load_class, modalities_of, resolve, validate
+from fedbbpt.run.options import LONGEST, check_keys, load_class, modalities_of, resolve, validate
 
 DEFAULTS = {
     "backend": "local-vit",
@@ -40,7 +41,7 @@ SEARCH = {"fedbpt": "sep-cma", "tokens": "bdpl", "instruction": "bdpl"}  # its o
 class Choice(BaseModel):
     """A component by name, with its options."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, str_max_length=LONGEST)
     name: str
     options: dict[str, Any]
 
@@ -199,8 +200,8 @@ def _choice(section: str, settings: Mapping[str, Any], defaults: Mapping[str, An
         options = usual | options
     name = options.pop("name")
     if not isinstance(name, str):
-        raise ConfigError(f"{section}.name is a name, got {name!r}")
-    return Choice(name=name, options=resolve(f"{section}s", name, options))
+        raise ConfigError(f"{section}.name is a name, got {shown(name)}")
+    return validate(Choice, {"name": name, "options": resolve(f"{section}s", name, options)}, section)
 
 
 def is_white_box(algorithm: Any) -> bool:
@@ -245,5 +246,5 @@ def _without_none(values: dict[str, Any]) -> dict[str, Any]:
 
 def _table(section: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{section} is a section with a name and options, got {value!r}")
+        raise ConfigError(f"{section} is a section with a name and options, got {shown(value)}")
     return dict(value)

@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from fedbbpt import registry
 from fedbbpt.backend import Embeddings, Modality
 from fedbbpt.errors import ConfigError, UnknownName
+from fedbbpt.printing import shown
 from fedbbpt.prompts import Prompt
 from fedbbpt.types import Size
 
 M = TypeVar("M", bound=BaseModel)
+LONGEST = 1_000_000  # characters of an option; with a limit, pydantic also refuses what is no UTF-8, as of a path
 
 
 def load_class(kind: str, name: str) -> Any:
@@ -33,7 +35,9 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for component in classes:
         fields |= {key: field for key, field in _fields(component).items() if key not in fields}
-    model = create_model(section, __config__=ConfigDict(allow_inf_nan=False, strict=True), **fields)
+    model = create_model(
+        section, __config__=ConfigDict(allow_inf_nan=False, strict=True, str_max_length=LONGEST), **fields
+    )
     check_keys(f"option of {section} {name!r}", options, fields)
     checked: BaseModel = validate(model, dict(options), section)
     return checked.model_dump()
@@ -117,4 +121,4 @@ def validate(model: type[M], values: dict[str, Any], section: str = "") -> M:
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(str(part) for part in ([section] if section else []) + list(first["loc"]))
-        raise ConfigError(f"{where}: {first['msg'].lower()}, got {first['input']!r}") from e
+        raise ConfigError(f"{where}: {first['msg'].lower()}, got {shown(first['input'])}") from e

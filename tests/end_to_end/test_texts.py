@@ -102,7 +102,10 @@ def test_inspect_shows_texts(fedbbpt: Cli, texts: Path, tmp_path: Path) -> None:
     [
         (["--backend", "thumbnails"], "the backend 'thumbnails' does not go with texts"),
         (["--prompt", "colour"], "the prompt 'colour' does not go with texts"),
-        (["--label-column", "moods"], "no column 'moods' (it has 'review', 'mood', 'clinic'); choose one with --label-column"),
+        (
+            ["--label-column", "moods"],
+            "no column 'moods' (it has 'review', 'mood', 'clinic'); choose one",
+        ),
         (["--task", "digits"], "unknown option of task 'digits' 'text_column'"),
         (["--task", "csv:nowhere.csv"], "no such file"),
         (["-o", "data.partition=domain"], "this task has no domains"),

@@ -1,3 +1,4 @@
+import json
 import tomllib
 
 import pytest
@@ -305,6 +306,24 @@ def test_unreadable_toml(tmp_path, content, hint):
     (tmp_path / "a.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=hint):
         read_toml(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"task": {"name": "csv:\udcff"}},
+        {"task": {"name": "csv:x", "text_column": "\udcff"}},
+        {"prompt": {"name": "tokens", "vocabulary": ["a", "\ud83d"]}},
+    ],
+)
+def test_settings_that_no_file_can_hold(settings):
+    with pytest.raises(ConfigError, match="unicode"):
+        make_config(settings)
+
+
+def test_long_values_are_not_repeated_in_full():
+    with pytest.raises(ConfigError, match=r"^rounds: .* got \[\[\[\[+ …$"):
+        make_config({"rounds": json.loads("[" * 200 + "]" * 200)})
 
 
 def test_missing_toml(tmp_path):
