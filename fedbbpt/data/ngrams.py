@@ -16,6 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from fedbbpt.json_text import parsed
+from fedbbpt.types import wire
+
 LONGEST = 3  # words of an n-gram; the authors' are up to 5, of which few come twice in a client's few texts
 LEAST = 2  # times that a client must hold what it tells of
 CLOSE = 1.0  # nats of pointwise mutual information from which on neighbours are joined: the authors'
@@ -37,8 +40,21 @@ class Counts:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Counts":
-        """Inverse of `to_bytes`."""
-        return cls(*json.loads(data))
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: `counts` makes no such thing.
+        """
+        total, ngrams = wire.listed(parsed(data), "counts", 2)
+        told = {ngram: wire.whole(count, "a count") for ngram, count in wire.mapped(ngrams, "what is counted").items()}
+        words = [(word, count) for ngram, count in told.items() for word in ngram.split(" ")]
+        if not all(_WORD.fullmatch(word) and told.get(word, 0) >= count > 0 for word, count in words):
+            raise ValueError("something counted is not of words that are counted as often")
+        if any(len(ngram.split(" ")) > LONGEST for ngram in told):
+            raise ValueError(f"something counted has more than {LONGEST} words")
+        if sum(count for ngram, count in told.items() if " " not in ngram) > wire.whole(total, "the number of words"):
+            raise ValueError("more words are counted than there are")
+        return cls(total, told)
 
 
 def counts(texts: Iterable[str]) -> Counts:

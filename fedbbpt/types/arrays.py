@@ -1,0 +1,14 @@
+"""What arrays are called by what they hold."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+Inputs = NDArray[Any]  # images (b, 3, h, w), float32 in [0, 1]; or texts (b,), an object array of str
+Size = tuple[int, int] | None  # (h, w) in pixels of the images that a model reads; None where it reads texts
+Parameters = Mapping[str, Float32]  # part ("prompt", "readout") -> flat vector

@@ -1,0 +1,199 @@
+"""What passes between server and clients. It turns into bytes and back without loss; other bytes are refused."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.types import wire
+from fedbbpt.types.arrays import Float32, Int64, Parameters
+
+
+class Usage(NamedTuple):
+    """What was asked of the model: `queries` inputs in `calls` requests, of `tokens` where it counts them.
+
+    Of the tokens, `written` were the model's own; of its answers, `unmatched` were words that name no class. Of the
+    queries, `unanswered` brought no scores.
+    """
+
+    queries: int = 0
+    calls: int = 0
+    tokens: int = 0
+    unmatched: int = 0
+    written: int = 0
+    unanswered: int = 0
+
+    def __add__(self, other: object) -> "Usage":
+        if not isinstance(other, Usage):
+            return NotImplemented
+        return Usage(*map(sum, zip(self, other, strict=True)))
+
+    def times(self, count: int) -> "Usage":
+        """The same, so often."""
+        return Usage(*(count * part for part in self))
+
+
+TOLD_OF_USAGE = len(Usage._fields) - 1, len(Usage._fields)  # how many of its numbers travel, see `_counts`
+
+
+class Crossed(NamedTuple):
+    """Bytes between a client and the server inside a round, where the model is cut between them (`fedbbpt.split`)."""
+
+    up: int = 0
+    down: int = 0
+
+    def __add__(self, other: object) -> "Crossed":
+        if not isinstance(other, Crossed):
+            return NotImplemented
+        return Crossed(self.up + other.up, self.down + other.down)
+
+
+@dataclass(frozen=True)
+class Message:
+    """All that a client is told: the round, the run's seed and the parameters that it needs."""
+
+    round: int  # counted from 1
+    seed: int
+    parameters: Parameters
+
+    def to_bytes(self) -> bytes:
+        """As safetensors, with the scalars in its metadata."""
+        return wire.packed(self.parameters, round=self.round, seed=self.seed)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Message":
+        """Inverse of `to_bytes`, bit for bit.
+
+        Raises:
+            ValueError: `to_bytes` writes no such thing.
+        """
+        parameters, scalars = wire.unpacked(data)
+        wire.keyed(scalars, "round", "seed")
+        for part, values in parameters.items():
+            wire.typed(values, part, values.ndim, np.float32, np.float64, np.float16, np.uint8)
+        return cls(wire.whole(scalars["round"], "round"), wire.whole(scalars["seed"], "seed"), parameters)
+
+
+@dataclass(frozen=True)
+class Update:
+    """A client's answer to a round of training."""
+
+    client: str
+    payload: Mapping[str, NDArray[Any]]  # part -> new minus received parameters, or what they can be rebuilt from
+    weight: int  # number of training samples
+    loss: float  # mean over all finite losses that the round measured; NaN where there was none
+    usage: Usage
+    spread: float = math.nan  # standard deviation of the losses of one step, root mean square over the steps
+    crossed: Crossed = Crossed()  # noqa: RUF009 - frozen, too
+
+    def to_bytes(self) -> bytes:
+        """As safetensors, with the scalars in its metadata."""
+        scalars = [self.client, self.weight, self.loss, self.spread, *_counts(self.usage)]
+        return wire.packed(self.payload, update=scalars, **_told(self.crossed))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Update":
+        """Inverse of `to_bytes`, bit for bit.
+
+        Raises:
+            ValueError: `to_bytes` writes no such thing.
+        """
+        payload, scalars = wire.unpacked(data)
+        crossed = _crossed(scalars)
+        wire.keyed(scalars, "update")
+        told = wire.listed(scalars["update"], "update", *(4 + count for count in TOLD_OF_USAGE))
+        client, weight = wire.named(told[0]), wire.whole(told[1], "weight")
+        loss, spread = wire.real(told[2], "loss"), wire.real(told[3], "spread")
+        if spread < 0:
+            raise ValueError("spread is negative")
+        for part, values in payload.items():
+            wire.typed(values, part, values.ndim, np.float32, np.float64, np.float16)
+        return cls(client, payload, weight, loss, _usage(told[4:]), spread, crossed)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a client adds to a sum over all clients; nothing was asked of the model for it."""
+
+    values: Float32
+    usage = Usage()
+    crossed = Crossed()
+
+    def to_bytes(self) -> bytes:
+        """As safetensors."""
+        return wire.packed({"values": self.values})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Sums":
+        """Inverse of `to_bytes`, bit for bit.
+
+        Raises:
+            ValueError: `to_bytes` writes no such thing.
+        """
+        arrays, scalars = wire.unpacked(data)
+        wire.keyed({**arrays, **scalars}, "values")
+        return cls(wire.typed(arrays["values"], "values", 1, np.float32))
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the parameters do on one client's split."""
+
+    client: str
+    confusion: Int64  # (K, K): true class by predicted class, answered queries only
+    loss_sum: float  # cross-entropy in nats over the answered queries
+    unanswered: int
+    usage: Usage
+    crossed: Crossed = Crossed()  # noqa: RUF009 - frozen, too
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the examples that were answered and answered right; None without examples."""
+        examples = int(self.confusion.sum()) + self.unanswered
+        return float(self.confusion.trace() / examples) if examples else None
+
+    def to_bytes(self) -> bytes:
+        """As safetensors, with the scalars in its metadata."""
+        scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": _counts(self.usage)}
+        return wire.packed({"confusion": self.confusion}, **scalars, **_told(self.crossed))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Score":
+        """Inverse of `to_bytes`, bit for bit.
+
+        Raises:
+            ValueError: `to_bytes` writes no such thing.
+        """
+        arrays, scalars = wire.unpacked(data)
+        crossed = _crossed(scalars)
+        wire.keyed({**arrays, **scalars}, "confusion", "client", "loss_sum", "unanswered", "usage")
+        confusion = wire.typed(arrays["confusion"], "confusion", 2, np.int64)
+        client, loss_sum = wire.named(scalars["client"]), wire.real(scalars["loss_sum"], "loss_sum")
+        if confusion.shape[0] != confusion.shape[1] or (confusion < 0).any() or math.isnan(loss_sum):
+            raise ValueError("confusion is not a square of counts, or loss_sum is NaN")
+        unanswered = wire.whole(scalars["unanswered"], "unanswered")
+        return cls(client, confusion, loss_sum, unanswered, _usage(scalars["usage"]), crossed)
+
+
+def _counts(usage: Usage) -> list[int]:
+    """Failures only where there were some: all other replies are no longer for them."""
+    return list(usage if usage.unanswered else usage[:-1])
+
+
+def _told(crossed: Crossed) -> dict[str, Crossed]:
+    """Only where there is something to tell: the replies of all other methods are no longer for it."""
+    return {"crossed": crossed} if any(crossed) else {}
+
+
+def _crossed(scalars: dict[str, Any]) -> Crossed:
+    """Inverse of `_told`; takes it out of the scalars."""
+    told = wire.listed(scalars.pop("crossed", [0, 0]), "what has crossed", len(Crossed._fields))
+    return Crossed(*(wire.whole(value, "what has crossed") for value in told))
+
+
+def _usage(values: Any) -> Usage:
+    """Inverse of `_counts`."""
+    return Usage(*(wire.whole(value, "usage") for value in wire.listed(values, "usage", *TOLD_OF_USAGE)))
