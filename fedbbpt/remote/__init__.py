@@ -8,6 +8,8 @@ where the service says so, tries again what got lost, and keeps every answer bef
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
+import numpy as np
+
 from fedbbpt.errors import BackendError
 from fedbbpt.types import Float32, Usage
 
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
 class Reply(NamedTuple):
     """What a service says to one input."""
 
-    scores: Float32  # (C,)
+    scores: Float32  # (C,); (0,): the service has none for this input, and is not asked again
     tokens: int = 0  # read and written
     written: int = 0  # of them
     unmatched: int = 0  # 1 for an answer in words that names no class
+
+
+NO_SCORES = Reply(np.zeros(0, np.float32))
 
 
 class Size(NamedTuple):
@@ -52,8 +57,8 @@ class Service(Protocol):
         Raises:
             Busy: not now (HTTP 429, 503).
             Lost: no answer, or none that can be read (connection, 5xx, malformed JSON).
-            FedbbptError: what no repetition mends (HTTP 400, 401, 404), in one sentence without any secret; it costs
-                nothing.
+            Refused: the service does not take the request, be it for an input or for how it is asked (HTTP 400, 404).
+            FedbbptError: what no repetition mends (HTTP 401), in one sentence without any secret; it costs nothing.
             Spoilt: as that, but an answer came, and may have been charged.
         """
 
@@ -90,3 +95,11 @@ class Lost(Exception):  # noqa: N818 - reads as what it says
 
 class Spoilt(BackendError):  # noqa: N818 - reads as what it says
     """An answer came that cannot be used, nor will another one; it may have been charged."""
+
+
+class Refused(BackendError):  # noqa: N818 - reads as what it says
+    """The service does not take a request: for an input, and says so (`about_input`), or for reasons of its own."""
+
+    def __init__(self, said: str, about_input: bool = False) -> None:
+        super().__init__(said)
+        self.about_input = about_input

@@ -14,15 +14,16 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from fedbbpt.errors import BudgetError, FedbbptError
-from fedbbpt.remote import Busy, Lost, Reply, Service, Spoilt
+from fedbbpt.remote import NO_SCORES, Busy, Lost, Refused, Reply, Service, Spoilt
 from fedbbpt.remote.ledger import Account, Entry
 from fedbbpt.remote.pace import Pace
 from fedbbpt.remote.prices import Price
 from fedbbpt.remote.store import Book, Store
+from fedbbpt.remote.trouble import Trouble
 
 MOST_BUSY = 50  # times in a row that a request is turned away before it counts as failed
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds before a request is sent again
-PASSING = (Busy, Lost)  # what waiting mends
+BEARABLE = (Busy, Lost, Refused)  # what does not end everything
 LOOK = 0.05  # seconds after which is looked whether others, who share the pace, have left room
 
 
@@ -41,6 +42,11 @@ class Request:
     def __post_init__(self) -> None:
         self.name = hashlib.blake2b(b"".join(self.keys), digest_size=20).hexdigest()
 
+    def each(self) -> list["Request"]:
+        """Its inputs, each in a request of its own; what they can cost together, each of them may."""
+        pairs = zip(self.keys, self.encoded, strict=True)
+        return [Request([key], [one], self.tokens // len(self.keys), self.most) for key, one in pairs]
+
 
 Booked = tuple[Request, Entry]  # and how it stands in the book
 Ended = tuple[Request, Entry, list[Reply] | BaseException]  # and what came of it
@@ -54,6 +60,7 @@ class Terms(NamedTuple):
     retries: int
     concurrency: int
     usable: Callable[[Reply], bool]
+    trouble: Trouble
 
 
 class Asking:
@@ -93,10 +100,12 @@ class Asking:
                 self._commit([], more=True)
                 while self._left:
                     ended = self._next(self._until_rested())
-                    errors = [o for _, _, o in ended if isinstance(o, BaseException) and not isinstance(o, PASSING)]
+                    errors = [o for _, _, o in ended if isinstance(o, BaseException) and not isinstance(o, BEARABLE)]
                     self._commit(ended, more=not errors)
                     if errors:
                         raise errors[0]
+                    self._terms.trouble.check()
+                self._terms.trouble.check(over=True)
             finally:
                 self._end()
         return self._found
@@ -112,7 +121,7 @@ class Asking:
                 outcome = e
             if isinstance(outcome, Busy):
                 self._pace.busy(outcome.after)
-            elif isinstance(outcome, BaseException) and not isinstance(outcome, PASSING):
+            elif isinstance(outcome, BaseException) and not isinstance(outcome, BEARABLE):
                 self._over = True
             self._pace.leave()
             self._ended.put((request, entry, outcome))
@@ -187,6 +196,10 @@ class Asking:
 
     def _note(self, book: Book, request: Request, entry: Entry, outcome: list[Reply] | BaseException) -> None:
         """Writes down what came of a request; one that brought nothing is to be sent again."""
+        if isinstance(outcome, Refused):
+            book.refuse(entry)
+            self._refused(book, request, outcome)
+            return
         if isinstance(outcome, (Busy, FedbbptError)) and not isinstance(outcome, Spoilt):
             book.refuse(entry)
         elif isinstance(outcome, BaseException) or not self._settle(book, request, entry, outcome):
@@ -198,6 +211,7 @@ class Asking:
         if isinstance(outcome, Busy):
             request.turned_away += 1
         else:
+            self._terms.trouble.last = str(outcome) if isinstance(outcome, Lost) else ""
             request.lost, request.turned_away = request.lost + 1, 0
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**request.lost) * random.SystemRandom().uniform(0.5, 1)
             request.not_before = time.monotonic() + pause
@@ -205,6 +219,19 @@ class Asking:
             self._resting.append(request)
         else:
             self._left -= 1
+
+    def _refused(self, book: Book, request: Request, error: Refused) -> None:
+        """Finds out which input it is that the service refuses; that one is not asked again."""
+        if len(request.keys) > 1:
+            alone = request.each()
+            self._waiting.extendleft(alone)
+            self._left += len(alone) - 1
+            return
+        self._left -= 1
+        self._give_up(book, self._terms.trouble.refuse(request.keys[0], error))
+
+    def _give_up(self, book: Book, refused: Sequence[bytes]) -> None:
+        book.know(str(self._service.identity["name"]), dict.fromkeys(refused, NO_SCORES))
 
     def _settle(self, book: Book, request: Request, entry: Entry, replies: Sequence[Reply]) -> bool:
         """Keeps the replies, if they are all there and usable; the last time, some are better than none."""
@@ -215,4 +242,6 @@ class Asking:
         cost = sum(self._terms.price.of(reply.tokens, reply.written) for reply in usable.values())
         book.keep(entry, usable, cost)
         self._found |= usable
+        if any(len(reply.scores) for reply in usable.values()):
+            self._give_up(book, self._terms.trouble.answered())
         return True

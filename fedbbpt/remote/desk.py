@@ -9,12 +9,13 @@ import numpy as np
 
 from fedbbpt.assets.store import cache
 from fedbbpt.backend import Answers
-from fedbbpt.remote import Reply, Service
+from fedbbpt.remote import NO_SCORES, Reply, Service
 from fedbbpt.remote.asking import Asking, Request, Terms
 from fedbbpt.remote.ledger import Account, Paid
 from fedbbpt.remote.pace import Pace
 from fedbbpt.remote.prices import FREE, Price
 from fedbbpt.remote.store import open_store
+from fedbbpt.remote.trouble import Trouble
 from fedbbpt.types import Inputs
 
 FILE = "answers.sqlite"
@@ -27,7 +28,8 @@ class Desk:
     An answer is on disk before it is used, under the service's identity and the input, so that nobody ever pays for it
     again; where answers are `drawn` at random, also under the run and the number of the query within it, so that each
     query has its own. Requests that bring nothing are sent again, at most `retries` times; a query that stays without
-    an answer is a row of NaN, and is not kept. `width` is the number of scores; None is that of the first answer.
+    an answer is a row of NaN, and is not kept. One that the service refuses is a row of NaN that is kept, and why is in
+    `trouble`. `width` is the number of scores; None is that of the first answer.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Desk:
         self._concurrency, self._retries = concurrency, retries
         self._pace = Pace(concurrency, requests_per_minute, tokens_per_minute)
         self._account, self.asked = Account(), 0
+        self.trouble = Trouble()
 
     def switch(self, service: Service) -> None:
         """From now on another service is asked, or the same in another way."""
@@ -75,21 +78,29 @@ class Desk:
             BackendError: the service says what no repetition mends.
             BudgetError: the next request could cost more than the run may spend. What was answered is kept.
         """
+        replies = [reply or NO_SCORES for reply in self.replies(inputs)]
+        silent = np.full(self._width or 1, np.nan, np.float32)
+        tokens, written, unmatched = (sum(getattr(r, part) for r in replies) for part in Reply._fields[1:])
+        scores = np.stack([reply.scores if len(reply.scores) else silent for reply in replies])
+        return Answers(scores, tokens, unmatched, written)
+
+    def replies(self, inputs: Inputs) -> list[Reply | None]:
+        """What the service says to each of the inputs, None where nothing came; raises as `query` does."""
         encoded = [self._service.encode(one) for one in inputs]
         keys = [self._key(one, self.asked + i) for i, one in enumerate(encoded)]
         self.asked += len(encoded)
         store = open_store(cache() / FILE)
         known = store.read(keys)
-        missing = list({key: one for key, one in zip(keys, encoded, strict=True) if key not in known}.items())
+        self.trouble.answers |= any(len(reply.scores) for reply in known.values())
+        passed = known.keys() | self.trouble.doubtful
+        missing = list({key: one for key, one in zip(keys, encoded, strict=True) if key not in passed}.items())
         size = self._service.request_limit
         requests = [self._request(missing[i : i + size]) for i in range(0, len(missing), size)]
         if requests:
-            terms = Terms(self._account, self.price or FREE, self._retries, self._concurrency, self._usable)
+            price = self.price or FREE
+            terms = Terms(self._account, price, self._retries, self._concurrency, self._usable, self.trouble)
             known |= Asking(self._service, store, self._pace, terms).all(requests)
-        silent = Reply(np.full(self._width or 1, np.nan, np.float32))
-        replies = [known.get(key, silent) for key in keys]
-        tokens, written, unmatched = (sum(getattr(r, part) for r in replies) for part in Reply._fields[1:])
-        return Answers(np.stack([reply.scores for reply in replies]), tokens, unmatched, written)
+        return [known.get(key) for key in keys]
 
     def _key(self, encoded: str, number: int) -> bytes:
         parts = [self._identity, encoded.encode()]
@@ -105,6 +116,8 @@ class Desk:
         return Request(keys, encoded, sum(size.read + size.written for size in sizes), most)
 
     def _usable(self, reply: Reply) -> bool:
+        if not len(reply.scores):
+            return True
         if self._width is None:
             self._width = len(reply.scores)
         return reply.scores.shape == (self._width,) and not np.isnan(reply.scores).any()

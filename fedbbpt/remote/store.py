@@ -40,10 +40,12 @@ class Book(ledger.Ledger):
         """What a request brought, and what it cost."""
         tokens, written = (sum(getattr(reply, part) for reply in replies.values()) for part in ("tokens", "written"))
         self.settle(entry, tokens, written, cost)
+        self.know(entry.service, replies)
+
+    def know(self, service: str, replies: Mapping[bytes, Reply]) -> None:
+        """What a service says, whatever it cost."""
         now = time.time()
-        self._answers += [
-            (key, entry.service, r.scores.astype("<f4").tobytes(), *r[1:], now) for key, r in replies.items()
-        ]
+        self._answers += [(key, service, r.scores.astype("<f4").tobytes(), *r[1:], now) for key, r in replies.items()]
 
     def close(self) -> None:
         """See `Ledger`."""
