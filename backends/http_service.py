@@ -19,7 +19,7 @@ from fedbbpt.web.reply import TooLong
 from fedbbpt.web.route import Route
 from fedbbpt_backends.http_description import Description, Picture, fill
 from fedbbpt_backends.json_paths import finder
-from fedbbpt_backends.wire import PNG, base64_png, shared
+from fedbbpt_backends.wire import PNG, base64_png, refusal, shared
 
 MOST_READ = 2**16  # bytes of a refusal
 Find = Callable[[Any], Any]
@@ -106,7 +106,7 @@ class JsonService:
         if passing := mended_by_waiting(response.status_code, response.headers.get("Retry-After", "")):
             raise passing
         if not 200 <= response.status_code < 300:
-            raise BackendError(self._refusal(response))
+            raise self._refusal(response)
         return response
 
     def _for_each(self, find: Find, path: str, answer: Any, count: int) -> list[Any]:
@@ -146,7 +146,7 @@ class JsonService:
             )
         return scores
 
-    def _refusal(self, response: requests.Response) -> str:
+    def _refusal(self, response: requests.Response) -> BackendError:
         auth, status = self._description.auth, response.status_code
         if status in (401, 403):
             advice = f"check the key in {auth.variable}" if auth else "name the variable that holds a key in auth"
@@ -156,7 +156,8 @@ class JsonService:
         else:
             advice = "check url and method" if status in (404, 405) else "check body"
         said = quoted(self._public(response.content[:MOST_READ].decode("utf-8", "replace")))
-        return f"{self._description.url} answered with HTTP {status}, {advice} (it says: {said or 'nothing'})"
+        sentence = f"{self._description.url} answered with HTTP {status}, {advice} (it says: {said or 'nothing'})"
+        return refusal(status, sentence, said)
 
     def _public(self, text: str) -> str:
         return text.replace(self._key, "…") if self._key else text

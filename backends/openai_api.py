@@ -1,8 +1,10 @@
 """A model behind the OpenAI API, or one that speaks as it does: texts or images in, class scores out, for money."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,22 +14,20 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.remote import Service
+from fedbbpt.remote import Refused, Service
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import FREE, Given, Price, known
 from fedbbpt.types import Float32, Inputs, Usage
 from fedbbpt.web.keys import key_from, key_in, tenant
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
-from fedbbpt_backends.openai_services import Vectors, Words
+from fedbbpt_backends.openai_services import Probe, Vectors, Words
 from fedbbpt_backends.template import ASK, COMPLETE, Template, chosen_words
 
 KEYLESS = "none"  # what local servers are told, which want some key and no certain one
 IMAGES_AHEAD = 128  # most images of one call, for the memory's sake
-# From the most useful on: the first that is not refused is taken. Reasoning models know the second parameter only.
-POSSIBLE = [
-    asking.Abilities(logprobs, limit) for logprobs in (20, 5, 0) for limit in ("max_tokens", "max_completion_tokens")
-]
+LOGPROBS, LIMITS = (20, 5, 0), ("max_tokens", "max_completion_tokens")  # from the most useful on
+log = logging.getLogger("fedbbpt")
 
 
 class OpenAI:
@@ -38,7 +38,8 @@ class OpenAI:
     completions has base models go on with it, `batch` texts a request; embeddings takes vectors, with prototypes of the
     provider's shots as classes. `words` (default: the task's) stand for the classes in the `template`. Scores are those
     of the next token, where the model tells its likeliest ones (`logprobs`), else the model writes a class's words.
-    What it can do is asked once, and kept in the run's config.
+    What it can do is asked once, and kept in the run's config; also whether a `temperature` can be set, which is 0
+    unless the service insists on its own ("default").
 
     At most `concurrency` requests are under way, fewer where the service is busy, and as many a minute as it allows. A
     request that brings nothing is repeated `retries` times. `price` is in dollars for a million tokens read and
@@ -62,7 +63,7 @@ class OpenAI:
         image_size: PositiveInt | None = None,
         logprobs: Literal["auto", 20, 5, 0] = "auto",
         limit: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto",
-        temperature: NonNegativeFloat = 0.0,
+        temperature: NonNegativeFloat | Literal["auto", "default"] = "auto",
         batch: PositiveInt = 16,
         concurrency: PositiveInt = 8,
         requests_per_minute: PositiveInt | None = None,
@@ -86,22 +87,28 @@ class OpenAI:
         usual = COMPLETE if api == "completions" else ASK
         self._template = Template(template or usual, provider.question, self._words, " ")
         question = self._template.whole("")
-        self._endpoint = asking.connect(key or KEYLESS, base_url, timeout, concurrency, model, temperature, question)
+        self._endpoint = asking.connect(key or KEYLESS, base_url, timeout, concurrency, model, question)
         self._identity = {"backend": "openai", "name": model, "url": base_url, "tenant": tenant(key), "api": api}
+        temperatures = {"auto": (0.0, None), "default": (None,)}.get(str(temperature), (temperature,))
+        given = {"logprobs": logprobs, "limit": limit, "temperature": temperature}
+        self._given = [f"-o backend.{name}={value}" for name, value in given.items() if value != "auto"]
         self._possible = [
-            one for one in POSSIBLE if logprobs in ("auto", one.logprobs) and limit in ("auto", one.limit)
+            asking.Abilities(*way)
+            for way in product(LOGPROBS, LIMITS, temperatures)
+            if logprobs in ("auto", way[0]) and limit in ("auto", way[1])
         ]
-        self._asks_first = len(self._possible) > 1
+        told = len({way.logprobs for way in self._possible})
+        self._probes = Usage(told, told) if len(self._possible) > 1 else Usage()
         self._head: LinearHead | None = None
         self.desk = Desk(
-            self._service(self._possible[0]),
+            self._service(Words, self._possible[0]),
             width=None if api == "embeddings" else len(self._words),
             concurrency=concurrency,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             retries=retries,
             price=Price(*price) if price else known(model) if base_url is None else FREE,
-            drawn=temperature > 0,
+            drawn=self._possible[0].drawn,
         )
         self.info = BackendInfo(
             model=model,
@@ -119,10 +126,10 @@ class OpenAI:
 
     @property
     def preparation(self) -> Usage:
-        """What `prepare` asks for, exactly."""
+        """What `prepare` asks for: of vectors exactly, else at most, and exactly once it is done."""
         if self._shots is not None and self._api == "embeddings":
             return usage(len(self._shots(None)), self.info)
-        return Usage(1, 1) if self._asks_first else Usage()
+        return self._probes
 
     def prepare(self) -> None:
         """Asks what the model can do, or about the provider's shots.
@@ -133,10 +140,14 @@ class OpenAI:
         if self._shots is not None and self._api == "embeddings":
             shots = self._shots(None)
             self._head = prototypes(self._known(shots.batch(slice(None)).inputs), shots.labels, self.info.classes)
-        elif self._asks_first:
+            return
+        if self._probes.queries:
             self._possible = [self._best()]
-        if self._api != "embeddings":
-            self.info = replace(self.info, resolved=self._possible[0]._asdict())
+            self.desk.switch(self._service(Words, self._possible[0]), self._possible[0].drawn)
+            self.desk.trouble.answers = True
+        (best,) = self._possible
+        temperature = "default" if best.temperature is None else best.temperature
+        self.info = replace(self.info, resolved={**best._asdict(), "temperature": temperature})
 
     def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`."""
@@ -144,27 +155,39 @@ class OpenAI:
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))
 
     def _best(self) -> asking.Abilities:
-        """The first of what is possible that the service does not refuse."""
-        size = self.info.input_size
+        """The first of what is possible that the service neither refuses nor passes over."""
+        size, possible = self.info.input_size, list(self._possible)
         one = as_texts(["Hello."]) if size is None else np.full((1, 3, *size), 0.5, np.float32)
-        *others, last = self._possible
-        for abilities in others:
-            self.desk.switch(self._service(abilities))
-            with suppress(asking.Refused):
-                self._known(one)
-                return abilities
-        self.desk.switch(self._service(last))
-        self._known(one)
-        return last
+        self._probes, silent = Usage(), False
+        while possible:
+            way = possible.pop(0)
+            self.desk.switch(self._service(Probe, way), way.drawn)
+            with suppress(Refused):
+                (reply,) = self.desk.replies(one)
+                if reply is None:
+                    raise self._no_answer()
+                self._probes += Usage(1, 1)
+                if len(reply.scores) or not way.logprobs:
+                    return way
+                silent, possible = True, [other for other in possible if other[1:] == way[1:]]
+        if silent:
+            raise BackendError(f"{self.info.model} tells no log-probabilities; use -o backend.logprobs=0, or leave it out")
+        hint = f"; nothing else was tried than {' and '.join(self._given)}" if self._given else ""
+        raise Refused(self.desk.trouble.last + hint)
 
-    def _service(self, abilities: asking.Abilities) -> Service:
+    def _service(self, kind: type[Words], abilities: asking.Abilities) -> Service:
         if self._api == "embeddings":
             return Vectors(self._endpoint, self._identity, self._batch)
         ask = asking.chat if self._api == "chat" else asking.completions
-        return Words(self._endpoint, self._identity, ask, self._template, self._words, abilities, self._batch)
+        return kind(self._endpoint, self._identity, ask, self._template, self._words, abilities, self._batch)
 
     def _known(self, inputs: Inputs) -> Float32:
         scores = self.desk.query(inputs).scores
         if np.isnan(scores).any():
-            raise BackendError(f"{self.info.model} does not answer; look whether the service is up, and try again")
+            raise self._no_answer()
         return scores
+
+    def _no_answer(self) -> BackendError:
+        last = self.desk.trouble.last
+        why = f" ({last})" if last else ""
+        return BackendError(f"{self.info.model} does not answer{why}; look whether the service is up, and try again")

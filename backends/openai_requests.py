@@ -7,11 +7,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import httpx2
-import numpy as np
 import openai
 
 from fedbbpt.errors import BackendError
-from fedbbpt.json_text import parsed
 from fedbbpt.printing import quoted
 from fedbbpt.remote import Lost, Reply
 from fedbbpt.web.address import below
@@ -20,11 +18,22 @@ from fedbbpt.web.keys import key_of
 from fedbbpt.web.policy import mended_by_waiting
 from fedbbpt.web.reply import TooLong
 from fedbbpt.web.route import Route
-from fedbbpt_backends.wire import PNG, shared
+from fedbbpt_backends.openai_answers import (
+    Answer,
+    Failure,
+    choices,
+    contents,
+    failed,
+    failure,
+    number,
+    page,
+    vectors,
+)
+from fedbbpt_backends.wire import ABOUT_INPUT, PNG, refusal, shared
 
 OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's config says what was asked
-FILTERED = "content_filter"  # why an answer ends that was not given
-SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # codes of a 429 that waiting does not mend
+SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # codes of errors that waiting does not mend
+UNPROCESSABLE, BROKEN = 422, 500  # what an error with HTTP 200 is like: about the input, or anything else
 T = TypeVar("T")
 
 
@@ -33,10 +42,17 @@ class Abilities(NamedTuple):
 
     logprobs: int  # likeliest tokens that it tells of the next; 0: none
     limit: str  # the parameter that says how much it may write
+    temperature: float | None  # None: the service's own
 
+    @property
+    def drawn(self) -> bool:
+        """Whether answers are drawn at random."""
+        return self.temperature != 0
 
-class Refused(BackendError):  # noqa: N818 - reads as what it says
-    """The service does not know a parameter, or does not like its value (HTTP 400, 422)."""
+    @property
+    def sent(self) -> dict[str, Any]:
+        """The part of it that all ways of asking share."""
+        return {} if self.temperature is None else {"temperature": self.temperature}
 
 
 class Endpoint(NamedTuple):
@@ -46,25 +62,21 @@ class Endpoint(NamedTuple):
     route: Route
     headers: httpx2.Headers  # with the key, which its repr hides
     model: str
-    temperature: float
     question: str  # beside an image
 
 
-class Answer(NamedTuple):
+class Told(NamedTuple):
     """What came back for one input."""
 
-    text: str | None  # None: the service would not answer this one
-    top: Mapping[str, float] | None  # log-probabilities of the likeliest first tokens
+    answer: Answer | None
     tokens: int  # read and written
     written: int
 
 
-Ask = Callable[[Endpoint, Sequence[str], Abilities, int, str], list[Answer]]
+Ask = Callable[[Endpoint, Sequence[str], Abilities, int, str], list[Told]]
 
 
-def connect(
-    key: str, base_url: str | None, timeout: float, connections: int, model: str, temperature: float, question: str
-) -> Endpoint:
+def connect(key: str, base_url: str | None, timeout: float, connections: int, model: str, question: str) -> Endpoint:
     """An endpoint that keeps its connections, and repeats nothing by itself: `Desk` does that, and counts.
 
     OpenAI's own client says where to and with which headers. Its methods are passed by: around each request they take
@@ -78,48 +90,46 @@ def connect(
     told = openai.OpenAI(api_key=key, base_url=route.address.url, http_client=http)
     named = {name: value for name, value in told.default_headers.items() if isinstance(value, str)}
     headers = {name: value for name, value in named.items() if not name.startswith("X-Stainless")} | told.auth_headers
-    return Endpoint(http, route, httpx2.Headers(headers), model, temperature, question)
+    return Endpoint(http, route, httpx2.Headers(headers), model, question)
 
 
-def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Answer]:
+def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Told]:
     """One question about a text or an image, of which the answer may take `most` tokens."""
     (one,) = encoded
     content: Any = one
     if one.startswith(PNG):
         content = [{"type": "text", "text": endpoint.question}, {"type": "image_url", "image_url": {"url": one}}]
-    body = {"messages": [{"role": "user", "content": content}], abilities.limit: most}
+    body = {"messages": [{"role": "user", "content": content}], abilities.limit: most, **abilities.sent}
     if abilities.logprobs:
         body |= {"logprobs": True, "top_logprobs": abilities.logprobs}
-    answer = _posted(endpoint, "/chat/completions", body | {"temperature": endpoint.temperature}, key)
-    (choice,), (read, written) = answer["choices"], _counted(answer)
-    text = None if choice["finish_reason"] == FILTERED else choice["message"]["content"] or ""
-    told = (choice.get("logprobs") or {}).get("content")
-    top = {token["token"]: token["logprob"] for token in told[0]["top_logprobs"]} if told else None
-    return [Answer(text, top, read + written, written)]
+    return _told(_posted(endpoint, "/chat/completions", body, key), 1)
 
 
-def completions(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Answer]:
+def completions(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Told]:
     """Texts to be gone on with, each by `most` tokens at most."""
-    body = {"prompt": list(encoded), "max_tokens": most, "temperature": endpoint.temperature}
+    body = {"prompt": list(encoded), abilities.limit: most, **abilities.sent}
     if abilities.logprobs:
         body["logprobs"] = abilities.logprobs
-    answer = _posted(endpoint, "/completions", body, key)
-    choices = sorted(answer["choices"], key=lambda choice: choice["index"])
-    read, written = (shared(count, len(encoded)) for count in _counted(answer))
-    answers = []
-    for choice, r, w in zip(choices, read, written, strict=True):
-        text = None if choice["finish_reason"] == FILTERED else choice["text"]
-        tops = (choice.get("logprobs") or {}).get("top_logprobs")
-        answers.append(Answer(text, tops[0] if tops else None, r + w, w))
-    return answers
+    return _told(_posted(endpoint, "/completions", body, key), len(encoded))
 
 
 def embeddings(endpoint: Endpoint, encoded: Sequence[str], key: str) -> list[Reply]:
     """Vectors of texts."""
-    answer = _posted(endpoint, "/embeddings", {"input": list(encoded), "encoding_format": "float"}, key)
-    rows = sorted(answer["data"], key=lambda row: row["index"])
+    answer = _posted(endpoint, "/embeddings", {"input": list(encoded)}, key)
     read = shared(_counted(answer)[0], len(encoded))
-    return [Reply(np.array(row["embedding"], np.float32), n) for row, n in zip(rows, read, strict=True)]
+    return [Reply(one, n) for one, n in zip(vectors(answer, len(encoded)), read, strict=True)]
+
+
+def _told(answer: dict[str, Any], count: int) -> list[Told]:
+    """The answers to `count` inputs; without any, those that were charged are answers that say nothing."""
+    found = choices(answer, count)
+    if not any(found):
+        usage = answer.get("usage")
+        if not (isinstance(usage, dict) and any(map(number, usage.values()))):
+            raise Lost("an answer without choices")
+        found = [Answer(None, None)] * count
+    read, written = (shared(total, count) for total in _counted(answer))
+    return [Told(one, r + w, w) for one, r, w in zip(found, read, written, strict=True)]
 
 
 def understood(ask: Callable[[], T]) -> T:
@@ -128,8 +138,8 @@ def understood(ask: Callable[[], T]) -> T:
         return ask()
     except BackendError:
         raise
-    except (ValueError, TypeError, LookupError, AttributeError) as e:
-        raise Lost(f"an answer of another shape: {type(e).__name__}") from e
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as e:
+        raise Lost(f"an answer of another shape ({quoted(str(e))})") from e
 
 
 def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> Any:
@@ -140,9 +150,13 @@ def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) ->
         response = endpoint.http.post(_url(endpoint.route.address.url, path), headers=headers, content=content)
     except (httpx2.HTTPError, TooLong) as e:
         raise endpoint.route.outcome(e) from e
-    if not response.is_success:
-        raise _failure(response)
-    return parsed(response.content)
+    try:
+        answer = contents(response.content)
+    except ValueError:
+        raise _failure(response, page(response.content)) from None
+    if not response.is_success or failed(answer):
+        raise _failure(response, failure(answer))
+    return answer
 
 
 @lru_cache
@@ -150,21 +164,23 @@ def _url(base: str, path: str) -> httpx2.URL:
     return httpx2.URL(below(base, path))
 
 
-def _failure(response: httpx2.Response) -> Exception:
+def _failure(response: httpx2.Response, said: Failure) -> Exception:
     """What an answer means that is none, as `Service.send` has it."""
-    status, (words, code) = response.status_code, _said(response)
-    if status == 429 and code in SPENT:
+    status = said.status if response.is_success else response.status_code
+    words = _public(said.words, response) or response.reason_phrase
+    if any(code in said.codes for code in SPENT):
         return BackendError(f"the service refuses: {words}")
+    if status is None:
+        status = UNPROCESSABLE if ABOUT_INPUT.search(f"{said.codes} {words}") else BROKEN
     if passing := mended_by_waiting(status, response.headers.get("retry-after", "")):
-        return passing
+        return Lost(f"HTTP {response.status_code}: {words}") if isinstance(passing, Lost) else passing
     if 300 <= status < 400:
         return BackendError(
             f"the service has moved (HTTP {status}) to {quoted(response.headers.get('location', 'elsewhere'))}; say so "
             "in base_url"
         )
-    hint = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)"
-    error = Refused if status in (400, 422) else BackendError
-    return error(f"the service refuses (HTTP {status}): {words}{hint if status in (401, 403) else ''}")
+    hint = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)" if status in (401, 403) else ""
+    return refusal(status, f"the service refuses (HTTP {status}): {words}{hint}", f"{said.codes} {words}")
 
 
 def _counted(answer: Any) -> tuple[int, int]:
@@ -173,14 +189,8 @@ def _counted(answer: Any) -> tuple[int, int]:
     return usage.get("prompt_tokens", 0), usage.get("completion_tokens") or 0
 
 
-def _said(response: httpx2.Response) -> tuple[str, str | None]:
-    """The service's own words, in a line, without the key, which some services repeat in full or in part; its code."""
-    try:
-        error = parsed(response.content)["error"]
-        words, code = str(error["message"]).split(), error.get("code")
-    except (ValueError, TypeError, LookupError, AttributeError):
-        words, code = response.reason_phrase.split(), None
+def _public(words: str, response: httpx2.Response) -> str:
+    """The service's own words, in a line, without the key, which some services repeat in full or in part."""
     key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
     hidden = [mark for mark in (key, "sk-", "**") if mark]
-    shown = " ".join(word for word in words if not any(mark in word for mark in hidden))
-    return quoted(shown).rstrip("."), code
+    return quoted(" ".join(word for word in words.split() if not any(mark in word for mark in hidden))).rstrip(".")

@@ -1,21 +1,24 @@
 """Services of the OpenAI API: classes by words, and vectors of texts."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fedbbpt import label_matching
-from fedbbpt.errors import BackendError
-from fedbbpt.remote import Reply, Size
+from fedbbpt.remote import NO_SCORES, Refused, Reply, Size
 from fedbbpt.types import Float32
 from fedbbpt_backends.label_scores import names_none, scores_of
-from fedbbpt_backends.openai_requests import Abilities, Answer, Ask, Endpoint, embeddings, understood
+from fedbbpt_backends.openai_requests import Abilities, Ask, Endpoint, Told, embeddings, understood
 from fedbbpt_backends.template import Template
 from fedbbpt_backends.wire import PNG, base64_png
 
+log = logging.getLogger("fedbbpt")
+
 LETTERS = 4  # of a text for each token, about
 AROUND = 16  # tokens that a service puts around what is asked
+ROOM = 4  # tokens that an answer may take beyond the longest name of a class
 IMAGE, LARGEST_IMAGE = 255, 6000  # tokens that are read of an image: about, in one tile; at most, by any known model
 
 
@@ -32,12 +35,12 @@ class Words:
         abilities: Abilities,
         batch: int,
     ) -> None:
-        self._most = 1 if abilities.logprobs else 4 + 2 * max(len(word.split()) for word in words)
+        self._most = 1 if abilities.logprobs else ROOM + max(map(_tokens, words))
         told = {"words": words, "logprobs": abilities.logprobs, "written": self._most, "question": endpoint.question}
-        self.identity = {**identity, **told, "temperature": endpoint.temperature}
+        self.identity = {**identity, **told, "temperature": abilities.temperature}
         self.request_limit = batch
         self._endpoint, self._ask, self._template = endpoint, ask, template
-        self._words, self._abilities = words, abilities
+        self._words, self._abilities, self._missed = words, abilities, False
 
     def encode(self, one: str | Float32) -> str:
         """A text in the template; an image as 8-bit PNG."""
@@ -57,16 +60,50 @@ class Words:
 
         return understood(ask)
 
-    def _reply(self, answer: Answer) -> Reply:
+    def _reply(self, told: Told) -> Reply:
+        answer = told.answer
+        if answer is None:
+            return Reply(np.full(len(self._words), np.nan, np.float32))
         if answer.text is None:
-            return Reply(np.full(len(self._words), np.nan, np.float32), answer.tokens, answer.written)
-        if not self._abilities.logprobs:
-            read = label_matching.read([answer.text], self._words)
-            return Reply(read.scores[0], answer.tokens, answer.written, read.unmatched)
-        if not answer.top:
-            raise BackendError("the service sends no log-probabilities; use -o backend.logprobs=0")
-        unmatched = int(names_none(answer.top, self._words))
-        return Reply(scores_of(answer.top, self._words), answer.tokens, answer.written, unmatched)
+            reply = NO_SCORES
+        elif self._abilities.logprobs and answer.top:
+            unmatched = int(names_none(answer.top, self._words))
+            reply = Reply(scores_of(answer.top, self._words), unmatched=unmatched)
+        elif self._abilities.logprobs:
+            reply = self._without(answer.text)
+        else:
+            reply = self._read(answer.text)
+        return reply._replace(tokens=told.tokens, written=told.written)
+
+    def _without(self, token: str) -> Reply:
+        """Of an answer that should have log-probabilities, and has none: what its one token says."""
+        if not self._missed:
+            self._missed = True
+            log.warning("%s sends answers without log-probabilities: of these, the word counts", self._endpoint.model)
+        number = label_matching.meant(token, self._words)
+        return self._read(token if number is None else self._words[number])
+
+    def _read(self, text: str) -> Reply:
+        read = label_matching.read([text], self._words)
+        return Reply(read.scores[0], unmatched=read.unmatched)
+
+
+class Probe(Words):
+    """The same, to find out whether the model tells what it is asked for; without it, there are no scores."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.identity = {**self.identity, "probe": True}
+
+    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+        """See `Service`; whatever is refused, something else may be taken."""
+        try:
+            return super().send(encoded, key)
+        except Refused as e:
+            raise Refused(str(e)) from e
+
+    def _without(self, token: str) -> Reply:
+        return NO_SCORES
 
 
 class Vectors:
@@ -86,3 +123,8 @@ class Vectors:
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
         """See `Service`."""
         return understood(lambda: embeddings(self._endpoint, encoded, key))
+
+
+def _tokens(word: str) -> int:
+    """Of the name of a class, generously."""
+    return max(2 * len(word.split()), -(-len(word.encode()) // LETTERS))

@@ -2,15 +2,25 @@
 
 import base64
 import io
+import re
 
 import numpy as np
 from PIL import Image
 
+from fedbbpt.errors import BackendError
+from fedbbpt.remote import Refused
 from fedbbpt.types import Floats
-from fedbbpt.web.policy import seconds_of
+from fedbbpt.web.policy import refuses, seconds_of
 
-__all__ = ["PNG", "base64_png", "seconds_of", "shared"]
+__all__ = ["PNG", "base64_png", "refusal", "seconds_of", "shared"]
 
+# How services say that it is an input which they do not take: for what it says, or for its length.
+ABOUT_INPUT = re.compile(
+    r"content.?(filter|policy|management|moderation)|responsible.?ai|moderation|flagged|safety|data.?inspection"
+    r"|invalid.?prompt|context.?(length|size|window)|too.?long|above.?max.?length|too many (input )?tokens",
+    re.IGNORECASE,
+)
+TOO_LARGE = 413
 PNG = "data:image/png;base64,"  # before base64 makes a data URI
 
 
@@ -25,3 +35,10 @@ def base64_png(image: Floats) -> str:
 def shared(count: int, parts: int) -> list[int]:
     """A whole number in equal parts, as far as that goes."""
     return [count // parts + (i < count % parts) for i in range(parts)]
+
+
+def refusal(status: int, sentence: str, reasons: str) -> BackendError:
+    """What is raised of a request that a service refused with an HTTP status, for reasons in its own words."""
+    if not refuses(status):
+        return BackendError(sentence)
+    return Refused(sentence, status == TOO_LARGE or ABOUT_INPUT.search(reasons) is not None)

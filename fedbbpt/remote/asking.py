@@ -42,10 +42,10 @@ class Request:
     def __post_init__(self) -> None:
         self.name = hashlib.blake2b(b"".join(self.keys), digest_size=20).hexdigest()
 
-    def each(self) -> list["Request"]:
-        """Its inputs, each in a request of its own; what they can cost together, each of them may."""
-        pairs = zip(self.keys, self.encoded, strict=True)
-        return [Request([key], [one], self.tokens // len(self.keys), self.most) for key, one in pairs]
+    def part(self, rows: Sequence[int]) -> "Request":
+        """Some of its inputs, asked about by themselves; what all of them can cost, these may."""
+        share = self.tokens * len(rows) // len(self.keys)
+        return Request([self.keys[i] for i in rows], [self.encoded[i] for i in rows], share, self.most, self.lost)
 
 
 Booked = tuple[Request, Entry]  # and how it stands in the book
@@ -196,18 +196,21 @@ class Asking:
 
     def _note(self, book: Book, request: Request, entry: Entry, outcome: list[Reply] | BaseException) -> None:
         """Writes down what came of a request; one that brought nothing is to be sent again."""
+        self._left -= 1
         if isinstance(outcome, Refused):
             book.refuse(entry)
             self._refused(book, request, outcome)
-            return
-        if isinstance(outcome, (Busy, FedbbptError)) and not isinstance(outcome, Spoilt):
+        elif isinstance(outcome, (Busy, FedbbptError)) and not isinstance(outcome, Spoilt):
             book.refuse(entry)
+            self._again(request, outcome)
         elif isinstance(outcome, BaseException) or not self._settle(book, request, entry, outcome):
             book.lose(entry)
+            self._again(request, outcome)
         else:
             self._pace.answered()
-            self._left -= 1
-            return
+
+    def _again(self, request: Request, outcome: object) -> None:
+        """The request is sent again after a while, unless that has been tried often enough."""
         if isinstance(outcome, Busy):
             request.turned_away += 1
         else:
@@ -217,31 +220,30 @@ class Asking:
             request.not_before = time.monotonic() + pause
         if request.lost <= self._terms.retries and request.turned_away < MOST_BUSY:
             self._resting.append(request)
-        else:
-            self._left -= 1
+            self._left += 1
 
     def _refused(self, book: Book, request: Request, error: Refused) -> None:
         """Finds out which input it is that the service refuses; that one is not asked again."""
         if len(request.keys) > 1:
-            alone = request.each()
-            self._waiting.extendleft(alone)
-            self._left += len(alone) - 1
-            return
-        self._left -= 1
-        self._give_up(book, self._terms.trouble.refuse(request.keys[0], error))
+            self._waiting.extendleft(request.part([i]) for i in range(len(request.keys)))
+            self._left += len(request.keys)
+        else:
+            self._give_up(book, self._terms.trouble.refuse(request.keys[0], error))
 
     def _give_up(self, book: Book, refused: Sequence[bytes]) -> None:
         book.know(str(self._service.identity["name"]), dict.fromkeys(refused, NO_SCORES))
 
     def _settle(self, book: Book, request: Request, entry: Entry, replies: Sequence[Reply]) -> bool:
-        """Keeps the replies, if they are all there and usable; the last time, some are better than none."""
-        usable = {key: reply for key, reply in zip(request.keys, replies, strict=False) if self._terms.usable(reply)}
-        complete, last = len(replies) == len(request.keys), request.lost == self._terms.retries
-        if not (complete and usable and (last or len(usable) == len(request.keys))):
+        """Keeps the replies that are usable, if there are some; the other inputs are asked about again."""
+        if len(replies) != len(request.keys):
             return False
-        cost = sum(self._terms.price.of(reply.tokens, reply.written) for reply in usable.values())
-        book.keep(entry, usable, cost)
+        usable = {key: reply for key, reply in zip(request.keys, replies, strict=True) if self._terms.usable(reply)}
+        if not usable:
+            return False
+        book.keep(entry, usable, sum(self._terms.price.of(reply.tokens, reply.written) for reply in replies))
         self._found |= usable
         if any(len(reply.scores) for reply in usable.values()):
             self._give_up(book, self._terms.trouble.answered())
+        if rest := [i for i, key in enumerate(request.keys) if key not in usable]:
+            self._again(request.part(rest), None)
         return True

@@ -46,16 +46,15 @@ class Desk:
     ) -> None:
         self.batch_limit = WAVES * concurrency * service.request_limit
         self.price = price  # None: not known
-        self._width, self._drawn = width, drawn
-        self.switch(service)
+        self._width = width
+        self.switch(service, drawn)
         self._concurrency, self._retries = concurrency, retries
         self._pace = Pace(concurrency, requests_per_minute, tokens_per_minute)
         self._account, self.asked = Account(), 0
-        self.trouble = Trouble()
 
-    def switch(self, service: Service) -> None:
+    def switch(self, service: Service, drawn: bool) -> None:
         """From now on another service is asked, or the same in another way."""
-        self._service = service
+        self._service, self._drawn, self.trouble = service, drawn, Trouble()
         self._identity = json.dumps(service.identity, sort_keys=True).encode()
 
     def charge(self, account: Account) -> None:

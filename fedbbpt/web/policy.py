@@ -15,6 +15,7 @@ LONGEST_WAIT = 600.0  # seconds, whatever a service asks for
 WORTH_SAYING = 60.0  # seconds
 BUSY = (429, 503)
 AWAY = (408, 502, 504)  # a server or a gateway that lost patience
+ASKERS = (401, 402, 407)  # who has no key, or no money
 SAME_KEY = (409, 425)  # another request with the same idempotency key is under way
 
 log = logging.getLogger("fedbbpt")
@@ -47,6 +48,11 @@ def mended_by_waiting(status: int, retry_after: str) -> Busy | Lost | None:
     if status in AWAY + SAME_KEY or status >= 500:
         return Lost(f"HTTP {status}")
     return None
+
+
+def refuses(status: int) -> bool:
+    """Whether an HTTP status is about what is asked, and not about who asks."""
+    return 400 <= status < 500 and status not in ASKERS
 
 
 @lru_cache(16)

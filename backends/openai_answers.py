@@ -1,0 +1,207 @@
+"""What the OpenAI API and its likenesses answer, in the shapes that are met: what is there is used."""
+
+import base64
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedbbpt.json_text import parsed
+from fedbbpt.types import Float32
+
+STREAM = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(data|event|id|retry)?:"
+)  # how a stream of events begins, which nobody asked for
+FILTERED, CUT = "content_filter", "length"  # why an answer ends that was not given, or not to its end
+TAGS = re.compile(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>")
+MOST_READ = 2**13  # bytes of a web page in place of an answer
+ABOVE_ZERO = 1e-3  # of a log-probability: rounding
+
+
+class Answer(NamedTuple):
+    """What came back for one input."""
+
+    text: str | None  # None: the service would not answer this one
+    top: Mapping[str, float] | None  # log-probabilities of the likeliest first tokens
+
+
+class Failure(NamedTuple):
+    """What a service says in place of an answer."""
+
+    words: str
+    codes: str
+    status: int | None  # of HTTP, where the body names one
+
+
+def contents(body: bytes) -> dict[str, Any]:
+    """The object that came, with whatever behind it; a stream of events is put together.
+
+    Raises:
+        ValueError: there is none.
+    """
+    answer = _joined(body) if STREAM.match(body) else parsed(body, more=True)
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if isinstance(answer, dict):
+        return answer
+    raise ValueError("it is no object")
+
+
+def choices(answer: Mapping[str, Any], count: int) -> list[Answer | None]:
+    """The answers to `count` inputs; None where there is none."""
+    found = _in_order(answer.get("choices"), count)
+    return [None if choice is None else Answer(_text(choice), _top(choice)) for choice in found]
+
+
+def vectors(answer: Mapping[str, Any], count: int) -> list[Float32]:
+    """The vectors of `count` inputs; raises ValueError, TypeError or LookupError for others."""
+    return [_vector(row["embedding"]) for row in _in_order(answer.get("data"), count) if row is not None]
+
+
+def failed(answer: Mapping[str, Any]) -> bool:
+    """Whether what came with HTTP 200 is an error all the same."""
+    if answer.get("error") or any(one.get("error") for one in _objects(answer.get("choices"))):
+        return not any(one is not None and (one.text or one.top) for one in choices(answer, 1))
+    return not answer.keys() & {"choices", "data", "usage"}
+
+
+def failure(answer: Mapping[str, Any]) -> Failure:
+    """What is said in place of an answer."""
+    errors = [one["error"] for one in (answer, *_objects(answer.get("choices"))) if one.get("error")]
+    error = errors[0] if errors else answer
+    if not isinstance(error, Mapping):
+        return Failure(str(error), "", None)
+    words = next((error[key] for key in ("message", "detail", "msg", "title", "type") if error.get(key)), "")
+    inner = error.get("innererror")
+    codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, Mapping) else None]
+    status = number(error.get("code") or error.get("status"))
+    known = status is not None and 400 <= status < 600
+    return Failure(str(words), " ".join(str(code) for code in codes if code), int(status) if status and known else None)
+
+
+def page(body: bytes) -> Failure:
+    """What is said by a body that is no answer, such as a web page."""
+    return Failure(TAGS.sub(" ", body[:MOST_READ].decode("utf-8", "replace")), "", None)
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also one that is written as text; None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _objects(listed: Any) -> list[dict[str, Any]]:
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+def _in_order(listed: Any, count: int) -> list[dict[str, Any] | None]:
+    """The objects by their `index`, or else by their place."""
+    found = _objects(listed)
+    if count == 1:
+        return [found[0] if found else None]
+    placed: dict[int, dict[str, Any]] = {}
+    for place, one in enumerate(found):
+        index = number(one.get("index"))
+        placed.setdefault(place if index is None else int(index), one)
+    return [placed.get(i) for i in range(count)]
+
+
+def _text(choice: Mapping[str, Any]) -> str | None:
+    message = choice.get("message")
+    message = message if isinstance(message, Mapping) else {"content": message}
+    if choice.get("finish_reason") == FILTERED or message.get("refusal"):
+        return None
+    text = _flat(message.get("content")) or _flat(choice.get("text"))
+    if not text.strip() and choice.get("finish_reason") != CUT:  # some put an answer where thoughts belong
+        text = _flat(message.get("reasoning_content")) or _flat(message.get("reasoning"))
+    return text
+
+
+def _flat(content: Any) -> str:
+    """A text, or the texts of its parts."""
+    if isinstance(content, Mapping):
+        return _flat(content.get("text") or content.get("value"))
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        return "".join(map(_flat, content))
+    return content if isinstance(content, str) else ""
+
+
+def _top(choice: Mapping[str, Any]) -> dict[str, float] | None:
+    """Of the first token: the likeliest, or at least itself. What several entries say of one is added up."""
+    top: dict[str, float] = {}
+    for token, value in _listed(choice.get("logprobs")):
+        log_p = number(value)
+        if log_p is not None and log_p <= ABOVE_ZERO:
+            top[token] = float(np.logaddexp(top.get(token, -math.inf), min(0.0, log_p)))
+    return top or None
+
+
+def _listed(told: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(told, Mapping):
+        content, tops = told.get("content"), told.get("top_logprobs")
+        if not content and not tops:  # only of the token that was taken
+            pairs = zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False)
+            content = [{"token": token, "logprob": log_p} for token, log_p in pairs]
+        told = content or [{"top_logprobs": tops[0] if isinstance(tops, list) else tops}]
+    if not _objects(told):
+        return
+    first = _objects(told)[0]
+    top = first.get("top_logprobs") or [first]
+    if isinstance(top, Mapping):
+        yield from ((str(token), _log_p(value)) for token, value in top.items())
+    else:
+        yield from ((_token(one), one.get("logprob")) for one in _objects(top))
+
+
+def _log_p(value: Any) -> Any:
+    return value.get("logprob") if isinstance(value, Mapping) else value
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _token(entry: Mapping[str, Any]) -> str:
+    """What a token says: by its bytes, which are nobody's signs."""
+    try:
+        return bytes(_list(entry.get("bytes"))).decode() or str(entry.get("token", ""))
+    except (TypeError, ValueError):
+        return str(entry.get("token", ""))
+
+
+def _vector(value: Any) -> Float32:
+    if isinstance(value, str):
+        return np.frombuffer(base64.b64decode(value, validate=True), "<f4").astype(np.float32)
+    while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        value = value[0]
+    return np.array(value, np.float32)
+
+
+def _joined(body: bytes) -> dict[str, Any]:
+    """What a stream says in all; of the log-probabilities the first."""
+    whole: dict[str, Any] = {}
+    joined: dict[int, dict[str, Any]] = {}
+    for line in body.decode("utf-8", "replace").splitlines():
+        name, _, data = line.partition(":")
+        if name.strip() != "data" or data.strip() == "[DONE]":
+            continue
+        event = parsed(data, more=True)
+        if not isinstance(event, dict):
+            continue
+        whole |= {key: event[key] for key in ("error", "usage") if event.get(key)}
+        for place, choice in enumerate(_objects(event.get("choices"))):
+            index = int(number(choice.get("index")) or place)
+            one = joined.setdefault(index, {"index": index, "message": {"content": ""}})
+            piece = choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
+            one["message"]["content"] += _flat(piece.get("content") if isinstance(piece, Mapping) else piece)
+            one |= {key: choice[key] for key in ("finish_reason", "error") if choice.get(key)}
+            if choice.get("logprobs"):
+                one.setdefault("logprobs", choice["logprobs"])
+    return whole | {"choices": list(joined.values())}
