@@ -26,6 +26,7 @@ class HttpJson:
     """
 
     modalities: tuple[Modality, ...] = ("image", "text")
+    finds_out = False
 
     def __init__(
         self,

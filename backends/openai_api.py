@@ -131,6 +131,11 @@ class OpenAI:
             return usage(len(self._shots(None)), self.info)
         return self._probes
 
+    @property
+    def finds_out(self) -> bool:
+        """Whether what `prepare` will ask depends on the answers."""
+        return len({way.logprobs for way in self._possible}) > 1
+
     def prepare(self) -> None:
         """Asks what the model can do, or about the provider's shots.
 
@@ -171,7 +176,7 @@ class OpenAI:
                     return way
                 silent, possible = True, [other for other in possible if other[1:] == way[1:]]
         if silent:
-            raise BackendError(f"{self.info.model} tells no log-probabilities; use -o backend.logprobs=0, or leave it out")
+            raise BackendError(f"{self.info.model} tells no log-probabilities; leave out -o backend.logprobs, or use 0")
         hint = f"; nothing else was tried than {' and '.join(self._given)}" if self._given else ""
         raise Refused(self.desk.trouble.last + hint)
 

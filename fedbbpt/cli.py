@@ -218,11 +218,13 @@ def _print_plan(session: Any) -> None:
     from fedbbpt.run.units import money
 
     planned = plan(session)
+    bounds = {"training": not planned.exact, "preparing": session.finds_out}
+    bounds["total"] = any(bounds.values())
     for purpose in (*PURPOSES, "total"):
         usage = getattr(planned, purpose)
         if purpose == "preparing" and not usage.queries:
             continue
-        at_most = "" if planned.exact or purpose not in ("training", "total") else " at most"
+        at_most = " at most" if bounds.get(purpose) else ""
         click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.calls:>6,} calls{at_most}")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")
     if (about := estimate(session, planned)) is not None:

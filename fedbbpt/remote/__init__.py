@@ -70,7 +70,11 @@ class Charging(Protocol):
 
     @property
     def preparation(self) -> Usage:
-        """What `prepare` will ask, exactly."""
+        """What `prepare` will ask, at most; once it has asked, exactly."""
+
+    @property
+    def finds_out(self) -> bool:
+        """Whether what `prepare` will ask depends on the answers."""
 
     def prepare(self) -> None:
         """Asks what has to be known before the first query, and completes `info`."""

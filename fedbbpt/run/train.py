@@ -42,6 +42,9 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
     account, session = paying.opened(config), open_session(config)
     planned = plan(session)
     session = prepared(session, account)
+    if (remote := charging(session.backend)) is not None:  # which now knows what that took
+        session = replace(session, preparing=remote.preparation)
+        planned = plan(session)
     with writing(out):
         (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     write_json(out / "environment.json", {**paying.remembered(account, session), **describe(session)})
@@ -115,12 +118,11 @@ class _Run:
     def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch, asked: int) -> None:
         self.session, self.plan, self.out, self.watch = session, planned, out, watch
         self.started = time.perf_counter()
+        if remote := charging(session.backend):
+            remote.desk.asked = planned.preparing.queries if session.from_memory else asked
         # Without a prompt the same inputs come again and again: each is asked about once. Answers to test
         # inputs stay unread until the end.
         self.memory = remember(session) if session.from_memory else None
-        remote = charging(session.backend)
-        if remote and self.memory is None:
-            remote.desk.asked = asked
         self.algorithm = session.algorithm(self.memory)
 
     def go(self, progress: Progress | None) -> dict[str, Any]:
@@ -192,9 +194,11 @@ class _Run:
                 f"the parameters diverged: the scores of {where} are not numbers; start a new run with smaller steps "
                 "(-o algorithm.rate, -o algorithm.local_rate)"
             )
+        remote = charging(self.session.backend)
+        said = (remote and remote.desk.trouble.last) or "no reply, or scores that are not numbers"
         return BackendError(
-            f"the model answered none of the queries for {where} (no reply, or scores that are not numbers); nothing "
-            "is lost: once it answers, continue with --resume"
+            f"the model answered none of the queries for {where} ({said}); nothing is lost: once it answers, continue "
+            "with --resume"
         )
 
     def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:

@@ -195,45 +195,6 @@ class TestEmbeddings:
             opened(api="embeddings")
 
 
-class TestAbilities:
-    def probed(self, **options):
-        backend = opened(**{"logprobs": "auto", "limit": "auto"} | options)
-        assert backend.preparation == Usage(1, 1)
-        assert backend.info.resolved == {}
-        backend.prepare()
-        return backend
-
-    def test_the_best_that_is_not_refused_is_taken_and_kept(self, service):
-        def reasoning(path, body):
-            if "max_tokens" in body or "logprobs" in body:
-                return failure(400, "unsupported parameter")
-            return 200, {}, chat("good", None)
-
-        service.answer = reasoning
-        backend = self.probed()
-        assert backend.info.resolved == {"logprobs": 0, "limit": "max_completion_tokens"}
-        assert len(service.bodies) == 6
-        assert backend.desk.paid().calls == 1
-        again = self.probed()  # the answer is known; what was refused is tried again, for nothing
-        assert again.desk.paid().calls == 1
-        settled = opened(logprobs=0, limit="max_completion_tokens")
-        settled.prepare()
-        assert settled.preparation == Usage()
-        assert settled.query(TEXTS).scores.shape == (2, 3)
-
-    def test_a_wrong_key_is_said_at_once(self, service):
-        service.answer = lambda path, body: failure(401, f"Incorrect API key provided: {KEY}.")
-        with pytest.raises(BackendError, match=r"HTTP 401.*Incorrect API key provided:; check the key") as e:
-            self.probed()
-        assert KEY not in str(e.value)
-        assert len(service.bodies) == 1
-
-    def test_a_service_that_is_down(self, service):
-        service.answer = lambda path, body: failure(500)
-        with pytest.raises(BackendError, match="does not answer; look whether the service is up"):
-            self.probed()
-
-
 class TestErrors:
     @pytest.mark.parametrize(
         "trouble",
@@ -248,8 +209,9 @@ class TestErrors:
             (200, {"content-type": "application/json"}, b"[" * 10**5),
             (200, {"content-type": "application/json"}, b'{"choices": ' + b"9" * 5000 + b"}"),
             (200, {}, {}),
-            (200, {}, {**chat(), "choices": []}),
-            (200, {}, chat(top={" good": None})),
+            (200, {}, {**chat(), "choices": [], "usage": None}),
+            (200, {}, {"error": "Model is loading", "choices": []}),
+            (200, {}, {"error": {"message": "Provider returned error", "code": 502}}),
             (200, {}, httpx2.ConnectError("refused")),
             (200, {}, httpx2.ReadTimeout("slow")),
             (200, {}, httpx2.RemoteProtocolError("cut")),
@@ -265,10 +227,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("trouble", "said"),
         [
-            (failure(400, "bad"), "HTTP 400.: bad"),
             (failure(401, f"no {KEY}"), "check the key"),
-            (failure(403), "check the key"),
-            (failure(404, "no such model"), "no such model"),
+            (failure(402, "no money"), "no money"),
+            (failure(200, "no such key", 401), "no such key; check the key"),
+            (failure(400, "Pay.", "billing_hard_limit_reached"), "refuses: Pay"),
             (failure(429, "You exceeded your quota.", "insufficient_quota"), "exceeded your quota"),
         ],
     )
@@ -278,6 +240,53 @@ class TestErrors:
             opened(concurrency=1).query(TEXTS)
         assert KEY not in "".join(traceback.format_exception(e.value))
         assert len(service.bodies) == 1
+
+    @pytest.mark.parametrize(
+        ("trouble", "said"),
+        [
+            (failure(400, "bad"), "HTTP 400.: bad"),
+            (failure(403), "check the key"),
+            (failure(404, f"no such model for {KEY}\x1b[2J"), "no such model for"),
+            (failure(405), "HTTP 405"),
+            (failure(422, None), "HTTP 422"),
+            (failure(200, "No endpoints found", 404), "HTTP 404.: No endpoints found"),
+            ((404, {}, b"<html><title>Not\n here</title><script>x</script></html>"), "Not here"),
+            ((400, {}, {"detail": [{"msg": "extra fields"}]}), "extra fields"),
+            ((400, {}, [{"error": {"message": "in a list"}}]), "in a list"),
+            ((400, {}, {"error": "a text"}), "a text"),
+        ],
+    )
+    def test_what_is_refused_of_every_input_is_said(self, service, trouble, said):
+        service.answer = lambda path, body: trouble
+        with pytest.raises(BackendError, match=said) as e:
+            opened(concurrency=1).query(TEXTS)
+        assert KEY not in "".join(traceback.format_exception(e.value))
+        assert "\x1b" not in str(e.value)
+        assert len(service.bodies) == 2
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            failure(400, "The prompt was filtered", "content_filter"),
+            failure(400, "Your request was rejected", "content_policy_violation"),
+            (400, {}, {"error": {"message": "", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+            failure(400, "This model's maximum context length is 4096 tokens"),
+            failure(403, "it requires moderation and your input was flagged"),
+            failure(200, "The input was flagged", 403),
+            failure(413),
+            failure(422, "I do not like it"),
+        ],
+    )
+    @pytest.mark.parametrize("api", ["chat", "completions"])
+    def test_one_refused_input_is_a_row_of_nan_for_nothing(self, service, api, trouble):
+        usual = service.answer
+        service.answer = lambda path, body: trouble if "film" in str(body) else usual(path, body)
+        for _ in range(2):
+            backend = opened(api=api, batch=4)
+            scores = backend.query(as_texts(["another", "a film", "and another"])).scores
+            assert np.isnan(scores).any(1).tolist() == [False, True, False]
+            assert backend.desk.paid().queries == 2
+        assert len(service.bodies) == (3 if api == "chat" else 4)  # the answers are known, and the refusal is
 
     def test_no_answer_at_all_is_a_row_of_nan(self, service):
         service.answer = lambda path, body: failure(500) if "film" in str(body) else (200, {}, chat())
@@ -307,8 +316,8 @@ def test_the_shapes_of_the_provider(monkeypatch, tmp_path):
     with vcr.use_cassette(str(CASSETTES / "openai-chat.yaml"), record_mode="none") as cassette:
         backend = opened(concurrency=1)
         answers = backend.query(TEXTS[:1])
-        with pytest.raises(BackendError, match=r"HTTP 400.*Unsupported parameter: 'max_tokens'"):
-            backend.query(TEXTS[1:])
+        assert np.isnan(backend.query(TEXTS[1:]).scores).all()
+        assert "HTTP 400): Unsupported parameter: 'max_tokens'" in backend.desk.trouble.last
         assert cassette.play_count == 2
     good = np.logaddexp(-0.31725305, -1.9190147)
     np.testing.assert_allclose(answers.scores, [[good, -2.6319860, -4.9023438]], rtol=1e-6)

@@ -1,0 +1,166 @@
+"""What a model can be asked for is found out, once."""
+
+import json
+import logging
+
+import httpx2
+import numpy as np
+import pytest
+
+from fedbbpt.backend import Provider
+from fedbbpt.data.texts import as_texts
+from fedbbpt.errors import BackendError
+from fedbbpt.remote import asking
+from fedbbpt.remote.ledger import Account
+from fedbbpt.types import Usage
+from fedbbpt_backends.openai_api import OpenAI
+
+CLIENT = httpx2.Client
+TOP = [{"token": " good", "logprob": -0.5}, {"token": " bad", "logprob": -1.5}]
+TEXTS = as_texts(["a film", "another"])
+AUTO = {"logprobs": 20, "limit": "max_tokens", "temperature": 0.0}
+
+
+class Model:
+    """A stand-in for a model; `refuses(body)` gives a reason to refuse, or none, `tells(body)` whether it tells all."""
+
+    def __init__(self):
+        self.bodies, self.status = [], 400
+        self.refuses, self.tells = (lambda body: None), (lambda body: True)
+
+    def __call__(self, request):
+        body = json.loads(request.content)
+        self.bodies.append(body)
+        if why := self.refuses(body):
+            return httpx2.Response(self.status, json={"error": {"message": why}})
+        told = {"content": [{**TOP[0], "top_logprobs": TOP}]} if "logprobs" in body and self.tells(body) else None
+        choice = {"message": {"content": "good"}, "logprobs": told}
+        return httpx2.Response(200, json={"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+
+
+@pytest.fixture
+def model(monkeypatch, tmp_path):
+    model = Model()
+    monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
+    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.001)
+    transport = httpx2.MockTransport(model)
+    mocked = {"__init__": lambda self, **_: CLIENT.__init__(self, transport=transport)}
+    monkeypatch.setattr(httpx2, "Client", type("Mocked", (CLIENT,), mocked))
+    return model
+
+
+def opened(**options):
+    provider = Provider(("pos", "neg"), words=("good", "bad"))
+    backend = OpenAI(
+        provider, **{"model": "m", "base_url": "http://127.0.0.1:9", "retries": 0, "price": [1, 1]} | options
+    )
+    backend.desk.charge(Account("a run"))
+    return backend
+
+
+def prepared(**options):
+    backend = opened(**options)
+    backend.prepare()
+    return backend
+
+
+def test_a_model_that_can_do_all_is_asked_once(model):
+    backend = opened()
+    assert backend.preparation == Usage(3, 3)
+    assert backend.finds_out
+    assert backend.info.resolved == {}
+    backend.prepare()
+    assert backend.preparation == Usage(1, 1)
+    assert not backend.finds_out
+    assert backend.info.resolved == AUTO
+    assert len(model.bodies) == backend.desk.paid().queries == 1
+    prepared()
+    assert len(model.bodies) == 1  # the answer is known
+
+
+def test_what_was_found_is_not_asked_again(model):
+    backend = opened(**AUTO)
+    assert backend.preparation == Usage()
+    backend.prepare()
+    assert model.bodies == []
+    assert backend.query(TEXTS).scores[0].tolist() == [-0.5, -1.5]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 422, 451])
+def test_any_refusal_lets_the_next_way_be_tried(model, status):
+    model.status = status
+    model.refuses = lambda body: (
+        ({"max_tokens", "logprobs", "top_logprobs"} & body.keys() and "context length, or what not")
+        or (body.get("temperature", 1) != 1 and "only the default temperature is supported")
+    )
+    backend = prepared()
+    assert backend.info.resolved == {"logprobs": 0, "limit": "max_completion_tokens", "temperature": "default"}
+    assert backend.preparation == Usage(1, 1)
+    assert backend.desk.paid().queries == 1
+    assert backend.query(TEXTS).scores.argmax(1).tolist() == [0, 0]
+    assert "temperature" not in model.bodies[-1]
+
+
+@pytest.mark.parametrize("most", [0, 5])
+def test_what_is_taken_and_passed_over_counts_as_refused(model, most):
+    model.tells = lambda body: body["top_logprobs"] <= most
+    backend = prepared()
+    assert backend.info.resolved == AUTO | {"logprobs": most}
+    asked = 3 if most == 0 else 2
+    assert backend.preparation == Usage(asked, asked)
+    assert len(model.bodies) == backend.desk.paid().queries == asked
+    before = len(model.bodies)
+    assert not np.isnan(backend.query(as_texts(["Hello."])).scores).any()  # as was asked to find out
+    assert len(model.bodies) == before + 1
+
+
+def test_refused_by_everything_is_the_last_reason_and_what_was_given(model):
+    model.refuses = lambda body: f"no {sorted(body)}"
+    with pytest.raises(BackendError, match=r"HTTP 400\): no \['max_completion_tokens', 'messages', 'model'\]"):
+        prepared()
+    assert len(model.bodies) == 12
+    with pytest.raises(BackendError, match=r"'temperature'\]; nothing else was tried than -o backend.temperature=0.7"):
+        prepared(temperature=0.7)
+
+
+def test_log_probabilities_that_were_asked_for_are_missed(model):
+    model.tells = lambda body: False
+    with pytest.raises(BackendError, match=r"m tells no log-probabilities; leave out -o backend\.logprobs"):
+        prepared(logprobs=5)
+    assert len(model.bodies) == 1
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "check the key"), (402, "no")])
+def test_who_asks_is_no_ability(model, status, said):
+    model.status, model.refuses = status, lambda body: "no"
+    with pytest.raises(BackendError, match=said):
+        prepared()
+    assert len(model.bodies) == 1
+
+
+def test_a_service_that_is_down_is_quoted(model):
+    model.status, model.refuses = 500, lambda body: "out of memory"
+    with pytest.raises(BackendError, match=r"m does not answer \(HTTP 500: out of memory\); look whether"):
+        prepared()
+    assert len(model.bodies) == 1
+
+
+def test_an_ability_that_goes_is_said_and_the_word_counts(model, caplog):
+    backend = prepared()
+    model.tells = lambda body: "film" not in str(body)
+    with caplog.at_level(logging.WARNING, "fedbbpt"):
+        answers = backend.query(TEXTS)
+        backend.query(as_texts(["a film and more"]))
+    assert answers.scores.argmax(1).tolist() == [0, 0]
+    assert answers.scores[0, 0] == np.float32(np.log(0.9))
+    assert [record.getMessage() for record in caplog.records] == [
+        "m sends answers without log-probabilities: of these, the word counts"
+    ]
+
+
+def test_answers_at_the_services_own_temperature_are_drawn(model):
+    backend = prepared(temperature="default")
+    assert backend.info.resolved == AUTO | {"temperature": "default"}
+    before = len(model.bodies)
+    backend.query(as_texts(["a film"] * 2))
+    assert len(model.bodies) == before + 2
