@@ -15,6 +15,7 @@ from fedbbpt.reading import from_json
 from fedbbpt.types import Float32, Inputs, Int64, Size
 from fedbbpt_backends import embedded
 
+ARRAYS = ("weight", "bias", "centre", "cosine")  # of a head
 COSINE_SCALE = 20.0  # of prototype scores: a cosine difference of .05 is one nat
 
 
@@ -26,6 +27,13 @@ class LinearHead(NamedTuple):
     centre: Float32  # (D,)
     cosine: bool
     classes: tuple[str, ...]
+
+    @classmethod
+    def fitted(cls, provider: Provider, make: "Callable[[], LinearHead]") -> "LinearHead":
+        """What is fitted to the provider's shots: `make()`, or what that gave when the run began."""
+        arrays = provider.fit(lambda: {key: np.asarray(part) for key, part in zip(ARRAYS, make(), strict=False)})
+        weight, bias, centre, cosine = (arrays[key] for key in ARRAYS)
+        return cls(weight, bias, centre, bool(cosine), provider.classes)
 
     def __call__(self, features: Float32) -> Float32:
         """(b, D) -> (b, C)."""
@@ -85,7 +93,8 @@ def linear(features: Float32, labels: Int64, classes: tuple[str, ...], strength:
     return LinearHead((weight / scale).astype(np.float32), bias.astype(np.float32), centre, False, classes)
 
 
-FITTED: dict[str, Callable[[Float32, Int64, tuple[str, ...]], LinearHead]] = {
+Fit = Callable[[Float32, Int64, tuple[str, ...]], LinearHead]  # features (n, D), labels (n,) and classes
+FITTED: dict[str, Fit] = {
     "prototypes": prototypes,
     "linear": linear,
 }
@@ -136,7 +145,12 @@ def choose_head(name: str, network: FeatureNetwork, provider: Provider) -> Linea
     if name in FITTED:
         if provider.shots is None:
             raise ConfigError(f"backend.head={name} is fitted to the provider's shots, which this task does not have")
-        shots = provider.shots(model.size)
-        return FITTED[name](network.features(shots.batch(slice(None)).inputs), shots.labels, provider.classes)
+        give = provider.shots
+
+        def make() -> LinearHead:
+            shots = give(model.size)
+            return FITTED[name](network.features(shots.batch(slice(None)).inputs), shots.labels, provider.classes)
+
+        return LinearHead.fitted(provider, make)
     blank = np.zeros((1, 3, *model.size), np.float32) if model.size else as_texts([""])
     return load_head(name, network.features(blank).shape[1])

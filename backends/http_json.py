@@ -1,5 +1,6 @@
 """Any endpoint that answers texts or images with scores or embeddings, as a file describes it."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
 from fedbbpt.errors import BackendError, ConfigError, MissingExtra
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import Given, Price
-from fedbbpt.types import Dataset, Inputs, Size, Usage
-from fedbbpt_backends.heads import FITTED, load_head
+from fedbbpt.types import Dataset, Inputs, Usage
+from fedbbpt_backends.heads import FITTED, Fit, LinearHead, load_head
 from fedbbpt_backends.http_description import read_description
 
 IMAGES_AHEAD = 128  # most images of one `query`, for the memory's sake
@@ -50,7 +51,12 @@ class HttpJson:
         if head is not None and about.dimensions is None:
             raise ConfigError(f"backend.head goes on embeddings, not on the {about.kind} of {file}; leave it out")
         self._fit = FITTED.get(head or "prototypes") if about.dimensions else None
-        self._shots = _shots(provider, size) if self._fit else None
+        self._provider = provider
+        if self._fit and provider.shots is None:
+            raise ConfigError(
+                "the head is fitted to the provider's shots, which this task does not have; give one with "
+                "-o backend.head=PATH.safetensors"
+            )
         self._head = load_head(head, about.dimensions) if head and about.dimensions and not self._fit else None
         classes = self._head.classes if self._head else tuple(about.classes or provider.classes)
         service = JsonService(about, () if about.dimensions else classes, concurrency)
@@ -76,7 +82,7 @@ class HttpJson:
     @property
     def preparation(self) -> Usage:
         """What `prepare` asks for, exactly."""
-        return Usage() if self._shots is None else usage(len(self._shots), self.info)
+        return Usage() if self._fit is None else usage(len(self._shots()), self.info)
 
     def prepare(self) -> None:
         """Asks about the provider's shots, where a head is to be fitted to them.
@@ -84,28 +90,25 @@ class HttpJson:
         Raises:
             BackendError: some of them got no answer.
         """
-        if self._fit is None or self._shots is None:
-            return
-        starts, limit = range(0, len(self._shots), self.info.batch_limit), self.info.batch_limit
-        pieces = [self.desk.query(self._shots.batch(slice(i, i + limit)).inputs).scores for i in starts]
+        if self._fit is not None:
+            self._head = LinearHead.fitted(self._provider, partial(self._fitted, self._fit))
+
+    def _fitted(self, fit: Fit) -> LinearHead:
+        shots, limit = self._shots(), self.info.batch_limit
+        pieces = [self.desk.query(shots.batch(slice(i, i + limit)).inputs).scores for i in range(0, len(shots), limit)]
         features = np.concatenate(pieces)
         if silent := int(np.isnan(features).any(1).sum()):
             raise BackendError(
                 f"{silent} of the provider's {len(features)} shots got no answer; look whether {self.info.model} is "
                 "up, and try again"
             )
-        self._head = self._fit(features, self._shots.labels, self.info.classes)
+        return fit(features, shots.labels, self.info.classes)
+
+    def _shots(self) -> Dataset:
+        assert self._provider.shots is not None  # as has been checked
+        return self._provider.shots(self.info.input_size)
 
     def query(self, inputs: Inputs) -> Answers:
         """Class scores of texts (b,), or of images (b, 3, h, w), float32 in [0, 1]."""
         answers = self.desk.query(inputs)
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))
-
-
-def _shots(provider: Provider, size: Size) -> Dataset:
-    if provider.shots is None:
-        raise ConfigError(
-            "the head is fitted to the provider's shots, which this task does not have; give one with "
-            "-o backend.head=PATH.safetensors"
-        )
-    return provider.shots(size)

@@ -1,9 +1,10 @@
 """A model behind the OpenAI API, or one that speaks as it does: texts or images in, class scores out, for money."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.remote import Refused, Service
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import FREE, Given, Price, known
-from fedbbpt.types import Float32, Inputs, Usage
+from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
 from fedbbpt.web.keys import key_from, key_in, tenant
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
@@ -80,7 +81,7 @@ class OpenAI:
         if image_size is not None and api != "chat":
             raise ConfigError(f"images are for -o backend.api=chat, not for {api}")
         self._api, self._batch = api, 1 if api == "chat" else batch
-        self._shots = provider.shots
+        self._provider, self._shots = provider, provider.shots
         if api == "embeddings" and provider.shots is None:
             raise ConfigError("embeddings need examples of the task's provider, which this task does not have")
         self._words = chosen_words(words, provider.classes, provider.words)
@@ -143,8 +144,7 @@ class OpenAI:
             BackendError: the service refuses all that could be asked of it, or does not answer.
         """
         if self._shots is not None and self._api == "embeddings":
-            shots = self._shots(None)
-            self._head = prototypes(self._known(shots.batch(slice(None)).inputs), shots.labels, self.info.classes)
+            self._head = LinearHead.fitted(self._provider, partial(self._prototypes, self._shots))
             return
         if self._probes.queries:
             self._possible = [self._best()]
@@ -153,6 +153,10 @@ class OpenAI:
         (best,) = self._possible
         temperature = "default" if best.temperature is None else best.temperature
         self.info = replace(self.info, resolved={**best._asdict(), "temperature": temperature})
+
+    def _prototypes(self, give: Callable[[Size], Dataset]) -> LinearHead:
+        shots = give(None)
+        return prototypes(self._known(shots.batch(slice(None)).inputs), shots.labels, self.info.classes)
 
     def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`."""

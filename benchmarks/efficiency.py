@@ -11,15 +11,15 @@ import json
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from fedbbpt.commands.sentence import Command
 from fedbbpt.errors import RunError
 from fedbbpt.run import charts
+from fedbbpt.run.environment import results as run_results
 from fedbbpt.run.files import write_atomic
-from fedbbpt.run.metrics import read_metrics
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.results import write_rows
@@ -98,8 +98,8 @@ def read(folder: Path) -> list[Run]:
         row = results.read(folder, cell)
         if row is None or row["error"] is not None:
             continue
-        metrics = [m for m in read_metrics(folder / cell.path / "metrics.jsonl") if m["split"] == "validation"]
-        summary: dict[str, Any] = json.loads((folder / cell.path / "summary.json").read_text("utf-8"))
+        summary, everything = run_results(folder / cell.path)
+        metrics = [m for m in everything if m["split"] == "validation"]
         path = [Point(m["queries"], m["loss"], m["accuracy"]) for m in metrics if m["kept"]]
         if summary["queries_by_purpose"]["training"]:
             baselines = summary["zero_shot_accuracy"], summary["readout_alone_accuracy"]

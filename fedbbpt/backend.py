@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
 
 Modality = Literal["image", "text"]
+Fitted = Mapping[str, NDArray[Any]]  # arrays by name
 
 
 class Embeddings(NamedTuple):
@@ -80,6 +82,9 @@ class Provider:
     `head` names a head that the provider has ready; `shots(size)` gives the provider's own labelled examples.
     `question` is what a class answers, as a noun ("topic"), and `words` a word or a few for each class, for models that
     read and write language.
+
+    A run's folder keeps what the backend takes from here, so that `predict` needs none of the task's data: the shots,
+    or in their place what `fit` made of them.
     """
 
     classes: tuple[str, ...]
@@ -87,6 +92,10 @@ class Provider:
     shots: Callable[[Size], Dataset] | None = None
     question: str = "Category"
     words: tuple[str, ...] | None = None  # None: the classes' names
+
+    def fit(self, make: Callable[[], Fitted]) -> Fitted:
+        """What a backend makes of the shots: `make()`, or the arrays that it gave when the run began."""
+        return make()
 
 
 def usage(queries: int, info: BackendInfo) -> Usage:

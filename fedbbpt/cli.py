@@ -1,6 +1,7 @@
 """The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
@@ -93,8 +94,9 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     Known names: fedbbpt list prompts (backends, tasks, readouts, optimizers, algorithms, engines).
     """
     from fedbbpt.run import train as runs
+    from fedbbpt.run.again import reopen
     from fedbbpt.run.config import SERVER, make_config, parse_assignment
-    from fedbbpt.run.files import next_folder
+    from fedbbpt.run.files import new_folder
     from fedbbpt.run.progress import watching
     from fedbbpt.run.same import move
     from fedbbpt.run.session import open_session
@@ -110,11 +112,11 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     else:
         config = make_config(_settings({}, given))
     if dry_run:
-        _print_plan(runs.reopen(resume, None) if resume is not None else open_session(config))
+        _print_plan(reopen(resume, None) if resume is not None else open_session(config))
         return
-    folder = resume or out or next_folder(Path("runs"), config.task.name.partition(":")[0])
+    place = nullcontext(resume) if resume else new_folder(out, Path("runs"), config.task.name.partition(":")[0])
     try:
-        with watching() as watch:
+        with place as folder, watching() as watch:
             runs.resume(folder, watch, limits) if resume is not None else runs.train(config, folder, watch)
     except KeyboardInterrupt:
         if (folder / "config.toml").exists():
@@ -127,11 +129,12 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
 
 @main.command("eval", short_help="Score a run on its test data once more.")
 @click.argument("folder", type=click.Path(path_type=Path))
-def evaluate(folder: Path) -> None:
+@click.option("--task", help="Where the run's data are now, say folder:PATH  [default: where they were].")
+def evaluate(folder: Path, task: str | None) -> None:
     """Score the parameters that a run kept on the test data, once more; writes evaluation.json."""
-    from fedbbpt.run import train as runs
+    from fedbbpt.run.again import reevaluate
 
-    result = runs.reevaluate(folder)
+    result = reevaluate(folder, task)
     for client, accuracy in result["clients"].items():
         click.echo(f"{client:15}" + ("no test data" if accuracy is None else f"{accuracy:.3f}"))
     cost = f"{result['queries']:,} queries in {result['calls']} calls"

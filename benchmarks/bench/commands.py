@@ -50,37 +50,47 @@ def bench(
     A run that fails is recorded and the others go on; the exit code is then 1. Finished runs are never repeated.
     Whenever it stops, the leaderboard is of what is finished.
     """
-    from fedbbpt.run.files import next_folder
-    from fedbbpt_benchmarks.bench import leaderboard, results, runner
-    from fedbbpt_benchmarks.bench.plan import PLAN, Bench
-    from fedbbpt_benchmarks.bench.watch import Table
+    from fedbbpt.run.files import new_folder
+    from fedbbpt_benchmarks.bench.plan import Bench
 
     if resume is not None:
         for name in ("out", *given):
             if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
                 option = "-o" if name == "overrides" else f"--{name}"
                 raise ConfigError(f"--resume goes on in its own folder with its own settings: leave out {option}")
-        folder, plan = resume, Bench.load(resume)
-        plan = replace(plan, against=against or plan.against)
-    else:
-        plan = _plan(**given, against=against or Bench.against)
-        folder = out or next_folder(Path("benches"), given["suite"])
-        if (folder / PLAN).exists():
-            raise RunError(
-                f"{folder} already holds a bench: continue it with --resume {folder}, or choose another --out"
-            )
-        for cell in plan.cells:
-            plan.config(cell)  # settings that make no sense are said before anything runs
-        plan.save(folder)
-    stopped = False
-    try:
-        with _terminable(), Table(plan, folder) as table:
-            runner.run(plan, folder, jobs, table)
-    except KeyboardInterrupt:
-        stopped = True
-    finally:
-        rows = results.collect(plan, folder)
-        leaderboard.write(plan, folder, rows)
+        plan = Bench.load(resume)
+        _run(replace(plan, against=against or plan.against), resume, jobs, publish)
+        return
+    plan = _plan(**given, against=against or Bench.against)
+    for cell in plan.cells:
+        plan.config(cell)  # settings that make no sense are said before anything runs
+    with new_folder(out, Path("benches"), given["suite"]) as folder:
+        _run(plan, folder, jobs, publish, new=True)
+
+
+def _run(plan: "Bench", folder: Path, jobs: int, publish: Path | None, *, new: bool = False) -> None:
+    """Brings a bench to its end, alone in its folder."""
+    from fedbbpt.run.lock import alone
+    from fedbbpt_benchmarks.bench import leaderboard, results, runner
+    from fedbbpt_benchmarks.bench.plan import PLAN
+    from fedbbpt_benchmarks.bench.watch import Table
+
+    with alone(folder):
+        if new:
+            if (folder / PLAN).exists():
+                raise RunError(
+                    f"{folder} already holds a bench: continue it with --resume {folder}, or choose another --out"
+                )
+            plan.save(folder)
+        stopped = False
+        try:
+            with _terminable(), Table(plan, folder) as table:
+                runner.run(plan, folder, jobs, table)
+        except KeyboardInterrupt:
+            stopped = True
+        finally:
+            rows = results.collect(plan, folder)
+            leaderboard.write(plan, folder, rows)
     if stopped:
         click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt bench --resume {folder}", err=True)
         raise SystemExit(130)

@@ -14,8 +14,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from fedbbpt.run import charts, units
+from fedbbpt.run.environment import results as run_results
 from fedbbpt.run.files import write_atomic, writing
-from fedbbpt.run.metrics import read_metrics
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.plan import method as method_of
@@ -176,7 +176,7 @@ def _curve(bench: Bench, out: Path, task: str, cells: Sequence[Entry | None]) ->
     for row in (row for cell in cells if cell for row in cell.rows):
         style = f"m{bench.methods.index(row['method'])}"
         if row["seed"] == bench.seeds[0]:
-            metrics = read_metrics(out / row["folder"] / "metrics.jsonl")
+            _, metrics = run_results(out / row["folder"])
             points = [
                 (m["queries"], 100 * m["accuracy"])
                 for m in metrics

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedbbpt.errors import RunError
+from fedbbpt.run.environment import read_environment, results
 from fedbbpt.run.files import to_json, write_atomic
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.bench.runner import finished
@@ -39,13 +41,13 @@ def read(out: Path, cell: Cell) -> Row | None:
         return row | {"error": _load(trouble)["error"]} if trouble.is_file() else None
     try:
         return {**row, "error": None, **_reached(folder)}
-    except (OSError, ValueError, LookupError, TypeError) as e:
-        return row | {"error": f"what the run left in {folder} is damaged ({e}); remove that folder to run it again"}
+    except RunError as e:
+        return row | {"error": f"what the run left is damaged: {e} (or remove {folder} to run it again)"}
 
 
 def _reached(folder: Path) -> Row:
     """What a finished run says of itself."""
-    summary, environment = _load(folder / "summary.json"), _load(folder / "environment.json")
+    environment, (summary, _) = read_environment(folder), results(folder)
     return {
         "accuracy": summary["test_accuracy"],
         "macro_f1": summary["test_macro_f1"],
@@ -54,7 +56,7 @@ def _reached(folder: Path) -> Row:
         "test_examples": sum(sum(client["test"]) for client in summary["clients"].values()),
         **{key: summary[key] for key in COPIED},
         "cost": summary["paid"]["cost"] if summary.get("paid") else None,  # dollars
-        "versions": {"fedbbpt": environment["fedbbpt"], "python": environment["python"], **environment["packages"]},
+        "versions": {"fedbbpt": environment.fedbbpt, "python": environment.python, **environment.packages},
     }
 
 

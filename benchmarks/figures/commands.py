@@ -36,7 +36,7 @@ def figures(run: Path, clients: str, jobs: int) -> None:
 
 def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
     """Trains what is missing, and draws; how many runs failed, and of how many."""
-    from fedbbpt.run import train
+    from fedbbpt.run.again import kept, reopen
     from fedbbpt.run.files import write_json
     from fedbbpt.run.report import write_report
     from fedbbpt_benchmarks.bench import runner
@@ -45,8 +45,8 @@ def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
 
     plan = beside(run, numbers(clients))
     embedding.check_installed()
-    session = train.reopen(run, None)
-    state = train.kept(run, session)
+    session = reopen(run, None)
+    state = kept(run, session)
     examples, tests = (sum(len(getattr(c, split)) for c in session.clients) for split in ("train", "test"))
     if (most := max(plan.clients)) > examples:
         raise ConfigError(

@@ -1,6 +1,5 @@
 """The three figures, from finished runs; each with its caption and the numbers behind it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from fedbbpt.algorithms import State
 from fedbbpt.data.partition import label_counts
 from fedbbpt.run import checkpoint
 from fedbbpt.run.charts import NAMED_CLASSES, Line, class_colour
+from fedbbpt.run.environment import results
 from fedbbpt.run.session import Session, open_session
 from fedbbpt.run.units import percent
 from fedbbpt_benchmarks.bench import runner
@@ -182,5 +182,5 @@ def summary(run: Path, plan: Tunings, cell: Cell) -> dict[str, Any] | None:
         folder = run / "figures" / cell.path
         if not runner.finished(run / "figures", cell):
             return None
-    facts: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
+    facts, _ = results(folder)
     return facts

@@ -1,22 +1,23 @@
 """Checkpoints: `round-000012.safetensors` with the arrays and `round-000012.json` with the rest.
 
-The JSON is written last and holds the arrays' SHA-256, so it commits the pair; the last two pairs are kept.
+The JSON is written last, with the arrays' checksum and its own, so it commits the pair; the last two pairs are kept.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from pydantic import BaseModel, NonNegativeInt
 from safetensors import SafetensorError
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import write_atomic, writing
+from fedbbpt.run.files import checksum, write_atomic, writing
+from fedbbpt.run.metrics import Mark
+from fedbbpt.run.records import read_signed, signed
 from fedbbpt.types import Parameters
 
 KEPT = 2
@@ -55,9 +56,31 @@ class Progress:
     state: State
     best: Best
     totals: Totals
-    metrics_size: int  # bytes of metrics.jsonl that belong to the rounds done
+    metrics: Mark  # how far metrics.jsonl belongs to the rounds done
     config_sha256: str
     data_sha256: str
+
+
+class _Best(BaseModel):
+    """`Best` without its arrays."""
+
+    round: NonNegativeInt
+    accuracy: float
+    loss: float
+    start: float
+
+
+class _Record(BaseModel):
+    """What is in the JSON."""
+
+    round: NonNegativeInt
+    best: _Best
+    totals: Totals
+    metrics_size: NonNegativeInt
+    metrics_sha256: str
+    config_sha256: str
+    data_sha256: str
+    arrays_sha256: str
 
 
 def save(folder: Path, progress: Progress) -> None:
@@ -68,36 +91,51 @@ def save(folder: Path, progress: Progress) -> None:
     arrays = safetensors.numpy.save(
         {k: v for prefix, part in parts.items() for k, v in _prefixed(prefix, part).items()}
     )
-    best = {key: value for key, value in asdict(progress.best).items() if key != "parameters"}
     record = {
-        "round": progress.state.round,
-        "best": best,
+        "round": state.round,
+        "best": {key: getattr(progress.best, key) for key in _Best.model_fields},
         "totals": asdict(progress.totals),
-        "metrics_size": progress.metrics_size,
+        "metrics_size": progress.metrics.size,
+        "metrics_sha256": progress.metrics.sha256,
         "config_sha256": progress.config_sha256,
         "data_sha256": progress.data_sha256,
-        "arrays_sha256": hashlib.sha256(arrays).hexdigest(),
+        "arrays_sha256": checksum(arrays),
     }
     write_atomic(stem.with_suffix(".safetensors"), arrays)
-    write_atomic(stem.with_suffix(".json"), json.dumps(record, indent=1).encode())
+    write_atomic(stem.with_suffix(".json"), signed(record))
+    tidy(folder, state.round)
+
+
+def tidy(folder: Path, last: int) -> None:
+    """Removes all but the last two checkpoints up to that of the round `last`, and halves that a kill has left."""
     with writing(folder):
-        for old in _records(folder)[:-KEPT]:
-            old.unlink()
-            old.with_suffix(".safetensors").unlink(missing_ok=True)
+        pairs = [path for path in _records(folder) if path.with_suffix(".safetensors").exists()]
+        records = [path for path in pairs if _round(path) <= last]
+        kept = {path.stem for path in records[-KEPT:]}
+        for file in [*folder.glob("round-*.json"), *folder.glob("round-*.safetensors")]:
+            if file.stem not in kept:
+                file.unlink()
 
 
-def load_last(folder: Path) -> tuple[Progress | None, list[str]]:
+def load_last(
+    folder: Path, lacks: Callable[[Progress], str] = lambda progress: ""
+) -> tuple[Progress | None, list[str]]:
     """The newest whole checkpoint (None if none was ever written), and the names of damaged ones that it passed over.
+
+    One that lacks something outside the folder, whose name `lacks` gives, counts as damaged.
 
     Raises:
         RunError: there are checkpoints, but none is whole.
     """
     damaged: list[str] = []
-    for record in reversed(_records(folder)):
+    records = _records(folder)
+    for record in reversed(records):
         progress = _load(record)
-        if progress is not None:
+        if progress is not None and not (lost := lacks(progress)):
             return progress, damaged
-        damaged.append(record.stem)
+        damaged.append(record.stem if progress is None else f"{record.stem} (its {lost} has changed)")
+    if _records(folder) != records:  # the run goes on meanwhile
+        return load_last(folder, lacks)
     if damaged:
         raise RunError(
             f"every checkpoint in {folder} is damaged ({', '.join(damaged)}); restore one from a backup, "
@@ -120,26 +158,30 @@ def load_best(run: Path) -> tuple[Progress, State]:
 
 def _records(folder: Path) -> list[Path]:
     """The checkpoints' JSON files, oldest first."""
-    return sorted(folder.glob("round-[0-9]*.json"), key=lambda path: (len(path.name), path.name))
+    return sorted((path for path in folder.glob("round-*.json") if path.stem[6:].isdecimal()), key=_round)
 
 
-def _load(record: Path) -> Progress | None:
+def _round(record: Path) -> int:
+    return int(record.stem[6:])
+
+
+def _load(path: Path) -> Progress | None:
     try:
-        data = json.loads(record.read_bytes())
-        arrays_bytes = record.with_suffix(".safetensors").read_bytes()
-        if hashlib.sha256(arrays_bytes).hexdigest() != data["arrays_sha256"]:
+        record = read_signed(path, _Record)
+        content = path.with_suffix(".safetensors").read_bytes()
+        if checksum(content) != record.arrays_sha256 or record.round != _round(path):
             return None
-        arrays = safetensors.numpy.load(arrays_bytes)
-        return Progress(
-            state=State(data["round"], _part("current", arrays), _part("memory", arrays)),
-            best=Best(**data["best"], parameters=_part("best", arrays)),
-            totals=Totals(**data["totals"]),
-            metrics_size=data["metrics_size"],
-            config_sha256=data["config_sha256"],
-            data_sha256=data["data_sha256"],
-        )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        arrays = safetensors.numpy.load(content)
+    except (OSError, RunError, SafetensorError):
         return None
+    return Progress(
+        state=State(record.round, _part("current", arrays), _part("memory", arrays)),
+        best=Best(**record.best.model_dump(), parameters=_part("best", arrays)),
+        totals=record.totals,
+        metrics=Mark(record.metrics_size, record.metrics_sha256),
+        config_sha256=record.config_sha256,
+        data_sha256=record.data_sha256,
+    )
 
 
 def _prefixed(prefix: str, parameters: Parameters) -> dict[str, Any]:

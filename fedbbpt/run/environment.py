@@ -1,15 +1,49 @@
-"""What a run ran on: versions, processor, and what the backend says of itself. No user, host or variable names."""
+"""`environment.json`: what a run ran on, and what belongs to it. No user, host or variable names."""
 
 import importlib.metadata
+import json
 import os
 import platform
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
+
 import fedbbpt
+from fedbbpt.errors import RunError
+from fedbbpt.run.files import checksum, finite, reading, write_atomic
+from fedbbpt.run.metrics import read_metrics
+from fedbbpt.run.provided import Facts, facts
+from fedbbpt.run.records import read_signed, signed
 from fedbbpt.run.session import Session
 
 PACKAGES = ("numpy", "scipy", "cma", "cmaes", "pillow", "safetensors", "scikit-learn", "torch", "transformers", "timm")
+FILE, PROVIDER, SUMMARY, METRICS = "environment.json", "provider.safetensors", "summary.json", "metrics.jsonl"
+
+
+class About(BaseModel):
+    """What the backend said of itself."""
+
+    model_config = ConfigDict(extra="allow")
+    model: str
+    classes: list[str]
+
+
+class Environment(BaseModel):
+    """What is read back; the rest is for people."""
+
+    model_config = ConfigDict(extra="allow")
+    fedbbpt: str
+    python: str
+    packages: dict[str, str | None]
+    backend: About
+    run: str  # under which a service's ledger knows it
+    preparing: list[NonNegativeInt]  # a `Usage`
+    config_sha256: str
+    data_sha256: str
+    task: Facts
+    files: dict[str, str]  # name -> SHA-256; of a finished run also its results
 
 
 def versions() -> dict[str, str | None]:
@@ -23,15 +57,82 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def describe(session: Session) -> dict[str, Any]:
-    """What goes into `environment.json`."""
-    return {
-        "fedbbpt": fedbbpt.__version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "packages": versions(),
-        "backend": asdict(session.backend.info),
-        **{f"{part}_parameters": size for part, size in session.sizes.items()},
-        "data_sha256": session.data_sha256,
-    }
+def begin(out: Path, session: Session, run: str, config_sha256: str) -> None:
+    """Writes what is known before the first query; what was taken from the task's provider is in a file of its own."""
+    files = {}
+    if taken := session.provider.to_bytes() if session.provider else b"":
+        write_atomic(out / PROVIDER, taken)
+        files[PROVIDER] = checksum(taken)
+    _write(
+        out,
+        {
+            "fedbbpt": fedbbpt.__version__,
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": os.cpu_count(),
+            "packages": versions(),
+            "backend": asdict(session.backend.info),
+            **{f"{part}_parameters": size for part, size in session.sizes.items()},
+            "run": run,
+            "preparing": session.preparing,
+            "config_sha256": config_sha256,
+            "data_sha256": session.data_sha256,
+            "task": facts(session.task).model_dump(),
+            "files": files,
+        },
+    )
+
+
+def seal(out: Path) -> None:
+    """Notes the checksums of the results, which are complete."""
+    known = read_environment(out).model_dump()
+    _write(
+        out,
+        known | {"files": known["files"] | {name: checksum((out / name).read_bytes()) for name in (SUMMARY, METRICS)}},
+    )
+
+
+def read_environment(out: Path) -> Environment:
+    """What a run's folder says.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    return read_signed(out / FILE, Environment)
+
+
+def taken(out: Path, environment: Environment) -> bytes:
+    """What the backend took from the task's provider (`Keeping.to_bytes`).
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    return _sealed(out, environment, PROVIDER) if PROVIDER in environment.files else b""
+
+
+def results(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The summary of a finished run, and its rows of metrics, as it wrote them.
+
+    Raises:
+        RunError: the run is not finished, or they have changed since.
+    """
+    environment = read_environment(out)
+    if not (environment.files.keys() >= {SUMMARY, METRICS} and (out / SUMMARY).exists()):
+        raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
+    summary, _ = (_sealed(out, environment, name) for name in (SUMMARY, METRICS))
+    return json.loads(summary), read_metrics(out / METRICS)
+
+
+def _sealed(out: Path, environment: Environment, name: str) -> bytes:
+    with reading(out / name):
+        content = (out / name).read_bytes()
+    if checksum(content) != environment.files[name]:
+        raise RunError(
+            f"{out / name} has changed since the run wrote it; restore it from a backup"
+            + (f", or let fedbbpt train --resume {out} write it again" if name != PROVIDER else "")
+        )
+    return content
+
+
+def _write(out: Path, values: dict[str, Any]) -> None:
+    write_atomic(out / FILE, signed(finite(values)))

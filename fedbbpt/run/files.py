@@ -1,15 +1,31 @@
 """Files that are either whole or not there."""
 
 import errno
+import hashlib
+import itertools
 import json
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fedbbpt.errors import RunError
+
+ELSEWHERE = "choose another folder with --out, or copy the run to one"
+LONGEST = 300  # characters of a path in an error
+HINTS = {
+    errno.ENOSPC: "the disk is full; free some space and continue with --resume, or start again if nothing had begun",
+    errno.EDQUOT: "your disk quota is used up; free some space and continue with --resume",
+    errno.EACCES: f"no permission to write there; {ELSEWHERE}",
+    errno.EPERM: f"no permission to write there; {ELSEWHERE}",
+    errno.EROFS: f"the disk is read-only; {ELSEWHERE}",
+    errno.ENOTDIR: f"a part of the path is a file; {ELSEWHERE}",
+    errno.EEXIST: f"there is a file of that name; {ELSEWHERE}",
+    errno.ENAMETOOLONG: f"the path is too long; {ELSEWHERE}",
+    errno.ELOOP: f"its symbolic links lead in a circle; {ELSEWHERE}",
+}
 
 
 @contextmanager
@@ -18,27 +34,60 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        hint = {
-            errno.ENOSPC: "the disk is full; free some space and continue with --resume",
-            errno.EDQUOT: "your disk quota is used up; free some space and continue with --resume",
-            errno.EACCES: "no permission to write there; choose another folder with --out",
-            errno.EROFS: "the disk is read-only; choose another folder with --out",
-            errno.ENOTDIR: "a part of the path is a file; choose another folder with --out",
-        }.get(e.errno or 0, (e.strerror or type(e).__name__).lower())
-        raise RunError(f"cannot write {path}: {hint}") from e
+        raise RunError(f"cannot write {_named(path)}: {HINTS.get(e.errno or 0, _reason(e))}") from e
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """The same for what is read."""
+    try:
+        yield
+    except OSError as e:
+        raise RunError(f"cannot read {_named(path)}: {_reason(e)}") from e
+
+
+def _named(path: Path) -> str:
+    return name if len(name := str(path)) <= LONGEST else f"{name[:LONGEST]}…"
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
 
 
 def next_folder(parent: Path, name: str) -> Path:
-    """The first of `parent/name-001`, `-002`, … that does not exist."""
-    number = 1
-    while (folder := parent / f"{name}-{number:03d}").exists():
-        number += 1
+    """Makes the first of `parent/name-001`, `-002`, … that does not exist: no two processes get the same."""
+    for number in itertools.count(1):
+        folder = parent / f"{name}-{number:03d}"
+        with writing(folder), suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
     return folder
+
+
+@contextmanager
+def new_folder(folder: Path | None, parent: Path, name: str) -> Iterator[Path]:
+    """The folder, or the next of that name; what was made for it is removed if nothing is written into it."""
+    with writing(folder or parent):
+        missing = [path for path in [folder or parent, *(folder or parent).parents] if not path.exists()]
+    if folder is None:
+        folder = next_folder(parent, name)
+        missing.insert(0, folder)
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):
+            for path in missing:
+                path.rmdir()
+
+
+def checksum(data: bytes) -> str:
+    """The checksum that all records carry or are covered by, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def to_json(value: Any, indent: int | None = None) -> bytes:
     """JSON that every reader takes: what is not a finite number becomes null."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False).encode()
+    return json.dumps(finite(value), indent=indent, allow_nan=False).encode()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -62,6 +111,13 @@ def write_atomic(path: Path, data: bytes) -> None:
             raise
 
 
+def sweep(folder: Path) -> None:
+    """Removes what `write_atomic` left in a folder where it was killed; nobody else may be writing there."""
+    with writing(folder):
+        for temporary in folder.glob(".*.tmp"):
+            temporary.unlink()
+
+
 def sync_folder(folder: Path) -> None:
     """Makes new names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
@@ -71,9 +127,10 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with None for what is not a finite number."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,44 +1,70 @@
 """`metrics.jsonl`: a row a round, with all costs counted from the start of the run."""
 
-import fcntl
+import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import to_json, writing
+from fedbbpt.run.files import checksum, reading, to_json, writing
+from fedbbpt.run.records import where
+
+
+class Mark(NamedTuple):
+    """A place in the file, and the checksum of all that stands before it."""
+
+    size: int = 0  # bytes
+    sha256: str = checksum(b"")
+
+
+class Row(BaseModel):
+    """What everybody who reads a row relies on."""
+
+    round: NonNegativeInt
+    split: Literal["validation", "test"]
+    accuracy: float | None
+    loss: float | None
+    train_loss: float | None
+    kept: bool
+    queries: NonNegativeInt
+    calls: NonNegativeInt
+    bytes_up: NonNegativeInt
+    bytes_down: NonNegativeInt
+    seconds: float
 
 
 class Metrics:
     """Appends rows; what lies behind `size` bytes is left over from a run that was cut off, and is removed."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int = 0) -> None:
         self._path = path
         with writing(path):
-            self._file = path.open("ab")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, however it ends
-        except BlockingIOError as e:
-            self._file.close()
-            raise RunError(f"another process is working on the run in {path.parent}; wait for it, or stop it") from e
-        if path.stat().st_size < size:
+            self._file = path.open("a+b", buffering=0)  # a row that failed is not tried again when the file is closed
+            self._file.seek(0)
+            before = self._file.read(size)
+            self._digest = hashlib.sha256(before)
+            if len(before) == size:
+                self._file.truncate(size)
+        if len(before) < size:
             self._file.close()
             raise RunError(f"{path} has lost rows of the rounds done; restore it, or start a new run")
-        with writing(path):
-            self._file.truncate(size)
 
     def append(self, row: dict[str, Any]) -> None:
         """Adds a row; NaN becomes null."""
+        left = line = to_json(row) + b"\n"
         with writing(self._path):
-            self._file.write(to_json(row) + b"\n")
-            self._file.flush()
+            while left:  # a disk that is nearly full takes a part
+                left = left[self._file.write(left) :]
+        self._digest.update(line)
 
-    def sync(self) -> int:
-        """Makes all rows durable; returns the file's size in bytes."""
+    def sync(self) -> Mark:
+        """Makes all rows durable; returns where they end."""
         with writing(self._path):
             os.fsync(self._file.fileno())
-            return self._path.stat().st_size
+            return Mark(self._path.stat().st_size, self._digest.hexdigest())
 
     def __enter__(self) -> "Metrics":
         return self
@@ -47,6 +73,29 @@ class Metrics:
         self._file.close()
 
 
+def holds(path: Path, mark: Mark) -> bool:
+    """Whether all that stood before the mark is there, unchanged."""
+    try:
+        with path.open("rb") as file:
+            return checksum(file.read(mark.size)) == mark.sha256
+    except OSError:
+        return False
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All rows."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    """All rows.
+
+    Raises:
+        RunError: they are not what a run writes.
+    """
+    rows = []
+    with reading(path):
+        lines = path.read_bytes().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+            Row.model_validate(rows[-1], strict=True)
+        except (ValueError, RecursionError) as e:
+            wrong = f"wrong in {where(e)!r}" if isinstance(e, ValidationError) else "not JSON"
+            raise RunError(f"row {number} of {path} is {wrong}; restore the file from a backup") from e
+    return rows

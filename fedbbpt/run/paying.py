@@ -1,9 +1,7 @@
 """Who pays for a run's queries, where a service wants money for them, and what it may cost."""
 
-import json
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +12,6 @@ from fedbbpt.remote.prices import NANO, known, version
 from fedbbpt.run.config import Config
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
-from fedbbpt.types import Usage
 
 SAMPLE = 100  # inputs
 LIMITS = ("max_queries", "max_calls", "max_cost")  # of a config, in the order of `Limits`
@@ -25,16 +22,9 @@ def opened(config: Config) -> Account:
     return Account(uuid.uuid4().hex, _limits(config.model_dump()))
 
 
-def remembered(account: Account, session: Session) -> dict[str, Any]:
-    """What `recalled` wants to find in `environment.json`."""
-    return {"run": account.run, "preparing": session.preparing}
-
-
-def recalled(out: Path, config: Config, limits: Mapping[str, Any]) -> tuple[Account, Usage]:
-    """The account of the run in a folder, with `limits` in place of its config's; what it asked before it began."""
-    environment = json.loads((out / "environment.json").read_text("utf-8"))
-    account = Account(environment.get("run", ""), _limits({**config.model_dump(), **limits}))
-    return account, Usage(*environment.get("preparing", ()))
+def recalled(run: str, config: Config, limits: Mapping[str, Any]) -> Account:
+    """The account of a run that goes on, with `limits` in place of its config's."""
+    return Account(run, _limits({**config.model_dump(), **limits}))
 
 
 def paid(session: Session) -> dict[str, Any] | None:

@@ -9,27 +9,31 @@ from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
 from fedbbpt.remote.ledger import Account
 from fedbbpt.run import checkpoint
-from fedbbpt.run.config import is_white_box, make_config, of_run
+from fedbbpt.run.config import is_white_box
+from fedbbpt.run.environment import taken
 from fedbbpt.run.options import load_class
+from fedbbpt.run.provided import Away
+from fedbbpt.run.same import began, check_config
 from fedbbpt.run.session import open_model, prepared
 from fedbbpt.types import Dataset
 
 
 class Predictor:
-    """Calls the model of a run with the run's kept parameters; needs none of the clients' data.
+    """Calls the model of a run with the run's kept parameters; needs none of the task's data.
 
     Raises:
-        RunError: no trained run in the folder.
+        RunError: no trained run in the folder, or its config has changed.
     """
 
     def __init__(self, folder: Path) -> None:
-        config = make_config(of_run(folder))
+        config, environment = began(folder)
         if not load_class("algorithms", config.algorithm.name).federated:
             raise RunError(f"the clients of {folder} share no parameters (algorithm {config.algorithm.name})")
         if is_white_box(config.algorithm.name):
             raise RunError(f"the run in {folder} trained parts of the model, which predict does not put in")
-        model = prepared(open_model(config), Account())
-        _, best = checkpoint.load_best(folder)
+        progress, best = checkpoint.load_best(folder)
+        check_config(config, progress, folder)
+        model = prepared(open_model(config, Away(environment.task, taken(folder, environment))), Account())
         self._parameters = best.parameters
         self._classes = model.task.classes
         self._objective = model.objective

@@ -12,12 +12,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from fedbbpt.algorithms import State
-from fedbbpt.errors import RunError
 from fedbbpt.printing import one_line
 from fedbbpt.run import charts
 from fedbbpt.run.charts import Line, Part
+from fedbbpt.run.environment import read_environment, results
 from fedbbpt.run.files import write_atomic
-from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
 from fedbbpt.run.shown import pictures
 from fedbbpt.run.units import DASH, duration, money, percent, size
@@ -30,18 +29,16 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     """Writes `report.html` into the folder of a finished run, with the parameters that it kept; returns its path.
 
     Raises:
-        RunError: the run has no summary yet, or the page cannot be written.
+        RunError: the run has no summary yet, its results have changed, or the page cannot be written.
     """
-    if not (out / "summary.json").is_file():
-        raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
-    summary = _load(out / "summary.json")
+    summary, rows = results(out)
     summary["classes"] = names = [one_line(name) for name in summary["classes"]]
     comparison = _comparison(summary, session)
     trained = "prompt" if session.prompt.dim else "readout" if session.readout.trainable else "model"
     tuned = f"Prompt {session.config.prompt.name}", f"readout {session.config.readout.name}"
     if session.white_box:
         trained, tuned = "training", ("Soft tokens", "parts of the model")
-    environment = _load(out / "environment.json")
+    environment = read_environment(out).model_dump(exclude={"task", "files"})
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
     page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
     text = page.render(
@@ -60,7 +57,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         white_box=session.white_box,
         trained=trained,
         verdict=_verdict(trained, *comparison[-2:]),
-        charts=_curves(read_metrics(out / "metrics.jsonl"), summary["kept_round"]),
+        charts=_curves(rows, summary["kept_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
         pictures=pictures(session, state),

@@ -2,13 +2,26 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.checkpoint import Progress
 from fedbbpt.run.config import SERVER, Choice, Config, make_config, of_run, override
+from fedbbpt.run.environment import Environment, read_environment
 from fedbbpt.run.files import write_atomic
+from fedbbpt.run.lock import alone
 from fedbbpt.run.session import Session
+
+
+class Began(Protocol):
+    """What a record says of the beginning of its run."""
+
+    @property
+    def config_sha256(self) -> str:
+        """See `config_sha256`."""
+
+    @property
+    def data_sha256(self) -> str:
+        """See `Session.data_sha256`."""
 
 
 def config_sha256(config: Config) -> str:
@@ -18,12 +31,37 @@ def config_sha256(config: Config) -> str:
     return hashlib.sha256(config.model_copy(update={"algorithm": stays}).to_toml().encode()).hexdigest()
 
 
-def check_unchanged(session: Session, progress: Progress, out: Path) -> None:
-    """Raises RunError if a checkpoint belongs to another config or other data."""
-    if progress.config_sha256 != config_sha256(session.config):
+def began(out: Path) -> tuple[Config, Environment]:
+    """The config of the run in a folder, which must be the one that it began with, and what it wrote down then.
+
+    Raises:
+        RunError: no run there, or its config has changed.
+    """
+    config, environment = make_config(of_run(out)), read_environment(out)
+    check_config(config, environment, out)
+    return config, environment
+
+
+def check_config(config: Config, began: Began, out: Path) -> None:
+    """Raises RunError if a record belongs to another config."""
+    if began.config_sha256 != config_sha256(config):
         raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run")
-    if progress.data_sha256 != session.data_sha256:
+
+
+def check_unchanged(session: Session, began: Began, out: Path) -> None:
+    """Raises RunError if a record belongs to another config or other data."""
+    check_config(session.config, began, out)
+    if began.data_sha256 != session.data_sha256:
         raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run")
+
+
+def check_classes(session: Session, environment: Environment, out: Path) -> None:
+    """Raises RunError if the data have other classes than the run's, or have them in another order."""
+    if (ours := environment.task.classes) != (found := list(session.task.classes)):
+        other = next((name for name in [*found, *ours] if (name in found) != (name in ours)), found[0])
+        raise RunError(
+            f"the data have other classes than those of {out}, among them {other!r}; restore them, or start a new run"
+        )
 
 
 def move(out: Path, server: Any) -> None:
@@ -33,10 +71,12 @@ def move(out: Path, server: Any) -> None:
         RunError: no run there.
         ConfigError: it is no URL.
     """
-    values = of_run(out)
-    if "server" in values["algorithm"]:
-        override(values, SERVER, server)
-        write_atomic(out / "config.toml", make_config(values).to_toml().encode())
+    with alone(out):
+        config, _ = began(out)
+        if "server" in config.algorithm.options:
+            values = of_run(out)
+            override(values, SERVER, server)
+            write_atomic(out / "config.toml", make_config(values).to_toml().encode())
 
 
 def settled(key: str, ours: Any, other: Any) -> RunError:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from fedbbpt.algorithms import Algorithm, Parts
-from fedbbpt.backend import Backend, check_scores
+from fedbbpt.backend import Backend, Provider, check_scores
 from fedbbpt.data import Task
 from fedbbpt.data.texts import as_texts
 from fedbbpt.engines import Engine
@@ -24,6 +24,7 @@ from fedbbpt.remote.ledger import Account
 from fedbbpt.run.config import Choice, Config, is_white_box
 from fedbbpt.run.dealing import dealt
 from fedbbpt.run.options import build_prompt, load_class
+from fedbbpt.run.provided import Keeping, keeping
 from fedbbpt.run.words import with_words
 from fedbbpt.types import Client, Dataset, Usage
 
@@ -55,6 +56,7 @@ class Session(Model):
     engine: Engine
     preparing: Usage = Usage()  # noqa: RUF009 - what the backend has to know first, or had to when the run began
     dealt: Sequence[tuple[str, str]] = ()  # how the data are dealt out, in words
+    provider: Keeping | None = None  # with all that the backend took from it
 
     def algorithm(self, backend: Backend | None = None) -> Algorithm:
         """The federated method; on another backend that knows the answers already."""
@@ -164,14 +166,13 @@ class Session(Model):
         return digest.hexdigest()
 
 
-def open_model(config: Config) -> Model:
-    """Loads the model and builds prompt and readout for it. Nothing is queried."""
-    return _model(config, *_loaded(config))
+def open_model(config: Config, task: Task) -> Model:
+    """Loads the model and builds prompt and readout for it. Nothing is queried, and no data of the task are wanted."""
+    return _model(config, task, _loaded(config, task, task.provider))
 
 
-def _loaded(config: Config) -> tuple[Task, Backend]:
-    task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
-    backend: Backend = _build("backends", config.backend, task.provider)
+def _loaded(config: Config, task: Task, provider: Provider) -> Backend:
+    backend: Backend = _build("backends", config.backend, provider)
     read = "text" if backend.info.input_size is None else "image"
     if read != task.modality:
         raise ConfigError(
@@ -180,7 +181,7 @@ def _loaded(config: Config) -> tuple[Task, Backend]:
         )
     if not is_white_box(config.algorithm.name):
         check_scores(backend.info)
-    return task, backend
+    return backend
 
 
 def prepared(model: M, payer: Account) -> M:
@@ -208,9 +209,14 @@ def _model(config: Config, task: Task, backend: Backend) -> Model:
     return Model(_resolved(config, task, backend), task, backend, prompt, readout)
 
 
-def open_session(config: Config) -> Session:
-    """Loads model and data and deals them out. Nothing is queried."""
-    task, backend = _loaded(config)
+def open_session(config: Config, taken: bytes = b"") -> Session:
+    """Loads model and data and deals them out. Nothing is queried.
+
+    Of the task's provider, the model has what it had `taken` when the run began (`Keeping.to_bytes`).
+    """
+    task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
+    provider = keeping(task.provider, taken)
+    backend = _loaded(config, task, provider)
     clients, said = dealt(config, task, task.load(backend.info.input_size))
     config = config.model_copy(update={"data": config.data.model_copy(update={"clients": len(clients)})})
     model = _model(with_words(config, clients), task, backend)
@@ -219,7 +225,8 @@ def open_session(config: Config) -> Session:
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     remote = charging(backend)
     preparing = remote.preparation if remote else Usage()
-    return Session(**parts, clients=clients, engine=engine, preparing=preparing, dealt=said)
+    how: dict[str, Any] = {"preparing": preparing, "dealt": said, "provider": provider}
+    return Session(**parts, clients=clients, engine=engine, **how)
 
 
 def _reopened(config: Config) -> tuple[Algorithm, Sequence[Client]]:

@@ -13,16 +13,18 @@ from fedbbpt.algorithms import State
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError, RunError
 from fedbbpt.remote import charging
 from fedbbpt.run import checkpoint, paying
+from fedbbpt.run.again import reopen
 from fedbbpt.run.checkpoint import Progress, Totals
-from fedbbpt.run.config import Config, make_config, of_run
-from fedbbpt.run.environment import describe
+from fedbbpt.run.config import Config
+from fedbbpt.run.environment import begin, seal
 from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember
 from fedbbpt.run.exchange import CountedExchange
-from fedbbpt.run.files import write_atomic, write_json, writing
-from fedbbpt.run.metrics import Metrics
+from fedbbpt.run.files import sweep, write_atomic, write_json, writing
+from fedbbpt.run.lock import alone
+from fedbbpt.run.metrics import Metrics, holds
 from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
-from fedbbpt.run.same import check_unchanged, config_sha256, settled
+from fedbbpt.run.same import began, check_unchanged, config_sha256, settled
 from fedbbpt.run.session import Session, open_session, prepared
 from fedbbpt.run.summary import summarise
 from fedbbpt.run.words import traffic
@@ -37,19 +39,19 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
     Raises:
         RunError: the folder holds a run already, or cannot be written.
     """
-    if (out / "config.toml").exists():
-        raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
-    account, session = paying.opened(config), open_session(config)
-    planned = plan(session)
-    session = prepared(session, account)
-    if (remote := charging(session.backend)) is not None:  # which now knows what that took
-        session = replace(session, preparing=remote.preparation)
+    with alone(out):
+        _check_free(out)
+        account, session = paying.opened(config), open_session(config)
         planned = plan(session)
-    with writing(out):
-        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-    write_json(out / "environment.json", {**paying.remembered(account, session), **describe(session)})
-    write_atomic(out / "config.toml", session.config.to_toml().encode())
-    return _Run(session, planned, out, watch, planned.preparing.queries).go(None)
+        session = prepared(session, account)
+        if (remote := charging(session.backend)) is not None:  # which now knows what that took
+            session = replace(session, preparing=remote.preparation)
+            planned = plan(session)
+        with writing(out):
+            (out / "checkpoints").mkdir(exist_ok=True)
+        begin(out, session, account.run, config_sha256(session.config))
+        write_atomic(out / "config.toml", session.config.to_toml().encode())
+        return _Run(session, planned, out, watch, planned.preparing.queries).go(None)
 
 
 def resume(
@@ -63,53 +65,35 @@ def resume(
     Raises:
         RunError: no run there, no whole checkpoint, or config or data have changed since.
     """
-    session = reopen(out, limits)
-    for limit, value in limits.items():
-        if charging(session.backend) is None and value != (ours := getattr(session.config, limit)):
-            raise settled(limit, ours, value)
-    progress, damaged = checkpoint.load_last(out / "checkpoints")
-    for name in damaged:
-        watch("note", {"text": f"checkpoint {name} is damaged; going on from the one before"})
-    planned = plan(session)
-    if progress is not None:
-        check_unchanged(session, progress, out)
-    asked = progress.totals.queries if progress else planned.preparing.queries
-    return _Run(session, planned, out, watch, asked).go(progress)
+    began(out)  # before a lock is made where no run is
+    with alone(out):
+        session = reopen(out, limits)
+        for limit, value in limits.items():
+            if charging(session.backend) is None and value != (ours := getattr(session.config, limit)):
+                raise settled(limit, ours, value)
+        metrics, checkpoints = out / "metrics.jsonl", out / "checkpoints"
+        progress, damaged = checkpoint.load_last(
+            checkpoints, lambda progress: "" if holds(metrics, progress.metrics) else metrics.name
+        )
+        for name in damaged:
+            watch("note", {"text": f"checkpoint {name} is damaged; going on from the one before"})
+        planned = plan(session)
+        if progress is not None:
+            check_unchanged(session, progress, out)
+        for folder in (out, checkpoints):
+            sweep(folder)
+        checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
+        asked = progress.totals.queries if progress else planned.preparing.queries
+        return _Run(session, planned, out, watch, asked).go(progress)
 
 
-def reopen(out: Path, limits: Mapping[str, Any] | None) -> Session:
-    """The session that a run's folder describes; without limits, even if they are empty, nothing is asked.
-
-    Raises:
-        RunError: no run there.
-    """
-    config = make_config(of_run(out))
-    account, preparing = paying.recalled(out, config, limits or {})
-    session = replace(open_session(config), preparing=preparing)
-    return session if limits is None else prepared(session, account)
-
-
-def kept(out: Path, session: Session) -> State:
-    """The parameters that a run kept: the best on the validation data so far."""
-    progress, best = checkpoint.load_best(out)
-    check_unchanged(session, progress, out)
-    return best
-
-
-def reevaluate(out: Path) -> dict[str, Any]:
-    """Scores the kept parameters on the test data again and writes `evaluation.json`."""
-    session = reopen(out, {})
-    with closing(session.engine) as engine:
-        result = evaluate(session.algorithm(), kept(out, session), session.clients, "test", engine)
-    facts = {
-        "test_accuracy": result.accuracy,
-        "test_loss": result.loss,
-        **result.usage._asdict(),
-        "clients": {score.client: score.accuracy for score in result.scores},
-        "confusion": result.confusion.tolist(),
-    }
-    write_json(out / "evaluation.json", facts)
-    return facts
+def _check_free(out: Path) -> None:
+    """Raises RunError if there is anything of a run in the folder, but for what may come before its first query."""
+    if (out / "config.toml").exists():
+        raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
+    parts = [out / "metrics.jsonl", out / "summary.json", *(out / "checkpoints").glob("*")]
+    if left := [part for part in parts if part.exists()]:
+        raise RunError(f"{out} holds parts of a run, such as {left[0]}, without its config; choose another --out")
 
 
 class _Run:
@@ -129,7 +113,7 @@ class _Run:
         self.seconds_before = progress.totals.seconds if progress else 0.0
         done = progress.state.round if progress else 0
         self.watch("plan", {"plan": self.plan, "session": self.session, "done": done})
-        self.metrics = Metrics(self.out / "metrics.jsonl", progress.metrics_size if progress else 0)
+        self.metrics = Metrics(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
         with self.metrics, closing(self.session.engine):
             if progress is None:
                 progress = self._begin()
@@ -179,6 +163,8 @@ class _Run:
         self._record(best.round, "test", result, None, totals, True)
         summary = summarise(self.session, self.plan, best, result, without, totals)
         write_json(self.out / "summary.json", summary)
+        self.metrics.sync()
+        seal(self.out)
         write_report(self.out, self.session, State(best.round, best.parameters))
         return summary
 
@@ -228,7 +214,7 @@ class _Run:
         self.watch("round", row)
 
     def _checkpoint(self, state: State, best: checkpoint.Best, totals: Totals) -> Progress:
-        size = self.metrics.sync()
-        progress = Progress(state, best, totals, size, config_sha256(self.session.config), self.session.data_sha256)
+        mark = self.metrics.sync()
+        progress = Progress(state, best, totals, mark, config_sha256(self.session.config), self.session.data_sha256)
         checkpoint.save(self.out / "checkpoints", progress)
         return progress

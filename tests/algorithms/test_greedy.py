@@ -21,6 +21,7 @@ from fedbbpt.readouts.identity import Identity
 from fedbbpt.readouts.prototypes import Prototypes
 from fedbbpt.run.checkpoint import Best, Progress, Totals, load_last, save
 from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.metrics import Mark
 from fedbbpt.types import Client
 
 PROMPT = Dct((8, 8), frequencies=2)
@@ -304,7 +305,7 @@ def test_a_fresh_object_goes_on_from_a_checkpoint_with_the_same_bits(
 ):
     states, losses = rounds(greedy(fake_backend, views=3), clients, 6)
     best = Best(0, 0.5, 1.0, 1.0, states[0].parameters)
-    save(tmp_path, Progress(states[stop], best, Totals(), 0, "config", "data"))
+    save(tmp_path, Progress(states[stop], best, Totals(), Mark(), "config", "data"))
     progress, _ = load_last(tmp_path)
     resumed, later = rounds(greedy(fake_backend, views=3), clients, 6 - stop, progress.state)
     assert same(resumed[-1].parameters, states[-1].parameters)

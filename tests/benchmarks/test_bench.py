@@ -179,7 +179,7 @@ class TestLeaderboard:
     def test_files_hold_means_spreads_links_and_failures(
         self, rows: list[dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(leaderboard, "read_metrics", lambda path: [])
+        monkeypatch.setattr(leaderboard, "run_results", lambda folder: ({}, []))
         failed = {"task": "mnist", "method": "head", "seed": 3, "folder": "x", "error": "<no> luck"}
         leaderboard.write(bench(tasks=self.TASKS, seeds=(1, 2, 3)), tmp_path, [*rows, failed])
         text = (tmp_path / "leaderboard.md").read_text()

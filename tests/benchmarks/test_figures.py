@@ -15,7 +15,7 @@ from fedbbpt.algorithms import State
 from fedbbpt.cli import main
 from fedbbpt.data.partition import label_counts
 from fedbbpt.errors import ConfigError
-from fedbbpt.run import train
+from fedbbpt.run import again
 from fedbbpt.run.report import write_report
 from fedbbpt.types import Client
 from fedbbpt_benchmarks.bench import runner
@@ -75,8 +75,8 @@ class TestEmbedding:
             assert {*part.contents()} <= {*client.test.contents()}
 
     def test_features_are_those_of_the_parameters(self, trained: Path) -> None:
-        session = train.reopen(trained, None)
-        kept, data = train.kept(trained, session).parameters, embedding.some_tests(session.clients, 1)
+        session = again.reopen(trained, None)
+        kept, data = again.kept(trained, session).parameters, embedding.some_tests(session.clients, 1)
         split = embedding.opened(session)
         found = embedding.features(split, kept, data, 100)
         assert found.shape == (20, (split.sizes["classifier"] // 10) - 1)
@@ -95,7 +95,7 @@ class TestPlan:
             *("clients-002/sfl-full", "clients-002/sfl-linear"),
             *(f"clients-00{n}/{name}" for n in (3, 5) for name in ("sfl-full", "sfl-linear", "sfprompt")),
         ]
-        ours = train.reopen(trained, None).config
+        ours = again.reopen(trained, None).config
         configs = {cell: beside.config(cell) for cell in beside.cells}
         for cell, config in configs.items():
             assert isinstance(cell, plan.Tuning)
@@ -133,7 +133,7 @@ class TestCommand:
                 folder = drawn if own else drawn / "figures" / f"clients-00{clients}" / method
                 assert share == json.loads((folder / "summary.json").read_text())["test_accuracy"]
         assert not (drawn / "figures" / "clients-002" / "sfprompt").exists()
-        session = train.reopen(drawn, None)
+        session = again.reopen(drawn, None)
         counts = np.array(labels["counts"])
         assert counts.shape == (2, 10)
         ours = np.array([label_counts(client.train, 10) for client in session.clients])
@@ -156,8 +156,8 @@ class TestCommand:
 
     def test_report_keeps_them_and_escapes_their_texts(self, drawn: Path, tmp_path: Path) -> None:
         shutil.copytree(drawn, tmp_path / "run")
-        session = train.reopen(tmp_path / "run", None)
-        state: State = train.kept(tmp_path / "run", session)
+        session = again.reopen(tmp_path / "run", None)
+        state: State = again.kept(tmp_path / "run", session)
         before = (tmp_path / "run" / "report.html").read_bytes()
         assert write_report(tmp_path / "run", session, state).read_bytes() == before
         file = tmp_path / "run" / "figures.json"

@@ -26,7 +26,8 @@ def test_a_third_party_backend_trains_without_a_change_here(finished: Path) -> N
 
 def test_the_folder_holds_everything(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    assert names == {"config.toml", "environment.json", "metrics.jsonl", "checkpoints", "summary.json", "report.html"}
+    records = {"config.toml", "environment.json", "provider.safetensors", "metrics.jsonl", "summary.json"}
+    assert names == records | {"checkpoints", "report.html"}
     assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == [
         f"round-{n:06d}.{kind}" for n in (5, 6) for kind in ("json", "safetensors")
     ]

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import re
 
@@ -7,7 +8,10 @@ import pytest
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
-from fedbbpt.run.checkpoint import Best, Progress, Totals, load_last, save
+from fedbbpt.run import checkpoint
+from fedbbpt.run.checkpoint import Best, Progress, Totals, load_last, save, tidy
+from fedbbpt.run.metrics import Mark
+from fedbbpt.run.records import signed
 
 
 def progress(round_):
@@ -15,8 +19,8 @@ def progress(round_):
     current = {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)}
     best = {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)}
     memory = {"client-000": rng.normal(size=(2, 3, 4)).astype(np.float32)}
-    totals = Totals(10 * round_, round_, 7, 8, 0.1 + 0.2)
-    return Progress(State(round_, current, memory), Best(1, 0.5, 1 / 3, 0.4, best), totals, 99, "config", "data")
+    totals, mark = Totals(10 * round_, round_, 7, 8, seconds=0.1 + 0.2), Mark(99, "f" * 64)
+    return Progress(State(round_, current, memory), Best(1, 0.5, 1 / 3, 0.4, best), totals, mark, "config", "data")
 
 
 def assert_same(a, b):
@@ -26,7 +30,7 @@ def assert_same(a, b):
         b.best.accuracy,
         b.best.loss,
     )
-    assert (a.totals, a.metrics_size) == (b.totals, b.metrics_size)
+    assert (a.totals, a.metrics) == (b.totals, b.metrics)
     assert (a.config_sha256, a.data_sha256) == (b.config_sha256, b.data_sha256)
     for one, other in (
         (a.state.parameters, b.state.parameters),
@@ -78,14 +82,14 @@ def test_comes_back_bit_for_bit(folder):
 def test_parts_with_a_path_for_a_name_come_back(tmp_path):
     whole = progress(1)
     parts = {"client-000/memory/lowest": np.ones(1, np.float32), "prompt": np.zeros(2, np.float32)}
-    own = Progress(State(1, parts, {}), whole.best, whole.totals, 0, "", "")
+    own = Progress(State(1, parts, {}), whole.best, whole.totals, Mark(), "", "")
     save(tmp_path, own)
     assert_same(load_last(tmp_path)[0], own)
 
 
 def test_loss_of_a_silent_model_comes_back(tmp_path):
     silent = progress(1)
-    save(tmp_path, Progress(silent.state, Best(0, 0.0, np.nan, np.nan, {}), silent.totals, 0, "", ""))
+    save(tmp_path, Progress(silent.state, Best(0, 0.0, np.nan, np.nan, {}), silent.totals, Mark(), "", ""))
     assert np.isnan(load_last(tmp_path)[0].best.loss)
 
 
@@ -140,6 +144,108 @@ def test_record_without_a_key_is_damaged(folder, key):
     assert load_last(folder)[1] == ["round-000002"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('"queries": 20', '"queries": 21'),
+        ('"round": 2', '"round": 3'),
+        ('"start": 0.4', '"start": 0.0'),
+        ('"loss": 0.3', '"loss": 0.4'),
+        ('"metrics_size": 99', '"metrics_size": 98'),
+        ('"data_sha256": "data"', '"data_sha256": "tada"'),
+    ],
+)
+def test_a_digit_of_the_record_that_changed_is_noticed(folder, change):
+    file = folder / "round-000002.json"
+    before = file.read_text()
+    assert before.count(change[0]) == 1
+    file.write_text(before.replace(*change))
+    found, passed_over = load_last(folder)
+    assert_same(found, progress(1))
+    assert passed_over == ["round-000002"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("round", "2"),
+        ("round", True),
+        ("round", 2.0),
+        ("metrics_size", None),
+        ("metrics_size", -1),
+        ("totals", []),
+        ("totals/queries", "x"),
+        ("totals/queries", float("nan")),
+        ("best", None),
+        ("best/loss", "a"),
+        ("best/round", [[]]),
+        ("arrays_sha256", 7),
+    ],
+)
+def test_a_record_of_other_types_is_damaged_even_if_its_checksum_fits(folder, path, value):
+    file = folder / "round-000002.json"
+    record = json.loads(file.read_bytes())
+    del record["sha256"]
+    *section, key = path.split("/")
+    (record[section[0]] if section else record)[key] = value
+    file.write_bytes(signed(record))
+    assert load_last(folder)[1] == ["round-000002"]
+
+
+@pytest.mark.parametrize("content", ["[" * 10**6, "1" * 10**5, '{"a":' * 10**5, "null", '"text"', "\ud800", "\x00"])
+def test_what_is_no_record_is_damaged(folder, content):
+    (folder / "round-000002.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    assert load_last(folder)[1] == ["round-000002"]
+
+
+def _folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def _circle(path):
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("end", ["json", "safetensors"])
+@pytest.mark.parametrize("replace", [_folder, _circle])
+def test_what_is_no_file_is_damaged(folder, end, replace):
+    replace(folder / f"round-000002.{end}")
+    found, passed_over = load_last(folder)
+    assert_same(found, progress(1))
+    assert passed_over == ["round-000002"]
+
+
+def test_a_checkpoint_under_another_number_is_damaged(folder):
+    for end in ("json", "safetensors"):
+        (folder / f"round-000002.{end}").rename(folder / f"round-000007.{end}")
+    assert load_last(folder)[1] == ["round-000007"]
+
+
+def test_a_checkpoint_that_lacks_something_else_is_passed_over_by_its_name(folder):
+    found, passed_over = load_last(folder, lambda one: "metrics.jsonl" if one.state.round == 2 else "")
+    assert_same(found, progress(1))
+    assert passed_over == ["round-000002 (its metrics.jsonl has changed)"]
+
+
+def test_a_run_that_goes_on_meanwhile_does_not_look_damaged(folder, monkeypatch):
+    """Both checkpoints give way to others between the look at their names and the one at their contents."""
+    real, looks = checkpoint._records, iter(range(100))
+
+    def records(place):
+        found = real(place)
+        if next(looks) == 0:
+            for round_ in (3, 4):
+                save(folder, progress(round_))
+        return found
+
+    monkeypatch.setattr(checkpoint, "_records", records)
+    found, passed_over = load_last(folder)
+    assert_same(found, progress(4))
+    assert passed_over == []
+
+
 def test_nothing_whole_is_an_error(folder):
     for file in folder.glob("*.safetensors"):
         file.write_bytes(b"")
@@ -182,6 +288,17 @@ def test_after_a_failed_write_the_run_can_go_on(folder, broken, monkeypatch):
     monkeypatch.undo()
     save(folder, progress(3))
     assert_same(load_last(folder)[0], progress(3))
+
+
+@pytest.mark.parametrize("last", [2, 3])
+def test_halves_and_old_and_later_ones_are_removed(folder, last):
+    save(folder, progress(3))
+    whole = {f"round-{n:06d}.{end}" for n in (last - 1, last) for end in ("json", "safetensors")}
+    for name in ("round-000000.json", "round-000001.safetensors", "round-000009.json", "round-000009.safetensors"):
+        (folder / name).write_bytes(b"left")
+    (folder / "notes.txt").write_bytes(b"somebody's own")
+    tidy(folder, last)
+    assert set(names(folder)) == {"notes.txt", *(name for name in whole if name >= "round-000002")}
 
 
 def test_leftovers_of_a_killed_write_are_passed_over(folder):

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from fedbbpt import registry
+from fedbbpt.backend import Provider
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import RunError
-from fedbbpt.run import charts, report, shown, train, units
+from fedbbpt.run import again, charts, environment, report, shown, train, units
 from fedbbpt.run.config import Choice, Config
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
@@ -34,7 +35,8 @@ class Run:
         summary = self.out / "summary.json"
         if changes:
             summary.write_text(json.dumps(self.summary | changes))
-        path = report.write_report(self.out, self.session, train.kept(self.out, self.session))
+            environment.seal(self.out)
+        path = report.write_report(self.out, self.session, again.kept(self.out, self.session))
         self.summary, self.html = json.loads(summary.read_text()), path.read_text("utf-8")
         self.page = Page(self.html)
 
@@ -87,9 +89,8 @@ def make(tmp_path, monkeypatch, make_backend, clients):
         config = Config(**{"rounds": 3} | settings, **{k: Choice(name=v, options={}) for k, v in names.items()})
         backend = make_backend(classes=known or classes)
         tuned = registry.load("prompts", prompt)((8, 8)), registry.load("readouts", readout)(backend.info, classes)
-        session = Session(
-            config, SimpleNamespace(classes=classes, modality="image"), backend, *tuned, clients, Serial()
-        )
+        task = SimpleNamespace(classes=classes, modality="image", argument=None, provider=Provider(classes))
+        session = Session(config, task, backend, *tuned, clients, Serial())
         monkeypatch.setattr(train, "open_session", lambda config: session)
         train.train(config, tmp_path / "run")
         return Run(tmp_path / "run", session)
@@ -190,7 +191,7 @@ def test_curves_leave_out_rounds_without_evaluation(make):
 
 def test_pictures_are_the_images_and_what_the_prompt_makes_of_them(make):
     run = make()
-    session, theta = run.session, train.kept(run.out, run.session).parameters["prompt"]
+    session, theta = run.session, again.kept(run.out, run.session).parameters["prompt"]
     files = [io.BytesIO(base64.b64decode(image["src"].partition(",")[2])) for image in run.page.all("img")]
     shown = [np.asarray(Image.open(file)) for file in files]
     training, reach = np.concatenate([client.train.inputs for client in session.clients]), 0.0
@@ -208,7 +209,7 @@ def test_pictures_are_the_images_and_what_the_prompt_makes_of_them(make):
 
 def test_all_kept_prompts_are_shown_side_by_side(make):
     run = make(algorithm="greedy", optimizer="random", rounds=3)
-    session, theta = run.session, train.kept(run.out, run.session).parameters["prompt"]
+    session, theta = run.session, again.kept(run.out, run.session).parameters["prompt"]
     prompts = theta.reshape(-1, session.prompt.dim)
     assert len(prompts) == 1 + run.summary["kept_round"] > 2
     labels = [image["alt"].partition(",")[0] for image in run.page.all("img")]

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from fedbbpt.backend import Provider
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, BudgetError
 from fedbbpt.prompts.colour import Colour
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
-from fedbbpt.run import checkpoint, train
+from fedbbpt.run import again, checkpoint, train
 from fedbbpt.run.config import make_config
 from fedbbpt.run.session import Session
 
@@ -29,9 +30,12 @@ def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) 
         unprompted = {"prompt": {"name": "none"}} if tuned[0] is NoPrompt else {}
         config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **unprompted, **settings})
         tuned = tuned[0]((8, 8)), tuned[1](backend.info, backend.info.classes)
-        task = SimpleNamespace(classes=backend.info.classes, modality="image")
+        task = SimpleNamespace(
+            classes=backend.info.classes, modality="image", argument=None, provider=Provider(backend.info.classes)
+        )
         session = Session(config, task, backend, *tuned, clients, Serial())
-        monkeypatch.setattr(train, "open_session", lambda config: session)
+        for module in (train, again):
+            monkeypatch.setattr(module, "open_session", lambda *_: session)
         begun = (tmp_path / "run" / "config.toml").exists()
         folder = tmp_path / "run"
         return train.resume(folder, watch) if begun else train.train(config, folder, watch)

@@ -1,0 +1,82 @@
+"""A run that is there already: opened again as it began, and scored again."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedbbpt.algorithms import State
+from fedbbpt.errors import DataError, RunError
+from fedbbpt.run import checkpoint, paying
+from fedbbpt.run.config import Choice
+from fedbbpt.run.environment import taken
+from fedbbpt.run.evaluate import Result, evaluate
+from fedbbpt.run.files import write_json
+from fedbbpt.run.lock import alone
+from fedbbpt.run.options import resolve
+from fedbbpt.run.same import began, check_classes, check_unchanged
+from fedbbpt.run.session import Session, open_session, prepared
+from fedbbpt.types import Usage
+
+
+def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None) -> Session:
+    """The session that a run's folder describes; without limits, even if they are empty, nothing is asked.
+
+    `task` is another place of the same data.
+
+    Raises:
+        RunError: no run there, or config or data have changed since it began.
+    """
+    config, environment = began(out)
+    moved = config
+    if task is not None:
+        options = resolve("tasks", task, config.task.options)
+        moved = config.model_copy(update={"task": Choice(name=task, options=options)})
+    try:
+        session = open_session(moved, taken(out, environment))
+    except DataError as e:
+        raise RunError(
+            f"the data of {out} cannot be used as they were: {e} (if they have moved: fedbbpt eval {out} --task NAME)"
+        ) from e
+    session = replace(session, preparing=Usage(*environment.preparing))
+    if task is not None:
+        session = replace(session, config=session.config.model_copy(update={"task": config.task}))
+    if limits is not None:
+        session = prepared(session, paying.recalled(environment.run, config, limits))
+    check_classes(session, environment, out)
+    check_unchanged(session, environment, out)
+    return session
+
+
+def kept(out: Path, session: Session) -> State:
+    """The parameters that a run kept: the best on the validation data so far."""
+    progress, best = checkpoint.load_best(out)
+    check_unchanged(session, progress, out)
+    return best
+
+
+def reevaluate(out: Path, task: str | None = None) -> dict[str, Any]:
+    """Scores the kept parameters on the test data again, which may be elsewhere now, and writes `evaluation.json`.
+
+    Raises:
+        RunError: no run there, or config or data have changed since it began.
+    """
+    began(out)
+    with alone(out):
+        session = reopen(out, {}, task)
+        with closing(session.engine) as engine:
+            result = evaluate(session.algorithm(), kept(out, session), session.clients, "test", engine)
+        return _scored(out, result)
+
+
+def _scored(out: Path, result: Result) -> dict[str, Any]:
+    facts = {
+        "test_accuracy": result.accuracy,
+        "test_loss": result.loss,
+        **result.usage._asdict(),
+        "clients": {score.client: score.accuracy for score in result.scores},
+        "confusion": result.confusion.tolist(),
+    }
+    write_json(out / "evaluation.json", facts)
+    return facts

@@ -1,0 +1,37 @@
+"""Who works on a run: one process at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import filelock
+
+from fedbbpt.errors import RunError
+from fedbbpt.run.files import writing
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Makes the folder where it is missing, and keeps out all others that ask in this way.
+
+    The lock is the system's: it ends with the process, however that ends.
+
+    Raises:
+        RunError: another process has it, or it cannot be written.
+    """
+    file = folder / ".lock"
+    lock = filelock.FileLock(file)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as e:
+            raise RunError(
+                f"another process is working on the run in {folder}; wait for it, stop it, or choose another folder"
+            ) from e
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink()  # while it is held: whoever waits for it sees that it is gone, and makes a new one
+        lock.release()

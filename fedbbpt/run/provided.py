@@ -1,0 +1,108 @@
+"""What a run's folder keeps of its task, so that new inputs are classified where the task's data are not."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from fedbbpt.backend import Fitted, Modality, Provider
+from fedbbpt.data import Pool, Task
+from fedbbpt.data.texts import as_texts
+from fedbbpt.errors import DataError
+from fedbbpt.types import Dataset, Size
+
+FITTED = "fitted/"
+
+
+@dataclass(frozen=True)
+class Keeping(Provider):
+    """A provider that keeps what a backend takes from it: the shots, or in their place what it made of them."""
+
+    taken: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def fit(self, make: Callable[[], Fitted]) -> Fitted:
+        """See `Provider.fit`."""
+        if not self._fitted:
+            self.taken.update({FITTED + name: np.ascontiguousarray(array) for name, array in make().items()})
+        return {name.removeprefix(FITTED): array for name, array in self._fitted.items()}
+
+    def to_bytes(self) -> bytes:
+        """What was taken, as safetensors; nothing where nothing was."""
+        return safetensors.numpy.save(found) if (found := self._fitted or self.taken) else b""
+
+    @property
+    def _fitted(self) -> dict[str, NDArray[Any]]:
+        return {name: array for name, array in self.taken.items() if name.startswith(FITTED)}
+
+
+def keeping(provider: Provider, content: bytes = b"") -> Keeping:
+    """The same provider, which gives what it gave before (`Keeping.to_bytes`)."""
+    taken = safetensors.numpy.load(content) if content else {}
+    values = {one.name: getattr(provider, one.name) for one in fields(Provider)}
+    shots = None if provider.shots is None else partial(_shots, provider.shots, taken)
+    return Keeping(**values | {"shots": shots}, taken=taken)
+
+
+def _shots(give: Callable[[Size], Dataset], taken: dict[str, NDArray[Any]], size: Size) -> Dataset:
+    key = f"shots/{'texts' if size is None else 'x'.join(map(str, size))}/"
+    if key + "inputs" not in taken:
+        data = give(size)
+        inputs = data.inputs[:]
+        taken[key + "inputs"] = inputs if size else np.frombuffer(json.dumps(list(inputs)).encode(), np.uint8)
+        taken[key + "labels"] = data.labels
+    inputs = taken[key + "inputs"]
+    return Dataset(inputs if size else as_texts(json.loads(inputs.tobytes())), taken[key + "labels"])
+
+
+class Facts(BaseModel):
+    """What is known of a task without its data."""
+
+    modality: Modality
+    argument: str | None
+    classes: list[str]
+    head: str | None
+    shots: bool  # whether its provider has some
+    question: str
+    words: list[str] | None
+
+
+def facts(task: Task) -> Facts:
+    """Of a task that is here."""
+    provider = task.provider
+    return Facts(
+        modality=task.modality,
+        argument=task.argument,
+        classes=list(task.classes),
+        head=provider.head,
+        shots=provider.shots is not None,
+        question=provider.question,
+        words=None if provider.words is None else list(provider.words),
+    )
+
+
+class Away:
+    """A task whose data may be elsewhere, with the provider that it had."""
+
+    alpha = float("nan")
+    about: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, known: Facts, content: bytes) -> None:
+        self.modality, self.argument, self.classes = known.modality, known.argument, tuple(known.classes)
+        words = None if known.words is None else tuple(known.words)
+        shots = self.load_shots if known.shots else None
+        self.provider: Provider = keeping(Provider(self.classes, known.head, shots, known.question, words), content)
+
+    def load(self, size: Size) -> Pool:
+        """Raises DataError: there are no data."""
+        raise DataError(f"the data of {self.argument} are not here")
+
+    def load_shots(self, size: Size) -> Dataset:
+        """Raises DataError: the backend asks for examples that it did not take when the run began."""
+        raise DataError(f"the run's folder holds no examples of {size}, and the task's are not here")
