@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx2
 import openai
 
-from fedbbpt.errors import BackendError
+from fedbbpt.errors import BackendError, FedbbptError
 from fedbbpt.printing import quoted
 from fedbbpt.remote import Lost, Reply
 from fedbbpt.web.address import below
@@ -136,7 +136,7 @@ def understood(ask: Callable[[], T]) -> T:
     """What `ask` makes of an answer, if it has the shape that it should have."""
     try:
         return ask()
-    except BackendError:
+    except FedbbptError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as e:
         raise Lost(f"an answer of another shape ({quoted(str(e))})") from e

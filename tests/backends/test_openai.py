@@ -15,7 +15,7 @@ from PIL import Image
 
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
-from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.remote import asking
 from fedbbpt.remote.ledger import Account
 from fedbbpt.types import Dataset, Prompted, Usage
@@ -287,6 +287,13 @@ class TestErrors:
             assert np.isnan(scores).any(1).tolist() == [False, True, False]
             assert backend.desk.paid().queries == 2
         assert len(service.bodies) == (3 if api == "chat" else 4)  # the answers are known, and the refusal is
+
+    def test_a_service_that_cannot_be_reached_is_said_at_once(self, service):
+        service.answer = lambda path, body: (200, {}, no_route)
+        no_route = httpx2.ConnectError("refused")
+        no_route.__cause__ = ConnectionRefusedError()
+        with pytest.raises(FedbbptError, match=r"api.openai.com:443 refuses connections"):
+            opened().query(TEXTS[:1])
 
     def test_no_answer_at_all_is_a_row_of_nan(self, service):
         service.answer = lambda path, body: failure(500) if "film" in str(body) else (200, {}, chat())
