@@ -14,7 +14,7 @@ from fedbbpt.printing import shown
 LONGEST_LABEL = 1000  # characters
 NO_LABELS = frozenset({"nan", "NaN", "NAN", "<NA>", "NaT"})  # how programs write that there is none
 DOUBTFUL = frozenset({"na", "n/a", "#n/a", "nil", "none", "null", "-", "?"})  # names of classes, or of none
-BLANKS = re.compile(r"\A[\s\ufeff\u200b]+|[\s\ufeff\u200b]+\Z")
+BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\u200b"  # also those without a width
 WHOLE = re.compile(r"([+-]?\d+)\.0*")
 SHOWN = 3  # examples in a remark
 
@@ -31,7 +31,7 @@ def text(value: Any) -> str:
     """
     if not isinstance(value, str):
         raise _missing(value) or ValueError(f"{shown(value)}, and a text is wanted")
-    if not BLANKS.sub("", value):
+    if not value.strip(BLANKS):
         raise Missing
     if "\0" in value:
         raise ValueError(f"a zero character: {shown(value)}; remove it")
@@ -51,7 +51,7 @@ def label(value: Any) -> str:
     written = value if isinstance(value, str) else str(value)
     if "\0" in written:
         raise ValueError(f"a zero character: {shown(written)}; remove it")
-    name = BLANKS.sub("", written)
+    name = written.strip(BLANKS)
     if not name or name in NO_LABELS:
         raise Missing
     if len(name) > LONGEST_LABEL:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class Unreadable(NamedTuple):
         return self.what
 
 
-def from_csv(path: Path, columns: Columns, remarks: list[str]) -> list[Row]:
+def from_csv(path: Path, columns: Columns, remarks: list[str]) -> Iterable[Row]:
     """Rows of text under a header, separated by whichever of `SEPARATORS` leaves the wanted columns in the header.
 
     Quotes stand around cells, as in CSV. In a table by tabs that cannot be read so they are characters like any other,
@@ -53,7 +53,7 @@ def from_csv(path: Path, columns: Columns, remarks: list[str]) -> list[Row]:
     separator = fit[0] if fit else max(SEPARATORS, key=lambda separator: len(headers[separator]))
     split = partial(_split, path, text, separator, columns)
     if separator != "\t" or '"' not in text:
-        return list(split(quotes=True))
+        return split(quotes=True)
     return _by_tabs(path, _tried(split(quotes=True)), _tried(split(quotes=False)), remarks)
 
 
@@ -64,7 +64,7 @@ def from_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
         DataError: no text, a line that is no such object, or one that lacks a column.
     """
     number = 0
-    for line, content in enumerate(io.StringIO(_text(path), newline=""), 1):
+    for line, content in enumerate(_lines(_text(path)), 1):
         if not content.strip():
             continue
         number += 1
@@ -102,7 +102,7 @@ def from_parquet(path: Path, columns: Columns) -> Iterator[Row]:
                     yield Row(f"row {number}", dict(zip(batch.schema.names, cells, strict=True)))
     except OSError as e:
         raise DataError(f"cannot read {path}: {(e.strerror or str(e)).lower()}") from e
-    except pyarrow.ArrowException as e:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as e:
         raise DataError(f"cannot read {path} as Parquet: {e}") from e
 
 
@@ -126,18 +126,22 @@ def _text(path: Path) -> str:
         raise DataError(f"cannot read {path}: {e}") from e
 
 
+def _lines(text: str) -> Iterator[str]:
+    r"""With their ends, which are \n, \r\n or \r; `io.StringIO` would take four bytes for each character."""
+    return io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")
+
+
 def _header(text: str, separator: str) -> list[str]:
     """The first row that is not blank."""
-    lines = csv.reader(io.StringIO(text[:LONGEST_HEADER], newline=""), delimiter=separator)
+    lines = csv.reader(_lines(text[:LONGEST_HEADER]), delimiter=separator)
     return next(([cell.strip() for cell in cells] for cells in lines if not _blank(cells)), [])
 
 
 def _split(path: Path, text: str, separator: str, columns: Columns, quotes: bool) -> Iterator[Row]:
     first = LINE_END.split(text[:LONGEST_HEADER].lstrip(), 1)[0]
     spaced = f"{separator} " in first  # the header says whether blanks belong to the separators
-    source = io.StringIO(text, newline="")
     lines = csv.reader(
-        source,
+        _lines(text),
         delimiter=separator,
         quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
         skipinitialspace=spaced,

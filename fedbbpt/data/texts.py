@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.errors import DataError
-from fedbbpt.reading import LINE_END, read_text
+from fedbbpt.reading import read_text
 from fedbbpt.types import Inputs
 
 
@@ -28,7 +28,7 @@ def tidied(text: str) -> str:
 
     After the last line there is none: files end in one, cells of tables do not.
     """
-    return LINE_END.sub("\n", text.removeprefix("\ufeff")).rstrip("\n")
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
 def open_text(file: Path) -> str:

@@ -22,7 +22,7 @@ def read_csv(tmp_path: Path) -> Read:
     def read(contents: str | bytes) -> tuple[list[Row], list[str]]:
         path, remarks = tmp_path / "table.txt", list[str]()
         path.write_bytes(contents if isinstance(contents, bytes) else contents.encode())
-        return from_csv(path, COLUMNS, remarks), remarks
+        return list(from_csv(path, COLUMNS, remarks)), remarks
 
     return read
 
