@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt
 
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError
 from fedbbpt.run.config import read_toml
 from fedbbpt.run.options import LONGEST, check_keys, validate
 from fedbbpt.web.address import read_address
+from fedbbpt.web.bounds import Timeout
 from fedbbpt.web.keys import key_in
 
 NAME, VALUE = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[ -~]*")  # of headers
@@ -69,7 +70,7 @@ class Description(Table):
     headers: dict[str, str] = {}  # public
     auth: Auth | None = None
     image: Picture | None = None
-    timeout: PositiveFloat = 60.0  # seconds without a sign of life
+    timeout: Timeout = 60.0  # seconds without a sign of life
 
 
 TABLES: dict[str, type[Table]] = {"auth": Auth, "image": Picture}

@@ -2,15 +2,17 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import PositiveInt
 
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
 from fedbbpt.errors import BackendError, ConfigError, MissingExtra
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import Given, Price
 from fedbbpt.types import Dataset, Inputs, Usage
+from fedbbpt.web.bounds import Concurrency, Retries, Seconds
 from fedbbpt_backends.heads import FITTED, Fit, LinearHead, load_head
 from fedbbpt_backends.http_description import read_description
 
@@ -24,6 +26,9 @@ class HttpJson:
     provider's shots, which are asked about first; or a safetensors file. At most `concurrency` requests are under way,
     fewer where the service is busy. A request that brings nothing is repeated `retries` times. `price` is in dollars
     for a million tokens read and written.
+
+    Requests go through a session of `requests_cache`, `session`: answers are known for `expire_after` seconds (-1: for
+    ever), and with `only_if_cached` nobody is asked.
     """
 
     modalities: tuple[Modality, ...] = ("image", "text")
@@ -36,13 +41,15 @@ class HttpJson:
         *,
         description: str,
         head: str | None = None,
-        concurrency: PositiveInt = 8,
+        concurrency: Concurrency = 8,
         requests_per_minute: PositiveInt | None = None,
-        retries: NonNegativeInt = 6,
+        retries: Retries = 6,
         price: Given | None = None,
+        expire_after: Literal[-1] | Seconds = -1,
+        only_if_cached: bool = False,
     ) -> None:
         try:
-            from fedbbpt_backends.http_service import JsonService
+            from fedbbpt_backends.http_service import JsonService, Memory
         except ImportError as e:
             raise MissingExtra("backend 'http-json'", "http", e) from e
         file = Path(description)
@@ -59,7 +66,9 @@ class HttpJson:
             )
         self._head = load_head(head, about.dimensions) if head and about.dimensions and not self._fit else None
         classes = self._head.classes if self._head else tuple(about.classes or provider.classes)
-        service = JsonService(about, () if about.dimensions else classes, concurrency)
+        memory = Memory(expire_after, only_if_cached)
+        service = JsonService(about, () if about.dimensions else classes, concurrency, memory)
+        self.session = service.session
         self.desk = Desk(
             service,
             width=service.width,

@@ -1,15 +1,18 @@
 """An endpoint that a file describes, asked over HTTP."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import requests
+from requests_cache import CachedSession
 
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.json_text import parsed
 from fedbbpt.printing import quoted
-from fedbbpt.remote import Lost, Reply, Size, Spoilt
+from fedbbpt.remote import Lost, Reply, Size, Spoilt, counted
+from fedbbpt.remote.desk import answers
+from fedbbpt.remote.http_cache import HttpCache
 from fedbbpt.resize import average, bilinear
 from fedbbpt.types import Float32, Floats
 from fedbbpt.web.by_requests import follow, timeouts
@@ -19,10 +22,21 @@ from fedbbpt.web.reply import TooLong
 from fedbbpt.web.route import Route
 from fedbbpt_backends.http_description import Description, Picture, fill
 from fedbbpt_backends.json_paths import finder
-from fedbbpt_backends.wire import PNG, base64_png, refusal, shared
+from fedbbpt_backends.wire import AROUND, PNG, base64_png, refusal, shared
 
 MOST_READ = 2**16  # bytes of a refusal
+NOT_KNOWN = 504  # what the cache says in place of asking
 Find = Callable[[Any], Any]
+
+
+class Memory(NamedTuple):
+    """What is asked again, as `requests_cache` has it."""
+
+    expire_after: float = -1  # seconds; -1: never
+    only_if_cached: bool = False
+
+
+FOR_EVER = Memory()
 
 
 class JsonService:
@@ -34,7 +48,9 @@ class JsonService:
         ConfigError: there is no key, or a path of the description is none, or the address cannot be asked.
     """
 
-    def __init__(self, description: Description, classes: Sequence[str], concurrency: int) -> None:
+    def __init__(
+        self, description: Description, classes: Sequence[str], concurrency: int, memory: Memory = FOR_EVER
+    ) -> None:
         self._description, self._classes = description, tuple(classes)
         self.width = description.dimensions or len(classes)
         self.request_limit = description.batch
@@ -49,11 +65,18 @@ class JsonService:
         self._find_scores = finder(description.scores)
         self._find_names = finder(description.classes_path) if description.classes_path else None
         self._find_tokens = finder(description.tokens_path) if description.tokens_path else None
-        self._session = requests.Session()
-        self._session.headers.update(description.headers)
-        self._session.auth = self._sign
+        self._cache = HttpCache(answers, description.url, tenant(self._key), self._key, description.headers)
+        self.session = CachedSession(
+            backend=self._cache,
+            allowable_methods=(description.method,),
+            allowable_codes=range(200, 300),
+            **memory._asdict(),
+        )
+        self.session.headers.update(description.headers)
+        self.session.auth = self._sign
         self._route = Route(description.url, "url")
-        follow(self._session, self._route, concurrency)
+        follow(self.session, self._route, concurrency)
+        self._request = self.session.prepare_request(requests.Request(description.method, description.url))
 
     def encode(self, one: Any) -> str:
         """See `Service`; an image as 8 bits, rounded half to even, in the described size.
@@ -72,37 +95,53 @@ class JsonService:
 
     def size(self, encoded: str) -> Size:
         """Four characters are about a token, and none is less than a byte; nothing is written."""
-        return Size(-(-len(encoded) // 4), 0, len(encoded.encode()))
+        return Size(-(-len(encoded) // 4), 0, len(encoded.encode()) + AROUND)
 
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
-        """See `Service`. Scores that are null or NaN are NaN."""
-        response = self._ask(encoded, key)
+        """See `Service`. Scores that are null or NaN are NaN; a known response that lacks some is asked for anew."""
+        known, replies = self._asked(encoded, key, anew=False)
+        if known and (not replies or any(np.isnan(reply.scores).any() for reply in replies)):
+            _, replies = self._asked(encoded, key, anew=True)
+        return replies
+
+    def _asked(self, encoded: Sequence[str], key: str, anew: bool) -> tuple[bool, list[Reply]]:
+        """Whether the response was known, and the replies in it; none in one that was known and cannot be read."""
+        response = self._ask(encoded, key, anew)
+        source = self._cache.taken(response)
         try:
-            answer = parsed(response.content)
+            return source.known, [reply._replace(source=source) for reply in self._read(response.content, len(encoded))]
+        except (Lost, Spoilt):
+            if source.known:
+                return True, []
+            raise
+
+    def _read(self, content: bytes, count: int) -> list[Reply]:
+        try:
+            answer = parsed(content)
         except ValueError as e:
             raise Lost(f"{self._description.url} answered with malformed JSON") from e
-        count = len(encoded)
         rows = self._for_each(self._find_scores, self._description.scores, answer, count)
         if self._find_names:
             names = self._for_each(self._find_names, str(self._description.classes_path), answer, count)
             rows = [self._ordered(row, named) for row, named in zip(rows, names, strict=True)]
-        total = self._find_tokens(answer) if self._find_tokens else 0
-        tokens = shared(total if isinstance(total, int) else 0, count)
+        tokens = shared(counted(self._find_tokens(answer) if self._find_tokens else None), count)
         return [Reply(self._numbers(row), read) for row, read in zip(rows, tokens, strict=True)]
 
-    def _ask(self, encoded: Sequence[str], key: str) -> requests.Response:
+    def _ask(self, encoded: Sequence[str], key: str, anew: bool) -> requests.Response:
         about = self._description
         try:
-            response = self._session.request(
-                about.method,
-                about.url,
-                json=fill(about.body, encoded),
-                headers={"Idempotency-Key": key},
-                timeout=timeouts(about.timeout),
-                allow_redirects=False,
+            request = self._request.copy()
+            request.headers["Idempotency-Key"] = key
+            request.prepare_body(None, None, fill(about.body, encoded))
+            response = self.session.send(
+                request, timeout=timeouts(about.timeout), allow_redirects=False, force_refresh=anew
             )
         except (requests.RequestException, TooLong) as e:
             raise self._route.outcome(e) from None
+        if response.status_code == NOT_KNOWN and response.from_cache:
+            raise BackendError(
+                f"not all that is asked of {about.url} is known; leave out -o backend.only_if_cached to ask it"
+            )
         if passing := mended_by_waiting(response.status_code, response.headers.get("Retry-After", "")):
             raise passing
         if not 200 <= response.status_code < 300:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
 from fedbbpt.data.texts import as_texts
@@ -19,6 +19,7 @@ from fedbbpt.remote import Refused, Service
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import FREE, Given, Price, known
 from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
+from fedbbpt.web.bounds import Concurrency, Retries, Timeout
 from fedbbpt.web.keys import key_from, key_in, tenant
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
@@ -66,11 +67,11 @@ class OpenAI:
         limit: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto",
         temperature: NonNegativeFloat | Literal["auto", "default"] = "auto",
         batch: PositiveInt = 16,
-        concurrency: PositiveInt = 8,
+        concurrency: Concurrency = 8,
         requests_per_minute: PositiveInt | None = None,
         tokens_per_minute: PositiveInt | None = None,
-        retries: NonNegativeInt = 6,
-        timeout: PositiveFloat = 60.0,
+        retries: Retries = 6,
+        timeout: Timeout = 60.0,
         price: Given | None = None,
     ) -> None:
         key = key_in(key_variable) if key_file is None else key_from(Path(key_file))

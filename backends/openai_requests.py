@@ -11,12 +11,12 @@ import openai
 
 from fedbbpt.errors import BackendError, FedbbptError
 from fedbbpt.printing import quoted
-from fedbbpt.remote import Lost, Reply
+from fedbbpt.remote import Lost, Reply, counted
 from fedbbpt.web.address import below
 from fedbbpt.web.by_httpx2 import client
 from fedbbpt.web.keys import key_of
 from fedbbpt.web.policy import mended_by_waiting
-from fedbbpt.web.reply import TooLong
+from fedbbpt.web.reply import GZIP, TooLong
 from fedbbpt.web.route import Route
 from fedbbpt_backends.openai_answers import (
     Answer,
@@ -90,7 +90,7 @@ def connect(key: str, base_url: str | None, timeout: float, connections: int, mo
     told = openai.OpenAI(api_key=key, base_url=route.address.url, http_client=http)
     named = {name: value for name, value in told.default_headers.items() if isinstance(value, str)}
     headers = {name: value for name, value in named.items() if not name.startswith("X-Stainless")} | told.auth_headers
-    return Endpoint(http, route, httpx2.Headers(headers), model, question)
+    return Endpoint(http, route, httpx2.Headers({**headers, "Accept-Encoding": GZIP}), model, question)
 
 
 def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Told]:
@@ -146,8 +146,9 @@ def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) ->
     """The JSON that comes back."""
     headers, content = endpoint.headers.copy(), json.dumps({"model": endpoint.model, **body}).encode()
     headers["Idempotency-Key"] = key
+    request = httpx2.Request("POST", _url(endpoint.route.address.url, path), headers=headers, content=content)
     try:
-        response = endpoint.http.post(_url(endpoint.route.address.url, path), headers=headers, content=content)
+        response = endpoint.http.send(request)
     except (httpx2.HTTPError, TooLong) as e:
         raise endpoint.route.outcome(e) from e
     try:
@@ -184,9 +185,10 @@ def _failure(response: httpx2.Response, said: Failure) -> Exception:
 
 
 def _counted(answer: Any) -> tuple[int, int]:
-    """Tokens read and written, where the service counts them."""
-    usage = answer.get("usage") or {}
-    return usage.get("prompt_tokens", 0), usage.get("completion_tokens") or 0
+    """Tokens read and written, see `fedbbpt.remote.counted`."""
+    usage = answer.get("usage")
+    told = usage if isinstance(usage, dict) else {}
+    return counted(told.get("prompt_tokens")), counted(told.get("completion_tokens"))
 
 
 def _public(words: str, response: httpx2.Response) -> str:

@@ -12,12 +12,11 @@ from fedbbpt.types import Float32
 from fedbbpt_backends.label_scores import names_none, scores_of
 from fedbbpt_backends.openai_requests import Abilities, Ask, Endpoint, Told, embeddings, understood
 from fedbbpt_backends.template import Template
-from fedbbpt_backends.wire import PNG, base64_png
+from fedbbpt_backends.wire import AROUND, PNG, base64_png
 
 log = logging.getLogger("fedbbpt")
 
 LETTERS = 4  # of a text for each token, about
-AROUND = 16  # tokens that a service puts around what is asked
 ROOM = 4  # tokens that an answer may take beyond the longest name of a class
 IMAGE, LARGEST_IMAGE = 255, 6000  # tokens that are read of an image: about, in one tile; at most, by any known model
 

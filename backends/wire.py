@@ -12,7 +12,7 @@ from fedbbpt.remote import Refused
 from fedbbpt.types import Floats
 from fedbbpt.web.policy import refuses, seconds_of
 
-__all__ = ["PNG", "base64_png", "refusal", "seconds_of", "shared"]
+__all__ = ["AROUND", "PNG", "base64_png", "refusal", "seconds_of", "shared"]
 
 # How services say that it is an input which they do not take: for what it says, or for its length.
 ABOUT_INPUT = re.compile(
@@ -21,6 +21,7 @@ ABOUT_INPUT = re.compile(
     re.IGNORECASE,
 )
 TOO_LARGE = 413
+AROUND = 16  # tokens that a service puts around what is asked
 PNG = "data:image/png;base64,"  # before base64 makes a data URI
 
 

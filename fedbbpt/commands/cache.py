@@ -49,8 +49,6 @@ def clear(model: str | None) -> None:
 
 
 def _store() -> "Store":
-    from fedbbpt.assets.store import cache as folder
-    from fedbbpt.remote.desk import FILE
-    from fedbbpt.remote.store import open_store
+    from fedbbpt.remote.desk import answers
 
-    return open_store(folder() / FILE)
+    return answers()

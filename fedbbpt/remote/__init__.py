@@ -17,13 +17,30 @@ if TYPE_CHECKING:
     from fedbbpt.remote.desk import Desk
 
 
+class Exchange(NamedTuple):
+    """A request and its response, as far as they are kept: neither the inputs nor a secret."""
+
+    key: str  # by endpoint, tenant, model and body
+    service: str
+    tenant: str
+    method: str
+    url: str
+    status: int
+    headers: str  # some of the response's, as JSON
+    content: bytes
+    at: float
+    expires: float | None  # None: never
+    known: bool = False  # nobody was asked
+
+
 class Reply(NamedTuple):
-    """What a service says to one input."""
+    """What a service says to one input. What it says of tokens may be anything: see `counted`."""
 
     scores: Float32  # (C,); (0,): the service has none for this input, and is not asked again
     tokens: int = 0  # read and written
     written: int = 0  # of them
     unmatched: int = 0  # 1 for an answer in words that names no class
+    source: Exchange | None = None  # with which it lives and expires
 
 
 NO_SCORES = Reply(np.zeros(0, np.float32))
@@ -35,6 +52,16 @@ class Size(NamedTuple):
     read: int  # tokens, about
     written: int  # tokens, at most
     longest: int  # tokens read, at most: what a budget has to reckon with
+
+
+def counted(said: object) -> int:
+    """What a service says of how many tokens it took; -1 for what is no number of tokens.
+
+    `Asking` replaces what cannot be, such as a negative number, by what was reserved.
+    """
+    if isinstance(said, float) and said.is_integer():
+        return int(said)
+    return said if isinstance(said, int) and not isinstance(said, bool) else -1
 
 
 class Service(Protocol):

@@ -1,6 +1,5 @@
 """Several requests at a time: which of them may be sent, what came of them, which are sent again."""
 
-import hashlib
 import math
 import random
 import threading
@@ -9,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -18,6 +16,7 @@ from fedbbpt.remote import NO_SCORES, Busy, Lost, Refused, Reply, Service, Spoil
 from fedbbpt.remote.ledger import Account, Entry
 from fedbbpt.remote.pace import Pace
 from fedbbpt.remote.prices import Price
+from fedbbpt.remote.request import Request, believed
 from fedbbpt.remote.store import Book, Store
 from fedbbpt.remote.trouble import Trouble
 
@@ -25,27 +24,6 @@ MOST_BUSY = 50  # times in a row that a request is turned away before it counts 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds before a request is sent again
 BEARABLE = (Busy, Lost, Refused)  # what does not end everything
 LOOK = 0.05  # seconds after which is looked whether others, who share the pace, have left room
-
-
-@dataclass(eq=False)
-class Request:
-    """Inputs that are asked about together."""
-
-    keys: Sequence[bytes]
-    encoded: Sequence[str]
-    tokens: int  # read and written, about
-    most: int  # 10⁻⁹ dollars that it can cost
-    lost: int = 0  # times that it brought nothing
-    turned_away: int = 0  # times in a row
-    not_before: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.name = hashlib.blake2b(b"".join(self.keys), digest_size=20).hexdigest()
-
-    def part(self, rows: Sequence[int]) -> "Request":
-        """Some of its inputs, asked about by themselves; what all of them can cost, these may."""
-        share = self.tokens * len(rows) // len(self.keys)
-        return Request([self.keys[i] for i in rows], [self.encoded[i] for i in rows], share, self.most, self.lost)
 
 
 Booked = tuple[Request, Entry]  # and how it stands in the book
@@ -233,10 +211,11 @@ class Asking:
     def _give_up(self, book: Book, refused: Sequence[bytes]) -> None:
         book.know(str(self._service.identity["name"]), dict.fromkeys(refused, NO_SCORES))
 
-    def _settle(self, book: Book, request: Request, entry: Entry, replies: Sequence[Reply]) -> bool:
+    def _settle(self, book: Book, request: Request, entry: Entry, said: Sequence[Reply]) -> bool:
         """Keeps the replies that are usable, if there are some; the other inputs are asked about again."""
-        if len(replies) != len(request.keys):
+        if len(said) != len(request.keys):
             return False
+        replies = believed(said, request.sizes)
         usable = {key: reply for key, reply in zip(request.keys, replies, strict=True) if self._terms.usable(reply)}
         if not usable:
             return False

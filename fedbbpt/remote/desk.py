@@ -10,16 +10,22 @@ import numpy as np
 from fedbbpt.assets.store import cache
 from fedbbpt.backend import Answers
 from fedbbpt.remote import NO_SCORES, Reply, Service
-from fedbbpt.remote.asking import Asking, Request, Terms
+from fedbbpt.remote.asking import Asking, Terms
 from fedbbpt.remote.ledger import Account, Paid
 from fedbbpt.remote.pace import Pace
 from fedbbpt.remote.prices import FREE, Price
-from fedbbpt.remote.store import open_store
+from fedbbpt.remote.request import Request
+from fedbbpt.remote.store import Store, open_store
 from fedbbpt.remote.trouble import Trouble
 from fedbbpt.types import Inputs
 
 FILE = "answers.sqlite"
 WAVES = 32  # requests of a call for each that may be under way at a time
+
+
+def answers() -> Store:
+    """All answers of services, and what they cost."""
+    return open_store(cache() / FILE)
 
 
 class Desk:
@@ -63,7 +69,7 @@ class Desk:
 
     def paid(self) -> Paid:
         """What the run has paid for."""
-        return open_store(cache() / FILE).paid(self._account.run)
+        return answers().paid(self._account.run)
 
     def size(self, inputs: Inputs) -> tuple[float, float]:
         """Tokens read and written for each of these inputs, estimated: the mean."""
@@ -79,16 +85,16 @@ class Desk:
         """
         replies = [reply or NO_SCORES for reply in self.replies(inputs)]
         silent = np.full(self._width or 1, np.nan, np.float32)
-        tokens, written, unmatched = (sum(getattr(r, part) for r in replies) for part in Reply._fields[1:])
+        counts = {part: sum(getattr(reply, part) for reply in replies) for part in ("tokens", "unmatched", "written")}
         scores = np.stack([reply.scores if len(reply.scores) else silent for reply in replies])
-        return Answers(scores, tokens, unmatched, written)
+        return Answers(scores, **counts)
 
     def replies(self, inputs: Inputs) -> list[Reply | None]:
         """What the service says to each of the inputs, None where nothing came; raises as `query` does."""
         encoded = [self._service.encode(one) for one in inputs]
         keys = [self._key(one, self.asked + i) for i, one in enumerate(encoded)]
         self.asked += len(encoded)
-        store = open_store(cache() / FILE)
+        store = answers()
         known = store.read(keys)
         self.trouble.answers |= any(len(reply.scores) for reply in known.values())
         passed = known.keys() | self.trouble.doubtful
@@ -112,7 +118,7 @@ class Desk:
         sizes = [self._service.size(one) for one in encoded]
         price = self.price or FREE
         most = sum(price.of(size.longest + size.written, size.written) for size in sizes)
-        return Request(keys, encoded, sum(size.read + size.written for size in sizes), most)
+        return Request(keys, encoded, sizes, most)
 
     def _usable(self, reply: Reply) -> bool:
         if not len(reply.scores):

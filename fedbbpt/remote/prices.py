@@ -21,7 +21,8 @@ class Price(NamedTuple):
 
 
 FREE = Price(0.0, 0.0)
-Given = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]  # as an option: read, written
+Dollars = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]  # for a million tokens
+Given = Annotated[list[Dollars], Field(min_length=2, max_length=2)]  # as an option: read, written
 
 
 def known(model: str) -> Price | None:

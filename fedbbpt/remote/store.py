@@ -1,4 +1,6 @@
-"""Answers and what they cost, in one SQLite file: nothing is used before it is on disk.
+"""Answers, the responses that some were read from, and what they cost, in one SQLite file.
+
+Nothing is used before it is on disk.
 
 Write-ahead log, synchronous=FULL: a commit returns when the disk has it. What has come in meanwhile is committed
 together, so many answers share one wait for the disk. Threads and processes may share the file.
@@ -8,15 +10,15 @@ import atexit
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from fedbbpt.errors import RunError
-from fedbbpt.remote import Reply, ledger
+from fedbbpt.remote import Exchange, Reply, ledger
 from fedbbpt.remote.ledger import Entry, Paid
 
 PATIENCE = 60.0  # seconds to wait for another process's commit
@@ -24,9 +26,17 @@ MOST_KEYS = 500  # of one SELECT
 ANSWERS = """
 CREATE TABLE IF NOT EXISTS answers (
   key BLOB PRIMARY KEY, service TEXT NOT NULL, scores BLOB NOT NULL,
-  tokens INTEGER NOT NULL, written INTEGER NOT NULL, unmatched INTEGER NOT NULL, at REAL NOT NULL
+  tokens INTEGER NOT NULL, written INTEGER NOT NULL, unmatched INTEGER NOT NULL, at REAL NOT NULL, response TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS responses (
+  key TEXT PRIMARY KEY, service TEXT NOT NULL, tenant TEXT NOT NULL, method TEXT NOT NULL, url TEXT NOT NULL,
+  status INTEGER NOT NULL, headers TEXT NOT NULL, content BLOB NOT NULL, at REAL NOT NULL, expires REAL
 ) WITHOUT ROWID;
 """
+WITH_RESPONSES = "ALTER TABLE answers ADD COLUMN response TEXT"  # what stores of earlier versions lack
+GONE = """response IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM responses WHERE responses.key = response AND (expires IS NULL OR expires > ?)
+)"""  # of answers: what they were read from has expired or was deleted
 
 
 class Book(ledger.Ledger):
@@ -35,20 +45,42 @@ class Book(ledger.Ledger):
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
         self._answers: list[tuple[object, ...]] = []
+        self._exchanges: dict[str, Exchange] = {}
 
     def keep(self, entry: Entry, replies: Mapping[bytes, Reply], cost: int) -> None:
-        """What a request brought, and what it cost."""
-        tokens, written = (sum(getattr(reply, part) for reply in replies.values()) for part in ("tokens", "written"))
-        self.settle(entry, tokens, written, cost)
+        """What a request brought, and what it cost: nothing, where a response was known."""
+        sources = {reply.source.key: reply.source for reply in replies.values() if reply.source}
+        if any(source.known for source in sources.values()):
+            self.refuse(entry)
+        else:
+            tokens, written = (sum(getattr(r, part) for r in replies.values()) for part in ("tokens", "written"))
+            self.settle(entry, tokens, written, cost)
+            self._exchanges |= sources
         self.know(entry.service, replies)
 
     def know(self, service: str, replies: Mapping[bytes, Reply]) -> None:
         """What a service says, whatever it cost."""
         now = time.time()
-        self._answers += [(key, service, r.scores.astype("<f4").tobytes(), *r[1:], now) for key, r in replies.items()]
+        self._answers += [
+            (key, service, r.scores.astype("<f4").tobytes(), *r[1:4], now, r.source and r.source.key)
+            for key, r in replies.items()
+        ]
+
+    def expire(self, exchange: Exchange) -> None:
+        """A response is known as long as it says, and so is what was read from it."""
+        self._exchanges[exchange.key] = exchange
+
+    def forget(self, keys: Iterable[str], service: str, tenant: str) -> int:
+        """Responses are not known any more, nor is what was read from them; how many there were."""
+        whose = "DELETE FROM responses WHERE key = ? AND service = ? AND tenant = ?"
+        return self._connection.executemany(whose, [(key, service, tenant) for key in keys]).rowcount
 
     def close(self) -> None:
         """See `Ledger`."""
+        if self._exchanges:
+            gone, now = f"DELETE FROM answers WHERE key = ? AND {GONE}", time.time()
+            self._connection.executemany(gone, [(answer[0], now) for answer in self._answers])
+            ledger.insert(self._connection, "REPLACE INTO responses", [one[:-1] for one in self._exchanges.values()])
         ledger.insert(self._connection, "INSERT OR IGNORE INTO answers", self._answers)
         super().close()
 
@@ -58,17 +90,27 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writes = _connected(path)
             self._writes.executescript(ANSWERS + ledger.SCHEMA)
+            if "response" not in [row[1] for row in self._writes.execute("PRAGMA table_info(answers)")]:
+                self._writes.execute(WITH_RESPONSES)
+            self._reads = _connected(path)
         except (OSError, sqlite3.Error) as e:
             raise RunError(f"answers cannot be kept in {path}: {e}; free some space, or set FEDBBPT_CACHE") from e
 
     def close(self) -> None:
-        """Nothing is written any more."""
+        """Nothing is read or written any more."""
+        self._reads.close()
         self._writes.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read from, for one thread at a time."""
+        with self._reading:
+            yield self._reads
 
     @contextmanager
     def writing(self) -> Iterator[Book]:
@@ -93,25 +135,26 @@ class Store:
     def read(self, keys: Sequence[bytes]) -> dict[bytes, Reply]:
         """What is known."""
         found: dict[bytes, Reply] = {}
-        with closing(_connected(self.path)) as connection:
+        now = time.time()
+        with self.reading() as connection:
             for start in range(0, len(keys), MOST_KEYS):
                 some = keys[start : start + MOST_KEYS]
                 marks = ",".join("?" * len(some))
-                rows = connection.execute(
-                    f"SELECT key, scores, tokens, written, unmatched FROM answers WHERE key IN ({marks})", some
-                )
+                known = f"FROM answers WHERE key IN ({marks}) AND NOT ({GONE})"
+                rows = connection.execute(f"SELECT key, scores, tokens, written, unmatched {known}", [*some, now])
                 found |= {row[0]: Reply(np.frombuffer(row[1], "<f4").astype(np.float32), *row[2:]) for row in rows}
         return found
 
     def paid(self, run: str) -> Paid:
         """What the run's answers took."""
-        with closing(_connected(self.path)) as connection:
+        with self.reading() as connection:
             return ledger.paid(connection, run)
 
     def info(self) -> list[tuple[str, int, int, int, int]]:
         """Of each service: its name, how many answers are kept, and what they took: tokens, of them written, cost."""
-        with closing(_connected(self.path)) as connection:
-            kept = dict(connection.execute("SELECT service, COUNT(*) FROM answers GROUP BY service").fetchall())
+        with self.reading() as connection:
+            count = f"SELECT service, COUNT(*) FROM answers WHERE NOT ({GONE}) GROUP BY service"
+            kept = dict(connection.execute(count, [time.time()]).fetchall())
             sums = "SUM(tokens), SUM(written), SUM(cost)"
             rows = connection.execute(f"SELECT service, {sums} FROM requests WHERE state = 'answered' GROUP BY service")
             took = {row[0]: row[1:] for row in rows}
@@ -119,19 +162,20 @@ class Store:
 
     def export(self) -> Iterator[tuple[str, bytes, Reply]]:
         """All answers: service, key, reply."""
-        with closing(_connected(self.path)) as connection:
+        with self.reading() as connection:
+            known = f"FROM answers WHERE NOT ({GONE}) ORDER BY service, at, key"
             for name, key, scores, *rest in connection.execute(
-                "SELECT service, key, scores, tokens, written, unmatched FROM answers ORDER BY service, at, key"
+                f"SELECT service, key, scores, tokens, written, unmatched {known}", [time.time()]
             ):
                 yield name, key, Reply(np.frombuffer(scores, "<f4"), *rest)
 
     def clear(self, service: str | None = None) -> int:
         """Forgets the answers, all or a service's; how many. The ledger stays: budgets must not forget."""
 
+        which, values = ("", ()) if service is None else (" WHERE service = ?", (service,))
         with self.writing():
-            if service is None:
-                return self._writes.execute("DELETE FROM answers").rowcount
-            return self._writes.execute("DELETE FROM answers WHERE service = ?", (service,)).rowcount
+            self._writes.execute(f"DELETE FROM responses{which}", values)
+            return self._writes.execute(f"DELETE FROM answers{which}", values).rowcount
 
 
 @lru_cache

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.printing import shown
 from fedbbpt.reading import from_toml, read_text
 from fedbbpt.run.options import LONGEST, check_keys, load_class, modalities_of, resolve, validate
+from fedbbpt.web.bounds import Dollars
 
 DEFAULTS = {
     "backend": "local-vit",
@@ -69,7 +70,7 @@ class Config(BaseModel):
     evaluate_every: PositiveInt = 1  # rounds between two looks at the validation data
     max_queries: PositiveInt | None = None
     max_calls: PositiveInt | None = None
-    max_cost: PositiveFloat | None = None  # dollars
+    max_cost: Dollars | None = None
     data: Data = Data()
     backend: Choice
     task: Choice

@@ -10,6 +10,7 @@ from fedbbpt.remote import charging
 from fedbbpt.remote.ledger import Account, Limits
 from fedbbpt.remote.prices import NANO, known, version
 from fedbbpt.run.config import Config
+from fedbbpt.run.options import validate
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
 
@@ -24,7 +25,7 @@ def opened(config: Config) -> Account:
 
 def recalled(run: str, config: Config, limits: Mapping[str, Any]) -> Account:
     """The account of a run that goes on, with `limits` in place of its config's."""
-    return Account(run, _limits({**config.model_dump(), **limits}))
+    return Account(run, _limits(validate(Config, {**dict(config), **limits}).model_dump()))
 
 
 def paid(session: Session) -> dict[str, Any] | None:

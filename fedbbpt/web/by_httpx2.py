@@ -6,7 +6,7 @@ import httpcore2
 import httpx2
 
 from fedbbpt.web.policy import AS_LONG_AGAIN, MOST_BYTES, TO_CONNECT
-from fedbbpt.web.reply import GZIP, unpacked, watch, within
+from fedbbpt.web.reply import unpacked, watch, within
 from fedbbpt.web.route import Route
 
 
@@ -15,7 +15,6 @@ def client(route: Route, timeout: float, connections: int) -> httpx2.Client:
     return httpx2.Client(
         transport=_Transport(route, connections),
         timeout=httpx2.Timeout(timeout, connect=min(TO_CONNECT, timeout)),
-        headers={"Accept-Encoding": GZIP},
         trust_env=False,
     )
 
@@ -43,18 +42,18 @@ class _Transport(httpx2.HTTPTransport):
         try:
             with within(AS_LONG_AGAIN * request.extensions["timeout"]["read"]):
                 response = super().handle_request(request)
-                assert isinstance(response.stream, httpx2.SyncByteStream)
-                self._route.met = True
+                self._route.met, stream = True, response.stream
+                assert isinstance(stream, httpx2.SyncByteStream)
                 try:
-                    encoding = response.headers.pop("Content-Encoding", "")
-                    content = unpacked(response.stream, encoding, MOST_BYTES)
+                    content = unpacked(stream, response.headers.pop("Content-Encoding", ""), MOST_BYTES)
                 finally:
-                    response.close()
+                    stream.close()
         except TimeoutError as e:
             raise httpx2.ReadTimeout(str(e), request=request) from e
         except ValueError as e:
             raise httpx2.DecodingError(str(e), request=request) from e
-        return httpx2.Response(response.status_code, headers=response.headers, content=content, request=request)
+        response.stream = httpx2.ByteStream(content)
+        return response
 
 
 class _Watched(httpcore2.SyncBackend):

@@ -39,7 +39,7 @@ def test_answers_come_back_with_all_their_bits(store, tmp_path):
     with closing(Store(tmp_path / "answers.sqlite")) as again:
         (found,) = again.read([b"key", b"other"]).values()
     assert found.scores.tobytes() == reply(3).scores.tobytes()
-    assert found[1:] == (7, 2, 1)
+    assert found[1:] == (7, 2, 1, None)
 
 
 def test_many_keys_are_read_at_once(store):

@@ -1,0 +1,41 @@
+"""What is asked together, and how much of what is said of its tokens can be."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedbbpt.remote import Reply, Size
+
+
+@dataclass(eq=False)
+class Request:
+    """Inputs that are asked about together."""
+
+    keys: Sequence[bytes]
+    encoded: Sequence[str]
+    sizes: Sequence[Size]
+    most: int  # 10⁻⁹ dollars that it can cost
+    lost: int = 0  # times that it brought nothing
+    turned_away: int = 0  # times in a row
+    not_before: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.tokens = sum(size.read + size.written for size in self.sizes)  # about
+        self.name = hashlib.blake2b(b"".join(self.keys), digest_size=20).hexdigest()
+
+    def part(self, rows: Sequence[int]) -> "Request":
+        """Some of its inputs, asked about by themselves; what all of them can cost, these may."""
+        keys, encoded = [self.keys[i] for i in rows], [self.encoded[i] for i in rows]
+        return Request(keys, encoded, [self.sizes[i] for i in rows], self.most, self.lost)
+
+
+def believed(replies: Sequence[Reply], sizes: Sequence[Size]) -> Sequence[Reply]:
+    """The replies with tokens that can be: what was reserved, in place of less than none or of more than that."""
+    read, written = sum(one.tokens - one.written for one in replies), sum(one.written for one in replies)
+    all_read, all_written = sum(size.longest for size in sizes), sum(size.written for size in sizes)
+    if 0 <= read <= all_read and 0 <= written <= all_written:
+        return replies
+    return [
+        one._replace(tokens=size.longest + size.written, written=size.written)
+        for one, size in zip(replies, sizes, strict=True)
+    ]
