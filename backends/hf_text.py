@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import PositiveInt
 
+from fedbbpt.assets.table import ASSETS
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, check_scores
 from fedbbpt.errors import BackendError, ConfigError, MissingExtra
 from fedbbpt.types import Float32, Inputs
-from fedbbpt_backends.template import ASK
+from fedbbpt_backends.template import ASK, COMPLETE, Template, chosen_words
 from fedbbpt_backends.verbalizer import Verbalizer, by_length
 
 if TYPE_CHECKING:
@@ -92,6 +93,19 @@ class HfText:
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
         check_scores(self.info)
+
+    @staticmethod
+    def sketch(provider: Provider, options: Mapping[str, Any]) -> BackendInfo | None:
+        """What `info` will say of an asset with its usual head, before it is fetched; None where it must be opened."""
+        model, writes = options["model"], options["model"] in WRITING
+        asked = options["template"], options["words"], options["whole"]
+        if model not in ASSETS or options["head"] != "auto" or not (writes or asked == (None, None, False)):
+            return None
+        if writes:
+            words = chosen_words(options["words"], provider.classes, provider.words)
+            Template(options["template"] or COMPLETE, provider.question, words, " ")
+        classes = provider.classes if writes or provider.shots is not None else ()
+        return BackendInfo(model, None, classes, "logits", options["batch"])
 
     @staticmethod
     def asks_for_words(options: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt
 
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError
+from fedbbpt.rehearsal import lacks
 from fedbbpt.run.config import read_toml
 from fedbbpt.run.options import LONGEST, check_keys, validate
 from fedbbpt.web.address import read_address
@@ -33,7 +34,7 @@ class Auth(Table):
     header: str = "Authorization"
     prefix: str = "Bearer "
 
-    def key(self) -> str:
+    def key(self) -> str | None:
         """The secret.
 
         Raises:
@@ -41,7 +42,7 @@ class Auth(Table):
         """
         key = key_in(self.variable)
         if key is None:
-            raise ConfigError(f"the endpoint asks for a key: set the environment variable {self.variable} to it")
+            lacks(ConfigError(f"the endpoint asks for a key: set the environment variable {self.variable} to it"))
         return key
 
 

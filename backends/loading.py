@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import torch
+import torch.hub
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor
 
 from fedbbpt.errors import BackendError, FedbbptError
+from fedbbpt.rehearsal import NotFetched, is_rehearsal
 from fedbbpt_backends.torchvision_mend import mend
 
 LONGEST = 300  # letters of a library's reason that a sentence quotes
@@ -32,10 +35,15 @@ def loading(name: str, offline: str) -> Iterator[None]:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        yield
+        with _offline() if is_rehearsal() else nullcontext():
+            yield
     except (FedbbptError, ModuleNotFoundError, MemoryError):
         raise
     except Exception as e:  # libraries and damaged files fail in every way; to the user it is one sentence
+        if is_rehearsal() and _wants_network(e):
+            source, _, rest = name.partition(":")
+            how = f"fetch it with hf download {rest}" if source == "hf" else "a run fetches it by itself"
+            raise NotFetched(name, how) from e
         hint = "" if name.startswith("dir:") else f". Without a hub, {offline} work"
         raise BackendError(f"cannot load {name}: {reason(e)}{hint}") from e
 
@@ -45,6 +53,29 @@ def reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return said.rstrip(".") if len(said) <= LONGEST else f"{said[:LONGEST]} …"
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """What is on this machine is loaded as ever; whatever asks a network raises."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("nothing is fetched")
+
+    hub: Any = torch.hub
+    before = huggingface_hub.constants.HF_HUB_OFFLINE, hub.urlopen
+    huggingface_hub.constants.HF_HUB_OFFLINE, hub.urlopen = True, refuse
+    try:
+        yield
+    finally:
+        huggingface_hub.constants.HF_HUB_OFFLINE, hub.urlopen = before
+
+
+def _wants_network(error: BaseException | None) -> bool:
+    """Whether an error, or what it comes from, is that nothing may be asked for."""
+    while error is not None and not isinstance(error, ConnectionError | LocalEntryNotFoundError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def check_config(folder: str) -> None:

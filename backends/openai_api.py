@@ -15,6 +15,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.rehearsal import lacks
 from fedbbpt.remote import Refused, Service
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import FREE, Given, Price, known
@@ -76,9 +77,8 @@ class OpenAI:
     ) -> None:
         key = key_in(key_variable) if key_file is None else key_from(Path(key_file))
         if key is None and base_url is None:
-            raise ConfigError(
-                f"the key of OpenAI's API is missing: set {key_variable}, or name a file with -o backend.key_file=PATH"
-            )
+            message = f"the key of OpenAI's API is missing: set {key_variable}, or name a file with"
+            lacks(ConfigError(f"{message} -o backend.key_file=PATH"))
         if image_size is not None and api != "chat":
             raise ConfigError(f"images are for -o backend.api=chat, not for {api}")
         self._api, self._batch = api, 1 if api == "chat" else batch

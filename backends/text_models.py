@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from fedbbpt.assets.archive import members
-from fedbbpt.assets.store import cache, locked
+from fedbbpt.assets.store import cache, fetch, locked
 from fedbbpt.assets.table import ASSETS
 from fedbbpt.backend import Embeddings
 from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.rehearsal import is_rehearsal
 from fedbbpt_backends.gguf import unpack
 from fedbbpt_backends.loading import check_config, loading
 
@@ -110,6 +111,8 @@ def _unpacked(name: str) -> Path:
     """The folder of an asset's model, written on first use."""
     folder = cache() / "models"
     kept = folder / f"{name}-{ASSETS[name].sha256[:16]}"
+    if is_rehearsal() and not kept.is_dir():
+        fetch(name)  # says what is missing before a folder is made for it
     with locked(folder, kept.name):
         if not kept.is_dir():
             with tempfile.TemporaryDirectory(dir=folder) as temporary:

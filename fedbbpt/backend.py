@@ -64,7 +64,9 @@ class Backend(Protocol):
     A backend's class takes the task's `Provider` as its one positional argument and its own options by keyword; the
     types of the options are checked and their defaults written into the run's config. Its attribute `modalities`, a
     tuple of "image" and "text", says what it can read; it may have a static method `asks_for_words`, which says of
-    options whether a language model is asked for the classes in words, so that instructions are what is tuned. It is
+    options whether a language model is asked for the classes in words, so that instructions are what is tuned, and
+    `sketch`, of the provider and the options, with the `info` of a model that a dry run cannot open without fetching it
+    (None where it has to be opened). It is
     registered as an entry point of the group `fedbbpt.backends`. The same inputs in the same call must give the same
     bits.
     """

@@ -94,26 +94,26 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     Known names: fedbbpt list prompts (backends, tasks, readouts, optimizers, algorithms, engines).
     """
     from fedbbpt.run import train as runs
-    from fedbbpt.run.again import reopen
-    from fedbbpt.run.config import SERVER, make_config, parse_assignment
+    from fedbbpt.run.config import make_config
     from fedbbpt.run.files import new_folder
     from fedbbpt.run.progress import watching
     from fedbbpt.run.same import move
-    from fedbbpt.run.session import open_session
 
-    if resume is not None:
+    limits: dict[str, Any] = {}
+    if resume is None:
+        config = make_config(_settings({}, given))
+    else:
         if out is not None or given["config"] is not None:
             raise ConfigError("--resume goes on in its own folder with its own settings: leave out --out and --config")
-        limits = {limit: given.pop(limit) for limit in LIMITS}
-        limits = {limit: value for limit, value in limits.items() if value is not None}
-        if (server := dict(map(parse_assignment, given["overrides"])).get(SERVER)) is not None:
-            move(resume, server)
-        _check_same_settings(resume, given)
-    else:
-        config = make_config(_settings({}, given))
+        config, limits = _resumed(resume, given)
     if dry_run:
-        _print_plan(reopen(resume, None) if resume is not None else open_session(config))
+        from fedbbpt.run.dry import rehearse, rehearse_again
+
+        folder = out or Path("runs", "new")
+        _print_plan(*(rehearse(config, folder) if resume is None else rehearse_again(resume, limits)))
         return
+    if resume is not None:
+        move(resume, config)
     place = nullcontext(resume) if resume else new_folder(out, Path("runs"), config.task.name.partition(":")[0])
     try:
         with place as folder, watching() as watch:
@@ -204,23 +204,24 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
     return settings
 
 
-def _check_same_settings(folder: Path, given: dict[str, Any]) -> None:
+def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The config with which the run in a folder goes on, and the limits that are no longer the config's."""
     from fedbbpt.run.config import make_config, of_run
-    from fedbbpt.run.same import settled
+    from fedbbpt.run.same import check_same
 
-    ours = make_config(of_run(folder)).model_dump()
-    asked = make_config(_settings(of_run(folder), given)).model_dump()
-    for key, value in ours.items():
-        if (other := asked[key]) != value:
-            raise settled(key, value, other)
+    ours, asked = make_config(of_run(folder)), make_config(_settings(of_run(folder), given))
+    began = {limit: getattr(ours, limit) for limit in LIMITS}
+    limits = {limit: value for limit in LIMITS if (value := getattr(asked, limit)) != began[limit]}
+    config = asked.model_copy(update=began)
+    check_same(ours, config)
+    return config, limits
 
 
-def _print_plan(session: Any) -> None:
+def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
     from fedbbpt.run.paying import estimate
-    from fedbbpt.run.plan import PURPOSES, plan
+    from fedbbpt.run.plan import PURPOSES
     from fedbbpt.run.units import money
 
-    planned = plan(session)
     bounds = {"training": not planned.exact, "preparing": session.finds_out}
     bounds["total"] = any(bounds.values())
     for purpose in (*PURPOSES, "total"):
@@ -233,3 +234,5 @@ def _print_plan(session: Any) -> None:
     if (about := estimate(session, planned)) is not None:
         source = f" ({about.prices})" if about.cost else ""
         click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {money(about.cost)}{source}")
+    for note in notes:
+        click.echo(f"{'note':15}{note}", err=True)

@@ -60,6 +60,7 @@ class SFPrompt:
     keeps: Keeps = "lowest"
     settled = 1
     white_box = True  # the model is cut, not queried
+    moves = ("server",)
 
     def __init__(
         self,

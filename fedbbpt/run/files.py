@@ -54,6 +54,16 @@ def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
+def check_writable(folder: Path) -> None:
+    """Raises RunError if nothing can be written into a folder, which may not be there yet. Nothing is written."""
+    with writing(folder):
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def next_folder(parent: Path, name: str) -> Path:
     """Makes the first of `parent/name-001`, `-002`, … that does not exist: no two processes get the same."""
     for number in itertools.count(1):

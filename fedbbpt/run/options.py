@@ -70,6 +70,11 @@ def learns_words(name: str) -> bool:
     return any(getattr(layer, "learns_words", False) for layer in _layers("prompts", name))
 
 
+def wants_embeddings(name: str) -> bool:
+    """Whether a prompt, or the one that it wraps, is told the model's embeddings."""
+    return any(getattr(layer, "embedded", False) for layer in _layers("prompts", name))
+
+
 def _layers(kind: str, name: str) -> list[Any]:
     """The classes behind a name: one, or with `outer:inner` the wrapping one and that of what is inside."""
     section = kind.removesuffix("s")

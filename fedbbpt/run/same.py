@@ -1,14 +1,16 @@
 """What a run that goes on has to have in common with the one that began, and what may change."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.config import SERVER, Choice, Config, make_config, of_run, override
+from fedbbpt.run.config import Choice, Config, make_config, of_run
 from fedbbpt.run.environment import Environment, read_environment
 from fedbbpt.run.files import write_atomic
 from fedbbpt.run.lock import alone
+from fedbbpt.run.options import load_class
 from fedbbpt.run.session import Session
 
 
@@ -25,9 +27,9 @@ class Began(Protocol):
 
 
 def config_sha256(config: Config) -> str:
-    """Of all but the server's address: what body it has is checked wherever it is."""
-    algorithm = config.algorithm
-    stays = Choice(name=algorithm.name, options={k: v for k, v in algorithm.options.items() if k != "server"})
+    """Of all but addresses, such as that of a server with a body: what is there is checked wherever it is."""
+    algorithm, moves = config.algorithm, _moves(config)
+    stays = Choice(name=algorithm.name, options={k: v for k, v in algorithm.options.items() if k not in moves})
     return hashlib.sha256(config.model_copy(update={"algorithm": stays}).to_toml().encode()).hexdigest()
 
 
@@ -64,21 +66,43 @@ def check_classes(session: Session, environment: Environment, out: Path) -> None
         )
 
 
-def move(out: Path, server: Any) -> None:
-    """Lets the run in the folder go on with its body at another URL, which is asked first whether it is the same body.
+def check_same(ours: Config, asked: Config) -> None:
+    """Raises RunError for the first setting in which they differ, but for an address that has moved."""
+    others = dict(_settings(asked))
+    for key, value in _settings(ours):
+        other = others.get(key)
+        if other != value and (key not in {f"algorithm.{name}" for name in _moves(ours)} or None in (value, other)):
+            raise settled(key, value, other)
+
+
+def move(out: Path, asked: Config) -> None:
+    """Lets the run in the folder go on with the addresses of another config that is the same otherwise.
 
     Raises:
-        RunError: no run there.
-        ConfigError: it is no URL.
+        RunError: no run there, or its config has changed, or another process works on it.
     """
-    with alone(out):
-        config, _ = began(out)
-        if "server" in config.algorithm.options:
-            values = of_run(out)
-            override(values, SERVER, server)
-            write_atomic(out / "config.toml", make_config(values).to_toml().encode())
+    ours, _ = began(out)
+    if ours != asked:
+        with alone(out):
+            write_atomic(out / "config.toml", asked.to_toml().encode())
 
 
 def settled(key: str, ours: Any, other: Any) -> RunError:
     """What is said to whoever wants to resume a run with another setting."""
     return RunError(f"a resumed run keeps its settings: {key} is {ours}, not {other}; start a new run for that")
+
+
+def _moves(config: Config) -> tuple[str, ...]:
+    """Options of the algorithm that are addresses."""
+    moves: tuple[str, ...] = getattr(load_class("algorithms", config.algorithm.name), "moves", ())
+    return moves
+
+
+def _settings(config: Config) -> Iterator[tuple[str, Any]]:
+    """All settings with their names, as -o takes them."""
+    for key, value in config.model_dump().items():
+        if isinstance(value, dict):
+            table = {"name": value["name"]} | value["options"] if key != "data" else value
+            yield from ((f"{key}.{option}", inner) for option, inner in table.items())
+        else:
+            yield key, value

@@ -23,6 +23,7 @@ from fedbbpt.remote import charging
 from fedbbpt.remote.ledger import Account
 from fedbbpt.run.config import Choice, Config, is_white_box
 from fedbbpt.run.dealing import dealt
+from fedbbpt.run.opening import check_payable, open_backend
 from fedbbpt.run.options import build_prompt, load_class
 from fedbbpt.run.provided import Keeping, keeping
 from fedbbpt.run.words import with_words
@@ -172,7 +173,7 @@ def open_model(config: Config, task: Task) -> Model:
 
 
 def _loaded(config: Config, task: Task, provider: Provider) -> Backend:
-    backend: Backend = _build("backends", config.backend, provider)
+    backend = open_backend(config, provider)
     read = "text" if backend.info.input_size is None else "image"
     if read != task.modality:
         raise ConfigError(
@@ -190,14 +191,10 @@ def prepared(model: M, payer: Account) -> M:
     Raises:
         ConfigError: what may be spent is limited, and no price is known.
     """
+    check_payable(model.backend, payer)
     remote = charging(model.backend)
     if remote is None:
         return model
-    if payer.limits.cost is not None and remote.desk.price is None:
-        raise ConfigError(
-            f"max_cost needs a price, and none is known of {model.backend.info.model}; say how many dollars a million "
-            "tokens cost, read and written: -o 'backend.price=[0.1, 0.4]'"
-        )
     remote.desk.charge(payer)
     remote.prepare()
     return replace(model, config=_resolved(model.config, model.task, model.backend))

@@ -12,6 +12,7 @@ from typing import Any
 from fedbbpt.algorithms import State
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError, RunError
 from fedbbpt.remote import charging
+from fedbbpt.remote.ledger import Account
 from fedbbpt.run import checkpoint, paying
 from fedbbpt.run.again import reopen
 from fedbbpt.run.checkpoint import Progress, Totals
@@ -22,6 +23,7 @@ from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.files import sweep, write_atomic, write_json, writing
 from fedbbpt.run.lock import alone
 from fedbbpt.run.metrics import Metrics, holds
+from fedbbpt.run.opening import check_payable
 from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
 from fedbbpt.run.same import began, check_unchanged, config_sha256, settled
@@ -40,9 +42,8 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
         RunError: the folder holds a run already, or cannot be written.
     """
     with alone(out):
-        _check_free(out)
-        account, session = paying.opened(config), open_session(config)
-        planned = plan(session)
+        check_free(out)
+        account, session, planned = ready(config)
         session = prepared(session, account)
         if (remote := charging(session.backend)) is not None:  # which now knows what that took
             session = replace(session, preparing=remote.preparation)
@@ -68,18 +69,10 @@ def resume(
     began(out)  # before a lock is made where no run is
     with alone(out):
         session = reopen(out, limits)
-        for limit, value in limits.items():
-            if charging(session.backend) is None and value != (ours := getattr(session.config, limit)):
-                raise settled(limit, ours, value)
-        metrics, checkpoints = out / "metrics.jsonl", out / "checkpoints"
-        progress, damaged = checkpoint.load_last(
-            checkpoints, lambda progress: "" if holds(metrics, progress.metrics) else metrics.name
-        )
+        planned, progress, damaged = ready_again(out, session, limits)
         for name in damaged:
             watch("note", {"text": f"checkpoint {name} is damaged; going on from the one before"})
-        planned = plan(session)
-        if progress is not None:
-            check_unchanged(session, progress, out)
+        checkpoints = out / "checkpoints"
         for folder in (out, checkpoints):
             sweep(folder)
         checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
@@ -87,7 +80,30 @@ def resume(
         return _Run(session, planned, out, watch, asked).go(progress)
 
 
-def _check_free(out: Path) -> None:
+def ready(config: Config) -> tuple[Account, Session, Plan]:
+    """A new run, after all that may be wrong with it before its first query; a dry run ends here."""
+    account, session = paying.opened(config), open_session(config)
+    planned = plan(session)
+    check_payable(session.backend, account)
+    return account, session, planned
+
+
+def ready_again(out: Path, session: Session, limits: Mapping[str, Any]) -> tuple[Plan, Progress | None, list[str]]:
+    """What a run will have asked in the end, where it stands, and its damaged checkpoints, if it may go on."""
+    for limit, value in limits.items():
+        if charging(session.backend) is None and value != (ours := getattr(session.config, limit)):
+            raise settled(limit, ours, value)
+    metrics = out / "metrics.jsonl"
+    progress, damaged = checkpoint.load_last(
+        out / "checkpoints", lambda progress: "" if holds(metrics, progress.metrics) else metrics.name
+    )
+    planned = plan(session)
+    if progress is not None:
+        check_unchanged(session, progress, out)
+    return planned, progress, damaged
+
+
+def check_free(out: Path) -> None:
     """Raises RunError if there is anything of a run in the folder, but for what may come before its first query."""
     if (out / "config.toml").exists():
         raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")

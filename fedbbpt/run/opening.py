@@ -1,0 +1,49 @@
+"""The model is opened; of one that is not on this machine, a dry run takes what is known of it."""
+
+from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
+from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.rehearsal import NotFetched, lacks
+from fedbbpt.remote import charging
+from fedbbpt.remote.ledger import Account
+from fedbbpt.run.config import Config
+from fedbbpt.run.options import load_class, wants_embeddings
+from fedbbpt.types import Inputs
+
+
+class Sketch:
+    """A model that is not on this machine, as far as a plan needs it."""
+
+    def __init__(self, info: BackendInfo) -> None:
+        self.info = info
+
+    def query(self, inputs: Inputs) -> Answers:
+        """Nothing of it is here."""
+        raise BackendError(f"{self.info.model} is not on this machine, and cannot be asked")
+
+
+def open_backend(config: Config, provider: Provider) -> Backend:
+    """The config's model.
+
+    Raises:
+        NotFetched: in a dry run, it would have to be fetched, and too little is known of it without.
+    """
+    kind = load_class("backends", config.backend.name)
+    try:
+        backend: Backend = kind(provider, **config.backend.options)
+    except NotFetched as e:
+        info = kind.sketch(provider, config.backend.options) if hasattr(kind, "sketch") else None
+        if info is None or wants_embeddings(config.prompt.name):
+            raise
+        lacks(e)
+        return Sketch(info)
+    return backend
+
+
+def check_payable(backend: Backend, payer: Account) -> None:
+    """Raises ConfigError if what may be spent is limited, and no price is known."""
+    remote = charging(backend)
+    if remote is not None and payer.limits.cost is not None and remote.desk.price is None:
+        raise ConfigError(
+            f"max_cost needs a price, and none is known of {backend.info.model}; say how many dollars a million "
+            "tokens cost, read and written: -o 'backend.price=[0.1, 0.4]'"
+        )
