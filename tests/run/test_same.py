@@ -1,0 +1,43 @@
+"""What `--resume` with options may change, and that everything else is refused."""
+
+import pytest
+
+from fedbbpt.errors import RunError
+from fedbbpt.run.config import make_config
+from fedbbpt.run.same import check_same, config_sha256
+
+CUT = {"name": "sfprompt", "server": "http://here:8000"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "asked", "said"),
+    [
+        (
+            {"algorithm": {"name": "fedavg"}},
+            {"algorithm": {"server": "adam"}},
+            "algorithm.server is mean, not adam",
+        ),
+        ({"algorithm": {"name": "local"}}, {"algorithm": {"server": "adam"}}, "algorithm.server is mean, not adam"),
+        ({"algorithm": CUT}, {"algorithm": {"rate": 0.2}}, "algorithm.rate is 0.1, not 0.2"),
+        ({"algorithm": {"name": "sfprompt"}}, {"algorithm": CUT}, "algorithm.server is None, not http://here:8000"),
+        ({}, {"prompt": {"name": "dct"}}, "prompt.name is colour, not dct"),
+        ({}, {"data": {"alpha": float("inf")}}, "data.alpha is None, not inf"),
+        ({}, {"seed": 2}, "seed is 1, not 2"),
+        ({"engine": {"name": "processes"}}, {"engine": {"workers": 3}}, "engine.workers is 2, not 3"),
+    ],
+    ids=str,
+)
+def test_a_run_keeps_its_settings(ours, asked, said) -> None:
+    mixed = dict(ours)
+    for section, value in asked.items():
+        mixed[section] = ours.get(section, {}) | value if isinstance(value, dict) else value
+    with pytest.raises(RunError, match="a resumed run keeps its settings") as refused:
+        check_same(make_config(ours), make_config(mixed))
+    assert said in str(refused.value)
+    assert config_sha256(make_config(ours)) != config_sha256(make_config(mixed)) or "server is None" in said
+
+
+def test_the_server_with_a_body_may_have_moved() -> None:
+    here, there = (make_config({"algorithm": CUT | {"server": url}}) for url in ("http://here:1", "http://there:2"))
+    check_same(here, there)
+    assert config_sha256(here) == config_sha256(there)
