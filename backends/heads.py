@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, UnknownName
-from fedbbpt.reading import from_json
+from fedbbpt.json_text import strictly_parsed
 from fedbbpt.types import Float32, Inputs, Int64, Size
 from fedbbpt_backends import embedded
 
@@ -59,7 +59,7 @@ def load_head(name: str, dim: int) -> LinearHead:
     try:
         with safetensors.safe_open(path, "numpy") as file:
             weight, bias = (file.get_tensor(key).astype(np.float32) for key in ("weight", "bias"))
-            classes = from_json((file.metadata() or {}).get("classes", "null").encode())
+            classes = strictly_parsed((file.metadata() or {}).get("classes", "null").encode())
     except (SafetensorError, ValueError) as e:
         raise BackendError(f"{path} is not a provider head (safetensors with 'weight' and 'bias'): {e}") from e
     if weight.ndim != 2 or weight.shape[1] != dim or bias.shape != weight.shape[:1]:

@@ -1,7 +1,12 @@
-"""JSON from elsewhere: whatever it holds, it is read or refused with one kind of exception."""
+"""JSON from elsewhere: whatever it holds, it is read or refused with one kind of exception.
+
+Files are read strictly, since whoever wrote them can mend them; what a service answers is not, since it is paid for.
+"""
 
 import json
 from typing import Any
+
+import jiter
 
 MARK = "\ufeff"  # of byte order, which some programs put first
 
@@ -18,3 +23,18 @@ def parsed(content: str | bytes, *, more: bool = False) -> Any:
         return json.JSONDecoder().raw_decode(text)[0] if more else json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def strictly_parsed(content: bytes) -> Any:
+    """The value that a file, or a line of it, holds in UTF-8.
+
+    Raises:
+        ValueError: it is no JSON, is nested in more than 200 levels, or holds an integer of more than 4,300 digits, a
+            key that an object has twice, or half a character (a lone surrogate).
+    """
+    try:
+        return jiter.from_json(content, catch_duplicate_keys=True)
+    except ValueError as e:
+        if "hex escape" in str(e):
+            raise ValueError(f"half a character, such as \\ud83d without what follows it: {e}") from e
+        raise

@@ -1,4 +1,4 @@
-"""Files and messages of other people: read whole, or refused with a reason.
+"""Files of other people: read whole, or refused with a reason.
 
 Each of these functions raises a `ValueError` whose message is a reason that stands in the caller's own sentence:
 "cannot read run.toml: it is not UTF-8 (line 3); …".
@@ -13,8 +13,6 @@ import tomllib
 import zlib
 from pathlib import Path
 from typing import Any
-
-import jiter
 
 MARKS = (  # byte order marks; those of UTF-32 begin as UTF-16's do
     (codecs.BOM_UTF8, "utf-8"),
@@ -62,20 +60,6 @@ def located(name: str) -> Path:
     except (OSError, RuntimeError, ValueError) as e:  # a loop of links, a zero character
         raise ValueError(str(e).lower()) from e
     return path
-
-
-def from_json(data: bytes) -> Any:
-    """The value of a JSON document.
-
-    Refused, too, are a key that an object has twice, nesting of more than 200 levels, integers of more than 4,300
-    digits, and halves of characters (lone surrogates).
-    """
-    try:
-        return jiter.from_json(data, catch_duplicate_keys=True)
-    except ValueError as e:
-        if "hex escape" in str(e):
-            raise ValueError(f"half a character, such as \\ud83d without what follows it: {e}") from e
-        raise
 
 
 def from_toml(text: str) -> dict[str, Any]:

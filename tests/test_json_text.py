@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedbbpt.json_text import parsed
+from fedbbpt.json_text import parsed, strictly_parsed
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,25 @@ def test_all_that_cannot_be_read_is_one_kind_of_error(content, more):
         parsed(content, more=more)
     assert not isinstance(e.value, RecursionError)
     assert len(str(e.value)) < 300
+
+
+def test_a_file_is_read_strictly() -> None:
+    assert strictly_parsed('{"a": [1, 2.5, null, "süß \\ud83d\\ude42"]}'.encode()) == {"a": [1, 2.5, None, "süß 🙂"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"[" * 10**6, "recursion limit"),
+        (b'{"a":' * 300, "recursion limit"),
+        (b"9" * 5000, "number out of range"),
+        (rb'"\ud83d"', "hex escape"),
+        (b'"\xff"', "unicode"),
+        (b'{"a": 1, "a": 2}', 'duplicate key "a"'),
+        (b"", "EOF"),
+        (b"{} {}", "trailing"),
+    ],
+)
+def test_files_that_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        strictly_parsed(data)

@@ -1,4 +1,4 @@
-"""Files and messages of other people."""
+"""Files of other people."""
 
 import bz2
 import codecs
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbbpt.reading import from_json, from_toml, located, read_text
+from fedbbpt.reading import from_toml, located, read_text
 
 TEXT = "süß\r\n日本 🙂\n"
 
@@ -81,28 +81,6 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             located(name)
     with pytest.raises(ValueError, match=r"loop|too many levels"):
         read_text(located("loop"))
-
-
-def test_json() -> None:
-    assert from_json('{"a": [1, 2.5, null, "süß \\ud83d\\ude42"]}'.encode()) == {"a": [1, 2.5, None, "süß 🙂"]}
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"[" * 10**6, "recursion limit"),
-        (b'{"a":' * 300, "recursion limit"),
-        (b"9" * 5000, "number out of range"),
-        (rb'"\ud83d"', "hex escape"),
-        (b'"\xff"', "unicode"),
-        (b'{"a": 1, "a": 2}', 'duplicate key "a"'),
-        (b"", "EOF"),
-        (b"{} {}", "trailing"),
-    ],
-)
-def test_json_that_is_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        from_json(data)
 
 
 @pytest.mark.parametrize(

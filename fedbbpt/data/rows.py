@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedbbpt.errors import DataError, MissingExtra
+from fedbbpt.json_text import strictly_parsed
 from fedbbpt.printing import shown
-from fedbbpt.reading import LINE_END, from_json, read_text
+from fedbbpt.reading import LINE_END, read_text
 
 LONGEST_CELL = 100_000_000  # characters
 LONGEST_HEADER = 100_000  # characters
@@ -70,7 +71,7 @@ def from_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
         number += 1
         place = f"row {number} (line {line})"
         try:
-            cells = from_json(content.rstrip().encode())
+            cells = strictly_parsed(content.rstrip().encode())
         except ValueError as e:
             reason = str(e).replace(" at line 1 column", ", column")
             raise DataError(f"{place} of {path} cannot be read: {reason}; JSON Lines has an object in each line") from e
