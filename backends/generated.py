@@ -35,14 +35,14 @@ class Generated:
     def __call__(self, inputs: Inputs) -> Answers:
         """Log-probabilities (b, K) as `label_matching.read` has them; the tokens are those read and those written."""
         contexts = [self._verbalizer.context(text) for text in inputs]
-        written, tokens = [""] * len(contexts), sum(map(len, contexts))
+        texts, read, written = [""] * len(contexts), sum(map(len, contexts)), 0
         for rows in by_length([len(context) + self._longest for context in contexts], AT_ONCE):
             answers = self._written([contexts[i] for i in rows])
             for i, ids in zip(rows, answers, strict=True):
                 text = self._tokenizer.decode(ids, skip_special_tokens=True)
-                written[i] = text.strip().partition("\n")[0]
-                tokens += len(ids)
-        return label_matching.read(written, self._verbalizer.names, tokens)
+                texts[i] = text.strip().partition("\n")[0]
+                written += len(ids)
+        return label_matching.read(texts, self._verbalizer.names, read + written)._replace(written=written)
 
     def _written(self, contexts: list[Context]) -> list[list[int]]:
         """The tokens that follow each context, up to the first mark of the end."""

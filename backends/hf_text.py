@@ -160,16 +160,16 @@ class TextNetwork:
         """Texts of about the same length together, so that little is padded."""
         import torch
 
+        from fedbbpt_backends.text_models import padded
+
         ids = self.model.tokenizer(list(inputs), truncation=True, max_length=self._longest)["input_ids"]
         lengths = [len(tokens) for tokens in ids]
         pieces = by_length(lengths, AT_ONCE)
         outputs = []
         with torch.inference_mode():
             for rows in pieces:
-                padded = torch.nn.utils.rnn.pad_sequence([torch.tensor(ids[i]) for i in rows], batch_first=True)
-                count = torch.tensor([lengths[i] for i in rows])
-                mask = (torch.arange(padded.shape[1]) < count[:, None]).long()
-                outputs.append(function(padded.to(self.device), mask.to(self.device)).float().cpu().numpy())
+                some, mask = padded([ids[i] for i in rows], self.model.padding)
+                outputs.append(function(some.to(self.device), mask.to(self.device)).float().cpu().numpy())
         ordered = np.concatenate(outputs)
         result = np.empty_like(ordered)
         result[np.concatenate(pieces)] = ordered

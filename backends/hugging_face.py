@@ -1,6 +1,5 @@
 """Image models of transformers, each read as its family means it."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ from torch import Tensor
 from fedbbpt.errors import BackendError
 from fedbbpt_backends.families import arguments, image_size, put_in_order, vision_of
 from fedbbpt_backends.image_model import ImageModel, tried
-from fedbbpt_backends.loading import SAFE, class_names, pretrained, reason
+from fedbbpt_backends.loading import SAFE, class_names, pretrained, reads, reason
 from fedbbpt_backends.pixels import Sides, pixels_of, sides, size_of
 from fedbbpt_backends.timm_models import of_timm
 
@@ -77,10 +76,10 @@ def _kind(name: str, config: Any) -> tuple[Any, bool]:
     for one in architectures:
         if one.endswith("VisionModelWithProjection"):
             return getattr(transformers, one), False
-    known = transformers.MODEL_MAPPING.get(type(config), None)
-    kind = known[0] if isinstance(known, tuple) else known
-    if kind is None or not (_has_towers(kind) or "pixel_values" in inspect.signature(kind.forward).parameters):
-        raise BackendError(f"{name} is of the type {config.model_type}, which reads no pictures; local-vit wants one")
+    if not reads(config, "pixel_values"):
+        raise BackendError(
+            f"{name} is of the type {config.model_type}, which reads no pictures; local-vit wants one that does"
+        )
     return transformers.AutoModel, False
 
 

@@ -1,5 +1,6 @@
 """What loading a model of Hugging Face or timm takes, whatever it reads."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, nullcontext
@@ -91,6 +92,15 @@ def check_config(folder: str) -> None:
         raise BackendError(f"{file} is not JSON ({reason(e)}); fetch or save the model again") from e
     if not isinstance(config, dict) or not config.keys() & {"model_type", "pretrained_cfg"}:
         raise BackendError(f"{file} has no model_type, so that nobody knows which model it describes")
+
+
+def reads(config: Any, argument: str) -> bool:
+    """Whether the model of a config takes such an argument: `pixel_values`, `input_ids`, …"""
+    import transformers
+
+    known = transformers.MODEL_MAPPING.get(type(config), None)
+    kind = known[0] if isinstance(known, tuple) else known
+    return kind is not None and argument in inspect.signature(kind.forward).parameters
 
 
 def pretrained(name: str, kind: Any, source: str, unused: tuple[str, ...] = (), **options: Any) -> tuple[Any, Set[str]]:

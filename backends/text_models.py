@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from fedbbpt.assets.archive import members
 from fedbbpt.assets.store import cache, fetch, locked
 from fedbbpt.assets.table import ASSETS
 from fedbbpt.backend import Embeddings
-from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.rehearsal import is_rehearsal
 from fedbbpt_backends.gguf import unpack
-from fedbbpt_backends.loading import check_config, loading
+from fedbbpt_backends.loading import SAFE, check_config, class_names, loading, pretrained, reads, reason, steady
 
 # A zip, a folder, or a GGUF file.
 ASSET_FILES = {
@@ -39,6 +40,7 @@ LANGUAGE: dict[str, Literal["causal", "masked"]] = {
     "LMHeadModel": "causal",
     "ForMaskedLM": "masked",
 }
+Reads = Callable[[Tensor, Tensor], Tensor]  # of ids (b, t) and a mask (b, t)
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,13 @@ class TextModel:
     name: str
     net: nn.Module
     tokenizer: Any
-    features: Callable[[Tensor, Tensor], Tensor]  # ids (b, t), mask (b, t) -> (b, D)
-    logits: Callable[[Tensor, Tensor], Tensor] | None  # -> (b, C); None without a classifier of its own
+    features: Reads  # -> (b, D)
+    logits: Reads | None  # -> (b, C); None without a classifier of its own
     classes: tuple[str, ...]  # of the model's own classifier
     longest: int  # tokens
     language: Literal["causal", "masked"] | None  # how it writes words, if it does
     embeddings: Embeddings
+    padding: int  # the token behind texts that are shorter than others
     size: None = None
 
 
@@ -78,27 +81,62 @@ def load_text_model(name: str, device: str) -> TextModel:
 def _load(name: str, rest: str, device: str) -> TextModel:
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(rest)
+    config = transformers.AutoConfig.from_pretrained(rest, **SAFE)
     end = next((end for name in config.architectures or () for end in KINDS if name.endswith(end)), "Model")
-    own, language = end == "ForSequenceClassification", LANGUAGE.get(end)
+    if end == "Model" and not reads(config, "input_ids"):
+        raise BackendError(
+            f"{name} is of the type {config.model_type}, which reads no texts; hf-text wants one that does"
+        )
+    classifies = end == "ForSequenceClassification"
+    own = classifies and config.num_labels > 1  # a single output is a number, not a class
     kind: Any = getattr(transformers, f"Auto{KINDS.get(end, 'Model')}")
-    net, report = kind.from_pretrained(rest, dtype=torch.float32, output_loading_info=True)
-    if missing := sorted(key for key in report["missing_keys"] if own or not key.startswith(HEADS)):
-        raise BackendError(f"{name} lacks {len(missing)} of its weights, {missing[0]} among them")
-    net.eval().to(device)
+    net, _ = pretrained(name, kind, rest, () if own else HEADS)
+    net.to(device)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(rest, **SAFE)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes where there is none
+        raise BackendError(f"{name} has no tokenizer; put the tokenizer.json that it was made with beside its weights")
+    base, padding = net if end == "Model" else net.base_model, _padding(net, tokenizer)
+    features: Reads = lambda ids, mask: _mean(base(input_ids=ids, attention_mask=mask).last_hidden_state, mask)  # noqa: E731
+    logits: Reads | None = (lambda ids, mask: net(input_ids=ids, attention_mask=mask).logits) if own else None
+    _try(name, tokenizer, logits or features, padding, device)
     vectors = net.get_input_embeddings().weight
-    base = net if end == "Model" else net.base_model
     return TextModel(
         name,
         net,
-        transformers.AutoTokenizer.from_pretrained(rest),
-        features=lambda ids, mask: _mean(base(input_ids=ids, attention_mask=mask).last_hidden_state, mask),
-        logits=(lambda ids, mask: net(input_ids=ids, attention_mask=mask).logits) if own else None,
-        classes=tuple(config.id2label[i] for i in range(config.num_labels)) if own else (),
+        tokenizer,
+        features,
+        logits,
+        classes=class_names(name, config) if own else (),
         longest=getattr(config, "max_position_embeddings", None) or 512,
-        language=language,
+        language=LANGUAGE.get(end),
         embeddings=Embeddings(vectors.shape[1], float(vectors.detach().std())),
+        padding=padding,
     )
+
+
+def _padding(net: Any, tokenizer: Any) -> int:
+    """The token that fills short texts up. Classifiers that write on look for it to find where a text ends."""
+    ids = (getattr(net.config, "pad_token_id", None), tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    net.config.pad_token_id = next(one for one in ids if isinstance(one, int))
+    return int(net.config.pad_token_id)
+
+
+def _try(name: str, tokenizer: Any, ask: Reads, padding: int, device: str) -> None:
+    """Raises BackendError where a model does not answer to two texts, or otherwise each time."""
+    ids, mask = padded(tokenizer(["a", "a a a"])["input_ids"], padding)
+    try:
+        steady(name, lambda: ask(ids.to(device), mask.to(device)))
+    except (FedbbptError, MemoryError):
+        raise
+    except Exception as e:  # every model has its own words for an input that it does not take
+        raise BackendError(f"{name} does not answer to a text alone: {reason(e)}") from e
+
+
+def padded(texts: list[list[int]], padding: int) -> tuple[Tensor, Tensor]:
+    """Texts of several lengths as one array (b, t) of tokens, and where there are any, (b, t)."""
+    ids = pad_sequence([torch.tensor(tokens) for tokens in texts], batch_first=True, padding_value=padding)
+    lengths = torch.tensor([len(tokens) for tokens in texts])
+    return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
 
 
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:

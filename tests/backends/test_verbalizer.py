@@ -238,6 +238,7 @@ class TestGenerated:
         assert answers.unmatched == sum(label_matching.match(text, PROVIDER.words) is None for text in expected)
         assert backend.info.scores == "log-probabilities"
         assert answers.tokens == sum(len(text.split()) + 2 for text in TEXTS) + len(TEXTS[0].split()) + 4 + 5 * count
+        assert answers.written == 5 * count
 
     def test_it_is_told_what_it_may_answer(self, saved: Callable[[str], str]) -> None:
         backend = HfText(PROVIDER, model=saved("causal"), head="generated", dtype="float32")
