@@ -8,7 +8,8 @@ from pydantic import PositiveInt
 
 from fedbbpt.assets.table import ASSETS
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, check_scores
-from fedbbpt.errors import BackendError, ConfigError, MissingExtra
+from fedbbpt.data.texts import as_texts
+from fedbbpt.errors import BackendError, ConfigError, FedbbptError, MissingExtra
 from fedbbpt.types import Float32, Inputs
 from fedbbpt_backends.template import ASK, COMPLETE, Template, chosen_words
 from fedbbpt_backends.verbalizer import Verbalizer, by_length
@@ -63,6 +64,7 @@ class HfText:
         except ImportError as e:
             raise MissingExtra("backend 'hf-text'", "local", e) from e
         from fedbbpt_backends.heads import choose_head
+        from fedbbpt_backends.loading import reason
 
         text_model = self.network.model
         if head == "auto" and text_model.logits is None and text_model.language == "causal":
@@ -93,6 +95,12 @@ class HfText:
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
         check_scores(self.info)
+        try:
+            self.query(as_texts(["a"]))
+        except (FedbbptError, MemoryError):
+            raise
+        except Exception as e:  # of models that do not read what their kind reads, each in words of its own
+            raise BackendError(f"{model} cannot be asked with backend.head={head}: {reason(e)}") from e
 
     @staticmethod
     def sketch(provider: Provider, options: Mapping[str, Any]) -> BackendInfo | None:

@@ -92,6 +92,9 @@ def check_config(folder: str) -> None:
         raise BackendError(f"{file} is not JSON ({reason(e)}); fetch or save the model again") from e
     if not isinstance(config, dict) or not config.keys() & {"model_type", "pretrained_cfg"}:
         raise BackendError(f"{file} has no model_type, so that nobody knows which model it describes")
+    labels = config.get("id2label") or {}
+    if not isinstance(labels, dict) or not all(key.strip().isdecimal() for key in labels):
+        raise BackendError(f'{file}: id2label has to name the outputs by their numbers, as {{"0": "cat", "1": "dog"}}')
 
 
 def reads(config: Any, argument: str) -> bool:
@@ -127,13 +130,13 @@ def class_names(name: str, config: Any) -> tuple[str, ...]:
     Raises:
         BackendError: `id2label` numbers other outputs than there are.
     """
-    names: dict[int, Any] = config.id2label or {i: f"LABEL_{i}" for i in range(config.num_labels)}
+    names: dict[int, Any] = config.id2label or dict.fromkeys(range(config.num_labels))
     if sorted(names) != list(range(len(names))):
         raise BackendError(
             f"{name}: id2label in its config.json names the outputs {_few(sorted(names))}, but a model with "
             f"{len(names)} of them has those from 0 to {len(names) - 1}; write a name for each of these"
         )
-    ordered = [str(names[i]) for i in range(len(names))]
+    ordered = [f"LABEL_{i}" if names[i] is None else str(names[i]) for i in range(len(names))]
     return tuple(one if ordered.count(one) == 1 else f"{one} ({i})" for i, one in enumerate(ordered))
 
 

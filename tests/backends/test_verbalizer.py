@@ -234,7 +234,7 @@ class TestGenerated:
         count = 4 + 3  # MORE, the longest words
         expected = [self.written(backend, f"{text} Sentiment :", count) for text in TEXTS]
         expected.append(self.written(backend, f"{TEXTS[0]} Sentiment :", count, prefix))
-        assert told[0][0] == expected
+        assert told[-1][0] == expected
         assert answers.unmatched == sum(label_matching.match(text, PROVIDER.words) is None for text in expected)
         assert backend.info.scores == "log-probabilities"
         assert answers.tokens == sum(len(text.split()) + 2 for text in TEXTS) + len(TEXTS[0].split()) + 4 + 5 * count
