@@ -1,5 +1,7 @@
 """Errors of ours as one sentence on standard error, without a traceback or what a terminal would obey."""
 
+import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +15,12 @@ from fedbbpt.printing import one_line
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turns what goes wrong inside into what click prints, with exit code 1."""
+    """Turns what goes wrong inside into what click prints, with exit code 1.
+
+    A character that the output's encoding does not have is printed as an escape, so that it does not go wrong itself.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it anyway
     try:
         yield
     except FedbbptError as e:

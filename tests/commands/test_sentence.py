@@ -33,6 +33,20 @@ def test_without_a_traceback(error: Exception, said: str) -> None:
     assert f"Error: {said}" in output
 
 
+def test_what_was_said_stays_in_one_line() -> None:
+    code, output = invoke(RunError("no run in \x1b[31m\nx\ud83d"))
+    assert (code, output) == (1, "Error: no run in \\x1b[31m\\nx\\ud83d\n")
+
+
+def test_an_output_that_lacks_a_character() -> None:
+    @click.command(cls=Command)
+    def prints() -> None:
+        click.echo("süß 日")
+
+    result = CliRunner(charset="latin-1").invoke(prints, catch_exceptions=False)
+    assert result.stdout == "süß \\u65e5\n"
+
+
 def test_a_bug_is_not_hidden() -> None:
     @click.command(cls=Command)
     def fails() -> None:
