@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from fedbbpt.errors import FedbbptError, RunError
+from fedbbpt.printing import one_line
 from fedbbpt.run import train
 from fedbbpt.run.files import write_json, writing
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
@@ -87,7 +88,7 @@ def run_cell(bench: Bench, out: Path, cell: Cell) -> str | None:
         config = bench.config(cell)
         train.resume(folder) if (folder / "config.toml").is_file() else train.train(config, folder)
     except Exception as e:  # whatever it is, the other cells go on
-        text = str(e) if isinstance(e, FedbbptError) else f"{type(e).__name__}: {e}"
+        text = one_line(str(e) if isinstance(e, FedbbptError) else f"{type(e).__name__}: {e}")
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_json(trouble, {"error": text})
