@@ -42,7 +42,8 @@ class OpenAI:
     provider's shots as classes. `words` (default: the task's) stand for the classes in the `template`. Scores are those
     of the next token, where the model tells its likeliest ones (`logprobs`), else the model writes a class's words.
     What it can do is asked once, and kept in the run's config; also whether a `temperature` can be set, which is 0
-    unless the service insists on its own ("default").
+    unless the service insists on its own ("default"). An answer in words may take `room` tokens: more than its words do
+    where a model thinks first.
 
     At most `concurrency` requests are under way, fewer where the service is busy, and as many a minute as it allows. A
     request that brings nothing is repeated `retries` times. `price` is in dollars for a million tokens read and
@@ -66,6 +67,7 @@ class OpenAI:
         image_size: PositiveInt | None = None,
         logprobs: Literal["auto", 20, 5, 0] = "auto",
         limit: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto",
+        room: PositiveInt | None = None,
         temperature: NonNegativeFloat | Literal["auto", "default"] = "auto",
         batch: PositiveInt = 16,
         concurrency: Concurrency = 8,
@@ -89,6 +91,7 @@ class OpenAI:
         usual = COMPLETE if api == "completions" else ASK
         self._template = Template(template or usual, provider.question, self._words, " ")
         question = self._template.whole("")
+        self._room = room
         self._endpoint = asking.connect(key or KEYLESS, base_url, timeout, concurrency, model, question)
         self._identity = {"backend": "openai", "name": model, "url": base_url, "tenant": tenant(key), "api": api}
         temperatures = {"auto": (0.0, None), "default": (None,)}.get(str(temperature), (temperature,))
@@ -189,7 +192,8 @@ class OpenAI:
         if self._api == "embeddings":
             return Vectors(self._endpoint, self._identity, self._batch)
         ask = asking.chat if self._api == "chat" else asking.completions
-        return kind(self._endpoint, self._identity, ask, self._template, self._words, abilities, self._batch)
+        parts = (self._template, self._words, abilities, self._batch, self._room)
+        return kind(self._endpoint, self._identity, ask, *parts)
 
     def _known(self, inputs: Inputs) -> Float32:
         scores = self.desk.query(inputs).scores

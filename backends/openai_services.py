@@ -17,7 +17,7 @@ from fedbbpt_backends.wire import AROUND, PNG, base64_png
 log = logging.getLogger("fedbbpt")
 
 LETTERS = 4  # of a text for each token, about
-ROOM = 4  # tokens that an answer may take beyond the longest name of a class
+MORE = 4  # tokens that an answer may take beyond the longest name of a class
 IMAGE, LARGEST_IMAGE = 255, 6000  # tokens that are read of an image: about, in one tile; at most, by any known model
 
 
@@ -33,8 +33,9 @@ class Words:
         words: tuple[str, ...],
         abilities: Abilities,
         batch: int,
+        room: int | None = None,
     ) -> None:
-        self._most = 1 if abilities.logprobs else ROOM + max(map(_tokens, words))
+        self._most = 1 if abilities.logprobs else room or MORE + max(map(_tokens, words))
         told = {"words": words, "logprobs": abilities.logprobs, "written": self._most, "question": endpoint.question}
         self.identity = {**identity, **told, "temperature": abilities.temperature}
         self.request_limit = batch

@@ -139,6 +139,9 @@ def evaluate(folder: Path, task: str | None) -> None:
         click.echo(f"{client:15}" + ("no test data" if accuracy is None else f"{accuracy:.3f}"))
     cost = f"{result['queries']:,} queries in {result['calls']} calls"
     click.echo(f"{'test accuracy':15}{result['test_accuracy']:.3f}   ({cost})")
+    for failing, what in (("unmatched", "answers name no class"), ("unanswered", "queries brought no scores")):
+        if result[failing]:
+            click.echo(f"{failing:15}{result[failing]:,} {what}")
 
 
 @main.command(short_help="Classify pictures or texts with a run's prompt.")
@@ -146,6 +149,7 @@ def evaluate(folder: Path, task: str | None) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(folder: Path, files: tuple[Path, ...]) -> None:
     """Classify pictures, or files with a text each, as a run has learned to: FILE, class, probability, by tabs."""
+    from fedbbpt.remote import Refused
     from fedbbpt.run.predict import Predictor
 
     predictor = Predictor(folder)
@@ -153,7 +157,7 @@ def predict(folder: Path, files: tuple[Path, ...]) -> None:
     for file in files:
         try:
             name, probability = predictor(file)
-        except DataError as e:
+        except (DataError, Refused) as e:
             unreadable += 1
             say(e)
         else:
@@ -218,11 +222,11 @@ def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
-    from fedbbpt.run.paying import estimate
+    from fedbbpt.run.paying import estimate, finds_out
     from fedbbpt.run.plan import PURPOSES
     from fedbbpt.run.units import money
 
-    bounds = {"training": not planned.exact, "preparing": session.finds_out}
+    bounds = {"training": not planned.exact, "preparing": finds_out(session)}
     bounds["total"] = any(bounds.values())
     for purpose in (*PURPOSES, "total"):
         usage = getattr(planned, purpose)

@@ -42,10 +42,11 @@ def export(file: Path) -> None:
 
 @cache.command(short_help="Forget answers.")
 @click.option("--model", help="Only those of this model.")
+@click.option("--refused", is_flag=True, help="Only inputs that were refused, or answered without scores.")
 @click.confirmation_option(prompt="They will have to be paid for again. Forget them?")
-def clear(model: str | None) -> None:
+def clear(model: str | None, refused: bool) -> None:
     """Forget the answers. What runs have spent stays in the book, so that their limits hold."""
-    click.echo(f"{_store().clear(model):,} answers forgotten")
+    click.echo(f"{_store().clear(model, refused):,} answers forgotten")
 
 
 def _store() -> "Store":

@@ -169,13 +169,15 @@ class Store:
             ):
                 yield name, key, Reply(np.frombuffer(scores, "<f4"), *rest)
 
-    def clear(self, service: str | None = None) -> int:
-        """Forgets the answers, all or a service's; how many. The ledger stays: budgets must not forget."""
+    def clear(self, service: str | None = None, refused: bool = False) -> int:
+        """Forgets the answers, all or a service's, or only those without scores; how many.
 
-        which, values = ("", ()) if service is None else (" WHERE service = ?", (service,))
+        The ledger stays: budgets must not forget.
+        """
+        of_service = "(?1 IS NULL OR service = ?1)"
+        without = " AND length(scores) = 0" if refused else ""
         with self.writing():
-            self._writes.execute(f"DELETE FROM responses{which}", values)
-            return self._writes.execute(f"DELETE FROM answers{which}", values).rowcount
+            return self._writes.execute(f"DELETE FROM answers WHERE {of_service}{without}", (service,)).rowcount
 
 
 @lru_cache

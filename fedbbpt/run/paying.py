@@ -15,6 +15,7 @@ from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
 
 SAMPLE = 100  # inputs
+WORDINGS = 3  # of refusals
 LIMITS = ("max_queries", "max_calls", "max_cost")  # of a config, in the order of `Limits`
 
 
@@ -35,6 +36,18 @@ def paid(session: Session) -> dict[str, Any] | None:
         return None
     paid = remote.desk.paid()
     return paid._asdict() | {"cost": None if remote.desk.price is None else paid.cost / NANO}
+
+
+def finds_out(session: Session) -> bool:
+    """Whether preparing may take less than planned, since the backend tries what its service can do."""
+    remote = charging(session.backend)
+    return remote is not None and remote.finds_out
+
+
+def refused(session: Session) -> dict[str, int]:
+    """How many inputs the service refused since this process began, by its own words: the most frequent."""
+    remote = charging(session.backend)
+    return dict(remote.desk.trouble.refused.most_common(WORDINGS)) if remote else {}
 
 
 class Estimate(NamedTuple):

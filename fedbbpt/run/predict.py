@@ -7,6 +7,7 @@ import numpy as np
 from fedbbpt.data.images import open_picture
 from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
+from fedbbpt.remote import Refused, charging
 from fedbbpt.remote.ledger import Account
 from fedbbpt.run import checkpoint
 from fedbbpt.run.config import is_white_box
@@ -43,6 +44,7 @@ class Predictor:
 
         Raises:
             DataError: the file is not what the model reads.
+            Refused: a service does not take the file.
             BackendError: the model did not answer.
         """
         objective = self._objective
@@ -53,6 +55,9 @@ class Predictor:
         scores = objective.answers(self._parameters["prompt"][None], batch)[0]
         log_p = objective.readout.log_probabilities(self._parameters["readout"], scores)[0]
         if np.isnan(log_p).any():
+            remote = charging(objective.backend)
+            if remote and remote.desk.trouble.last:
+                raise Refused(f"the service did not answer the query for {file}: {remote.desk.trouble.last}")
             raise BackendError(f"the model did not answer the query for {file}; try again")
         best = int(log_p.argmax())
         return self._classes[best], float(np.exp(log_p[best]))

@@ -88,6 +88,8 @@ class Lines:
             self._say("unmatched", f"{s['unmatched']:,} answers name no class, and count as undecided")
         if s["unanswered"]:
             self._say("unanswered", f"{s['unanswered']:,} queries brought no scores, and count as wrong in tests")
+        for words, count in s["refused"].items():
+            self._say("refused", f"{count:,} inputs: {words}")
         if s["paid"]:
             self._say("paid for", spent(s["paid"]))
         self._say("cost", f"{s['queries']:,} queries in {s['calls']:,} calls, {traffic}, {s['seconds']:.0f} s")

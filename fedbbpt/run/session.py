@@ -116,12 +116,6 @@ class Session(Model):
         return set(self.task.classes) <= set(self.backend.info.classes)
 
     @property
-    def finds_out(self) -> bool:
-        """Whether `preparing` may take less, as the backend tries what its service can do."""
-        remote = charging(self.backend)
-        return remote is not None and remote.finds_out
-
-    @property
     def from_memory(self) -> bool:
         """Whether the run needs no more than one answer to each input as it is."""
         return not (self.prompt.dim or self.white_box)

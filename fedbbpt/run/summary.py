@@ -8,7 +8,7 @@ import numpy as np
 from fedbbpt.data.partition import label_counts
 from fedbbpt.run.checkpoint import Best, Totals
 from fedbbpt.run.evaluate import Baselines, Result
-from fedbbpt.run.paying import paid
+from fedbbpt.run.paying import paid, refused
 from fedbbpt.run.plan import PURPOSES, Plan
 from fedbbpt.run.session import Session
 from fedbbpt.run.shown import wordings
@@ -37,6 +37,7 @@ def summarise(
         "test_accuracy": result.accuracy,
         "test_macro_f1": result.macro_f1,
         **asdict(totals),
+        "refused": refused(session),
         "paid": paid(session),
         "queries_by_purpose": _purposes(session, planned, result, totals),
         "clients": {

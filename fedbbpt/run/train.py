@@ -143,9 +143,13 @@ class _Run:
         state = self.algorithm.init()
         result = self._look(state, "validation")
         up, down = traffic(self.session.config, self.session.clients)
-        asked = self.plan.preparing + (result.usage if self.memory is None else self.memory.usage)
+        usage = self.plan.preparing + (result.usage if self.memory is None else self.memory.usage)
         totals = self._add(Totals(bytes_up=up, bytes_down=down), Usage(), result.bytes_up, result.bytes_down)
-        totals = replace(totals, **asked._asdict())
+        totals = replace(totals, **usage._asdict())
+        if 2 * totals.unmatched > totals.queries:
+            hint = "-o backend.words and -o backend.template say how the model is asked for one"
+            text = f"{totals.unmatched:,} of {totals.queries:,} answers name no class; {hint}"
+            self.watch("note", {"text": text})
         best = better(result, state, None, self.algorithm.keeps)
         self._record(state.round, "validation", result, None, totals, True)
         return self._checkpoint(state, best, totals)
@@ -198,9 +202,10 @@ class _Run:
             )
         remote = charging(self.session.backend)
         said = (remote and remote.desk.trouble.last) or "no reply, or scores that are not numbers"
+        again = "; what was refused is asked again after fedbbpt cache clear --refused" if remote else ""
         return BackendError(
             f"the model answered none of the queries for {where} ({said}); nothing is lost: once it answers, continue "
-            "with --resume"
+            f"with --resume{again}"
         )
 
     def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:

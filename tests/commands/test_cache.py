@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from fedbbpt.cli import main
-from fedbbpt.remote import Reply
+from fedbbpt.remote import NO_SCORES, Reply
 from fedbbpt.remote.desk import FILE
 from fedbbpt.remote.ledger import Limits
 from fedbbpt.remote.store import open_store
@@ -54,3 +54,12 @@ def test_clear_asks_first() -> None:
     assert "2 answers forgotten" in run("clear", "--model", "gpt", "--yes")
     assert "1 answers forgotten" in run("clear", typed="y\n")
     assert run("info").splitlines()[1].split()[1] == "0"
+
+
+def test_refusals_may_be_all_that_is_forgotten(tmp_path: Path) -> None:
+    with open_store(tmp_path / FILE).writing() as book:
+        book.know("gpt", {b"refused": NO_SCORES})
+        book.know("other", {b"too": NO_SCORES})
+    assert "1 answers forgotten" in run("clear", "--refused", "--model", "gpt", "--yes")
+    assert "1 answers forgotten" in run("clear", "--refused", "--yes")
+    assert run("info").splitlines()[1].split()[:2] == ["gpt", "2"]
