@@ -47,7 +47,8 @@ def texts(fedbbpt: Cli, third_party: Path, tmp_path_factory: pytest.TempPathFact
     for i in range(400):
         mood = ("good", "bad")[i % 2]
         words = [*rng.choice(tell[mood], 2), *rng.choice(["the", "a", "film", "plot", "cast"], 4), f"no{i}"]
-        lines.append(f'"{" ".join(rng.permutation(words))}, {i}",{mood},{"ABC"[i % 3]}')
+        blank = " " if i == 7 else ""
+        lines.append(f'"{" ".join(rng.permutation(words))}, {i}",{mood}{blank},{"ABC"[i % 3]}')
     table = tmp_path_factory.mktemp("texts") / "reviews.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
@@ -63,7 +64,8 @@ def options(texts: Path) -> list[str]:
 
 def test_a_table_trains_scores_and_predicts(fedbbpt: Cli, options: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    fedbbpt("train", *options, "--out", run, check=True)
+    said = fedbbpt("train", *options, "--out", run, check=True).stdout
+    assert "'bad ' is read as 'bad' (in 1 of 400 rows)" in said
     summary = json.loads((run / "summary.json").read_text())
     assert summary["test_accuracy"] > 0.9
     assert summary["tokens"] == 8 * summary["queries"]
@@ -72,7 +74,7 @@ def test_a_table_trains_scores_and_predicts(fedbbpt: Cli, options: list[str], tm
     assert " texts, were used for the numbers" in page
     assert "image" not in page.partition("</style>")[2].partition("Environment")[0]
     assert f"{summary['test_accuracy']:.3f}" in fedbbpt("eval", run, check=True).stdout
-    (tmp_path / "new.txt").write_text("a lovely bright film")
+    (tmp_path / "new.txt").write_text("a lovely bright film\n", "utf-8-sig")
     name, label, _ = fedbbpt("predict", run, tmp_path / "new.txt", check=True).stdout.split("\t")
     assert (Path(name).name, label) == ("new.txt", "good")
 
