@@ -8,7 +8,7 @@ from torch import Tensor
 from fedbbpt.errors import BackendError
 from fedbbpt_backends.families import arguments, image_size, put_in_order, vision_of
 from fedbbpt_backends.image_model import ImageModel, tried
-from fedbbpt_backends.loading import SAFE, class_names, pretrained, reads, reason
+from fedbbpt_backends.loading import SAFE, class_names, pretrained, reads
 from fedbbpt_backends.pixels import Sides, pixels_of, sides, size_of
 from fedbbpt_backends.timm_models import of_timm
 
@@ -101,8 +101,8 @@ def _settings(name: str, source: str) -> tuple[dict[str, Any], bool]:
         says_size = not written.keys().isdisjoint(("size", "crop_size"))
     except (OSError, AttributeError) as e:  # AttributeError: it is no table
         raise BackendError(
-            f"{name} has no preprocessor_config.json that can be read ({reason(e)}), and only that says how pictures "
-            "become numbers; put the one of the model that it was made from beside its config.json"
+            f"{name} has no preprocessor_config.json, or none that can be read, and only that says how pictures become "
+            "numbers; put the one of the model that it was made from beside its config.json"
         ) from e
     try:
         defaults = transformers.AutoImageProcessor.from_pretrained(source, **SAFE).to_dict()

@@ -1,5 +1,6 @@
 """What a model makes of a picture before it reads it, as its own files say."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -56,7 +57,7 @@ def pixels_of(name: str, settings: Mapping[str, Any], depth: int) -> Pixels:
         BackendError: it does not say how, or for another number of channels.
     """
     channels = channels_of(name, depth)
-    unit = 255 * settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale") is not False else 255
+    unit = 255 * (settings.get("rescale_factor") or 1 / 255) if settings.get("do_rescale") is not False else 255
     mean, std = _normalisation(name, settings, depth)
     if settings.get("rescale_offset"):  # EfficientNet's
         mean = tuple(m + 1 for m in mean)
@@ -82,16 +83,19 @@ def _normalisation(name: str, settings: Mapping[str, Any], depth: int) -> tuple[
     wanted = settings.get("do_normalize")
     if wanted is False or (wanted is None and given == [None, None]):
         return (0.0,) * depth, (1.0,) * depth
-    if None in given:
-        raise BackendError(f"{name}: its image processor normalises without image_mean or image_std; write both")
-    return _each(name, given[0], depth), _each(name, given[1], depth)
+    mean, std = (_each(name, value, depth) for value in given)
+    if min(std) <= 0:
+        raise BackendError(f"{name}: image_std of its image processor has to be above 0, got {given[1]}")
+    return mean, std
 
 
 def _each(name: str, value: Any, depth: int) -> tuple[float, ...]:
     """A number for each channel."""
-    values = tuple(map(float, value if isinstance(value, Sequence) else [value]))
+    values = value if isinstance(value, Sequence) else [value]
+    if not all(isinstance(one, int | float) and math.isfinite(one) for one in values):
+        raise BackendError(f"{name}: image_mean and image_std of its image processor have to be numbers, got {value!r}")
     if len(set(values)) == 1:
-        values = values[:1] * depth
+        values = [values[0]] * depth
     if len(values) != depth:
         raise BackendError(f"{name} reads {depth} channels, but its image processor normalises {len(values)}")
-    return values
+    return tuple(map(float, values))

@@ -114,7 +114,9 @@ class TestPixels:
         ("settings", "says"),
         [
             ({"image_mean": [0.1, 0.2], "image_std": [1, 1]}, "normalises 2"),
-            ({"do_normalize": True, "image_std": [1, 1, 1]}, "without image_mean or image_std"),
+            ({"do_normalize": True, "image_std": [1, 1, 1]}, "have to be numbers, got None"),
+            ({"image_mean": "half", "image_std": [1, 1, 1]}, "have to be numbers, got 'half'"),
+            ({"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}, "has to be above 0"),
         ],
     )
     def test_what_does_not_go_with_the_model(self, settings: dict[str, Any], says: str) -> None:
