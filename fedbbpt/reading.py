@@ -39,7 +39,7 @@ def read_text(path: Path) -> str:
     data = _contents(path)
     mark, encoding = next(((mark, name) for mark, name in MARKS if data.startswith(mark)), (b"", "utf-8"))
     try:
-        text = data[len(mark) :].decode(encoding)
+        text = data[len(mark) :].decode(encoding).lstrip("\ufeff")  # some programs put another one
     except UnicodeDecodeError as e:
         before = e.object[: e.start].decode(encoding)
         how = "" if mark else ", say with iconv -f WINDOWS-1252 -t UTF-8"

@@ -29,6 +29,7 @@ def file(tmp_path: Path) -> Callable[[bytes], Path]:
     [
         TEXT.encode(),
         TEXT.encode("utf-8-sig"),
+        f"\ufeff{TEXT}".encode("utf-8-sig"),
         codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"),
         codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
         TEXT.encode("utf-32"),
@@ -36,7 +37,7 @@ def file(tmp_path: Path) -> Callable[[bytes], Path]:
         bz2.compress(TEXT.encode()),
         lzma.compress(TEXT.encode("utf-8-sig")),
     ],
-    ids=["UTF-8", "with a mark", "UTF-16", "UTF-16 BE", "UTF-32", "gzip", "bzip2", "xz"],
+    ids=["UTF-8", "with a mark", "with two", "UTF-16", "UTF-16 BE", "UTF-32", "gzip", "bzip2", "xz"],
 )
 def test_text_is_read_as_it_was_written(data: bytes, file: Callable[[bytes], Path]) -> None:
     assert read_text(file(data)) == TEXT

@@ -27,7 +27,8 @@ def text(value: Any) -> str:
     """A cell as a text (see `tidied`).
 
     Raises:
-        ValueError: it is none; the message goes on after "row 1 of FILE has ".
+        Missing: there is none.
+        ValueError: it is something else; the message goes on after "the column holds ".
     """
     if not isinstance(value, str):
         raise _missing(value) or ValueError(f"{shown(value)}, and a text is wanted")

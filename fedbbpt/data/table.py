@@ -51,6 +51,8 @@ class Table(ABC):
     ) -> None:
         if not argument:
             raise ConfigError(f"task '{self.kind}' needs a file: --task {self.kind}:PATH")
+        if text_column == label_column:
+            raise ConfigError(f"{text_column!r} cannot be the column of both texts and labels; change one of the two")
         try:
             self.path = located(argument)
         except ValueError as e:

@@ -28,7 +28,7 @@ def tidied(text: str) -> str:
 
     After the last line there is none: files end in one, cells of tables do not.
     """
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    return text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
 def open_text(file: Path) -> str:

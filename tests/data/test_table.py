@@ -139,6 +139,10 @@ class TestBad:
         with pytest.raises(DataError, match=r"no column 'mood' .*'review', 'stars'.* --label-column"):
             opened(written(tmp_path, kind), label_column="mood")
 
+    def test_one_column_for_both(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="'review' cannot be the column of both"):
+            opened(written(tmp_path, "csv"), label_column="review")
+
     @pytest.mark.parametrize("kind", KINDS)
     def test_missing_value(self, kind: str, tmp_path: Path) -> None:
         rows = [*ROWS[:3], ROWS[3] | {"stars": " "}, *ROWS[4:]]
@@ -206,7 +210,7 @@ class TestBad:
 
     def test_a_column_that_holds_no_classes(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="its own 'review'; is that the right --label-column"):
-            opened(written(tmp_path, "csv"), label_column="review")
+            opened(written(tmp_path, "csv"), text_column="hospital", label_column="review")
 
     def test_too_few_of_a_class(self, tmp_path: Path) -> None:
         task = opened(written(tmp_path, "csv", ROWS[:54]), provider_shots=16)
