@@ -183,8 +183,8 @@ class Bench:
         return f"fedbbpt bench {shlex.join(words)}"
 
     def config(self, cell: Cell) -> Config:
-        """The settings of a cell's run."""
-        values: dict[str, Any] = {"seed": cell.seed, "task": {"name": cell.task}}
+        """The settings of a cell's run; unless told otherwise all take as many rounds as they may, to be alike."""
+        values: dict[str, Any] = {"seed": cell.seed, "task": {"name": cell.task}, "patience": 0}
         for layer in (self.settings, method(cell.method).settings):
             lay(values, layer)
         return make_config(values)

@@ -67,6 +67,7 @@ class Config(BaseModel):
     seed: NonNegativeInt = 1
     rounds: Annotated[int, Field(ge=0, le=MOST_ROUNDS)] = 7  # 0: the model and the parameters as they start
     evaluate_every: PositiveInt = 1  # rounds between two looks at the validation data
+    patience: NonNegativeInt = 10  # a run ends early after so many rounds without a lower validation loss; 0: never
     max_queries: PositiveInt | None = None
     max_calls: PositiveInt | None = None
     max_cost: Dollars | None = None

@@ -76,6 +76,7 @@ class Lines:
 
     def _summary(self, s: dict[str, Any]) -> None:
         self._say("test accuracy", f"{s['test_accuracy']:.3f}  (kept: round {s['kept_round']}, by its validation loss)")
+        self._say("ended", s["ended"])
         for name, key in (("zero-shot", "zero_shot_accuracy"), ("readout alone", "readout_alone_accuracy")):
             if s[key] is not None:
                 self._say(name, f"{s[key]:.3f}")

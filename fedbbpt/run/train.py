@@ -17,12 +17,13 @@ from fedbbpt.run import checkpoint, paying
 from fedbbpt.run.again import reopen
 from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.config import Config
+from fedbbpt.run.ending import ending
 from fedbbpt.run.environment import begin, seal
 from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.files import sweep, write_atomic, write_json, writing
 from fedbbpt.run.lock import alone
-from fedbbpt.run.metrics import Metrics, holds
+from fedbbpt.run.metrics import Metrics, holds, read_metrics
 from fedbbpt.run.opening import check_payable
 from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
@@ -131,11 +132,12 @@ class _Run:
         self.watch("plan", {"plan": self.plan, "session": self.session, "done": done})
         self.metrics = Metrics(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
         with self.metrics, closing(self.session.engine):
+            self.rows = read_metrics(self.out / "metrics.jsonl")
             if progress is None:
                 progress = self._begin()
-            while progress.state.round < self.plan.rounds:
+            while (ended := ending(self.rows, self.plan, self.session.config)) is None:
                 progress = self._round(progress)
-            summary = self._finish(progress)
+            summary = self._finish(progress, ended)
         self.watch("summary", summary)
         return summary
 
@@ -172,7 +174,7 @@ class _Run:
         self._record(state.round, "validation", result, train_loss, totals, best.round == state.round, missing)
         return self._checkpoint(state, best, totals)
 
-    def _finish(self, progress: Progress) -> dict[str, Any]:
+    def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
         """The only place that looks at test data."""
         memory = self.memory or remember(self.session)
         without = baselines(self.session, memory)
@@ -181,12 +183,17 @@ class _Run:
         result = self._look(State(best.round, best.parameters), "test")
         totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
         self._record(best.round, "test", result, None, totals, True)
-        summary = summarise(self.session, self.plan, best, result, without, totals)
+        done = progress.state.round
+        took = self.plan if done == self.plan.rounds else plan(self._of_rounds(done))
+        summary = summarise(self.session, took, best, result, without, totals) | {"ended": ended}
         write_json(self.out / "summary.json", summary)
         self.metrics.sync()
         seal(self.out)
         write_report(self.out, self.session, State(best.round, best.parameters))
         return summary
+
+    def _of_rounds(self, rounds: int) -> Session:
+        return replace(self.session, config=self.session.config.model_copy(update={"rounds": rounds}))
 
     def _look(self, state: State, split: str) -> Result:
         result = evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
@@ -232,6 +239,7 @@ class _Run:
         row |= {"missing": missing} if missing else {}
         row |= {"paid": paid} if (paid := paying.paid(self.session)) else {}
         self.metrics.append(row)
+        self.rows.append(row)
         self.watch("round", row)
 
     def _checkpoint(self, state: State, best: checkpoint.Best, totals: Totals) -> Progress:

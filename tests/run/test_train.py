@@ -154,3 +154,26 @@ def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> No
     assert kept[0] == 0
     assert kept[-1] == seen["kept_round"]
     assert seen["kept_round"] in (0, 2, 4, 5)
+
+
+@pytest.mark.parametrize("tuned", [(Colour, Head), (NoPrompt, Head)])
+def test_a_run_that_gets_no_better_ends_early_and_counts_what_it_took(run, tmp_path, tuned) -> None:
+    summary = run(rounds=30, patience=2, tuned=tuned)
+    assert summary["ended"].startswith(f"early, after {summary['rounds']} of 30 rounds: for 2 (patience)")
+    assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
+    assert f"The run ended {summary['ended']}." in (tmp_path / "run" / "report.html").read_text()
+    resumed = run(rounds=30, patience=2, tuned=tuned)
+    assert resumed | {"seconds": 0} == summary | {"seconds": 0}
+
+
+def test_a_run_that_was_stopped_ends_where_it_would_have(run, tmp_path) -> None:
+    whole = run(rounds=30, patience=2)
+    (tmp_path / "run").rename(tmp_path / "whole")
+
+    def stop(event, facts):
+        if event == "round" and facts["round"] == whole["rounds"] - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(rounds=30, patience=2, watch=stop)
+    assert run(rounds=30, patience=2) | {"seconds": 0} == whole | {"seconds": 0}

@@ -1,0 +1,42 @@
+"""Why a run ends: all rounds are done, or the validation data say that more of them bring nothing."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fedbbpt.run.config import Config
+from fedbbpt.run.plan import Plan, is_evaluated
+
+LEARNED = 1e-3  # nats of validation loss, with every answer right, from which on nothing is left to be learned
+
+
+def ending(rows: Iterable[Mapping[str, Any]], planned: Plan, config: Config) -> str | None:
+    """What ends a run after the rows of metrics.jsonl so far; None if it goes on. Test data have no part in it."""
+    looks = [row for row in rows if row["split"] == "validation"]
+    last = looks[-1]
+    done = last["round"]
+    if done >= planned.rounds:
+        if done < config.rounds:
+            return f"after {done:,} of {config.rounds:,} rounds, as max_queries and max_calls pay for no more"
+        return f"as planned, after {done:,} round{'s' if done != 1 else ''}"
+    if not config.patience or not _evaluated(last, config):
+        return None
+    early = f"early, after {done:,} of {planned.rounds:,} rounds"
+    if last["accuracy"] == 1 and _loss(last) < LEARNED:
+        return f"{early}: with a validation loss below {LEARNED:g}, there is nothing left to be learned"
+    loss, best = min((_loss(row), row["round"]) for row in looks if _evaluated(row, config))
+    if done - best >= config.patience:
+        return (
+            f"{early}: for {config.patience:,} (patience), none had a validation loss below the {loss:.3f} of {best:,}"
+        )
+    return None
+
+
+def _evaluated(row: Mapping[str, Any], config: Config) -> bool:
+    return row["round"] == 0 or is_evaluated(row["round"], config)
+
+
+def _loss(row: Mapping[str, Any]) -> float:
+    """What is no number is null in the file."""
+    loss = row["loss"]
+    return math.inf if loss is None or math.isnan(loss) else float(loss)

@@ -1,0 +1,73 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from fedbbpt.run.ending import ending
+
+PLANNED = SimpleNamespace(rounds=50)
+
+
+def config(**changes):
+    return SimpleNamespace(**{"rounds": 50, "evaluate_every": 1, "patience": 5} | changes)
+
+
+def rows(*losses, accuracy=0.5):
+    """A run's rounds so far, by their validation losses."""
+    return [
+        {"round": i, "split": "validation", "accuracy": accuracy, "loss": loss, "train_loss": 1.0}
+        for i, loss in enumerate(losses)
+    ]
+
+
+def test_a_run_goes_on_while_it_gets_better():
+    assert ending(rows(*(1 - i / 100 for i in range(40))), PLANNED, config()) is None
+
+
+@pytest.mark.parametrize("worse", [0.5, 0.6, math.nan, None])
+def test_no_better_for_as_many_rounds_as_patience(worse):
+    assert ending(rows(0.9, 0.5, *[worse] * 4), PLANNED, config()) is None
+    said = ending(rows(0.9, 0.5, *[worse] * 5), PLANNED, config())
+    assert said == "early, after 6 of 50 rounds: for 5 (patience), none had a validation loss below the 0.500 of 1"
+
+
+def test_the_start_may_be_the_best():
+    assert "below the 0.100 of 0" in ending(rows(0.1, *[0.3] * 5), PLANNED, config())
+
+
+def test_nothing_is_left_to_be_learned():
+    assert "nothing left to be learned" in ending(rows(0.5, 0.0004, accuracy=1.0), PLANNED, config())
+    assert ending(rows(0.5, 0.0004, accuracy=0.9), PLANNED, config()) is None  # some were not answered
+    assert ending(rows(0.5, 0.002, accuracy=1.0), PLANNED, config()) is None
+
+
+def test_without_patience_all_rounds_are_done():
+    found = rows(0.9, *[1.0] * 40)
+    assert ending(found, PLANNED, config(patience=0)) is None
+    assert ending(rows(0.5, 0.0, accuracy=1.0), PLANNED, config(patience=0)) is None
+
+
+def test_only_rounds_that_were_looked_at_count():
+    found = rows(0.5, *[None] * 5, None)
+    assert ending(found[:6], PLANNED, config(evaluate_every=7)) is None
+    found = rows(0.5, *[None] * 6, 0.7)
+    assert "after 7 of 50 rounds" in ending(found, PLANNED, config(evaluate_every=7))
+
+
+def test_test_data_have_no_part_in_it():
+    good = [row | {"split": "test"} for row in rows(0.0, accuracy=1.0)]
+    assert ending([*rows(0.9, 0.8), *good], PLANNED, config()) is None
+
+
+@pytest.mark.parametrize(
+    ("planned", "asked", "says"),
+    [
+        (2, 2, "as planned, after 2 rounds"),
+        (1, 1, "as planned, after 1 round"),
+        (0, 0, "as planned, after 0 rounds"),
+        (2, 9, "after 2 of 9 rounds, as max_queries and max_calls pay for no more"),
+    ],
+)
+def test_all_rounds_done(planned, asked, says):
+    found = rows(*[0.5] * (planned + 1))
+    assert ending(found, SimpleNamespace(rounds=planned), config(rounds=asked)) == says
