@@ -19,7 +19,7 @@ from fedbbpt.algorithms.score import metered
 from fedbbpt.algorithms.steps import TUNED, rng_of, short
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
-from fedbbpt.optim import Optimizer
+from fedbbpt.optim import MOST_ASKED, Optimizer
 from fedbbpt.optim.evolution import Evolution
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import rms
@@ -58,7 +58,7 @@ class FedBpt(FedAvg):
         fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         local_steps: PositiveInt = 8,
         batch_size: PositiveInt = 128,
-        population: Annotated[int, Field(ge=3)] = 5,
+        population: Annotated[int, Field(ge=3, le=MOST_ASKED)] = 5,
         step_size: Literal["paper", "code"] = "code",
         perturb: Annotated[float, Field(ge=0, le=1)] = 0.0,
         norm: PositiveFloat = 1.0,

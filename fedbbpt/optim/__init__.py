@@ -1,12 +1,16 @@
 """Zero-order optimizers: ask for candidates, tell their losses. They know nothing of prompts, backends or clients."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fedbbpt.types import Floats
+
+MOST_ASKED = 10_000  # candidates of one ask
+Count = Annotated[int, Field(ge=1, le=MOST_ASKED)]
 
 
 class Optimizer(Protocol):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedbbpt.optim import AskTell
+from fedbbpt.optim import MOST_ASKED, AskTell
 from fedbbpt.types import Floats
 
 MOST = 2.0  # standard deviations from what was expected that a loss counts for (Huber 1964)
@@ -43,7 +43,7 @@ class Bandit(AskTell):
         choices: int,
         /,
         *,
-        population: Annotated[int, Field(ge=2)] = 8,
+        population: Annotated[int, Field(ge=2, le=MOST_ASKED)] = 8,
     ) -> None:
         super().__init__(memory, np.zeros(2 * len(x)))  # N of all places and choices, then S
         self.x = np.array(x, np.float64)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 from scipy.special import softmax
 
-from fedbbpt.optim import AskTell
+from fedbbpt.optim import MOST_ASKED, AskTell
 from fedbbpt.types import Floats
 
 Array = NDArray[np.float64]
@@ -45,7 +45,7 @@ class Bdpl(AskTell):
         choices: int,
         /,
         *,
-        population: Annotated[int, Field(ge=2)] = 20,
+        population: Annotated[int, Field(ge=2, le=MOST_ASKED)] = 20,
         rate: PositiveFloat = 2.0,
         parametrisation: Literal["softmax", "simplex"] = "softmax",
     ) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
 from fedbbpt.errors import ConfigError
+from fedbbpt.optim import MOST_ASKED
 from fedbbpt.optim.evolution import Evolution
 from fedbbpt.types import Floats
 
@@ -38,7 +39,7 @@ class Cma(Evolution):
         /,
         *,
         sigma: PositiveFloat = 0.75,
-        population: Annotated[int, Field(ge=3)] | None = None,
+        population: Annotated[int, Field(ge=3, le=MOST_ASKED)] | None = None,
     ) -> None:
         if len(x) > LIMIT:
             raise ConfigError(f"optimizer 'cma' takes up to {LIMIT} dimensions, the prompt has {len(x)}: use 'sep-cma'")

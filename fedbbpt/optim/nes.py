@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
-from fedbbpt.optim import AskTell
+from fedbbpt.optim import MOST_ASKED, AskTell
 from fedbbpt.types import Floats
 
 
@@ -30,7 +30,7 @@ class Nes(AskTell):
         /,
         *,
         sigma: PositiveFloat = 0.75,
-        population: Annotated[int, Field(ge=2, multiple_of=2)] | None = None,
+        population: Annotated[int, Field(ge=2, le=MOST_ASKED, multiple_of=2)] | None = None,
     ) -> None:
         super().__init__(memory, np.full(len(x), np.log(sigma)))  # log σ
         self.x = np.array(x, np.float64)

@@ -2,9 +2,9 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 
-from fedbbpt.optim import AskTell
+from fedbbpt.optim import AskTell, Count
 from fedbbpt.types import Floats
 
 
@@ -24,7 +24,7 @@ class Random(AskTell):
         *,
         sigma: PositiveFloat = 1.0,
         decay: NonNegativeFloat = 0.5,
-        population: PositiveInt = 8,
+        population: Count = 8,
     ) -> None:
         super().__init__(memory)
         self.x = np.array(x, np.float64)

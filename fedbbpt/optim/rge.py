@@ -2,8 +2,9 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 
+from fedbbpt.optim import Count
 from fedbbpt.optim.spsa import Spsa
 from fedbbpt.types import Floats
 
@@ -30,7 +31,7 @@ class Rge(Spsa):
         alpha: NonNegativeFloat = 0.602,
         gamma: NonNegativeFloat = 0.101,
         stability: NonNegativeFloat = 0.0,
-        directions: PositiveInt = 4,
+        directions: Count = 4,
     ) -> None:
         gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
         super().__init__(x, rng, steps_before, memory, directions=directions, **gains)

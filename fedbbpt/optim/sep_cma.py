@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
+from fedbbpt.optim import MOST_ASKED
 from fedbbpt.optim.evolution import Evolution
 from fedbbpt.types import Floats
 
@@ -29,7 +30,7 @@ class SepCma(Evolution):
         /,
         *,
         sigma: PositiveFloat = 0.75,
-        population: Annotated[int, Field(ge=2)] | None = None,
+        population: Annotated[int, Field(ge=2, le=MOST_ASKED)] | None = None,
     ) -> None:
         super().__init__("sep-cma", x, memory, sigma)
         seed = int(rng.integers(2**31))

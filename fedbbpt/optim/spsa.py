@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 
-from fedbbpt.optim import AskTell
+from fedbbpt.optim import AskTell, Count
 from fedbbpt.types import Floats
 
 
@@ -43,7 +43,7 @@ class Spsa(AskTell):
         alpha: NonNegativeFloat = 0.602,
         gamma: NonNegativeFloat = 0.101,
         stability: NonNegativeFloat = 0.0,
-        directions: PositiveInt = 1,
+        directions: Count = 1,
     ) -> None:
         super().__init__(memory, np.zeros(self._kept * len(x)))
         self.x = np.array(x, np.float64)
@@ -113,7 +113,7 @@ class SpsaGC(Spsa):
         gamma: NonNegativeFloat = 0.1,
         stability: NonNegativeFloat = 1.0,
         beta: NonNegativeFloat = 0.9,
-        directions: PositiveInt = 4,
+        directions: Count = 4,
     ) -> None:
         gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
         super().__init__(x, rng, steps_before, memory, directions=directions, **gains)
@@ -149,7 +149,7 @@ class SpsaClip(Spsa):
         alpha: NonNegativeFloat = 0.4,
         gamma: NonNegativeFloat = 0.1,
         stability: NonNegativeFloat = 1.0,
-        directions: PositiveInt = 5,
+        directions: Count = 5,
         threshold: PositiveFloat = 1.0,
     ) -> None:
         gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
+from fedbbpt.optim import Count
 from fedbbpt.optim.rge import Rge
 from fedbbpt.types import Floats
 
@@ -35,7 +36,7 @@ class ZoAdam(Rge):
         alpha: NonNegativeFloat = 0.4,
         gamma: NonNegativeFloat = 0.101,
         stability: NonNegativeFloat = 0.0,
-        directions: PositiveInt = 4,
+        directions: Count = 4,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         epsilon: PositiveFloat = 1e-8,

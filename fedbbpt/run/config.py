@@ -34,7 +34,7 @@ INSTRUCTED: dict[str, Any] = {  # defaults where a language model is asked for w
 }
 # Defaults where the method cuts the model, and trains parts of it; rounds by validation on development tasks.
 CUT: dict[str, Any] = {"rounds": 20, "prompt": "none", "readout": "none"}
-MOST_ROUNDS = 10**9
+MOST_ROUNDS, MOST_SHARDS = 10**9, 10_000
 SEARCH = {"fedbpt": "sep-cma", "tokens": "bdpl", "instruction": "bdpl"}  # its optimizer with these instead
 
 
@@ -56,7 +56,7 @@ class Data(BaseModel):
     test_limit: PositiveInt | None = None  # test examples over all clients, drawn at random; None = all
     partition: Literal["dirichlet", "shards", "domain"] = "dirichlet"
     alpha: Annotated[float, Field(gt=0)] | None = None  # Dirichlet; inf = every client alike; None = the task's own
-    shards: PositiveInt = 2  # of label-sorted data a client
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] = 2  # of label-sorted data a client
     empty: Literal["feed", "redraw", "error"] = "feed"  # what becomes of a client without training data
 
 
@@ -199,9 +199,7 @@ def _choice(section: str, settings: Mapping[str, Any], defaults: Mapping[str, An
     options, usual = _table(section, settings.get(section, {})), _usual(section, defaults)
     if options.get("name", usual["name"]) == usual["name"]:
         options = usual | options
-    name = options.pop("name")
-    if not isinstance(name, str):
-        raise ConfigError(f"{section}.name is a name, got {shown(name)}")
+    name = _name(section, options.pop("name"))
     return validate(Choice, {"name": name, "options": resolve(f"{section}s", name, options)}, section)
 
 
@@ -222,10 +220,17 @@ def _one_prompt(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> boo
     return prompt == "none" or (algorithm, readout, optimizer) != ("greedy", "head", "random")
 
 
-def _names(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Any]:
-    """The names of algorithm, prompt, readout and optimizer, unchecked."""
+def _names(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """The names of algorithm, prompt, readout and optimizer, which may be unknown ones."""
     sections = ("algorithm", "prompt", "readout", "optimizer")
-    return [(_usual(section, defaults) | _table(section, settings.get(section, {})))["name"] for section in sections]
+    tables = [_usual(section, defaults) | _table(section, settings.get(section, {})) for section in sections]
+    return [_name(section, table["name"]) for section, table in zip(sections, tables, strict=True)]
+
+
+def _name(section: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{section}.name is a name, got {shown(value)}")
+    return value
 
 
 def _usual(section: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
