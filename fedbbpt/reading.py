@@ -7,6 +7,7 @@ Each of these functions raises a `ValueError` whose message is a reason that sta
 import bz2
 import codecs
 import gzip
+import io
 import lzma
 import re
 import tomllib
@@ -21,7 +22,8 @@ MARKS = (  # byte order marks; those of UTF-32 begin as UTF-16's do
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-UNPACK = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\0": lzma.decompress}  # by the first bytes
+PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}  # by the first bytes
+MOST_UNPACKED = 2**30  # bytes
 NO_TEXT = {  # by the first bytes
     b"PAR1": "it is a Parquet file; use --task parquet:PATH",
     b"PK\3\4": "it is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
@@ -80,12 +82,14 @@ def _contents(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as e:
         raise ValueError((e.strerror or str(e)).lower()) from e
-    for start, unpack in UNPACK.items():
-        if data.startswith(start):
-            try:
-                data = unpack(data)
-            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as e:
-                raise ValueError(f"it is packed, and damaged: {str(e).lower()}") from e
+    unpacking = next((opened for start, opened in PACKED.items() if data.startswith(start)), None)
+    if unpacking is not None:
+        try:
+            data = unpacking(io.BytesIO(data)).read(MOST_UNPACKED + 1)
+        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as e:
+            raise ValueError(f"it is packed, and damaged: {str(e).lower()}") from e
+        if len(data) > MOST_UNPACKED:
+            raise ValueError(f"it unpacks to more than {MOST_UNPACKED / 2**30:g} GiB; unpack it, if that is meant")
     for start, reason in NO_TEXT.items():
         if data.startswith(start):
             raise ValueError(reason)

@@ -64,6 +64,18 @@ def test_what_is_no_text_is_refused_with_a_reason(data: bytes, reason: str, file
         read_text(file(data))
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_unpacks_to_too_much(
+    pack: Callable[[bytes], bytes], file: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file(pack(b"a" * 5000))
+    monkeypatch.setattr("fedbbpt.reading.MOST_UNPACKED", 5000)
+    assert len(read_text(path)) == 5000
+    monkeypatch.setattr("fedbbpt.reading.MOST_UNPACKED", 4999)
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        read_text(path)
+
+
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         read_text(tmp_path / "nowhere")

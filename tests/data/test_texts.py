@@ -1,7 +1,6 @@
 """Texts from files of their own."""
 
 import gzip
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,10 @@ from fedbbpt.errors import DataError
 TEXT = " süß \nund so"
 
 
-@pytest.fixture
-def opened(tmp_path: Path) -> Callable[[bytes], str]:
-    def read(data: bytes) -> str:
-        path = tmp_path / "new.txt"
-        path.write_bytes(data)
-        return open_text(path)
-
-    return read
+def opened(folder: Path, data: bytes) -> str:
+    path = folder / "new.txt"
+    path.write_bytes(data)
+    return open_text(path)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +28,8 @@ def opened(tmp_path: Path) -> Callable[[bytes], str]:
     ],
     ids=["as it is", "with a mark and an end", "of Windows", "of old Macs, packed"],
 )
-def test_a_file_is_the_text_that_a_cell_is(data: bytes, opened: Callable[[bytes], str]) -> None:
-    assert opened(data) == cells.text(TEXT) == TEXT
+def test_a_file_is_the_text_that_a_cell_is(data: bytes, tmp_path: Path) -> None:
+    assert opened(tmp_path, data) == cells.text(TEXT) == TEXT
 
 
 @pytest.mark.parametrize(
@@ -46,6 +41,6 @@ def test_a_file_is_the_text_that_a_cell_is(data: bytes, opened: Callable[[bytes]
         (b"\xef\xbb\xbf \r\n", "holds no text"),
     ],
 )
-def test_what_is_no_text(data: bytes, reason: str, opened: Callable[[bytes], str]) -> None:
+def test_what_is_no_text(data: bytes, reason: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=reason):
-        opened(data)
+        opened(tmp_path, data)
