@@ -89,6 +89,12 @@ class Algorithm(Protocol):
         The loss is NaN where the model answered nothing.
         """
 
+    def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
+        """What a client without data would reply to the message by `work`: what an exchange is given, or `score`.
+
+        All other replies have its form; NaN stands in those of its arrays in which theirs may have some.
+        """
+
     def score(self, split: str, message: Message, client: Client) -> Score:
         """How the message's parameters do on a client's split ("validation" or "test")."""
 

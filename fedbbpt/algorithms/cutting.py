@@ -33,3 +33,15 @@ def cut(parts: Parts, **how: Any) -> tuple[Split, int]:
     scores = np.zeros((1, len(backend.info.classes)), np.float32)
     classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]
     return split(classes=classes, **how), classes
+
+
+def check(train: str, split: bool, server: str | None, clip: float | None, noise: float) -> None:
+    """Refuses options that do not go together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if server is not None and (train == "full" or not split):
+        raise ConfigError("with algorithm.server the body stays as it is: leave out train=full and split=false")
+    if noise and clip is None:
+        raise ConfigError("algorithm.noise is in units of algorithm.clip: give that, too")

@@ -1,6 +1,7 @@
 """Fed-BBPT (Lin et al. 2023, arXiv 2310.03123): local zero-order steps, then FedAvg (McMahan et al. 2017)."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -8,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import Exchange, Keeps, Parts, State, news
+from fedbbpt.algorithms import Exchange, Keeps, Parts, Reply, State, news
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.algorithms.calibration import Calibration, diverged, finite_mean, mean_loss, spread_of
-from fedbbpt.algorithms.readouts import fit
-from fedbbpt.algorithms.score import metered, score
+from fedbbpt.algorithms.readouts import blank_sums, fit
+from fedbbpt.algorithms.score import blank_score, metered, score
 from fedbbpt.algorithms.server import RATES, RULES
 from fedbbpt.algorithms.steps import TUNED, changes, draw, rng_of, sampled, short
 from fedbbpt.errors import ConfigError
@@ -102,7 +103,7 @@ class FedAvg:
         if self._known.round not in (state.round - 1, state.round):
             self._known = state  # after a restart, which what clients know has outlived as well
         updates = exchange(self.local, self.broadcast(state))
-        new = self._with_news(state, self.merge(state, updates), updates)
+        new = news.added(state, self.merge(state, updates), updates, self._fraction == 1)
         readout = self._objective.readout
         if readout.trainable:
             told = Message(new.round, self._seed, {})
@@ -176,6 +177,22 @@ class FedAvg:
         statistics = self._objective.readout.statistics(message.parameters["readout"], self._kept[client.id])
         return Sums(statistics.astype(np.float32))
 
+    def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
+        """See `Algorithm`."""
+        if work == self.score:
+            return blank_score(self._objective, self._understood(message).parameters)
+        if work == self.sums:
+            scores = np.zeros((0, 1, len(self._objective.backend.info.classes)), np.float32)
+            return blank_sums(self._objective.readout, message.parameters["readout"], scores)
+        return Update("", self._blank_payload(), 0, math.nan, Usage())
+
+    def _blank_payload(self) -> Mapping[str, NDArray[Any]]:
+        theta = np.zeros(self._objective.prompt.dim, np.float32)
+        optimizer = self._make_optimizer(theta, np.random.default_rng(0), 0, None)
+        if self._upload == "parameters" or not len(theta):
+            return {"prompt": theta, "optimizer": np.zeros(optimizer.memory.shape, np.float32)}
+        return {"losses": np.full((self._local_steps, optimizer.population), np.nan, self._precision)}
+
     def score(self, split: str, message: Message, client: Client) -> Score:
         """One pass over the client's split."""
         return score(self._objective, self._understood(message).parameters, client.id, getattr(client, split))
@@ -193,15 +210,6 @@ class FedAvg:
 
     def _full(self, state: State) -> Message:
         return Message(state.round + 1, self._seed, state.parameters)
-
-    def _with_news(self, old: State, new: State, updates: Sequence[Update]) -> State:
-        """The new state with what tells clients of it, if all of them can follow from the first round on."""
-        everybody = self._fraction == 1 and (old.round == 0 or news.LOSSES in old.memory)
-        if not (everybody and all("losses" in update.payload for update in updates)):
-            return new
-        told = news.gathered(updates)
-        shorter = news.size(told) < news.size({part: new.parameters[part] for part in TUNED})
-        return replace(new, memory={**new.memory, **told}) if shorter else new
 
     def _understood(self, message: Message) -> Message:
         """The message with the parameters that the client makes of its news."""

@@ -113,6 +113,10 @@ class FedBpt(FedAvg):
         new = {"prompt": mean.astype(np.float32), "optimizer": memory.astype(np.float32)}
         return State(state.round + 1, {**state.parameters, **new})
 
+    def _blank_payload(self) -> Mapping[str, NDArray[Any]]:
+        theta, sigmas = np.zeros(self._objective.prompt.dim, np.float32), np.zeros(self._local_steps, np.float32)
+        return {"prompt": theta, "loss": np.full(1, np.nan), "sigmas": sigmas}
+
     def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""
         examples = min(self._batch_size, len(client.train))

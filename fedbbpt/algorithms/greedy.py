@@ -4,7 +4,8 @@ Its parts are known: matching pursuit (Mallat & Zhang 1993) over random features
 is the model's answer to the input under a random prompt. [own design]
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedbbpt.algorithms import Exchange, Keeps, Parts, State
-from fedbbpt.algorithms.readouts import fit, total_of
-from fedbbpt.algorithms.score import metered, score
+from fedbbpt.algorithms import Exchange, Keeps, Parts, Reply, State
+from fedbbpt.algorithms.readouts import blank_sums, fit, total_of
+from fedbbpt.algorithms.score import blank_score, metered, score
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts import Answered
 from fedbbpt.readouts.head import Head
@@ -116,6 +117,22 @@ class Greedy:
         self._answers[client.id] = self._of(client, message.parameters["views"])
         del self._ready[client.id]  # the views have other numbers now
         return Sums(np.zeros(0, np.float32))
+
+    def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
+        """See `Algorithm`."""
+        if work == self.score:
+            return blank_score(self._objective, message.parameters)
+        if work == self.keep:
+            return Sums(np.zeros(0, np.float32))
+        if work == self.begin:
+            return Update("", {}, 0, math.nan, Usage())
+        parts, inputs = message.parameters, len(self._objective.backend.info.classes)
+        scores = np.zeros((0, len(parts["views"]), inputs), np.float32)
+        if work == self.sums:
+            return blank_sums(self._head, parts["readout"], scores)
+        more = np.zeros((len(parts["tried"]), 0, inputs), np.float32)
+        slopes = self._head.slopes(parts["readout"], scores, more, np.zeros(0, np.int64))
+        return Update("", {"slopes": np.full_like(slopes, np.nan, np.float32)}, 0, math.nan, Usage())
 
     def score(self, split: str, message: Message, client: Client) -> Score:
         """One pass over the client's split, `views` queries an example."""

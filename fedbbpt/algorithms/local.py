@@ -1,17 +1,17 @@
 """No federation: the baseline that says what the clients gain from each other."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from fedbbpt.algorithms import Exchange, R, State
+from fedbbpt.algorithms import Exchange, R, Reply, State
 from fedbbpt.algorithms.calibration import mean_loss
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.readouts import fit
-from fedbbpt.types import Client, Float32, Message, Parameters, Score, Update
-
-MEMORY = "memory/"
+from fedbbpt.algorithms.sound import MEMORY
+from fedbbpt.types import Client, Float32, Message, Parameters, Score, Update, Usage
 
 
 class Local(FedAvg):
@@ -51,6 +51,12 @@ class Local(FedAvg):
         others = {name: v for name, v in state.parameters.items() if name.partition("/")[0] not in told}
         new = {name: values for update in updates for name, values in update.payload.items()}
         return State(state.round + 1, others | new)
+
+    def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
+        """See `FedAvg.blank`; an update holds all parts of the common start."""
+        if work == self.local:
+            return Update("", _own(message.parameters, ""), 0, math.nan, Usage())
+        return super().blank(work, message)
 
     def score(self, split: str, message: Message, client: Client) -> Score:
         """See `FedAvg.score`."""

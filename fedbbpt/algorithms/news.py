@@ -6,11 +6,14 @@ whatever the dimension.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbbpt.algorithms import State
+from fedbbpt.algorithms.steps import TUNED
 from fedbbpt.types import Update, Usage
 
 LOSSES, FIGURES, CLIENTS = PARTS = ("news/losses", "news/figures", "news/clients")
@@ -31,6 +34,16 @@ def updates_of(news: Arrays) -> list[Update]:
     clients = news[CLIENTS].tobytes().decode().split("\n")
     rows = zip(clients, news[LOSSES], news[FIGURES].tolist(), strict=True)
     return [Update(name, {"losses": told}, int(n), loss, Usage(), spread) for name, told, (n, loss, spread) in rows]
+
+
+def added(old: State, new: State, updates: Sequence[Update], everybody: bool) -> State:
+    """The new state with what tells clients of it, if all of them can follow from the first round on."""
+    follow = everybody and (old.round == 0 or LOSSES in old.memory)
+    if not (follow and all("losses" in update.payload for update in updates)):
+        return new
+    told = gathered(updates)
+    shorter = size(told) < size({part: new.parameters[part] for part in TUNED})
+    return replace(new, memory={**new.memory, **told}) if shorter else new
 
 
 def size(arrays: Arrays) -> int:

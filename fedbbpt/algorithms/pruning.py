@@ -1,11 +1,26 @@
 """Which of a client's samples a round is about."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.types import Float32, Int64
+from fedbbpt.types import Batch, Dataset, Float32, Int64
+
+
+def kept(
+    data: Dataset,
+    share: float,
+    limit: int,
+    errors: Callable[[Batch], NDArray[np.float64]],
+    rng: np.random.Generator,
+) -> Int64:
+    """Rows of that share of the samples with the largest errors, which are found for `limit` samples at a time."""
+    if (count := count_of(share, len(data))) == len(data):
+        return np.arange(count)
+    found = [errors(data.batch(slice(start, start + limit))) for start in range(0, len(data), limit)]
+    return hardest(np.concatenate(found), count, rng)
 
 
 def hardest(errors: NDArray[np.float64], count: int, rng: np.random.Generator) -> Int64:

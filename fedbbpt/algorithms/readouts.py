@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fedbbpt.algorithms import Exchange
 from fedbbpt.readouts import Readout
-from fedbbpt.types import Client, Floats, Message, Sums
+from fedbbpt.types import Client, Float32, Floats, Message, Sums
 
 Work = Callable[[Message, Client], Sums]
 
@@ -16,6 +16,11 @@ Work = Callable[[Message, Client], Sums]
 def fit(readout: Readout, weights: Floats, exchange: Exchange, sums: Work, message: Message) -> NDArray[np.float64]:
     """Fitted weights; `sums` is what a client makes of the message with weights as its part "readout"."""
     return readout.fit(weights, lambda w: total_of(w, exchange, sums, message))
+
+
+def blank_sums(readout: Readout, weights: Floats, scores: Float32) -> Sums:
+    """What clients without data add, whose answers `scores` (0, V, C) are."""
+    return Sums(readout.statistics(weights, readout.answered(scores, np.zeros(0, np.int64))).astype(np.float32))
 
 
 def total_of(weights: Floats, exchange: Exchange, sums: Work, message: Message) -> NDArray[np.float64]:

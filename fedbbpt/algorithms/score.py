@@ -40,6 +40,14 @@ def score(objective: Objective, parameters: Parameters, client: str, data: Datas
     return Score(client, *tally(data, meter.info.batch_limit, classes, predict), meter.usage)
 
 
+def blank_score(objective: Objective, parameters: Parameters) -> Score:
+    """The score of no data."""
+    height, width = objective.backend.info.input_size or (0, 0)
+    texts = objective.backend.info.input_size is None
+    inputs = np.zeros(0, object) if texts else np.zeros((0, 3, height, width), np.uint8)
+    return score(objective, parameters, "", Dataset(inputs, np.zeros(0, np.int64)))
+
+
 def tally(data: Dataset, limit: int, classes: int, predict: Callable[[Batch], Float64]) -> tuple[Int64, float, int]:
     """Confusion, sum of losses and unanswered examples of a `Score`, from log-probabilities (b, K) of `limit` each."""
     confusion = np.zeros((classes, classes), np.int64)

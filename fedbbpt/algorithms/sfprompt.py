@@ -4,26 +4,27 @@ A white box: the model is cut in three (`fedbbpt.split`). Labels and images stay
 the server.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import Exchange, Keeps, Parts, State
+from fedbbpt.algorithms import Exchange, Keeps, Parts, Reply, State
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.algorithms.calibration import finite_mean, mean_loss
-from fedbbpt.algorithms.cutting import TRAINED, cut
+from fedbbpt.algorithms.cutting import TRAINED, check, cut
 from fedbbpt.algorithms.line import Blurred, InProcess, Line, Server, Shortcut, Wire, descend
 from fedbbpt.algorithms.over_http import Cut, Remote
-from fedbbpt.algorithms.pruning import count_of, el2n, hardest
+from fedbbpt.algorithms.pruning import count_of, el2n, kept
 from fedbbpt.algorithms.score import tally
 from fedbbpt.algorithms.steps import rng_of, sampled, short, shuffled
 from fedbbpt.errors import ConfigError
 from fedbbpt.split import BEFORE, Gradients, Holds, Part, Precision, Splittable
-from fedbbpt.types import Batch, Client, Dataset, Float32, Int64, Message, Parameters, Score, Update, Usage
+from fedbbpt.types import Batch, Client, Dataset, Float32, Message, Parameters, Score, Update, Usage
 
 
 class SFPrompt:
@@ -86,7 +87,7 @@ class SFPrompt:
         noise: NonNegativeFloat = 0.0,
         dtype: Precision = "float32",
     ) -> None:
-        _check(train, split, server, clip, noise)
+        check(train, split, server, clip, noise)
         holds: Holds = "client" if server else "all"
         self._split, self._classes = cut(
             parts, head=head, tail=tail, tokens=tokens, deep=deep, dtype=dtype, holds=holds
@@ -144,8 +145,8 @@ class SFPrompt:
         for batch in shuffled(data, everything, self._batch_size, self._local_epochs, rng):
             parameters, _ = self._step(parameters, batch, Shortcut(), self._local_rate)
         rng = rng_of(message, client.id, "split")
-        kept = self._kept(parameters, data, rng)
-        for batch in shuffled(data, kept, self._batch_size, self._epochs, rng):
+        hard = kept(data, self._keep, self._limit, partial(self._errors, parameters), rng)
+        for batch in shuffled(data, hard, self._batch_size, self._epochs, rng):
             parameters, of_batch = self._step(parameters, batch, line, self._rate)
             losses.append(of_batch)
         if "body" in self._told:
@@ -169,6 +170,13 @@ class SFPrompt:
                 "-o algorithm.local_rate)"
             )
         return State(state.round + 1, parameters, state.memory)
+
+    def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
+        """See `Algorithm`."""
+        if work == self.score:
+            return Score("", np.zeros((self._classes, self._classes), np.int64), 0.0, 0, Usage())
+        payload: dict[str, Float32] = {part: np.zeros(self._split.sizes[part], np.float32) for part in self._told}
+        return Update("", payload, 0, math.nan, Usage())
 
     @np.errstate(over="ignore", invalid="ignore")
     def score(self, split: str, message: Message, client: Client) -> Score:
@@ -238,17 +246,5 @@ class SFPrompt:
         smashed = self._split.head(parameters, batch.inputs, frozenset()).values
         return self._split.predict(parameters, line.forward(smashed))
 
-    def _kept(self, parameters: Parameters, data: Dataset, rng: np.random.Generator) -> Int64:
-        """Rows of the samples that the client learns most from, in their order; of equal ones any."""
-        if (count := count_of(self._keep, len(data))) == len(data):
-            return np.arange(count)
-        batches = (data.batch(slice(start, start + self._limit)) for start in range(0, len(data), self._limit))
-        errors = [el2n(np.exp(self._predict(parameters, b, Shortcut())), b.labels) for b in batches]
-        return hardest(np.concatenate(errors), count, rng)
-
-
-def _check(train: str, split: bool, server: str | None, clip: float | None, noise: float) -> None:
-    if server is not None and (train == "full" or not split):
-        raise ConfigError("with algorithm.server the body stays as it is: leave out train=full and split=false")
-    if noise and clip is None:
-        raise ConfigError("algorithm.noise is in units of algorithm.clip: give that, too")
+    def _errors(self, parameters: Parameters, batch: Batch) -> NDArray[np.float64]:
+        return el2n(np.exp(self._predict(parameters, batch, Shortcut())), batch.labels)

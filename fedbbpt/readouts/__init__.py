@@ -86,7 +86,7 @@ class Scores:
     def features(self, scores: Float32) -> NDArray[np.float64]:
         """(…, V, C) -> (…, V·C): log-scores over √C, so that a picture's features have a length of about 1."""
         s = self.centred(scores)
-        features: NDArray[np.float64] = s.reshape(*s.shape[:-2], -1) / np.sqrt(self.inputs)
+        features: NDArray[np.float64] = s.reshape(*s.shape[:-2], s.shape[-2] * s.shape[-1]) / np.sqrt(self.inputs)
         return features
 
     def base(self, scores: Float32) -> NDArray[np.float64] | None:

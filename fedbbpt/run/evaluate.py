@@ -2,18 +2,19 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from fedbbpt.algorithms import Algorithm, Keeps, State
+from fedbbpt.algorithms.sound import usable
 from fedbbpt.backend import Answers, Backend, Meter
 from fedbbpt.engines import Engine
 from fedbbpt.engines.serial import Serial
 from fedbbpt.run.checkpoint import Best
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.run.session import Session
 from fedbbpt.types import Client, Dataset, Float32, Inputs, Int64, Score, Usage
 
@@ -24,6 +25,7 @@ class Result:
 
     scores: list[Score]
     message_bytes: int  # of the one message, which every client received
+    out: Mapping[str, str] = field(default_factory=dict)  # clients whose scores cannot be used, and why
 
     @property
     def confusion(self) -> Int64:
@@ -68,8 +70,10 @@ class Result:
 def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: str, engine: Engine) -> Result:
     """The state's parameters on one split of all clients."""
     message = algorithm.broadcast(state)
+    out: dict[str, str] = {}
     scores = list(engine.map(partial(algorithm.score, split, message), clients))
-    return Result(scores, len(message.to_bytes()))
+    sound = usable(scores, clients, algorithm.blank(algorithm.score, message), message, out)
+    return Result(sound, len(message.to_bytes()), out)
 
 
 def better(result: Result, state: State, best: Best | None, keeps: Keeps) -> Best:
@@ -138,6 +142,6 @@ def baselines(session: Session, memory: Remembered) -> Baselines:
         return Baselines(zero_shot, None)
     best = better(look(state, "validation"), state, None, algorithm.keeps)
     exchange = CountedExchange(engine, algorithm.sample(state, session.clients))
-    state, _ = algorithm.round(state, exchange)
+    state, _ = algorithm.round(state, SoundExchange(exchange, algorithm))
     best = better(look(state, "validation"), state, best, algorithm.keeps)
     return Baselines(zero_shot, look(State(best.round, best.parameters), "test"))

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fedbbpt.algorithms import R
+from fedbbpt.algorithms import Algorithm, R
+from fedbbpt.algorithms.sound import usable
 from fedbbpt.engines import Engine
 from fedbbpt.errors import BackendError
 from fedbbpt.types import Client, Message, Usage
@@ -22,14 +23,18 @@ class CountedExchange:
         self.usage = Usage()
         self.missing: dict[str, str] = {}
 
+    @property
+    def present(self) -> list[Client]:
+        """Those whose replies the last call gave, in their order."""
+        return [client for client in self._clients if client.id not in self.missing]
+
     def __call__(self, work: Callable[[Message, Client], R], message: Message) -> list[R]:
         """See `Exchange`.
 
         Raises:
             BackendError: all clients got lost.
         """
-        clients = [client for client in self._clients if client.id not in self.missing]
-        replies = list(self._engine.map(partial(work, message), clients, self._lose))
+        replies = list(self._engine.map(partial(work, message), self.present, self._lose))
         if self.missing and not replies:
             raise BackendError(
                 f"all clients of round {message.round} died before they had an answer ({_ends(self.missing)}); the "
@@ -44,6 +49,27 @@ class CountedExchange:
 
     def _lose(self, client: Client, how: str) -> None:
         self.missing[client.id] = how
+
+
+class SoundExchange:
+    """An exchange of an algorithm that hands on only what can be used of it.
+
+    `out` says of each client that sent something else what it was: from then on nothing of it is used in this round.
+    It is still told all that the others are, so that it can follow, and what it asks is counted.
+    """
+
+    def __init__(self, exchange: CountedExchange, algorithm: Algorithm) -> None:
+        self._exchange, self._algorithm = exchange, algorithm
+        self.out: dict[str, str] = {}
+
+    def __call__(self, work: Callable[[Message, Client], R], message: Message) -> list[R]:
+        """See `Exchange`.
+
+        Raises:
+            BackendError: all clients got lost, or nobody sent what can be used.
+        """
+        replies = self._exchange(work, message)
+        return usable(replies, self._exchange.present, self._algorithm.blank(work, message), message, self.out)
 
 
 def _ends(missing: dict[str, str]) -> str:

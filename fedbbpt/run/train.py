@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from fedbbpt.run.config import Config
 from fedbbpt.run.ending import ending
 from fedbbpt.run.environment import begin, seal
 from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.run.files import sweep, write_atomic, write_json, writing
 from fedbbpt.run.lock import alone
 from fedbbpt.run.metrics import Metrics, holds, read_metrics
@@ -159,7 +159,9 @@ class _Run:
     def _round(self, progress: Progress) -> Progress:
         session, algorithm, state = self.session, self.algorithm, progress.state
         exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
-        state, train_loss = algorithm.round(state, exchange)
+        sound = SoundExchange(exchange, algorithm)
+        state, train_loss = algorithm.round(state, sound)
+        self._leave_out(sound.out, f"round {state.round}")
         for client, how in exchange.missing.items():
             self.watch("note", {"text": f"{client} died in round {state.round} ({how}); its update is missing"})
         totals = self._add(progress.totals, exchange.usage, exchange.bytes_up, exchange.bytes_down)
@@ -170,8 +172,8 @@ class _Run:
             result = self._look(state, "validation")
             totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
             best = better(result, state, best, algorithm.keeps)
-        missing = sorted(exchange.missing)
-        self._record(state.round, "validation", result, train_loss, totals, best.round == state.round, missing)
+        lost = {"missing": sorted(exchange.missing), "left_out": sound.out}
+        self._record(state.round, "validation", result, train_loss, totals, best.round == state.round, lost)
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
@@ -199,7 +201,12 @@ class _Run:
         result = evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
         if result.usage.queries and not result.confusion.any():
             raise self._silence(f"the {split} data")
+        self._leave_out(result.out, f"the scores on the {split} data")
         return result
+
+    def _leave_out(self, clients: Mapping[str, str], where: str) -> None:
+        for client, why in clients.items():
+            self.watch("note", {"text": f"{client} is left out of {where}: it {why}"})
 
     def _silence(self, where: str) -> FedbbptError:
         if self.session.white_box:
@@ -232,11 +239,11 @@ class _Run:
         train_loss: float | None,
         totals: Totals,
         kept: bool,
-        missing: Sequence[str] = (),
+        lost: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
         row = {"round": round_, "split": split, **scores, "train_loss": train_loss, "kept": kept, **asdict(totals)}
-        row |= {"missing": missing} if missing else {}
+        row |= {how: clients for how, clients in lost.items() if clients}
         row |= {"paid": paid} if (paid := paying.paid(self.session)) else {}
         self.metrics.append(row)
         self.rows.append(row)
