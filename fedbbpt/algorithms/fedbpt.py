@@ -99,7 +99,9 @@ class FedBpt(FedAvg):
             sigmas[step] = np.exp(optimizer.memory[0])
             optimizer.tell(measured(optimizer.ask()))
         mean = optimizer.x.astype(np.float32)
-        payload: dict[str, NDArray[Any]] = {"prompt": mean, "loss": measured(mean[None]), "sigmas": sigmas}
+        there = measured(mean[None])
+        there[np.isinf(there)] = np.nan  # as good as not measured
+        payload: dict[str, NDArray[Any]] = {"prompt": mean, "loss": there, "sigmas": sigmas}
         self._kept[client.id] = objective.readout.answered(*map(np.concatenate, zip(*kept, strict=True)))
         loss = short(finite_mean(np.concatenate(losses)))
         return Update(client.id, payload, len(client.train), loss, meter.usage)

@@ -55,7 +55,8 @@ class Local(FedAvg):
     def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
         """See `FedAvg.blank`; an update holds all parts of the common start."""
         if work == self.local:
-            return Update("", _own(message.parameters, ""), 0, math.nan, Usage())
+            payload = {f"/{part}": values for part, values in _own(message.parameters, "").items()}
+            return Update("", payload, 0, math.nan, Usage())
         return super().blank(work, message)
 
     def score(self, split: str, message: Message, client: Client) -> Score:

@@ -11,7 +11,7 @@ from fedbbpt.algorithms import R, Reply
 from fedbbpt.errors import BackendError
 from fedbbpt.types import Client, Message, Score, Sums, Update
 
-MEMORY = "memory/"  # of what a client keeps to itself, any part may be there or not
+MEMORY = "memory/"  # of these parts, which are under the client's own name, any may be there or not
 NAMED = 5  # clients in a sentence
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -55,15 +55,13 @@ def _malformed(reply: Any, blank: Reply, client: str) -> str:
     if isinstance(reply, Update) and not (isinstance(reply.weight, int) and reply.weight > 0):
         return "has no training samples, by its own word"
     ours, theirs = _arrays(blank, client), _arrays(reply, client)
-    if ours.keys() != {name for name in theirs if not name.startswith(MEMORY)}:
+    if ours.keys() != {name for name in theirs if not name.startswith(f"/{MEMORY}")}:
         return "sent other parts than it was asked for"
     for name, array in ours.items():
         if (array.shape, array.dtype) != (np.shape(theirs[name]), getattr(theirs[name], "dtype", None)):
-            return f"sent {name} in another form than {array.dtype}{list(array.shape)}"
+            return f"sent {name.strip('/')} in another form than {array.dtype}{list(array.shape)}"
     if isinstance(reply, Score) and ((reply.confusion < 0).any() or reply.unanswered < 0):
         return "sent negative counts"
-    if isinstance(reply, Update) and math.isfinite(reply.loss) and _empty(theirs):
-        return "sent NaN or infinity for all that it measured"
     return ""
 
 
@@ -75,10 +73,12 @@ def _empty(arrays: Arrays) -> bool:
 def _unfit(reply: Reply, blank: Reply, client: str) -> str:
     if isinstance(reply, Score) and not math.isfinite(reply.loss_sum):
         return "sent NaN or infinity as its loss"
+    if isinstance(reply, Update) and math.isfinite(reply.loss) and _empty(reply.payload):
+        return "sent NaN or infinity for all that it measured"
     gaps = {name for name, array in _arrays(blank, client).items() if np.isnan(array).any()}
     for name, array in _arrays(reply, client).items():
         if np.isinf(array).any() or (name not in gaps and np.isnan(array).any()):
-            return f"sent NaN or infinity in {name}"
+            return f"sent NaN or infinity in {name.strip('/')}"
     return ""
 
 
@@ -90,5 +90,5 @@ def _may_diverge(blank: Reply, message: Message) -> bool:
 def _arrays(reply: Any, client: str) -> Arrays:
     """By name, but for the client's own name before it."""
     if isinstance(reply, Update):
-        return {name.removeprefix(f"{client}/"): array for name, array in reply.payload.items()}
+        return {name.removeprefix(client): array for name, array in reply.payload.items()}
     return {"its sums": reply.values} if isinstance(reply, Sums) else {"confusion": reply.confusion}

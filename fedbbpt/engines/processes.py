@@ -88,8 +88,12 @@ class Processes:
                     self._workers.remove(worker)
                     gone(worker.client, worker.end())
                 else:
-                    if client is not None:
-                        found[client.id] = reply
+                    if client is None:
+                        continue
+                    try:
+                        found[client.id] = unpack(reply)
+                    except ValueError as e:
+                        gone(client, f"its reply cannot be read: {e}")
         return found
 
     def _staff(self, waiting: int) -> None:
@@ -138,7 +142,7 @@ class _Worker:
         self._tell(call._replace(client=client.id))
 
     def answer(self) -> tuple[Client | None, Any]:
-        """Waits for what it has to say: a client and its reply, or (None, None) once it has opened its session.
+        """Waits for what it has to say: a client and its reply, packed, or (None, None) once its session is open.
 
         Raises:
             _Gone: the process has ended.
@@ -151,7 +155,7 @@ class _Worker:
         if isinstance(outcome, Failed):
             raise outcome.error()
         done, self.client, self._opened = self.client, None, True
-        return done, unpack(outcome)
+        return done, outcome
 
     def end(self) -> str:
         """Kills it, unless it is gone already; says how it ended."""

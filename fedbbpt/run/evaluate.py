@@ -13,6 +13,7 @@ from fedbbpt.algorithms.sound import usable
 from fedbbpt.backend import Answers, Backend, Meter
 from fedbbpt.engines import Engine
 from fedbbpt.engines.serial import Serial
+from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.run.checkpoint import Best
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.run.session import Session
@@ -74,6 +75,22 @@ def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: s
     scores = list(engine.map(partial(algorithm.score, split, message), clients))
     sound = usable(scores, clients, algorithm.blank(algorithm.score, message), message, out)
     return Result(sound, len(message.to_bytes()), out)
+
+
+def silence(session: Session, where: str) -> FedbbptError:
+    """What is said where no answer of the model is a number."""
+    if session.white_box:
+        return ConfigError(
+            f"the parameters diverged: the scores of {where} are not numbers; start a new run with smaller steps "
+            "(-o algorithm.rate, -o algorithm.local_rate)"
+        )
+    remote = charging(session.backend)
+    said = (remote and remote.desk.trouble.last) or "no reply, or scores that are not numbers"
+    again = "; what was refused is asked again after fedbbpt cache clear --refused" if remote else ""
+    return BackendError(
+        f"the model answered none of the queries for {where} ({said}); nothing is lost: once it answers, continue "
+        f"with --resume{again}"
+    )
 
 
 def better(result: Result, state: State, best: Best | None, keeps: Keeps) -> Best:

@@ -91,6 +91,9 @@ class Lines:
             self._say("unanswered", f"{s['unanswered']:,} queries brought no scores, and count as wrong in tests")
         for words, count in s["refused"].items():
             self._say("refused", f"{count:,} inputs: {words}")
+        if s["left_out"]:
+            times = ", ".join(f"{client} ({count}×)" for client, count in sorted(s["left_out"].items()))
+            self._say("left out", f"{times}: what they sent could not be used")
         if s["paid"]:
             self._say("paid for", spent(s["paid"]))
         self._say("cost", f"{s['queries']:,} queries in {s['calls']:,} calls, {traffic}, {s['seconds']:.0f} s")

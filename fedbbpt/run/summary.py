@@ -1,5 +1,6 @@
 """The facts of a finished run."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,14 +16,20 @@ from fedbbpt.run.shown import wordings
 
 
 def summarise(
-    session: Session, planned: Plan, best: Best, result: Result, without: Baselines, totals: Totals
+    session: Session,
+    planned: Plan,
+    best: Best,
+    result: Result,
+    without: Baselines,
+    totals: Totals,
+    left_out: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What goes into `summary.json`."""
+    """What goes into `summary.json`; `left_out` says for how many rounds or scores each client was."""
     classes = len(session.task.classes)
     tested = np.sum([label_counts(client.test, classes) for client in session.clients], axis=0)
     alone = without.readout_alone
     zero = without.zero_shot
-    rows = zip(session.clients, result.scores, (zero or result).scores, strict=True)
+    scores, unprompted = ({score.client: score.accuracy for score in of.scores} for of in (result, zero or result))
     return {
         "task": session.config.task.name,
         "seed": session.config.seed,
@@ -39,16 +46,17 @@ def summarise(
         **asdict(totals),
         "refused": refused(session),
         "paid": paid(session),
+        "left_out": left_out,
         "queries_by_purpose": _purposes(session, planned, result, totals),
         "clients": {
             client.id: {
-                "test_accuracy": score.accuracy,
-                "zero_shot_accuracy": unprompted.accuracy if zero else None,
+                "test_accuracy": scores.get(client.id),
+                "zero_shot_accuracy": unprompted.get(client.id) if zero else None,
                 "train": label_counts(client.train, classes),
                 "validation": label_counts(client.validation, classes),
                 "test": label_counts(client.test, classes),
             }
-            for client, score, unprompted in rows
+            for client in session.clients
         },
         "classes": list(session.task.classes),
         "confusion": {

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fedbbpt.algorithms import State
-from fedbbpt.errors import BackendError, ConfigError, FedbbptError, RunError
+from fedbbpt.errors import RunError
 from fedbbpt.remote import charging
 from fedbbpt.remote.ledger import Account
 from fedbbpt.run import checkpoint, paying
@@ -19,7 +20,7 @@ from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.config import Config
 from fedbbpt.run.ending import ending
 from fedbbpt.run.environment import begin, seal
-from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember
+from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember, silence
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.run.files import sweep, write_atomic, write_json, writing
 from fedbbpt.run.lock import alone
@@ -166,14 +167,14 @@ class _Run:
             self.watch("note", {"text": f"{client} died in round {state.round} ({how}); its update is missing"})
         totals = self._add(progress.totals, exchange.usage, exchange.bytes_up, exchange.bytes_down)
         if math.isnan(train_loss):
-            raise self._silence(f"round {state.round}")
+            raise silence(self.session, f"round {state.round}")
         result, best = None, progress.best
         if is_evaluated(state.round, session.config):
             result = self._look(state, "validation")
             totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
             best = better(result, state, best, algorithm.keeps)
-        lost = {"missing": sorted(exchange.missing), "left_out": sound.out}
-        self._record(state.round, "validation", result, train_loss, totals, best.round == state.round, lost)
+        kept, missing = best.round == state.round, sorted(exchange.missing)
+        self._record(state.round, "validation", result, train_loss, totals, kept, missing, sound.out)
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
@@ -185,9 +186,10 @@ class _Run:
         result = self._look(State(best.round, best.parameters), "test")
         totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
         self._record(best.round, "test", result, None, totals, True)
+        left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
         done = progress.state.round
         took = self.plan if done == self.plan.rounds else plan(self._of_rounds(done))
-        summary = summarise(self.session, took, best, result, without, totals) | {"ended": ended}
+        summary = summarise(self.session, took, best, result, without, totals, left_out) | {"ended": ended}
         write_json(self.out / "summary.json", summary)
         self.metrics.sync()
         seal(self.out)
@@ -200,27 +202,13 @@ class _Run:
     def _look(self, state: State, split: str) -> Result:
         result = evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
         if result.usage.queries and not result.confusion.any():
-            raise self._silence(f"the {split} data")
+            raise silence(self.session, f"the {split} data")
         self._leave_out(result.out, f"the scores on the {split} data")
         return result
 
     def _leave_out(self, clients: Mapping[str, str], where: str) -> None:
         for client, why in clients.items():
             self.watch("note", {"text": f"{client} is left out of {where}: it {why}"})
-
-    def _silence(self, where: str) -> FedbbptError:
-        if self.session.white_box:
-            return ConfigError(
-                f"the parameters diverged: the scores of {where} are not numbers; start a new run with smaller steps "
-                "(-o algorithm.rate, -o algorithm.local_rate)"
-            )
-        remote = charging(self.session.backend)
-        said = (remote and remote.desk.trouble.last) or "no reply, or scores that are not numbers"
-        again = "; what was refused is asked again after fedbbpt cache clear --refused" if remote else ""
-        return BackendError(
-            f"the model answered none of the queries for {where} ({said}); nothing is lost: once it answers, continue "
-            f"with --resume{again}"
-        )
 
     def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:
         t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
@@ -239,11 +227,13 @@ class _Run:
         train_loss: float | None,
         totals: Totals,
         kept: bool,
-        lost: Mapping[str, Any] = MappingProxyType({}),
+        missing: Sequence[str] = (),
+        out: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
         row = {"round": round_, "split": split, **scores, "train_loss": train_loss, "kept": kept, **asdict(totals)}
-        row |= {how: clients for how, clients in lost.items() if clients}
+        row |= {"missing": missing} if missing else {}
+        row |= {"left_out": left} if (left := {**out, **(result.out if result else {})}) else {}
         row |= {"paid": paid} if (paid := paying.paid(self.session)) else {}
         self.metrics.append(row)
         self.rows.append(row)

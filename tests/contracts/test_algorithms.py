@@ -9,15 +9,17 @@ import pytest
 from fedbbpt import registry
 from fedbbpt.algorithms import Parts
 from fedbbpt.engines.serial import Serial
+from fedbbpt.errors import BackendError
 from fedbbpt.objective import Objective
 from fedbbpt.optim.random import Random
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.head import Head
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.evaluate import evaluate
+from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.run.options import resolve
-from fedbbpt.types import Message, Usage
+from fedbbpt.types import Message, Sums, Update, Usage
 
 # what cuts the model instead of querying it is tested by itself
 QUERYING = [n for n in registry.names("algorithms") if not getattr(registry.load("algorithms", n), "white_box", False)]
@@ -187,3 +189,81 @@ def test_training_lowers_the_validation_loss(name, fake_backend, clients):
     algorithm = make(name, fake_backend, local_steps=2)
     (start, *_, trained), _ = rounds(algorithm, clients, 10)
     assert validation_loss(algorithm, trained, clients) < validation_loss(algorithm, start, clients)
+
+
+class Poisoned(CountedExchange):
+    """An exchange on which something happens to the replies of some clients."""
+
+    def __init__(self, clients, victims, poison):
+        super().__init__(Serial(), clients)
+        self.victims, self.poison = victims, poison
+
+    def __call__(self, work, message):
+        replies = super().__call__(work, message)
+        return [self.poison(r) if c.id in self.victims else r for c, r in zip(self.present, replies, strict=True)]
+
+
+def _arrays(change):
+    def poison(reply):
+        if isinstance(reply, Sums):
+            return Sums(change(reply.values))
+        return replace(reply, payload={part: change(values) for part, values in reply.payload.items()})
+
+    return poison
+
+
+def _update(**parts):
+    return lambda reply: replace(reply, **parts) if isinstance(reply, Update) else reply
+
+
+POISONS = {
+    "NaN": _arrays(lambda values: np.full_like(values, np.nan)),
+    "infinity": _arrays(lambda values: np.full_like(values, np.inf)),
+    "another shape": _arrays(lambda values: np.zeros((*values.shape, 2), values.dtype)),
+    "another type": _arrays(lambda values: values.astype(np.int64)),
+    "text": _arrays(lambda values: "text"),
+    "other parts": _update(payload={"more": np.zeros(2, np.float32)}),
+    "another name": _update(client="nobody"),
+    "a negative weight": _update(weight=-5),
+    "nothing": lambda reply: None,
+}
+
+
+def test_nothing_that_an_honest_client_sends_is_left_out(name, fake_backend, clients):
+    (_, state), _ = rounds(make(name, fake_backend), clients, 1)
+    algorithm = make(name, fake_backend)
+    sound = SoundExchange(CountedExchange(Serial(), clients), algorithm)
+    checked, _ = algorithm.round(algorithm.init(), sound)
+    assert not sound.out
+    assert same(state.parameters, checked.parameters)
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_what_cannot_be_used_is_as_if_its_client_had_not_been_there(name, fake_backend, clients, poison):
+    algorithm, other = make(name, fake_backend), make(name, fake_backend)
+    victim = clients[0].id
+    sound = SoundExchange(Poisoned(clients, {victim}, POISONS[poison]), algorithm)
+    state, loss = algorithm.round(algorithm.init(), sound)
+    without, its = other.round(other.init(), CountedExchange(Serial(), clients[1:]))
+    assert sound.out.keys() == {victim}
+    assert same(state.parameters, without.parameters)
+    assert loss == its
+
+
+@pytest.mark.parametrize("poison", POISONS)
+def test_if_nobody_sends_what_can_be_used_the_clients_are_named(name, fake_backend, clients, poison):
+    algorithm = make(name, fake_backend)
+    sound = SoundExchange(Poisoned(clients, {client.id for client in clients}, POISONS[poison]), algorithm)
+    with pytest.raises(BackendError, match=rf"no client of round 1 .*{clients[0].id} "):
+        algorithm.round(algorithm.init(), sound)
+
+
+def test_scores_that_cannot_be_used_are_left_out(name, fake_backend, clients):
+    algorithm, honest = make(name, fake_backend), make(name, fake_backend)
+    score, first = algorithm.score, clients[0].id
+    wrong = {first: {"loss_sum": float("nan")}, clients[1].id: {"confusion": np.zeros((9, 9), np.int64)}}
+    algorithm.score = lambda split, message, client: replace(score(split, message, client), **wrong.get(client.id, {}))
+    algorithm.blank = lambda work, message: honest.blank(honest.score, message)
+    result = evaluate(algorithm, algorithm.init(), clients, "test", Serial())
+    assert result.out.keys() == wrong.keys()
+    assert [one.client for one in result.scores] == [client.id for client in clients[2:]]

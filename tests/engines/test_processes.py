@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedbbpt.engines import processes, worker
 from fedbbpt.engines.processes import Processes
 from fedbbpt.errors import BackendError, ConfigError, UnknownName
 from fedbbpt.run.exchange import CountedExchange
@@ -106,6 +107,22 @@ def test_one_that_dies_costs_its_own_part_of_the_round_and_is_back_in_the_next(m
     )
     assert _bits(again) == _bits(map(partial(algorithm.local, SECOND), clients))
     assert not lost
+
+
+def test_a_reply_that_cannot_be_read_is_lost(make, place, monkeypatch) -> None:
+    (algorithm, clients), engine, lost = place, make(workers=1), {}
+    told: list[Any] = []
+
+    def unpack(reply: Any) -> Any:
+        told.append(reply)
+        return worker.unpack(reply._replace(content=reply.content[:-1]) if len(told) == 2 else reply)
+
+    monkeypatch.setattr(processes, "unpack", unpack)
+    work = partial(algorithm.local, FIRST)
+    replies = list(engine.map(work, clients, lambda client, how: lost.update({client.id: how})))
+    assert lost.keys() == {"client-001"}
+    assert "cannot be read" in lost["client-001"]
+    assert len(replies) == 3
 
 
 def test_what_is_lost_is_not_counted_and_the_rest_of_the_round_goes_without_it(make, place, order) -> None:
