@@ -14,6 +14,7 @@ from fedbbpt.backend import Answers, Backend, Meter
 from fedbbpt.engines import Engine
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
+from fedbbpt.remote import charging
 from fedbbpt.run.checkpoint import Best
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.run.session import Session
