@@ -107,9 +107,10 @@ class HttpJson:
         pieces = [self.desk.query(shots.batch(slice(i, i + limit)).inputs).scores for i in range(0, len(shots), limit)]
         features = np.concatenate(pieces)
         if silent := int(np.isnan(features).any(1).sum()):
+            last = self.desk.trouble.last
             raise BackendError(
-                f"{silent} of the provider's {len(features)} shots got no answer; look whether {self.info.model} is "
-                "up, and try again"
+                f"{silent} of the provider's {len(features)} shots got no answer{f' ({last})' if last else ''}; look "
+                f"whether {self.info.model} is up, and try again"
             )
         return fit(features, shots.labels, self.info.classes)
 

@@ -25,6 +25,8 @@ from fedbbpt_backends.json_paths import finder
 from fedbbpt_backends.wire import AROUND, PNG, base64_png, refusal, shared
 
 MOST_READ = 2**16  # bytes of a refusal
+RANGES = {"probabilities": (0.0, 1.0), "log-probabilities": (-np.inf, 0.0)}  # of scores, by kind
+ROUNDING = 1e-3
 NOT_KNOWN = 504  # what the cache says in place of asking
 Find = Callable[[Any], Any]
 
@@ -117,6 +119,12 @@ class JsonService:
 
     def _read(self, content: bytes, count: int) -> list[Reply]:
         try:
+            return self._replies(content, count)
+        except Lost as e:
+            raise Lost(f"{e} (it says: {self._quoted(content)})") from e
+
+    def _replies(self, content: bytes, count: int) -> list[Reply]:
+        try:
             answer = parsed(content)
         except ValueError as e:
             raise Lost(f"{self._description.url} answered with malformed JSON") from e
@@ -183,7 +191,15 @@ class JsonService:
                 f"{self._description.url} answered with scores {scores.shape} for an input, and its description says "
                 f"({self.width},): correct scores, classes or dimensions there"
             )
-        return scores
+        least, most = RANGES.get(self._description.kind, (-np.inf, np.inf))
+        finite = scores[np.isfinite(scores)]
+        if (wrong := finite[(finite < least - ROUNDING) | (finite > most + ROUNDING)]).size:
+            raise Spoilt(
+                f"{self._description.url} answered with {wrong[0]:g}, and its description says "
+                f"{self._description.kind}: correct kind there"
+            )
+        endless = np.isposinf(scores) | (np.isneginf(scores) & (self._description.kind != "log-probabilities"))
+        return np.where(endless, np.float32(np.nan), scores)
 
     def _refusal(self, response: requests.Response) -> BackendError:
         auth, status = self._description.auth, response.status_code
@@ -194,9 +210,12 @@ class JsonService:
             advice = f"it has moved to {moved}, say so in url"
         else:
             advice = "check url and method" if status in (404, 405) else "check body"
-        said = quoted(self._public(response.content[:MOST_READ].decode("utf-8", "replace")))
-        sentence = f"{self._description.url} answered with HTTP {status}, {advice} (it says: {said or 'nothing'})"
+        said = self._quoted(response.content)
+        sentence = f"{self._description.url} answered with HTTP {status}, {advice} (it says: {said})"
         return refusal(status, sentence, said)
+
+    def _quoted(self, content: bytes) -> str:
+        return quoted(self._public(content[:MOST_READ].decode("utf-8", "replace"))) or "nothing"
 
     def _public(self, text: str) -> str:
         return text.replace(self._key, "…") if self._key else text

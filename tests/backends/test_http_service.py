@@ -18,7 +18,7 @@ import tomli_w
 from PIL import Image
 
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.remote import Busy, Lost
+from fedbbpt.remote import Busy, Lost, Refused, Spoilt
 from fedbbpt.types import Prompted
 from fedbbpt_backends.http_description import read_description
 from fedbbpt_backends.http_service import JsonService
@@ -225,6 +225,56 @@ def test_a_refusal_is_quoted_without_the_key(server: Server, serve: Serve, statu
     assert "x" * 190 in message
     assert not any(KEY[:n] in message for n in range(4, len(KEY)))
     assert len(server.bodies) == 1  # a redirect is not followed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"error": "Model \x1b[2J is loading", "scores": null}',
+        b"<p>Model is loading</p>",
+        {"error": "Model is loading"},
+    ],
+)
+def test_what_is_said_in_place_of_scores_is_quoted(server: Server, serve: Serve, answer: Any) -> None:
+    server.answer = lambda body: (200, {}, answer)
+    with pytest.raises(Lost, match=r"\(it says: .*Model .*is loading") as raised:
+        serve().send(["a"], "k")
+    assert "\x1b" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "about_input"),
+    [
+        (400, "content_filter", True),
+        (413, "", True),
+        (422, "maximum context length is 512", True),
+        (400, "odd", False),
+        (404, "", False),
+    ],
+)
+def test_a_refusal_may_be_about_the_input(
+    server: Server, serve: Serve, status: int, said: str, about_input: bool
+) -> None:
+    server.answer = lambda body: (status, {}, said.encode())
+    with pytest.raises(Refused) as raised:
+        serve().send(["a"], "k")
+    assert raised.value.about_input == about_input
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("probabilities", 1.5), ("probabilities", -0.1), ("log-probabilities", 0.7)]
+)
+def test_what_a_kind_of_scores_cannot_be_is_said(server: Server, serve: Serve, kind: str, value: float) -> None:
+    server.answer = lambda body: (200, {}, {"results": [{"scores": [value, 0.0]}]})
+    with pytest.raises(Spoilt, match=f"answered with {value:g}, and its description says {kind}: correct kind"):
+        serve(kind=kind).send(["a"], "k")
+
+
+def test_endless_scores_are_none(server: Server, serve: Serve) -> None:
+    server.answer = lambda body: (200, {}, b'{"results": [{"scores": [Infinity, -Infinity]}]}')
+    assert np.isnan(serve().send(["a"], "k")[0].scores).all()
+    (reply,) = serve(kind="log-probabilities").send(["b"], "k")
+    assert np.isnan(reply.scores).tolist() == [True, False]
 
 
 def test_a_wrong_number_of_scores_is_said_at_once(server: Server, serve: Serve) -> None:
