@@ -1,7 +1,7 @@
-"""What is counted while serving, as Prometheus reads it."""
+"""What is counted while serving, for Prometheus."""
 
-from collections import Counter
-from collections.abc import Iterator
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import choose_encoder
 
 from fedbbpt.backend import Answers
 
@@ -9,44 +9,31 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)  # upper bounds of t
 
 
 class Counts:
-    """Requests by route and status, and what was asked of the model. Each number is written by one thread only."""
+    """Requests by route and status, and what was asked of the model."""
 
     def __init__(self) -> None:
-        self.in_flight = 0  # requests
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._sizes: Counter[int] = Counter()  # by upper bound; 0 stands for above all
-        self._totals = {"queries": 0, "tokens": 0, "unmatched": 0, "model_seconds": 0.0}
+        self._registry = registry = CollectorRegistry()
+        self.in_flight = Gauge("fedbbpt_requests_in_flight", "Requests without a reply so far.", registry=registry)
+        self._requests = Counter("fedbbpt_requests", "Replies.", ("route", "status"), registry=registry)
+        self._queries = Counter("fedbbpt_queries", "Inputs that the model was asked about.", registry=registry)
+        self._tokens = Counter("fedbbpt_tokens", "Tokens that the model read and wrote.", registry=registry)
+        self._unmatched = Counter("fedbbpt_unmatched", "Answers in words that name no class.", registry=registry)
+        self._seconds = Counter("fedbbpt_model_seconds", "Seconds in which the model computed.", registry=registry)
+        self._sizes = Histogram("fedbbpt_batch_size", "Inputs of a call.", buckets=SIZES, registry=registry)
 
     def replied(self, route: str, status: int) -> None:
         """A request got its reply."""
-        self._requests[route, status] += 1
+        self._requests.labels(route, status).inc()
 
     def called(self, size: int, seconds: float, answers: Answers) -> None:
         """The model answered a call."""
-        self._sizes[next((bound for bound in SIZES if size <= bound), 0)] += 1
-        taken = {"queries": size, "tokens": answers.tokens, "unmatched": answers.unmatched, "model_seconds": seconds}
-        for name, amount in taken.items():
-            self._totals[name] += amount
+        self._sizes.observe(size)
+        self._queries.inc(size)
+        self._tokens.inc(answers.tokens)
+        self._unmatched.inc(answers.unmatched)
+        self._seconds.inc(seconds)
 
-    def text(self) -> str:
-        """All of it, in Prometheus' text format 0.0.4."""
-        return "\n".join(self._lines()) + "\n"
-
-    def _lines(self) -> Iterator[str]:
-        yield "# TYPE fedbbpt_requests_in_flight gauge"
-        yield f"fedbbpt_requests_in_flight {self.in_flight}"
-        yield "# TYPE fedbbpt_requests_total counter"
-        for (route, status), count in sorted(self._requests.items()):
-            yield f'fedbbpt_requests_total{{route="{route}",status="{status}"}} {count}'
-        for name, total in self._totals.items():
-            yield f"# TYPE fedbbpt_{name}_total counter"
-            yield f"fedbbpt_{name}_total {total}"
-        yield "# TYPE fedbbpt_batch_size histogram"
-        sizes = self._sizes.copy()
-        below = 0
-        for bound in SIZES:
-            below += sizes[bound]
-            yield f'fedbbpt_batch_size_bucket{{le="{bound}"}} {below}'
-        yield f'fedbbpt_batch_size_bucket{{le="+Inf"}} {sizes.total()}'
-        yield f"fedbbpt_batch_size_sum {self._totals['queries']}"
-        yield f"fedbbpt_batch_size_count {sizes.total()}"
+    def shown(self, accept: str) -> tuple[bytes, str]:
+        """All of it, in the format that is asked for as HTTP's Accept, and the type of that."""
+        encode, kind = choose_encoder(accept)
+        return encode(self._registry), kind

@@ -50,7 +50,7 @@ class Guard:
                 self._counts.replied(route, message["status"])
             await send(message)
 
-        self._counts.in_flight += 1
+        self._counts.in_flight.inc()
         try:
             self._check(scope["path"], Headers(scope=scope))
             await self._app(scope, receive, counted)
@@ -65,7 +65,7 @@ class Guard:
             message = "the model or the service failed; the service's log says where"
             await as_response(Refusal(500, message, code="failed"))(scope, receive, counted)
         finally:
-            self._counts.in_flight -= 1
+            self._counts.in_flight.dec()
 
     def _check(self, path: str, headers: Headers) -> None:
         if self._token is None:

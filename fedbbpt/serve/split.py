@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fedbbpt.algorithms.line import Server, Wire, pack, read
@@ -142,7 +142,8 @@ class SplitService:
         return JSONResponse({"status": "ok"})
 
     async def _metrics(self, request: Request) -> Response:
-        return PlainTextResponse(self._counts.text())
+        content, kind = self._counts.shown(request.headers.get("accept", ""))
+        return Response(content, media_type=kind)
 
 
 def _ticket(request: Request) -> str | None:

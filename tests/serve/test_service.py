@@ -11,6 +11,7 @@ import httpx2
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import Limits, listening
@@ -152,19 +153,31 @@ def test_the_model_is_described_and_named(asking: httpx2.Client) -> None:
 def test_metrics_say_what_was_asked(asking: httpx2.Client) -> None:
     asking.post("/v1/classify", json={"inputs": list("abcde")})
     asking.get("/nowhere")
-    text = asking.get("/metrics").text
-    for line in (
-        'fedbbpt_requests_total{route="/v1/classify",status="200"} 1',
-        'fedbbpt_requests_total{route="other",status="404"} 1',
-        "fedbbpt_queries_total 5",
-        "fedbbpt_tokens_total 5",
-        'fedbbpt_batch_size_bucket{le="1"} 1',
-        'fedbbpt_batch_size_bucket{le="4"} 2',
-        'fedbbpt_batch_size_bucket{le="+Inf"} 2',
-        "fedbbpt_batch_size_sum 5",
-        "fedbbpt_requests_in_flight 1",
-    ):
-        assert line in text.splitlines()
+    reply = asking.get("/metrics")
+    assert reply.headers["content-type"].startswith("text/plain; version=")
+    families = list(text_string_to_metric_families(reply.text))
+    found = {(one.name, *sorted(one.labels.values())): one.value for family in families for one in family.samples}
+    expected = {
+        ("fedbbpt_requests_total", "/v1/classify", "200"): 1,
+        ("fedbbpt_requests_total", "404", "other"): 1,
+        ("fedbbpt_queries_total",): 5,
+        ("fedbbpt_tokens_total",): 5,
+        ("fedbbpt_unmatched_total",): 0,
+        ("fedbbpt_batch_size_bucket", "1.0"): 1,
+        ("fedbbpt_batch_size_bucket", "4.0"): 2,
+        ("fedbbpt_batch_size_bucket", "+Inf"): 2,
+        ("fedbbpt_batch_size_sum",): 5,
+        ("fedbbpt_requests_in_flight",): 1,
+    }
+    expected = {(name, *sorted(labels)): value for (name, *labels), value in expected.items()}
+    assert found.items() >= expected.items()
+    assert found["fedbbpt_model_seconds_total",] > 0
+
+
+def test_metrics_come_in_the_format_that_is_asked_for(asking: httpx2.Client) -> None:
+    reply = asking.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert reply.headers["content-type"].startswith("application/openmetrics-text")
+    assert reply.text.endswith("# EOF\n")
 
 
 def test_too_many_at_a_time_are_asked_to_come_again(serving: Any, texts: Any) -> None:
