@@ -1,5 +1,6 @@
 """Provider heads: what a provider puts on a feature model so that it answers with class scores."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -54,19 +55,19 @@ def load_head(name: str, dim: int) -> LinearHead:
     Class names come from the file's metadata (`classes`, a JSON list), else they are "0", "1", …
     """
     path = embedded.HEADS / f"{name}.safetensors" if name in named() else Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - of a name that is too long, Path.is_file raises
         raise UnknownName("head", name, [*named(), "own", "prototypes", "linear", "PATH.safetensors"])
     try:
         with safetensors.safe_open(path, "numpy") as file:
             weight, bias = (file.get_tensor(key).astype(np.float32) for key in ("weight", "bias"))
             classes = strictly_parsed((file.metadata() or {}).get("classes", "null").encode())
-    except (SafetensorError, ValueError) as e:
+    except (SafetensorError, ValueError, TypeError, AttributeError) as e:  # the last two: numbers that numpy lacks
         raise BackendError(f"{path} is not a provider head (safetensors with 'weight' and 'bias'): {e}") from e
     if weight.ndim != 2 or weight.shape[1] != dim or bias.shape != weight.shape[:1]:
         raise BackendError(f"head {path} is {weight.shape} + {bias.shape}, but the model's features have {dim} numbers")
     names = [str(i) for i in range(len(bias))] if classes is None else classes
-    if not isinstance(names, list) or len(names) != len(bias) or not all(isinstance(name, str) for name in names):
-        raise BackendError(f"head {path}: 'classes' in its metadata must be a JSON list of {len(bias)} names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != len(bias):
+        raise BackendError(f"head {path}: 'classes' in its metadata must be a JSON list of {len(bias)} different names")
     return LinearHead(weight, bias, np.zeros(dim, np.float32), False, tuple(names))
 
 
