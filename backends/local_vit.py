@@ -111,13 +111,32 @@ class Network:
         self.device = usable_device(device)
         self.model: ImageModel = load_model(model, weights, self.device)
         self.precision = dtype_of(dtype, self.device)
+        if not self._takes(self.precision):
+            if dtype != "auto":
+                raise BackendError(f"{self.model.name} does not compute in {dtype}; use -o backend.dtype=float32")
+            self.precision, self.model = torch.float32, load_model(model, weights, self.device)
+        self.model.net.requires_grad_(False)
         self.dtype = str(self.precision).removeprefix("torch.")
-        self.model.net.to(self.precision).requires_grad_(False)
         most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
         self.batch_limit = int(np.clip(memory * 2**20 // (self.model.activation * self.precision.itemsize), 1, most))
         pixels = self.model.pixels
         mean, std = (torch.tensor(v, device=self.device).view(-1, 1, 1) for v in (pixels.mean, pixels.std))
         self._scale, self._shift = 1 / std, -mean / std
+
+    def _takes(self, precision: "torch.dtype") -> bool:
+        """Whether the model computes in this number format, in which it is from now on: some mix others into it."""
+        import torch
+
+        if precision == torch.float32:  # in which it has answered when it was loaded
+            return True
+        self.model.net.to(precision)
+        blank = torch.zeros(1, self.model.pixels.depth, *self.model.size, dtype=precision, device=self.device)
+        try:
+            with torch.inference_mode():
+                (self.model.logits or self.model.features)(blank)
+        except (RuntimeError, TypeError):
+            return False
+        return True
 
     def features(self, inputs: Float32) -> Float32:
         """Pooled features (b, D)."""

@@ -185,6 +185,20 @@ def test_a_timm_model_in_a_folder_answers_with_its_own_classes(tmp_path: Path) -
     assert vit.network.features(x).shape == (2, 64)
 
 
+def test_a_family_that_does_not_compute_in_bfloat16_computes_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"hidden_sizes": [16, 24, 32], "num_attention_heads": [1, 2, 2], "depths": [1] * 3, "key_dim": [8] * 3}
+    name = saved(tmp_path, t.LevitModel(t.LevitConfig(image_size=64, **small)))
+    monkeypatch.setattr("fedbbpt_backends.precision.fast_dtype", lambda device: torch.bfloat16)
+    chosen = Network(name, None, "auto", "cpu", 512)
+    assert chosen.dtype == "float32"
+    x = pictures((64, 64))[0]
+    np.testing.assert_array_equal(chosen.features(x), network(name).features(x))
+    with pytest.raises(BackendError, match="does not compute in bfloat16"):
+        Network(name, None, "bfloat16", "cpu", 512)
+
+
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "texts": (t.BertModel, TEXT | {"vocab_size": 50}, "type bert, which reads no pictures"),
     "films": (t.VideoMAEModel, VIT, "does not answer to a picture of 32 × 32 alone"),
