@@ -1,6 +1,7 @@
 """Errors of ours as one sentence on standard error, without a traceback or what a terminal would obey."""
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ import click
 
 from fedbbpt.commands.interrupts import restore_ctrl_c
 from fedbbpt.errors import FedbbptError
-from fedbbpt.printing import one_line
+from fedbbpt.printing import one_line, quoted
 
 
 @contextmanager
@@ -25,6 +26,11 @@ def one_sentence() -> Iterator[None]:
         yield
     except FedbbptError as e:
         raise click.ClickException(one_line(str(e))) from e
+    except OSError as e:  # of a path that the system does not take, wherever it is looked at
+        if e.filename is None:
+            raise
+        reason = (e.strerror or type(e).__name__).lower()
+        raise click.ClickException(f"cannot use {quoted(os.fsdecode(e.filename))}: {reason}") from e
     except (MemoryError, RuntimeError) as e:
         if not isinstance(e, MemoryError) and not _torch_ran_out(e):
             raise

@@ -3,6 +3,7 @@
 The JSON is written last, with the arrays' checksum and its own, so it commits the pair; the last two pairs are kept.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from fedbbpt.run.metrics import Mark
 from fedbbpt.run.records import read_signed, signed
 from fedbbpt.types import Parameters
 
+log = logging.getLogger("fedbbpt")
 KEPT = 2
 
 
@@ -101,6 +103,8 @@ def save(folder: Path, progress: Progress) -> None:
         "data_sha256": progress.data_sha256,
         "arrays_sha256": checksum(arrays),
     }
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     write_atomic(stem.with_suffix(".safetensors"), arrays)
     write_atomic(stem.with_suffix(".json"), signed(record))
     tidy(folder, state.round)
@@ -108,12 +112,12 @@ def save(folder: Path, progress: Progress) -> None:
 
 def tidy(folder: Path, last: int) -> None:
     """Removes all but the last two checkpoints up to that of the round `last`, and halves that a kill has left."""
-    with writing(folder):
-        pairs = [path for path in _records(folder) if path.with_suffix(".safetensors").exists()]
-        records = [path for path in pairs if _round(path) <= last]
-        kept = {path.stem for path in records[-KEPT:]}
-        for file in [*folder.glob("round-*.json"), *folder.glob("round-*.safetensors")]:
-            if file.stem not in kept:
+    pairs = [path for path in _records(folder) if path.with_suffix(".safetensors").exists()]
+    records = [path for path in pairs if _round(path) <= last]
+    kept = {path.stem for path in records[-KEPT:]}
+    for file in [*folder.glob("round-*.json"), *folder.glob("round-*.safetensors")]:
+        if file.stem not in kept:
+            with writing(file):
                 file.unlink()
 
 
@@ -138,19 +142,21 @@ def load_last(
         return load_last(folder, lacks)
     if damaged:
         raise RunError(
-            f"every checkpoint in {folder} is damaged ({', '.join(damaged)}); restore one from a backup, "
-            "or start a new run with another --out"
+            f"every checkpoint in {folder} is damaged ({', '.join(damaged)}); restore what has changed from "
+            "a backup, or start a new run with another --out"
         )
     return None, []
 
 
 def load_best(run: Path) -> tuple[Progress, State]:
-    """The last checkpoint of a run's folder, and the parameters that the run kept so far.
+    """The last checkpoint of a run's folder, and the parameters that the run kept so far; says what is damaged.
 
     Raises:
         RunError: there is no checkpoint, or none is whole.
     """
-    progress, _ = load_last(run / "checkpoints")
+    progress, damaged = load_last(run / "checkpoints")
+    for name in damaged:
+        log.warning("checkpoint %s of %s is damaged; the one before is used", name, run)
     if progress is None:
         raise RunError(f"{run} has no checkpoint yet; train it with fedbbpt train --resume {run}")
     return progress, State(progress.best.round, progress.best.parameters)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.printing import shown
 from fedbbpt.reading import from_toml, read_text
+from fedbbpt.run.files import reading
 from fedbbpt.run.options import LONGEST, check_keys, load_class, modalities_of, resolve, validate
 from fedbbpt.web.bounds import Dollars
 
@@ -163,7 +164,9 @@ def of_run(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: no run there.
     """
-    if not (folder / "config.toml").is_file():
+    with reading(folder):
+        begun = (folder / "config.toml").is_file()
+    if not begun:
         raise RunError(f"no run in {folder} (it has no config.toml); start one with fedbbpt train --out {folder}")
     return read_toml(folder / "config.toml")
 

@@ -123,8 +123,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def sweep(folder: Path) -> None:
     """Removes what `write_atomic` left in a folder where it was killed; nobody else may be writing there."""
-    with writing(folder):
-        for temporary in folder.glob(".*.tmp"):
+    for temporary in folder.glob(".*.tmp"):
+        with writing(temporary):
             temporary.unlink()
 
 

@@ -82,20 +82,28 @@ def holds(path: Path, mark: Mark) -> bool:
         return False
 
 
+def rows(path: Path) -> int:
+    """How many rows there are."""
+    if not path.exists():
+        return 0
+    with reading(path):
+        return path.read_bytes().count(b"\n")
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All rows.
 
     Raises:
         RunError: they are not what a run writes.
     """
-    rows = []
+    found = []
     with reading(path):
         lines = path.read_bytes().splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-            Row.model_validate(rows[-1], strict=True)
+            found.append(json.loads(line))
+            Row.model_validate(found[-1], strict=True)
         except (ValueError, RecursionError) as e:
             wrong = f"wrong in {where(e)!r}" if isinstance(e, ValidationError) else "not JSON"
             raise RunError(f"row {number} of {path} is {wrong}; restore the file from a backup") from e
-    return rows
+    return found

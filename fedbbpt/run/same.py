@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from fedbbpt.errors import RunError
+from fedbbpt.errors import ConfigError, RunError, UnknownName
 from fedbbpt.run.config import Choice, Config, make_config, of_run
 from fedbbpt.run.environment import Environment, read_environment
 from fedbbpt.run.files import write_atomic
@@ -39,7 +39,12 @@ def began(out: Path) -> tuple[Config, Environment]:
     Raises:
         RunError: no run there, or its config has changed.
     """
-    config, environment = make_config(of_run(out)), read_environment(out)
+    settings = of_run(out)
+    try:
+        config = make_config(settings)
+    except (ConfigError, UnknownName) as e:
+        raise RunError(f"{out / 'config.toml'} cannot be used as it is: {e}") from e
+    environment = read_environment(out)
     check_config(config, environment, out)
     return config, environment
 

@@ -22,9 +22,9 @@ from fedbbpt.run.ending import ending
 from fedbbpt.run.environment import begin, seal
 from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember, silence
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
-from fedbbpt.run.files import sweep, write_atomic, write_json, writing
+from fedbbpt.run.files import sweep, write_atomic, write_json
 from fedbbpt.run.lock import alone
-from fedbbpt.run.metrics import Metrics, holds, read_metrics
+from fedbbpt.run.metrics import Metrics, holds, read_metrics, rows
 from fedbbpt.run.opening import check_payable
 from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
@@ -50,8 +50,6 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
         if (remote := charging(session.backend)) is not None:  # which now knows what that took
             session = replace(session, preparing=remote.preparation)
             planned = plan(session)
-        with writing(out):
-            (out / "checkpoints").mkdir(exist_ok=True)
         begin(out, session, account.run, config_sha256(session.config))
         write_atomic(out / "config.toml", session.config.to_toml().encode())
         return _Run(session, planned, out, watch, planned.preparing.queries).go(None)
@@ -102,6 +100,8 @@ def ready_again(out: Path, session: Session, limits: Mapping[str, Any]) -> tuple
     planned = plan(session)
     if progress is not None:
         check_unchanged(session, progress, out)
+    elif rows(metrics) > 1:
+        raise RunError(f"{out} has lost its checkpoints; restore them from a backup, or start a new run")
     return planned, progress, damaged
 
 
