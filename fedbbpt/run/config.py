@@ -159,15 +159,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def of_run(folder: Path) -> dict[str, Any]:
-    """The settings of the run in a folder.
-
-    Raises:
-        RunError: no run there.
-    """
+    """The settings of the run in a folder. Raises RunError if there is none."""
     with reading(folder):
-        begun = (folder / "config.toml").is_file()
-    if not begun:
-        raise RunError(f"no run in {folder} (it has no config.toml); start one with fedbbpt train --out {folder}")
+        if not (folder / "config.toml").is_file():
+            raise RunError(f"no run in {folder} (it has no config.toml); start one with fedbbpt train --out {folder}")
     return read_toml(folder / "config.toml")
 
 

@@ -30,7 +30,7 @@ class Keeping(Provider):
     def fit(self, make: Callable[[], Fitted]) -> Fitted:
         """See `Provider.fit`."""
         if not self._fitted:
-            self.taken.update({FITTED + name: np.ascontiguousarray(array) for name, array in make().items()})
+            self.taken.update({FITTED + name: np.array(array, order="C") for name, array in make().items()})
         return {name.removeprefix(FITTED): array for name, array in self._fitted.items()}
 
     def to_bytes(self) -> bytes:

@@ -186,8 +186,7 @@ def prepared(model: M, payer: Account) -> M:
         ConfigError: what may be spent is limited, and no price is known.
     """
     check_payable(model.backend, payer)
-    remote = charging(model.backend)
-    if remote is None:
+    if (remote := charging(model.backend)) is None:
         return model
     remote.desk.charge(payer)
     remote.prepare()
@@ -215,9 +214,8 @@ def open_session(config: Config, taken: bytes = b"") -> Session:
     engine: Engine = _build("engines", config.engine, partial(_reopened, model.config))
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     remote = charging(backend)
-    preparing = remote.preparation if remote else Usage()
-    how: dict[str, Any] = {"preparing": preparing, "dealt": said, "provider": provider}
-    return Session(**parts, clients=clients, engine=engine, **how)
+    parts |= {"preparing": remote.preparation if remote else Usage(), "dealt": said, "provider": provider}
+    return Session(**parts, clients=clients, engine=engine)
 
 
 def _reopened(config: Config) -> tuple[Algorithm, Sequence[Client]]:
