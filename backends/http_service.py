@@ -100,7 +100,7 @@ class JsonService:
         return Size(-(-len(encoded) // 4), 0, len(encoded.encode()) + AROUND)
 
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
-        """See `Service`. Scores that are null or NaN are NaN; a known response that lacks some is asked for anew."""
+        """See `Service`. Scores that are null or infinite are NaN; a known response with some is asked for anew."""
         known, replies = self._asked(encoded, key, anew=False)
         if known and (not replies or any(np.isnan(reply.scores).any() for reply in replies)):
             _, replies = self._asked(encoded, key, anew=True)
@@ -183,7 +183,8 @@ class JsonService:
         if row is None:
             return np.full(self.width, np.nan, np.float32)
         try:
-            scores = np.array(row, np.float32)
+            with np.errstate(over="ignore"):  # infinity is looked for below
+                scores = np.array(row, np.float32)
         except (TypeError, ValueError, OverflowError) as e:
             raise Lost(f"{self._description.url} answered with no numbers at {self._description.scores}") from e
         if scores.shape != (self.width,):

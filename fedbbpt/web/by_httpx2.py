@@ -6,7 +6,7 @@ import httpcore2
 import httpx2
 
 from fedbbpt.web.policy import AS_LONG_AGAIN, MOST_BYTES, TO_CONNECT
-from fedbbpt.web.reply import unpacked, watch, within
+from fedbbpt.web.reply import Torn, unpacked, watch, within
 from fedbbpt.web.route import Route
 
 
@@ -23,11 +23,12 @@ class _Transport(httpx2.HTTPTransport):
     """Reads the whole reply, within its bounds."""
 
     def __init__(self, route: Route, connections: int) -> None:
+        to_proxy = route.tls if route.proxy and route.proxy.address.scheme == "https" else None
         super().__init__(
             verify=route.tls or False,
             trust_env=False,
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
-            proxy=httpx2.Proxy(route.proxy_url, ssl_context=route.tls) if route.proxy_url else None,
+            proxy=httpx2.Proxy(route.proxy_url, ssl_context=to_proxy) if route.proxy_url else None,
         )
         self._route = route
         self._pool._network_backend = _Watched()
@@ -42,7 +43,8 @@ class _Transport(httpx2.HTTPTransport):
         try:
             with within(AS_LONG_AGAIN * request.extensions["timeout"]["read"]):
                 response = super().handle_request(request)
-                self._route.met, stream = True, response.stream
+                self._route.meet(response.status_code)
+                stream = response.stream
                 assert isinstance(stream, httpx2.SyncByteStream)
                 try:
                     content = unpacked(stream, response.headers.pop("Content-Encoding", ""), MOST_BYTES)
@@ -50,7 +52,7 @@ class _Transport(httpx2.HTTPTransport):
                     stream.close()
         except TimeoutError as e:
             raise httpx2.ReadTimeout(str(e), request=request) from e
-        except ValueError as e:
+        except Torn as e:
             raise httpx2.DecodingError(str(e), request=request) from e
         response.stream = httpx2.ByteStream(content)
         return response

@@ -8,7 +8,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from fedbbpt.web.policy import AS_LONG_AGAIN, MOST_BYTES, TO_CONNECT
-from fedbbpt.web.reply import GZIP, PIECE, unpacked, watch, within
+from fedbbpt.web.reply import GZIP, PIECE, Torn, unpacked, watch, within
 from fedbbpt.web.route import Route
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class _Adapter(HTTPAdapter):
         try:
             with within(AS_LONG_AGAIN * read):
                 response = super().send(request, **named | {"stream": True})
-                self._route.met = True
+                self._route.meet(response.status_code)
                 pieces = response.raw.stream(PIECE, decode_content=False)
                 encoding = response.headers.pop("Content-Encoding", "")
                 response._content = unpacked(pieces, encoding, self._most)
@@ -65,7 +65,7 @@ class _Adapter(HTTPAdapter):
             raise requests.Timeout(e, request=request, response=response) from e
         except HTTPError as e:
             raise requests.ConnectionError(e, request=request, response=response) from e
-        except ValueError as e:
+        except Torn as e:
             raise requests.exceptions.ContentDecodingError(e, request=request, response=response) from e
         finally:
             if response is not None and not response._content_consumed:

@@ -16,6 +16,10 @@ class TooLong(Exception):  # noqa: N818 - reads as what it says
     """A reply is larger than any should be, or packed in a way that nobody asked for."""
 
 
+class Torn(Exception):  # noqa: N818 - reads as what it says
+    """A reply is not whole, or its bytes are not what they are said to be."""
+
+
 class _Exchange:
     """A request and its reply, and the connections that they use."""
 
@@ -101,7 +105,7 @@ def unpacked(pieces: Iterable[bytes], encoding: str, most: int) -> bytes:
 
     Raises:
         TooLong: it has more than `most` bytes.
-        ValueError: it cannot be unpacked.
+        Torn: it cannot be unpacked.
     """
     content = bytearray()
     for piece in _plain(pieces, encoding.strip().lower()):
@@ -126,6 +130,6 @@ def _plain(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
                 waiting = unpack.unconsumed_tail
         yield unpack.flush()
     except zlib.error as e:
-        raise ValueError("content that cannot be unpacked") from e
+        raise Torn("content that cannot be unpacked") from e
     if not unpack.eof:
-        raise ValueError("packed content that breaks off")
+        raise Torn("packed content that breaks off")

@@ -20,6 +20,7 @@ from fedbbpt.web.reply import TooLong
 PROXIES = ("http", "https", "socks5", "socks5h")
 FOR_SOCKS = ("socks", "socksio")  # what `requests` and `httpx2` want for it
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+PASSWORD, NO_PASSWORD = 407, "wants a name and a password"
 NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EACCES)
 NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
@@ -77,6 +78,12 @@ class Route:
             reason = e.strerror if not isinstance(e, ssl.SSLError) and e.strerror else "it holds no certificates"
             raise ConfigError(f"{variable}={path} cannot be used ({reason.lower()}); correct it, or unset it") from None
 
+    def meet(self, status: int) -> None:
+        """Something came back; raises ConfigError if it is the proxy that asks for a password."""
+        self.met = True
+        if self.proxy and status == PASSWORD:
+            raise self._no_way(self.proxy, NO_PASSWORD)
+
     def fault(self, error: BaseException) -> FedbbptError | None:
         """What no repetition mends, in a sentence; None where one may.
 
@@ -89,19 +96,16 @@ class Route:
                     f"{self._host} shows a certificate that is not trusted ({one.verify_message}); if it should be, "
                     "name a file with it in SSL_CERT_FILE"
                 )
-            if isinstance(one, ssl.SSLError) and one.reason in NO_TLS:
+            if isinstance(one, ssl.SSLError) and getattr(one, "reason", None) in NO_TLS:
                 return ConfigError(f"{self._host} does not speak TLS there; should {self._setting} begin with http://?")
         reason = None if self.met else next(filter(None, map(self._unreachable, causes)), None)
         if self.proxy and any("proxy" in f"{type(one).__name__} {one}".lower() for one in causes):
-            told = next((str(one) for one in causes if "407" in str(one)), None)
-            reason = "wants a name and a password" if told else reason or (None if self.met else "lets nobody through")
+            refused = any(str(PASSWORD) in str(one) for one in causes)
+            reason = NO_PASSWORD if refused else reason or (None if self.met else "lets nobody through")
         if reason is None:
             return None
         if self.proxy:
-            return ConfigError(
-                f"the proxy {self.proxy.address.shown} of {self.proxy.variable} {reason}; correct it, or name "
-                f"{self.address.host} in NO_PROXY"
-            )
+            return self._no_way(self.proxy, reason)
         return ConfigError(f"{self._host} {reason}; look whether the service is up, and correct {self._setting} if not")
 
     def outcome(self, error: BaseException) -> FedbbptError | Lost:
@@ -109,6 +113,12 @@ class Route:
         if isinstance(error, TooLong):
             return Spoilt(f"{self.address.shown} answered with {error}; look whether {self._setting} is right")
         return self.fault(error) or Lost(f"{self.address.shown} did not answer ({type(error).__name__})")
+
+    def _no_way(self, proxy: Proxy, reason: str) -> ConfigError:
+        return ConfigError(
+            f"the proxy {proxy.address.shown} of {proxy.variable} {reason}; correct it, or name {self.address.host} in "
+            "NO_PROXY"
+        )
 
     @property
     def _host(self) -> str:

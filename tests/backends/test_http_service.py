@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import socket
 import threading
 import time
@@ -37,6 +38,7 @@ class Server(ThreadingHTTPServer):
         self.answer: Callable[[Any], tuple[int, dict[str, str], Any]] = scored
         self.bodies: list[Any] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.connections: set[Any] = set()
         self.url = f"http://127.0.0.1:{self.server_port}/score"
 
@@ -49,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
+        self.server.paths.append(self.path)
         self.server.headers.append(dict(self.headers))
         self.server.connections.add(self.client_address)
         status, headers, answer = self.server.answer(body)
@@ -146,6 +149,17 @@ def test_what_is_missing_is_nan_in_its_place(
     server.answer = lambda body: (200, {}, answer)
     replies = serve(scores=scores).send(["a", "b", "c"], "k")
     np.testing.assert_array_equal([reply.scores for reply in replies], np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize("row", [[1e39, 0], [-math.inf, 0], [math.inf, math.nan]])
+def test_what_no_number_holds_is_nan(server: Server, serve: Serve, row: list[float]) -> None:
+    server.answer = lambda body: (200, {}, {"results": [{"scores": row}]})
+    assert np.isnan(serve().send(["a"], "k")[0].scores).any()
+
+
+def test_the_query_of_an_address_is_kept(server: Server, serve: Serve) -> None:
+    serve(url=f"{server.url}?api-version=2026-01").send(["a"], "k")
+    assert server.paths == ["/score?api-version=2026-01"]
 
 
 def test_the_only_input_needs_no_list(server: Server, serve: Serve) -> None:

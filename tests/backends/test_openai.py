@@ -331,6 +331,13 @@ def test_the_shapes_of_the_provider(monkeypatch, tmp_path):
     assert (answers.tokens, answers.written) == (20, 1)
 
 
+def test_the_query_of_an_address_is_kept(service):
+    opened(base_url="https://host/openai/v1?api-version=2026-01").query(TEXTS)
+    assert {str(request.url) for request in service.requests} == {
+        "https://host/openai/v1/chat/completions?api-version=2026-01"
+    }
+
+
 class TestKeys:
     def test_none_for_openai(self, service, monkeypatch):
         monkeypatch.delenv("OPENAI_API_KEY")

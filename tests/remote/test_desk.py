@@ -6,11 +6,12 @@ import pytest
 
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, BudgetError
-from fedbbpt.remote import Busy, Lost, Reply
+from fedbbpt.remote import Busy, Lost, Reply, Spoilt, counted
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.ledger import Account, Limits, Paid
 from fedbbpt.remote.prices import Price
 
+DOLLAR = 10**9  # a token of these prices, in billionths
 TEXTS = as_texts([f"{'x' * i}{i}" for i in range(1, 11)])
 EXPECTED = [[len(text), 1] for text in TEXTS]
 
@@ -224,3 +225,59 @@ class TestLimits:
             again.query(TEXTS[1:2])
         again.charge(Account("another run", Limits(calls=4)))
         again.query(TEXTS[1:2])
+
+
+class TestTokensThatCannotBe:
+    """Of a text of three characters, three tokens and one that is written were reserved."""
+
+    @pytest.mark.parametrize(
+        ("read", "written"),
+        [
+            (-1, 1),
+            (-(10**6), 1),
+            (1, -(10**6)),
+            (4, 0),
+            (10**30, 0),
+            (0, 2),
+            (3, 10**30),
+            (counted(None), counted("9")),
+        ],
+    )
+    def test_cost_what_was_reserved(self, make_service, read, written):
+        service = make_service()
+        service.reply = lambda text: Reply(np.ones(2, np.float32), read + written, written)
+        desk = make(service, price=Price(1e6, 1e6))
+        answers = desk.query(as_texts(["abc"]))
+        assert (answers.tokens, answers.written) == (4, 1)
+        assert desk.paid() == Paid(1, 1, 4, 1, 4 * DOLLAR)
+
+    def test_do_not_buy_another_query(self, make_service):
+        service = make_service()
+        service.reply = lambda text: Reply(np.ones(2, np.float32), -(10**6), -(10**6))
+        desk = make(service, price=Price(1e6, 1e6), concurrency=1)
+        desk.charge(Account("a run", Limits(cost=9 * DOLLAR)))
+        with pytest.raises(BudgetError):
+            desk.query(as_texts(["abc", "def", "ghi"]))
+        assert desk.paid() == Paid(2, 2, 8, 2, 8 * DOLLAR)
+
+    @pytest.mark.parametrize("said", [None, True, "12", 1.5, float("nan"), float("inf"), [], {"total": 1}])
+    def test_what_is_no_number_of_tokens(self, said):
+        assert counted(said) == -1
+
+    def test_what_is_one(self):
+        assert [counted(said) for said in (0, 12, 12.0)] == [0, 12, 12]
+
+
+def test_an_answer_that_cannot_be_used_may_have_been_charged(make_service):
+    service = make_service()
+
+    def spoil(number, encoded):
+        raise Spoilt("too long")
+
+    service.trouble = spoil
+    desk = make(service)
+    with pytest.raises(BackendError, match="too long"):
+        desk.query(TEXTS[:1])
+    desk.charge(Account("a run", Limits(calls=1)))
+    with pytest.raises(BudgetError):
+        desk.query(TEXTS[:1])

@@ -14,7 +14,7 @@ import requests
 from fedbbpt.remote import Lost, Spoilt
 from fedbbpt.web import by_httpx2, by_requests, reply
 from fedbbpt.web.policy import MOST_BYTES
-from fedbbpt.web.reply import TooLong, unpacked
+from fedbbpt.web.reply import TooLong, Torn, unpacked
 from fedbbpt.web.route import Route
 
 Say = Callable[[socket.socket], None]
@@ -136,5 +136,5 @@ def test_what_is_packed_is_unpacked_a_piece_at_a_time() -> None:
         largest = max(largest, len(piece))
     assert largest <= reply.PIECE
     assert unpacked([gzip.compress(b"a"), b"behind the end" * 9], "gzip", 1) == b"a"
-    with pytest.raises(ValueError, match="breaks off"):
+    with pytest.raises(Torn, match="breaks off"):
         unpacked([gzip.compress(b"a" * 100)[:-4]], "gzip", 100)
