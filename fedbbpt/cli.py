@@ -16,7 +16,7 @@ from fedbbpt.commands.sentence import one_sentence, say
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
 from fedbbpt.errors import ConfigError, DataError
-from fedbbpt.printing import one_line
+from fedbbpt.printing import one_line, print_table
 from fedbbpt.registry import KINDS
 
 LIMITS = ("max_queries", "max_calls", "max_cost")
@@ -135,8 +135,8 @@ def evaluate(folder: Path, task: str | None) -> None:
     from fedbbpt.run.again import reevaluate
 
     result = reevaluate(folder, task)
-    for client, accuracy in result["clients"].items():
-        click.echo(f"{client:15}" + ("no test data" if accuracy is None else f"{accuracy:.3f}"))
+    rows = [(name, "no test data" if one is None else f"{one:.3f}") for name, one in result["clients"].items()]
+    print_table(rows, "client", "accuracy", right=["accuracy"])
     cost = f"{result['queries']:,} queries in {result['calls']} calls"
     click.echo(f"{'test accuracy':15}{result['test_accuracy']:.3f}   ({cost})")
     for failing, what in (("unmatched", "answers name no class"), ("unanswered", "queries brought no scores")):
@@ -172,9 +172,8 @@ def list_(kind: str) -> None:
     """Names that may be used, with one line about each."""
     from fedbbpt import registry
 
-    for name in registry.names(kind):
-        summary = (registry.load(kind, name).__doc__ or "").strip().partition("\n")[0]
-        click.echo(f"{name:14}{summary}")
+    summaries = ((name, (registry.load(kind, name).__doc__ or "").strip()) for name in registry.names(kind))
+    print_table([(name, summary.partition("\n")[0]) for name, summary in summaries], "name", "what it is")
 
 
 @main.command(short_help="Check the installation.")

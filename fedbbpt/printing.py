@@ -1,11 +1,14 @@
-"""Names and texts of other people, as they can be printed."""
+"""Names and texts of other people, as they can be printed; and tables."""
 
 import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal
 
 UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, halves of characters, ends of lines
 TURNING = frozenset(
     {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 )  # that show a text in another order
+WIDEST = 10**5  # characters of a line that is for a program
 MOST_QUOTED = 200  # characters of what somebody else says
 
 
@@ -27,6 +30,38 @@ def shown(value: object) -> str:
 def quoted(text: str, most: int = MOST_QUOTED) -> str:
     """What a service says, as a part of a sentence: on one line, without what a terminal obeys, and not too long."""
     return "".join(c for c in " ".join(text.split()) if _printable(c))[:most]
+
+
+def print_table(rows: Iterable[Sequence[str]], *headings: str, right: Collection[str] = ()) -> None:
+    """Prints a table with a line above it that says what its columns are, those of `right` aligned there.
+
+    In a terminal, texts of the widest column go on below each other. Elsewhere, say in a pipe, each row is one line,
+    however long, and nothing but the rows is printed.
+    """
+    import sys
+
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False)
+    shown = console.is_terminal
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    table = Table(box=SIMPLE_HEAD if shown else None, show_header=shown, show_edge=False, pad_edge=False)
+    for heading, width in zip(headings, widths, strict=True):
+        side: Literal["right", "left"] = "right" if heading in right else "left"
+        table.add_column(heading, justify=side, overflow="fold", no_wrap=not shown or width < max(widths))
+    for row in cells:
+        table.add_row(*map(Text, row))
+    if shown:
+        console.print(table)
+        return
+    plain = Console(file=sys.stdout, width=WIDEST, color_system=None, legacy_windows=False)
+    with plain.capture() as captured:
+        plain.print(table)
+    print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", end="\n" * bool(table.rows))
 
 
 def _printable(character: str) -> bool:

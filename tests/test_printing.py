@@ -1,8 +1,11 @@
 """What may be printed."""
 
+import io
+import re
+
 import pytest
 
-from fedbbpt.printing import one_line, quoted
+from fedbbpt.printing import one_line, print_table, quoted
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,45 @@ def test_a_quote_holds_nothing_that_a_terminal_obeys(text: str) -> None:
 def test_a_quote_is_one_line_and_short() -> None:
     assert quoted(" a\n\x1b[1mb\r\n c\u2028d ") == "a [1mb c d"
     assert len(quoted("x" * 1000)) == 200
+
+
+ROWS = [
+    ("ant", "1,234", "an insect that lives with many others and carries more than it weighs"),
+    ("bee\x1b[1m", "7", ""),
+]
+
+
+def _printed(monkeypatch, **environment):
+    """What a terminal of 40 columns shows, or a pipe."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    print_table(ROWS, "name", "count", "what it is", right=["count"])
+    return out.getvalue()
+
+
+def test_in_a_pipe_a_row_is_a_line_however_long(monkeypatch):
+    lines = _printed(monkeypatch, COLUMNS="40").splitlines()
+    assert lines == [
+        "ant         1,234  " + LONG,
+        r"bee\x1b[1m      7",
+    ]
+
+
+def test_a_terminal_shows_headings_and_stays_in_its_width(monkeypatch):
+    shown = _printed(monkeypatch, FORCE_COLOR="1", COLUMNS="40", TERM="xterm")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert "what it is" in plain
+    assert max(map(len, plain.splitlines())) <= 40
+    assert "".join(plain.split()).count("an" + "insect") == 1
+
+
+def test_no_color_is_heeded(monkeypatch):
+    shown = _printed(monkeypatch, FORCE_COLOR="1", NO_COLOR="1", COLUMNS="40", TERM="xterm")
+    assert not re.search(r"\x1b\[(3|4|9|10)\d", shown)
+
+
+def test_a_table_without_rows_is_nothing_in_a_pipe(capsys):
+    print_table([], "name")
+    assert capsys.readouterr().out == ""

@@ -6,6 +6,7 @@ import click
 
 from fedbbpt.commands.sentence import say
 from fedbbpt.errors import ConfigError, DataError, FedbbptError
+from fedbbpt.printing import print_table
 
 MEGA = 1e6
 
@@ -21,10 +22,12 @@ def list_() -> None:
     from fedbbpt.assets import store
     from fedbbpt.assets.table import ASSETS
 
+    rows = []
     for name, asset in ASSETS.items():
         here = "here" if store.place(name).exists() else "-"
-        size = f"{asset.size / MEGA:5.0f} MB" if asset.size else f"{'?':>8}"
-        click.echo(f"{name:22}{size}  {asset.client:8}{here:5} {asset.holds} ({asset.licence})")
+        size = f"{asset.size / MEGA:.0f} MB" if asset.size else "?"
+        rows.append((name, size, asset.client, here, f"{asset.holds} ({asset.licence})"))
+    print_table(rows, "name", "size", "from", "here", "what it holds", right=["size"])
 
 
 @assets.command()

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedbbpt.printing import print_table
+
 if TYPE_CHECKING:
     from fedbbpt.remote.store import Store
 
@@ -21,9 +23,12 @@ def info() -> None:
 
     store = _store()
     click.echo(store.path)
-    for name, answers, tokens, written, cost in store.info():
-        took = f"{tokens:,} tokens ({written:,} written), ${cost / NANO:.4f}"
-        click.echo(f"{name:30}{answers:>10,} answers   {took}")
+    rows = [
+        (name, f"{answers:,} answers", f"{tokens:,} tokens", f"{written:,} written", f"${cost / NANO:.4f}")
+        for name, answers, tokens, written, cost in store.info()
+    ]
+    counted = "answers", "tokens", "of them", "cost"
+    print_table(rows, "model", *counted, right=counted)
 
 
 @cache.command(short_help="Write all answers to a file.")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from fedbbpt.errors import ConfigError, DataError
-from fedbbpt.printing import one_line
+from fedbbpt.printing import one_line, print_table
 
 SETTINGS = {  # by option
     **{"text_column": "task.text_column", "label_column": "task.label_column"},
@@ -63,14 +63,12 @@ def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: 
     click.echo(f"{'duplicates':12}{repeated}, {found.shared:,} of the test also in training")
     if found.conflicting:
         click.echo(f"{'conflicts':12}{found.conflicting:,} examples show the same as one of another class")
-    width = max(len(one_line(name)) for name in chosen.classes) + 2
-    click.echo(f"\n{'class':{width}}{'train':>8}{'test':>8}")
-    for label, train, test in found.classes:
-        click.echo(f"{one_line(label):{width}}{train:8,}{test:8,}")
+    click.echo()
+    rows = [(label, f"{train:,}", f"{test:,}") for label, train, test in found.classes]
+    print_table(rows, "class", "train", "test", right=["train", "test"])
     if chosen.modality == "text":
         click.echo()
-        for label, text in samples(pool.train, chosen.classes):
-            click.echo(f"{one_line(label):{width}}{one_line(text)}")
+        print_table(samples(pool.train, chosen.classes), "class", "text")
     if sheet is not None:
         try:
             contact_sheet(pool.train, chosen.classes).save(sheet, "png")
