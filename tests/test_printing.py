@@ -38,10 +38,8 @@ def test_a_quote_is_one_line_and_short() -> None:
     assert len(quoted("x" * 1000)) == 200
 
 
-ROWS = [
-    ("ant", "1,234", "an insect that lives with many others and carries more than it weighs"),
-    ("bee\x1b[1m", "7", ""),
-]
+LONG = "an insect that lives with many others and carries more than it weighs"
+ROWS = [("ant", "1,234", LONG), ("bee\x1b[1m", "7", "")]
 
 
 def _printed(monkeypatch, **environment):
