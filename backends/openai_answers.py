@@ -74,6 +74,8 @@ def failure(answer: Mapping[str, Any]) -> Failure:
     if not isinstance(error, Mapping):
         return Failure(str(error), "", None)
     words = next((error[key] for key in ("message", "detail", "msg", "title", "type") if error.get(key)), "")
+    if parts := _objects(words):  # which may repeat what was asked
+        words = "; ".join(str(part.get("msg") or part.get("message") or "") for part in parts)
     inner = error.get("innererror")
     codes = [error.get("code"), error.get("type"), inner.get("code") if isinstance(inner, Mapping) else None]
     status = number(error.get("code") or error.get("status"))
@@ -81,8 +83,10 @@ def failure(answer: Mapping[str, Any]) -> Failure:
     return Failure(str(words), " ".join(str(code) for code in codes if code), int(status) if status and known else None)
 
 
-def page(body: bytes) -> Failure:
-    """What is said by a body that is no answer, such as a web page."""
+def unread(body: bytes, why: ValueError) -> Failure:
+    """What is said by a body that is no answer: by a web page its text, and of broken JSON why it cannot be read."""
+    if body.lstrip()[:1] in (b"{", b"["):
+        return Failure(f"JSON that cannot be read: {why}", "", None)
     return Failure(TAGS.sub(" ", body[:MOST_READ].decode("utf-8", "replace")), "", None)
 
 

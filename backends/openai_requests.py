@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -26,12 +27,13 @@ from fedbbpt_backends.openai_answers import (
     failed,
     failure,
     number,
-    page,
+    unread,
     vectors,
 )
 from fedbbpt_backends.wire import ABOUT_INPUT, PNG, refusal, shared
 
 OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's config says what was asked
+NO_MONEY = re.compile(r"quota|billing|credit balance|insufficient.?(balance|credit|fund)", re.IGNORECASE)
 SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # codes of errors that waiting does not mend
 UNPROCESSABLE, BROKEN = 422, 500  # what an error with HTTP 200 is like: about the input, or anything else
 T = TypeVar("T")
@@ -153,8 +155,8 @@ def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) ->
         raise endpoint.route.outcome(e) from e
     try:
         answer = contents(response.content)
-    except ValueError:
-        raise _failure(response, page(response.content)) from None
+    except ValueError as e:
+        raise _failure(response, unread(response.content, e)) from None
     if not response.is_success or failed(answer):
         raise _failure(response, failure(answer))
     return answer
@@ -169,11 +171,12 @@ def _failure(response: httpx2.Response, said: Failure) -> Exception:
     """What an answer means that is none, as `Service.send` has it."""
     status = said.status if response.is_success else response.status_code
     words = _public(said.words, response) or response.reason_phrase
-    if any(code in said.codes for code in SPENT):
-        return BackendError(f"the service refuses: {words}")
     if status is None:
         status = UNPROCESSABLE if ABOUT_INPUT.search(f"{said.codes} {words}") else BROKEN
-    if passing := mended_by_waiting(status, response.headers.get("retry-after", "")):
+    passing = mended_by_waiting(status, response.headers.get("retry-after", ""))
+    if any(code in said.codes for code in SPENT) or (not passing and NO_MONEY.search(f"{said.codes} {words}")):
+        return BackendError(f"the service refuses: {words}")
+    if passing:
         return Lost(f"HTTP {response.status_code}: {words}") if isinstance(passing, Lost) else passing
     if 300 <= status < 400:
         return BackendError(

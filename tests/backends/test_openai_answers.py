@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from fedbbpt_backends.openai_answers import Answer, choices, contents, failed, failure, number, page, vectors
+from fedbbpt_backends.openai_answers import Answer, choices, contents, failed, failure, number, unread, vectors
 
 ENTRY = {"token": "Ġgood", "logprob": -0.5, "bytes": [32, 103, 111, 111, 100]}
 TOP = {" good": -0.5, "bad": -2.0}
@@ -167,13 +167,12 @@ class TestFailure:
         assert not failed({"error": "a warning", "choices": [{"text": "a"}]})
         assert not failed({"choices": [], "usage": {}})
 
-    def test_a_page_is_read_without_its_tags(self):
-        assert page(b"<html><script>var a</script><title>502</title>Bad\ngateway").words.split() == [
-            "502",
-            "Bad",
-            "gateway",
-        ]
-        assert len(page(b"<script" * 10**6).words) < 10**4
+    def test_a_page_is_read_without_its_tags_and_broken_json_not_at_all(self):
+        why = ValueError("it is nested too deeply")
+        said = unread(b"<html><script>var a</script><title>502</title>Bad\ngateway", why)
+        assert said.words.split() == ["502", "Bad", "gateway"]
+        assert len(unread(b"<script" * 10**6, why).words) < 10**4
+        assert unread(b' {"a": [[[', why).words == "JSON that cannot be read: it is nested too deeply"
 
 
 @pytest.mark.parametrize(
