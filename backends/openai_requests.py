@@ -170,7 +170,7 @@ def _url(base: str, path: str) -> httpx2.URL:
 def _failure(response: httpx2.Response, said: Failure) -> Exception:
     """What an answer means that is none, as `Service.send` has it."""
     status = said.status if response.is_success else response.status_code
-    words = _public(said.words, response) or response.reason_phrase
+    words = _public(said.words, response) or quoted(response.reason_phrase)
     if status is None:
         status = UNPROCESSABLE if ABOUT_INPUT.search(f"{said.codes} {words}") else BROKEN
     passing = mended_by_waiting(status, response.headers.get("retry-after", ""))
