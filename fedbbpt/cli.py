@@ -222,10 +222,13 @@ def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
+    from fedbbpt.data import remarks
     from fedbbpt.run.paying import estimate, finds_out
     from fedbbpt.run.plan import PURPOSES
     from fedbbpt.run.units import money
 
+    for name, text in session.dealt:
+        click.echo(f"{name:15}{text}")
     bounds = {"training": not planned.exact, "preparing": finds_out(session)}
     bounds["total"] = any(bounds.values())
     for purpose in (*PURPOSES, "total"):
@@ -238,5 +241,5 @@ def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
     if (about := estimate(session, planned)) is not None:
         source = f" ({about.prices})" if about.cost else ""
         click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {money(about.cost)}{source}")
-    for note in notes:
-        click.echo(f"{'note':15}{note}", err=True)
+    for note in [*remarks(session.task), *notes]:
+        click.echo(one_line(f"{'note':15}{note}"), err=True)

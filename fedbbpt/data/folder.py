@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Pool, layout
 from fedbbpt.data.images import open_pictures
-from fedbbpt.data.sides import Sides, split
+from fedbbpt.data.sides import Sides, split, without_copies
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.types import Dataset, Size
 
@@ -47,7 +47,8 @@ class Folder:
         sides = self._sides
         validation = self._read(sides.validation, size) if sides.validation else None
         train, test = (self._read(rows, size) for rows in (sides.train, sides.test))
-        return Pool(train, test, validation, provider=len(sides.provider), own=True)
+        pool = Pool(train, test, validation, provider=len(sides.provider), own=True)
+        return without_copies(pool, self.classes, self.remarks)
 
     def _read(self, rows: list[int], size: Size) -> Dataset:
         labels = np.array([self._found.labels[i] for i in rows], np.int64)

@@ -2,10 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
+import numpy as np
+
+from fedbbpt.data import Pool
 from fedbbpt.errors import DataError
+from fedbbpt.types import Dataset
 
 OF_WHICH_ONE = 5  # examples of a class, of which one is for the test
 
@@ -67,6 +72,37 @@ def split(
         sides.validation.extend(validation)
         sides.test.extend(test)
     return sides
+
+
+def without_copies(pool: Pool, classes: Sequence[str], remarks: list[str]) -> Pool:
+    """The pool without validation and test examples that show exactly what an example of a side before them shows.
+
+    Keys do not tell all of it: a picture may be kept in two formats, a text be written by two groups.
+
+    Raises:
+        DataError: of a class, nothing is left for the test.
+    """
+    seen = set(map(_digest, pool.train.contents()))
+    validation = None if pool.validation is None else _new(pool.validation, seen)
+    test = _new(pool.test, seen)
+    if gone := [name for label, name in enumerate(classes) if label not in test.labels]:
+        raise DataError(f"all test examples of class {gone[0]!r} show what its examples for training show; add others")
+    before = len(pool.test) + (0 if pool.validation is None else len(pool.validation))
+    if left := before - len(test) - (0 if validation is None else len(validation)):
+        remarks.append(f"examples left out of test and validation, since training has the same: {left:,}")
+    return replace(pool, validation=validation, test=test)
+
+
+def _new(data: Dataset, seen: set[bytes]) -> Dataset:
+    """The examples that were not seen; from here on they are."""
+    digests = list(map(_digest, data.contents()))
+    rows = np.array([i for i, digest in enumerate(digests) if digest not in seen], np.int64)
+    seen.update(digests)
+    return data if len(rows) == len(data) else data.take(rows)
+
+
+def _digest(content: bytes) -> bytes:
+    return sha256(content).digest()
 
 
 def _first_given(keys: Sequence[bytes], given: Sequence[Side]) -> dict[bytes, Side]:

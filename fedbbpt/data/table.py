@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Pool, cells, rows
 from fedbbpt.data.rows import Columns, Row
-from fedbbpt.data.sides import Sides, split
+from fedbbpt.data.sides import Sides, split, without_copies
 from fedbbpt.data.texts import as_texts, fingerprint
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.reading import located
@@ -77,7 +77,8 @@ class Table(ABC):
 
     def load(self, size: Size) -> Pool:
         """See `Task`."""
-        return Pool(self._side("train"), self._side("test"), provider=len(self._sides.provider), own=True)
+        pool = Pool(self._side("train"), self._side("test"), provider=len(self._sides.provider), own=True)
+        return without_copies(pool, self.classes, self.remarks)
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:

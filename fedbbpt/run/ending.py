@@ -26,9 +26,7 @@ def ending(rows: Iterable[Mapping[str, Any]], planned: Plan, config: Config) -> 
         return f"{early}: with a validation loss below {LEARNED:g}, there is nothing left to be learned"
     loss, best = min((_loss(row), row["round"]) for row in looks if _evaluated(row, config))
     if done - best >= config.patience:
-        return (
-            f"{early}: for {config.patience:,} (patience), none had a validation loss below the {loss:.3f} of {best:,}"
-        )
+        return f"{early}: {done - best:,} (patience) brought no validation loss below the {loss:.3f} of round {best:,}"
     return None
 
 

@@ -85,6 +85,16 @@ def test_copies_of_the_providers_shots_stay_with_the_provider(root):
     assert not set(images(provider)) & set(images(train) + images(test))
 
 
+def test_copies_in_another_format_do_not_reach_the_test(root):
+    for file in sorted(root.rglob("1?.png")):
+        with Image.open(file) as image:
+            image.save(file.with_suffix(".bmp"))
+    task = Folder(str(root))
+    pool = task.load(SIZE)
+    assert not set(images(pool.train)) & set(images(pool.test))
+    assert "since training has the same" in task.remarks[-1]
+
+
 def test_new_names_change_nothing_about_the_split(root):
     before = set(images(Folder(str(root)).load(SIZE).test))
     for file in sorted(root.rglob("*.png")):

@@ -3,8 +3,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fedbbpt.data.sides import split
+from fedbbpt.data import Pool
+from fedbbpt.data.sides import split, without_copies
+from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import DataError
+from fedbbpt.types import Dataset
 
 CLASSES = ("a", "b", "c")
 
@@ -91,3 +94,33 @@ class TestGiven:
     def test_a_class_without_a_test_is_refused(self):
         with pytest.raises(DataError, match="12 for training, 0 for validation and 0 for the test"):
             divided([0] * 24 + [1] * 12, given=self.GIVEN + ["train"] * 12)
+
+
+def said(*texts):
+    return Dataset(as_texts(texts), np.arange(len(texts)) % 2)
+
+
+class TestCopies:
+    def test_what_training_shows_is_not_tested(self):
+        remarks = []
+        pool = Pool(said("a", "b", "c", "d"), said("e", "f", "a", "g", "c", "h"))
+        assert list(without_copies(pool, CLASSES[:2], remarks).test.inputs) == ["e", "f", "g", "h"]
+        assert remarks == ["examples left out of test and validation, since training has the same: 2"]
+
+    def test_validation_comes_before_the_test(self):
+        remarks = []
+        pool = Pool(said("a", "b"), said("c", "d", "x", "y"), said("a", "x", "z", "y"))
+        kept = without_copies(pool, CLASSES[:2], remarks)
+        assert list(kept.validation.inputs) == ["x", "z", "y"]
+        assert list(kept.test.inputs) == ["c", "d"]
+        assert "the same: 3" in remarks[0]
+
+    def test_nothing_is_said_of_nothing(self):
+        remarks = []
+        pool = Pool(said("a", "b"), said("c", "d", "c"))
+        assert without_copies(pool, CLASSES[:2], remarks).test is pool.test
+        assert remarks == []
+
+    def test_a_class_that_is_all_copies_is_refused(self):
+        with pytest.raises(DataError, match="all test examples of class 'b'"):
+            without_copies(Pool(said("a", "b"), said("c", "b")), CLASSES[:2], [])

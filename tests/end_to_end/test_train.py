@@ -45,7 +45,7 @@ def _planned(fedbbpt: Cli, *options: str) -> dict[str, tuple[int, int]]:
         line.replace(",", "").split()
         for line in fedbbpt("train", *options, "--dry-run", check=True).stdout.splitlines()
     ]
-    return {line[0]: (int(line[1]), int(line[4])) for line in lines if len(line) > 4}
+    return {line[0]: (int(line[1]), int(line[4])) for line in lines if line[2:3] == ["queries"]}
 
 
 def test_dry_run_counts_exactly_what_a_run_asks(fedbbpt: Cli, quick: list[str], tmp_path: Path) -> None:

@@ -28,11 +28,11 @@ def test_a_run_goes_on_while_it_gets_better():
 def test_no_better_for_as_many_rounds_as_patience(worse):
     assert ending(rows(0.9, 0.5, *[worse] * 4), PLANNED, config()) is None
     said = ending(rows(0.9, 0.5, *[worse] * 5), PLANNED, config())
-    assert said == "early, after 6 of 50 rounds: for 5 (patience), none had a validation loss below the 0.500 of 1"
+    assert said == "early, after 6 of 50 rounds: 5 (patience) brought no validation loss below the 0.500 of round 1"
 
 
 def test_the_start_may_be_the_best():
-    assert "below the 0.100 of 0" in ending(rows(0.1, *[0.3] * 5), PLANNED, config())
+    assert "below the 0.100 of round 0" in ending(rows(0.1, *[0.3] * 5), PLANNED, config())
 
 
 def test_nothing_is_left_to_be_learned():

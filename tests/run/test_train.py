@@ -159,7 +159,7 @@ def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> No
 @pytest.mark.parametrize("tuned", [(Colour, Head), (NoPrompt, Head)])
 def test_a_run_that_gets_no_better_ends_early_and_counts_what_it_took(run, tmp_path, tuned) -> None:
     summary = run(rounds=30, patience=2, tuned=tuned)
-    assert summary["ended"].startswith(f"early, after {summary['rounds']} of 30 rounds: for 2 (patience)")
+    assert summary["ended"].startswith(f"early, after {summary['rounds']} of 30 rounds: 2 (patience)")
     assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
     assert f"The run ended {summary['ended']}." in (tmp_path / "run" / "report.html").read_text()
     resumed = run(rounds=30, patience=2, tuned=tuned)
