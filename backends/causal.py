@@ -44,11 +44,11 @@ class CausalScorer:
         self._next = torch.tensor([words[c][j + 1] for c, j in parents], dtype=torch.long, device=device)
         self._sees = (self._class[:, None] == self._class) & (self._depth[:, None] >= self._depth)  # (S, S)
 
-    def __call__(self, contexts: list[Context]) -> Float32:
-        """See `Scorer`."""
+    def __call__(self, contexts: list[Context], worth: int = WORTH) -> Float32:
+        """See `Scorer`; what would save `worth` tokens is read once."""
         result = np.empty((len(contexts), len(self._first)), np.float32)
         with torch.inference_mode():
-            for shared, rows in _groups(contexts):
+            for shared, rows in _groups(contexts, worth):
                 start = beginning(self._embed, contexts[rows[0]]) if shared else None
                 past = None if start is None else self._read_once(start)
                 inside = 0 if start is None else len(start)
@@ -111,13 +111,13 @@ class CausalScorer:
 
 def beginning(embed: Any, context: Context) -> Tensor:
     """(P, D): vectors and what stands before the text."""
-    words = _embedded(embed, context.before)
+    words = embedded(embed, context.before)
     return words if context.prefix is None else torch.cat([torch.from_numpy(context.prefix).to(words), words])
 
 
 def rest(embed: Any, context: Context) -> Tensor:
     """(t, D): the text and what stands behind it."""
-    return _embedded(embed, (*context.text, *context.after))
+    return embedded(embed, (*context.text, *context.after))
 
 
 def whole(embed: Any, context: Context) -> Tensor:
@@ -125,12 +125,13 @@ def whole(embed: Any, context: Context) -> Tensor:
     return torch.cat([beginning(embed, context), rest(embed, context)])
 
 
-def _embedded(embed: Any, ids: tuple[int, ...]) -> Tensor:
-    embedded: Tensor = embed(torch.tensor(ids, dtype=torch.long, device=embed.weight.device))
-    return embedded
+def embedded(embed: Any, ids: tuple[int, ...]) -> Tensor:
+    """(t, D): tokens."""
+    vectors: Tensor = embed(torch.tensor(ids, dtype=torch.long, device=embed.weight.device))
+    return vectors
 
 
-def _groups(contexts: list[Context]) -> list[tuple[bool, list[int]]]:
+def _groups(contexts: list[Context], worth: int) -> list[tuple[bool, list[int]]]:
     """Rows that share what stands before the text, where that is worth it; and all others together."""
     alike: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for i, context in enumerate(contexts):
@@ -140,7 +141,7 @@ def _groups(contexts: list[Context]) -> list[tuple[bool, list[int]]]:
     for rows in alike.values():
         one = contexts[rows[0]]
         shared = len(one) - len(one.text) - len(one.after)
-        if (len(rows) - 1) * shared >= WORTH:
+        if (len(rows) - 1) * shared >= worth:
             groups.append((True, rows))
         else:
             alone += rows

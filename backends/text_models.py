@@ -136,7 +136,8 @@ def _try(name: str, tokenizer: Any, ask: Reads, padding: int, device: str) -> No
 
 
 def padded(texts: list[list[int]], padding: int) -> tuple[Tensor, Tensor]:
-    """Texts of several lengths as one array (b, t) of tokens, and where there are any, (b, t)."""
+    """Texts of several lengths as one array (b, t) of tokens, and where there are any, (b, t). Nothing is one token."""
+    texts = [tokens or [padding] for tokens in texts]
     ids = pad_sequence([torch.tensor(tokens) for tokens in texts], batch_first=True, padding_value=padding)
     lengths = torch.tensor([len(tokens) for tokens in texts])
     return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()

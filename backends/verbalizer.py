@@ -65,20 +65,20 @@ class Verbalizer:
         self._whole = whole
         self._ids = lru_cache(maxsize=4096)(self._tokens)
         self.words = [self._ids(space + word) for word in self.names]  # in tokens
+        self._room = max(map(len, self.words))  # tokens that the words may take
         self._score: Scorer
         if model.language == "causal":
-            from fedbbpt_backends.causal import CausalScorer
+            from fedbbpt_backends.one_by_one import sound
 
-            self._score = CausalScorer(model, self.words)
             self._begin, self._end = _special(self._tokenizer)[0], ()
             self._mask: int | None = None
+            self._score = sound(model, self.words, self.context("a"))
         else:
             from fedbbpt_backends.masked import MaskedScorer
 
             self._score = MaskedScorer(model, self.words)
             self._begin, self._end = _special(self._tokenizer)
             self._mask = self._tokenizer.mask_token_id
-        self._room = max(map(len, self.words))  # tokens that the words may take
 
     def __call__(self, inputs: Inputs) -> tuple[Float32, int]:
         """Scores (b, C) of texts (b,), and how many tokens were read: those of the contexts, each counted whole."""

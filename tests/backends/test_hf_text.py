@@ -181,10 +181,49 @@ class TestClasses:
         assert backend.query(shots(None).inputs).scores.argmax(1).tolist() == [0, 0, 1, 1]
 
 
+def test_a_text_without_a_token_is_padding() -> None:
+    ids, mask = text_models.padded([[], [5, 6]], 3)
+    assert ids.tolist() == [[3, 3], [5, 6]]
+    assert mask.tolist() == [[1, 0], [1, 1]]
+
+
 def test_a_model_without_a_limit_is_read_up_to_ours(other: Other) -> None:
     size = {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 32}
     name = other(transformers.XLNetModel(transformers.XLNetConfig(**size, **VOCABULARY)))
     assert HfText(PROVIDER, model=name).query(TEXTS).scores.shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("Mamba", {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}),  # without attention
+        ("Bloom", {"hidden_size": 16, "n_layer": 1, "n_head": 2}),  # by distance
+        ("Cohere", SMALL | {"num_key_value_heads": 2}),  # whose scores are scaled
+        ("GPT2", {"n_embd": 16, "n_layer": 1, "n_head": 2}),  # side by side
+    ],
+)
+def test_every_model_that_writes_on_says_how_likely_words_are(
+    kind: str, settings: dict[str, Any], other: Other
+) -> None:
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 2, "eos_token_id": 2}
+    config = getattr(transformers, f"{kind}Config")(**settings, **VOCABULARY, **ends)
+    head = "LMHeadModel" if kind == "GPT2" else "ForCausalLM"
+    model = getattr(transformers, f"{kind}{head}")(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    words = ("a good film", "bad", "sad book")
+    backend = HfText(Provider(("x", "y", "z"), words=words), model=other(model), dtype="float32")
+    scores = backend.query(TEXTS).scores
+    for text, row in zip(TEXTS, scores, strict=True):
+        context = backend.verbalizer.context(text)
+        read = [*context.before, *context.text, *context.after]
+        for ids, score in zip(backend.verbalizer.words, row, strict=True):
+            with torch.inference_mode():
+                likely = model(input_ids=torch.tensor([[*read, *ids]])).logits[0].log_softmax(-1)
+            expected = sum(likely[len(read) - 1 + i, token].item() for i, token in enumerate(ids))
+            assert score == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_classifier_that_writes_on_finds_where_a_short_text_ends(other: Other) -> None:
@@ -221,12 +260,6 @@ class TestBad:
         monkeypatch.setattr(transformers.PreTrainedModel, "eval", lambda self: self.train())
         with pytest.raises(BackendError, match="the same question differently each time"):
             HfText(PROVIDER, model=name)
-
-    def test_a_model_that_does_not_look_at_masks(self, other: Other) -> None:
-        size = {"hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
-        name = other(transformers.MambaForCausalLM(transformers.MambaConfig(**size, **VOCABULARY)))
-        with pytest.raises(BackendError, match=r"cannot be asked with backend\.head=verbalizer"):
-            HfText(Provider(CLASSES, words=("very bad", "good")), model=name)
 
     def test_no_tokenizer(self, tmp_path: Path) -> None:
         classifier().save_pretrained(tmp_path)
