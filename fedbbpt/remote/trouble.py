@@ -4,7 +4,9 @@ from collections import Counter
 
 from fedbbpt.remote import Refused
 
-MOST_REFUSED = 10  # inputs in a row, without an answer to any other: then it is not they that are refused
+# Inputs in a row, without an answer to any other: then it is not they that are refused. More of a service that has
+# answered before, since inputs of one class may stand together.
+FIRST_REFUSED, MOST_REFUSED = 10, 100
 
 
 class Trouble:
@@ -39,5 +41,6 @@ class Trouble:
 
     def check(self, over: bool = False) -> None:
         """Raises Refused if the service seems to refuse everybody; `over`: nothing else is asked for the moment."""
-        if len(self.doubtful) >= MOST_REFUSED or (over and self.doubtful and not self.answers):
+        most = MOST_REFUSED if self.answers else FIRST_REFUSED
+        if len(self.doubtful) >= most or (over and self.doubtful and not self.answers):
             raise self.doubtful[next(iter(self.doubtful))]
