@@ -205,6 +205,7 @@ def test_all_certificates_that_are_named_are_trusted(monkeypatch: pytest.MonkeyP
     nobody = Route("https://far.example/", "url").tls
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
     both = Route("https://far.example/", "url").tls
-    assert nobody and both
+    assert nobody is not None
+    assert both is not None
     assert (nobody.cert_store_stats()["x509_ca"], both.verify_mode) == (0, ssl.CERT_REQUIRED)
     assert both.cert_store_stats()["x509_ca"] > 0
