@@ -19,13 +19,12 @@ from fedbbpt.rehearsal import lacks
 from fedbbpt.remote import Refused, Service
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import FREE, Given, Price, known
-from fedbbpt.types import Dataset, Inputs, Size, Usage
+from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
 from fedbbpt.web.bounds import Concurrency, Retries, Timeout
 from fedbbpt.web.keys import key_from, key_in, tenant
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
 from fedbbpt_backends.openai_services import Probe, Vectors, Words
-from fedbbpt_backends.shots import fitted
 from fedbbpt_backends.template import ASK, COMPLETE, Template, chosen_words
 
 KEYLESS = "none"  # what local servers are told, which want some key and no certain one
@@ -160,7 +159,8 @@ class OpenAI:
         self.info = replace(self.info, resolved={**best._asdict(), "temperature": temperature})
 
     def _prototypes(self, give: Callable[[Size], Dataset]) -> LinearHead:
-        return fitted(prototypes, self.desk, give(None), self.info)
+        shots = give(None)
+        return prototypes(self._known(shots.batch(slice(None)).inputs), shots.labels, self.info.classes)
 
     def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`."""
@@ -178,10 +178,7 @@ class OpenAI:
             with suppress(Refused):
                 (reply,) = self.desk.replies(one)
                 if reply is None:
-                    last = self.desk.trouble.last
-                    raise BackendError(
-                        f"{self.info.model} does not answer ({last}); look whether the service is up, and try again"
-                    )
+                    raise self._no_answer()
                 self._probes += Usage(1, 1)
                 if len(reply.scores) or not way.logprobs:
                     return way
@@ -197,3 +194,14 @@ class OpenAI:
         ask = asking.chat if self._api == "chat" else asking.completions
         parts = (self._template, self._words, abilities, self._batch, self._room)
         return kind(self._endpoint, self._identity, ask, *parts)
+
+    def _known(self, inputs: Inputs) -> Float32:
+        scores = self.desk.query(inputs).scores
+        if np.isnan(scores).any():
+            raise self._no_answer()
+        return scores
+
+    def _no_answer(self) -> BackendError:
+        last = self.desk.trouble.last
+        why = f" ({last})" if last else ""
+        return BackendError(f"{self.info.model} does not answer{why}; look whether the service is up, and try again")

@@ -19,7 +19,8 @@ def load_timm(name: str, model: str, weights: str | None, device: str) -> ImageM
     if not timm.is_model(model):
         near = timm.list_models(f"*{model.partition('_')[0]}*")[:5]
         raise BackendError(f"timm has no model {model!r}; some it has: {', '.join(near) or 'see timm.list_models()'}")
-    overlay = {"file": weights} if weights else None
+    # a model whose own weights are NumPy's would read any file as such (timm before 1.0.31)
+    overlay = {"file": weights, "custom_load": weights.endswith(".npz")} if weights else None
     net = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay).eval().to(device)
     return of_timm(name, net, tuple(f"class {i}" for i in range(net.num_classes)), net.pretrained_cfg)
 

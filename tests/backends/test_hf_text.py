@@ -41,7 +41,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
         if not folder.exists():
             folder.mkdir()
             (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
-            transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+            transformers.BertTokenizerFast.from_pretrained(folder).save_pretrained(folder)
             torch.manual_seed(0)
             size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
             config = transformers.BertConfig(

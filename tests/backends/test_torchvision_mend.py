@@ -38,7 +38,7 @@ def test_timm_and_transformers_import_with_what_is_installed_here() -> None:
         "from fedbbpt_backends.torchvision_mend import mend; mend();"
         "import timm, torchvision; from transformers import ViTModel; print(ViTModel.__name__)"
     )
-    assert _python(program).strip().endswith("ViTModel")
+    assert "ViTModel" in _python(program).splitlines()
 
 
 def test_other_errors_are_not_swallowed() -> None:

@@ -72,7 +72,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
                 (folder / "vocab.txt").write_text("\n".join(word.lower() for word in vocabulary[5:]))
                 lower = [*vocabulary[:5], *(word.lower() for word in WORDS)]
                 (folder / "vocab.txt").write_text("\n".join(lower))
-                transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+                transformers.BertTokenizerFast.from_pretrained(folder).save_pretrained(folder)
                 config = transformers.BertConfig(vocab_size=len(vocabulary), max_position_embeddings=48, **SIZE)
                 transformers.BertForMaskedLM(config).save_pretrained(folder)
             else:
