@@ -48,7 +48,9 @@ class OneByOne:
         logits = self._net(inputs_embeds=padded, attention_mask=mask).logits
         where = lengths[:, None] - len(word) - 1 + torch.arange(len(word), device=behind.device)  # (b, tokens)
         likely = logits[torch.arange(len(x), device=behind.device)[:, None], where].float().log_softmax(-1)
-        return likely[:, torch.arange(len(word)), torch.tensor(word, device=behind.device)].sum(-1)
+        return likely[:, torch.arange(len(word), device=behind.device), torch.tensor(word, device=behind.device)].sum(
+            -1
+        )
 
 
 def sound(model: "TextModel", words: Sequence[tuple[int, ...]], context: Context) -> Scorer:
