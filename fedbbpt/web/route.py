@@ -99,7 +99,7 @@ class Route:
             if isinstance(one, ssl.SSLError) and getattr(one, "reason", None) in NO_TLS:
                 return ConfigError(f"{self._host} does not speak TLS there; should {self._setting} begin with http://?")
         reason = None if self.met else next(filter(None, map(self._unreachable, causes)), None)
-        if self.proxy and any("proxy" in f"{type(one).__name__} {one}".lower() for one in causes):
+        if self.proxy and any("Proxy" in type(one).__name__ for one in causes):
             refused = any(str(PASSWORD) in str(one) for one in causes)
             reason = NO_PASSWORD if refused else reason or (None if self.met else "lets nobody through")
         if reason is None:
