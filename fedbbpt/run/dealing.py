@@ -47,10 +47,8 @@ def _split(config: Config, pool: Pool, clients: list[Client]) -> str:
     unused = f", {left:,} unused" if left else ""
     provider = f"{pool.provider:,} for the provider, " if pool.provider else ""
     of = f" of {len(pool.test):,}" if test < len(pool.test) else ""
-    return (
-        f"{provider}{train:,} for training ({config.data.shots} shots a class{unused}), {validation:,} for validation, "
-        f"{test:,}{of} for the test"
-    )
+    shots = f"at most {config.data.shots} a class{unused}"
+    return f"{provider}{train:,} for training ({shots}), {validation:,} for validation, {test:,}{of} for the test"
 
 
 def _hands(config: Config, pool: Pool, clients: list[Client]) -> str:

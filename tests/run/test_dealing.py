@@ -1,0 +1,53 @@
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fedbbpt.data import Pool
+from fedbbpt.run.config import make_config
+from fedbbpt.run.dealing import dealt
+from fedbbpt.types import Dataset
+
+TASK = SimpleNamespace(alpha=0.3)
+
+
+def balanced(count):
+    """So many examples of three classes."""
+    return Dataset(np.zeros((count, 3, 1, 1), np.uint8), np.arange(count) % 3)
+
+
+POOL = Pool(balanced(84), balanced(24), provider=12, own=True)
+
+
+def said(pool=POOL, **data):
+    config = make_config({"backend": {"name": "local-vit"}, "data": data})
+    return dict(dealt(config, TASK, pool).said)
+
+
+def test_the_split_in_words():
+    assert said()["data"] == (
+        "12 for the provider, 48 for training (at most 16 a class, 24 unused), 12 for validation, 24 for the test"
+    )
+
+
+def test_what_is_not_there_is_not_said():
+    told = said(dataclasses.replace(POOL, provider=0, validation=balanced(9)), shots=28, test_limit=10)
+    assert told["data"] == "84 for training (at most 28 a class), 9 for validation, 10 of 24 for the test"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({}, r"6, with 4 to 12 training examples each: fewer than 10, so that each has enough (--clients, --shots)"),
+        ({"clients": 6}, "6, with 4 to 12 training examples each"),
+        ({"clients": 1}, "1, with 48 training examples"),
+        ({"clients": 48, "alpha": 1e9}, "; 48 with fewer than 4: fewer --clients or more --shots would feed them"),
+    ],
+)
+def test_the_clients_in_words(data, says):
+    assert said(**data)["clients"].endswith(says)
+
+
+def test_clients_of_public_data_are_as_many_as_ever():
+    assert said(dataclasses.replace(POOL, own=False))["clients"].startswith("10, with ")
