@@ -12,6 +12,7 @@ from fedbbpt.data import Pool, layout
 from fedbbpt.data.images import open_pictures
 from fedbbpt.data.sides import Sides, split, without_copies
 from fedbbpt.errors import ConfigError, DataError
+from fedbbpt.reading import located
 from fedbbpt.types import Dataset, Size
 
 
@@ -33,7 +34,10 @@ class Folder:
     def __init__(self, argument: str | None, /, *, provider_shots: PositiveInt = 4) -> None:
         if not argument:
             raise ConfigError("task 'folder' needs a path: --task folder:PATH, with one folder a class in it")
-        root = Path(argument).resolve()
+        try:
+            root = located(argument)
+        except ValueError as e:
+            raise DataError(f"cannot read {argument!r}: {e}") from e
         self.argument = str(root)
         self.about = {"title": f"images in {root}"}
         self._found = layout.read(root)

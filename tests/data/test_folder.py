@@ -118,6 +118,12 @@ def test_missing_folder(tmp_path):
         Folder(str(tmp_path / "nowhere"))
 
 
+def test_a_folder_that_is_a_link_to_itself(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DataError, match=r"cannot read .*loop"):
+        Folder(str(tmp_path / "loop"))
+
+
 def test_one_class_is_too_few(root):
     shutil.rmtree(root / "dog")
     with pytest.raises(DataError, match="1 class folder"):
