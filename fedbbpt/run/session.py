@@ -168,8 +168,7 @@ def open_model(config: Config, task: Task) -> Model:
 
 def _loaded(config: Config, task: Task, provider: Provider) -> Backend:
     backend = open_backend(config, provider)
-    read = "text" if backend.info.input_size is None else "image"
-    if read != task.modality:
+    if (read := "text" if backend.info.input_size is None else "image") != task.modality:
         raise ConfigError(
             f"the backend {config.backend.name} is set up to read {read}s, and the task {config.task.name} holds "
             f"{task.modality}s; what it reads is one of its options"
