@@ -19,12 +19,13 @@ from fedbbpt.rehearsal import lacks
 from fedbbpt.remote import Refused, Service
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import FREE, Given, Price, known
-from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
+from fedbbpt.types import Dataset, Inputs, Size, Usage
 from fedbbpt.web.bounds import Concurrency, Retries, Timeout
 from fedbbpt.web.keys import key_from, key_in, tenant
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
 from fedbbpt_backends.openai_services import Probe, Vectors, Words
+from fedbbpt_backends.shots import fitted
 from fedbbpt_backends.template import ASK, COMPLETE, Template, chosen_words
 
 KEYLESS = "none"  # what local servers are told, which want some key and no certain one
@@ -139,7 +140,7 @@ class OpenAI:
     @property
     def finds_out(self) -> bool:
         """Whether what `prepare` will ask depends on the answers."""
-        return len({way.logprobs for way in self._possible}) > 1
+        return self._api != "embeddings" and len({way.logprobs for way in self._possible}) > 1
 
     def prepare(self) -> None:
         """Asks what the model can do, or about the provider's shots.
@@ -159,8 +160,7 @@ class OpenAI:
         self.info = replace(self.info, resolved={**best._asdict(), "temperature": temperature})
 
     def _prototypes(self, give: Callable[[Size], Dataset]) -> LinearHead:
-        shots = give(None)
-        return prototypes(self._known(shots.batch(slice(None)).inputs), shots.labels, self.info.classes)
+        return fitted(prototypes, self.desk, give(None), self.info)
 
     def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`."""
@@ -178,12 +178,15 @@ class OpenAI:
             with suppress(Refused):
                 (reply,) = self.desk.replies(one)
                 if reply is None:
-                    raise self._no_answer()
+                    last = self.desk.trouble.last or "no scores"
+                    raise BackendError(
+                        f"{self.info.model} does not answer ({last}); look whether the service is up, and try again"
+                    )
                 self._probes += Usage(1, 1)
                 if len(reply.scores) or not way.logprobs:
                     return way
                 silent, possible = True, [other for other in possible if other[1:] == way[1:]]
-        if silent:
+        if silent and all(way.logprobs for way in self._possible):
             raise BackendError(f"{self.info.model} tells no log-probabilities; leave out -o backend.logprobs, or use 0")
         hint = f"; nothing else was tried than {' and '.join(self._given)}" if self._given else ""
         raise Refused(self.desk.trouble.last + hint)
@@ -194,14 +197,3 @@ class OpenAI:
         ask = asking.chat if self._api == "chat" else asking.completions
         parts = (self._template, self._words, abilities, self._batch, self._room)
         return kind(self._endpoint, self._identity, ask, *parts)
-
-    def _known(self, inputs: Inputs) -> Float32:
-        scores = self.desk.query(inputs).scores
-        if np.isnan(scores).any():
-            raise self._no_answer()
-        return scores
-
-    def _no_answer(self) -> BackendError:
-        last = self.desk.trouble.last
-        why = f" ({last})" if last else ""
-        return BackendError(f"{self.info.model} does not answer{why}; look whether the service is up, and try again")
