@@ -4,17 +4,17 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
-from fedbbpt.errors import BackendError, ConfigError, MissingExtra
+from fedbbpt.errors import ConfigError, MissingExtra
 from fedbbpt.remote.desk import Desk
 from fedbbpt.remote.prices import Given, Price
 from fedbbpt.types import Dataset, Inputs, Usage
 from fedbbpt.web.bounds import Concurrency, Retries, Seconds
 from fedbbpt_backends.heads import FITTED, Fit, LinearHead, load_head
 from fedbbpt_backends.http_description import read_description
+from fedbbpt_backends.shots import fitted
 
 IMAGES_AHEAD = 128  # most images of one `query`, for the memory's sake
 
@@ -103,16 +103,7 @@ class HttpJson:
             self._head = LinearHead.fitted(self._provider, partial(self._fitted, self._fit))
 
     def _fitted(self, fit: Fit) -> LinearHead:
-        shots, limit = self._shots(), self.info.batch_limit
-        pieces = [self.desk.query(shots.batch(slice(i, i + limit)).inputs).scores for i in range(0, len(shots), limit)]
-        features = np.concatenate(pieces)
-        if silent := int(np.isnan(features).any(1).sum()):
-            last = self.desk.trouble.last
-            raise BackendError(
-                f"{silent} of the provider's {len(features)} shots got no answer{f' ({last})' if last else ''}; look "
-                f"whether {self.info.model} is up, and try again"
-            )
-        return fit(features, shots.labels, self.info.classes)
+        return fitted(fit, self.desk, self._shots(), self.info)
 
     def _shots(self) -> Dataset:
         assert self._provider.shots is not None  # as has been checked

@@ -137,6 +137,8 @@ def evaluate(folder: Path, task: str | None) -> None:
     result = reevaluate(folder, task)
     rows = [(name, "no test data" if one is None else f"{one:.3f}") for name, one in result["clients"].items()]
     print_table(rows, "client", "accuracy", right=["accuracy"])
+    for client, why in result["left_out"].items():
+        click.echo(f"{client:15}left out: it {why}")
     cost = f"{result['queries']:,} queries in {result['calls']} calls"
     click.echo(f"{'test accuracy':15}{result['test_accuracy']:.3f}   ({cost})")
     for failing, what in (("unmatched", "answers name no class"), ("unanswered", "queries brought no scores")):

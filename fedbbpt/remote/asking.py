@@ -209,7 +209,9 @@ class Asking:
             self._give_up(book, self._terms.trouble.refuse(request.keys[0], error))
 
     def _give_up(self, book: Book, refused: Sequence[bytes]) -> None:
-        book.know(str(self._service.identity["name"]), dict.fromkeys(refused, NO_SCORES))
+        without = dict.fromkeys(refused, NO_SCORES)
+        book.know(str(self._service.identity["name"]), without)
+        self._found |= without
 
     def _settle(self, book: Book, request: Request, entry: Entry, said: Sequence[Reply]) -> bool:
         """Keeps the replies that are usable, if there are some; the other inputs are asked about again."""

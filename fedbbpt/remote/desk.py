@@ -105,7 +105,7 @@ class Desk:
             price = self.price or FREE
             terms = Terms(self._account, price, self._retries, self._concurrency, self._usable, self.trouble)
             known |= Asking(self._service, store, self._pace, terms).all(requests)
-        return [known.get(key) for key in keys]
+        return [known.get(key, NO_SCORES if key in self.trouble.doubtful else None) for key in keys]
 
     def _key(self, encoded: str, number: int) -> bytes:
         parts = [self._identity, encoded.encode()]

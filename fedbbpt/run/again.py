@@ -75,6 +75,7 @@ def _scored(out: Path, result: Result) -> dict[str, Any]:
         "test_accuracy": result.accuracy,
         "test_loss": result.loss,
         **result.usage._asdict(),
+        "left_out": dict(result.out),
         "clients": {score.client: score.accuracy for score in result.scores},
         "confusion": result.confusion.tolist(),
     }

@@ -6,7 +6,7 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedbbpt.access import is_loopback
-from fedbbpt.serve import Limits, Refusal
+from fedbbpt.serve import MIB, Limits, Refusal
 from fedbbpt.serve.counts import Counts
 from fedbbpt.serve.room import Room
 
@@ -24,6 +24,7 @@ OPEN = "/healthz"  # needs no token
 HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:@\[\]]+))(?::[0-9]*)?", re.IGNORECASE)
 
 BODIES = 4  # of the largest size, in memory at a time
+SMALL = MIB  # bytes of a body
 
 log = logging.getLogger("fedbbpt.serve")
 
@@ -115,7 +116,8 @@ async def as_refused(request: Request, e: Exception) -> Response:
 class Door:
     """Lets so many in at a time, and reads what they bring.
 
-    So large bodies at a time: `BODIES` times the largest one. Who comes with more waits outside, unread.
+    Of large bodies, as many bytes at a time as `BODIES` of the largest have: who comes with more waits outside, unread.
+    Small ones do not wait for those, which may come slowly.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -135,7 +137,7 @@ class Door:
             raise _too_large(self._limits)
         self._inside += 1
         try:
-            async with self._room.taken(size):
+            async with self._room.taken(size) if size > SMALL else nullcontext():
                 yield await _body_of(request, self._limits)
         finally:
             self._inside -= 1

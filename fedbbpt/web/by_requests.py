@@ -19,7 +19,6 @@ def follow(session: requests.Session, route: Route, connections: int, most: int 
     """From now on the session goes by the route, and its replies hold `most` bytes."""
     session.trust_env = False  # the route has looked at it
     session.proxies = dict.fromkeys(("http", "https"), route.proxy_url) if route.proxy_url else {}
-    session.verify = route.trusted
     session.headers["Accept-Encoding"] = GZIP
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(route, connections, most))
@@ -43,6 +42,19 @@ class _Adapter(HTTPAdapter):
         if not issubclass(pool.ConnectionCls, _Watched):
             pool.ConnectionCls = _watched(pool.ConnectionCls)
         return pool
+
+    def build_connection_pool_key_attributes(self, *args: Any, **named: Any) -> Any:
+        """See `HTTPAdapter`; what is trusted is the route's."""
+        host, how = super().build_connection_pool_key_attributes(*args, **named)
+        return host, how | {"ca_certs": None, "ca_cert_dir": None, "ssl_context": self._route.tls}
+
+    def cert_verify(self, *_: Any) -> None:
+        """See `HTTPAdapter`; nothing else is trusted beside."""
+
+    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+        """See `HTTPAdapter`."""
+        to_proxy = {"proxy_ssl_context": self._route.tls} if proxy.startswith("https:") else {}
+        return super().proxy_manager_for(proxy, **named, **to_proxy)
 
     def send(self, request: "PreparedRequest", *_: Any, **named: Any) -> "Response":
         """See `HTTPAdapter`.

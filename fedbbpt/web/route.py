@@ -5,7 +5,6 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,35 +47,13 @@ class Route:
         self.address, self._setting, self._awaited = read_address(url, setting), setting, awaited
         self.proxy = None if self.address.local else _proxy(self.address)
         self.met = False  # whether anything ever came back
-        self._bundle = _bundle() if "https" in (self.address.scheme, self.proxy and self.proxy.address.scheme) else None
-        _ = self.tls
+        encrypted = "https" in (self.address.scheme, self.proxy and self.proxy.address.scheme)
+        self.tls = _tls() if encrypted else None
 
     @property
     def proxy_url(self) -> str | None:
         """The proxy's address; one of SOCKS looks up the host's name."""
         return self.proxy and self.proxy.address.url.replace("socks5://", "socks5h://")
-
-    @property
-    def trusted(self) -> str | bool:
-        """The file or folder of the certificates that are trusted; True for certifi's."""
-        return self._bundle[1] if self._bundle else True
-
-    @cached_property
-    def tls(self) -> ssl.SSLContext | None:
-        """TLS with the certificates that are trusted; None where nothing needs it."""
-        if "https" not in (self.address.scheme, self.proxy and self.proxy.address.scheme):
-            return None
-        if self._bundle is None:
-            import certifi
-
-            return ssl.create_default_context(cafile=certifi.where())
-        variable, path = self._bundle
-        try:
-            folder = Path(path).is_dir()
-            return ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
-        except OSError as e:  # ssl.SSLError, too
-            reason = e.strerror if not isinstance(e, ssl.SSLError) and e.strerror else "it holds no certificates"
-            raise ConfigError(f"{variable}={path} cannot be used ({reason.lower()}); correct it, or unset it") from None
 
     def meet(self, status: int) -> None:
         """Something came back; raises ConfigError if it is the proxy that asks for a password."""
@@ -161,15 +138,24 @@ def _proxy(address: Address) -> Proxy | None:
     return Proxy(proxy, variable)
 
 
-def _bundle() -> tuple[str, str] | None:
-    """The variable that names certificates, and the file or folder."""
-    variable = next((name for name in BUNDLES if os.environ.get(name, "").strip()), None)
-    if variable is None:
-        return None
-    path = os.environ[variable].strip()
-    if not Path(path).exists():
-        raise ConfigError(f"{variable} names {path}, which does not exist; correct it, or unset it")
-    return variable, path
+def _tls() -> ssl.SSLContext:
+    """TLS that trusts the certificates of all variables that name some; certifi's, if none does."""
+    named = {name: path for name in BUNDLES if (path := os.environ.get(name, "").strip())}
+    if not named:
+        import certifi
+
+        return ssl.create_default_context(cafile=certifi.where())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name, path in named.items():
+        folder = Path(path).is_dir()
+        if not Path(path).exists():
+            raise ConfigError(f"{name} names {path}, which does not exist; correct it, or unset it")
+        try:
+            context.load_verify_locations(cafile=None if folder else path, capath=path if folder else None)
+        except OSError as e:  # ssl.SSLError, too
+            reason = "it holds no certificates" if isinstance(e, ssl.SSLError) else e.strerror or str(e)
+            raise ConfigError(f"{name}={path} cannot be used ({reason.lower()}); correct it, or unset it") from None
+    return context
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -11,7 +11,7 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.head import Head
 from fedbbpt.run.evaluate import evaluate
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.types import Crossed, Message, Score, Update, Usage
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
@@ -463,3 +463,42 @@ def test_other_prompts_and_readouts_are_refused(method, wrong):
 def test_divergence_is_an_error_that_says_what_to_do(method, clients, rounds):
     with pytest.raises(ConfigError, match=r"algorithm\.rate"):
         rounds(method(rate=1e39), clients, 5)
+
+
+class Poisoned(CountedExchange):
+    """An exchange on which all that some clients have changed becomes NaN."""
+
+    def __init__(self, clients, victims):
+        super().__init__(Serial(), clients)
+        self.victims = {client.id for client in victims}
+
+    def __call__(self, work, message):
+        return [_nan(r) if r.client in self.victims else r for r in super().__call__(work, message)]
+
+
+def _nan(update):
+    return replace(update, payload={part: values * np.float32("nan") for part, values in update.payload.items()})
+
+
+@pytest.mark.parametrize("train", ["prompt", "full"])
+def test_a_client_that_sends_nan_is_as_if_it_had_not_been_there(method, clients, train):
+    algorithm, other = method(train=train), method(train=train)
+    sound = SoundExchange(Poisoned(clients, clients[:1]), algorithm)
+    state, _ = algorithm.round(algorithm.init(), sound)
+    without, _ = other.round(other.init(), CountedExchange(Serial(), clients[1:]))
+    assert sound.out.keys() == {clients[0].id}
+    assert all(state.parameters[part].tobytes() == values.tobytes() for part, values in without.parameters.items())
+
+
+def test_if_nobody_is_left_with_numbers_the_run_has_diverged(method, clients):
+    algorithm = method()
+    with pytest.raises(ConfigError, match="diverged"):
+        algorithm.round(algorithm.init(), SoundExchange(Poisoned(clients, clients), algorithm))
+
+
+def test_honest_updates_and_scores_have_the_form_of_blank_ones(method, clients):
+    algorithm = method()
+    sound = SoundExchange(CountedExchange(Serial(), clients), algorithm)
+    state, _ = algorithm.round(algorithm.init(), sound)
+    assert not sound.out
+    assert not evaluate(algorithm, state, clients, "test", Serial()).out

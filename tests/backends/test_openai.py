@@ -190,6 +190,22 @@ class TestEmbeddings:
         assert answers.tokens == 6
         assert sorted(body["input"] for body in service.bodies)[-1] == ["up", "upper"]
 
+    @pytest.mark.parametrize(("bad", "left"), [("upper", True), ("up", False)])
+    def test_examples_that_are_refused_are_left_out_while_their_class_has_others(self, service, provider, bad, left):
+        def vectors(path, body):
+            if any(bad in text for text in body["input"]):
+                return failure(400, "flagged")
+            return 200, {}, {"data": [{"embedding": [1.0 if "up" in text else -1.0, 0.5]} for text in body["input"]]}
+
+        service.answer = vectors
+        backend = opened(provider, api="embeddings", batch=4)
+        if left:
+            backend.prepare()
+            assert backend.query(as_texts(["go up"])).scores.argmax(1).tolist() == [0]
+        else:
+            with pytest.raises(BackendError, match=r"refuses all of the provider's examples of 'rise' .*flagged"):
+                backend.prepare()
+
     def test_need_examples(self, service):
         with pytest.raises(ConfigError, match="embeddings need examples"):
             opened(api="embeddings")

@@ -18,7 +18,10 @@ from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.run import again, checkpoint, train
 from fedbbpt.run.config import make_config
+from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
+from fedbbpt.types import Sums
 
 
 @pytest.fixture
@@ -177,3 +180,48 @@ def test_a_run_that_was_stopped_ends_where_it_would_have(run, tmp_path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(rounds=30, patience=2, watch=stop)
     assert run(rounds=30, patience=2) | {"seconds": 0} == whole | {"seconds": 0}
+
+
+@pytest.mark.parametrize("algorithm", ["greedy", "fedavg"])
+def test_a_client_that_sends_nan_is_left_out_named_and_counted(run, clients, tmp_path, monkeypatch, algorithm) -> None:
+    exchange, rounds, notes = CountedExchange.__call__, [0], []
+
+    def first_sends_nan(self, work, message):
+        replies = exchange(self, work, message)
+        if message.round > 1 and isinstance(replies[0], Sums):
+            replies[0] = Sums(replies[0].values * np.float32("nan"))
+        return replies
+
+    def watch(event, facts):
+        if event == "note":
+            notes.append(facts["text"])
+        if event == "round" and facts["round"] == 2 and not rounds[0]:
+            rounds[0] = 2
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(CountedExchange, "__call__", first_sends_nan)
+    settings = {"algorithm": {"name": algorithm}}
+    with pytest.raises(KeyboardInterrupt):
+        run(watch=watch, **settings)
+    resumed = run(watch=watch, **settings)
+    (tmp_path / "run").rename(tmp_path / "resumed")
+    summary = run(watch=watch, **settings)
+    first = clients[0].id
+    assert resumed["left_out"] == summary["left_out"] == {first: 2}
+    assert resumed["test_accuracy"] == summary["test_accuracy"]
+    assert resumed["confusion"] == summary["confusion"]
+    assert f"{first} is left out of round 3: it sent NaN or infinity in its sums" in notes
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [row.get("left_out", {}).keys() == {first} for row in rows] == [False, False, True, True, False]
+
+
+def test_if_all_clients_send_nan_the_run_names_them(run, monkeypatch) -> None:
+    exchange = CountedExchange.__call__
+
+    def all_send_nan(self, work, message):
+        replies = exchange(self, work, message)
+        return [Sums(r.values * np.float32("nan")) if isinstance(r, Sums) else r for r in replies]
+
+    monkeypatch.setattr(CountedExchange, "__call__", all_send_nan)
+    with pytest.raises(BackendError, match=r"no client of round 1 sent what can be used \(client"):
+        run()

@@ -4,14 +4,14 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
-from fedbbpt.serve import Limits, listening
+from fedbbpt.serve import Limits, guard, listening
 
 TOKEN = "correct-horse"
 
@@ -231,7 +231,16 @@ def test_a_reply_that_nobody_reads_is_given_up(serving: Any, texts: Any, monkeyp
                 time.sleep(0.0005)
 
 
-def test_large_bodies_wait_for_their_turn(serving: Any, texts: Any) -> None:
+def test_small_bodies_do_not_wait_for_large_ones_that_come_slowly(serving: Any, texts: Any) -> None:
+    with serving(texts) as where, ExitStack() as connections:
+        for _ in range(6):
+            slow = connections.enter_context(_connection(where))
+            slow.sendall(_request("POST /v1/classify", **{"Content-Length": Limits().body}))
+        assert httpx2.post(f"{where}/v1/classify", json={"inputs": ["a"]}).status_code == 200
+
+
+def test_large_bodies_wait_for_their_turn(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "SMALL", 0)
     body = b'{"inputs": ["' + b"a" * 60_000 + b'"]}'
     with serving(texts, limits=Limits(body=65_536)) as where:
         texts.gate.clear()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import certifi
 import httpx2
 import pytest
 import requests
@@ -195,3 +196,16 @@ def test_certificates_that_cannot_be_used_are_named(
     with pytest.raises(ConfigError, match=rf"{variable}=.*empty cannot be used \(it holds no certificates\)"):
         Route("https://far.example/", "url")
     assert Route("http://far.example/", "url").tls is None
+
+
+def test_all_certificates_that_are_named_are_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bundle = certifi.where()
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "folder"))
+    nobody = Route("https://far.example/", "url").tls
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
+    both = Route("https://far.example/", "url").tls
+    assert nobody is not None
+    assert both is not None
+    assert (nobody.cert_store_stats()["x509_ca"], both.verify_mode) == (0, ssl.CERT_REQUIRED)
+    assert both.cert_store_stats()["x509_ca"] > 0

@@ -1,0 +1,42 @@
+"""A head for a service's vectors, fitted to the provider's shots, which are asked about first."""
+
+import logging
+
+import numpy as np
+
+from fedbbpt.backend import BackendInfo
+from fedbbpt.errors import BackendError
+from fedbbpt.remote.desk import Desk
+from fedbbpt.types import Dataset
+from fedbbpt_backends.heads import Fit, LinearHead
+
+log = logging.getLogger("fedbbpt")
+
+
+def fitted(fit: Fit, desk: Desk, shots: Dataset, info: BackendInfo) -> LinearHead:
+    """The head for the vectors of the shots, without those that the service refuses.
+
+    Raises:
+        BackendError: some of them got no answer, or all of a class are refused.
+    """
+    pieces = range(0, len(shots), info.batch_limit)
+    replies = [one for i in pieces for one in desk.replies(shots.batch(slice(i, i + info.batch_limit)).inputs)]
+    said = f" ({desk.trouble.last})" if desk.trouble.last else ""
+    if silent := replies.count(None):
+        raise BackendError(
+            f"{silent} of the provider's {len(replies)} shots got no answer{said}; look whether {info.model} is up, "
+            "and try again"
+        )
+    found = {i: reply.scores for i, reply in enumerate(replies) if reply is not None and len(reply.scores)}
+    labels = shots.labels[list(found)]
+    for number, name in enumerate(info.classes):
+        if number in shots.labels and number not in labels:
+            raise BackendError(f"{info.model} refuses all of the provider's examples of {name!r}{said}")
+    if len(found) < len(replies):
+        log.warning(
+            "%d of the provider's %d examples are refused%s: the head is fitted to the others",
+            len(replies) - len(found),
+            len(replies),
+            said,
+        )
+    return fit(np.stack(list(found.values())), labels, info.classes)
