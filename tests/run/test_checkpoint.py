@@ -309,4 +309,4 @@ def test_leftovers_of_a_killed_write_are_passed_over(folder):
 
 def test_folder_that_is_gone(tmp_path):
     with pytest.raises(RunError, match="cannot write"):
-        save(tmp_path / "gone", progress(1))
+        save(tmp_path / "gone" / "checkpoints", progress(1))
