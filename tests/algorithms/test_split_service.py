@@ -213,7 +213,7 @@ def test_it_says_what_it_is_and_what_it_has_done(post, host):
     assert told == {"model": "toy", "identity": "toy 6", "head": 1, "tail": 1, "width": 6}
     post("forward", pack(VALUES))
     counts = requests.get(f"{host.url}/metrics", timeout=10).text
-    assert "fedbbpt_queries_total 2\n" in counts
+    assert "fedbbpt_queries_total 2.0\n" in counts
     assert 'fedbbpt_requests_total{route="/v1/split/forward",status="200"} 1' in counts
     assert requests.get(f"{host.url}/healthz", timeout=10).json() == {"status": "ok"}
 
