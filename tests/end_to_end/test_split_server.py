@@ -43,7 +43,7 @@ class Server:
 
     def queries(self) -> int:
         counts = requests.get(f"{self.url}/metrics", timeout=10).text.splitlines()
-        return next(int(line.split()[1]) for line in counts if line.startswith("fedbbpt_queries_total"))
+        return next(int(float(line.split()[1])) for line in counts if line.startswith("fedbbpt_queries_total"))
 
     @property
     def option(self) -> str:
