@@ -13,7 +13,8 @@ import tomli_w
 from fedbbpt import registry
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.run.config import INSTRUCTED, Config, is_white_box, make_config, override, read_toml
+from fedbbpt.run.config import Config, is_white_box, make_config, override, read_toml
+from fedbbpt.run.defaults import INSTRUCTED
 from fedbbpt.run.files import write_atomic, writing
 from fedbbpt.run.options import load_class, modalities_of
 from fedbbpt_benchmarks import suite

@@ -11,32 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.printing import shown
 from fedbbpt.reading import from_toml, read_text
+from fedbbpt.run.defaults import CUT, DEFAULTS, FOR_TEXTS, INSTRUCTED, ONE_PROMPT, SEARCH
 from fedbbpt.run.files import reading
 from fedbbpt.run.options import LONGEST, check_keys, load_class, modalities_of, resolve, validate
 from fedbbpt.web.bounds import Dollars
 
-DEFAULTS = {
-    "backend": "local-vit",
-    "task": "digits",
-    "prompt": "colour",
-    "readout": "head",
-    "optimizer": "random",
-    "algorithm": "greedy",
-    "engine": "serial",
-}
-FOR_TEXTS = {"backend": "hf-text", "prompt": "none"}  # defaults of tasks that hold texts
-ONE_PROMPT = {"algorithm": "fedavg", "optimizer": "spsa-gc"}  # defaults where one prompt, or none, is tuned for itself
-INSTRUCTED: dict[str, Any] = {  # defaults where a language model is asked for words; chosen on development tasks
-    "rounds": 3,
-    "prompt": {"name": "instruction"},
-    "readout": {"name": "head", "decay": 0.05},
-    "optimizer": {"name": "random", "population": 4},
-    "algorithm": {"name": "greedy", "views": 4},
-}
-# Defaults where the method cuts the model, and trains parts of it; rounds by validation on development tasks.
-CUT: dict[str, Any] = {"rounds": 20, "prompt": "none", "readout": "none"}
 MOST_ROUNDS, MOST_SHARDS = 10**9, 10_000
-SEARCH = {"fedbpt": "sep-cma", "tokens": "bdpl", "instruction": "bdpl"}  # its optimizer with these instead
 
 
 class Choice(BaseModel):

@@ -90,10 +90,8 @@ class Session(Model):
             made: Optimizer = chosen(x, rng, steps_before, memory, *context, **options)
             return made
 
-        algorithm: Algorithm = load_class("algorithms", choice.name)(
-            Parts(objective, optimizer, self.config.seed), **choice.options
-        )
-        return algorithm
+        parts = Parts(objective, optimizer, self.config.seed)
+        return cast(Algorithm, load_class("algorithms", choice.name)(parts, **choice.options))
 
     @property
     def federated(self) -> bool:

@@ -5,7 +5,8 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.errors import ConfigError, UnknownName
-from fedbbpt.run.config import DEFAULTS, make_config, override, parse_assignment, read_toml
+from fedbbpt.run.config import make_config, override, parse_assignment, read_toml
+from fedbbpt.run.defaults import DEFAULTS
 from fedbbpt.run.options import modalities_of
 
 
