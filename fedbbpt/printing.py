@@ -32,11 +32,13 @@ def quoted(text: str, most: int = MOST_QUOTED) -> str:
     return "".join(c for c in " ".join(text.split()) if _printable(c))[:most]
 
 
-def print_table(rows: Iterable[Sequence[str]], *headings: str, right: Collection[str] = ()) -> None:
+def print_table(
+    rows: Iterable[Sequence[str]], *headings: str, right: Collection[str] = (), headed: bool = False
+) -> None:
     """Prints a table with a line above it that says what its columns are, those of `right` aligned there.
 
     In a terminal, texts of the widest column go on below each other. Elsewhere, say in a pipe, each row is one line,
-    however long, and nothing but the rows is printed.
+    however long, and nothing but the rows is printed, or a `headed` table's headings above them.
     """
     import sys
 
@@ -49,7 +51,7 @@ def print_table(rows: Iterable[Sequence[str]], *headings: str, right: Collection
     shown = console.is_terminal
     cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-    table = Table(box=SIMPLE_HEAD if shown else None, show_header=shown, show_edge=False, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD if shown else None, show_header=shown or headed, show_edge=False, pad_edge=False)
     for heading, width in zip(headings, widths, strict=True):
         side: Literal["right", "left"] = "right" if heading in right else "left"
         table.add_column(heading, justify=side, overflow="fold", no_wrap=not shown or width < max(widths))

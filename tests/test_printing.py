@@ -76,3 +76,8 @@ def test_no_color_is_heeded(monkeypatch):
 def test_a_table_without_rows_is_nothing_in_a_pipe(capsys):
     print_table([], "name")
     assert capsys.readouterr().out == ""
+
+
+def test_a_table_of_numbers_can_keep_its_headings_in_a_pipe(capsys):
+    print_table([("ant", "12")], "class", "train", right=["train"], headed=True)
+    assert capsys.readouterr().out.splitlines() == ["class  train", "ant       12"]

@@ -65,7 +65,7 @@ def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: 
         click.echo(f"{'conflicts':12}{found.conflicting:,} examples show the same as one of another class")
     click.echo()
     rows = [(label, f"{train:,}", f"{test:,}") for label, train, test in found.classes]
-    print_table(rows, "class", "train", "test", right=["train", "test"])
+    print_table(rows, "class", "train", "test", right=["train", "test"], headed=True)
     if chosen.modality == "text":
         click.echo()
         print_table(samples(pool.train, chosen.classes), "class", "text")
