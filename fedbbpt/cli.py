@@ -69,7 +69,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--algorithm", help="The federated method  [default: greedy; fedavg for one prompt]."),
         click.option("--clients", type=int, help="Number of clients  [default: 10, or what your data can feed]."),
         click.option("--rounds", type=int, help="Rounds  [default: 7; 20 for sfprompt, 3 for language models]."),
-        click.option("--shots", type=int, help="Training examples a class, over all clients  [default: 16]."),
+        click.option("--shots", type=int, help="Training examples per class, over all clients  [default: 16]."),
         click.option("--seed", type=int, help="Decides everything random  [default: 1]."),
         click.option("--max-queries", type=int, help="Never ask more than this, scores included."),
         click.option("--max-calls", type=int, help="Never send more requests than this."),

@@ -43,6 +43,8 @@ def read_text(path: Path) -> str:
     try:
         text = data[len(mark) :].decode(encoding).lstrip("\ufeff")  # some programs put another one
     except UnicodeDecodeError as e:
+        if not mark and b"\0" in data:
+            raise ValueError("it is no text, or UTF-16 without a byte order mark; save it as UTF-8 text") from e
         before = e.object[: e.start].decode(encoding)
         how = "" if mark else ", say with iconv -f WINDOWS-1252 -t UTF-8"
         raise ValueError(f"it is not {encoding.upper()} text (line {_lines(before)}); save it as UTF-8{how}") from e
@@ -55,7 +57,7 @@ def read_text(path: Path) -> str:
 def located(name: str) -> Path:
     """The absolute path of a file or folder that somebody names; it need not be there."""
     try:
-        path = Path(name).resolve()
+        path = Path(name).expanduser().resolve()
         str(path).encode()
     except UnicodeEncodeError as e:
         raise ValueError("its path is not UTF-8, as settings are; rename it") from e
@@ -82,8 +84,7 @@ def _contents(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as e:
         raise ValueError((e.strerror or str(e)).lower()) from e
-    unpacking = next((opened for start, opened in PACKED.items() if data.startswith(start)), None)
-    if unpacking is not None:
+    while unpacking := next((opened for start, opened in PACKED.items() if data.startswith(start)), None):
         try:
             data = unpacking(io.BytesIO(data)).read(MOST_UNPACKED + 1)
         except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as e:

@@ -34,10 +34,11 @@ def file(tmp_path: Path) -> Callable[[bytes], Path]:
         codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
         TEXT.encode("utf-32"),
         gzip.compress(TEXT.encode()),
+        gzip.compress(bz2.compress(TEXT.encode())),
         bz2.compress(TEXT.encode()),
         lzma.compress(TEXT.encode("utf-8-sig")),
     ],
-    ids=["UTF-8", "with a mark", "with two", "UTF-16", "UTF-16 BE", "UTF-32", "gzip", "bzip2", "xz"],
+    ids=["UTF-8", "with a mark", "with two", "UTF-16", "UTF-16 BE", "UTF-32", "gzip", "bzip2 in gzip", "bzip2", "xz"],
 )
 def test_text_is_read_as_it_was_written(data: bytes, file: Callable[[bytes], Path]) -> None:
     assert read_text(file(data)) == TEXT
@@ -50,6 +51,7 @@ def test_text_is_read_as_it_was_written(data: bytes, file: Callable[[bytes], Pat
         (codecs.BOM_UTF16_LE + b"a\0\n\0\0\xd8b\0", r"not UTF-16-LE text \(line 2\)"),
         ("text\nlabel".encode("utf-16-le"), r"zero byte \(line 1\)"),
         (b"a\nb\0", r"zero byte \(line 2\)"),
+        (b"\x89PNG\r\n\0", "it is no text, or UTF-16 without a byte order mark"),
         (gzip.compress(TEXT.encode() * 99)[:-20], "it is packed, and damaged"),
         (gzip.compress(TEXT.encode() * 99)[:20] + b"x" * 99, "it is packed, and damaged"),
         (bz2.compress(TEXT.encode() * 99)[:-20], "it is packed, and damaged"),
@@ -87,7 +89,8 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 
 def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert located("new/../file") == tmp_path / "file"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert located("new/../file") == located("~/file") == tmp_path / "file"
     (tmp_path / "loop").symlink_to("loop")
     for name in ("a\0b", "\udcff"):
         with pytest.raises(ValueError, match=r"null|not UTF-8"):

@@ -24,7 +24,7 @@ def task() -> None:
 @click.option("--text-column", help="Of a table: the column of the texts  [default: text].")
 @click.option("--label-column", help="Of a table: the column of the classes  [default: label].")
 @click.option("--clients", type=int, help="Deal it out to so many  [default: 10, or what your data can feed].")
-@click.option("--shots", type=int, help="Training examples a class, over all clients  [default: 16].")
+@click.option("--shots", type=int, help="Training examples per class, over all clients  [default: 16].")
 @click.option("--seed", type=int, help="Decides who holds what  [default: 1].")
 @click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, say -o task.group_column=user.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture of some examples of each class (PNG).")

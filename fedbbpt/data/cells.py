@@ -78,7 +78,7 @@ def doubts(names: Iterable[str]) -> list[str]:
         if len(group) > 1
     ]
     empty = [
-        f"the class {name!r} counts as one like the others; if it means that a label is missing, remove its rows"
+        f"the class {name!r} counts as one like the others; if it means that a label is missing, remove its examples"
         for look, group in alike.items()
         for name in group
         if look in DOUBTFUL

@@ -9,8 +9,9 @@ from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Pool, layout
+from fedbbpt.data.cells import doubts
 from fedbbpt.data.images import open_pictures
-from fedbbpt.data.sides import Sides, split, without_copies
+from fedbbpt.data.sides import Sides, split, together, without_copies
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.reading import located
 from fedbbpt.types import Dataset, Size
@@ -42,7 +43,7 @@ class Folder:
         self.about = {"title": f"images in {root}"}
         self._found = layout.read(root)
         self.classes = self._found.classes
-        self.remarks = list(self._found.remarks)
+        self.remarks = [*self._found.remarks, *doubts(self.classes)]
         self._provider_shots = provider_shots
         self.provider = Provider(self.classes, shots=lambda size: self._read(self._sides.provider, size))
 
@@ -52,17 +53,21 @@ class Folder:
         validation = self._read(sides.validation, size) if sides.validation else None
         train, test = (self._read(rows, size) for rows in (sides.train, sides.test))
         pool = Pool(train, test, validation, provider=len(sides.provider), own=True)
-        return without_copies(pool, self.classes, self.remarks)
+        return without_copies(pool, self._read(sides.provider, size), self.classes, self.remarks)
 
     def _read(self, rows: list[int], size: Size) -> Dataset:
         labels = np.array([self._found.labels[i] for i in rows], np.int64)
-        return Dataset(open_pictures([self._found.files[i] for i in rows], size), labels)
+        pictures = open_pictures([self._found.files[i] for i in rows], size)
+        return Dataset(pictures, labels, groups=together(self._digests, rows))
+
+    @functools.cached_property
+    def _digests(self) -> list[bytes]:
+        return [_digest(file) for file in self._found.files]
 
     @functools.cached_property
     def _sides(self) -> Sides:
-        digests = [_digest(file) for file in self._found.files]
         found = self._found
-        sides = split(digests, found.labels, found.classes, self._provider_shots, "images", found.sides)
+        sides = split(self._digests, found.labels, found.classes, self._provider_shots, "images", found.sides)
         if sides.copies:
             copies = f"copies of earlier ones: {len(sides.copies):,} ({found.files[sides.copies[0]]}, …)"
             self.remarks.append(f"pictures left out of test and validation, since they are {copies}")

@@ -2,6 +2,7 @@
 
 import functools
 import tempfile
+import warnings
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -53,10 +54,14 @@ def open_picture(file: Path, size: Size) -> Picture:
     """
     heif = _reads_heif()
     try:
-        with Image.open(file) as image:
-            return to_array(image, size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of notes that are damaged; the pixels are there, or there is an error
+            with Image.open(file) as image:
+                return to_array(image, size)
     except FileNotFoundError as e:
         raise DataError(f"no file {file}") from e
+    except IsADirectoryError as e:
+        raise DataError(f"{file} is a folder; name the pictures in it") from e
     except DataError as e:
         raise DataError(f"{file} cannot be read as a picture: {e}") from e
     except Exception as e:  # a decoder may raise anything on damaged bytes

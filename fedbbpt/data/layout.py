@@ -51,7 +51,8 @@ def read(root: Path) -> Layout:
     found = sorted(_pictures(root, others))
     above = _by_folder(found, root)
     outside = above.pop("", [])
-    below = {top: _by_folder(files, root / top) for top, files in above.items()}
+    inside = {top: _by_folder(files, root / top) for top, files in above.items()}
+    below = _turned(inside)
     remarks = [_left_out(others)] if others else []
     if sides := _sides(root, below):
         examples = [(name, file, sides[top]) for top in below for name, files in below[top].items() for file in files]
@@ -66,9 +67,17 @@ def read(root: Path) -> Layout:
     else:
         _check_classes(root, found, above, others)
         examples = [(name, file, "train") for name, files in above.items() for file in files]
-        inner = [set(folders) for folders in below.values()]
+        inner = [set(folders) for folders in inside.values()]
         if len(inner[0]) > 1 and "" not in inner[0] and all(names == inner[0] for names in inner):
-            remarks.append(f"every class folder holds the same folders ({_listed(inner[0])}): are these the classes?")
+            remarks.append(
+                f"every class folder holds the same folders ({_listed(inner[0])}); if these are the classes, let them "
+                f"be right in {root}"
+            )
+        elif any(len(names - {""}) > 1 for names in inner):
+            remarks.append(
+                "folders inside class folders are not kept together; if each is, say, of one patient, sort them into "
+                "train/CLASS and test/CLASS"
+            )
     if outside:
         remarks.append(f"pictures left out, since they are in no class folder: {len(outside):,} ({outside[0]}, …)")
     classes = sorted({name for name, _, _ in examples})
@@ -95,7 +104,7 @@ def _pictures(root: Path, others: Counter[str]) -> Iterator[Path]:
         inner[:] = [name for name in inner if not (_hidden(name) or _leads_back(Path(folder, name), root))]
         for file in (Path(folder, name) for name in files if not _hidden(name)):
             if not os.path.isfile(file):  # noqa: PTH113 - where Path.is_file raises, it says no
-                others["links to nothing" if file.is_symlink() else "of no kind of file"] += 1
+                others["broken links" if file.is_symlink() else "pipes or devices"] += 1
             elif file.suffix.lower() in SUFFIXES:
                 yield file
             else:
@@ -125,6 +134,16 @@ def _by_folder(files: Iterable[Path], root: Path) -> dict[str, list[Path]]:
     return found
 
 
+def _turned(inside: dict[str, dict[str, list[Path]]]) -> dict[str, dict[str, list[Path]]]:
+    """With the sides on top, where they are inside every class (CLASS/train/PICTURE); else as it is."""
+    inner = {name for folders in inside.values() for name in folders}
+    if len(inside) < 2 or any(map(SIDE.fullmatch, inside)) or not all(map(SIDE.fullmatch, inner)):
+        return inside
+    return {
+        side: {name: folders[side] for name, folders in inside.items() if side in folders} for side in sorted(inner)
+    }
+
+
 def _sides(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, Side]:
     """The side of each folder with pictures, if that is what they are; else nothing: then they are classes."""
     matched = {top: match for top in below if (match := SIDE.fullmatch(top))}
@@ -132,8 +151,8 @@ def _sides(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, Sid
     flat = [top for top in sides if set(below[top]) == {""}]
     if len({sides[top] for top in sides if top not in flat}) > 1 and len(sides) < len(below):
         raise DataError(
-            f"{root} holds {_listed(sides)} beside {_listed(set(below) - set(sides))}: either sides of a split, with a "
-            "folder a class in each, or classes; move one of the two elsewhere"
+            f"{root} holds {_listed(sides)} beside {_listed(set(below) - set(sides))}: the first are sides of a split, "
+            "and the others are not; move the others elsewhere, or rename the first if they are classes"
         )
     if len(sides) < len(below) or len(set(sides.values())) < 2:
         return {}
@@ -151,7 +170,9 @@ def _check_classes(root: Path, found: list[Path], above: dict[str, list[Path]], 
     more = f"; {_left_out(others)}" if others else ""
     if not above:
         pictures = f"{len(found):,} pictures" if found else "no pictures"
-        raise DataError(f"{root} holds {pictures}, and no folders with pictures; make one for each class{more}")
+        raise DataError(
+            f"{root} holds {pictures}, and no folders with pictures; put those of each class into one{more}"
+        )
     deepest = Path(os.path.commonpath([file.parent for file in found]))
     if len(above) == 1 and any(file.parent != deepest for file in found):
         raise DataError(f"all pictures of {root} are in {deepest}; is that what is meant? --task folder:{deepest}")

@@ -49,6 +49,8 @@ def from_csv(path: Path, columns: Columns, remarks: list[str]) -> Iterable[Row]:
     """
     csv.field_size_limit(LONGEST_CELL)
     text = DIRECTIVE.sub("", _text(path))
+    if text.lstrip().startswith(("{", "[")):
+        raise DataError(f"{path} is JSON and no CSV; with an object in each line, --task jsonl:PATH reads it")
     headers = {separator: _header(text, separator) for separator in SEPARATORS}
     fit = [separator for separator in SEPARATORS if set(columns.values()) <= set(headers[separator])]
     separator = fit[0] if fit else max(SEPARATORS, key=lambda separator: len(headers[separator]))
@@ -157,7 +159,7 @@ def _split(path: Path, text: str, separator: str, columns: Columns, quotes: bool
                 continue
             if not header:
                 header = [cell.strip() for cell in cells]
-                check_columns(str(path), header, columns)
+                check_columns(f"the header of {path} (line {line})", header, columns)
                 wanted = {column: header.index(column) for column in columns.values()}
             elif len(cells) != len(header):
                 raise DataError(

@@ -9,8 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from fedbbpt.data import Pool
+from fedbbpt.data.cells import doubts
+from fedbbpt.data.texts import fingerprint
 from fedbbpt.errors import DataError
-from fedbbpt.types import Dataset
+from fedbbpt.types import Dataset, Int64
 
 OF_WHICH_ONE = 5  # examples of a class, of which one is for the test
 
@@ -53,19 +55,20 @@ def split(
     for_train = [[i for i in of_class if side_of[keys[i]] == "train"] for of_class in rows]
     shown = {keys[i] for of_class in for_train for i in of_class[:shots]}
     sides = Sides([], [], [], [], [i for i, kept in enumerate(here) if not kept])
+    copies = Counter(classes[labels[i]] for i in sides.copies)
     apart = given is not None and "validation" in given
     for name, of_class, training in zip(classes, rows, for_train, strict=True):
         left = [i for i in training if keys[i] not in shown]
         validation = [i for i in of_class if side_of[keys[i]] == "validation"]
         test = [i for i in of_class if side_of[keys[i]] == "test"]
         if len(left) < (least := 1 if apart else 2) or not test or (apart and not validation):
-            different = len({keys[i] for i in of_class})
-            copies = "" if different == len(of_class) else f" ({different} different ones, which stay together)"
             parts = [f"{len(training)} for training", *([f"{len(validation)} for validation"] if apart else [])]
+            alike = "".join(f"; {doubt}" for doubt in doubts(classes) if repr(name) in doubt)
+            its = f"{len(of_class)}{_copies(keys, of_class, copies[name])}"
             raise DataError(
-                f"class {name!r} has too few {things}: its {len(of_class)}{copies} fall into {', '.join(parts)} and "
+                f"class {name!r} has too few {things}: its {its} fall into {', '.join(parts)} and "
                 f"{len(test)} for the test; needed are {shots} for the provider (-o task.provider_shots), {least} more "
-                f"for training and 1 for the test{', and 1 for validation' if apart else ''}"
+                f"for training and 1 for the test{', and 1 for validation' if apart else ''}{alike}"
             )
         sides.provider.extend(i for i in training if keys[i] in shown)
         sides.train.extend(left)
@@ -74,35 +77,54 @@ def split(
     return sides
 
 
-def without_copies(pool: Pool, classes: Sequence[str], remarks: list[str]) -> Pool:
-    """The pool without validation and test examples that show exactly what an example of a side before them shows.
+def together(keys: Sequence[bytes], rows: Sequence[int]) -> Int64 | None:
+    """For each of the rows a number that it shares with those of the same key; None if there are no two such keys."""
+    return None if len(set(keys)) == len(keys) else np.unique(keys, return_inverse=True)[1][list(rows)].astype(np.int64)
 
-    Keys do not tell all of it: a picture may be kept in two formats, a text be written by two groups.
+
+def without_copies(pool: Pool, provider: Dataset, classes: Sequence[str], remarks: list[str]) -> Pool:
+    """The pool without validation and test examples that show what one of the provider or a side before them shows.
+
+    Keys do not tell all of it: a picture may be kept in two formats, a text be written by two groups. Texts show the
+    same if they differ in spaces and capitals only.
 
     Raises:
         DataError: of a class, nothing is left for the test.
     """
-    seen = set(map(_digest, pool.train.contents()))
+    seen = {*_looks(provider), *_looks(pool.train)}
     validation = None if pool.validation is None else _new(pool.validation, seen)
     test = _new(pool.test, seen)
     if gone := [name for label, name in enumerate(classes) if label not in test.labels]:
-        raise DataError(f"all test examples of class {gone[0]!r} show what its examples for training show; add others")
+        raise DataError(
+            f"all test examples of class {gone[0]!r} are copies of others that are not for the test; add some"
+        )
     before = len(pool.test) + (0 if pool.validation is None else len(pool.validation))
     if left := before - len(test) - (0 if validation is None else len(validation)):
-        remarks.append(f"examples left out of test and validation, since training has the same: {left:,}")
+        where = "the provider or training has the same"
+        remarks.append(f"examples left out of test and validation, since {where}: {left:,}")
     return replace(pool, validation=validation, test=test)
 
 
 def _new(data: Dataset, seen: set[bytes]) -> Dataset:
     """The examples that were not seen; from here on they are."""
-    digests = list(map(_digest, data.contents()))
+    digests = _looks(data)
     rows = np.array([i for i, digest in enumerate(digests) if digest not in seen], np.int64)
     seen.update(digests)
     return data if len(rows) == len(data) else data.take(rows)
 
 
-def _digest(content: bytes) -> bytes:
-    return sha256(content).digest()
+def _looks(data: Dataset) -> list[bytes]:
+    """Equal for examples that show the same."""
+    texts = data.inputs.dtype == object
+    return [fingerprint(one.decode()) if texts else sha256(one).digest() for one in data.contents()]
+
+
+def _copies(keys: Sequence[bytes], rows: Sequence[int], left_out: int) -> str:
+    """What an error says of the copies among the examples of a class."""
+    different = len({keys[i] for i in rows})
+    said = [f"only {different} different; copies stay together"] if different < len(rows) else []
+    said += [f"and {left_out} copies that are on another side, left out"] if left_out else []
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _first_given(keys: Sequence[bytes], given: Sequence[Side]) -> dict[bytes, Side]:

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Pool, cells, rows
 from fedbbpt.data.rows import Columns, Row
-from fedbbpt.data.sides import Sides, split, without_copies
+from fedbbpt.data.sides import Sides, split, together, without_copies
 from fedbbpt.data.texts import as_texts, fingerprint
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.reading import located
@@ -78,7 +78,7 @@ class Table(ABC):
     def load(self, size: Size) -> Pool:
         """See `Task`."""
         pool = Pool(self._side("train"), self._side("test"), provider=len(self._sides.provider), own=True)
-        return without_copies(pool, self.classes, self.remarks)
+        return without_copies(pool, self._side("provider"), self.classes, self.remarks)
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:
@@ -115,15 +115,17 @@ class Table(ABC):
 
     def _side(self, side: str) -> Dataset:
         rows: list[int] = getattr(self._sides, side)
-        domains, groups = (_numbered(names, rows) for names in (self._domains, self._groups))
-        return Dataset(as_texts([self._texts[i] for i in rows]), self._labels[rows], domains=domains, groups=groups)
+        texts, groups = as_texts([self._texts[i] for i in rows]), together(self._keys, rows)
+        return Dataset(texts, self._labels[rows], domains=_numbered(self._domains, rows), groups=groups)
+
+    @functools.cached_property
+    def _keys(self) -> list[bytes]:
+        """What shares one stays on one side."""
+        return [group.encode() for group in self._groups] if self._groups else list(map(fingerprint, self._texts))
 
     @functools.cached_property
     def _sides(self) -> Sides:
-        keys = (
-            [fingerprint(text) for text in self._texts] if self._groups is None else [g.encode() for g in self._groups]
-        )
-        return split(keys, self._labels.tolist(), self.classes, self._provider_shots, "texts")
+        return split(self._keys, self._labels.tolist(), self.classes, self._provider_shots, "texts")
 
 
 class Csv(Table):

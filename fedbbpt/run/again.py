@@ -31,6 +31,8 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
     config, environment = began(out)
     moved = config
     if task is not None:
+        if (kind := config.task.name.partition(":")[0]) != task.partition(":")[0]:
+            raise RunError(f"the data of {out} are a {kind!r}; say where they are now with --task {kind}:PATH")
         options = resolve("tasks", task, config.task.options)
         moved = config.model_copy(update={"task": Choice(name=task, options=options)})
     try:

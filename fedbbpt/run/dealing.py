@@ -43,21 +43,27 @@ def _split(config: Config, pool: Pool, clients: list[Client]) -> str:
     train, validation, test = (
         sum(len(getattr(client, side)) for client in clients) for side in ("train", "validation", "test")
     )
-    left = len(pool.train) - train - (validation if pool.validation is None else 0)
-    unused = f", {left:,} unused" if left else ""
+    unused = f", {left:,} unused" if (left := _unused(pool, clients)) else ""
     provider = f"{pool.provider:,} for the provider, " if pool.provider else ""
     of = f" of {len(pool.test):,}" if test < len(pool.test) else ""
-    shots = f"at most {config.data.shots} a class{unused}"
+    shots = f"at most {config.data.shots:,} per class{unused}"
     return f"{provider}{train:,} for training ({shots}), {validation:,} for validation, {test:,}{of} for the test"
+
+
+def _unused(pool: Pool, clients: list[Client]) -> int:
+    return len(pool.train) - sum(
+        len(client.train) + (len(client.validation) if pool.validation is None else 0) for client in clients
+    )
 
 
 def _hands(config: Config, pool: Pool, clients: list[Client]) -> str:
     sizes = [len(client.train) for client in clients]
     fewest, most = min(sizes), max(sizes)
     each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    said = f"{len(clients):,}, with {each} training examples{' each' if len(clients) > 1 else ''}"
+    said = f"{len(clients):,}, with {each} training example{'s' * (most > 1)}{' each' if len(clients) > 1 else ''}"
     if config.data.clients is None and pool.own and len(clients) < USUAL:
-        return f"{said}: fewer than {USUAL}, so that each has enough (--clients, --shots)"
+        return f"{said}: fewer than {USUAL}, so that each has enough (--clients and --shots change that)"
     if pool.own and (hungry := sum(size < LEAST for size in sizes)):
-        return f"{said}; {hungry:,} with fewer than {LEAST}: fewer --clients or more --shots would feed them"
+        more = " or more --shots" if _unused(pool, clients) else ""
+        return f"{said}; {hungry:,} with fewer than {LEAST}: fewer --clients{more} would feed them"
     return said

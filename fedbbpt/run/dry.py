@@ -10,6 +10,7 @@ from fedbbpt.run.again import reopen
 from fedbbpt.run.config import Config
 from fedbbpt.run.files import check_writable
 from fedbbpt.run.opening import check_payable
+from fedbbpt.run.place import check_free
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.same import began
 from fedbbpt.run.session import Session
@@ -20,7 +21,7 @@ Rehearsed = tuple[Session, Plan, list[str]]  # also what the run itself will sti
 def rehearse(config: Config, out: Path) -> Rehearsed:
     """A new run in a folder, as `train.train` would begin it; raises what that would raise."""
     check_writable(out)
-    train.check_free(out)
+    check_free(out, config)
     with rehearsing() as notes:
         _, session, planned = train.ready(config)
     return session, planned, notes

@@ -26,6 +26,7 @@ from fedbbpt.run.files import sweep, write_atomic, write_json
 from fedbbpt.run.lock import alone
 from fedbbpt.run.metrics import Metrics, holds, read_metrics, rows
 from fedbbpt.run.opening import check_payable
+from fedbbpt.run.place import check_free
 from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
 from fedbbpt.run.same import began, check_unchanged, config_sha256, settled
@@ -44,7 +45,7 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
         RunError: the folder holds a run already, or cannot be written.
     """
     with alone(out):
-        check_free(out)
+        check_free(out, config)
         account, session, planned = ready(config)
         session = prepared(session, account)
         if (remote := charging(session.backend)) is not None:  # which now knows what that took
@@ -103,15 +104,6 @@ def ready_again(out: Path, session: Session, limits: Mapping[str, Any]) -> tuple
     elif rows(metrics) > 1:
         raise RunError(f"{out} has lost its checkpoints; restore them from a backup, or start a new run")
     return planned, progress, damaged
-
-
-def check_free(out: Path) -> None:
-    """Raises RunError if there is anything of a run in the folder, but for what may come before its first query."""
-    if (out / "config.toml").exists():
-        raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
-    parts = [out / "metrics.jsonl", out / "summary.json", *(out / "checkpoints").glob("*")]
-    if left := [part for part in parts if part.exists()]:
-        raise RunError(f"{out} holds parts of a run, such as {left[0]}, without its config; choose another --out")
 
 
 class _Run:

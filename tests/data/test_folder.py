@@ -91,8 +91,24 @@ def test_copies_in_another_format_do_not_reach_the_test(root):
             image.save(file.with_suffix(".bmp"))
     task = Folder(str(root))
     pool = task.load(SIZE)
-    assert not set(images(pool.train)) & set(images(pool.test))
-    assert "since training has the same" in task.remarks[-1]
+    others = {*images(pool.train), *images(task.provider.shots(SIZE))}
+    assert not others & set(images(pool.test))
+    assert "since the provider or training has the same" in task.remarks[-1]
+
+
+def test_copies_are_together_within_training(root):
+    for file in sorted(root.rglob("1?.png")):
+        shutil.copy(file, file.with_suffix(".copy.png"))
+    train = Folder(str(root)).load(SIZE).train
+    shown = images(train)
+    assert len(set(shown)) < len(shown)
+    assert [[a == b for b in shown] for a in shown] == [[a == b for b in train.groups] for a in train.groups]
+
+
+def test_classes_that_look_alike_are_doubted(root):
+    (root / "cat").rename(root / "Dog")
+    task = Folder(str(root))
+    assert task.remarks == ["the classes 'Dog', 'dog' differ, but look alike; if they are one, write them alike"]
 
 
 def test_new_names_change_nothing_about_the_split(root):

@@ -22,6 +22,12 @@ def reread(image, kind="png"):
     return Image.open(file)
 
 
+def test_a_damaged_note_about_a_picture_says_nothing(tmp_path, recwarn):
+    Image.fromarray(RAMP).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    open_picture(tmp_path / "a.jpg", SIZE)
+    assert not recwarn.list
+
+
 def test_colours_become_three_planes():
     pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     array = to_array(reread(Image.fromarray(pixels)), SIZE)
@@ -229,7 +235,7 @@ def test_photographs_of_phones_are_named_where_they_cannot_be_read(tmp_path, mon
     [
         (lambda file: None, "no file"),
         (lambda file: file.touch(), "it is empty"),
-        (lambda file: file.mkdir(), "is a directory"),
+        (lambda file: file.mkdir(), "is a folder; name the pictures in it"),
         (lambda file: file.symlink_to(file), "too many levels of symbolic links"),
         (lambda file: file.write_bytes(b"GIF89a"), "damaged"),
         (lambda file: file.write_text("a text"), "not a picture"),

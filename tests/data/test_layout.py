@@ -125,14 +125,28 @@ def test_a_train_may_be_a_class(made):
 
 def test_another_level_below_all_classes_is_doubted(made):
     (remark,) = layout.read(made(*(f"{kind}/{name}" for kind in ("photo", "drawing") for name in PLAIN))).remarks
-    assert "the same folders ('cat', 'dog'): are these the classes?" in remark
+    assert "the same folders ('cat', 'dog'); if these are the classes" in remark
+
+
+def test_folders_inside_classes_are_not_kept_together(made):
+    (remark,) = layout.read(made(*PLAIN, "cat/ann/0.png", "cat/bob/0.png")).remarks
+    assert remark.startswith("folders inside class folders are not kept together")
+
+
+def test_sides_may_be_inside_the_classes(made):
+    found = layout.read(
+        root := made(*(f"{name}/{side}/0.png" for name in ("cat", "dog") for side in ("train", "test")))
+    )
+    assert found.classes == ("cat", "dog")
+    assert names(found, root) == ["cat/test/0.png", "cat/train/0.png", "dog/test/0.png", "dog/train/0.png"]
+    assert found.sides == ["test", "train", "test", "train"]
 
 
 @pytest.mark.parametrize(
     ("files", "says"),
     [
         ([], "holds no pictures, and no folders with pictures"),
-        (["0.png", "1.png"], "holds 2 pictures, and no folders with pictures; make one for each class"),
+        (["0.png", "1.png"], "holds 2 pictures, and no folders with pictures; put those of each class into one"),
         (["notes.txt"], r"holds no pictures.* 1 \(1 .txt\)"),
         (["cat/0.png"], "holds 1 class folder, 'cat'; a task needs at least 2"),
         ([f"pets/pets/{name}" for name in PLAIN], "are in .*/pets/pets; is that what is meant"),

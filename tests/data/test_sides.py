@@ -66,8 +66,13 @@ def test_too_few_of_a_class_are_counted(size):
 
 
 def test_one_thing_over_and_over_cannot_be_split():
-    with pytest.raises(DataError, match=r"its 20 \(1 different ones, which stay together\)"):
+    with pytest.raises(DataError, match=r"its 20 \(only 1 different; copies stay together\)"):
         divided([0] * 20 + [1] * 20, of=keys(20) + keys(1, 20) * 20)
+
+
+def test_a_class_that_looks_like_another_is_named():
+    with pytest.raises(DataError, match=r"class 'A' has too few.* 'A', 'a' differ, but look alike"):
+        split(keys(21), [0] + [1] * 20, ["A", "a"], 4, "things")
 
 
 class TestGiven:
@@ -91,6 +96,12 @@ class TestGiven:
         assert sides.copies == [14, 20, 22]
         assert not {of[i] for i in sides.test} & {of[i] for i in sides.train + sides.provider + sides.validation}
 
+    def test_copies_that_are_left_out_are_counted(self):
+        labels, given = [0] * 24 + [1] * 24, [*self.GIVEN, *["train"] * 12, *["validation"] * 6, *["test"] * 6]
+        of = keys(24) + keys(12, 24) + keys(6, 36) + keys(6, 24)
+        with pytest.raises(DataError, match=r"its 18 \(and 6 copies that are on another side, left out\)"):
+            divided(labels, of=of, given=given)
+
     def test_a_class_without_a_test_is_refused(self):
         with pytest.raises(DataError, match="12 for training, 0 for validation and 0 for the test"):
             divided([0] * 24 + [1] * 12, given=self.GIVEN + ["train"] * 12)
@@ -100,17 +111,28 @@ def said(*texts):
     return Dataset(as_texts(texts), np.arange(len(texts)) % 2)
 
 
+NOBODY = said()  # whom the provider's examples show
+
+
 class TestCopies:
+    def test_what_the_provider_shows_is_not_tested(self):
+        kept = without_copies(Pool(said("a", "b"), said("c", "d", "e", "f")), said("C", "x"), CLASSES[:2], [])
+        assert list(kept.test.inputs) == ["d", "e", "f"]
+
+    def test_spaces_and_capitals_make_no_other_text(self):
+        kept = without_copies(Pool(said("a b", "b"), said("A  b", "d", "e", "f")), NOBODY, CLASSES[:2], [])
+        assert list(kept.test.inputs) == ["d", "e", "f"]
+
     def test_what_training_shows_is_not_tested(self):
         remarks = []
         pool = Pool(said("a", "b", "c", "d"), said("e", "f", "a", "g", "c", "h"))
-        assert list(without_copies(pool, CLASSES[:2], remarks).test.inputs) == ["e", "f", "g", "h"]
-        assert remarks == ["examples left out of test and validation, since training has the same: 2"]
+        assert list(without_copies(pool, NOBODY, CLASSES[:2], remarks).test.inputs) == ["e", "f", "g", "h"]
+        assert remarks == ["examples left out of test and validation, since the provider or training has the same: 2"]
 
     def test_validation_comes_before_the_test(self):
         remarks = []
         pool = Pool(said("a", "b"), said("c", "d", "x", "y"), said("a", "x", "z", "y"))
-        kept = without_copies(pool, CLASSES[:2], remarks)
+        kept = without_copies(pool, NOBODY, CLASSES[:2], remarks)
         assert list(kept.validation.inputs) == ["x", "z", "y"]
         assert list(kept.test.inputs) == ["c", "d"]
         assert "the same: 3" in remarks[0]
@@ -118,9 +140,9 @@ class TestCopies:
     def test_nothing_is_said_of_nothing(self):
         remarks = []
         pool = Pool(said("a", "b"), said("c", "d", "c"))
-        assert without_copies(pool, CLASSES[:2], remarks).test is pool.test
+        assert without_copies(pool, NOBODY, CLASSES[:2], remarks).test is pool.test
         assert remarks == []
 
     def test_a_class_that_is_all_copies_is_refused(self):
         with pytest.raises(DataError, match="all test examples of class 'b'"):
-            without_copies(Pool(said("a", "b"), said("c", "b")), CLASSES[:2], [])
+            without_copies(Pool(said("a", "b"), said("c", "b")), NOBODY, CLASSES[:2], [])

@@ -82,6 +82,7 @@ def test_predict_needs_none_of_the_data_and_eval_is_told_where_they_are(
     assert f"fedbbpt eval {run} --task" in said
     assert f"no folder {old}" in sentence("train", "--resume", run)
     assert cli("eval", run, "--task", f"folder:{new}").exit_code == 0
+    assert "say where they are now with --task folder:PATH" in sentence("eval", run, "--task", f"csv:{new}")
     found = json.loads((run / "evaluation.json").read_text())
     assert found["test_accuracy"] == json.loads((run / "summary.json").read_text())["test_accuracy"]
 

@@ -27,21 +27,25 @@ def said(pool=POOL, **data):
 
 def test_the_split_in_words():
     assert said()["data"] == (
-        "12 for the provider, 48 for training (at most 16 a class, 24 unused), 12 for validation, 24 for the test"
+        "12 for the provider, 48 for training (at most 16 per class, 24 unused), 12 for validation, 24 for the test"
     )
 
 
 def test_what_is_not_there_is_not_said():
     told = said(dataclasses.replace(POOL, provider=0, validation=balanced(9)), shots=28, test_limit=10)
-    assert told["data"] == "84 for training (at most 28 a class), 9 for validation, 10 of 24 for the test"
+    assert told["data"] == "84 for training (at most 28 per class), 9 for validation, 10 of 24 for the test"
 
 
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ({}, r"6, with 4 to 12 training examples each: fewer than 10, so that each has enough (--clients, --shots)"),
+        (
+            {},
+            "12 training examples each: fewer than 10, so that each has enough (--clients and --shots change that)",
+        ),
         ({"clients": 6}, "6, with 4 to 12 training examples each"),
         ({"clients": 1}, "1, with 48 training examples"),
+        ({"clients": 28, "shots": 100}, "fewer than 4: fewer --clients would feed them"),
         ({"clients": 48, "alpha": 1e9}, "; 48 with fewer than 4: fewer --clients or more --shots would feed them"),
     ],
 )

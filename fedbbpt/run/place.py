@@ -1,0 +1,34 @@
+"""Where a new run may be."""
+
+import os
+from pathlib import Path
+
+from fedbbpt.errors import RunError
+from fedbbpt.reading import located
+from fedbbpt.run.config import Config
+
+
+def check_free(out: Path, config: Config) -> None:
+    """Checks the folder of a new run before anything is written into it.
+
+    Raises:
+        RunError: it holds anything of a run, but for what may come before its first query; or it is in the folder of
+            the task's data, where the run's own files would be taken for data afterwards.
+    """
+    if (out / "config.toml").exists():
+        raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
+    parts = [out / "metrics.jsonl", out / "summary.json", *(out / "checkpoints").glob("*")]
+    if left := [part for part in parts if part.exists()]:
+        raise RunError(f"{out} holds parts of a run, such as {left[0]}, without its config; choose another --out")
+    if (data := _folder(config.task.name)) and out.resolve().is_relative_to(data):
+        raise RunError(f"the run's folder {out} would be inside the folder of the data, {data}; choose another --out")
+
+
+def _folder(task: str) -> Path | None:
+    """The folder that a task's name tells, if it tells one."""
+    argument = task.partition(":")[2]
+    try:
+        path = located(argument) if argument else None
+    except ValueError:  # the task will say so
+        return None
+    return path if path and os.path.isdir(path) else None  # noqa: PTH112 - where Path.is_dir raises, it says no
