@@ -51,6 +51,7 @@ def bench(
     Whenever it stops, the leaderboard is of what is finished.
     """
     from fedbbpt.run.files import new_folder
+    from fedbbpt.run.place import check_apart
     from fedbbpt_benchmarks.bench.plan import Bench
 
     if resume is not None:
@@ -63,7 +64,8 @@ def bench(
         return
     plan = _plan(**given, against=against or Bench.against)
     for cell in plan.cells:
-        plan.config(cell)  # settings that make no sense are said before anything runs
+        config = plan.config(cell)  # settings that make no sense are said before anything runs
+        check_apart(out or Path("benches"), config.task.name)
     with new_folder(out, Path("benches"), given["suite"]) as folder:
         _run(plan, folder, jobs, publish, new=True)
 
@@ -141,4 +143,6 @@ def _plan(
     if budget is not None:
         override(settings, "max_queries", budget)
         settings["rounds"] = MANY  # the budget is what ends a run
-    return Bench(tasks or SUITES[suite], methods, tuple(dict.fromkeys(map(int, seeds))), settings, against)
+    return Bench(
+        SUITES[suite] if tasks is None else tasks, methods, tuple(dict.fromkeys(map(int, seeds))), settings, against
+    )

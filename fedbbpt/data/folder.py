@@ -16,6 +16,8 @@ from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.reading import located
 from fedbbpt.types import Dataset, Size
 
+DARK = 20  # of 255: what 12 bits come to in files of 16, and what shrinking adds
+
 
 class Folder:
     """Your own images, a folder a class, or train/ and test/ above these: `folder:PATH`.
@@ -53,7 +55,16 @@ class Folder:
         validation = self._read(sides.validation, size) if sides.validation else None
         train, test = (self._read(rows, size) for rows in (sides.train, sides.test))
         pool = Pool(train, test, validation, provider=len(sides.provider), own=True)
+        self._say_if_dark([train, test])
         return without_copies(pool, self._read(sides.provider, size), self.classes, self.remarks)
+
+    def _say_if_dark(self, sides: list[Dataset]) -> None:
+        brightest = [side.inputs[i].max() for side in sides for i in range(len(side))]
+        if dark := sum(value <= DARK for value in brightest):
+            self.remarks.append(
+                f"{dark:,} of {len(brightest):,} pictures are nearly black; if they hold 12 bits in 16, or "
+                "numbers of classes, stretch their values"
+            )
 
     def _read(self, rows: list[int], size: Size) -> Dataset:
         labels = np.array([self._found.labels[i] for i in rows], np.int64)

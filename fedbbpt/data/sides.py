@@ -122,7 +122,11 @@ def _looks(data: Dataset) -> list[bytes]:
 def _copies(keys: Sequence[bytes], rows: Sequence[int], left_out: int) -> str:
     """What an error says of the copies among the examples of a class."""
     different = len({keys[i] for i in rows})
-    said = [f"only {different} different; copies stay together"] if different < len(rows) else []
+    said = (
+        [f"in {different} group{'s' * (different > 1)}, since copies and groups stay together"]
+        if different < len(rows)
+        else []
+    )
     said += [f"and {left_out} copies that are on another side, left out"] if left_out else []
     return f" ({', '.join(said)})" if said else ""
 

@@ -39,7 +39,8 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
         session = open_session(moved, taken(out, environment))
     except DataError as e:
         raise RunError(
-            f"the data of {out} cannot be used as they were: {e} (if they have moved: fedbbpt eval {out} --task NAME)"
+            f"the data of {out} cannot be used as they were: {e} (if they have moved, move them "
+            f"back, or score the run with fedbbpt eval {out} --task KIND:PATH)"
         ) from e
     session = replace(session, preparing=Usage(*environment.preparing))
     if task is not None:

@@ -61,9 +61,9 @@ def _hands(config: Config, pool: Pool, clients: list[Client]) -> str:
     fewest, most = min(sizes), max(sizes)
     each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     said = f"{len(clients):,}, with {each} training example{'s' * (most > 1)}{' each' if len(clients) > 1 else ''}"
-    if config.data.clients is None and pool.own and len(clients) < USUAL:
+    if config.data.clients is None and pool.own and len(clients) < USUAL and fewest >= LEAST:
         return f"{said}: fewer than {USUAL}, so that each has enough (--clients and --shots change that)"
     if pool.own and (hungry := sum(size < LEAST for size in sizes)):
-        more = " or more --shots" if _unused(pool, clients) else ""
-        return f"{said}; {hungry:,} with fewer than {LEAST}: fewer --clients{more} would feed them"
+        ways = ["fewer --clients"] * (len(clients) > 1) + ["more --shots"] * (_unused(pool, clients) > 0)
+        return f"{said}; {hungry:,} with fewer than {LEAST}: {' or '.join(ways) or 'more data'} would feed them"
     return said

@@ -20,8 +20,13 @@ def check_free(out: Path, config: Config) -> None:
     parts = [out / "metrics.jsonl", out / "summary.json", *(out / "checkpoints").glob("*")]
     if left := [part for part in parts if part.exists()]:
         raise RunError(f"{out} holds parts of a run, such as {left[0]}, without its config; choose another --out")
-    if (data := _folder(config.task.name)) and out.resolve().is_relative_to(data):
-        raise RunError(f"the run's folder {out} would be inside the folder of the data, {data}; choose another --out")
+    check_apart(out, config.task.name)
+
+
+def check_apart(out: Path, task: str) -> None:
+    """Raises RunError if a folder for results is in the folder of the task's data."""
+    if (data := _folder(task)) and out.resolve().is_relative_to(data):
+        raise RunError(f"{out} would be inside the folder of the data, {data}; choose another --out")
 
 
 def _folder(task: str) -> Path | None:

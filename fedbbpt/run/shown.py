@@ -9,6 +9,7 @@ from PIL import Image
 
 from fedbbpt.algorithms import State
 from fedbbpt.data.texts import as_texts
+from fedbbpt.printing import one_line
 from fedbbpt.run.session import Session
 from fedbbpt.types import Client, Float32, Prompted
 
@@ -61,7 +62,7 @@ def pictures(session: Session, state: State) -> dict[str, Any] | None:
         else:
             kinds += [(f"prompt {i}", picture) for i, picture in enumerate(prompted, 1)]
         named = [(kind, _data_uri(picture)) for kind, picture in kinds]
-        items.append((session.task.classes[label], first[label][0].id, named))
+        items.append((one_line(session.task.classes[label]), first[label][0].id, named))
     side = max(shown[0][0].shape[1:])
     return {"items": items, "reach": reach if scale else None, "side": side, "views": len(shown[0][1])}
 

@@ -1,5 +1,8 @@
 """What goes wrong is one sentence."""
 
+import errno
+import os
+
 import click
 import pytest
 import torch
@@ -23,6 +26,7 @@ def invoke(error: Exception) -> tuple[int, str]:
     [
         (RunError("no run in x"), "no run in x"),
         (MemoryError(), "out of memory"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "cannot write what is printed: no space left on device"),
         (torch.OutOfMemoryError("CUDA"), "out of memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes"), "out of memory"),
     ],

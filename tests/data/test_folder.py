@@ -96,6 +96,15 @@ def test_copies_in_another_format_do_not_reach_the_test(root):
     assert "since the provider or training has the same" in task.remarks[-1]
 
 
+def test_twelve_bits_in_sixteen_are_said(root):
+    dim = np.random.default_rng(0).integers(0, 4096, SIZE).astype(np.uint16)
+    for file in (root / "cat").iterdir():
+        Image.fromarray(dim + np.uint16(int(file.stem))).save(file)
+    task = Folder(str(root), provider_shots=1)
+    task.load(SIZE)
+    assert task.remarks[0].startswith("23 of 46 pictures are nearly black")
+
+
 def test_copies_are_together_within_training(root):
     for file in sorted(root.rglob("1?.png")):
         shutil.copy(file, file.with_suffix(".copy.png"))

@@ -66,7 +66,7 @@ def test_too_few_of_a_class_are_counted(size):
 
 
 def test_one_thing_over_and_over_cannot_be_split():
-    with pytest.raises(DataError, match=r"its 20 \(only 1 different; copies stay together\)"):
+    with pytest.raises(DataError, match=r"its 20 \(in 1 group, since copies and groups stay together\)"):
         divided([0] * 20 + [1] * 20, of=keys(20) + keys(1, 20) * 20)
 
 

@@ -102,6 +102,8 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(fedbbpt: Cli, small: 
         (["--methods", "heads"], "Did you mean 'head'"),
         (["--seeds", "one"], "--seeds wants numbers"),
         (["-o", "round=3"], "Did you mean 'rounds'"),
+        (["--tasks", "folder:."], "inside the folder of the data"),
+        (["--tasks", ""], "a bench needs at least one task"),
         (["--resume", "nowhere"], "no bench in nowhere"),
     ],
 )

@@ -46,6 +46,7 @@ def test_what_is_not_there_is_not_said():
         ({"clients": 6}, "6, with 4 to 12 training examples each"),
         ({"clients": 1}, "1, with 48 training examples"),
         ({"clients": 28, "shots": 100}, "fewer than 4: fewer --clients would feed them"),
+        ({"clients": 1, "shots": 1}, "1, with 3 training examples; 1 with fewer than 4: more --shots would feed them"),
         ({"clients": 48, "alpha": 1e9}, "; 48 with fewer than 4: fewer --clients or more --shots would feed them"),
     ],
 )
