@@ -212,10 +212,10 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
 def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The config with which the run in a folder goes on, and the limits that are no longer the config's."""
     from fedbbpt.run.config import make_config, of_run
-    from fedbbpt.run.same import began, check_same
+    from fedbbpt.run.same import began, check_same, placed
 
     ours, _ = began(folder)
-    asked = make_config(_settings(of_run(folder), given))
+    asked = placed(make_config(_settings(of_run(folder), given)), ours)
     before = {limit: getattr(ours, limit) for limit in LIMITS}
     limits = {limit: value for limit in LIMITS if (value := getattr(asked, limit)) != before[limit]}
     config = asked.model_copy(update=before)

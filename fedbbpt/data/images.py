@@ -18,6 +18,7 @@ Picture = NDArray[np.uint8]  # (3, h, w)
 SIXTEEN_BITS = ("PNG", "PPM")  # formats whose 32-bit integers are 16 bits that were read into more
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 STRIP = 2**20  # pixels at a time where each step needs a copy, so that a large picture does not need several
+PROGRAMS = {"EPS", "WMF"}  # formats that Pillow has other programs draw
 NAMED = 3  # unreadable files that an error names
 
 
@@ -52,11 +53,10 @@ def open_picture(file: Path, size: Size) -> Picture:
     Raises:
         DataError: the file is missing, or no readable picture.
     """
-    heif = _reads_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of notes that are damaged; the pixels are there, or there is an error
-            with Image.open(file) as image:
+            with Image.open(file, formats=_formats()) as image:
                 return to_array(image, size)
     except FileNotFoundError as e:
         raise DataError(f"no file {file}") from e
@@ -65,7 +65,7 @@ def open_picture(file: Path, size: Size) -> Picture:
     except DataError as e:
         raise DataError(f"{file} cannot be read as a picture: {e}") from e
     except Exception as e:  # a decoder may raise anything on damaged bytes
-        if not heif and _is_heif(file):
+        if not _reads_heif() and _is_heif(file):
             raise DataError(f"{file} is a HEIC picture; to read those: pip install 'fedbbpt[heic]'") from e
         raise DataError(f"{file} cannot be read as a picture ({_reason(e, file)}); repair or remove it") from e
 
@@ -131,6 +131,14 @@ def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
         )
     grey[values == image.info.get("transparency", -1)] = 255
     return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8))
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """All that Pillow itself decodes."""
+    _reads_heif()
+    Image.init()
+    return [name for name in Image.ID if name not in PROGRAMS]
 
 
 @functools.cache

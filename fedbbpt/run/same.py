@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from fedbbpt.errors import ConfigError, RunError, UnknownName
+from fedbbpt.reading import located
 from fedbbpt.run.config import Choice, Config, make_config, of_run
 from fedbbpt.run.environment import Environment, read_environment
 from fedbbpt.run.files import write_atomic
@@ -78,6 +80,15 @@ def check_same(ours: Config, asked: Config) -> None:
         other = others.get(key)
         if other != value and (key not in {f"algorithm.{name}" for name in _moves(ours)} or None in (value, other)):
             raise settled(key, value, other)
+
+
+def placed(asked: Config, ours: Config) -> Config:
+    """The config that is asked for, with the place of the data as the run has it if that is the same place."""
+    kind, _, argument = asked.task.name.partition(":")
+    with suppress(ValueError):  # no place at all
+        if argument and f"{kind}:{located(argument)}" == ours.task.name:
+            return asked.model_copy(update={"task": Choice(name=ours.task.name, options=asked.task.options)})
+    return asked
 
 
 def move(out: Path, asked: Config) -> None:

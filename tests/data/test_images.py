@@ -28,6 +28,13 @@ def test_a_damaged_note_about_a_picture_says_nothing(tmp_path, recwarn):
     assert not recwarn.list
 
 
+def test_no_other_program_draws_a_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript runs"))
+    Image.fromarray(RAMP).save(tmp_path / "a.png", "eps")
+    with pytest.raises(DataError, match="not a picture, or damaged"):
+        open_picture(tmp_path / "a.png", SIZE)
+
+
 def test_colours_become_three_planes():
     pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     array = to_array(reread(Image.fromarray(pixels)), SIZE)

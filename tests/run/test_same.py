@@ -4,7 +4,7 @@ import pytest
 
 from fedbbpt.errors import RunError
 from fedbbpt.run.config import make_config
-from fedbbpt.run.same import check_same, config_sha256
+from fedbbpt.run.same import check_same, config_sha256, placed
 
 CUT = {"name": "sfprompt", "server": "http://here:8000"}
 
@@ -35,6 +35,14 @@ def test_a_run_keeps_its_settings(ours, asked, said) -> None:
         check_same(make_config(ours), make_config(mixed))
     assert said in str(refused.value)
     assert config_sha256(make_config(ours)) != config_sha256(make_config(mixed)) or "server is None" in said
+
+
+def test_the_same_place_may_have_another_path(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = make_config({"task": {"name": f"folder:{tmp_path / 'data'}"}})
+    there, elsewhere = (make_config({"task": {"name": name}}) for name in ("folder:x/../data/", "csv:data"))
+    assert placed(there, ours) == ours
+    assert placed(elsewhere, ours) == elsewhere
 
 
 def test_the_server_with_a_body_may_have_moved() -> None:
