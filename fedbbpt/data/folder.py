@@ -78,7 +78,15 @@ class Folder:
     @functools.cached_property
     def _sides(self) -> Sides:
         found = self._found
-        sides = split(self._digests, found.labels, found.classes, self._provider_shots, "images", found.sides)
+        sides = split(
+            self._digests,
+            found.labels,
+            found.classes,
+            self._provider_shots,
+            "images",
+            found.sides,
+            lambda i: str(found.files[i]),
+        )
         if sides.copies:
             copies = f"copies of earlier ones: {len(sides.copies):,} ({found.files[sides.copies[0]]}, …)"
             self.remarks.append(f"pictures left out of test and validation, since they are {copies}")

@@ -1,7 +1,7 @@
 """The split of anybody's data: who sees what."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Literal, NamedTuple
@@ -14,6 +14,7 @@ from fedbbpt.data.texts import fingerprint
 from fedbbpt.errors import DataError
 from fedbbpt.types import Dataset, Int64
 
+NAMED = 2  # examples of a class, which may be all that a slip has made
 OF_WHICH_ONE = 5  # examples of a class, of which one is for the test
 
 Side = Literal["train", "validation", "test"]
@@ -36,12 +37,13 @@ def split(
     shots: int,
     things: str,
     given: Sequence[Side] | None = None,
+    where: Callable[[int], str] = str,
 ) -> Sides:
     """Row numbers by side: as `given`, else about a fifth of each class for the test, by the hashes of the keys.
 
     What shares a key stays together: of a given split, copies are left out of the later sides. Of the training side,
     the first `shots` of each class belong to the provider, with all that share a key with them. `things` is what an
-    error calls the examples.
+    error calls the examples, and `where` tells the place of one.
 
     Raises:
         DataError: a class has too few on a side.
@@ -64,7 +66,8 @@ def split(
         if len(left) < (least := 1 if apart else 2) or not test or (apart and not validation):
             parts = [f"{len(training)} for training", *([f"{len(validation)} for validation"] if apart else [])]
             alike = "".join(f"; {doubt}" for doubt in doubts(classes) if repr(name) in doubt)
-            its = f"{len(of_class)}{_copies(keys, of_class, copies[name])}"
+            named = f" ({', '.join(map(where, of_class))})" if 0 < len(of_class) <= NAMED else ""
+            its = f"{len(of_class)}{named}{_copies(keys, of_class, copies[name])}"
             raise DataError(
                 f"class {name!r} has too few {things}: its {its} fall into {', '.join(parts)} and "
                 f"{len(test)} for the test; needed are {shots} for the provider (-o task.provider_shots), {least} more "

@@ -125,7 +125,7 @@ class Table(ABC):
 
     @functools.cached_property
     def _sides(self) -> Sides:
-        return split(self._keys, self._labels.tolist(), self.classes, self._provider_shots, "texts")
+        return split(self._keys, self._labels.tolist(), self.classes, self._provider_shots, "texts", where=_row)
 
 
 class Csv(Table):
@@ -165,6 +165,10 @@ def _changes(column: str, counts: Counter[tuple[str, str]], rows: int) -> str:
     if len(counts) > EXAMPLES:
         told.append(f"and {len(counts) - EXAMPLES:,} others likewise")
     return f"in column {column!r}, {', '.join(told)}"
+
+
+def _row(i: int) -> str:
+    return f"row {i + 1}"
 
 
 def _numbered(names: list[str] | None, rows: list[int]) -> Int64 | None:
