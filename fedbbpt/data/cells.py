@@ -2,13 +2,12 @@
 
 import math
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from fedbbpt.data.texts import tidied
+from fedbbpt.data.texts import as_seen, tidied
 from fedbbpt.printing import shown
 
 LONGEST_LABEL = 1000  # characters
@@ -98,9 +97,8 @@ def _value(name: str) -> tuple[int, str]:
 
 
 def _looks(name: str) -> str | float:
-    """The same for names that people take for the same: by their capitals, blanks, signs without a width, or value."""
-    visible = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
-    look = " ".join(visible.casefold().split())
+    """The same for names that people take for the same: as `as_seen`, or by their value."""
+    look = as_seen(name)
     try:
         return float(look)
     except ValueError:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedbbpt.data import Pool
 from fedbbpt.data.cells import doubts
-from fedbbpt.data.texts import fingerprint
+from fedbbpt.data.texts import as_seen, fingerprint
 from fedbbpt.errors import DataError
 from fedbbpt.types import Dataset, Int64
 
@@ -82,14 +82,15 @@ def split(
 
 def together(keys: Sequence[bytes], rows: Sequence[int]) -> Int64 | None:
     """For each of the rows a number that it shares with those of the same key; None if there are no two such keys."""
-    return None if len(set(keys)) == len(keys) else np.unique(keys, return_inverse=True)[1][list(rows)].astype(np.int64)
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return None if len(numbers) == len(keys) else np.array([numbers[keys[i]] for i in rows], np.int64)
 
 
 def without_copies(pool: Pool, provider: Dataset, classes: Sequence[str], remarks: list[str]) -> Pool:
     """The pool without validation and test examples that show what one of the provider or a side before them shows.
 
     Keys do not tell all of it: a picture may be kept in two formats, a text be written by two groups. Texts show the
-    same if they differ in spaces and capitals only.
+    same if `as_seen` says so.
 
     Raises:
         DataError: of a class, nothing is left for the test.
@@ -119,7 +120,7 @@ def _new(data: Dataset, seen: set[bytes]) -> Dataset:
 def _looks(data: Dataset) -> list[bytes]:
     """Equal for examples that show the same."""
     texts = data.inputs.dtype == object
-    return [fingerprint(one.decode()) if texts else sha256(one).digest() for one in data.contents()]
+    return [fingerprint(as_seen(one.decode())) if texts else sha256(one).digest() for one in data.contents()]
 
 
 def _copies(keys: Sequence[bytes], rows: Sequence[int], left_out: int) -> str:

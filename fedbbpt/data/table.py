@@ -12,7 +12,7 @@ from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Pool, cells, rows
 from fedbbpt.data.rows import Columns, Row
 from fedbbpt.data.sides import Sides, split, together, without_copies
-from fedbbpt.data.texts import as_texts, fingerprint
+from fedbbpt.data.texts import as_seen, as_texts, fingerprint
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.reading import located
 from fedbbpt.types import Dataset, Int64, Size
@@ -121,7 +121,9 @@ class Table(ABC):
     @functools.cached_property
     def _keys(self) -> list[bytes]:
         """What shares one stays on one side."""
-        return [group.encode() for group in self._groups] if self._groups else list(map(fingerprint, self._texts))
+        if self._groups is not None:
+            return [group.encode() for group in self._groups]
+        return [fingerprint(as_seen(text)) for text in self._texts]
 
     @functools.cached_property
     def _sides(self) -> Sides:

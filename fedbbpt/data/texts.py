@@ -1,5 +1,6 @@
 """Texts as examples."""
 
+import unicodedata
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,13 @@ def as_texts(texts: Sequence[str]) -> Inputs:
 def fingerprint(text: str) -> bytes:
     """Equal for texts that differ in their spaces and capitals only."""
     return sha256(" ".join(text.casefold().split()).encode()).digest()
+
+
+def as_seen(text: str) -> str:
+    """Equal for texts that people take for the same: of capitals, spaces, signs without a width and ways to encode."""
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return " ".join(text.casefold().split())
 
 
 def tidied(text: str) -> str:

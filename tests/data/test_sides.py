@@ -126,8 +126,9 @@ class TestCopies:
         kept = without_copies(Pool(said("a", "b"), said("c", "d", "e", "f")), said("C", "x"), CLASSES[:2], [])
         assert list(kept.test.inputs) == ["d", "e", "f"]
 
-    def test_spaces_and_capitals_make_no_other_text(self):
-        kept = without_copies(Pool(said("a b", "b"), said("A  b", "d", "e", "f")), NOBODY, CLASSES[:2], [])
+    @pytest.mark.parametrize("copy", ["Ä  b", "a\u0308 b", "ä\u00a0b", "ä b\u200b"])
+    def test_what_people_take_for_the_same_text_is_a_copy(self, copy):
+        kept = without_copies(Pool(said("ä b", "b"), said(copy, "d", "e", "f")), NOBODY, CLASSES[:2], [])
         assert list(kept.test.inputs) == ["d", "e", "f"]
 
     def test_what_training_shows_is_not_tested(self):
