@@ -15,6 +15,7 @@ from fedbbpt.remote.desk import answers
 from fedbbpt.remote.http_cache import HttpCache
 from fedbbpt.resize import average, bilinear
 from fedbbpt.types import Float32, Floats
+from fedbbpt.web.address import public
 from fedbbpt.web.by_requests import follow, timeouts
 from fedbbpt.web.keys import tenant
 from fedbbpt.web.policy import mended_by_waiting
@@ -150,7 +151,8 @@ class JsonService:
             raise BackendError(
                 f"not all that is asked of {about.url} is known; leave out -o backend.only_if_cached to ask it"
             )
-        if passing := mended_by_waiting(response.status_code, response.headers.get("Retry-After", "")):
+        said = self._quoted(response.content)
+        if passing := mended_by_waiting(response.status_code, response.headers.get("Retry-After", ""), said):
             raise passing
         if not 200 <= response.status_code < 300:
             raise self._refusal(response)
@@ -171,11 +173,17 @@ class JsonService:
         """The scores of an input in our order; None where it has none, or they have no names."""
         if not (isinstance(row, list) and isinstance(names, list)):
             return None
+        own = quoted(", ".join(map(str, names)))
         scores = dict(zip(map(str, names), row, strict=False))
+        if not len(scores) == len(names) == len(row):
+            raise Spoilt(
+                f"{self._description.url} answered with {len(row)} scores for {len(names)} classes ({own}), each of "
+                "which should have one: correct scores or classes_path"
+            )
         if missing := [name for name in self._classes if name not in scores]:
             raise Spoilt(
-                f"{self._description.url} scores {len(scores)} classes and not {missing[0]!r}; name some of its own in "
-                "classes"
+                f"{self._description.url} scores {len(scores)} classes ({own}) and not {missing[0]!r}; name some of "
+                "its own in classes"
             )
         return [scores[name] for name in self._classes]
 
@@ -200,14 +208,15 @@ class JsonService:
                 f"{self._description.kind}: correct kind there"
             )
         endless = np.isposinf(scores) | (np.isneginf(scores) & (self._description.kind != "log-probabilities"))
-        return np.where(endless, np.float32(np.nan), scores)
+        nothing = self._description.kind == "probabilities" and not scores.any()  # they add up to 1
+        return np.where(endless | nothing, np.float32(np.nan), scores)
 
     def _refusal(self, response: requests.Response) -> BackendError:
         auth, status = self._description.auth, response.status_code
         if status in (401, 403):
             advice = f"check the key in {auth.variable}" if auth else "name the variable that holds a key in auth"
         elif 300 <= status < 400:
-            moved = quoted(self._public(response.headers.get("Location", "elsewhere")))
+            moved = quoted(self._public(public(response.headers.get("Location", "elsewhere"))))
             advice = f"it has moved to {moved}, say so in url"
         else:
             advice = "check url and method" if status in (404, 405) else "check body"

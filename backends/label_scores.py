@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedbbpt.label_matching import meant
+from fedbbpt.token_marks import is_control
 from fedbbpt.types import Float32
 
 
@@ -23,6 +24,14 @@ def scores_of(top: Mapping[str, float], words: tuple[str, ...]) -> Float32:
     rest = 1 - math.fsum(math.exp(log_p) for log_p in top.values())
     floor = min([*top.values(), math.log(rest)] if rest > 0 else top.values(), default=0.0)
     return np.array([np.logaddexp.reduce(found) if found else floor for found in said], np.float32)
+
+
+def begins_otherwise(top: Mapping[str, float]) -> bool:
+    """Whether something else comes first than an answer: a thought, or what only a chat's template writes.
+
+    What else is listed then are accidents of its place, and tell nothing of classes.
+    """
+    return is_control(max(top, key=lambda token: top[token]))
 
 
 def names_none(top: Mapping[str, float], words: tuple[str, ...]) -> bool:

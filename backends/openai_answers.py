@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedbbpt.json_text import parsed
+from fedbbpt.printing import quoted
 from fedbbpt.types import Float32
 
 STREAM = re.compile(
@@ -18,6 +19,7 @@ FILTERED, CUT = "content_filter", "length"  # why an answer ends that was not gi
 TAGS = re.compile(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>")
 MOST_READ = 2**13  # bytes of a web page in place of an answer
 ABOVE_ZERO = 1e-3  # of a log-probability: rounding
+NO_VECTOR: Float32 = np.full(1, np.nan, np.float32)
 
 
 class Answer(NamedTuple):
@@ -56,8 +58,11 @@ def choices(answer: Mapping[str, Any], count: int) -> list[Answer | None]:
 
 
 def vectors(answer: Mapping[str, Any], count: int) -> list[Float32]:
-    """The vectors of `count` inputs; raises ValueError, TypeError or LookupError for others."""
-    return [_vector(row["embedding"]) for row in _in_order(answer.get("data"), count) if row is not None]
+    """The vectors of `count` inputs, NaN where one is missing; raises ValueError, TypeError or LookupError."""
+    found = _in_order(answer.get("data"), count)
+    if not any(found):
+        raise ValueError(f"it holds {_parts(answer)}")
+    return [NO_VECTOR if row is None else _vector(row["embedding"]) for row in found]
 
 
 def failed(answer: Mapping[str, Any]) -> bool:
@@ -73,7 +78,8 @@ def failure(answer: Mapping[str, Any]) -> Failure:
     error = errors[0] if errors else answer
     if not isinstance(error, Mapping):
         return Failure(str(error), "", None)
-    words = next((error[key] for key in ("message", "detail", "msg", "title", "type") if error.get(key)), "")
+    said = [error[key] for key in ("message", "detail", "msg", "title", "type") if error.get(key)]
+    words = next((one for one in said if not isinstance(one, Mapping)), f"JSON with {_parts(error)}" if error else "")
     if parts := _objects(words):  # which may repeat what was asked
         words = "; ".join(str(part.get("msg") or part.get("message") or "") for part in parts)
     inner = error.get("innererror")
@@ -106,15 +112,21 @@ def _objects(listed: Any) -> list[dict[str, Any]]:
 
 
 def _in_order(listed: Any, count: int) -> list[dict[str, Any] | None]:
-    """The objects by their `index`, or else by their place."""
+    """The objects by their `index`, which some count from 1; or else by their place.
+
+    Raises:
+        ValueError: some are missing, and it is not said which.
+    """
     found = _objects(listed)
     if count == 1:
         return [found[0] if found else None]
-    placed: dict[int, dict[str, Any]] = {}
-    for place, one in enumerate(found):
-        index = number(one.get("index"))
-        placed.setdefault(place if index is None else int(index), one)
-    return [placed.get(i) for i in range(count)]
+    placed = {number(one.get("index")): one for one in found}
+    if None not in placed and len(placed) == len(found):
+        first = int(0 not in placed and count in placed)
+        return [placed.get(i + first) for i in range(count)]
+    if len(found) != count:
+        raise ValueError(f"it says something to {len(found)} inputs of {count}, and not to which")
+    return list(found)
 
 
 def _text(choice: Mapping[str, Any]) -> str | None:
@@ -185,7 +197,13 @@ def _vector(value: Any) -> Float32:
         return np.frombuffer(base64.b64decode(value, validate=True), "<f4").astype(np.float32)
     while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]
-    return np.array(value, np.float32)
+    with np.errstate(over="ignore"):
+        vector = np.array(value, np.float32)
+    return np.where(np.isfinite(vector), vector, np.float32(np.nan)) if vector.size else NO_VECTOR
+
+
+def _parts(answer: Mapping[str, Any]) -> str:
+    return quoted(", ".join(map(str, answer))) or "nothing"
 
 
 def _joined(body: bytes) -> dict[str, Any]:

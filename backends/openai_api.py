@@ -177,12 +177,16 @@ class OpenAI:
             self.desk.switch(self._service(Probe, way), way.drawn)
             with suppress(Refused):
                 (reply,) = self.desk.replies(one)
+                self._probes += Usage(1, 1)
+                if reply is None and way.logprobs and len({other.logprobs for other in self._possible}) > 1:
+                    possible = [other for other in possible if not other.logprobs]  # some break when asked for them
+                    continue
                 if reply is None:
                     last = self.desk.trouble.last or "no scores"
                     raise BackendError(
-                        f"{self.info.model} does not answer ({last}); look whether the service is up, and try again"
+                        f"{self.info.model} does not answer ({last}); look whether the service is up and base_url is "
+                        "right, and try again"
                     )
-                self._probes += Usage(1, 1)
                 if len(reply.scores) or not way.logprobs:
                     return way
                 silent, possible = True, [other for other in possible if other[1:] == way[1:]]

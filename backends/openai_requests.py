@@ -13,7 +13,7 @@ import openai
 from fedbbpt.errors import BackendError, FedbbptError
 from fedbbpt.printing import quoted
 from fedbbpt.remote import Lost, Reply, counted
-from fedbbpt.web.address import below
+from fedbbpt.web.address import below, public
 from fedbbpt.web.by_httpx2 import client
 from fedbbpt.web.keys import key_of
 from fedbbpt.web.policy import mended_by_waiting
@@ -36,6 +36,8 @@ OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's conf
 NO_MONEY = re.compile(r"quota|billing|credit balance|insufficient.?(balance|credit|fund)", re.IGNORECASE)
 SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # codes of errors that waiting does not mend
 UNPROCESSABLE, BROKEN = 422, 500  # what an error with HTTP 200 is like: about the input, or anything else
+CHECK_KEY = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)"
+HINTS = {401: CHECK_KEY, 403: CHECK_KEY, 404: "; check base_url, backend.model and backend.api"}
 T = TypeVar("T")
 
 
@@ -109,7 +111,8 @@ def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most:
 
 def completions(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Told]:
     """Texts to be gone on with, each by `most` tokens at most."""
-    body = {"prompt": list(encoded), abilities.limit: most, **abilities.sent}
+    prompt = list(encoded) if len(encoded) > 1 else encoded[0]  # some servers read no list
+    body = {"prompt": prompt, abilities.limit: most, **abilities.sent}
     if abilities.logprobs:
         body["logprobs"] = abilities.logprobs
     return _told(_posted(endpoint, "/completions", body, key), len(encoded))
@@ -127,7 +130,8 @@ def _told(answer: dict[str, Any], count: int) -> list[Told]:
     found = choices(answer, count)
     if not any(found):
         usage = answer.get("usage")
-        if not (isinstance(usage, dict) and any(map(number, usage.values()))):
+        charged = isinstance(usage, dict) and any(map(number, usage.values()))
+        if not charged or not isinstance(answer.get("choices", 0), list | None):
             raise Lost("an answer without choices")
         found = [Answer(None, None)] * count
     read, written = (shared(total, count) for total in _counted(answer))
@@ -170,20 +174,19 @@ def _url(base: str, path: str) -> httpx2.URL:
 def _failure(response: httpx2.Response, said: Failure) -> Exception:
     """What an answer means that is none, as `Service.send` has it."""
     status = said.status if response.is_success else response.status_code
-    words = _public(said.words, response) or quoted(response.reason_phrase)
+    reason = "nothing is said" if response.is_success else quoted(response.reason_phrase)
+    words = _public(said.words, response) or reason
     if status is None:
         status = UNPROCESSABLE if ABOUT_INPUT.search(f"{said.codes} {words}") else BROKEN
-    passing = mended_by_waiting(status, response.headers.get("retry-after", ""))
+    passing = mended_by_waiting(status, response.headers.get("retry-after", ""), words)
     if any(code in said.codes for code in SPENT) or (not passing and NO_MONEY.search(f"{said.codes} {words}")):
         return BackendError(f"the service refuses: {words}")
     if passing:
         return Lost(f"HTTP {response.status_code}: {words}") if isinstance(passing, Lost) else passing
     if 300 <= status < 400:
-        return BackendError(
-            f"the service has moved (HTTP {status}) to {quoted(response.headers.get('location', 'elsewhere'))}; say so "
-            "in base_url"
-        )
-    hint = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)" if status in (401, 403) else ""
+        moved = public(response.headers.get("location", "elsewhere"))
+        return BackendError(f"the service has moved (HTTP {status}) to {_public(moved, response)}; say so in base_url")
+    hint = HINTS.get(status, "")
     return refusal(status, f"the service refuses (HTTP {status}): {words}{hint}", f"{said.codes} {words}")
 
 
@@ -191,7 +194,9 @@ def _counted(answer: Any) -> tuple[int, int]:
     """Tokens read and written, see `fedbbpt.remote.counted`."""
     usage = answer.get("usage")
     told = usage if isinstance(usage, dict) else {}
-    return counted(told.get("prompt_tokens")), counted(told.get("completion_tokens"))
+    read, written = counted(told.get("prompt_tokens")), counted(told.get("completion_tokens"))
+    beside = counted(told.get("total_tokens")) - read - written  # some leave out of the others what was only thought
+    return read, written + max(0, beside) if min(read, written) >= 0 else written
 
 
 def _public(words: str, response: httpx2.Response) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from fedbbpt import label_matching
 from fedbbpt.remote import NO_SCORES, Refused, Reply, Size
 from fedbbpt.types import Float32
-from fedbbpt_backends.label_scores import names_none, scores_of
+from fedbbpt_backends.label_scores import begins_otherwise, names_none, scores_of
 from fedbbpt_backends.openai_requests import Abilities, Ask, Endpoint, Told, embeddings, understood
 from fedbbpt_backends.template import Template
 from fedbbpt_backends.wire import AROUND, PNG, base64_png
@@ -66,7 +66,7 @@ class Words:
             return Reply(np.full(len(self._words), np.nan, np.float32))
         if answer.text is None:
             reply = NO_SCORES
-        elif self._abilities.logprobs and answer.top:
+        elif self._abilities.logprobs and answer.top and not begins_otherwise(answer.top):
             unmatched = int(names_none(answer.top, self._words))
             reply = Reply(scores_of(answer.top, self._words), unmatched=unmatched)
         elif self._abilities.logprobs:
@@ -76,10 +76,12 @@ class Words:
         return reply._replace(tokens=told.tokens, written=told.written)
 
     def _without(self, token: str) -> Reply:
-        """Of an answer that should have log-probabilities, and has none: what its one token says."""
+        """Of an answer that should have log-probabilities of a class, and has none: what its one token says."""
         if not self._missed:
             self._missed = True
-            log.warning("%s sends answers without log-probabilities: of these, the word counts", self._endpoint.model)
+            log.warning(
+                "%s sends answers without log-probabilities of a class: of these, the word counts", self._endpoint.model
+            )
         number = label_matching.meant(token, self._words)
         return self._read(token if number is None else self._words[number])
 

@@ -17,7 +17,7 @@ def fitted(fit: Fit, desk: Desk, shots: Dataset, info: BackendInfo) -> LinearHea
     """The head for the vectors of the shots, without those that the service refuses.
 
     Raises:
-        BackendError: some of them got no answer, or all of a class are refused.
+        BackendError: some of them got no answer, or all the same, or all of a class are refused.
     """
     pieces = range(0, len(shots), info.batch_limit)
     replies = [one for i in pieces for one in desk.replies(shots.batch(slice(i, i + info.batch_limit)).inputs)]
@@ -39,4 +39,10 @@ def fitted(fit: Fit, desk: Desk, shots: Dataset, info: BackendInfo) -> LinearHea
             len(replies),
             said,
         )
-    return fit(np.stack(list(found.values())), labels, info.classes)
+    vectors = np.stack(list(found.values()))
+    if len(vectors) > 1 and (vectors == vectors[0]).all():
+        raise BackendError(
+            f"{info.model} answers all of the provider's examples with the same vector, which tells no classes apart; "
+            "look whether it is a model for embeddings"
+        )
+    return fit(vectors, labels, info.classes)

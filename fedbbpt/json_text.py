@@ -14,10 +14,12 @@ MARK = "\ufeff"  # of byte order, which some programs put first
 def parsed(content: str | bytes, *, more: bool = False) -> Any:
     """The value that the text holds; with `more`, the first one, whatever stands behind it.
 
+    Bytes that are no text are read as replacement characters, which do no harm within a string.
+
     Raises:
         ValueError: it is no JSON, is nested too deeply, or has a number of thousands of digits.
     """
-    text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
+    text = content if isinstance(content, str) else content.decode(json.detect_encoding(content), "replace")
     text = text.removeprefix(MARK).strip()
     try:
         return json.JSONDecoder().raw_decode(text)[0] if more else json.loads(text)

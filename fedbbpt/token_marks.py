@@ -5,6 +5,7 @@ import re
 BYTE = re.compile(r"(?:<0x[0-9a-fA-F]{2}>)+")  # SentencePiece, of characters that it has no token for
 SPACES = re.compile("▁|</w>")  # SentencePiece; BPE before GPT-2
 JOINED = re.compile(r"^##|@@$")  # WordPiece, fairseq: no space between this and its neighbour
+CONTROL = re.compile(r"<[|｜].*[|｜]>|[<◁](think|thinking|thought|reasoning|seed:think)[▷>]|\[THINK\]")
 LETTERS = str.maketrans("ĠĊĉ", " \n\t")  # GPT-2 and its heirs
 
 
@@ -16,6 +17,11 @@ def _bytes() -> dict[str, int]:
 
 
 BYTES = _bytes()
+
+
+def is_control(token: str) -> bool:
+    """Whether a token opens a thought, or belongs to a chat's template; no text says it."""
+    return CONTROL.fullmatch(token.strip()) is not None
 
 
 def readings(text: str) -> list[str]:

@@ -113,10 +113,10 @@ def charging(backend: object) -> Charging | None:
 
 
 class Busy(Exception):  # noqa: N818 - reads as what it says
-    """The service asks to wait, for so many seconds if it says so."""
+    """The service asks to wait, for so many seconds if it says so; why, in its own words."""
 
-    def __init__(self, after: float | None = None) -> None:
-        super().__init__("the service is busy")
+    def __init__(self, after: float | None = None, said: str = "") -> None:
+        super().__init__(f"the service is busy: {said}" if said else "the service is busy")
         self.after = after
 
 

@@ -1,5 +1,6 @@
 """Several requests at a time: which of them may be sent, what came of them, which are sent again."""
 
+import logging
 import math
 import random
 import threading
@@ -21,10 +22,12 @@ from fedbbpt.remote.store import Book, Store
 from fedbbpt.remote.trouble import Trouble
 
 MOST_BUSY = 50  # times in a row that a request is turned away before it counts as failed
+WORTH_SAYING = 5  # of them, from which on it is said
+UNUSABLE = "scores that are no numbers, or not as many as before"
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds before a request is sent again
 BEARABLE = (Busy, Lost, Refused)  # what does not end everything
 LOOK = 0.05  # seconds after which is looked whether others, who share the pace, have left room
-
+log = logging.getLogger("fedbbpt")
 
 Booked = tuple[Request, Entry]  # and how it stands in the book
 Ended = tuple[Request, Entry, list[Reply] | BaseException]  # and what came of it
@@ -189,10 +192,14 @@ class Asking:
 
     def _again(self, request: Request, outcome: object) -> None:
         """The request is sent again after a while, unless that has been tried often enough."""
+        trouble = self._terms.trouble
+        trouble.last = str(outcome) if isinstance(outcome, Exception) else UNUSABLE
         if isinstance(outcome, Busy):
             request.turned_away += 1
+            if request.turned_away == WORTH_SAYING and not trouble.busy:
+                trouble.busy = True
+                log.warning("%s; it is asked again, less and less often, up to %d times", outcome, MOST_BUSY)
         else:
-            self._terms.trouble.last = str(outcome) if isinstance(outcome, Lost) else ""
             request.lost, request.turned_away = request.lost + 1, 0
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**request.lost) * random.SystemRandom().uniform(0.5, 1)
             request.not_before = time.monotonic() + pause
@@ -226,5 +233,6 @@ class Asking:
         if any(len(reply.scores) for reply in usable.values()):
             self._give_up(book, self._terms.trouble.answered())
         if rest := [i for i, key in enumerate(request.keys) if key not in usable]:
-            self._again(request.part(rest), None)
+            for i in rest:  # each by itself: some read only the first of several
+                self._again(request.part([i]), None)
         return True

@@ -123,6 +123,8 @@ class Desk:
     def _usable(self, reply: Reply) -> bool:
         if not len(reply.scores):
             return True
+        if reply.scores.ndim != 1 or np.isnan(reply.scores).any():
+            return False
         if self._width is None:
             self._width = len(reply.scores)
-        return reply.scores.shape == (self._width,) and not np.isnan(reply.scores).any()
+        return len(reply.scores) == self._width

@@ -1,10 +1,14 @@
 """What is asked together, and how much of what is said of its tokens can be."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fedbbpt.remote import Reply, Size
+
+log = logging.getLogger("fedbbpt")
 
 
 @dataclass(eq=False)
@@ -29,12 +33,22 @@ class Request:
         return Request(keys, encoded, [self.sizes[i] for i in rows], self.most, self.lost)
 
 
+@lru_cache(1)
+def _say() -> None:
+    log.warning(
+        "the service says that an answer took more tokens than it may; what it may take is counted, so that it may "
+        "charge more than is shown"
+    )
+
+
 def believed(replies: Sequence[Reply], sizes: Sequence[Size]) -> Sequence[Reply]:
     """The replies with tokens that can be: what was reserved, in place of less than none or of more than that."""
     read, written = sum(one.tokens - one.written for one in replies), sum(one.written for one in replies)
     all_read, all_written = sum(size.longest for size in sizes), sum(size.written for size in sizes)
     if 0 <= read <= all_read and 0 <= written <= all_written:
         return replies
+    if read > all_read or written > all_written:
+        _say()
     return [
         one._replace(tokens=size.longest + size.written, written=size.written)
         for one, size in zip(replies, sizes, strict=True)

@@ -20,6 +20,7 @@ class Trouble:
         self.last = ""  # what was said last
         self.refused: Counter[str] = Counter()  # inputs, by what was said
         self.doubtful: dict[bytes, Refused] = {}
+        self.busy = False  # whether it was said that the service is
         self.answers = False  # whether the service has ever answered an input
 
     def refuse(self, key: bytes, error: Refused) -> list[bytes]:

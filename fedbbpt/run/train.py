@@ -143,6 +143,8 @@ class _Run:
         totals = replace(totals, **usage._asdict())
         if 2 * totals.unmatched > totals.queries:
             hint = "-o backend.words and -o backend.template say how the model is asked for one"
+            if charging(self.session.backend):
+                hint += ", and -o backend.room=1000 gives room to one that thinks first"
             text = f"{totals.unmatched:,} of {totals.queries:,} answers name no class; {hint}"
             self.watch("note", {"text": text})
         best = better(result, state, None, self.algorithm.keeps)

@@ -83,6 +83,12 @@ def below(base: str, path: str) -> str:
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
 
 
+def public(url: str) -> str:
+    """An address that a service names, without what may be secret: name, password, query and fragment."""
+    scheme, colon, rest = url.partition("://")
+    return (scheme + colon + _public(rest) if colon else url.partition("?")[0]).partition("#")[0]
+
+
 def _split(text: str, shown: str) -> SplitResult:
     try:
         parts = urlsplit(text)

@@ -15,6 +15,7 @@ LONGEST_WAIT = 600.0  # seconds, whatever a service asks for
 WORTH_SAYING = 60.0  # seconds
 BUSY = (429, 503)
 AWAY = (408, 502, 504)  # a server or a gateway that lost patience
+NOT_DONE = 501  # not implemented
 ASKERS = (401, 402, 407)  # who has no key, or no money
 SAME_KEY = (409, 425)  # another request with the same idempotency key is under way
 
@@ -41,18 +42,19 @@ def seconds_of(retry_after: str) -> float | None:
     return wait
 
 
-def mended_by_waiting(status: int, retry_after: str) -> Busy | Lost | None:
-    """What an HTTP status means that is no answer, if asking again later may bring one."""
+def mended_by_waiting(status: int, retry_after: str, said: str) -> Busy | Lost | None:
+    """What an HTTP status means that is no answer, if asking again may bring one; `said` comes with it."""
+    sentence = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     if status in BUSY:
-        return Busy(seconds_of(retry_after))
-    if status in AWAY + SAME_KEY or status >= 500:
-        return Lost(f"HTTP {status}")
+        return Busy(seconds_of(retry_after), sentence)
+    if status in AWAY + SAME_KEY or (status >= 500 and status != NOT_DONE):
+        return Lost(sentence)
     return None
 
 
 def refuses(status: int) -> bool:
     """Whether an HTTP status is about what is asked, and not about who asks."""
-    return 400 <= status < 500 and status not in ASKERS
+    return (400 <= status < 500 or status == NOT_DONE) and status not in ASKERS
 
 
 @lru_cache(16)

@@ -14,7 +14,7 @@ from fedbbpt.printing import quoted
 from fedbbpt.remote import Lost, Spoilt
 from fedbbpt.web.address import Address, parse, read_address
 from fedbbpt.web.policy import TO_CONNECT
-from fedbbpt.web.reply import TooLong
+from fedbbpt.web.reply import TooLong, Torn
 
 PROXIES = ("http", "https", "socks5", "socks5h")
 FOR_SOCKS = ("socks", "socksio")  # what `requests` and `httpx2` want for it
@@ -89,7 +89,19 @@ class Route:
         """What came of a request that ended with an error, as `Service.send` has it."""
         if isinstance(error, TooLong):
             return Spoilt(f"{self.address.shown} answered with {error}; look whether {self._setting} is right")
-        return self.fault(error) or Lost(f"{self.address.shown} did not answer ({type(error).__name__})")
+        return self.fault(error) or Lost(f"{self.address.shown} {self._broken(error)}")
+
+    def _broken(self, error: BaseException) -> str:
+        """How an answer failed to come, in words."""
+        causes = list(_causes(error))
+        if away := next(filter(None, map(self._unreachable, causes)), None):
+            return away
+        if any("Timeout" in type(one).__name__ for one in causes):
+            return "did not answer in time"
+        if any(isinstance(one, Torn) for one in causes):
+            return "answered with packed content that cannot be unpacked"
+        other = "" if self.met or self.address.scheme == "https" else f"; should {self._setting} begin with https://?"
+        return f"cut the connection, or answered with what is no HTTP{other}"
 
     def _no_way(self, proxy: Proxy, reason: str) -> ConfigError:
         return ConfigError(

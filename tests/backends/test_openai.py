@@ -206,6 +206,11 @@ class TestEmbeddings:
             with pytest.raises(BackendError, match=r"refuses all of the provider's examples of 'rise' .*flagged"):
                 backend.prepare()
 
+    def test_that_are_all_the_same_are_refused(self, service, provider):
+        service.answer = lambda path, body: (200, {}, {"data": [{"embedding": [0.0, 0.0]} for _ in body["input"]]})
+        with pytest.raises(BackendError, match="all of the provider's examples with the same vector"):
+            opened(provider, api="embeddings").prepare()
+
     def test_need_examples(self, service):
         with pytest.raises(ConfigError, match="embeddings need examples"):
             opened(api="embeddings")
@@ -306,6 +311,17 @@ class TestErrors:
             assert np.isnan(scores).any(1).tolist() == [False, True, False]
             assert backend.desk.paid().queries == 2
         assert len(service.bodies) == (3 if api == "chat" else 4)  # the answers are known, and the refusal is
+
+    def test_where_a_service_has_moved_is_said_without_what_may_be_secret(self, service):
+        service.answer = lambda path, body: (307, {"location": "https://a:b@new.example/v1?key=other#x"}, {})
+        with pytest.raises(BackendError, match=r"has moved \(HTTP 307\) to https://new.example/v1; say so"):
+            opened().query(TEXTS[:1])
+
+    def test_what_another_api_answers_is_no_answer(self, service):
+        service.answer = lambda path, body: (200, {}, {"output": [], "usage": {"output_tokens": 1}})
+        backend = opened(retries=0)
+        assert np.isnan(backend.query(TEXTS[:1]).scores).all()
+        assert backend.desk.trouble.last == "an answer without choices"
 
     def test_a_service_that_cannot_be_reached_is_said_at_once(self, service):
         service.answer = lambda path, body: (200, {}, no_route)

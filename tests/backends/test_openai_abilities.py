@@ -64,6 +64,21 @@ def prepared(**options):
     return backend
 
 
+@pytest.mark.parametrize("status", [400, 500, 501])
+def test_a_model_that_breaks_when_asked_for_log_probabilities_writes_words(model, status):
+    model.status, model.refuses = status, lambda body: "list index out of range" if "logprobs" in body else None
+    assert prepared().info.resolved["logprobs"] == 0
+    assert len(model.bodies) <= 9
+
+
+@pytest.mark.parametrize("token", ["<think>", "<|channel|>", "<｜begin｜>", "\n[THINK]"])
+def test_of_a_model_that_thinks_first_the_first_token_tells_nothing(model, monkeypatch, token):
+    monkeypatch.setitem(TOP[0], "token", token)
+    assert prepared().info.resolved["logprobs"] == 0
+    with pytest.raises(BackendError, match="tells no log-probabilities"):
+        prepared(logprobs=20)
+
+
 def test_a_model_that_can_do_all_is_asked_once(model):
     backend = opened()
     assert backend.preparation == Usage(3, 3)
@@ -142,7 +157,7 @@ def test_a_service_that_is_down_is_quoted(model):
     model.status, model.refuses = 500, lambda body: "out of memory"
     with pytest.raises(BackendError, match=r"m does not answer \(HTTP 500: out of memory\); look whether"):
         prepared()
-    assert len(model.bodies) == 1
+    assert len(model.bodies) == 2  # with and without log-probabilities
 
 
 def test_an_ability_that_goes_is_said_and_the_word_counts(model, caplog):
@@ -154,7 +169,7 @@ def test_an_ability_that_goes_is_said_and_the_word_counts(model, caplog):
     assert answers.scores.argmax(1).tolist() == [0, 0]
     assert answers.scores[0, 0] == np.float32(np.log(0.9))
     assert [record.getMessage() for record in caplog.records] == [
-        "m sends answers without log-probabilities: of these, the word counts"
+        "m sends answers without log-probabilities of a class: of these, the word counts"
     ]
 
 

@@ -109,7 +109,24 @@ class TestSeveral:
         packed = base64.b64encode(np.array([3, 4], "<f4").tobytes()).decode()
         rows = [{"index": 1, "embedding": packed}, {"index": 0, "embedding": [["1", 2]]}]
         assert [row.tolist() for row in vectors({"data": rows}, 2)] == [[1, 2], [3, 4]]
-        assert len(vectors({"data": rows[:1]}, 2)) == 1
+
+    @pytest.mark.parametrize("indices", [(1, 2, 3), (0, 0, 0), (None, None, None), ("0", "1", "2"), (0, None, 2)])
+    def test_are_told_apart_by_their_place_where_indices_do_not(self, indices):
+        listed = [{"index": index, "text": f"{place}"} for place, index in enumerate(indices)]
+        assert [answer.text for answer in choices({"choices": listed}, 3)] == ["0", "1", "2"]
+
+    def test_which_are_missing_must_be_said(self):
+        with pytest.raises(ValueError, match="says something to 2 inputs of 3, and not to which"):
+            choices({"choices": [{"index": 0, "text": "a"}, {"index": 0, "text": "b"}]}, 3)
+
+    def test_vectors_that_are_none_are_nan(self):
+        rows = [{"embedding": [1, 2]}, {"embedding": []}, {"embedding": [None, 1]}, {"embedding": [1e39, 1]}]
+        good, *others = vectors({"data": rows}, 4)
+        assert good.tolist() == [1, 2]
+        assert all(np.isnan(one).any() for one in others)
+        assert [np.isnan(one).any() for one in vectors({"data": [{"index": 1, "embedding": [3]}]}, 2)] == [True, False]
+        with pytest.raises(ValueError, match="it holds model, embeddings"):
+            vectors({"model": "m", "embeddings": [[1, 2]]}, 1)
 
 
 class TestContents:
@@ -155,6 +172,7 @@ class TestFailure:
             ({"message": "no", "status": 400}, "no", 400),
             ({"object": "error", "message": "no", "code": 40301}, "no", None),
             ({}, "", None),
+            ({"model": "m", "message": {"content": "good"}, "done": True}, "JSON with model, message, done", None),
         ],
     )
     def test_inside_of_a_success(self, answer, words, status):

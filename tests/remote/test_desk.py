@@ -141,6 +141,12 @@ class TestRepetition:
         assert np.isnan(scores[0]).all()
         assert scores[1:].tolist() == EXPECTED[1:4]
 
+    def test_of_a_service_that_reads_only_the_first_of_several(self, make_service):
+        service = make_service(4)
+        nothing = Reply(np.full(2, np.nan, np.float32))
+        service.trouble = lambda number, encoded: [service.reply(encoded[0]), *[nothing] * (len(encoded) - 1)]
+        assert make(service, retries=1).query(TEXTS[:4]).scores.tolist() == EXPECTED[:4]
+
     def test_too_few_replies_are_none(self, make_service):
         service = make_service(4)
         service.trouble = lambda number, encoded: [service.reply(encoded[0])] if number == 1 else None
@@ -158,6 +164,18 @@ class TestRepetition:
         assert desk.query(TEXTS).scores.tolist() == EXPECTED
         assert len(service.sent) == 18
         assert desk.paid()[:2] == (10, 10)
+
+    def test_of_a_service_that_stays_busy_is_said_once(self, make_service, caplog):
+        service = make_service()
+
+        def busy(number, encoded):
+            raise Busy(0.0001, "HTTP 429: 200 requests a day")
+
+        service.trouble = busy
+        desk = make(service)
+        assert np.isnan(desk.query(TEXTS[:2]).scores).all()
+        assert desk.trouble.last == "the service is busy: HTTP 429: 200 requests a day"
+        assert [record.getMessage().partition(";")[0] for record in caplog.records] == [desk.trouble.last]
 
 
 class TestLimits:

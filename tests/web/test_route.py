@@ -172,6 +172,17 @@ def test_a_service_without_tls_is_named(ask: Ask) -> None:
         ask(Route(f"https://{address}/", "base_url"))
 
 
+@both
+@pytest.mark.parametrize("said", [b"\x15\x03\x01\x00\x02\x02\x46", b"SSH-2.0-OpenSSH\r\n", b""])
+def test_who_speaks_no_http_may_speak_tls(ask: Ask, said: bytes) -> None:
+    for met, end in ((False, r"no HTTP; should base_url begin with https://\?$"), (True, "no HTTP$")):
+        with server(said) as (address, _):
+            way = Route(f"http://{address}/", "base_url")
+            way.met = met
+            with pytest.raises(Lost, match=rf"cut the connection, or .* {end}"):
+                ask(way)
+
+
 def test_a_certificate_that_is_not_trusted_is_named() -> None:
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_message = "self-signed certificate"
