@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: their threads would wait for each other
 
 import numpy as np
 import pytest
@@ -49,15 +51,20 @@ def pytest_warning_recorded(warning_message: warnings.WarningMessage, nodeid: st
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Ends what a test left running, and fails for it."""
-    if (file := session.config.getoption("deprecations_to")) is not None:
+    """Writes the list of deprecations, where one was asked for; tests that run side by side send theirs here."""
+    file = session.config.getoption("deprecations_to")
+    if file is not None and not hasattr(session.config, "workerinput"):
         file.write_text("".join(f"{line}\n" for line in sorted(_deprecations)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Ends what tests left running, and fails for it; the first to be set up, and so the last to be torn down."""
+    yield
     left = _left()
-    for pid, command in left.items():
+    for pid in left:
         os.kill(pid, signal.SIGKILL)
-        print(f"\nA test left a process behind: {command}")
-    if left:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    assert not left, f"tests left processes behind: {'; '.join(left.values())}"
 
 
 def _left() -> dict[int, str]:
@@ -70,7 +77,8 @@ def _left() -> dict[int, str]:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:  # it ended meanwhile, or is somebody else's
             continue
-        if ours and command and int(folder.name) != os.getpid():  # without a command: ended, and not yet waited for
+        waits = not command or "resource_tracker" in command  # ended, and nobody asked for it; Python's own helper
+        if ours and not waits and int(folder.name) != os.getpid():
             found[int(folder.name)] = command
     return found
 
