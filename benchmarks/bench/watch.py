@@ -42,8 +42,9 @@ class Table:
         if self._live:
             self._live.update(self._table(), refresh=True)
             return
-        told = f"failed: {error}"
-        if row and error is None:
+        trouble = error if error is not None or row is None else row["error"]
+        told = f"failed: {trouble}"
+        if row and trouble is None:
             told = f"{row['accuracy']:.3f}  {row['queries']:,} queries  {row['seconds']:.0f} s"
         where = f"{self._done:>4}/{len(self._bench.cells)}  {cell.task}  {cell.method}  seed {cell.seed}"
         self._console.print(f"{where}  {told}", markup=False)

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 
 from fedbbpt.cli import main
 from fedbbpt.errors import RunError
+from fedbbpt.run.files import checksum
+from fedbbpt.run.records import signed
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.bench.plan import Bench
 
@@ -21,6 +23,20 @@ SUMMARY = {
     **{"clients": {"client-000": {"test": [3, 4]}}, "queries": 7, "calls": 1, "tokens": 0},
     **{"bytes_up": 0, "bytes_down": 0, "seconds": 1.0, "paid": None},
 }
+FACTS = {
+    **{"modality": "image", "argument": None, "classes": [], "head": None},
+    **{"shots": False, "question": "", "words": None},
+}
+
+
+def environment(folder: Path) -> dict[str, object]:
+    """What the run in a folder says of itself."""
+    sums = {name: checksum((folder / name).read_bytes()) for name in ("summary.json", "metrics.jsonl")}
+    return {
+        **{"fedbbpt": "1", "python": "3", "packages": {"torch": None}, "run": "r", "preparing": []},
+        **{"backend": {"model": "m", "classes": []}, "config_sha256": "", "data_sha256": ""},
+        **{"task": FACTS, "files": sums},
+    }
 
 
 @pytest.fixture
@@ -34,8 +50,8 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             folder = out / cell.path
             folder.mkdir(parents=True)
             (folder / "summary.json").write_text(json.dumps(SUMMARY))
-            (folder / "environment.json").write_text('{"fedbbpt": "1", "python": "3", "packages": {"torch": null}}')
             (folder / "metrics.jsonl").touch()
+            (folder / "environment.json").write_bytes(signed(environment(folder)))
             (folder / "report.html").touch()
 
         monkeypatch.setattr(runner, "run_cell", run_cell)
