@@ -16,7 +16,7 @@ from fedbbpt.serve import MIB, Refusal
 from fedbbpt.types import Size
 
 FORMATS = ("PNG", "JPEG")
-DATA_URI = re.compile(r"data:image/(png|jpeg);base64,", re.IGNORECASE)
+DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)  # the bytes say the type: many write image/jpg
 MOST_AT_ONCE = 56 * MIB  # pixels in memory for all requests, each of at most 12 bytes: a photo of 50 megapixels fits
 KERNELS = 4  # pixels' worth of weights that resizing takes for each row and each column
 

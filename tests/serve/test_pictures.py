@@ -54,8 +54,8 @@ def undecoded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
 
 def test_pictures_are_read_as_a_task_reads_them(picture: Image.Image) -> None:
     expected = to_array(picture, (8, 8))
-    for encoded in (_encoded(picture), "data:image/png;base64," + _encoded(picture)):
-        read = Pictures([encoded], (8, 8), MANY).read()
+    for before in ("", "data:image/png;base64,", "data:image/jpg;base64,"):
+        read = Pictures([before + _encoded(picture)], (8, 8), MANY).read()
         assert read.dtype == np.uint8
         assert read[0].tobytes() == expected.tobytes()
 
