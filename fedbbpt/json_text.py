@@ -14,7 +14,7 @@ MARK = "\ufeff"  # of byte order, which some programs put first
 def parsed(content: str | bytes, *, more: bool = False) -> Any:
     """The value that the text holds; with `more`, the first one, whatever stands behind it.
 
-    Bytes that are no text are read as replacement characters, which do no harm within a string.
+    Within a string, bytes that are no text become replacement characters, and line ends and tabs stay what they are.
 
     Raises:
         ValueError: it is no JSON, is nested too deeply, or has a number of thousands of digits.
@@ -22,7 +22,7 @@ def parsed(content: str | bytes, *, more: bool = False) -> Any:
     text = content if isinstance(content, str) else content.decode(json.detect_encoding(content), "replace")
     text = text.removeprefix(MARK).strip()
     try:
-        return json.JSONDecoder().raw_decode(text)[0] if more else json.loads(text)
+        return json.JSONDecoder(strict=False).raw_decode(text)[0] if more else json.loads(text, strict=False)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -13,6 +13,11 @@ def test_a_mark_of_byte_order_does_not_matter(content):
     assert parsed(content) == {"a": [1]}
 
 
+@pytest.mark.parametrize("more", [False, True])
+def test_a_string_may_hold_what_it_should_not(more):
+    assert parsed(b'{"a": "Zo\xeb\n\t\x01"}', more=more) == {"a": "Zo\ufffd\n\t\x01"}
+
+
 def test_what_stands_behind_it_may_be_passed_over():
     assert parsed(' {"a": 1}\n{"b": 2} and more', more=True) == {"a": 1}
     with pytest.raises(ValueError, match="Extra data"):
