@@ -16,6 +16,8 @@ from fedbbpt.json_text import strictly_parsed
 from fedbbpt.types import Float32, Inputs, Int64, Size
 from fedbbpt_backends import embedded
 
+PARTS = ("weight", "bias")  # of a head that somebody gives
+NUMBERS = ("F16", "F32", "F64")
 ARRAYS = ("weight", "bias", "centre", "cosine")  # of a head
 COSINE_SCALE = 20.0  # of prototype scores: a cosine difference of .05 is one nat
 
@@ -59,9 +61,12 @@ def load_head(name: str, dim: int) -> LinearHead:
         raise UnknownName("head", name, [*named(), "own", "prototypes", "linear", "PATH.safetensors"])
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            weight, bias = (file.get_tensor(key).astype(np.float32) for key in ("weight", "bias"))
+            for key in PARTS:
+                if (kind := file.get_slice(key).get_dtype()) not in NUMBERS:
+                    raise ValueError(f"{key} holds {kind}, and {', '.join(NUMBERS)} are read")
+            weight, bias = (file.get_tensor(key).astype(np.float32) for key in PARTS)
             classes = strictly_parsed((file.metadata() or {}).get("classes", "null").encode())
-    except (SafetensorError, ValueError, TypeError, AttributeError) as e:  # the last two: numbers that numpy lacks
+    except (SafetensorError, ValueError) as e:
         raise BackendError(f"{path} is not a provider head (safetensors with 'weight' and 'bias'): {e}") from e
     if weight.ndim != 2 or weight.shape[1] != dim or bias.shape != weight.shape[:1]:
         raise BackendError(f"head {path} is {weight.shape} + {bias.shape}, but the model's features have {dim} numbers")
