@@ -14,7 +14,8 @@ import requests
 EXAMPLE = Path(__file__).parents[2] / "examples" / "split_vit.py"
 Fedbbpt = Callable[..., Any]
 Started = Callable[..., "subprocess.Popen[str]"]
-RUN = ["--algorithm", "sfprompt", "--clients", "2", "--shots", "2", "--rounds", "2", "-o", "data.test_limit=20"]
+RUN = ["--algorithm", "sfprompt", "--clients", "2", "--shots", "1", "--rounds", "2"]
+RUN += ["-o", "data.validation_shots=1", "-o", "data.test_limit=20"]
 
 
 class Server:
@@ -59,10 +60,10 @@ def server(started: Started) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def whole(fedbbpt: Fedbbpt, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(in_process: Fedbbpt, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run in one process."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    fedbbpt("train", *RUN, "--out", folder, check=True)
+    in_process("train", *RUN, "--out", folder, check=True)
     return folder
 
 
@@ -79,12 +80,12 @@ def told(run: Path) -> dict[str, Any]:
 
 
 def test_two_processes_come_to_the_same_bits_as_one(
-    fedbbpt: Fedbbpt, server: Server, whole: Path, tmp_path: Path
+    in_process: Fedbbpt, server: Server, whole: Path, tmp_path: Path
 ) -> None:
     run = ["train", *RUN, "-o", server.option]
-    planned = fedbbpt(*run, "--dry-run", check=True).stdout
+    planned = in_process(*run, "--dry-run", check=True).stdout
     assert "/v1/split" not in requests.get(f"{server.url}/metrics", timeout=10).text  # which a plan does not need
-    fedbbpt(*run, "--out", tmp_path / "run", check=True)
+    in_process(*run, "--out", tmp_path / "run", check=True)
     assert parameters(tmp_path / "run") == parameters(whole)
     here, there = told(whole), told(tmp_path / "run")
     assert f"{there['queries']:,} queries in" in planned.splitlines()[-2]
@@ -93,15 +94,15 @@ def test_two_processes_come_to_the_same_bits_as_one(
     assert all(there[key] == here[key] for key in ("test_accuracy", "bytes_up", "bytes_down"))
     assert (there["zero_shot_accuracy"], there["confusion"]["zero_shot"]) == (None, None)
     assert "because a server has the body" in (tmp_path / "run" / "report.html").read_text()
-    assert f"test accuracy  {there['test_accuracy']:.3f}" in fedbbpt("eval", tmp_path / "run", check=True).stdout
+    assert f"test accuracy  {there['test_accuracy']:.3f}" in in_process("eval", tmp_path / "run", check=True).stdout
 
 
 def test_a_client_that_is_stopped_goes_on_to_the_same_bits_with_a_server_that_has_moved(
-    fedbbpt: Fedbbpt, interrupted: Callable[..., str], server: Server, whole: Path, tmp_path: Path
+    in_process: Fedbbpt, interrupted: Callable[..., str], server: Server, whole: Path, tmp_path: Path
 ) -> None:
     interrupted("train", *RUN, "-o", server.option, "--out", tmp_path / "run", at="round    1/2")
     server.move()
-    fedbbpt("train", "--resume", tmp_path / "run", "-o", server.option, check=True)
+    in_process("train", "--resume", tmp_path / "run", "-o", server.option, check=True)
     assert parameters(tmp_path / "run") == parameters(whole)
 
 
@@ -122,15 +123,15 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(
     assert server.queries()  # what was left
 
 
-def test_a_body_that_was_cut_elsewhere_is_refused(fedbbpt: Fedbbpt, server: Server, tmp_path: Path) -> None:
-    refused = fedbbpt("train", *RUN, "-o", server.option, "-o", "algorithm.head=2", "--out", tmp_path / "run")
+def test_a_body_that_was_cut_elsewhere_is_refused(in_process: Fedbbpt, server: Server, tmp_path: Path) -> None:
+    refused = in_process("train", *RUN, "-o", server.option, "-o", "algorithm.head=2", "--out", tmp_path / "run")
     assert refused.returncode == 1
     assert "algorithm.head=2 and algorithm.tail=1: start one of the two" in refused.stderr
     assert refused.stderr.count("\n") == 1
 
 
-def test_more_blocks_than_there_are_cannot_be_left_out(fedbbpt: Fedbbpt) -> None:
-    refused = fedbbpt("serve", "--backend", "local-vit", "--split", "body", "--head-blocks", 8, "--port", 0)
+def test_more_blocks_than_there_are_cannot_be_left_out(in_process: Fedbbpt) -> None:
+    refused = in_process("serve", "--backend", "local-vit", "--split", "body", "--head-blocks", 8, "--port", 0)
     assert refused.returncode == 1
     assert "has 8 blocks" in refused.stderr
     assert "Traceback" not in refused.stderr
