@@ -19,6 +19,7 @@ from fedbbpt.types import Client, Dataset
 CLASSES = ("red", "green", "blue")
 SIZE = (8, 8)
 MARK = "FEDBBPT_TEST_RUN"  # in the environment of every process that a test starts, and of those that it starts
+LONGEST_NAME = 60  # characters of a value
 DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
 _deprecations: set[str] = set()
@@ -42,6 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
         leave(process, kind, *about)
 
     subprocess.Popen.__exit__ = end_and_leave  # type: ignore[method-assign]
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Short names of tests, the same in all processes: bytes may hold the time at which they were packed."""
+    if isinstance(val, bytes):
+        return argname
+    return val[:LONGEST_NAME].encode("unicode_escape").decode() if isinstance(val, str) else None
 
 
 def pytest_warning_recorded(warning_message: warnings.WarningMessage, nodeid: str) -> None:
