@@ -5,6 +5,7 @@ import dataclasses
 import math
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import scipy.stats
@@ -119,12 +120,13 @@ class TestPlan:
         ("tasks", "against"), [(SUITES["smoke"], "zero-shot"), (("digits", "csv:my data.csv"), "head")]
     )
     def test_its_command_starts_the_same_again(
-        self, tasks: tuple[str, ...], against: str, monkeypatch: pytest.MonkeyPatch
+        self, tasks: tuple[str, ...], against: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         settings = {"data": {"test_limit": 5}, "task": {"text_column": "a b"}, "rounds": 3}
         one = bench(tasks=tasks, seeds=(1, 2), settings=settings, against=against)
         started: list[Bench] = []
-        monkeypatch.setattr(Bench, "config", lambda self, cell: None)
+        monkeypatch.setattr(Bench, "config", lambda self, cell: SimpleNamespace(task=SimpleNamespace(name=cell.task)))
+        monkeypatch.chdir(tmp_path)
 
         def save(self: Bench, folder: Path) -> None:
             started.append(self)

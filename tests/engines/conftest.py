@@ -25,7 +25,8 @@ def gone() -> Callable[..., bool]:
 
     def running(pid: int) -> bool:
         try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            return not ended or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1  # threads that are still ending
         except (FileNotFoundError, ProcessLookupError):
             return False
 

@@ -18,7 +18,7 @@ from fedbbpt.run import checkpoint
 from fedbbpt.run.config import make_config, of_run
 from fedbbpt.run.session import open_session
 
-SETTINGS = ["--clients", "3", "--shots", "2", "-o", "data.test_limit=20"]
+SETTINGS = ["--clients", "3", "--shots", "1", "-o", "data.validation_shots=1", "-o", "data.test_limit=20"]
 RUN = ["train", "--algorithm", "sfprompt", *SETTINGS, "--rounds", "2"]
 AWAY = ["-o", "engine.name=processes"]
 Cli = Callable[..., "subprocess.Popen[str]"]
