@@ -59,7 +59,7 @@ def queries_of(url: str) -> int:
     """How many queries a service has answered."""
     with urllib.request.urlopen(f"{url}/metrics") as answer:
         lines = answer.read().decode().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("fedbbpt_queries_total"))
+    return next(int(float(line.split()[1])) for line in lines if line.startswith("fedbbpt_queries_total"))
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def test_missing_folder(tmp_path):
 
 def test_a_folder_that_is_a_link_to_itself(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(DataError, match=r"cannot read .*loop"):
+    with pytest.raises(DataError, match=r"(cannot read|no folder) .*loop"):
         Folder(str(tmp_path / "loop"))
 
 
