@@ -117,10 +117,13 @@ def interrupted(started: Callable[..., "subprocess.Popen[str]"]) -> Callable[...
 
 @pytest.fixture(scope="session")
 def killed(started: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., None]:
-    """Kills the command, without warning, some seconds after its start."""
+    """Kills the command, without warning, some seconds after its start, or after it has printed a certain text."""
 
-    def kill(*arguments: object, after: float) -> None:
+    def kill(*arguments: object, after: float, at: str = "") -> None:
         process = started(*arguments)
+        assert process.stdout is not None
+        while at and at not in process.stdout.readline():
+            assert process.poll() is None
         time.sleep(after)
         process.kill()
         process.communicate()

@@ -93,12 +93,15 @@ def test_killed_at_ten_random_moments_and_resumed_it_ends_the_same(
     reached = set()
     for attempt in range(10):
         folder = tmp_path / f"killed-{attempt}"
-        killed("train", *quick, "--out", folder, after=moments.uniform(0.3, 0.95) * duration)
+        if attempt % 2:
+            killed("train", *quick, "--out", folder, after=moments.uniform(0.3, 0.95) * duration)
+        else:  # however fast the machine is, some kills hit the rounds
+            killed("train", *quick, "--out", folder, after=0, at=f"round    {moments.randint(1, 5)}/")
         reached.add(len(list((folder / "checkpoints").glob("*.json"))) if folder.exists() else 0)
         begun = (folder / "config.toml").exists()
         fedbbpt("train", *(["--resume", folder] if begun else [*quick, "--out", folder]), check=True)
         assert outcome(folder) == outcome(finished), f"attempt {attempt}"
-    assert reached & {1, 2}, "no kill hit the rounds; the moments are badly chosen"
+    assert reached & {1, 2}, "no kill hit the rounds"
 
 
 def test_ctrl_c_says_how_to_go_on_and_loses_nothing(
