@@ -26,7 +26,12 @@ def examine() -> Iterator[Finding]:
         yield package, version is not None, version or "missing: pip install 'fedbbpt[local]'"
     yield _folder()
     for kind in registry.KINDS:
-        for name in registry.names(kind):
+        try:
+            names = registry.names(kind)
+        except Exception as e:  # whatever a third party's table does while it is imported
+            yield kind, False, f"{type(e).__name__}: {e}"
+            continue
+        for name in names:
             if (trouble := _trouble(kind, name)) is not None:
                 yield kind, False, f"{name}: {trouble}"
     yield _model()

@@ -1,9 +1,11 @@
-"""Names to classes, by entry point: what ships with fedbbpt and what others install are found the same way.
+"""Finds component classes by name through entry points: fedbbpt's own and those of any installed package.
 
-A package adds, say, a backend by declaring an entry point in the group `fedbbpt.backends`.
+A package adds one component, say a backend, with an entry point in the group `fedbbpt.backends`. It adds many at once
+with one entry point in the group `fedbbpt.backend_tables` that refers to a mapping from names to classes.
 """
 
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -14,24 +16,37 @@ KINDS = ("backends", "tasks", "prompts", "encoders", "readouts", "optimizers", "
 
 
 def names(kind: str) -> list[str]:
-    """The sorted names of one kind; loads nothing."""
+    """The sorted names of one kind; imports its tables, but no component with an entry point of its own.
+
+    >>> "csv" in names("tasks"), "mnist" in names("tasks")
+    (True, True)
+    """
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)
-    return sorted(_entries(kind, tuple(sys.path)))
+    return sorted({*_entries(kind, tuple(sys.path)), *_tables(kind, tuple(sys.path))})
 
 
 def load(kind: str, name: str) -> Any:
-    """The class behind a name.
+    """The class behind a name. Tables are imported only for names that have no entry point of their own.
 
     Raises:
-        UnknownName: no installed package offers it.
+        UnknownName: no installed package provides it.
     """
+    if entry := _entries(kind, tuple(sys.path)).get(name):
+        return entry.load()
     if name not in (known := names(kind)):
         raise UnknownName(kind.removesuffix("s"), name, known)
-    return _entries(kind, tuple(sys.path))[name].load()
+    return _tables(kind, tuple(sys.path))[name]
 
 
 @cache  # reading what every installed package declares takes milliseconds, and one config asks dozens of times
-def _entries(kind: str, path: tuple[str, ...]) -> dict[str, metadata.EntryPoint]:
-    """What the packages on the path declare."""
-    return {entry.name: entry for entry in metadata.entry_points(group=f"fedbbpt.{kind}")}
+def _entries(group: str, path: tuple[str, ...]) -> dict[str, metadata.EntryPoint]:
+    """The entry points that packages on the path declare in `fedbbpt.{group}`, by name."""
+    return {entry.name: entry for entry in metadata.entry_points(group=f"fedbbpt.{group}")}
+
+
+@cache
+def _tables(kind: str, path: tuple[str, ...]) -> Mapping[str, Any]:
+    """All components of one kind that tables provide, by name."""
+    tables = _entries(f"{kind.removesuffix('s')}_tables", path).values()
+    return {name: component for table in tables for name, component in table.load().items()}

@@ -3,8 +3,10 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 
 from fedbbpt import registry
+from fedbbpt.data.digits import Digits
 from fedbbpt.errors import FedbbptError, UnknownName
 from fedbbpt.prompts.dct import Dct
+from fedbbpt_benchmarks import suite
 
 
 @pytest.mark.parametrize("kind", registry.KINDS)
@@ -42,10 +44,46 @@ def test_nothing_known_is_said_so():
     assert "Known: none." in str(UnknownName("thing", "x", []))
 
 
-def test_other_packages_entries_are_found(monkeypatch):
-    theirs = EntryPoint("theirs", "fedbbpt.prompts.dct:Dct", "fedbbpt.prompts")
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: EntryPoints([theirs]).select(**wanted))
-    registry._entries.cache_clear()
+@pytest.fixture
+def declared(monkeypatch):
+    """Declares entry points in place of those of the installed packages."""
+
+    def declare(*entries):
+        monkeypatch.setattr("importlib.metadata.entry_points", lambda **wanted: EntryPoints(entries).select(**wanted))
+        forget()
+
+    def forget():
+        registry._entries.cache_clear()
+        registry._tables.cache_clear()
+
+    yield declare
+    forget()
+
+
+def test_other_packages_entries_are_found(declared):
+    declared(EntryPoint("theirs", "fedbbpt.prompts.dct:Dct", "fedbbpt.prompts"))
     assert registry.names("prompts") == ["theirs"]
     assert registry.load("prompts", "theirs") is Dct
-    registry._entries.cache_clear()
+
+
+def test_a_table_registers_many_names_with_one_entry_point(declared):
+    declared(EntryPoint("suite", "fedbbpt_benchmarks.suite:TASKS", "fedbbpt.task_tables"))
+    assert registry.names("tasks") == sorted(suite.TASKS)
+    assert registry.load("tasks", "ag-news") is suite.TASKS["ag-news"]
+    with pytest.raises(UnknownName, match=r"Did you mean 'ag-news'"):
+        registry.load("tasks", "ag-new")
+
+
+def test_an_entry_point_of_its_own_wins_over_a_table(declared):
+    table = EntryPoint("suite", "fedbbpt_benchmarks.suite:TASKS", "fedbbpt.task_tables")
+    declared(table, EntryPoint("mnist", "fedbbpt.data.digits:Digits", "fedbbpt.tasks"))
+    assert registry.load("tasks", "mnist") is Digits
+    assert registry.names("tasks").count("mnist") == 1
+
+
+def test_tables_are_imported_only_for_names_without_an_entry_point(declared):
+    table = EntryPoint("broken", "no_such_module:TASKS", "fedbbpt.task_tables")
+    declared(table, EntryPoint("digits", "fedbbpt.data.digits:Digits", "fedbbpt.tasks"))
+    assert registry.load("tasks", "digits") is Digits
+    with pytest.raises(ModuleNotFoundError):
+        registry.names("tasks")

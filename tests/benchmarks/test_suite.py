@@ -56,11 +56,6 @@ class TestTable:
         assert (row.source is None) == (row.head is None)
         assert row.source is None or suite.ROWS[row.source].classes == row.classes
 
-    def test_what_is_no_row_is_no_attribute(self) -> None:
-        assert suite.emoji_tones is suite.TASKS["emoji-tones"]
-        with pytest.raises(AttributeError):
-            _ = suite.nothing
-
 
 class TestStore:
     def test_what_looks_like_a_training_picture_is_dropped_from_the_test(self, rows: dict[str, Row]) -> None:

@@ -1,11 +1,13 @@
 """What setup.cfg promises."""
 
 import configparser
+import sys
 from pathlib import Path
 
 import pytest
 
 from fedbbpt import registry
+from fedbbpt_benchmarks import suite
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {"fedbbpt": "fedbbpt", "backends": "fedbbpt_backends", "benchmarks": "fedbbpt_benchmarks"}
@@ -28,6 +30,11 @@ def test_every_entry_point_is_a_documented_class(kind, name):
 @pytest.mark.parametrize("kind", registry.KINDS)
 def test_every_kind_has_an_entry(kind):
     assert registry.names(kind)
+
+
+def test_tasks_of_the_suite_register_through_one_entry_point():
+    assert set(registry._entries("task_tables", tuple(sys.path))) == {"suite"}
+    assert not set(registry._entries("tasks", tuple(sys.path))) & set(suite.TASKS)
 
 
 def test_every_package_folder_is_installed_and_no_other(options):
