@@ -13,9 +13,9 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.rehearsal import lacks
 from fedbbpt.run.config import read_toml
 from fedbbpt.run.options import LONGEST, check_keys, validate
-from fedbbpt.web.address import read_address
-from fedbbpt.web.bounds import Timeout
-from fedbbpt.web.keys import key_in
+from fedbbpt.web.credentials import key_in
+from fedbbpt.web.option_types import Timeout
+from fedbbpt.web.urls import read_address
 
 NAME, VALUE = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[ -~]*")  # of headers
 FOR_KEYS = ("authorization", "api-key", "x-api-key")  # headers whose values are secrets

@@ -8,10 +8,10 @@ from pydantic import PositiveInt
 
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
 from fedbbpt.errors import ConfigError, MissingExtra
-from fedbbpt.remote.desk import Desk
-from fedbbpt.remote.prices import Given, Price
+from fedbbpt.services.client import Desk
+from fedbbpt.services.prices import Given, Price
 from fedbbpt.types import Dataset, Inputs, Usage
-from fedbbpt.web.bounds import Concurrency, Retries, Seconds
+from fedbbpt.web.option_types import Concurrency, Retries, Seconds
 from fedbbpt_backends.heads import FITTED, Fit, LinearHead, load_head
 from fedbbpt_backends.http_description import read_description
 from fedbbpt_backends.shots import fitted

@@ -10,17 +10,17 @@ from requests_cache import CachedSession
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.json_text import parsed
 from fedbbpt.printing import quoted
-from fedbbpt.remote import Lost, Reply, Size, Spoilt, counted
-from fedbbpt.remote.desk import answers
-from fedbbpt.remote.http_cache import HttpCache
 from fedbbpt.resize import average, bilinear
+from fedbbpt.services import Lost, Reply, Size, Spoilt, counted
+from fedbbpt.services.client import answers
+from fedbbpt.services.http_cache import HttpCache
 from fedbbpt.types import Float32, Floats
-from fedbbpt.web.address import public
-from fedbbpt.web.by_requests import follow, timeouts
-from fedbbpt.web.keys import tenant
+from fedbbpt.web.credentials import tenant
 from fedbbpt.web.policy import mended_by_waiting
-from fedbbpt.web.reply import TooLong
+from fedbbpt.web.requests_adapter import follow, timeouts
+from fedbbpt.web.response_limits import TooLong
 from fedbbpt.web.route import Route
+from fedbbpt.web.urls import public
 from fedbbpt_backends.http_description import Description, Picture, fill
 from fedbbpt_backends.json_paths import finder
 from fedbbpt_backends.wire import AROUND, PNG, base64_png, refusal, shared

@@ -16,12 +16,12 @@ from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.rehearsal import lacks
-from fedbbpt.remote import Refused, Service
-from fedbbpt.remote.desk import Desk
-from fedbbpt.remote.prices import FREE, Given, Price, known
+from fedbbpt.services import Refused, Service
+from fedbbpt.services.client import Desk
+from fedbbpt.services.prices import FREE, Given, Price, known
 from fedbbpt.types import Dataset, Inputs, Size, Usage
-from fedbbpt.web.bounds import Concurrency, Retries, Timeout
-from fedbbpt.web.keys import key_from, key_in, tenant
+from fedbbpt.web.credentials import key_from, key_in, tenant
+from fedbbpt.web.option_types import Concurrency, Retries, Timeout
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
 from fedbbpt_backends.openai_services import Probe, Vectors, Words

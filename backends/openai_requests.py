@@ -12,13 +12,13 @@ import openai
 
 from fedbbpt.errors import BackendError, FedbbptError
 from fedbbpt.printing import quoted
-from fedbbpt.remote import Lost, Reply, counted
-from fedbbpt.web.address import below, public
-from fedbbpt.web.by_httpx2 import client
-from fedbbpt.web.keys import key_of
+from fedbbpt.services import Lost, Reply, counted
+from fedbbpt.web.credentials import key_of
+from fedbbpt.web.httpx2_transport import client
 from fedbbpt.web.policy import mended_by_waiting
-from fedbbpt.web.reply import GZIP, TooLong
+from fedbbpt.web.response_limits import GZIP, TooLong
 from fedbbpt.web.route import Route
+from fedbbpt.web.urls import below, public
 from fedbbpt_backends.openai_answers import (
     Answer,
     Failure,
@@ -191,7 +191,7 @@ def _failure(response: httpx2.Response, said: Failure) -> Exception:
 
 
 def _counted(answer: Any) -> tuple[int, int]:
-    """Tokens read and written, see `fedbbpt.remote.counted`."""
+    """Tokens read and written, see `fedbbpt.services.counted`."""
     usage = answer.get("usage")
     told = usage if isinstance(usage, dict) else {}
     read, written = counted(told.get("prompt_tokens")), counted(told.get("completion_tokens"))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedbbpt import label_matching
-from fedbbpt.remote import NO_SCORES, Refused, Reply, Size
+from fedbbpt.services import NO_SCORES, Refused, Reply, Size
 from fedbbpt.types import Float32
 from fedbbpt_backends.label_scores import begins_otherwise, names_none, scores_of
 from fedbbpt_backends.openai_requests import Abilities, Ask, Endpoint, Told, embeddings, understood

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedbbpt.backend import BackendInfo
 from fedbbpt.errors import BackendError
-from fedbbpt.remote.desk import Desk
+from fedbbpt.services.client import Desk
 from fedbbpt.types import Dataset
 from fedbbpt_backends.heads import Fit, LinearHead
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from fedbbpt.errors import BackendError
-from fedbbpt.remote import Refused
+from fedbbpt.services import Refused
 from fedbbpt.types import Floats
 from fedbbpt.web.policy import refuses, seconds_of
 

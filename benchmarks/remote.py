@@ -26,7 +26,7 @@ import numpy as np
 
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
-from fedbbpt.remote import desk
+from fedbbpt.services import client
 from fedbbpt_backends.openai_api import OpenAI
 
 PROVIDER = Provider(("good", "bad"))
@@ -173,7 +173,7 @@ def own_cache() -> Iterator[None]:
         try:
             yield
         finally:
-            desk.open_store.cache_clear()
+            client.open_store.cache_clear()
             os.environ.pop("FEDBBPT_CACHE") if before is None else os.environ.update(FEDBBPT_CACHE=before)
 
 

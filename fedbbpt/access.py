@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.web.keys import key_from, key_of
+from fedbbpt.web.credentials import key_from, key_of
 
 VARIABLE = "FEDBBPT_TOKEN"
 

@@ -151,8 +151,8 @@ def evaluate(folder: Path, task: str | None) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(folder: Path, files: tuple[Path, ...]) -> None:
     """Classify pictures, or files with a text each, as a run has learned to: FILE, class, probability, by tabs."""
-    from fedbbpt.remote import Refused
     from fedbbpt.run.predict import Predictor
+    from fedbbpt.services import Refused
 
     predictor = Predictor(folder)
     unreadable = 0

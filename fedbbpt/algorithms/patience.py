@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fedbbpt.access import read_token
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Crossed
-from fedbbpt.web.address import read_address
 from fedbbpt.web.policy import AWAY, BUSY, TO_CONNECT, seconds_of
-from fedbbpt.web.reply import TooLong
+from fedbbpt.web.response_limits import TooLong
+from fedbbpt.web.urls import read_address
 
 if TYPE_CHECKING:
     import requests
@@ -112,7 +112,7 @@ class Patient:
     def _session(self) -> "requests.Session":
         import requests
 
-        from fedbbpt.web.by_requests import follow
+        from fedbbpt.web.requests_adapter import follow
 
         session = requests.Session()
         session.auth = partial(_signed, read_token(None))

@@ -8,7 +8,7 @@ import click
 from fedbbpt.printing import print_table
 
 if TYPE_CHECKING:
-    from fedbbpt.remote.store import Store
+    from fedbbpt.services.answer_cache import Store
 
 
 @click.group(short_help="Answers of services that were paid for.")
@@ -19,7 +19,7 @@ def cache() -> None:
 @cache.command(short_help="What is kept.")
 def info() -> None:
     """Print how many answers are kept of each model, and what they took."""
-    from fedbbpt.remote.prices import NANO
+    from fedbbpt.services.prices import NANO
 
     store = _store()
     click.echo(store.path)
@@ -55,6 +55,6 @@ def clear(model: str | None, refused: bool) -> None:
 
 
 def _store() -> "Store":
-    from fedbbpt.remote.desk import answers
+    from fedbbpt.services.client import answers
 
     return answers()

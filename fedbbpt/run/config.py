@@ -14,7 +14,7 @@ from fedbbpt.reading import from_toml, read_text
 from fedbbpt.run.defaults import CUT, DEFAULTS, FOR_TEXTS, INSTRUCTED, ONE_PROMPT, SEARCH
 from fedbbpt.run.files import reading
 from fedbbpt.run.options import LONGEST, check_keys, load_class, modalities_of, resolve, validate
-from fedbbpt.web.bounds import Dollars
+from fedbbpt.web.option_types import Dollars
 
 MOST_ROUNDS, MOST_SHARDS = 10**9, 10_000
 

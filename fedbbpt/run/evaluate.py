@@ -14,10 +14,10 @@ from fedbbpt.backend import Answers, Backend, Meter
 from fedbbpt.engines import Engine
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
-from fedbbpt.remote import charging
 from fedbbpt.run.checkpoint import Best
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.run.session import Session
+from fedbbpt.services import charging
 from fedbbpt.types import Client, Dataset, Float32, Inputs, Int64, Score, Usage
 
 

@@ -3,10 +3,10 @@
 from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.rehearsal import NotFetched, lacks
-from fedbbpt.remote import charging
-from fedbbpt.remote.ledger import Account
 from fedbbpt.run.config import Config
 from fedbbpt.run.options import load_class, wants_embeddings
+from fedbbpt.services import charging
+from fedbbpt.services.ledger import Account
 from fedbbpt.types import Inputs
 
 

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedbbpt.remote import charging
-from fedbbpt.remote.ledger import Account, Limits
-from fedbbpt.remote.prices import NANO, known, version
 from fedbbpt.run.config import Config
 from fedbbpt.run.options import validate
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
+from fedbbpt.services import charging
+from fedbbpt.services.ledger import Account, Limits
+from fedbbpt.services.prices import NANO, known, version
 
 SAMPLE = 100  # inputs
 WORDINGS = 3  # of refusals

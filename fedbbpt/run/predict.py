@@ -7,8 +7,6 @@ import numpy as np
 from fedbbpt.data.images import open_picture
 from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
-from fedbbpt.remote import Refused, charging
-from fedbbpt.remote.ledger import Account
 from fedbbpt.run import checkpoint
 from fedbbpt.run.config import is_white_box
 from fedbbpt.run.environment import taken
@@ -16,6 +14,8 @@ from fedbbpt.run.options import load_class
 from fedbbpt.run.provided import Away
 from fedbbpt.run.same import began, check_config
 from fedbbpt.run.session import open_model, prepared
+from fedbbpt.services import Refused, charging
+from fedbbpt.services.ledger import Account
 from fedbbpt.types import Dataset
 
 

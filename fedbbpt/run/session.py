@@ -19,14 +19,14 @@ from fedbbpt.optim import Optimizer
 from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts import Readout
-from fedbbpt.remote import charging
-from fedbbpt.remote.ledger import Account
 from fedbbpt.run.config import Choice, Config, is_white_box
 from fedbbpt.run.dealing import dealt
 from fedbbpt.run.opening import check_payable, open_backend
 from fedbbpt.run.options import build_prompt, load_class
 from fedbbpt.run.provided import Keeping, keeping
 from fedbbpt.run.words import with_words
+from fedbbpt.services import charging
+from fedbbpt.services.ledger import Account
 from fedbbpt.types import Client, Dataset, Usage
 
 

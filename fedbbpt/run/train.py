@@ -12,8 +12,6 @@ from typing import Any
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
-from fedbbpt.remote import charging
-from fedbbpt.remote.ledger import Account
 from fedbbpt.run import checkpoint, paying
 from fedbbpt.run.again import reopen
 from fedbbpt.run.checkpoint import Progress, Totals
@@ -33,6 +31,8 @@ from fedbbpt.run.same import began, check_unchanged, config_sha256, settled
 from fedbbpt.run.session import Session, open_session, prepared
 from fedbbpt.run.summary import summarise
 from fedbbpt.run.words import traffic
+from fedbbpt.services import charging
+from fedbbpt.services.ledger import Account
 from fedbbpt.types import Usage
 
 Watch = Callable[[str, dict[str, Any]], None]  # told "plan", "round", "note" and "summary" as they come

@@ -1,4 +1,4 @@
 """How services on the web are asked: one policy for addresses, keys, proxies, certificates, time, size and retries.
 
-`requests` (`fedbbpt.web.by_requests`) and `httpx2` (`fedbbpt.web.by_httpx2`) both follow it.
+`requests` (`fedbbpt.web.requests_adapter`) and `httpx2` (`fedbbpt.web.httpx2_transport`) both follow it.
 """

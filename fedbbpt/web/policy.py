@@ -6,7 +6,7 @@ import time
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-from fedbbpt.remote import Busy, Lost
+from fedbbpt.services import Busy, Lost
 
 TO_CONNECT = 10.0  # seconds
 AS_LONG_AGAIN = 2  # times the timeout: how long a whole reply may take, each byte of which came in time

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from fedbbpt.errors import ConfigError, FedbbptError, MissingExtra
 from fedbbpt.printing import quoted
-from fedbbpt.remote import Lost, Spoilt
-from fedbbpt.web.address import Address, parse, read_address
+from fedbbpt.services import Lost, Spoilt
 from fedbbpt.web.policy import TO_CONNECT
-from fedbbpt.web.reply import TooLong, Torn
+from fedbbpt.web.response_limits import TooLong, Torn
+from fedbbpt.web.urls import Address, parse, read_address
 
 PROXIES = ("http", "https", "socks5", "socks5h")
 FOR_SOCKS = ("socks", "socksio")  # what `requests` and `httpx2` want for it

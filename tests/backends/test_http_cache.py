@@ -14,9 +14,9 @@ from requests.adapters import BaseAdapter
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, BudgetError
-from fedbbpt.remote import asking
-from fedbbpt.remote.desk import FILE
-from fedbbpt.remote.ledger import Account, Limits
+from fedbbpt.services import dispatcher
+from fedbbpt.services.client import FILE
+from fedbbpt.services.ledger import Account, Limits
 from fedbbpt_backends.http_json import HttpJson
 
 URL = "http://127.0.0.1:9/score"
@@ -53,7 +53,7 @@ class Endpoint(BaseAdapter):
 def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Endpoint:
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     monkeypatch.setenv("MY_KEY", KEY)
-    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(dispatcher, "FIRST_PAUSE", 0.001)
     return Endpoint()
 
 

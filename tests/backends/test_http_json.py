@@ -13,7 +13,7 @@ import tomli_w
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, MissingExtra
-from fedbbpt.remote import Lost, Reply
+from fedbbpt.services import Lost, Reply
 from fedbbpt.types import Dataset, Usage
 from fedbbpt_backends.http_json import HttpJson
 from fedbbpt_backends.http_service import JsonService

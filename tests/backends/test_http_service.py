@@ -19,7 +19,7 @@ import tomli_w
 from PIL import Image
 
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.remote import Busy, Lost, Refused, Spoilt
+from fedbbpt.services import Busy, Lost, Refused, Spoilt
 from fedbbpt.types import Prompted
 from fedbbpt_backends.http_description import read_description
 from fedbbpt_backends.http_service import JsonService

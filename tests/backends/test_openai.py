@@ -16,8 +16,8 @@ from PIL import Image
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
-from fedbbpt.remote import asking
-from fedbbpt.remote.ledger import Account
+from fedbbpt.services import dispatcher
+from fedbbpt.services.ledger import Account
 from fedbbpt.types import Dataset, Prompted, Usage
 from fedbbpt_backends.label_scores import scores_of
 from fedbbpt_backends.openai_api import OpenAI
@@ -95,7 +95,7 @@ def service(monkeypatch, tmp_path):
     service = Service()
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(dispatcher, "FIRST_PAUSE", 0.001)
     transport = httpx2.MockTransport(service)
     mocked = type(
         "Mocked", (httpx2.Client,), {"__init__": lambda self, **_: CLIENT.__init__(self, transport=transport)}

@@ -10,8 +10,8 @@ import pytest
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError
-from fedbbpt.remote import asking
-from fedbbpt.remote.ledger import Account
+from fedbbpt.services import dispatcher
+from fedbbpt.services.ledger import Account
 from fedbbpt.types import Usage
 from fedbbpt_backends.openai_api import OpenAI
 
@@ -42,7 +42,7 @@ class Model:
 def model(monkeypatch, tmp_path):
     model = Model()
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
-    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(dispatcher, "FIRST_PAUSE", 0.001)
     transport = httpx2.MockTransport(model)
     mocked = {"__init__": lambda self, **_: CLIENT.__init__(self, transport=transport)}
     monkeypatch.setattr(httpx2, "Client", type("Mocked", (CLIENT,), mocked))

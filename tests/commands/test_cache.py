@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from fedbbpt.cli import main
-from fedbbpt.remote import NO_SCORES, Reply
-from fedbbpt.remote.desk import FILE
-from fedbbpt.remote.ledger import Limits
-from fedbbpt.remote.store import open_store
+from fedbbpt.services import NO_SCORES, Reply
+from fedbbpt.services.answer_cache import open_store
+from fedbbpt.services.client import FILE
+from fedbbpt.services.ledger import Limits
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from fedbbpt.remote import Busy, Lost
+from fedbbpt.services import Busy, Lost
 from fedbbpt.web.policy import LONGEST_WAIT, mended_by_waiting, seconds_of
 
 

@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from fedbbpt.errors import ConfigError, FedbbptError, MissingExtra
-from fedbbpt.remote import Lost
-from fedbbpt.web import by_httpx2, by_requests, route
+from fedbbpt.services import Lost
+from fedbbpt.web import httpx2_transport, requests_adapter, route
 from fedbbpt.web.route import Route
 
 FAR = "http://far.example:81/v1"
@@ -51,15 +51,15 @@ def server(*turns: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 def ask_requests(way: Route) -> bytes:
     with requests.Session() as session:
-        by_requests.follow(session, way, 1)
+        requests_adapter.follow(session, way, 1)
         try:
-            return bytes(session.post(way.address.url, timeout=by_requests.timeouts(5)).content)
+            return bytes(session.post(way.address.url, timeout=requests_adapter.timeouts(5)).content)
         except requests.RequestException as e:
             raise way.outcome(e) from e
 
 
 def ask_httpx2(way: Route) -> bytes:
-    with by_httpx2.client(way, 5, 1) as client:
+    with httpx2_transport.client(way, 5, 1) as client:
         try:
             return client.post(way.address.url).content
         except httpx2.HTTPError as e:

@@ -13,8 +13,8 @@ from requests_cache.backends.base import BaseCache, BaseStorage
 from requests_cache.models.request import CachedRequest
 from requests_cache.models.response import CachedResponse
 
-from fedbbpt.remote import Exchange
-from fedbbpt.remote.store import Store
+from fedbbpt.services import Exchange
+from fedbbpt.services.answer_cache import Store
 
 HIDDEN = b"..."  # what stands for the key, where a service repeats it
 KEPT = ("Content-Type", "Date")  # headers of a response; others may hold secrets

@@ -6,10 +6,10 @@ import pytest
 
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, BudgetError
-from fedbbpt.remote import Busy, Lost, Reply, Spoilt, counted
-from fedbbpt.remote.desk import Desk
-from fedbbpt.remote.ledger import Account, Limits, Paid
-from fedbbpt.remote.prices import Price
+from fedbbpt.services import Busy, Lost, Reply, Spoilt, counted
+from fedbbpt.services.client import Desk
+from fedbbpt.services.ledger import Account, Limits, Paid
+from fedbbpt.services.prices import Price
 
 DOLLAR = 10**9  # a token of these prices, in billionths
 TEXTS = as_texts([f"{'x' * i}{i}" for i in range(1, 11)])
@@ -93,7 +93,7 @@ class TestConcurrency:
         with pytest.raises(BackendError, match="no such model"):
             make(service, concurrency=2).query(TEXTS)
         assert len(service.sent) <= 4
-        assert not any(thread.name.startswith("asking") for thread in threading.enumerate())
+        assert not any(thread.name.startswith("dispatcher") for thread in threading.enumerate())
 
 
 class TestRepetition:

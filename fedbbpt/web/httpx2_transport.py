@@ -6,7 +6,7 @@ import httpcore2
 import httpx2
 
 from fedbbpt.web.policy import AS_LONG_AGAIN, MOST_BYTES, TO_CONNECT
-from fedbbpt.web.reply import Torn, unpacked, watch, within
+from fedbbpt.web.response_limits import Torn, unpacked, watch, within
 from fedbbpt.web.route import Route
 
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from fedbbpt.remote.pace import Pace
+from fedbbpt.services.rate_limit import Pace
 
 
 class Clock:

@@ -38,4 +38,4 @@ def version() -> str:
 
 
 def _table() -> dict[str, Any]:
-    return tomllib.loads(files("fedbbpt.remote").joinpath("prices.toml").read_text("utf-8"))
+    return tomllib.loads(files("fedbbpt.services").joinpath("prices.toml").read_text("utf-8"))

@@ -8,7 +8,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from fedbbpt.web.policy import AS_LONG_AGAIN, MOST_BYTES, TO_CONNECT
-from fedbbpt.web.reply import GZIP, PIECE, Torn, unpacked, watch, within
+from fedbbpt.web.response_limits import GZIP, PIECE, Torn, unpacked, watch, within
 from fedbbpt.web.route import Route
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fedbbpt.remote import Reply, Size, asking
+from fedbbpt.services import Reply, Size, dispatcher
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(dispatcher, "FIRST_PAUSE", 0.001)
 
 
 class FakeService:

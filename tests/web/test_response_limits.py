@@ -11,10 +11,10 @@ import httpx2
 import pytest
 import requests
 
-from fedbbpt.remote import Lost, Spoilt
-from fedbbpt.web import by_httpx2, by_requests, reply
+from fedbbpt.services import Lost, Spoilt
+from fedbbpt.web import httpx2_transport, requests_adapter, response_limits
 from fedbbpt.web.policy import MOST_BYTES
-from fedbbpt.web.reply import TooLong, Torn, unpacked
+from fedbbpt.web.response_limits import TooLong, Torn, unpacked
 from fedbbpt.web.route import Route
 
 Say = Callable[[socket.socket], None]
@@ -43,16 +43,16 @@ def server(say: Say) -> Iterator[str]:
 def ask_requests(url: str, timeout: float) -> bytes:
     route = Route(url, "url")
     with requests.Session() as session:
-        by_requests.follow(session, route, 1)
+        requests_adapter.follow(session, route, 1)
         try:
-            return bytes(session.post(url, timeout=by_requests.timeouts(timeout)).content)
+            return bytes(session.post(url, timeout=requests_adapter.timeouts(timeout)).content)
         except (requests.RequestException, TooLong) as e:
             raise route.outcome(e) from e
 
 
 def ask_httpx2(url: str, timeout: float) -> bytes:
     route = Route(url, "url")
-    with by_httpx2.client(route, timeout, 1) as client:
+    with httpx2_transport.client(route, timeout, 1) as client:
         try:
             return client.post(url).content
         except (httpx2.HTTPError, TooLong) as e:
@@ -132,9 +132,9 @@ def test_what_is_packed_is_unpacked_a_piece_at_a_time() -> None:
     def pieces() -> Iterator[bytes]:
         yield gzip.compress(b" " * 2**24)
 
-    for piece in reply._plain(pieces(), "gzip"):
+    for piece in response_limits._plain(pieces(), "gzip"):
         largest = max(largest, len(piece))
-    assert largest <= reply.PIECE
+    assert largest <= response_limits.PIECE
     assert unpacked([gzip.compress(b"a"), b"behind the end" * 9], "gzip", 1) == b"a"
     with pytest.raises(Torn, match="breaks off"):
         unpacked([gzip.compress(b"a" * 100)[:-4]], "gzip", 100)

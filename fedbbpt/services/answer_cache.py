@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.errors import RunError
-from fedbbpt.remote import Exchange, Reply, ledger
-from fedbbpt.remote.ledger import Entry, Paid
+from fedbbpt.services import Exchange, Reply, ledger
+from fedbbpt.services.ledger import Entry, Paid
 
 PATIENCE = 60.0  # seconds to wait for another process's commit
 MOST_KEYS = 500  # of one SELECT

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fedbbpt.errors import BudgetError, RunError
-from fedbbpt.remote import Reply
-from fedbbpt.remote.ledger import Limits, Paid
-from fedbbpt.remote.prices import FREE, Price, known, version
-from fedbbpt.remote.store import Store, _connected
+from fedbbpt.services import Reply
+from fedbbpt.services.answer_cache import Store, _connected
+from fedbbpt.services.ledger import Limits, Paid
+from fedbbpt.services.prices import FREE, Price, known, version
 
 
 @pytest.fixture
@@ -108,9 +108,9 @@ def test_an_answer_survives_the_death_of_the_process(tmp_path):
 import os, signal, sys
 import numpy as np
 from pathlib import Path
-from fedbbpt.remote import Reply
-from fedbbpt.remote.ledger import Limits
-from fedbbpt.remote.store import Store, _connected
+from fedbbpt.services import Reply
+from fedbbpt.services.ledger import Limits
+from fedbbpt.services.answer_cache import Store, _connected
 store = Store(Path({str(tmp_path)!r}) / "answers.sqlite")
 with store.writing() as book:
     entry = book.reserve("run", Limits(), "s", "a", 1, 4)

@@ -1,8 +1,8 @@
-"""Models behind a network: what a service is, and what everybody who asks one has in common.
+"""Models behind a network: what a service is, and the client that everyone uses to ask one.
 
-A `Service` knows one API: how an input is written, and what one request with several of them brings back. A `Desk`
-(`fedbbpt.remote.desk`) asks it: it looks up what is known already, sends what is not, several requests at a time, waits
-where the service says so, tries again what got lost, and keeps every answer before it is used.
+A `Service` knows one API: how to encode an input, and what one request holding several inputs returns. A `Desk`
+(`fedbbpt.services.client`) asks it: it looks up known answers, sends the rest several requests at a time, waits where
+the service says so, retries lost requests, and stores every answer before it is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from fedbbpt.errors import BackendError
 from fedbbpt.types import Float32, Usage
 
 if TYPE_CHECKING:
-    from fedbbpt.remote.desk import Desk
+    from fedbbpt.services.client import Desk
 
 
 class Exchange(NamedTuple):

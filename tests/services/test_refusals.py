@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fedbbpt.data.texts import as_texts
-from fedbbpt.remote import NO_SCORES, Lost, Refused
-from fedbbpt.remote.desk import Desk
-from fedbbpt.remote.ledger import Account, Limits
-from fedbbpt.remote.prices import Price
-from fedbbpt.remote.trouble import FIRST_REFUSED, MOST_REFUSED, Trouble
+from fedbbpt.services import NO_SCORES, Lost, Refused
+from fedbbpt.services.client import Desk
+from fedbbpt.services.ledger import Account, Limits
+from fedbbpt.services.prices import Price
+from fedbbpt.services.refusals import FIRST_REFUSED, MOST_REFUSED, Trouble
 
 TEXTS = as_texts([f"{i} {'bad' if i in (1, 5) else 'good'}" for i in range(8)])
 LATER = as_texts(["8 good"])

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from fedbbpt.remote import Refused
+from fedbbpt.services import Refused
 
 # Inputs in a row, without an answer to any other: then it is not they that are refused. More of a service that has
 # answered before, since inputs of one class may stand together.

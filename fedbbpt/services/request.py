@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fedbbpt.remote import Reply, Size
+from fedbbpt.services import Reply, Size
 
 log = logging.getLogger("fedbbpt")
 

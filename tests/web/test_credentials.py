@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.web.keys import key_from, key_in, tenant
+from fedbbpt.web.credentials import key_from, key_in, tenant
 
 SECRET = "sk-0123456789"
 

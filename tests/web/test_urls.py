@@ -3,7 +3,7 @@
 import pytest
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.web.address import below, read_address
+from fedbbpt.web.urls import below, read_address
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import numpy as np
 
 from fedbbpt.assets.store import cache
 from fedbbpt.backend import Answers
-from fedbbpt.remote import NO_SCORES, Reply, Service
-from fedbbpt.remote.asking import Asking, Terms
-from fedbbpt.remote.ledger import Account, Paid
-from fedbbpt.remote.pace import Pace
-from fedbbpt.remote.prices import FREE, Price
-from fedbbpt.remote.request import Request
-from fedbbpt.remote.store import Store, open_store
-from fedbbpt.remote.trouble import Trouble
+from fedbbpt.services import NO_SCORES, Reply, Service
+from fedbbpt.services.answer_cache import Store, open_store
+from fedbbpt.services.dispatcher import Asking, Terms
+from fedbbpt.services.ledger import Account, Paid
+from fedbbpt.services.prices import FREE, Price
+from fedbbpt.services.rate_limit import Pace
+from fedbbpt.services.refusals import Trouble
+from fedbbpt.services.request import Request
 from fedbbpt.types import Inputs
 
 FILE = "answers.sqlite"

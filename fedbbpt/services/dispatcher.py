@@ -13,13 +13,13 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from fedbbpt.errors import BudgetError, FedbbptError
-from fedbbpt.remote import NO_SCORES, Busy, Lost, Refused, Reply, Service, Spoilt
-from fedbbpt.remote.ledger import Account, Entry
-from fedbbpt.remote.pace import Pace
-from fedbbpt.remote.prices import Price
-from fedbbpt.remote.request import Request, believed
-from fedbbpt.remote.store import Book, Store
-from fedbbpt.remote.trouble import Trouble
+from fedbbpt.services import NO_SCORES, Busy, Lost, Refused, Reply, Service, Spoilt
+from fedbbpt.services.answer_cache import Book, Store
+from fedbbpt.services.ledger import Account, Entry
+from fedbbpt.services.prices import Price
+from fedbbpt.services.rate_limit import Pace
+from fedbbpt.services.refusals import Trouble
+from fedbbpt.services.request import Request, believed
 
 MOST_BUSY = 50  # times in a row that a request is turned away before it counts as failed
 WORTH_SAYING = 5  # of them, from which on it is said
@@ -74,7 +74,7 @@ class Asking:
         self._waiting.extend(requests)
         self._left = len(requests)
         threads = min(self._terms.concurrency, len(requests))
-        with ThreadPoolExecutor(threads, "asking") as pool:
+        with ThreadPoolExecutor(threads, "dispatcher") as pool:
             for _ in range(threads):
                 pool.submit(self._work)
             try:
