@@ -96,7 +96,7 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     from fedbbpt.run import train as runs
     from fedbbpt.run.config import make_config
     from fedbbpt.run.files import new_folder
-    from fedbbpt.run.progress import watching
+    from fedbbpt.run.progress import progress_reporter
     from fedbbpt.run.same import move
 
     limits: dict[str, Any] = {}
@@ -116,8 +116,8 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
         move(resume, config)
     place = nullcontext(resume) if resume else new_folder(out, Path("runs"), config.task.name.partition(":")[0])
     try:
-        with place as folder, watching() as watch:
-            runs.resume(folder, watch, limits) if resume is not None else runs.train(config, folder, watch)
+        with place as folder, progress_reporter() as reporter:
+            runs.resume(folder, reporter, limits) if resume is not None else runs.train(config, folder, reporter)
     except KeyboardInterrupt:
         if (folder / "config.toml").exists():
             click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt train --resume {folder}", err=True)

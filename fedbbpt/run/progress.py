@@ -1,7 +1,7 @@
 """What a run shows while it works: a bar in a terminal, plain lines elsewhere."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,42 +10,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedbbpt.data import remarks
 from fedbbpt.printing import one_line
-from fedbbpt.run.train import Watch
+from fedbbpt.run.callback import Callback
+from fedbbpt.run.plan import Plan
+from fedbbpt.run.session import Session
 from fedbbpt.run.units import money, size
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
-    """A function to watch a run with; ends tidily on errors and Ctrl-C."""
+def progress_reporter() -> Iterator[Callback]:
+    """A callback that prints to standard output; leaves the terminal tidy after errors and Ctrl-C."""
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     if not console.is_terminal:
-        yield Lines(console)
+        yield LineReporter(console)
         return
-    columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[facts]}"), TimeRemainingColumn())
+    columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[scores]}"), TimeRemainingColumn())
     with Progress(TextColumn("round"), *columns, console=console) as progress:
-        yield Bar(console, progress)
+        yield BarReporter(console, progress)
 
 
-class Lines:
-    """A line a round."""
+class LineReporter(Callback):
+    """Prints one line per round."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def __call__(self, event: str, facts: dict[str, Any]) -> None:
-        """See `train.Watch`."""
-        if event == "plan":
-            self._rounds, self._done, self._before = facts["plan"].rounds, facts["done"], 0.0
-            self._announce(facts)
-        elif event == "round" and facts["split"] == "validation":
-            self._round(facts)
-        elif event == "note":
-            self._console.print(facts["text"], markup=False)
-        elif event == "summary":
-            self._summary(facts)
-
-    def _announce(self, facts: dict[str, Any]) -> None:
-        session, planned = facts["session"], facts["plan"]
+    def on_plan(self, plan: Plan, session: Session, rounds_done: int) -> None:
+        """Prints what is trained, on which data, and what it will take."""
+        self._rounds, self._done, self._before = plan.rounds, rounds_done, 0.0
         config, info = session.config, session.backend.info
         sizes = session.sizes
         prompt, readout, search = config.prompt.name, config.readout.name, f"{config.optimizer.name}, "
@@ -59,14 +50,23 @@ class Lines:
             self._say(name, text)
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
         self._say("tuned", f"{tuned} by {search}{config.algorithm.name}")
-        total = planned.total
-        self._say("plan", f"{planned.rounds} rounds, {total.queries:,} queries in {total.calls:,} calls")
-        if planned.rounds < config.rounds:
+        total = plan.total
+        self._say("plan", f"{plan.rounds} rounds, {total.queries:,} queries in {total.calls:,} calls")
+        if plan.rounds < config.rounds:
             self._say("", f"{config.rounds} rounds were asked for; max_queries={config.max_queries} stops before more")
         if self._done:
             self._say("resumed", f"after round {self._done}")
 
-    def _round(self, row: dict[str, Any]) -> None:
+    def on_round(self, row: Mapping[str, Any]) -> None:
+        """Prints the validation scores of a round, what it has cost, and the time that is left."""
+        if row["split"] == "validation":
+            self._show(row)
+
+    def on_message(self, text: str) -> None:
+        """Prints the sentence."""
+        self._console.print(text, markup=False)
+
+    def _show(self, row: Mapping[str, Any]) -> None:
         if row["round"] == self._done:
             self._before = row["seconds"]
         elapsed = row["seconds"] - self._before
@@ -74,7 +74,9 @@ class Lines:
         eta = f"   ETA {elapsed / max(1, row['round'] - self._done) * left:.0f} s" if row["round"] > self._done else ""
         self._console.print(f"round {row['round']:>4}/{self._rounds:<4} {describe(row)}{eta}")
 
-    def _summary(self, s: dict[str, Any]) -> None:
+    def on_summary(self, summary: Mapping[str, Any]) -> None:
+        """Prints the results and the cost."""
+        s = summary
         self._say("test accuracy", f"{s['test_accuracy']:.3f}  (kept: round {s['kept_round']}, by its validation loss)")
         self._say("ended", s["ended"])
         for name, key in (("zero-shot", "zero_shot_accuracy"), ("readout alone", "readout_alone_accuracy")):
@@ -102,24 +104,25 @@ class Lines:
         self._console.print(f"{name:15}{one_line(text)}", markup=False)
 
 
-class Bar(Lines):
-    """A progress bar by round."""
+class BarReporter(LineReporter):
+    """Shows a progress bar in place of the lines of the rounds."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)
         self._progress = progress
         self._task: TaskID | None = None
 
-    def _announce(self, facts: dict[str, Any]) -> None:
-        super()._announce(facts)
-        self._task = self._progress.add_task("training", total=self._rounds, completed=self._done, facts="")
+    def on_plan(self, plan: Plan, session: Session, rounds_done: int) -> None:
+        """Also starts the bar."""
+        super().on_plan(plan, session, rounds_done)
+        self._task = self._progress.add_task("training", total=self._rounds, completed=self._done, scores="")
 
-    def _round(self, row: dict[str, Any]) -> None:
+    def _show(self, row: Mapping[str, Any]) -> None:
         if self._task is not None:
-            self._progress.update(self._task, completed=row["round"], facts=describe(row))
+            self._progress.update(self._task, completed=row["round"], scores=describe(row))
 
 
-def describe(row: dict[str, Any]) -> str:
+def describe(row: Mapping[str, Any]) -> str:
     """A round in one line."""
     evaluated = row["accuracy"] is not None
     scores = (
@@ -131,6 +134,6 @@ def describe(row: dict[str, Any]) -> str:
     return f"{scores}  {asked}  {size(row['bytes_up'])} up  {size(row['bytes_down'])} down"
 
 
-def spent(paid: dict[str, Any]) -> str:
+def spent(paid: Mapping[str, Any]) -> str:
     """What a service has charged for; what was known already is not in it."""
     return f"paid: {paid['queries']:,} in {paid['calls']:,} calls, {paid['tokens']:,} tokens, {money(paid['cost'])}"

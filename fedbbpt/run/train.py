@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
 from fedbbpt.run import checkpoint, paying
 from fedbbpt.run.again import reopen
+from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.config import Config
 from fedbbpt.run.ending import ending
@@ -35,10 +36,10 @@ from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Usage
 
-Watch = Callable[[str, dict[str, Any]], None]  # told "plan", "round", "note" and "summary" as they come
+NO_CALLBACK = Callback()
 
 
-def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -> dict[str, Any]:
+def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[str, Any]:
     """Trains from the start into a new folder; returns the summary.
 
     Raises:
@@ -53,11 +54,11 @@ def train(config: Config, out: Path, watch: Watch = lambda event, facts: None) -
             planned = plan(session)
         begin(out, session, account.run, config_sha256(session.config))
         write_atomic(out / "config.toml", session.config.to_toml().encode())
-        return _Run(session, planned, out, watch, planned.preparing.queries).go(None)
+        return _Run(session, planned, out, callback, planned.preparing.queries).go(None)
 
 
 def resume(
-    out: Path, watch: Watch = lambda event, facts: None, limits: Mapping[str, Any] = MappingProxyType({})
+    out: Path, callback: Callback = NO_CALLBACK, limits: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
     """Goes on where the folder's last checkpoint is; the end is the same as that of an undisturbed run.
 
@@ -72,13 +73,13 @@ def resume(
         session = reopen(out, limits)
         planned, progress, damaged = ready_again(out, session, limits)
         for name in damaged:
-            watch("note", {"text": f"checkpoint {name} is damaged; going on from the one before"})
+            callback.on_message(f"checkpoint {name} is damaged; going on from the one before")
         checkpoints = out / "checkpoints"
         for folder in (out, checkpoints):
             sweep(folder)
         checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
         asked = progress.totals.queries if progress else planned.preparing.queries
-        return _Run(session, planned, out, watch, asked).go(progress)
+        return _Run(session, planned, out, callback, asked).go(progress)
 
 
 def ready(config: Config) -> tuple[Account, Session, Plan]:
@@ -109,8 +110,8 @@ def ready_again(out: Path, session: Session, limits: Mapping[str, Any]) -> tuple
 class _Run:
     """One pass through the rounds that are left."""
 
-    def __init__(self, session: Session, planned: Plan, out: Path, watch: Watch, asked: int) -> None:
-        self.session, self.plan, self.out, self.watch = session, planned, out, watch
+    def __init__(self, session: Session, planned: Plan, out: Path, callback: Callback, asked: int) -> None:
+        self.session, self.plan, self.out, self.callback = session, planned, out, callback
         self.started = time.perf_counter()
         if remote := charging(session.backend):
             remote.desk.asked = planned.preparing.queries if session.from_memory else asked
@@ -122,7 +123,7 @@ class _Run:
     def go(self, progress: Progress | None) -> dict[str, Any]:
         self.seconds_before = progress.totals.seconds if progress else 0.0
         done = progress.state.round if progress else 0
-        self.watch("plan", {"plan": self.plan, "session": self.session, "done": done})
+        self.callback.on_plan(self.plan, self.session, done)
         self.metrics = Metrics(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
         with self.metrics, closing(self.session.engine):
             self.rows = read_metrics(self.out / "metrics.jsonl")
@@ -131,7 +132,7 @@ class _Run:
             while (ended := ending(self.rows, self.plan, self.session.config)) is None:
                 progress = self._round(progress)
             summary = self._finish(progress, ended)
-        self.watch("summary", summary)
+        self.callback.on_summary(summary)
         return summary
 
     def _begin(self) -> Progress:
@@ -146,7 +147,7 @@ class _Run:
             if charging(self.session.backend):
                 hint += ", and -o backend.room=1000 gives room to one that thinks first"
             text = f"{totals.unmatched:,} of {totals.queries:,} answers name no class; {hint}"
-            self.watch("note", {"text": text})
+            self.callback.on_message(text)
         best = better(result, state, None, self.algorithm.keeps)
         self._record(state.round, "validation", result, None, totals, True)
         return self._checkpoint(state, best, totals)
@@ -158,7 +159,7 @@ class _Run:
         state, train_loss = algorithm.round(state, sound)
         self._leave_out(sound.out, f"round {state.round}")
         for client, how in exchange.missing.items():
-            self.watch("note", {"text": f"{client} died in round {state.round} ({how}); its update is missing"})
+            self.callback.on_message(f"{client} died in round {state.round} ({how}); its update is missing")
         totals = self._add(progress.totals, exchange.usage, exchange.bytes_up, exchange.bytes_down)
         if math.isnan(train_loss):
             raise silence(self.session, f"round {state.round}")
@@ -202,7 +203,7 @@ class _Run:
 
     def _leave_out(self, clients: Mapping[str, str], where: str) -> None:
         for client, why in clients.items():
-            self.watch("note", {"text": f"{client} is left out of {where}: it {why}"})
+            self.callback.on_message(f"{client} is left out of {where}: it {why}")
 
     def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:
         t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
@@ -231,7 +232,7 @@ class _Run:
         row |= {"paid": paid} if (paid := paying.paid(self.session)) else {}
         self.metrics.append(row)
         self.rows.append(row)
-        self.watch("round", row)
+        self.callback.on_round(row)
 
     def _checkpoint(self, state: State, best: checkpoint.Best, totals: Totals) -> Progress:
         mark = self.metrics.sync()

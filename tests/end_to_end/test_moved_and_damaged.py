@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from PIL import Image
 
 from fedbbpt.cli import main
 from fedbbpt.run import train
+from fedbbpt.run.callback import Callback
 from fedbbpt.run.config import make_config
 from fedbbpt.run.lock import alone
 
@@ -50,15 +51,16 @@ def run(finished: Path, tmp_path: Path) -> Path:
 def begun(cli: Callable[..., Result], shapes: Path, tmp_path: Path) -> Path:
     """A run that was stopped after the third of six rounds."""
 
-    def watch(event: str, facts: dict[str, object]) -> None:
-        if event == "round" and facts["round"] == 4:
-            raise Stopped
+    class Stop(Callback):
+        def on_round(self, row: Mapping[str, object]) -> None:
+            if row["round"] == 4:
+                raise Stopped
 
     data = {"clients": 3, "shots": 8, "validation_shots": 4}
     task = {"name": f"folder:{shapes}", "provider_shots": 2}
     config = make_config({"task": task, "backend": {"name": "thumbnails"}, "data": data, "rounds": 6})
     with pytest.raises(Stopped):
-        train.train(config, tmp_path / "run", watch)
+        train.train(config, tmp_path / "run", Stop())
     return tmp_path / "run"
 
 

@@ -17,18 +17,40 @@ from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.run import again, checkpoint, train
+from fedbbpt.run.callback import Callback
 from fedbbpt.run.config import make_config
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.metrics import read_metrics
+from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
 from fedbbpt.types import Sums
+
+
+class Watch(Callback):
+    """Keeps plans and messages; stops a run once, at the validation row of a round."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.plans: list[Plan] = []
+        self.messages: list[str] = []
+        self.stop_at = stop_at
+
+    def on_plan(self, plan, session, rounds_done) -> None:
+        self.plans.append(plan)
+
+    def on_message(self, text) -> None:
+        self.messages.append(text)
+
+    def on_round(self, row) -> None:
+        if row["round"] == self.stop_at:
+            self.stop_at = None
+            raise KeyboardInterrupt
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) -> Callable[..., dict]:
     """Trains on the fake backend, or goes on where it stopped; `fails` as in the fake backend."""
 
-    def go(fails=None, rounds=3, tuned=(Colour, Head), watch=lambda event, facts: None, **settings):
+    def go(fails=None, rounds=3, tuned=(Colour, Head), callback=train.NO_CALLBACK, **settings):
         backend = make_backend(fails=fails)
         unprompted = {"prompt": {"name": "none"}} if tuned[0] is NoPrompt else {}
         config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **unprompted, **settings})
@@ -41,7 +63,7 @@ def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) 
             monkeypatch.setattr(module, "open_session", lambda *_: session)
         begun = (tmp_path / "run" / "config.toml").exists()
         folder = tmp_path / "run"
-        return train.resume(folder, watch) if begun else train.train(config, folder, watch)
+        return train.resume(folder, callback) if begun else train.train(config, folder, callback)
 
     return go
 
@@ -117,9 +139,9 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
     better = train.better
     keep = (lambda result, state, best, keeps: best or better(result, state, None, keeps)) if early else None
     monkeypatch.setattr(train, "better", keep or (lambda result, state, _, keeps: better(result, state, None, keeps)))
-    plans = []
-    summary = run(algorithm={"name": algorithm}, watch=lambda event, facts: plans.append(facts.get("plan")))
-    planned, tests = plans[0], 27
+    watch = Watch()
+    summary = run(algorithm={"name": algorithm}, callback=watch)
+    planned, tests = watch.plans[0], 27
     assert summary["kept_round"] == (0 if early else 3)
     views = 4 if algorithm == "greedy" else 1
     assert planned.test.queries == views * tests
@@ -131,11 +153,11 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
 
 @pytest.mark.parametrize(("most", "rounds"), [(555, 1), (994, 1), (995, 2), (1449, 2), (1450, 3)])
 def test_a_budget_pays_for_whole_rounds_with_all_their_views(run, most, rounds) -> None:
-    plans = []
+    watch = Watch()
     population = {"population": 16}  # 16 · 23 questions a round, and 23 before the first
-    summary = run(max_queries=most, optimizer=population, watch=lambda event, facts: plans.append(facts.get("plan")))
+    summary = run(max_queries=most, optimizer=population, callback=watch)
     assert summary["rounds"] == rounds
-    assert summary["queries"] <= plans[0].total.queries <= most
+    assert summary["queries"] <= watch.plans[0].total.queries <= most
 
 
 def test_a_budget_that_does_not_pay_for_a_round_is_refused(run) -> None:
@@ -173,18 +195,14 @@ def test_a_run_that_was_stopped_ends_where_it_would_have(run, tmp_path) -> None:
     whole = run(rounds=30, patience=2)
     (tmp_path / "run").rename(tmp_path / "whole")
 
-    def stop(event, facts):
-        if event == "round" and facts["round"] == whole["rounds"] - 1:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(rounds=30, patience=2, watch=stop)
+        run(rounds=30, patience=2, callback=Watch(stop_at=whole["rounds"] - 1))
     assert run(rounds=30, patience=2) | {"seconds": 0} == whole | {"seconds": 0}
 
 
 @pytest.mark.parametrize("algorithm", ["greedy", "fedavg"])
 def test_a_client_that_sends_nan_is_left_out_named_and_counted(run, clients, tmp_path, monkeypatch, algorithm) -> None:
-    exchange, rounds, notes = CountedExchange.__call__, [0], []
+    exchange, watch = CountedExchange.__call__, Watch(stop_at=2)
 
     def first_sends_nan(self, work, message):
         replies = exchange(self, work, message)
@@ -192,25 +210,18 @@ def test_a_client_that_sends_nan_is_left_out_named_and_counted(run, clients, tmp
             replies[0] = Sums(replies[0].values * np.float32("nan"))
         return replies
 
-    def watch(event, facts):
-        if event == "note":
-            notes.append(facts["text"])
-        if event == "round" and facts["round"] == 2 and not rounds[0]:
-            rounds[0] = 2
-            raise KeyboardInterrupt
-
     monkeypatch.setattr(CountedExchange, "__call__", first_sends_nan)
     settings = {"algorithm": {"name": algorithm}}
     with pytest.raises(KeyboardInterrupt):
-        run(watch=watch, **settings)
-    resumed = run(watch=watch, **settings)
+        run(callback=watch, **settings)
+    resumed = run(callback=watch, **settings)
     (tmp_path / "run").rename(tmp_path / "resumed")
-    summary = run(watch=watch, **settings)
+    summary = run(callback=watch, **settings)
     first = clients[0].id
     assert resumed["left_out"] == summary["left_out"] == {first: 2}
     assert resumed["test_accuracy"] == summary["test_accuracy"]
     assert resumed["confusion"] == summary["confusion"]
-    assert f"{first} is left out of round 3: it sent NaN or infinity in its sums" in notes
+    assert f"{first} is left out of round 3: it sent NaN or infinity in its sums" in watch.messages
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row.get("left_out", {}).keys() == {first} for row in rows] == [False, False, True, True, False]
 

@@ -1,0 +1,33 @@
+"""What a caller can follow of a run while it works."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedbbpt.run.plan import Plan
+from fedbbpt.run.session import Session
+
+
+class Callback:
+    """Methods that `train` and `resume` call as a run proceeds; override the ones you need.
+
+    An exception raised by any of them stops the run, which can then be resumed.
+
+    >>> class Accuracies(Callback):
+    ...     def __init__(self):
+    ...         self.values = []
+    ...
+    ...     def on_round(self, row):
+    ...         self.values.append(row["accuracy"])
+    """
+
+    def on_plan(self, plan: Plan, session: Session, rounds_done: int) -> None:
+        """Called once, before the first query, with the number of rounds that a resumed run has behind it."""
+
+    def on_round(self, row: Mapping[str, Any]) -> None:
+        """Called with each new row of `metrics.jsonl`: the start (round 0), every round, and the test scores."""
+
+    def on_message(self, text: str) -> None:
+        """Called with a sentence that the user should see, such as a client that died."""
+
+    def on_summary(self, summary: Mapping[str, Any]) -> None:
+        """Called once, at the end, with the contents of `summary.json`."""
