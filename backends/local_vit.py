@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from fedbbpt.split import Holds, Precision, Split
+    from fedbbpt.split_learning.protocol import Holds, Precision, Split
     from fedbbpt_backends.image_model import ImageModel
 
 # Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.

@@ -1,4 +1,4 @@
-"""A vision transformer cut between its blocks, for whoever holds its weights (`fedbbpt.split`)."""
+"""A vision transformer cut between its blocks, for whoever holds its weights (`fedbbpt.split_learning`)."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, layer_norm, linear, log_softmax
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.split import BEFORE, Holds, Judged, Part, Passed, Pulled
+from fedbbpt.split_learning.protocol import BEFORE, Holds, Judged, Part, Passed, Pulled
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 from fedbbpt_backends.anatomy import dissect
 
@@ -23,7 +23,7 @@ KEPT: dict[Holds, tuple[Part, ...]] = {"all": ("head", "body", "tail"), "client"
 
 
 class SplitViT:
-    """See `fedbbpt.split.Split`. Takes `network` for itself, whose weights stay as they are; for one thread at a time.
+    """See `split_learning.protocol.Split`. Takes `network` for itself, whose weights stay as they are; for one thread.
 
     The prompt (tokens, D), or (head, tokens, D) if `deep`, stands behind the class token as in VPT (Jia et al. 2022,
     arXiv 2203.12119). The classifier, a weight (K, D') and a bias (K,), reads the features that the whole model gives

@@ -41,7 +41,7 @@ class BackendInfo:
 
 
 def check_scores(info: BackendInfo) -> None:
-    """Raises ConfigError if the model answers with features alone, which can only be cut (`fedbbpt.split`)."""
+    """Raises ConfigError if the model answers with features alone, which can only be cut (`fedbbpt.split_learning`)."""
     if not info.classes:
         raise ConfigError(
             f"{info.model} answers with features, not classes, and the task's provider has no examples to fit a head "

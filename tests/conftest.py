@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.engines.serial import Serial
+from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.types import Client, Dataset
 
 CLASSES = ("red", "green", "blue")
@@ -131,6 +133,16 @@ def _client(name="client-000", train=7, seed=0):
     return Client(name, _data(train, 3 * seed), _data(5, 3 * seed + 1), _data(9, 3 * seed + 2))
 
 
+def _rounds(algorithm, clients, count, state=None):
+    states, losses = [algorithm.init() if state is None else state], []
+    for _ in range(count):
+        chosen = algorithm.sample(states[-1], clients)
+        state, loss = algorithm.round(states[-1], CountedExchange(Serial(), chosen))
+        states.append(state)
+        losses.append(loss)
+    return states, losses
+
+
 @pytest.fixture
 def make_backend():
     """The class of the fake backend."""
@@ -159,3 +171,20 @@ def make_client():
 def clients():
     """Three clients with 4, 7 and 12 training examples."""
     return [_client(f"client-{i:03d}", train, i) for i, train in enumerate((4, 7, 12))]
+
+
+@pytest.fixture
+def rounds():
+    """`rounds(algorithm, clients, count, state)`: the states before and after each round, and the training losses."""
+    return _rounds
+
+
+@pytest.fixture
+def same():
+    """`same(a, b)`: whether two sets of parameters have the same bits."""
+
+    def compare(a, b):
+        assert a.keys() == b.keys()
+        return all(a[part].dtype == b[part].dtype and a[part].tobytes() == b[part].tobytes() for part in a)
+
+    return compare

@@ -17,10 +17,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from fedbbpt.algorithms.cutting import TRAINED
-from fedbbpt.algorithms.line import Wire
-from fedbbpt.algorithms.pruning import count_of
-from fedbbpt.split import BEFORE, Part
+from fedbbpt.split_learning.partition import TRAINED
+from fedbbpt.split_learning.protocol import BEFORE, Part
+from fedbbpt.split_learning.pruning import count_of
+from fedbbpt.split_learning.transport import Wire
 from fedbbpt_benchmarks.costs.cost import Cost
 from fedbbpt_benchmarks.costs.shape import Products, Shape
 

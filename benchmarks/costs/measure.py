@@ -10,7 +10,7 @@ import numpy as np
 from fedbbpt.errors import ConfigError
 from fedbbpt.run.config import Config, make_config
 from fedbbpt.run.session import open_session
-from fedbbpt.split import Part
+from fedbbpt.split_learning.protocol import Part
 from fedbbpt.types import Message, Update
 from fedbbpt_backends.local_vit import LocalViT
 from fedbbpt_benchmarks.bench import white_box

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.split import Part
+from fedbbpt.split_learning.protocol import Part
 from fedbbpt_backends import embedded
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
-from fedbbpt.split import Judged, Part, Passed, Pulled, Split
+from fedbbpt.split_learning.protocol import Judged, Part, Passed, Pulled, Split
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 
 Side = Literal["client", "server"]
@@ -29,7 +29,7 @@ class Watch:
 
 
 class WatchedSplit:
-    """See `fedbbpt.split.Split`; another one under a watch."""
+    """See `split_learning.protocol.Split`; another one under a watch."""
 
     def __init__(self, split: Split, watch: Watch) -> None:
         self.tokens, self.width, self.identity, self.sizes = split.tokens, split.width, split.identity, split.sizes

@@ -7,7 +7,7 @@ import numpy as np
 
 from fedbbpt.errors import MissingExtra
 from fedbbpt.run.session import Session
-from fedbbpt.split import Split, Splittable
+from fedbbpt.split_learning.protocol import Split, Splittable
 from fedbbpt.types import Client, Dataset, Float32, Int64, Parameters
 
 POINTS = 500  # most test images

@@ -59,7 +59,7 @@ def serve(
         from fedbbpt.serve.batching import model_thread
         from fedbbpt.serve.listening import listen
         from fedbbpt.serve.served import Served
-        from fedbbpt.serve.split import SplitService
+        from fedbbpt.split_learning.server import SplitService
     except ImportError as e:
         raise MissingExtra("fedbbpt serve", "serve", e) from e
 
@@ -111,7 +111,7 @@ def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[st
     """The body of a backend's model, behind its first `head` blocks and before its last `tail` ones."""
     from fedbbpt.run.config import parse_assignment
     from fedbbpt.run.options import load_class
-    from fedbbpt.serve.split import Body
+    from fedbbpt.split_learning.server import Body
 
     if not hasattr(load_class("backends", name), "split"):
         raise ConfigError(f"the backend {name!r} has no model that can be cut; use --backend local-vit")

@@ -40,7 +40,7 @@ TOLD_OF_USAGE = len(Usage._fields) - 1, len(Usage._fields)  # how many of its nu
 
 
 class Crossed(NamedTuple):
-    """Bytes between a client and the server inside a round, where the model is cut between them (`fedbbpt.split`)."""
+    """Bytes between a client and the server inside a round, where the model is cut (`fedbbpt.split_learning`)."""
 
     up: int = 0
     down: int = 0

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from fedbbpt.algorithms.sfprompt import SFPrompt
 from fedbbpt.run import checkpoint
 from fedbbpt.run.config import make_config, of_run
 from fedbbpt.run.session import open_session
+from fedbbpt.split_learning.sfprompt import SFPrompt
 
 SETTINGS = ["--clients", "3", "--shots", "1", "-o", "data.validation_shots=1", "-o", "data.test_limit=20"]
 RUN = ["train", "--algorithm", "sfprompt", *SETTINGS, "--rounds", "2"]

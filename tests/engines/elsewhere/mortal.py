@@ -3,7 +3,7 @@
 import os
 import signal
 
-from fedbbpt.algorithms.sfprompt import SFPrompt
+from fedbbpt.split_learning.sfprompt import SFPrompt
 
 
 class Mortal(SFPrompt):

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.split import Gradients, Part, Passed, Split
+from fedbbpt.split_learning.protocol import Gradients, Part, Passed, Split
 from fedbbpt.types import Crossed, Float32, Parameters, Usage
 from fedbbpt.types.wire import packed, unpacked
 

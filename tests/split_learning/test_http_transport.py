@@ -11,16 +11,16 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fedbbpt.algorithms import patience
-from fedbbpt.algorithms.line import InProcess, Server, pack, unpack
-from fedbbpt.algorithms.over_http import Cut, Remote
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.serve import Limits
-from fedbbpt.serve.tickets import size_of
-from fedbbpt.split import Passed
+from fedbbpt.split_learning import http_retry
+from fedbbpt.split_learning.activation_cache import size_of
+from fedbbpt.split_learning.http_transport import Cut, Remote
+from fedbbpt.split_learning.protocol import Passed
+from fedbbpt.split_learning.transport import InProcess, Server, pack, unpack
 from fedbbpt.types import Usage
 
 TOKEN = "correct-horse"
@@ -206,7 +206,7 @@ def test_patience_ends_in_a_sentence(serve, host, line, monkeypatch):
     there = line()
     there.forward(VALUES)
     host.stop()
-    monkeypatch.setattr(patience, "PATIENCE", 0.3)
+    monkeypatch.setattr(http_retry, "PATIENCE", 0.3)
     start = time.monotonic()
     with pytest.raises(
         BackendError, match=r"did not answer for 0\.3 seconds \(ConnectionError\); .* --resume"
@@ -219,7 +219,7 @@ def test_patience_ends_in_a_sentence(serve, host, line, monkeypatch):
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_it_waits_as_long_as_it_is_told(answering, line, status, monkeypatch):
     waits = []
-    monkeypatch.setattr(patience.time, "sleep", waits.append)
+    monkeypatch.setattr(http_retry.time, "sleep", waits.append)
     busy = [Response(status_code=status, headers=more) for more in ({}, {"Retry-After": "7"}, {"Retry-After": "soon"})]
     answering(agreement(), *busy, Response(pack(VALUES)))
     assert line(back=False).forward(VALUES).tobytes() == VALUES.tobytes()
@@ -227,7 +227,7 @@ def test_it_waits_as_long_as_it_is_told(answering, line, status, monkeypatch):
 
 
 def test_a_reply_that_breaks_off_is_asked_for_again(answering, line, monkeypatch):
-    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(http_retry.time, "sleep", lambda seconds: None)
     whole = pack(VALUES)
     torn = Response(whole, headers={"Content-Length": str(len(whole) + 1)})
     answering(agreement(), torn, Response(whole))

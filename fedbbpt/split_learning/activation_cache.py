@@ -4,8 +4,8 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from fedbbpt.algorithms.line import Server
 from fedbbpt.serve import Refusal
+from fedbbpt.split_learning.transport import Server
 
 MOST = 64
 MOST_NUMBERS = 2**24  # see `size_of`: 1 GiB for each block of the body, in float32

@@ -7,7 +7,7 @@ import numpy as np
 from fedbbpt.algorithms import Parts
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.none import NoReadout
-from fedbbpt.split import Part, Split
+from fedbbpt.split_learning.protocol import Part, Split
 
 TRAINED: dict[str, tuple[Part, ...]] = {
     "prompt": ("prompt", "tail", "classifier"),

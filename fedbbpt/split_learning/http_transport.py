@@ -5,10 +5,10 @@ import secrets
 from typing import NamedTuple
 
 from fedbbpt.access import VARIABLE
-from fedbbpt.algorithms.line import NEVER_FORWARD, Line, Wire, pack, read
-from fedbbpt.algorithms.patience import RESUME, Answer, Patient
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.printing import quoted
+from fedbbpt.split_learning.http_retry import RESUME, Answer, Patient
+from fedbbpt.split_learning.transport import NEVER_FORWARD, Line, Wire, pack, read
 from fedbbpt.types import Crossed, Float32, Usage
 
 OTHER_BODY, FORGOTTEN = 409, 410

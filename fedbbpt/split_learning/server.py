@@ -1,4 +1,4 @@
-"""The body of a model that is cut, for clients that hold its head and tail (`fedbbpt.split`)."""
+"""The body of a model that is cut, for clients that hold its head and tail (`fedbbpt.split_learning`)."""
 
 import asyncio
 import time
@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fedbbpt.algorithms.line import Server, Wire, pack, read
 from fedbbpt.backend import Answers
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.counts import Counts
 from fedbbpt.serve.guard import Door, Guard, as_refused
-from fedbbpt.serve.tickets import LONGEST, Tickets, size_of
-from fedbbpt.split import BEFORE, Split
+from fedbbpt.split_learning.activation_cache import LONGEST, Tickets, size_of
+from fedbbpt.split_learning.protocol import BEFORE, Split
+from fedbbpt.split_learning.transport import Server, Wire, pack, read
 from fedbbpt.types import Float32
 
 MOST_TOKENS = 4096  # of a sample

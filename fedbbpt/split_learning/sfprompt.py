@@ -1,7 +1,7 @@
 """SFPrompt (arXiv 2407.17533): soft tokens and the last blocks, trained with a body that stays with the server.
 
-A white box: the model is cut in three (`fedbbpt.split`). Labels and images stay with the client, as the body does with
-the server.
+A white box: the model is cut in three (`fedbbpt.split_learning`). Labels and images stay with the client, as the body
+does with the server.
 """
 
 import math
@@ -16,14 +16,14 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from fedbbpt.algorithms import Exchange, Keeps, Parts, Reply, State
 from fedbbpt.algorithms.aggregate import weighted_mean
 from fedbbpt.algorithms.calibration import finite_mean, mean_loss
-from fedbbpt.algorithms.cutting import TRAINED, check, cut
-from fedbbpt.algorithms.line import Blurred, InProcess, Line, Server, Shortcut, Wire, descend
-from fedbbpt.algorithms.over_http import Cut, Remote
-from fedbbpt.algorithms.pruning import count_of, el2n, kept
 from fedbbpt.algorithms.score import tally
 from fedbbpt.algorithms.steps import rng_of, sampled, short, shuffled
 from fedbbpt.errors import ConfigError
-from fedbbpt.split import BEFORE, Gradients, Holds, Part, Precision, Splittable
+from fedbbpt.split_learning.http_transport import Cut, Remote
+from fedbbpt.split_learning.partition import TRAINED, check, cut
+from fedbbpt.split_learning.protocol import BEFORE, Gradients, Holds, Part, Precision, Splittable
+from fedbbpt.split_learning.pruning import count_of, el2n, kept
+from fedbbpt.split_learning.transport import Blurred, InProcess, Line, Server, Shortcut, Wire, descend
 from fedbbpt.types import Batch, Client, Dataset, Float32, Message, Parameters, Score, Update, Usage
 
 

@@ -14,10 +14,10 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedbbpt.algorithms.line import pack, read
 from fedbbpt.serve import Limits, Refusal
-from fedbbpt.serve.split import MOST_AT_ONCE
-from fedbbpt.serve.tickets import MOST_NUMBERS, Tickets, size_of
+from fedbbpt.split_learning.activation_cache import MOST_NUMBERS, Tickets, size_of
+from fedbbpt.split_learning.server import MOST_AT_ONCE
+from fedbbpt.split_learning.transport import pack, read
 
 VALUES = np.ones((2, 5, 6), np.float32)
 ME = {"body": "toy 6"}

@@ -3,15 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedbbpt.algorithms import line
-from fedbbpt.algorithms.line import Blurred, InProcess, Server, pack, unpack
-from fedbbpt.algorithms.pruning import el2n, hardest
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.head import Head
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
+from fedbbpt.split_learning import transport
+from fedbbpt.split_learning.pruning import el2n, hardest
+from fedbbpt.split_learning.transport import Blurred, InProcess, Server, pack, unpack
 from fedbbpt.types import Crossed, Message, Score, Update, Usage
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
@@ -27,7 +27,7 @@ def messages(monkeypatch):
         lengths.append(len(message))
         return message
 
-    monkeypatch.setattr(line, "pack", recorded)
+    monkeypatch.setattr(transport, "pack", recorded)
     return lengths
 
 
@@ -279,7 +279,7 @@ def test_no_part_goes_further_than_the_rate():
     rng = np.random.default_rng(0)
     start = {"tail": rng.normal(size=50).astype(np.float32), "classifier": np.zeros(9, np.float32)}
     gradients = {"tail": rng.normal(size=50).astype(np.float32) * 10, "classifier": np.full(9, 0.1, np.float32)}
-    after = line.descend(start, gradients, 0.2)
+    after = transport.descend(start, gradients, 0.2)
     assert np.linalg.norm(after["tail"] - start["tail"]) == pytest.approx(0.2, rel=1e-5)
     assert after["classifier"] == pytest.approx(-0.02 * np.ones(9))
 
