@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt
 
 from fedbbpt.backend import Modality
+from fedbbpt.config.components import MAX_STRING, check_keys, validate
+from fedbbpt.config.settings import read_toml
 from fedbbpt.errors import ConfigError
 from fedbbpt.rehearsal import lacks
-from fedbbpt.run.config import read_toml
-from fedbbpt.run.options import LONGEST, check_keys, validate
 from fedbbpt.web.credentials import key_in
 from fedbbpt.web.option_types import Timeout
 from fedbbpt.web.urls import read_address
@@ -24,7 +24,7 @@ FOR_KEYS = ("authorization", "api-key", "x-api-key")  # headers whose values are
 class Table(BaseModel):
     """A table of the file."""
 
-    model_config = ConfigDict(frozen=True, strict=True, str_max_length=LONGEST)
+    model_config = ConfigDict(frozen=True, strict=True, str_max_length=MAX_STRING)
 
 
 class Auth(Table):

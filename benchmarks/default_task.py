@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from fedbbpt.commands.sentence import Command
-from fedbbpt.run.config import make_config
+from fedbbpt.config import make_config
 from fedbbpt.run.train import train
 
 ONE_PROMPT = {"rounds": 15, "optimizer": {"name": "spsa-gc"}}

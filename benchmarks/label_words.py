@@ -16,8 +16,8 @@ import numpy as np
 
 from fedbbpt.backend import Provider
 from fedbbpt.commands.sentence import Command
+from fedbbpt.config.components import load_class
 from fedbbpt.data.texts import as_texts
-from fedbbpt.run.options import load_class
 from fedbbpt.types import Float32, Prompted
 from fedbbpt_backends.hf_text import HfText
 from fedbbpt_backends.verbalizer import Context, Verbalizer, by_length

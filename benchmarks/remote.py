@@ -82,7 +82,7 @@ def serving(
 ) -> None:
     """Throughput of `fedbbpt serve`, as a share of the model's own, and how soon it says that it is healthy."""
     from fedbbpt.commands.serve import opened
-    from fedbbpt.run.options import load_class
+    from fedbbpt.config.components import load_class
     from fedbbpt_backends.wire import base64_png
 
     backend, _ = opened(name, task, assignments, {})

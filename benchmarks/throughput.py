@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 from fedbbpt.commands.sentence import Command
-from fedbbpt.run.config import make_config
+from fedbbpt.config import make_config
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.session import open_session
 from fedbbpt_backends.local_vit import LocalViT

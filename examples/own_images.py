@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fedbbpt.run.config import make_config
+from fedbbpt.config import make_config
 from fedbbpt.run.train import train
 
 SHAPES = {"circle": "ellipse", "square": "rectangle"}

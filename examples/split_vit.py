@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from fedbbpt.config import make_config
 from fedbbpt.run.checkpoint import load_best
-from fedbbpt.run.config import make_config
 from fedbbpt.run.train import train
 
 SETTINGS = {"rounds": 2, "data": {"clients": 2, "shots": 2, "test_limit": 20}}

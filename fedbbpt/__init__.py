@@ -4,7 +4,7 @@ The command line (`fedbbpt --help`) is the front door. From Python::
 
     from pathlib import Path
 
-    from fedbbpt.run.config import make_config
+    from fedbbpt.config import make_config
     from fedbbpt.run.train import train
 
     summary = train(make_config({"rounds": 5}), Path("my-run"))

@@ -93,8 +93,8 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
 
     Known names: fedbbpt list prompts (backends, tasks, readouts, optimizers, algorithms, engines).
     """
+    from fedbbpt.config import make_config
     from fedbbpt.run import train as runs
-    from fedbbpt.run.config import make_config
     from fedbbpt.run.files import new_folder
     from fedbbpt.run.progress import progress_reporter
     from fedbbpt.run.same import move
@@ -193,7 +193,7 @@ def doctor() -> None:
 
 def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The settings with those of the command line on top."""
-    from fedbbpt.run.config import override, parse_assignment, read_toml
+    from fedbbpt.config.settings import override, parse_assignment, read_toml
 
     if given["config"] is not None:
         settings |= read_toml(given["config"])
@@ -211,11 +211,12 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
 
 def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The config with which the run in a folder goes on, and the limits that are no longer the config's."""
-    from fedbbpt.run.config import make_config, of_run
+    from fedbbpt.config import make_config
     from fedbbpt.run.same import began, check_same, placed
+    from fedbbpt.run.settings import load_run_settings
 
     ours, _ = began(folder)
-    asked = placed(make_config(_settings(of_run(folder), given)), ours)
+    asked = placed(make_config(_settings(load_run_settings(folder), given)), ours)
     before = {limit: getattr(ours, limit) for limit in LIMITS}
     limits = {limit: value for limit in LIMITS if (value := getattr(asked, limit)) != before[limit]}
     config = asked.model_copy(update=before)

@@ -127,8 +127,8 @@ def _plan(
     overrides: tuple[str, ...],
     against: str,
 ) -> "Bench":
+    from fedbbpt.config.settings import override, parse_assignment
     from fedbbpt.errors import UnknownName
-    from fedbbpt.run.config import override, parse_assignment
     from fedbbpt_benchmarks.bench.plan import SUITES, Bench
 
     if suite not in SUITES:

@@ -12,11 +12,12 @@ import tomli_w
 
 from fedbbpt import registry
 from fedbbpt.backend import Modality
+from fedbbpt.config import Config, make_config
+from fedbbpt.config.components import is_white_box, load_class, modalities_of
+from fedbbpt.config.presets import INSTRUCTED
+from fedbbpt.config.settings import override, read_toml
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.run.config import Config, is_white_box, make_config, override, read_toml
-from fedbbpt.run.defaults import INSTRUCTED
 from fedbbpt.run.files import write_atomic, writing
-from fedbbpt.run.options import load_class, modalities_of
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench import white_box
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from fedbbpt.commands.sentence import Command
-from fedbbpt.run.config import override, parse_assignment
+from fedbbpt.config.settings import override, parse_assignment
 from fedbbpt.run.files import write_json
 from fedbbpt_benchmarks.costs import tables
 from fedbbpt_benchmarks.costs.accuracies import accuracies

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from fedbbpt.run.config import Config
+from fedbbpt.config import Config
 from fedbbpt.run.units import percent
 from fedbbpt_benchmarks.costs.cost import Cost
 from fedbbpt_benchmarks.costs.formula import Setting, cost

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from fedbbpt.run.config import Config
+from fedbbpt.config import Config
 from fedbbpt_benchmarks.costs.by_size import MANY, Bytes, bytes_of, client_share, settings_of, share
 from fedbbpt_benchmarks.costs.cost import Link
 from fedbbpt_benchmarks.costs.formula import FLOAT32, Setting

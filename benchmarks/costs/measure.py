@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from fedbbpt.config import Config, make_config
 from fedbbpt.errors import ConfigError
-from fedbbpt.run.config import Config, make_config
 from fedbbpt.run.session import open_session
 from fedbbpt.split_learning.protocol import Part
 from fedbbpt.types import Message, Update

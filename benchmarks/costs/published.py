@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fedbbpt.run.config import Choice, Config
-from fedbbpt.run.options import load_class
+from fedbbpt.config import Config
+from fedbbpt.config.components import load_class
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.run.units import DASH
 from fedbbpt_backends.torchvision_mend import mend
 from fedbbpt_benchmarks.costs.by_size import costs_of, settings_of, share
@@ -80,8 +81,10 @@ def _by_formula(shape: Shape, methods: Mapping[str, Config], samples: int, link:
 
 def _changed(config: Config, section: str, **options: object) -> Config:
     """With some options of a component set anew."""
-    choice: Choice = getattr(config, section)
-    return config.model_copy(update={section: Choice(name=choice.name, options=choice.options | options)})
+    component: ComponentConfig = getattr(config, section)
+    return config.model_copy(
+        update={section: ComponentConfig(name=component.name, options=component.options | options)}
+    )
 
 
 def _random_vit_b(folder: Path, classes: Sequence[str]) -> str:

@@ -6,8 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fedbbpt.config import Config, make_config
 from fedbbpt.errors import ConfigError, RunError
-from fedbbpt.run.config import Config, make_config, of_run
+from fedbbpt.run.settings import load_run_settings
 from fedbbpt_benchmarks.bench import white_box
 from fedbbpt_benchmarks.bench.plan import Bench, Cell, lay
 
@@ -62,7 +63,7 @@ def beside(run: Path, clients: Sequence[int]) -> Tunings:
     Raises:
         RunError: there is no finished run of SFPrompt.
     """
-    settings = of_run(run)
+    settings = load_run_settings(run)
     config = make_config(settings)
     trained = config.algorithm.options.get("train")
     if config.algorithm.name != "sfprompt" or trained != "prompt":

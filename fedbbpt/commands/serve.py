@@ -90,8 +90,8 @@ def serve(
 
 def opened(name: str, task: str | None, assignments: tuple[str, ...], columns: dict[str, str | None]) -> Any:
     """The backend, and the provider of the task that it is opened for."""
-    from fedbbpt.run.config import parse_assignment
-    from fedbbpt.run.options import load_class, resolve
+    from fedbbpt.config.components import load_class, resolve
+    from fedbbpt.config.settings import parse_assignment
 
     chosen = load_class("backends", name)
     options = resolve("backends", name, dict(parse_assignment(text) for text in assignments))
@@ -109,8 +109,8 @@ def opened(name: str, task: str | None, assignments: tuple[str, ...], columns: d
 
 def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[str, ...], columns: Any) -> Any:
     """The body of a backend's model, behind its first `head` blocks and before its last `tail` ones."""
-    from fedbbpt.run.config import parse_assignment
-    from fedbbpt.run.options import load_class
+    from fedbbpt.config.components import load_class
+    from fedbbpt.config.settings import parse_assignment
     from fedbbpt.split_learning.server import Body
 
     if not hasattr(load_class("backends", name), "split"):

@@ -33,12 +33,13 @@ def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: 
 
     NAME is what train --task takes: a name of fedbbpt list tasks, folder:PATH, or csv:, jsonl: or parquet:PATH.
     """
+    from fedbbpt.config import make_config
+    from fedbbpt.config.components import load_class
+    from fedbbpt.config.settings import override, parse_assignment
     from fedbbpt.data import remarks
     from fedbbpt.data.inspection import SIDE, contact_sheet, samples
     from fedbbpt.data.inspection import inspect as examine
-    from fedbbpt.run.config import make_config, override, parse_assignment
     from fedbbpt.run.dealing import dealt
-    from fedbbpt.run.options import load_class
 
     settings: dict[str, Any] = {"task": {"name": name}}
     values = [(SETTINGS[option], value) for option, value in given.items() if value is not None]

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from fedbbpt.algorithms import State
+from fedbbpt.config.components import resolve
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import DataError, RunError
 from fedbbpt.run import checkpoint, paying
-from fedbbpt.run.config import Choice
 from fedbbpt.run.environment import taken
 from fedbbpt.run.evaluate import Result, evaluate
 from fedbbpt.run.files import write_json
 from fedbbpt.run.lock import alone
-from fedbbpt.run.options import resolve
 from fedbbpt.run.same import began, check_classes, check_unchanged
 from fedbbpt.run.session import Session, open_session, prepared
 from fedbbpt.types import Usage
@@ -34,7 +34,7 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
         if (kind := config.task.name.partition(":")[0]) != task.partition(":")[0]:
             raise RunError(f"the data of {out} are a {kind!r}; say where they are now with --task {kind}:PATH")
         options = resolve("tasks", task, config.task.options)
-        moved = config.model_copy(update={"task": Choice(name=task, options=options)})
+        moved = config.model_copy(update={"task": ComponentConfig(name=task, options=options)})
     try:
         session = open_session(moved, taken(out, environment))
     except DataError as e:

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
+from fedbbpt.config import Config
 from fedbbpt.data import Pool, Task
 from fedbbpt.data.partition import LEAST, USUAL, Skew, deal
-from fedbbpt.run.config import Config
 from fedbbpt.types import Client
 
 

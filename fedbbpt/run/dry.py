@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedbbpt.config import Config
 from fedbbpt.rehearsal import rehearsing
 from fedbbpt.run import paying, train
 from fedbbpt.run.again import reopen
-from fedbbpt.run.config import Config
 from fedbbpt.run.files import check_writable
 from fedbbpt.run.opening import check_payable
 from fedbbpt.run.place import check_free

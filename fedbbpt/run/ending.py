@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fedbbpt.run.config import Config
+from fedbbpt.config import Config
 from fedbbpt.run.plan import Plan, is_evaluated
 
 LEARNED = 1e-3  # nats of validation loss, with every answer right, from which on nothing is left to be learned

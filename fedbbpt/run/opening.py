@@ -1,10 +1,10 @@
 """The model is opened; of one that is not on this machine, a dry run takes what is known of it."""
 
 from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
+from fedbbpt.config import Config
+from fedbbpt.config.components import load_class, wants_embeddings
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.rehearsal import NotFetched, lacks
-from fedbbpt.run.config import Config
-from fedbbpt.run.options import load_class, wants_embeddings
 from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Inputs

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedbbpt.run.config import Config
-from fedbbpt.run.options import validate
+from fedbbpt.config import Config
+from fedbbpt.config.components import validate
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
 from fedbbpt.services import charging

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
+from fedbbpt.config import Config
 from fedbbpt.errors import RunError
 from fedbbpt.reading import located
-from fedbbpt.run.config import Config
 
 
 def check_free(out: Path, config: Config) -> None:

@@ -10,8 +10,8 @@ from itertools import accumulate
 from fedbbpt.algorithms import Algorithm
 from fedbbpt.algorithms.score import cost
 from fedbbpt.backend import usage
+from fedbbpt.config import Config
 from fedbbpt.errors import BudgetError
-from fedbbpt.run.config import Config
 from fedbbpt.run.session import Session
 from fedbbpt.types import Client, Usage
 

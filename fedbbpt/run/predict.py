@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fedbbpt.config.components import is_white_box, load_class
 from fedbbpt.data.images import open_picture
 from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
 from fedbbpt.run import checkpoint
-from fedbbpt.run.config import is_white_box
 from fedbbpt.run.environment import taken
-from fedbbpt.run.options import load_class
 from fedbbpt.run.provided import Away
 from fedbbpt.run.same import began, check_config
 from fedbbpt.run.session import open_model, prepared

@@ -6,14 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from fedbbpt.config import Config, make_config
+from fedbbpt.config.components import load_class
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import ConfigError, RunError, UnknownName
 from fedbbpt.reading import located
-from fedbbpt.run.config import Choice, Config, make_config, of_run
 from fedbbpt.run.environment import Environment, read_environment
 from fedbbpt.run.files import write_atomic
 from fedbbpt.run.lock import alone
-from fedbbpt.run.options import load_class
 from fedbbpt.run.session import Session
+from fedbbpt.run.settings import load_run_settings
 
 
 class Began(Protocol):
@@ -31,7 +33,7 @@ class Began(Protocol):
 def config_sha256(config: Config) -> str:
     """Of all but addresses, such as that of a server with a body: what is there is checked wherever it is."""
     algorithm, moves = config.algorithm, _moves(config)
-    stays = Choice(name=algorithm.name, options={k: v for k, v in algorithm.options.items() if k not in moves})
+    stays = ComponentConfig(name=algorithm.name, options={k: v for k, v in algorithm.options.items() if k not in moves})
     return hashlib.sha256(config.model_copy(update={"algorithm": stays}).to_toml().encode()).hexdigest()
 
 
@@ -41,7 +43,7 @@ def began(out: Path) -> tuple[Config, Environment]:
     Raises:
         RunError: no run there, or its config has changed.
     """
-    settings = of_run(out)
+    settings = load_run_settings(out)
     try:
         config = make_config(settings)
     except (ConfigError, UnknownName) as e:
@@ -87,7 +89,7 @@ def placed(asked: Config, ours: Config) -> Config:
     kind, _, argument = asked.task.name.partition(":")
     with suppress(ValueError):  # no place at all
         if argument and f"{kind}:{located(argument)}" == ours.task.name:
-            return asked.model_copy(update={"task": Choice(name=ours.task.name, options=asked.task.options)})
+            return asked.model_copy(update={"task": ComponentConfig(name=ours.task.name, options=asked.task.options)})
     return asked
 
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from fedbbpt.algorithms import Algorithm, Parts
 from fedbbpt.backend import Backend, Provider, check_scores
+from fedbbpt.config import Config
+from fedbbpt.config.components import build_prompt, is_white_box, load_class
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data import Task
 from fedbbpt.data.texts import as_texts
 from fedbbpt.engines import Engine
@@ -19,10 +22,8 @@ from fedbbpt.optim import Optimizer
 from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts import Readout
-from fedbbpt.run.config import Choice, Config, is_white_box
 from fedbbpt.run.dealing import dealt
 from fedbbpt.run.opening import check_payable, open_backend
-from fedbbpt.run.options import build_prompt, load_class
 from fedbbpt.run.provided import Keeping, keeping
 from fedbbpt.run.words import with_words
 from fedbbpt.services import charging
@@ -74,9 +75,9 @@ class Session(Model):
         """What the method is compared with: only the readout, fitted by the same federation, or by each client."""
         name = "fedavg" if self.federated else "local"
         prompt = NoPrompt(self.backend.info.input_size)
-        return self._made(Choice(name=name, options={}), Objective(backend, prompt, self.readout))
+        return self._made(ComponentConfig(name=name, options={}), Objective(backend, prompt, self.readout))
 
-    def _made(self, choice: Choice, objective: Objective) -> Algorithm:
+    def _made(self, choice: ComponentConfig, objective: Objective) -> Algorithm:
         chosen, options = load_class("optimizers", self.config.optimizer.name), self.config.optimizer.options
         choices = getattr(objective.prompt, "choices", 0)
         context = (choices,) if getattr(chosen, "categorical", False) else ()
@@ -217,11 +218,11 @@ def open_session(config: Config, taken: bytes = b"") -> Session:
 
 def _reopened(config: Config) -> tuple[Algorithm, Sequence[Client]]:
     """What another process needs to do the clients' work: the same session, which sends it no further."""
-    session = open_session(config.model_copy(update={"engine": Choice(name="serial", options={})}))
+    session = open_session(config.model_copy(update={"engine": ComponentConfig(name="serial", options={})}))
     return session.algorithm(), session.clients
 
 
-def _build(kind: str, choice: Choice, *context: object) -> Any:
+def _build(kind: str, choice: ComponentConfig, *context: object) -> Any:
     return load_class(kind, choice.name)(*context, **choice.options)
 
 
@@ -229,11 +230,13 @@ def _resolved(config: Config, task: Task, backend: Backend) -> Config:
     name = config.task.name.partition(":")[0] + (f":{task.argument}" if task.argument else "")
     options = config.backend.options | {k: v for k, v in backend.info.resolved.items() if k in config.backend.options}
     changed = {
-        "task": Choice(name=name, options=config.task.options),
-        "backend": Choice(name=config.backend.name, options=options),
+        "task": ComponentConfig(name=name, options=config.task.options),
+        "backend": ComponentConfig(name=config.backend.name, options=options),
     }
     if resolve := getattr(load_class("algorithms", config.algorithm.name), "resolved", None):
-        changed["algorithm"] = Choice(name=config.algorithm.name, options=resolve(config.algorithm.options, backend))
+        changed["algorithm"] = ComponentConfig(
+            name=config.algorithm.name, options=resolve(config.algorithm.options, backend)
+        )
     return config.model_copy(update=changed)
 
 

@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 from fedbbpt.algorithms import State
+from fedbbpt.config import Config
 from fedbbpt.errors import RunError
 from fedbbpt.run import checkpoint, paying
 from fedbbpt.run.again import reopen
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Progress, Totals
-from fedbbpt.run.config import Config
 from fedbbpt.run.ending import ending
 from fedbbpt.run.environment import begin, seal
 from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember, silence

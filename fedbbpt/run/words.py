@@ -3,10 +3,10 @@
 import json
 from collections.abc import Sequence
 
+from fedbbpt.config import Config
+from fedbbpt.config.components import learns_words
 from fedbbpt.data.ngrams import Counts, counts, vocabulary
 from fedbbpt.errors import DataError
-from fedbbpt.run.config import Config
-from fedbbpt.run.options import learns_words
 from fedbbpt.types import Client
 
 

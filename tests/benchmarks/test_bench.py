@@ -12,8 +12,8 @@ import scipy.stats
 from click.testing import CliRunner
 
 from fedbbpt import registry
+from fedbbpt.config import make_config
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.run.config import make_config
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench import commands, leaderboard
 from fedbbpt_benchmarks.bench.plan import METHODS, SUITES, Bench, Cell

@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from fedbbpt.config import Config
 from fedbbpt.errors import ConfigError, RunError
-from fedbbpt.run.config import Config
 from fedbbpt_backends.local_vit import Network
 from fedbbpt_backends.split_vit import SplitViT
 from fedbbpt_backends.torchvision_mend import mend

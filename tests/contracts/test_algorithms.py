@@ -8,6 +8,7 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.algorithms import Parts
+from fedbbpt.config.components import resolve
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError
 from fedbbpt.objective import Objective
@@ -18,7 +19,6 @@ from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.head import Head
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
-from fedbbpt.run.options import resolve
 from fedbbpt.types import Message, Sums, Update, Usage
 
 # what cuts the model instead of querying it is tested by itself

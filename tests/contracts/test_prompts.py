@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbbpt import registry
-from fedbbpt.run.options import build_prompt, load_class, modalities_of, resolve
+from fedbbpt.config.components import build_prompt, load_class, modalities_of, resolve
 
 REGISTERED = registry.names("prompts")
 WRAPPING = [name for name in REGISTERED if getattr(load_class("prompts", name), "wraps", False)]

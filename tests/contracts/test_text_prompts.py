@@ -5,8 +5,8 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.backend import Embeddings
+from fedbbpt.config.components import build_prompt, load_class, modalities_of, resolve
 from fedbbpt.data.texts import as_texts
-from fedbbpt.run.options import build_prompt, load_class, modalities_of, resolve
 from fedbbpt.types import Prompted
 
 REGISTERED = registry.names("prompts")

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from fedbbpt.cli import main
+from fedbbpt.config import make_config
 from fedbbpt.run import train
 from fedbbpt.run.callback import Callback
-from fedbbpt.run.config import make_config
 from fedbbpt.run.lock import alone
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.run import checkpoint
-from fedbbpt.run.config import make_config, of_run
 from fedbbpt.run.session import open_session
+from fedbbpt.run.settings import load_run_settings
 from fedbbpt.split_learning.sfprompt import SFPrompt
 
 SETTINGS = ["--clients", "3", "--shots", "1", "-o", "data.validation_shots=1", "-o", "data.test_limit=20"]
@@ -108,7 +109,7 @@ def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
     assert [row.get("missing") for row in rows] == [None, None, ["client-001"], None, None]
     asked = [after["queries"] - before["queries"] for before, after in pairwise(rows[:4])]
     assert asked[0] == asked[2] > asked[1]
-    config = of_run(tmp_path / "run")
+    config = load_run_settings(tmp_path / "run")
     config["algorithm"]["name"], config["engine"] = "sfprompt", {"name": "serial"}
     session = open_session(make_config(config))
     algorithm: Any = session.algorithm()

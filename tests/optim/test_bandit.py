@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.bandit import MOST, Bandit
-from fedbbpt.run.config import make_config
 
 ARMS = 32
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fedbbpt.algorithms.calibration import Calibration
+from fedbbpt.config.components import resolve
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.bdpl import RAREST, SPACES, SPAN, Bdpl, apart, estimate, project
-from fedbbpt.run.options import resolve
 
 KINDS = ["softmax", "simplex"]
 TABLE = np.random.default_rng(0).normal(size=(3, 3))  # the loss of each pair of choices at two places

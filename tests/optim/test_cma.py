@@ -2,9 +2,9 @@ import cma
 import numpy as np
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.cma import Cma
-from fedbbpt.run.config import make_config
 
 
 def test_population_of_two_is_refused():

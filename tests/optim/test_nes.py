@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.nes import Nes, utilities_of
-from fedbbpt.run.config import make_config
 
 
 def make(x, memory=None, **options):

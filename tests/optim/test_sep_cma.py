@@ -2,9 +2,9 @@ import cmaes
 import numpy as np
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.sep_cma import SepCma
-from fedbbpt.run.config import make_config
 
 
 def test_population_of_one_is_refused():

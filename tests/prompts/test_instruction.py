@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.edits import EDITS
 from fedbbpt.prompts.instruction import INSTRUCTIONS, LEADS, Instruction
-from fedbbpt.run.config import make_config
 
 TEXTS = as_texts(["It rains.", "The sun {shines}."])
 

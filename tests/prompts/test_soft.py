@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from fedbbpt.backend import Embeddings
+from fedbbpt.config.components import build_prompt, modalities_of, resolve
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.soft import Soft
-from fedbbpt.run.options import build_prompt, modalities_of, resolve
 
 WORDS = Embeddings(width=24, std=0.04)
 TEXTS = as_texts(["a plain text", "", "ein zweiter Text"])

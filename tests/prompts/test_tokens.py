@@ -3,11 +3,11 @@ import tomllib
 import numpy as np
 import pytest
 
+from fedbbpt.config import make_config
+from fedbbpt.config.components import learns_words, resolve
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.tokens import Tokens
-from fedbbpt.run.config import make_config
-from fedbbpt.run.options import learns_words, resolve
 
 WORDS = ("good", "bad", "so so")
 

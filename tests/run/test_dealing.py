@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.data import Pool
-from fedbbpt.run.config import make_config
 from fedbbpt.run.dealing import dealt
 from fedbbpt.types import Dataset
 

@@ -1,7 +1,7 @@
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.errors import RunError
-from fedbbpt.run.config import make_config
 from fedbbpt.run.place import check_free
 
 

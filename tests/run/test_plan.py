@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from fedbbpt.algorithms.score import cost
+from fedbbpt.config import make_config
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BudgetError
 from fedbbpt.prompts.colour import Colour
 from fedbbpt.readouts.head import Head
 from fedbbpt.run import plan as planning
-from fedbbpt.run.config import make_config
 from fedbbpt.run.plan import is_evaluated, plan
 from fedbbpt.run.session import Session
 from fedbbpt.types import Usage

@@ -15,10 +15,11 @@ from PIL import Image
 
 from fedbbpt import registry
 from fedbbpt.backend import Provider
+from fedbbpt.config import Config
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import RunError
 from fedbbpt.run import again, charts, environment, report, shown, train, units
-from fedbbpt.run.config import Choice, Config
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
 
@@ -86,7 +87,9 @@ def make(tmp_path, monkeypatch, make_backend, clients):
     ):
         names = {"backend": "fake", "task": "fake", "prompt": prompt, "readout": readout, "engine": "serial"}
         names |= {"optimizer": optimizer, "algorithm": algorithm}
-        config = Config(**{"rounds": 3} | settings, **{k: Choice(name=v, options={}) for k, v in names.items()})
+        config = Config(
+            **{"rounds": 3} | settings, **{k: ComponentConfig(name=v, options={}) for k, v in names.items()}
+        )
         backend = make_backend(classes=known or classes)
         tuned = registry.load("prompts", prompt)((8, 8)), registry.load("readouts", readout)(backend.info, classes)
         task = SimpleNamespace(classes=classes, modality="image", argument=None, provider=Provider(classes))

@@ -2,8 +2,8 @@
 
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.errors import RunError
-from fedbbpt.run.config import make_config
 from fedbbpt.run.same import check_same, config_sha256, placed
 
 CUT = {"name": "sfprompt", "server": "http://here:8000"}

@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from fedbbpt.backend import Provider
+from fedbbpt.config import make_config
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, BudgetError
 from fedbbpt.prompts.colour import Colour
@@ -18,7 +19,6 @@ from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.run import again, checkpoint, train
 from fedbbpt.run.callback import Callback
-from fedbbpt.run.config import make_config
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.plan import Plan

@@ -9,14 +9,15 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.config import make_config
 from fedbbpt.data.ngrams import Counts, counts, vocabulary
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, DataError
 from fedbbpt.run import train, words
-from fedbbpt.run.config import make_config, of_run
 from fedbbpt.run.plan import plan
 from fedbbpt.run.predict import Predictor
 from fedbbpt.run.session import open_session
+from fedbbpt.run.settings import load_run_settings
 from fedbbpt.types import Client, Dataset
 
 
@@ -99,7 +100,7 @@ def test_a_run_learns_writes_down_uses_and_predicts_with_them(run, tmp_path: Pat
     rows, _ = facts(tmp_path / "run")
     assert min(row["loss"] for row in rows) < 0.6 * rows[0]["loss"]
     assert summary["test_accuracy"] == 1
-    assert len(of_run(tmp_path / "run")["prompt"]["vocabulary"]) == 12
+    assert len(load_run_settings(tmp_path / "run")["prompt"]["vocabulary"]) == 12
     (tmp_path / "new.txt").write_text("a fine tale")
     label, probability = Predictor(tmp_path / "run")(tmp_path / "new.txt")
     assert label == "fine"
@@ -108,7 +109,7 @@ def test_a_run_learns_writes_down_uses_and_predicts_with_them(run, tmp_path: Pat
 
 def test_what_was_told_for_the_words_is_counted(run, settings, tmp_path: Path) -> None:
     run("learned")
-    (learned, written), config = facts(tmp_path / "learned"), of_run(tmp_path / "learned")
+    (learned, written), config = facts(tmp_path / "learned"), load_run_settings(tmp_path / "learned")
     given = config["prompt"]["vocabulary"][::-1]  # the same as many bytes, but nobody had to tell them
     run("given", vocabulary=given)
     other, _ = facts(tmp_path / "given")

@@ -93,7 +93,7 @@ def test_it_answers_until_ctrl_c(environment: dict[str, str], table: Path, tmp_p
         (("--backend", "hf-text", "--port", 0, "--task", "digits"), "does not go with images"),
         (("--backend", "nothing", "--port", 0), "unknown backend 'nothing'"),
         (("--backend", "local-vit", "--port", 0, "-o", "modle=x"), "Did you mean 'model'?"),
-        (("--backend", "local-vit", "--port", 0, "-o", "model"), "-o wants key=value"),
+        (("--backend", "local-vit", "--port", 0, "-o", "model"), "-o expects key=value"),
         (("--backend", "local-vit", "--port", 0, "--token-file", "/nowhere"), "cannot read the token"),
         (("--backend", "hf-text", "--port", 0, "--split", "body"), "no model that can be cut; use --backend local-vit"),
         (("--backend", "local-vit", "--port", 0, "--head-blocks", 2), "give --split body, too"),

@@ -15,7 +15,7 @@ from fedbbpt.prompts import Prompt
 from fedbbpt.types import Size
 
 M = TypeVar("M", bound=BaseModel)
-LONGEST = 1_000_000  # characters of an option; with a limit, pydantic also refuses what is no UTF-8, as of a path
+MAX_STRING = 1_000_000  # characters of an option; with a limit, pydantic also refuses what is no UTF-8, as of a path
 
 
 def load_class(kind: str, name: str) -> Any:
@@ -36,7 +36,7 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for component in classes:
         fields |= {key: field for key, field in _fields(component).items() if key not in fields}
     model = create_model(
-        section, __config__=ConfigDict(allow_inf_nan=False, strict=True, str_max_length=LONGEST), **fields
+        section, __config__=ConfigDict(allow_inf_nan=False, strict=True, str_max_length=MAX_STRING), **fields
     )
     check_keys(f"option of {section} {name!r}", options, fields)
     checked: BaseModel = validate(model, dict(options), section)
@@ -73,6 +73,11 @@ def learns_words(name: str) -> bool:
 def wants_embeddings(name: str) -> bool:
     """Whether a prompt, or the one that it wraps, is told the model's embeddings."""
     return any(getattr(layer, "embedded", False) for layer in _layers("prompts", name))
+
+
+def is_white_box(algorithm: Any) -> bool:
+    """Whether the method cuts the model instead of querying it."""
+    return isinstance(algorithm, str) and bool(getattr(load_class("algorithms", algorithm), "white_box", False))
 
 
 def _layers(kind: str, name: str) -> list[Any]:

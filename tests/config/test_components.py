@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import PositiveFloat
 
+from fedbbpt.config import components
 from fedbbpt.errors import ConfigError, UnknownName
-from fedbbpt.run import options
 
 
 class Component:
@@ -37,92 +37,92 @@ COMPONENTS = {"mine": Component, "inner": Inner, "none": Inner, "outer": Outer, 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options.registry, "load", lambda kind, name: COMPONENTS[name])
-    monkeypatch.setattr(options.registry, "names", lambda kind: sorted(COMPONENTS))
+    monkeypatch.setattr(components.registry, "load", lambda kind, name: COMPONENTS[name])
+    monkeypatch.setattr(components.registry, "names", lambda kind: sorted(COMPONENTS))
 
 
 def test_defaults_are_filled_in() -> None:
-    assert options.resolve("backends", "mine", {"key": "k"}) == {"key": "k", "gain": 2.0, "extra": None}
+    assert components.resolve("backends", "mine", {"key": "k"}) == {"key": "k", "gain": 2.0, "extra": None}
 
 
 def test_untyped_options_take_anything() -> None:
-    assert options.resolve("backends", "mine", {"key": "k", "extra": [1, "a"]})["extra"] == [1, "a"]
+    assert components.resolve("backends", "mine", {"key": "k", "extra": [1, "a"]})["extra"] == [1, "a"]
 
 
 def test_integers_are_numbers_but_strings_and_booleans_are_not() -> None:
-    assert options.resolve("backends", "mine", {"key": "k", "gain": 3})["gain"] == 3.0
+    assert components.resolve("backends", "mine", {"key": "k", "gain": 3})["gain"] == 3.0
     for wrong in ("3", True, -1.0, float("nan")):
         with pytest.raises(ConfigError, match=r"backend\.gain"):
-            options.resolve("backends", "mine", {"key": "k", "gain": wrong})
+            components.resolve("backends", "mine", {"key": "k", "gain": wrong})
 
 
 def test_an_obligatory_option_that_is_missing_is_named() -> None:
     with pytest.raises(ConfigError, match=r"backend\.key: field required"):
-        options.resolve("backends", "mine", {})
+        components.resolve("backends", "mine", {})
 
 
 def test_what_is_not_keyword_only_is_no_option() -> None:
     with pytest.raises(UnknownName, match="'name'"):
-        options.resolve("backends", "mine", {"key": "k", "name": "x"})
+        components.resolve("backends", "mine", {"key": "k", "name": "x"})
 
 
 def test_a_tasks_argument_is_not_part_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(options.registry, "load", lambda kind, name: asked.append(name))
-    options.load_class("tasks", f"folder:{Path('a:b')}")
+    monkeypatch.setattr(components.registry, "load", lambda kind, name: asked.append(name))
+    components.load_class("tasks", f"folder:{Path('a:b')}")
     assert asked == ["folder"]
 
 
 def test_a_wrapping_prompt_takes_the_options_of_both_its_own_first() -> None:
-    resolved = options.resolve("prompts", "outer:inner", {"gain": 3.0, "dim": 5})
+    resolved = components.resolve("prompts", "outer:inner", {"gain": 3.0, "dim": 5})
     assert list(resolved.items()) == [("dim", 5), ("shared", 1), ("gain", 3.0)]
 
 
 def test_options_of_both_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"prompt\.gain: .*greater than 0"):
-        options.resolve("prompts", "outer:inner", {"gain": -1.0, "dim": 5})
+        components.resolve("prompts", "outer:inner", {"gain": -1.0, "dim": 5})
     with pytest.raises(ConfigError, match=r"prompt\.dim: field required"):
-        options.resolve("prompts", "outer:inner", {})
+        components.resolve("prompts", "outer:inner", {})
     with pytest.raises(UnknownName, match=r"unknown option of prompt 'outer:inner' 'gian'\. Did you mean 'gain'"):
-        options.resolve("prompts", "outer:inner", {"gian": 1.0, "dim": 5})
+        components.resolve("prompts", "outer:inner", {"gian": 1.0, "dim": 5})
 
 
 def test_an_option_of_both_names_is_the_wrapping_ones() -> None:
-    resolved = options.resolve("prompts", "outer:inner", {"shared": 4, "dim": 5})
-    prompt = options.build_prompt("outer:inner", resolved, (8, 9))
+    resolved = components.resolve("prompts", "outer:inner", {"shared": 4, "dim": 5})
+    prompt = components.build_prompt("outer:inner", resolved, (8, 9))
     assert (prompt.shared, prompt.inner.shared) == (4, "inner")
 
 
 def test_a_wrapping_prompt_is_built_around_the_inner() -> None:
-    resolved = options.resolve("prompts", "outer:inner", {"gain": 3.0, "dim": 5})
-    prompt = options.build_prompt("outer:inner", resolved, (8, 9))
+    resolved = components.resolve("prompts", "outer:inner", {"gain": 3.0, "dim": 5})
+    prompt = components.build_prompt("outer:inner", resolved, (8, 9))
     assert (type(prompt), prompt.size, prompt.dim) == (Outer, (8, 9), 5)
     assert (type(prompt.inner), prompt.inner.size, prompt.inner.gain) == (Inner, (8, 9), 3.0)
 
 
 def test_a_prompt_that_wraps_nothing_is_built_as_it_is() -> None:
-    prompt = options.build_prompt("inner", options.resolve("prompts", "inner", {"shared": "x"}), None)
+    prompt = components.build_prompt("inner", components.resolve("prompts", "inner", {"shared": "x"}), None)
     assert (type(prompt), prompt.size, prompt.gain, prompt.shared) == (Inner, None, 2.0, "x")
 
 
 def test_modalities_of_a_wrapping_prompt_are_the_inners() -> None:
-    assert options.modalities_of("outer:inner") == options.modalities_of("inner") == ("text",)
+    assert components.modalities_of("outer:inner") == components.modalities_of("inner") == ("text",)
 
 
 @pytest.mark.parametrize("name", ["outer", "outer:", "outer:outer", "outer:other:inner", "outer:outer:inner"])
 def test_a_wrapping_prompt_without_a_plain_one_inside_names_those_there_are(name: str) -> None:
     with pytest.raises(ConfigError, match=r"write outer:NAME with one of inner, mine$"):
-        options.resolve("prompts", name, {"dim": 5})
+        components.resolve("prompts", name, {"dim": 5})
     with pytest.raises(ConfigError, match="write outer:NAME"):
-        options.modalities_of(name)
+        components.modalities_of(name)
 
 
 @pytest.mark.parametrize("name", ["outer:iner", "outer:none", "outer:inner:mine"])
 def test_an_unknown_inner_prompt_is_an_unknown_name(name: str) -> None:
     with pytest.raises(UnknownName, match=r"unknown prompt to be wrapped by 'outer' .* Known: inner, mine\."):
-        options.resolve("prompts", name, {"dim": 5})
+        components.resolve("prompts", name, {"dim": 5})
 
 
 def test_nothing_goes_inside_what_does_not_wrap() -> None:
     with pytest.raises(ConfigError, match="prompt 'inner' wraps no other: leave out ':mine'"):
-        options.resolve("prompts", "inner:mine", {})
+        components.resolve("prompts", "inner:mine", {})

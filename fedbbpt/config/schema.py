@@ -1,0 +1,66 @@
+"""The settings of a run, resolved: every component by name with all its options."""
+
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from fedbbpt.config.components import MAX_STRING
+from fedbbpt.web.option_types import Dollars
+
+MAX_ROUNDS, MAX_SHARDS = 10**9, 10_000
+
+
+class ComponentConfig(BaseModel):
+    """A component by name, with its options."""
+
+    model_config = ConfigDict(frozen=True, str_max_length=MAX_STRING)
+    name: str
+    options: dict[str, Any]
+
+
+class Data(BaseModel):
+    """How a task's examples are divided among the clients."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    clients: PositiveInt | None = None  # None: 10, or as many as the user's own data can supply
+    shots: PositiveInt = 16  # training examples per class, over all clients
+    validation_shots: PositiveInt = 4
+    test_limit: PositiveInt | None = None  # test examples over all clients, drawn at random; None = all
+    partition: Literal["dirichlet", "shards", "domain"] = "dirichlet"
+    alpha: Annotated[float, Field(gt=0)] | None = None  # Dirichlet; inf: all clients alike; None: the task's own
+    shards: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 2  # shards of label-sorted data per client
+    empty: Literal["feed", "redraw", "error"] = "feed"  # what happens to a client without training data
+
+
+class Config(BaseModel):
+    """Everything that determines a run's result, apart from the data and the machine."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    seed: NonNegativeInt = 1
+    rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 7  # 0: score the initial parameters
+    evaluate_every: PositiveInt = 1  # rounds between two evaluations on the validation data
+    patience: NonNegativeInt = 10  # early stopping: rounds without a lower validation loss; 0: never stop early
+    max_queries: PositiveInt | None = None
+    max_calls: PositiveInt | None = None
+    max_cost: Dollars | None = None
+    data: Data = Data()
+    backend: ComponentConfig
+    task: ComponentConfig
+    prompt: ComponentConfig
+    readout: ComponentConfig
+    optimizer: ComponentConfig
+    algorithm: ComponentConfig
+    engine: ComponentConfig
+
+    def to_toml(self) -> str:
+        """Serialises all settings; what is None is left out."""
+        values = self.model_dump()
+        for key, value in values.items():
+            if isinstance(getattr(self, key), ComponentConfig):
+                values[key] = {"name": value["name"]} | value["options"]
+        return tomli_w.dumps(_without_none(values))
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: _without_none(v) if isinstance(v, dict) else v for k, v in values.items() if v is not None}
