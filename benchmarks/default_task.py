@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt.config import make_config
 from fedbbpt.run.train import train
 

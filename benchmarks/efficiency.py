@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import click
 
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt.errors import RunError
 from fedbbpt.run import charts
 from fedbbpt.run.environment import results as run_results

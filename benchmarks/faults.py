@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt.errors import UnknownName
 
 KINDS = {

@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from fedbbpt.backend import Provider
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt.config.components import load_class
 from fedbbpt.data.texts import as_texts
 from fedbbpt.types import Float32, Prompted

@@ -17,7 +17,7 @@ import numpy as np
 from fedbbpt.algorithms import Parts
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.backend import Answers, BackendInfo
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt.engines.serial import Serial
 from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC

@@ -17,7 +17,7 @@ from typing import Any, cast
 import click
 import numpy as np
 
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt.config import make_config
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.session import open_session

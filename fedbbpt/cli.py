@@ -11,8 +11,8 @@ import click
 import fedbbpt
 from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
+from fedbbpt.commands.errors import one_sentence, say
 from fedbbpt.commands.interrupts import restore_ctrl_c
-from fedbbpt.commands.sentence import one_sentence, say
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
 from fedbbpt.errors import ConfigError, DataError

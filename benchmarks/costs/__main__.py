@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt.config.settings import override, parse_assignment
 from fedbbpt.run.files import write_json
 from fedbbpt_benchmarks.costs import tables

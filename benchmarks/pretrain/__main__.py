@@ -13,7 +13,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedbbpt.assets.store import cache
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt_benchmarks.pretrain import card, embed, provider, student, train
 
 LINES_EVERY = 60.0  # seconds, where there is no terminal

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fedbbpt.commands.sentence import say
+from fedbbpt.commands.errors import say
 from fedbbpt.errors import ConfigError, DataError, FedbbptError
 from fedbbpt.printing import print_table
 

@@ -52,14 +52,14 @@ def serve(
     hold head and tail, and train with fedbbpt train --algorithm sfprompt -o algorithm.server=URL.
     """
     try:
-        from fedbbpt.access import bound, read_token, url
         from fedbbpt.backend import check_scores
         from fedbbpt.serve import MIB, Limits
         from fedbbpt.serve.app import Service
         from fedbbpt.serve.batching import model_thread
-        from fedbbpt.serve.listening import listen
-        from fedbbpt.serve.served import Served
+        from fedbbpt.serve.model import ServedModel
+        from fedbbpt.serve.server import bind, listen, url_of
         from fedbbpt.split_learning.server import SplitService
+        from fedbbpt.web.auth import read_token
     except ImportError as e:
         raise MissingExtra("fedbbpt serve", "serve", e) from e
 
@@ -70,18 +70,18 @@ def serve(
     limits = Limits(max_body * MIB, max_pixels, concurrency)
     head, tail = (1 if blocks is None else blocks for blocks in (head_blocks, tail_blocks))
     try:
-        with bound(host, port, token) as socket, model_thread() as thread:
+        with bind(host, port, token) as socket, model_thread() as thread:
             service: Service | SplitService
             if split is None:
                 backend, provider = thread.submit(opened, *how).result()
                 check_scores(backend.info)
-                service = Service(thread, Served(backend, provider), limits, token)
+                service = Service(thread, ServedModel(backend, provider), limits, token)
             else:
                 body = thread.submit(cut, head, tail, *how).result()
                 service = SplitService(thread, body, limits._replace(body_seconds=SLOW_LINE), token)
             with closing(service):
                 socket.listen()
-                click.echo(url(socket))
+                click.echo(url_of(socket))
                 listen(service, socket)
     except KeyboardInterrupt:
         click.echo("\nStopped.", err=True)

@@ -20,15 +20,15 @@ from fedbbpt.serve.batching import Batcher
 from fedbbpt.serve.chat import Chat
 from fedbbpt.serve.classify import Classify
 from fedbbpt.serve.completions import Complete
-from fedbbpt.serve.counts import Counts
-from fedbbpt.serve.description import Model, Models, describe
 from fedbbpt.serve.embeddings import Embed
-from fedbbpt.serve.guard import Door, Guard, as_refused
-from fedbbpt.serve.once import Once
-from fedbbpt.serve.pictures import MOST_AT_ONCE, Pictures
-from fedbbpt.serve.room import Room
-from fedbbpt.serve.served import Served
-from fedbbpt.serve.speech import Question, parse
+from fedbbpt.serve.idempotency import Once
+from fedbbpt.serve.images import MOST_AT_ONCE, Pictures
+from fedbbpt.serve.metrics import Counts
+from fedbbpt.serve.middleware import Door, Guard, as_refused
+from fedbbpt.serve.model import ServedModel
+from fedbbpt.serve.openapi import Model, Models, describe
+from fedbbpt.serve.schemas import Question, parse
+from fedbbpt.serve.semaphore import WeightedSemaphore
 
 T = TypeVar("T")
 
@@ -43,11 +43,11 @@ QUESTIONS: dict[str, type[Question]] = {
 class Service:
     """A model in its thread, and what it takes to answer for it. To be closed in the end."""
 
-    def __init__(self, thread: Executor, served: Served, limits: Limits, token: str | None = None) -> None:
+    def __init__(self, thread: Executor, served: ServedModel, limits: Limits, token: str | None = None) -> None:
         self._served, self._limits = served, limits
         self._counts, self._once, self._door = Counts(), Once(), Door(limits)
         # One thread, since what is read unfolds, and memory that was freed in one thread is not another's.
-        self._reader, self._pictures = ThreadPoolExecutor(1, "fedbbpt-reading"), Room(MOST_AT_ONCE)
+        self._reader, self._images = ThreadPoolExecutor(1, "fedbbpt-reading"), WeightedSemaphore(MOST_AT_ONCE)
         self._batcher = Batcher(thread, served.info.batch_limit, self._counts.called)
         self._started = int(time.time())
         self._description = describe(QUESTIONS)
@@ -87,7 +87,7 @@ class Service:
         inputs = await self._read(question.inputs, self._served, self._limits)
         try:
             if isinstance(inputs, Pictures):
-                async with self._pictures.taken(inputs.room):
+                async with self._images.acquired(inputs.pixels):
                     answers = await self._batcher.answers(ask, await self._read(inputs.read))
             else:
                 answers = await self._batcher.answers(ask, inputs)

@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from fedbbpt.backend import Answers
 from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
-from fedbbpt.serve.pictures import Pictures
-from fedbbpt.serve.served import Served
-from fedbbpt.serve.speech import MOST_LOGPROBS, Logprob, Reply, Sampling, Tokens, inputs_of, ranked
+from fedbbpt.serve.images import Pictures
+from fedbbpt.serve.model import ServedModel
+from fedbbpt.serve.schemas import MOST_LOGPROBS, Logprob, Reply, Sampling, Tokens, inputs_of, ranked
 from fedbbpt.types import Inputs
 
 
@@ -124,7 +124,7 @@ class Chat(Sampling):
     logprobs: bool | None = False
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs | Pictures:
+    def inputs(self, served: ServedModel, limits: Limits) -> Inputs | Pictures:
         """See `Question`."""
         images = [url for message in self.messages for url in message.images]
         if served.reads_texts and images:
@@ -137,7 +137,7 @@ class Chat(Sampling):
             raise Refusal(400, "no URL is fetched: send the image as data:image/png;base64,…", param="messages")
         return inputs_of(served, images, limits)
 
-    def reply(self, served: Served, answers: Answers) -> ChatCompletion:
+    def reply(self, served: ServedModel, answers: Answers) -> ChatCompletion:
         """See `Question`."""
         words = ranked(served, served.log_probabilities(answers.scores)[0])
         choice = Chosen(message=Answer(content=""), logprobs=None, finish_reason="content_filter")

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
-from fedbbpt.serve.pictures import Pictures
-from fedbbpt.serve.served import Served
-from fedbbpt.serve.speech import Question, inputs_of
+from fedbbpt.serve.images import Pictures
+from fedbbpt.serve.model import ServedModel
+from fedbbpt.serve.schemas import Question, inputs_of
 from fedbbpt.types import Inputs, Prompted
 
 
@@ -48,7 +48,7 @@ class Classify(Question):
     replies: ClassVar[type[BaseModel]] = Scores
     inputs_: Annotated[list[str | PromptedText], Field(alias="inputs", min_length=1, max_length=MOST_INPUTS)]
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs | Pictures:
+    def inputs(self, served: ServedModel, limits: Limits) -> Inputs | Pictures:
         """See `Question`."""
         plain = [one for one in self.inputs_ if isinstance(one, str)]
         if len(plain) == len(self.inputs_):
@@ -57,7 +57,7 @@ class Classify(Question):
             raise Refusal(400, "this model reads images: send each as a PNG or JPEG file in base64", param="inputs")
         return as_texts([one if isinstance(one, str) else _prompted(one) for one in self.inputs_])
 
-    def reply(self, served: Served, answers: Answers) -> Scores:
+    def reply(self, served: ServedModel, answers: Answers) -> Scores:
         """See `Question`; an infinite score becomes the largest float32, since JSON has no infinity."""
         finite = np.nan_to_num(answers.scores, nan=np.nan)
         return Scores.model_construct(

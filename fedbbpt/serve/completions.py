@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field, PositiveInt
 from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import Limits, Refusal
-from fedbbpt.serve.served import Served
-from fedbbpt.serve.speech import MOST_LOGPROBS, Logprob, Reply, Sampling, Texts, Tokens, listed, ranked
+from fedbbpt.serve.model import ServedModel
+from fedbbpt.serve.schemas import MOST_LOGPROBS, Logprob, Reply, Sampling, Texts, Tokens, listed, ranked
 from fedbbpt.types import Inputs
 
 
@@ -47,13 +47,13 @@ class Complete(Sampling):
     echo: Literal[False] | None = False
     best_of: Literal[1] | None = 1
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs:
+    def inputs(self, served: ServedModel, limits: Limits) -> Inputs:
         """See `Question`."""
         if not served.reads_texts:
             raise Refusal(400, "this model reads images: ask it by /v1/chat/completions or /v1/classify")
         return as_texts(listed(self.prompt))
 
-    def reply(self, served: Served, answers: Answers) -> Completion:
+    def reply(self, served: ServedModel, answers: Answers) -> Completion:
         """See `Question`."""
         rows = served.log_probabilities(answers.scores)
         prompts = listed(self.prompt)

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from fedbbpt.backend import Answers
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.batching import Ask
-from fedbbpt.serve.pictures import Pictures
-from fedbbpt.serve.served import Served
-from fedbbpt.serve.speech import Question, Texts, inputs_of, listed
+from fedbbpt.serve.images import Pictures
+from fedbbpt.serve.model import ServedModel
+from fedbbpt.serve.schemas import Question, Texts, inputs_of, listed
 from fedbbpt.types import Inputs
 
 
@@ -46,17 +46,17 @@ class Embed(Question):
     encoding_format: Literal["float", "base64"] | None = "float"
     user: str | None = None
 
-    def asks(self, served: Served) -> Ask:
+    def asks(self, served: ServedModel) -> Ask:
         """Features."""
         if served.features is None:
             raise Refusal(400, "this model has no embeddings: ask for its scores by /v1/classify")
         return served.features
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs | Pictures:
+    def inputs(self, served: ServedModel, limits: Limits) -> Inputs | Pictures:
         """See `Question`."""
         return inputs_of(served, listed(self.input), limits)
 
-    def reply(self, served: Served, answers: Answers) -> Embeddings:
+    def reply(self, served: ServedModel, answers: Answers) -> Embeddings:
         """See `Question`."""
         rows = answers.scores.astype("<f4", copy=False)
         coded = [base64.b64encode(row.tobytes()).decode() for row in rows] if self._in_base64 else rows.tolist()

@@ -5,9 +5,9 @@ import time
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fedbbpt.access import read_token
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Crossed
+from fedbbpt.web.auth import read_token
 from fedbbpt.web.policy import AWAY, BUSY, TO_CONNECT, seconds_of
 from fedbbpt.web.response_limits import TooLong
 from fedbbpt.web.urls import read_address

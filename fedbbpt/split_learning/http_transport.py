@@ -4,17 +4,17 @@ import json
 import secrets
 from typing import NamedTuple
 
-from fedbbpt.access import VARIABLE
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.printing import quoted
 from fedbbpt.split_learning.http_retry import RESUME, Answer, Patient
 from fedbbpt.split_learning.transport import NEVER_FORWARD, Line, Wire, pack, read
 from fedbbpt.types import Crossed, Float32, Usage
+from fedbbpt.web.auth import TOKEN_VARIABLE
 
 OTHER_BODY, FORGOTTEN = 409, 410
 MOST_TIMES = 10  # that one batch goes forward
 MOST_LETTERS = 300  # of what a server says
-TOKEN = f"set ${VARIABLE} to the token that it was started with"
+TOKEN = f"set ${TOKEN_VARIABLE} to the token that it was started with"
 NO_BODY = "start it with fedbbpt serve --split body, or correct algorithm.server"
 ADVICE = {
     401: TOKEN,

@@ -16,8 +16,8 @@ from starlette.routing import Route
 
 from fedbbpt.backend import Answers
 from fedbbpt.serve import Limits, Refusal
-from fedbbpt.serve.counts import Counts
-from fedbbpt.serve.guard import Door, Guard, as_refused
+from fedbbpt.serve.metrics import Counts
+from fedbbpt.serve.middleware import Door, Guard, as_refused
 from fedbbpt.split_learning.activation_cache import LONGEST, Tickets, size_of
 from fedbbpt.split_learning.protocol import BEFORE, Split
 from fedbbpt.split_learning.transport import Server, Wire, pack, read

@@ -1,10 +1,10 @@
 """Addresses of services, looked at before anybody is asked."""
 
+import ipaddress
 import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
-from fedbbpt.access import is_loopback
 from fedbbpt.errors import ConfigError
 from fedbbpt.printing import quoted
 
@@ -75,6 +75,14 @@ def read_address(text: str, setting: str) -> Address:
     if parts.fragment:
         raise ConfigError(f"{setting} must end before its #: {address.shown}")
     return address
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach a host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def below(base: str, path: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from fedbbpt.cli import main
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 
 
 @pytest.fixture

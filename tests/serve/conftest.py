@@ -10,14 +10,13 @@ import httpx2
 import numpy as np
 import pytest
 
-from fedbbpt.access import bound, url
 from fedbbpt.backend import Answers, BackendInfo, Provider
 from fedbbpt.errors import ConfigError
 from fedbbpt.serve import Limits
 from fedbbpt.serve.app import Service
 from fedbbpt.serve.batching import model_thread
-from fedbbpt.serve.listening import make_server
-from fedbbpt.serve.served import Served
+from fedbbpt.serve.model import ServedModel
+from fedbbpt.serve.server import bind, make_server, url_of
 
 CLASSES = ("ham", "spam", "other")
 PROVIDER = Provider(CLASSES, words=("fine", "bad", "odd"))
@@ -61,11 +60,11 @@ class FakeTexts:
 
 @contextmanager
 def _served(backend, provider=PROVIDER, *, limits=LIMITS, token=None) -> Iterator[str]:
-    with bound("127.0.0.1", 0, token) as socket, model_thread() as model:
-        service = Service(model, Served(backend, provider), limits, token)
+    with bind("127.0.0.1", 0, token) as socket, model_thread() as model:
+        service = Service(model, ServedModel(backend, provider), limits, token)
         server = make_server(service)
         socket.listen()
-        where = url(socket)
+        where = url_of(socket)
         thread = threading.Thread(target=server.run, args=([socket],))
         thread.start()
         try:

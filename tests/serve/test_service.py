@@ -14,7 +14,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve import Limits, listening
+from fedbbpt.serve import Limits, server
 
 
 def _wait_until_in_flight(client: httpx2.Client, requests: int) -> None:
@@ -198,7 +198,7 @@ def test_too_many_at_a_time_are_asked_to_come_again(serving: Any, texts: Any) ->
 
 
 def test_a_slow_model_is_waited_for(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.1)
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.1)
     texts.gate.clear()
     with serving(texts) as where:
         threading.Timer(0.4, texts.gate.set).start()
@@ -208,7 +208,7 @@ def test_a_slow_model_is_waited_for(serving: Any, texts: Any, monkeypatch: pytes
 def test_stopping_turns_away_what_waits_too_long(
     serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(listening, "STOPPING_SECONDS", 0.1)
+    monkeypatch.setattr(server, "STOPPING_SECONDS", 0.1)
     texts.gate.clear()
     with ThreadPoolExecutor(2) as pool:
         with serving(texts) as where:

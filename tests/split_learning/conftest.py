@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fedbbpt.access import bound
 from fedbbpt.algorithms import Parts
 from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC
@@ -15,7 +14,7 @@ from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.none import NoReadout
 from fedbbpt.serve import Limits
 from fedbbpt.serve.batching import model_thread
-from fedbbpt.serve.listening import make_server
+from fedbbpt.serve.server import bind, make_server
 from fedbbpt.split_learning.protocol import BEFORE, Judged, Passed, Pulled
 from fedbbpt.split_learning.server import Body, SplitService
 from fedbbpt.split_learning.sfprompt import SFPrompt
@@ -166,7 +165,7 @@ class Host:
     def start(self, make, token=None):
         """`make(thread)`: a fresh service; whatever was kept by the one before is gone."""
         with ExitStack() as running:
-            socket = running.enter_context(bound("127.0.0.1", self.port, token))
+            socket = running.enter_context(bind("127.0.0.1", self.port, token))
             service = make(running.enter_context(model_thread()))
             running.callback(service.close)
             server = make_server(SimpleNamespace(app=self._counted(service.app)))

@@ -3,7 +3,7 @@
 import pytest
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.web.urls import below, read_address
+from fedbbpt.web.urls import below, is_loopback, read_address
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,8 @@ def test_a_query_stays_at_the_end() -> None:
         "https://host/openai/v1/chat/completions?api-version=2026-01"
     )
     assert below("http://host:1/v1", "/embeddings") == "http://host:1/v1/embeddings"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback(host: str) -> None:
+    assert is_loopback(host)

@@ -10,7 +10,7 @@ from fedbbpt.serve.batching import Ask
 from fedbbpt.types import Float32, Inputs
 
 
-class Served:
+class ServedModel:
     """What is asked of a backend, and what its classes are called in words.
 
     `features` are the rows (b, D) of a model that has some, in the place of scores. Both are asked about texts, or

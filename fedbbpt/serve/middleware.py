@@ -15,10 +15,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fedbbpt.access import is_loopback
 from fedbbpt.serve import MIB, Limits, Refusal
-from fedbbpt.serve.counts import Counts
-from fedbbpt.serve.room import Room
+from fedbbpt.serve.metrics import Counts
+from fedbbpt.serve.semaphore import WeightedSemaphore
+from fedbbpt.web.urls import is_loopback
 
 OPEN = "/healthz"  # needs no token
 HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:@\[\]]+))(?::[0-9]*)?", re.IGNORECASE)
@@ -121,7 +121,7 @@ class Door:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._inside, self._room = limits, 0, Room(BODIES * limits.body)
+        self._limits, self._inside, self._large = limits, 0, WeightedSemaphore(BODIES * limits.body)
 
     @asynccontextmanager
     async def entered(self, request: Request) -> AsyncIterator[bytes]:
@@ -137,7 +137,7 @@ class Door:
             raise _too_large(self._limits)
         self._inside += 1
         try:
-            async with self._room.taken(size) if size > SMALL else nullcontext():
+            async with self._large.acquired(size) if size > SMALL else nullcontext():
                 yield await _body_of(request, self._limits)
         finally:
             self._inside -= 1

@@ -14,26 +14,26 @@ from fedbbpt.serve.chat import Chat
 from fedbbpt.serve.classify import Classify
 from fedbbpt.serve.completions import Complete
 from fedbbpt.serve.embeddings import Embed
-from fedbbpt.serve.served import Served
-from fedbbpt.serve.speech import UNLIKELY, parse
+from fedbbpt.serve.model import ServedModel
+from fedbbpt.serve.schemas import UNLIKELY, parse
 from fedbbpt.types import Prompted
 
 PROVIDER = Provider(("ham", "spam", "other"), words=("fine", "bad", "odd"))
 NAN = np.full(3, np.nan)
 
 
-def _said(served: Served, shape: Any, body: dict[str, Any], scores: Any) -> Any:
+def _said(served: ServedModel, shape: Any, body: dict[str, Any], scores: Any) -> Any:
     question = parse(shape, json.dumps(body).encode())
     answers = Answers(np.asarray(scores, np.float32), tokens=9, written=2)
     return json.loads(question.reply(served, answers).model_dump_json())
 
 
 @pytest.fixture
-def served(texts: Any) -> Served:
-    return Served(texts, PROVIDER)
+def served(texts: Any) -> ServedModel:
+    return ServedModel(texts, PROVIDER)
 
 
-def test_scores_come_back_bit_for_bit(served: Served) -> None:
+def test_scores_come_back_bit_for_bit(served: ServedModel) -> None:
     rng = np.random.default_rng(1)
     bits = rng.integers(0, 2**32, 30_000, dtype=np.uint32).view(np.float32).reshape(-1, 3)
     scores = bits[np.isfinite(bits).all(1)]
@@ -43,14 +43,14 @@ def test_scores_come_back_bit_for_bit(served: Served) -> None:
     assert said["classes"] == ["ham", "spam", "other"]
 
 
-def test_a_row_of_nan_is_null_and_infinity_the_largest_number(served: Served) -> None:
+def test_a_row_of_nan_is_null_and_infinity_the_largest_number(served: ServedModel) -> None:
     said = _said(served, Classify, {"inputs": ["a", "b", "c"]}, [[1, 2, 3], NAN, [0, -np.inf, 1]])
     assert said["scores"][1] is None
     assert said["scores"][2] == [0, float(np.finfo(np.float32).min), 1]
     assert said["usage"] == {"queries": 3, "tokens": 9, "written": 2}
 
 
-def test_logits_become_log_probabilities_of_words(served: Served) -> None:
+def test_logits_become_log_probabilities_of_words(served: ServedModel) -> None:
     scores = np.float32([[1.5, 3.25, -2.0]])
     (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 2}, scores)["choices"]
     expected = log_softmax(scores.astype(np.float64), axis=1)[0].astype(np.float32)
@@ -68,14 +68,14 @@ def test_log_probabilities_are_said_as_they_are(make_texts: Any, kind: str) -> N
     if kind == "verbalizer":
         texts.verbalizer = type("", (), {"names": ("uno", "due", "tre")})
     scores = np.float32([[-1.1, -0.3, -7.7]])
-    (choice,) = _said(Served(texts, PROVIDER), Complete, {"prompt": "a", "logprobs": 20}, scores)["choices"]
+    (choice,) = _said(ServedModel(texts, PROVIDER), Complete, {"prompt": "a", "logprobs": 20}, scores)["choices"]
     top = choice["logprobs"]["top_logprobs"][0]
     assert np.float32([*top.values()]).tobytes() == np.sort(scores[0])[::-1].tobytes()
     assert list(top) == ([" due", " uno", " tre"] if kind == "verbalizer" else [" bad", " fine", " odd"])
 
 
 def test_a_probability_of_zero_is_openais_unlikely(make_texts: Any) -> None:
-    served = Served(make_texts(scores="probabilities"), PROVIDER)
+    served = ServedModel(make_texts(scores="probabilities"), PROVIDER)
     (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 3}, [[0, 0.25, 0.75]])["choices"]
     assert choice["logprobs"]["top_logprobs"][0] == {
         " odd": pytest.approx(np.log(0.75)),
@@ -85,16 +85,16 @@ def test_a_probability_of_zero_is_openais_unlikely(make_texts: Any) -> None:
 
 
 def test_of_classes_with_the_same_words_the_likelier_is_said(texts: Any) -> None:
-    served = Served(texts, Provider(PROVIDER.classes, words=("yes", "no", "yes")))
+    served = ServedModel(texts, Provider(PROVIDER.classes, words=("yes", "no", "yes")))
     (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 3}, [[0.0, 1.0, 2.0]])["choices"]
     assert choice["logprobs"]["top_logprobs"][0][" yes"] == choice["logprobs"]["token_logprobs"][0]
 
 
 def test_the_classes_of_another_classifier_go_by_their_names(texts: Any) -> None:
-    assert Served(texts, Provider(("a", "b"), words=("x", "y"))).words == ("ham", "spam", "other")
+    assert ServedModel(texts, Provider(("a", "b"), words=("x", "y"))).words == ("ham", "spam", "other")
 
 
-def test_what_was_not_answered_is_said_to_be_withheld(served: Served) -> None:
+def test_what_was_not_answered_is_said_to_be_withheld(served: ServedModel) -> None:
     said = _said(served, Complete, {"prompt": ["a", "b"], "logprobs": 3}, [NAN, [1, 0, 0]])
     lost, good = said["choices"]
     assert (lost["text"], lost["logprobs"], lost["finish_reason"]) == ("", None, "content_filter")
@@ -103,7 +103,7 @@ def test_what_was_not_answered_is_said_to_be_withheld(served: Served) -> None:
     assert chat["choices"][0]["finish_reason"] == "content_filter"
 
 
-def test_a_chat_is_answered_by_words_with_their_logprobs(served: Served) -> None:
+def test_a_chat_is_answered_by_words_with_their_logprobs(served: ServedModel) -> None:
     body = {"messages": [{"role": "user", "content": "a"}], "logprobs": True, "top_logprobs": 2}
     said = _said(served, Chat, body, [[0.0, 1.0, 5.0]])
     (token,) = said["choices"][0]["logprobs"]["content"]
@@ -113,7 +113,7 @@ def test_a_chat_is_answered_by_words_with_their_logprobs(served: Served) -> None
     assert said["usage"] == {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 
 
-def test_embeddings_are_numbers_or_base64(served: Served) -> None:
+def test_embeddings_are_numbers_or_base64(served: ServedModel) -> None:
     rows = np.float32([[0.1, -2.5], [3.0, 1e-30]])
     plain = _said(served, Embed, {"input": ["a", "b"]}, rows)
     coded = _said(served, Embed, {"input": ["a", "b"], "encoding_format": "base64"}, rows)
@@ -123,11 +123,11 @@ def test_embeddings_are_numbers_or_base64(served: Served) -> None:
 
 def test_a_model_without_features_has_no_embeddings(fake_backend: Any) -> None:
     with pytest.raises(Refusal, match="no embeddings") as refused:
-        Embed(input="a").asks(Served(fake_backend, PROVIDER))
+        Embed(input="a").asks(ServedModel(fake_backend, PROVIDER))
     assert refused.value.status == 400
 
 
-def test_a_prompt_in_parts_reaches_the_model_in_parts(served: Served) -> None:
+def test_a_prompt_in_parts_reaches_the_model_in_parts(served: ServedModel) -> None:
     part = {"text": "t", "before": "B ", "after": " A", "examples": [["e", "fine"]]}
     question = parse(Classify, json.dumps({"inputs": ["plain", part]}).encode())
     plain, prompted = question.inputs(served, Limits())
@@ -138,7 +138,7 @@ def test_a_prompt_in_parts_reaches_the_model_in_parts(served: Served) -> None:
     assert prompted.examples == (("e", "fine"),)
 
 
-def test_the_text_of_a_chat_is_that_of_all_messages(served: Served) -> None:
+def test_the_text_of_a_chat_is_that_of_all_messages(served: ServedModel) -> None:
     parts = [{"type": "text", "text": "two"}, {"type": "text", "text": "three"}]
     messages = [{"role": "system", "content": "one"}, {"role": "user", "content": parts}]
     question = parse(Chat, json.dumps({"messages": messages}).encode())
@@ -176,7 +176,7 @@ def test_what_is_not_done_is_refused_by_name(shape: Any, body: dict[str, Any], p
     assert refused.value.message.startswith(f"{param}: ")
 
 
-def test_null_is_the_same_as_leaving_out(served: Served) -> None:
+def test_null_is_the_same_as_leaving_out(served: ServedModel) -> None:
     optional = ("n", "stream", "echo", "best_of", "logprobs", "max_tokens", "temperature", "user", "seed", "top_p")
     body: dict[str, Any] = {"prompt": "a", **dict.fromkeys(optional)}
     assert _said(served, Complete, body, [[1, 0, 0]])["choices"][0]["text"] == " fine"

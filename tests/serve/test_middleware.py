@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from fedbbpt.serve import Limits, guard, listening
+from fedbbpt.serve import Limits, middleware, server
 
 TOKEN = "correct-horse"
 
@@ -205,7 +205,7 @@ def test_a_body_that_trickles_is_given_up(serving: Any, texts: Any) -> None:
 def test_headers_that_trickle_are_given_up(
     serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch, before: bytes
 ) -> None:
-    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
     with serving(texts) as where, _connection(where) as connection:
         connection.sendall(before)
         if before:
@@ -219,7 +219,7 @@ def test_headers_that_trickle_are_given_up(
 
 
 def test_a_reply_that_nobody_reads_is_given_up(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "REPLY_SECONDS", 0.2)
+    monkeypatch.setattr(server, "REPLY_SECONDS", 0.2)
     with serving(texts) as where, _connection(where) as connection:
         asked = _request("GET /openapi.json", Connection="keep-alive")
         connection.setblocking(False)
@@ -240,7 +240,7 @@ def test_small_bodies_do_not_wait_for_large_ones_that_come_slowly(serving: Any, 
 
 
 def test_large_bodies_wait_for_their_turn(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "SMALL", 0)
+    monkeypatch.setattr(middleware, "SMALL", 0)
     body = b'{"inputs": ["' + b"a" * 60_000 + b'"]}'
     with serving(texts, limits=Limits(body=65_536)) as where:
         texts.gate.clear()
@@ -255,8 +255,8 @@ def test_large_bodies_wait_for_their_turn(serving: Any, texts: Any, monkeypatch:
 
 
 def test_a_refused_body_that_trickles_on_is_given_up(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "HEADER_SECONDS", 0.2)
-    monkeypatch.setattr(listening, "IDLE_SECONDS", 60)
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(server, "IDLE_SECONDS", 60)
     with serving(texts) as where, _connection(where) as connection:
         connection.sendall(_request("POST /v1/classify", Connection="keep-alive", **{"Content-Length": 10**9}))
         assert connection.recv(65536).startswith(b"HTTP/1.1 413")

@@ -9,7 +9,10 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fedbbpt.serve.pictures import bombs_are_errors
+from fedbbpt.errors import ConfigError
+from fedbbpt.serve.images import bombs_are_errors
+from fedbbpt.web.auth import TOKEN_VARIABLE
+from fedbbpt.web.urls import is_loopback
 
 HEADER_SECONDS = 10.0  # that the headers of a request may take, or what still comes of a body that was refused
 IDLE_SECONDS = 5  # between two requests of a connection
@@ -67,6 +70,36 @@ class PunctualProtocol(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+def bind(host: str, port: int, token: str | None) -> socket.socket:
+    """Binds a socket to an address (port 0: any free port) without listening on it yet.
+
+    Raises:
+        ConfigError: other machines could reach it without a token, or the address cannot be bound.
+    """
+    if token is None and not is_loopback(host):
+        raise ConfigError(
+            f"--host {host} can be reached from other machines, so a token is needed: set ${TOKEN_VARIABLE} or give "
+            "--token-file, or leave out --host"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With IPPROTO_TCP named, asyncio turns off Nagle's algorithm, which would delay every reply by 40 ms.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError as e:
+        bound.close()
+        reason = (e.strerror or str(e)).lower()
+        raise ConfigError(f"cannot listen on {host} port {port} ({reason}); give another --host or --port") from e
+    return bound
+
+
+def url_of(bound: socket.socket) -> str:
+    """The URL under which clients reach a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def make_server(service: Answering) -> uvicorn.Server:

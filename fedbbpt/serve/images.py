@@ -24,7 +24,7 @@ KERNELS = 4  # pixels' worth of weights that resizing takes for each row and eac
 class Pictures:
     """PNG or JPEG files in base64, bare or as data: URIs, known by their headers; none is decoded yet.
 
-    `room` is what it takes to have all of them at the model's size, and to decode and resize the largest, in pixels.
+    `pixels` is what it takes to have all of them at the model's size, and to decode and resize the largest, in pixels.
 
     Raises:
         Refusal: one is no such image or too large, or they have more than `most_pixels` together.
@@ -40,8 +40,8 @@ class Pictures:
         largest = max(w * h + h * width + KERNELS * (w + h) for w, h in sizes)
         if largest > MOST_AT_ONCE:
             raise Refusal(413, f"an image has too many pixels (limit: {MOST_AT_ONCE:,}), or is too long; shrink it")
-        self.room = len(encoded) * height * width + largest
-        if self.room > MOST_AT_ONCE:
+        self.pixels = len(encoded) * height * width + largest
+        if self.pixels > MOST_AT_ONCE:
             raise Refusal(413, f"these are too many images for one request at {height} × {width} px; send fewer")
 
     def read(self) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from fedbbpt.commands.sentence import Command
+from fedbbpt.commands.errors import Command
 from fedbbpt.errors import RunError
 
 

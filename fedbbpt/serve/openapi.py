@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import fedbbpt
-from fedbbpt.serve.once import LONGEST_KEY
-from fedbbpt.serve.speech import Question
+from fedbbpt.serve.idempotency import LONGEST_KEY
+from fedbbpt.serve.schemas import Question
 
 REFERENCE = "#/components/schemas/{model}"
 TO_STRANGERS = (401, 403)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedbbpt.serve import Refusal
-from fedbbpt.serve.once import Once
+from fedbbpt.serve.idempotency import Once
 
 
 def _computing(log: list[bytes], reply: bytes, pause: float = 0.0) -> Any:

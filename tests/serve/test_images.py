@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from fedbbpt.backend import Answers, BackendInfo
 from fedbbpt.data.images import to_array
 from fedbbpt.serve import Refusal
-from fedbbpt.serve.pictures import MOST_AT_ONCE, Pictures, bombs_are_errors
+from fedbbpt.serve.images import MOST_AT_ONCE, Pictures, bombs_are_errors
 
 MANY = 10**9
 
@@ -108,7 +108,7 @@ def test_many_small_pictures_are_counted_as_the_model_reads_them(undecoded: Call
     with pytest.raises(Refusal, match="too many images") as refused:
         Pictures(many, (224, 224), MANY)
     assert refused.value.status == 413
-    assert Pictures(many[:100], (224, 224), MANY).room == 100 * 224**2 + 1 + 224 + 8
+    assert Pictures(many[:100], (224, 224), MANY).pixels == 100 * 224**2 + 1 + 224 + 8
     assert undecoded()
 
 
@@ -142,7 +142,7 @@ def test_the_comments_of_all_chunks_count_together(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_MEMORY", PngImagePlugin.MAX_TEXT_MEMORY)  # restored in the end
     bombs_are_errors()
     comment = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(600_000)))
-    assert Pictures([_png(2, 2, comment)], (8, 8), MANY).room
+    assert Pictures([_png(2, 2, comment)], (8, 8), MANY).pixels
     with pytest.raises(Refusal, match="cannot be read"):
         Pictures([_png(2, 2, comment, comment)], (8, 8), MANY)
 

@@ -14,8 +14,8 @@ from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
 from fedbbpt.serve.batching import Ask
-from fedbbpt.serve.pictures import Pictures
-from fedbbpt.serve.served import Served
+from fedbbpt.serve.images import Pictures
+from fedbbpt.serve.model import ServedModel
 from fedbbpt.types import Float32, Inputs
 
 MOST_LOGPROBS = 20
@@ -35,11 +35,11 @@ class Question(BaseModel):
     replies: ClassVar[type[BaseModel]]
     model: str | None = None
 
-    def asks(self, served: Served) -> Ask:
+    def asks(self, served: ServedModel) -> Ask:
         """What is to be asked of the model: unless said otherwise, scores."""
         return served.query
 
-    def inputs(self, served: Served, limits: Limits) -> Inputs | Pictures:
+    def inputs(self, served: ServedModel, limits: Limits) -> Inputs | Pictures:
         """What the model is to read.
 
         Raises:
@@ -47,7 +47,7 @@ class Question(BaseModel):
         """
         raise NotImplementedError
 
-    def reply(self, served: Served, answers: Answers) -> BaseModel:
+    def reply(self, served: ServedModel, answers: Answers) -> BaseModel:
         """The model's answers, as `replies`."""
         raise NotImplementedError
 
@@ -122,14 +122,14 @@ def listed(given: list[str] | str) -> list[str]:
     return [given] if isinstance(given, str) else given
 
 
-def inputs_of(served: Served, given: list[str], limits: Limits) -> Inputs | Pictures:
+def inputs_of(served: ServedModel, given: list[str], limits: Limits) -> Inputs | Pictures:
     """Texts as the model reads them, or images in base64."""
     if served.reads_texts:
         return as_texts(given)
     return Pictures(given, served.info.input_size, limits.pixels)
 
 
-def ranked(served: Served, row: Float32) -> list[Logprob]:
+def ranked(served: ServedModel, row: Float32) -> list[Logprob]:
     """The words of all classes with their log-probabilities (C,), the likeliest first; empty without an answer."""
     if np.isnan(row).any():
         return []
