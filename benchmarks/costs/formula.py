@@ -68,14 +68,14 @@ class _Round:
         told = FLOAT32 * sum(self.sizes[part] for part in self.trained if part != "body" or not s.split)
         ways = 2 if self.trained & BEFORE["tail"] else 1  # forward, and back
         batches = s.epochs * -(-kept // s.batch_size) if s.split else 0
-        crossed = s.epochs * kept * ways * self.at_a_cut if s.split else 0
+        traffic = s.epochs * kept * ways * self.at_a_cut if s.split else 0
         updates, scored, passed = s.local_epochs * s.samples, s.samples if kept < s.samples else 0, s.epochs * kept
         client = (updates + scored + passed) * self.forward("head", "tail")
         client += (updates + passed) * self.backward("head", "tail")
         server = passed * (self.forward("body") + self.backward("body"))
         if not s.split:
             client, server = client + server, 0
-        return Cost(told, told, crossed, crossed, 2 + 2 * ways * batches, client, server)
+        return Cost(told, told, traffic, traffic, 2 + 2 * ways * batches, client, server)
 
     @cached_property
     def sizes(self) -> Mapping[Part, int]:

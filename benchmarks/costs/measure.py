@@ -101,8 +101,8 @@ class Stand:
         """Bytes, each message really written, and FLOPs."""
         flops = Flops()
         message, update, watch, *_ = self._round(config, flops)
-        crossed = update.crossed
-        return Cost(len(message), len(update.to_bytes()), crossed.down, crossed.up, 2 + watch.messages, **flops.of)
+        traffic = update.traffic
+        return Cost(len(message), len(update.to_bytes()), traffic.down, traffic.up, 2 + watch.messages, **flops.of)
 
     def remembered(self, config: Config) -> dict[Side, Memories]:
         """Peaks of memory."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedbbpt.objective import Objective
 from fedbbpt.optim import Optimizer
-from fedbbpt.types import Client, Crossed, Float32, Message, Parameters, Score, Usage
+from fedbbpt.types import Client, Float32, Message, Parameters, Score, Traffic, Usage
 
 MakeOptimizer = Callable[[Any, np.random.Generator, int, Any], Optimizer]  # start, generator, steps before, memory
 
@@ -21,7 +21,7 @@ class Reply(Protocol):
         """What was asked of the model for it."""
 
     @property
-    def crossed(self) -> Crossed:
+    def traffic(self) -> Traffic:
         """What passed between client and server for it, beside the message and itself."""
 
     def to_bytes(self) -> bytes:

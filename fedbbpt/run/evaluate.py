@@ -60,13 +60,13 @@ class Result:
 
     @property
     def bytes_down(self) -> int:
-        """The message, once a client, and what crossed the cuts of a split model."""
-        return self.message_bytes * len(self.scores) + sum(s.crossed.down for s in self.scores)
+        """Bytes of the message, once per client, and of the traffic over the cuts of a split model."""
+        return self.message_bytes * len(self.scores) + sum(s.traffic.down for s in self.scores)
 
     @property
     def bytes_up(self) -> int:
-        """The clients' scores, and what crossed the cuts of a split model."""
-        return sum(len(s.to_bytes()) + s.crossed.up for s in self.scores)
+        """Bytes of the clients' scores, and of the traffic over the cuts of a split model."""
+        return sum(len(s.to_bytes()) + s.traffic.up for s in self.scores)
 
 
 def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: str, engine: Engine) -> Result:

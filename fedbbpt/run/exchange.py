@@ -42,8 +42,8 @@ class CountedExchange:
             )
         self.bytes_down += len(message.to_bytes()) * len(replies)
         for reply in replies:
-            self.bytes_up += len(reply.to_bytes()) + reply.crossed.up
-            self.bytes_down += reply.crossed.down
+            self.bytes_up += len(reply.to_bytes()) + reply.traffic.up
+            self.bytes_down += reply.traffic.down
             self.usage += reply.usage
         return replies
 

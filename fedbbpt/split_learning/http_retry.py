@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.types import Crossed
+from fedbbpt.types import Traffic
 from fedbbpt.web.auth import read_token
 from fedbbpt.web.policy import AWAY, BUSY, TO_CONNECT, seconds_of
 from fedbbpt.web.response_limits import TooLong
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
     status: int
     content: bytes
-    crossed: Crossed  # bytes of message bodies that were really sent and received, all attempts together
+    traffic: Traffic  # bytes of message bodies that were really sent and received, all attempts together
 
 
 class Attempt(NamedTuple):
@@ -39,7 +39,7 @@ class Attempt(NamedTuple):
 
     status: int | None  # None: nothing came
     content: bytes
-    crossed: Crossed
+    traffic: Traffic
     after: float  # seconds that the server asks to wait
     fault: str  # why there is no answer
 
@@ -67,12 +67,12 @@ class Patient:
             ConfigError: the URL cannot be asked, or has no TLS that can be trusted.
             BackendError: there was no answer.
         """
-        crossed, wait, until = Crossed(), FIRST_WAIT, None
+        traffic, wait, until = Traffic(), FIRST_WAIT, None
         while True:
             attempt = self._attempt(method, path, message, named)
-            crossed += attempt.crossed
+            traffic += attempt.traffic
             if attempt.status is not None and attempt.status not in BUSY + AWAY:
-                return Answer(attempt.status, attempt.content, crossed)
+                return Answer(attempt.status, attempt.content, traffic)
             now = time.monotonic()
             until = until or now + PATIENCE
             if now >= until:
@@ -96,11 +96,11 @@ class Patient:
             if said := self._route.fault(e):
                 raise said from e
             response, fault = e.response, type(e).__name__
-        crossed = Crossed(up=sent.tell(), down=response.raw.tell() if response is not None else 0)
+        traffic = Traffic(up=sent.tell(), down=response.raw.tell() if response is not None else 0)
         if response is None or fault:
-            return Attempt(None, b"", crossed, 0.0, fault)
+            return Attempt(None, b"", traffic, 0.0, fault)
         after = seconds_of(response.headers.get("Retry-After", "")) or 0.0
-        return Attempt(response.status_code, response.content, crossed, after, fault)
+        return Attempt(response.status_code, response.content, traffic, after, fault)
 
     @cached_property
     def _route(self) -> "Route":

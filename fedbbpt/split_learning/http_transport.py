@@ -8,7 +8,7 @@ from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.printing import quoted
 from fedbbpt.split_learning.http_retry import RESUME, Answer, Patient
 from fedbbpt.split_learning.transport import NEVER_FORWARD, Line, Wire, pack, read
-from fedbbpt.types import Crossed, Float32, Usage
+from fedbbpt.types import Float32, Traffic, Usage
 from fedbbpt.web.auth import TOKEN_VARIABLE
 
 OTHER_BODY, FORGOTTEN = 409, 410
@@ -111,7 +111,7 @@ class OverHttp:
         self._remote, self._wire, self._back = remote, wire, back
         self._forwarded: bytes | None = None  # what waits for its gradients, and the ticket of its way back
         self._ticket: str | None = None
-        self.crossed, self.usage = Crossed(), Usage()
+        self.traffic, self.usage = Traffic(), Usage()
 
     def forward(self, values: Float32) -> Float32:
         """See `Line`."""
@@ -139,7 +139,7 @@ class OverHttp:
 
     def _ask(self, way: str, message: bytes) -> Answer:
         answer = self._remote.ask(way, message, self._ticket)
-        self.crossed += answer.crossed
+        self.traffic += answer.traffic
         return answer
 
     def _read(self, answer: Answer, like: Float32) -> Float32:

@@ -153,7 +153,7 @@ class SFPrompt:
             parameters = {**parameters, "body": self._copies[client.id].body}
         changes: Parameters = {part: parameters[part] - before[part] for part in self._told}
         loss = short(finite_mean(np.concatenate(losses)))
-        return Update(client.id, changes, len(data), loss, line.usage, crossed=line.crossed)
+        return Update(client.id, changes, len(data), loss, line.usage, traffic=line.traffic)
 
     @np.errstate(over="ignore", invalid="ignore")
     def merge(self, state: State, updates: Sequence[Update]) -> State:
@@ -188,7 +188,7 @@ class SFPrompt:
             return self._predict(parameters, batch, line).astype(np.float64)
 
         counts = tally(data, self._limit, self._classes, predict)
-        return Score(client.id, *counts, line.usage, line.crossed)
+        return Score(client.id, *counts, line.usage, line.traffic)
 
     def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""

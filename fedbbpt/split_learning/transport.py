@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.split_learning.protocol import Gradients, Part, Passed, Split
-from fedbbpt.types import Crossed, Float32, Parameters, Usage
+from fedbbpt.types import Float32, Parameters, Traffic, Usage
 from fedbbpt.types.wire import packed, unpacked
 
 Wire = Literal["float32", "bfloat16", "int8"]
@@ -26,7 +26,7 @@ class Line(Protocol):
     """The client's end."""
 
     @property
-    def crossed(self) -> Crossed:
+    def traffic(self) -> Traffic:
         """Bytes so far."""
 
     @property
@@ -43,7 +43,7 @@ class Line(Protocol):
 class Shortcut:
     """No body between head and tail, and no server: nothing travels."""
 
-    crossed = Crossed()
+    traffic = Traffic()
     usage = Usage()
 
     def forward(self, values: Float32) -> Float32:
@@ -93,7 +93,7 @@ class InProcess:
 
     def __init__(self, server: Server, wire: Wire | None = "float32") -> None:
         self._server, self._wire = server, wire
-        self.crossed, self.usage = Crossed(), Usage()
+        self.traffic, self.usage = Traffic(), Usage()
 
     def forward(self, values: Float32) -> Float32:
         """See `Line`."""
@@ -108,7 +108,7 @@ class InProcess:
         if self._wire is None:
             return values
         message = pack(values, self._wire)
-        self.crossed += Crossed(**{way: len(message)})
+        self.traffic += Traffic(**{way: len(message)})
         return unpack(message)
 
 
@@ -125,9 +125,9 @@ class Blurred:
         self._scales: Float32 | None = None
 
     @property
-    def crossed(self) -> Crossed:
+    def traffic(self) -> Traffic:
         """See `Line`."""
-        return self._line.crossed
+        return self._line.traffic
 
     @property
     def usage(self) -> Usage:

@@ -2,12 +2,11 @@
 
 from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size
 from fedbbpt.types.examples import Batch, Client, Dataset, Prompted, Rows
-from fedbbpt.types.messages import Crossed, Message, Score, Sums, Update, Usage
+from fedbbpt.types.messages import Message, Score, Sums, Traffic, Update, Usage
 
 __all__ = [
     "Batch",
     "Client",
-    "Crossed",
     "Dataset",
     "Float32",
     "Floats",
@@ -20,6 +19,7 @@ __all__ = [
     "Score",
     "Size",
     "Sums",
+    "Traffic",
     "Update",
     "Usage",
 ]

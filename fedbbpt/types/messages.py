@@ -39,16 +39,20 @@ class Usage(NamedTuple):
 TOLD_OF_USAGE = len(Usage._fields) - 1, len(Usage._fields)  # how many of its numbers travel, see `_counts`
 
 
-class Crossed(NamedTuple):
-    """Bytes between a client and the server inside a round, where the model is cut (`fedbbpt.split_learning`)."""
+class Traffic(NamedTuple):
+    """Bytes of activations and gradients between a client and the server of a split model (`fedbbpt.split_learning`).
+
+    They are message bodies, `up` from the client and `down` to it, within a round; what a round itself sends is not
+    among them.
+    """
 
     up: int = 0
     down: int = 0
 
-    def __add__(self, other: object) -> "Crossed":
-        if not isinstance(other, Crossed):
+    def __add__(self, other: object) -> "Traffic":
+        if not isinstance(other, Traffic):
             return NotImplemented
-        return Crossed(self.up + other.up, self.down + other.down)
+        return Traffic(self.up + other.up, self.down + other.down)
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,12 @@ class Update:
     loss: float  # mean over all finite losses that the round measured; NaN where there was none
     usage: Usage
     spread: float = math.nan  # standard deviation of the losses of one step, root mean square over the steps
-    crossed: Crossed = Crossed()  # noqa: RUF009 - frozen, too
+    traffic: Traffic = Traffic()  # noqa: RUF009 - frozen, too
 
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
         scalars = [self.client, self.weight, self.loss, self.spread, *_counts(self.usage)]
-        return wire.packed(self.payload, update=scalars, **_told(self.crossed))
+        return wire.packed(self.payload, update=scalars, **_optional(self.traffic))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Update":
@@ -102,7 +106,7 @@ class Update:
             ValueError: `to_bytes` writes no such thing.
         """
         payload, scalars = wire.unpacked(data)
-        crossed = _crossed(scalars)
+        traffic = _traffic(scalars)
         wire.keyed(scalars, "update")
         told = wire.listed(scalars["update"], "update", *(4 + count for count in TOLD_OF_USAGE))
         client, weight = wire.named(told[0]), wire.whole(told[1], "weight")
@@ -111,7 +115,7 @@ class Update:
             raise ValueError("spread is negative")
         for part, values in payload.items():
             wire.typed(values, part, values.ndim, np.float32, np.float64, np.float16)
-        return cls(client, payload, weight, loss, _usage(told[4:]), spread, crossed)
+        return cls(client, payload, weight, loss, _usage(told[4:]), spread, traffic)
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Sums:
 
     values: Float32
     usage = Usage()
-    crossed = Crossed()
+    traffic = Traffic()
 
     def to_bytes(self) -> bytes:
         """As safetensors."""
@@ -147,7 +151,7 @@ class Score:
     loss_sum: float  # cross-entropy in nats over the answered queries
     unanswered: int
     usage: Usage
-    crossed: Crossed = Crossed()  # noqa: RUF009 - frozen, too
+    traffic: Traffic = Traffic()  # noqa: RUF009 - frozen, too
 
     @property
     def accuracy(self) -> float | None:
@@ -158,7 +162,7 @@ class Score:
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
         scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": _counts(self.usage)}
-        return wire.packed({"confusion": self.confusion}, **scalars, **_told(self.crossed))
+        return wire.packed({"confusion": self.confusion}, **scalars, **_optional(self.traffic))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Score":
@@ -168,14 +172,14 @@ class Score:
             ValueError: `to_bytes` writes no such thing.
         """
         arrays, scalars = wire.unpacked(data)
-        crossed = _crossed(scalars)
+        traffic = _traffic(scalars)
         wire.keyed({**arrays, **scalars}, "confusion", "client", "loss_sum", "unanswered", "usage")
         confusion = wire.typed(arrays["confusion"], "confusion", 2, np.int64)
         client, loss_sum = wire.named(scalars["client"]), wire.real(scalars["loss_sum"], "loss_sum")
         if confusion.shape[0] != confusion.shape[1] or (confusion < 0).any() or math.isnan(loss_sum):
             raise ValueError("confusion is not a square of counts, or loss_sum is NaN")
         unanswered = wire.whole(scalars["unanswered"], "unanswered")
-        return cls(client, confusion, loss_sum, unanswered, _usage(scalars["usage"]), crossed)
+        return cls(client, confusion, loss_sum, unanswered, _usage(scalars["usage"]), traffic)
 
 
 def _counts(usage: Usage) -> list[int]:
@@ -183,15 +187,15 @@ def _counts(usage: Usage) -> list[int]:
     return list(usage if usage.unanswered else usage[:-1])
 
 
-def _told(crossed: Crossed) -> dict[str, Crossed]:
-    """Only where there is something to tell: the replies of all other methods are no longer for it."""
-    return {"crossed": crossed} if any(crossed) else {}
+def _optional(traffic: Traffic) -> dict[str, Traffic]:
+    """Only where there was any: replies of methods that query a black box get no longer for it."""
+    return {"traffic": traffic} if any(traffic) else {}
 
 
-def _crossed(scalars: dict[str, Any]) -> Crossed:
-    """Inverse of `_told`; takes it out of the scalars."""
-    told = wire.listed(scalars.pop("crossed", [0, 0]), "what has crossed", len(Crossed._fields))
-    return Crossed(*(wire.whole(value, "what has crossed") for value in told))
+def _traffic(scalars: dict[str, Any]) -> Traffic:
+    """Inverse of `_optional`; takes it out of the scalars."""
+    told = wire.listed(scalars.pop("traffic", [0, 0]), "traffic", len(Traffic._fields))
+    return Traffic(*(wire.whole(value, "traffic") for value in told))
 
 
 def _usage(values: Any) -> Usage:

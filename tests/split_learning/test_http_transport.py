@@ -117,8 +117,8 @@ def test_bytes_are_those_that_the_server_saw(serve, host, line, expected):
     forward, backward = there.forward(VALUES), there.backward(GRADIENTS)
     assert forward.tobytes() == expected[0].tobytes()
     assert backward.tobytes() == expected[1].tobytes()
-    assert there.crossed == (host.up, host.down)
-    assert there.crossed.up == len(pack(VALUES)) + len(pack(GRADIENTS))
+    assert there.traffic == (host.up, host.down)
+    assert there.traffic.up == len(pack(VALUES)) + len(pack(GRADIENTS))
     assert there.usage == Usage(3, 1)
     assert not len(service._tickets)
 
@@ -173,8 +173,8 @@ def test_a_fresh_server_between_forward_and_backward_gives_the_same_bits(serve, 
     serve()
     assert there.backward(GRADIENTS).tobytes() == expected[1].tobytes()
     assert there.usage == Usage(3, 1)  # once, as it was wanted
-    assert there.crossed == (host.up, host.down)
-    assert there.crossed.up == 2 * (len(pack(VALUES)) + len(pack(GRADIENTS)))
+    assert there.traffic == (host.up, host.down)
+    assert there.traffic.up == 2 * (len(pack(VALUES)) + len(pack(GRADIENTS)))
 
 
 @pytest.mark.parametrize("wire", ["float32", "int8"])
@@ -198,7 +198,7 @@ def test_it_is_waited_for(serve, host, line, expected):
     again.start()
     assert there.forward(VALUES).tobytes() == expected[0].tobytes()
     again.join()
-    assert there.crossed == (host.up, host.down)  # nobody was there to whom something could have been sent
+    assert there.traffic == (host.up, host.down)  # nobody was there to whom something could have been sent
 
 
 def test_patience_ends_in_a_sentence(serve, host, line, monkeypatch):
@@ -233,7 +233,7 @@ def test_a_reply_that_breaks_off_is_asked_for_again(answering, line, monkeypatch
     answering(agreement(), torn, Response(whole))
     there = line(back=False)
     assert there.forward(VALUES).tobytes() == VALUES.tobytes()
-    assert there.crossed == (2 * len(whole), 2 * len(whole))
+    assert there.traffic == (2 * len(whole), 2 * len(whole))
 
 
 @pytest.mark.parametrize(("bound", "two"), [("_most", 2), ("_numbers", 2 * size_of(VALUES.shape))])

@@ -12,7 +12,7 @@ from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.split_learning import transport
 from fedbbpt.split_learning.pruning import el2n, hardest
 from fedbbpt.split_learning.transport import Blurred, InProcess, Server, pack, unpack
-from fedbbpt.types import Crossed, Message, Score, Update, Usage
+from fedbbpt.types import Message, Score, Traffic, Update, Usage
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
 
@@ -112,7 +112,7 @@ def test_self_update_takes_its_own_rate_and_no_server(method, make_client, messa
         message = algorithm.broadcast(algorithm.init())
         messages.clear()
         update = algorithm.local(message, client)
-        counts.append((len(messages), update.usage, update.crossed))
+        counts.append((len(messages), update.usage, update.traffic))
     assert counts == [(4, Usage(6, 1), counts[0][2])] * 3
 
 
@@ -208,7 +208,7 @@ def test_a_whole_model_travels_with_the_messages_alone(method, clients):
     algorithm, wire = method(train="full", split=False), Wire(clients)
     algorithm.round(algorithm.init(), wire)
     assert all(set(reply.payload) == {"prompt", "head", "body", "tail", "classifier"} for reply in wire.replies)
-    assert all(reply.crossed == Crossed() for reply in wire.replies)
+    assert all(reply.traffic == Traffic() for reply in wire.replies)
     assert algorithm.plan(clients[0], 1) == wire.replies[0].usage
     assert set(algorithm.broadcast(algorithm.init()).parameters) == set(wire.replies[0].payload)
 
@@ -219,7 +219,7 @@ def test_a_whole_model_travels_with_the_messages_alone(method, clients):
 class Recorded:
     """A line that keeps what it was given, and passes all on."""
 
-    crossed, usage = Crossed(3, 4), Usage(1, 1)
+    traffic, usage = Traffic(3, 4), Usage(1, 1)
 
     def forward(self, values):
         self.values = values
@@ -239,7 +239,7 @@ def test_samples_are_shortened_and_gradients_with_them():
     np.testing.assert_array_equal(inner.values[0], values[0])
     back = line.backward(np.ones_like(values))
     assert back[:, 0, 0] == pytest.approx(np.minimum(1, 3 / before), rel=1e-6)
-    assert (line.crossed, line.usage) == (inner.crossed, inner.usage)
+    assert (line.traffic, line.usage) == (inner.traffic, inner.usage)
 
 
 def test_noise_is_in_units_of_the_norm():
@@ -313,14 +313,14 @@ def test_bytes_are_those_of_the_messages(method, toy, clients, messages, train, 
     wire = Wire(clients)
     algorithm.round(start, wire)
     assert len(messages) == crossings * len(clients)
-    crossed = sum(messages)
-    assert sum(sum(update.crossed) for update in wire.replies) == crossed
-    assert all(update.crossed.up == update.crossed.down for update in wire.replies)
+    traffic = sum(messages)
+    assert sum(sum(update.traffic) for update in wire.replies) == traffic
+    assert all(update.traffic.up == update.traffic.down for update in wire.replies)
     algorithm.round(start, exchange)
     outside = len(algorithm.broadcast(start).to_bytes()) * 3, sum(len(update.to_bytes()) for update in wire.replies)
-    assert (exchange.bytes_down, exchange.bytes_up) == (outside[0] + crossed // 2, outside[1] + crossed // 2)
+    assert (exchange.bytes_down, exchange.bytes_up) == (outside[0] + traffic // 2, outside[1] + traffic // 2)
     kept, q = 2 + 4 + 6, 4 * (2 + PLACES) * 256  # bytes of a sample's smashed data
-    assert crossed == pytest.approx(crossings * q * kept, rel=0.01)
+    assert traffic == pytest.approx(crossings * q * kept, rel=0.01)
 
 
 def test_scoring_crosses_once_in_each_direction(method, toy, clients, messages):
@@ -345,12 +345,12 @@ def test_confusion_is_over_the_tasks_classes(method, toy, clients):
 
 def test_what_crossed_travels_with_a_reply_and_adds_nothing_to_others():
     update = Update("client-000", {}, 3, 0.5, Usage(3, 1), spread=0.1)
-    told = replace(update, crossed=Crossed(10, 20))
+    told = replace(update, traffic=Traffic(10, 20))
     assert Update.from_bytes(told.to_bytes()) == told
-    assert b"crossed" in told.to_bytes()
-    assert b"crossed" not in update.to_bytes()
-    score = Score("client-000", np.eye(2, dtype=np.int64), 0.5, 0, Usage(), Crossed(1, 2))
-    assert Score.from_bytes(score.to_bytes()).crossed == Crossed(1, 2)
+    assert b"traffic" in told.to_bytes()
+    assert b"traffic" not in update.to_bytes()
+    score = Score("client-000", np.eye(2, dtype=np.int64), 0.5, 0, Usage(), Traffic(1, 2))
+    assert Score.from_bytes(score.to_bytes()).traffic == Traffic(1, 2)
 
 
 # the line

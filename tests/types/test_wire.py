@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from fedbbpt.data.ngrams import Counts
-from fedbbpt.types import Crossed, Message, Score, Sums, Update, Usage
+from fedbbpt.types import Message, Score, Sums, Traffic, Update, Usage
 from fedbbpt.types.wire import LONGEST_HEADER, packed
 
 KINDS = (Message, Update, Sums, Score, Counts)
 VALUES = np.arange(3, dtype=np.float32)
 HONEST = {
     Message: Message(1, 7, {"prompt": VALUES}),
-    Update: Update("c", {"prompt": VALUES}, 5, 0.5, Usage(3, 1, 9, 0, 1, 2), 0.1, Crossed(3, 4)),
+    Update: Update("c", {"prompt": VALUES}, 5, 0.5, Usage(3, 1, 9, 0, 1, 2), 0.1, Traffic(3, 4)),
     Sums: Sums(VALUES),
     Score: Score("c", np.eye(2, dtype=np.int64), 1.5, 1, Usage(3, 1)),
     Counts: Counts(9, {"a": 4, "b": 3, "a b": 2}),
@@ -133,8 +133,8 @@ def test_an_update_is_of_its_length(told):
 
 def test_other_scalars_and_types_are_refused():
     _refused(Update, packed({}, update=UPDATE, more=1))
-    _refused(Update, packed({}, update=UPDATE, crossed=[1]))
-    _refused(Update, packed({}, update=UPDATE, crossed=[1, -1]))
+    _refused(Update, packed({}, update=UPDATE, traffic=[1]))
+    _refused(Update, packed({}, update=UPDATE, traffic=[1, -1]))
     _refused(Update, packed({"prompt": np.zeros(3, np.int64)}, update=UPDATE))
     _refused(Message, packed({"prompt": VALUES}, round=-1, seed=0))
     _refused(Message, packed({"prompt": VALUES}, round=1, seed="0"))
