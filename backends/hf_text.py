@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.assets.table import ASSETS
-from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, check_scores
+from fedbbpt.backend import Answers, Backend, BackendInfo, Modality, Provider, check_scores
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError, MissingExtra
 from fedbbpt.types import Float32, Inputs
@@ -29,7 +29,7 @@ WORDED = ("verbalizer", "generated")  # heads that ask for words
 WRITING = ("smollm2",)  # assets that write on
 
 
-class HfText:
+class HfText(Backend):
     """A local text model: one of the assets, Hugging Face's, or your own folder.
 
     `model` is minilm (all-MiniLM-L6-v2, 23 M parameters), smollm2 (SmolLM2-135M-Instruct), bert-tiny (all fetched on
@@ -94,6 +94,8 @@ class HfText:
             embeddings=text_model.embeddings if self.verbalizer else None,
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
+        self.feature_extractor = self._features
+        self.label_words = self.verbalizer and self.verbalizer.names
         check_scores(self.info)
         try:
             self.query(as_texts(["a"]))
@@ -116,7 +118,7 @@ class HfText:
         return BackendInfo(model, None, classes, "logits", options["batch"])
 
     @staticmethod
-    def asks_for_words(options: Mapping[str, Any]) -> bool:
+    def uses_verbalizer(options: Mapping[str, Any]) -> bool:
         """Whether the classes are asked for in words, as far as that is known before the model is opened."""
         return options["head"] in WORDED or (options["head"] == "auto" and options["model"] in WRITING)
 
@@ -132,6 +134,9 @@ class HfText:
             features, tokens = self.network.read(inputs)
             scores = self._head(features)
         return Answers(scores, tokens)
+
+    def _features(self, inputs: Inputs) -> Answers:
+        return Answers(*self.network.read(inputs))
 
 
 class TextNetwork:

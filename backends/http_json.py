@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
+from fedbbpt.backend import Answers, Backend, BackendInfo, Modality, Provider, usage
 from fedbbpt.errors import ConfigError, MissingExtra
 from fedbbpt.services.client import Desk
 from fedbbpt.services.prices import Given, Price
@@ -19,7 +19,7 @@ from fedbbpt_backends.shots import fitted
 IMAGES_AHEAD = 128  # most images of one `query`, for the memory's sake
 
 
-class HttpJson:
+class HttpJson(Backend):
     """A model behind an endpoint that is described in a TOML file, `description` (see `examples/http_json.toml`).
 
     `head` is for endpoints that answer with embeddings: `prototypes` (the default) or `linear`, fitted to the

@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider
 from fedbbpt.errors import BackendError, MissingExtra
+from fedbbpt.split_learning.protocol import Splittable
 from fedbbpt.types import Float32
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MOST_ON_CPU, MOST_ON_GPU = 128, 2048
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601), as Pillow has it
 
 
-class LocalViT:
+class LocalViT(Splittable):
     """A local vision model: the embedded one, timm's, Hugging Face's, or your own folder.
 
     `head` says where the class scores come from: the model's `own` classifier; `prototypes` or `linear`, fitted to the
@@ -49,7 +50,7 @@ class LocalViT:
         batch: PositiveInt | None = None,
     ) -> None:
         try:
-            self.network = Network(model, weights, dtype, device, memory)
+            self.network: Network | None = Network(model, weights, dtype, device, memory)
         except ImportError as e:
             raise MissingExtra("backend 'local-vit'", "local", e) from e
         from fedbbpt_backends.heads import choose_head
@@ -65,6 +66,7 @@ class LocalViT:
             batch_limit=min(self.network.batch_limit, batch or self.network.batch_limit),
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
+        self.feature_extractor = self._features
 
     def query(self, inputs: Float32) -> Answers:
         """Class scores of images (b, 3, h, w), float32 in [0, 1].
@@ -72,11 +74,17 @@ class LocalViT:
         Raises:
             BackendError: the model was given up for a part of it (`split`).
         """
-        if "network" not in vars(self):
-            raise BackendError("only a part of the model is here, which cannot answer alone")
         if self._head is None:
-            return Answers(self.network.logits(inputs))
-        return Answers(self._head(self.network.features(inputs)))
+            return Answers(self._whole().logits(inputs))
+        return Answers(self._head(self._whole().features(inputs)))
+
+    def _features(self, inputs: Float32) -> Answers:
+        return Answers(self._whole().features(inputs))
+
+    def _whole(self) -> "Network":
+        if self.network is None:
+            raise BackendError("only a part of the model is here, which cannot answer alone")
+        return self.network
 
     def computes_in(self, dtype: "Precision") -> "Precision":
         """See `Splittable`."""
@@ -95,7 +103,7 @@ class LocalViT:
             how: Any = {"head": head, "tail": tail, "tokens": tokens, "deep": deep, "classes": classes, "holds": holds}
             self._cuts[cut] = SplitViT(self._anew(dtype=dtype), **how)
         if holds != "all":
-            vars(self).pop("network", None)
+            self.network = None
         return self._cuts[cut]
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
-from fedbbpt.backend import Answers, BackendInfo, Modality, Provider, usage
+from fedbbpt.backend import Answers, Backend, BackendInfo, Modality, Provider, usage
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.rehearsal import lacks
@@ -34,7 +34,7 @@ LOGPROBS, LIMITS = (20, 5, 0), ("max_tokens", "max_completion_tokens")  # from t
 log = logging.getLogger("fedbbpt")
 
 
-class OpenAI:
+class OpenAI(Backend):
     """OpenAI's models, or those of any server with its API (vLLM, llama.cpp, Ollama, fedbbpt serve).
 
     `base_url` names the server; without it, it is OpenAI. The key comes from the variable `key_variable` or a file of
@@ -126,7 +126,7 @@ class OpenAI:
         )
 
     @staticmethod
-    def asks_for_words(options: Mapping[str, Any]) -> bool:
+    def uses_verbalizer(options: Mapping[str, Any]) -> bool:
         """Whether the classes are asked for in words."""
         return options["api"] != "embeddings" and options["image_size"] is None
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fedbbpt.algorithms import Parts
 from fedbbpt.algorithms.fedavg import FedAvg
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import Answers, Backend, BackendInfo
 from fedbbpt.commands.errors import Command
 from fedbbpt.engines.serial import Serial
 from fedbbpt.objective import Objective
@@ -48,7 +48,7 @@ class Registered(Sequence[Client]):
         return Client(f"client-{index:06d}", data, data, data)
 
 
-class Projection:
+class Projection(Backend):
     """A linear model with random weights."""
 
     info = BackendInfo("projection", (SIDE, SIDE), tuple(map(str, range(CLASSES))), "logits", 128)

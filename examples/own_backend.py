@@ -11,11 +11,11 @@ Then `fedbbpt train --backend thumbnails --task folder:PATH` trains with it, and
 
 import numpy as np
 
-from fedbbpt.backend import Answers, BackendInfo, Provider
+from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
 from fedbbpt.errors import ConfigError
 
 
-class Thumbnails:
+class Thumbnails(Backend):
     """Nearest mean thumbnail of the provider's own examples."""
 
     modalities = ("image",)

@@ -1,8 +1,9 @@
-"""The frozen model that may only be queried: its protocol, and the meter that counts every query."""
+"""The frozen model that may only be queried: the class that backends derive from, and the meter that counts queries."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,23 +59,40 @@ class Answers(NamedTuple):
     written: int = 0  # tokens
 
 
-class Backend(Protocol):
-    """A model behind a door: inputs in, scores out.
+FeatureExtractor = Callable[[Inputs], Answers]  # as `Backend.query`, with features (b, D) in place of the scores
 
-    A backend's class takes the task's `Provider` as its one positional argument and its own options by keyword; the
-    types of the options are checked and their defaults written into the run's config. Its attribute `modalities`, a
-    tuple of "image" and "text", says what it can read; it may have a static method `asks_for_words`, which says of
-    options whether a language model is asked for the classes in words, so that instructions are what is tuned, and
-    `sketch`, of the provider and the options, with the `info` of a model that a dry run cannot open without fetching it
-    (None where it has to be opened). It is
-    registered as an entry point of the group `fedbbpt.backends`. The same inputs in the same call must give the same
-    bits.
+
+class Backend(ABC):
+    """A frozen model that may only be queried: inputs in, scores out.
+
+    A subclass takes the task's `Provider` as its one positional argument and its options by keyword; their types are
+    checked, and their defaults are written into the run's config. It is registered as an entry point of the group
+    `fedbbpt.backends`. The same inputs in the same call must give the same bits. All that a backend may offer beyond
+    `info` and `query` has a default here; a model that can be cut derives from
+    `fedbbpt.split_learning.protocol.Splittable`.
     """
 
+    modalities: ClassVar[tuple[Modality, ...]]  # what it can read
     info: BackendInfo
+    feature_extractor: FeatureExtractor | None = None  # None: the model has no features to give
+    label_words: tuple[str, ...] | None = None  # a word for each class, where the scores are those of words
 
+    @abstractmethod
     def query(self, inputs: Inputs) -> Answers:
         """Scores of images (b, 3, h, w), float32 in [0, 1], or of texts (b,); b ≤ info.batch_limit."""
+
+    @staticmethod
+    def uses_verbalizer(options: Mapping[str, Any]) -> bool:
+        """Whether, with these options, a language model is asked for the classes in words: then instructions are tuned.
+
+        It is asked before the model is opened, with all options filled in.
+        """
+        return False
+
+    @staticmethod
+    def sketch(provider: "Provider", options: Mapping[str, Any]) -> BackendInfo | None:
+        """What `info` will say, for a dry run that would have to fetch the model; None: it must be opened."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,7 @@ def usage(queries: int, info: BackendInfo) -> Usage:
     return Usage(queries, -(-queries // info.call_limit))
 
 
-class Meter:
+class Meter(Backend):
     """A backend that counts what passes through it and checks that the answers are what `info` promises.
 
     Raises:

@@ -7,11 +7,15 @@ with one entry point in the group `fedbbpt.backend_tables` that refers to a mapp
 import sys
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Any
 
-from fedbbpt.errors import UnknownName
+from fedbbpt.errors import ConfigError, UnknownName
 
+# The class or protocol that each kind's classes derive from; imported with the first class of its kind.
+PROTOCOLS = {
+    "backends": "fedbbpt.backend:Backend",
+}
 KINDS = ("backends", "tasks", "prompts", "encoders", "readouts", "optimizers", "algorithms", "engines")
 
 
@@ -31,12 +35,25 @@ def load(kind: str, name: str) -> Any:
 
     Raises:
         UnknownName: no installed package provides it.
+        ConfigError: the class does not derive from the protocol of its kind.
     """
     if entry := _entries(kind, tuple(sys.path)).get(name):
-        return entry.load()
+        found = entry.load()
+        if kind in PROTOCOLS:
+            _check_protocol(f"{kind.removesuffix('s')} {name!r} ({entry.value})", found, PROTOCOLS[kind])
+        return found
     if name not in (known := names(kind)):
         raise UnknownName(kind.removesuffix("s"), name, known)
     return _tables(kind, tuple(sys.path))[name]
+
+
+def _check_protocol(what: str, found: Any, protocol: str) -> None:
+    """Raises ConfigError unless `found` is a class that derives from the protocol, given as "module:Name"."""
+    module, _, name = protocol.partition(":")
+    wanted = getattr(import_module(module), name)
+    if not isinstance(found, type) or wanted not in found.__mro__:
+        own = found.__name__ if isinstance(found, type) else "Name"
+        raise ConfigError(f"{what} does not derive from {module}.{name}: write it as class {own}({name})")
 
 
 @cache  # reading what every installed package declares takes milliseconds, and one config asks dozens of times

@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: their t
 import numpy as np
 import pytest
 
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import Answers, Backend, BackendInfo
 from fedbbpt.engines.serial import Serial
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.types import Client, Dataset
@@ -93,7 +93,7 @@ def _left() -> dict[int, str]:
     return found
 
 
-class FakeBackend:
+class FakeBackend(Backend):
     """Scores linear in the mean colour of an image's quarters. Every image is answered by itself.
 
     `fails` says which images of (b, 3, h, w) get no answer; `calls` keeps the sizes of all calls, `seen` their inputs.

@@ -4,7 +4,7 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.data.digits import Digits
-from fedbbpt.errors import FedbbptError, UnknownName
+from fedbbpt.errors import ConfigError, FedbbptError, UnknownName
 from fedbbpt.prompts.dct import Dct
 from fedbbpt_benchmarks import suite
 
@@ -87,3 +87,15 @@ def test_tables_are_imported_only_for_names_without_an_entry_point(declared):
     assert registry.load("tasks", "digits") is Digits
     with pytest.raises(ModuleNotFoundError):
         registry.names("tasks")
+
+
+def test_a_class_that_does_not_derive_from_its_protocol_is_refused(declared):
+    declared(EntryPoint("theirs", "fedbbpt.prompts.dct:Dct", "fedbbpt.backends"))
+    sentence = r"backend 'theirs' \(fedbbpt.*:Dct\) does not derive from fedbbpt.backend.Backend: .*Dct\(Backend\)"
+    with pytest.raises(ConfigError, match=sentence):
+        registry.load("backends", "theirs")
+
+
+@pytest.mark.parametrize("kind", registry.PROTOCOLS)
+def test_all_of_a_kind_derive_from_its_protocol(kind):
+    assert all(registry.load(kind, name) for name in registry.names(kind))

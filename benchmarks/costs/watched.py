@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
-from fedbbpt.split_learning.protocol import Judged, Part, Passed, Pulled, Split
+from fedbbpt.backend import Answers
+from fedbbpt.split_learning.protocol import Judged, Part, Passed, Precision, Pulled, Split, Splittable
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 
 Side = Literal["client", "server"]
@@ -72,17 +73,24 @@ class WatchedSplit:
         return Passed(passed.values, pull)
 
 
-class WatchedBackend:
+class WatchedBackend(Splittable):
     """A backend whose model is cut under a watch."""
 
     sizes: Mapping[Part, int]  # of the parts, once it is cut
 
-    def __init__(self, backend: Any, watch: Watch) -> None:
-        self.info, self.query = backend.info, backend.query
-        self._cut, self._watch = backend.split, watch
+    def __init__(self, backend: Splittable, watch: Watch) -> None:
+        self.info, self._backend, self._watch = backend.info, backend, watch
+
+    def query(self, inputs: Inputs) -> Answers:
+        """See `Backend.query`."""
+        return self._backend.query(inputs)
+
+    def computes_in(self, dtype: Precision) -> Precision:
+        """See `Splittable`."""
+        return self._backend.computes_in(dtype)
 
     def split(self, **how: Any) -> WatchedSplit:
         """See `Splittable.split`."""
-        made = WatchedSplit(self._cut(**how), self._watch)
+        made = WatchedSplit(self._backend.split(**how), self._watch)
         self.sizes = made.sizes
         return made

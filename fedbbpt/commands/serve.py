@@ -111,9 +111,10 @@ def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[st
     """The body of a backend's model, behind its first `head` blocks and before its last `tail` ones."""
     from fedbbpt.config.components import load_class
     from fedbbpt.config.settings import parse_assignment
+    from fedbbpt.split_learning.protocol import Splittable
     from fedbbpt.split_learning.server import Body
 
-    if not hasattr(load_class("backends", name), "split"):
+    if not issubclass(load_class("backends", name), Splittable):
         raise ConfigError(f"the backend {name!r} has no model that can be cut; use --backend local-vit")
     backend, _ = opened(name, task, assignments, columns)
     given = dict(parse_assignment(text) for text in assignments).get("dtype")

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fedbbpt.backend import Backend
 from fedbbpt.config.components import check_keys, is_white_box, load_class, modalities_of, resolve, validate
 from fedbbpt.config.presets import CUT, DEFAULTS, FOR_TEXTS, INSTRUCTED, ONE_PROMPT, SEARCH
 from fedbbpt.config.schema import ComponentConfig, Config, Data
 from fedbbpt.errors import ConfigError
 from fedbbpt.printing import shown
+from fedbbpt.split_learning.protocol import Splittable
 
 
 def make_config(values: Mapping[str, Any]) -> Config:
@@ -25,7 +27,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
     modality = load_class("tasks", settings["task"].name).modality
     defaults: dict[str, Any] = DEFAULTS | (FOR_TEXTS if modality == "text" else {})
     settings["backend"] = _component("backend", settings, defaults)
-    worded = modality == "text" and _asked_for_words(settings["backend"])
+    worded = modality == "text" and _uses_verbalizer(settings["backend"])
     if worded:
         defaults |= INSTRUCTED
     if cut := is_white_box(_names(settings, defaults)[0]):
@@ -51,7 +53,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
                 f"the {section} {name!r} does not go with {modality}s, which the task {config.task.name} holds; leave "
                 f"out --{section} for one that does"
             )
-    if cut and (modality != "image" or not hasattr(load_class("backends", config.backend.name), "split")):
+    if cut and (modality != "image" or not issubclass(load_class("backends", config.backend.name), Splittable)):
         raise ConfigError(
             f"the algorithm {config.algorithm.name!r} cuts a vision transformer: it needs a task of images, and a "
             "backend that gives its model away, such as local-vit"
@@ -74,10 +76,10 @@ def _component(section: str, settings: Mapping[str, Any], defaults: Mapping[str,
     return validate(ComponentConfig, {"name": name, "options": resolve(f"{section}s", name, options)}, section)
 
 
-def _asked_for_words(backend: ComponentConfig) -> bool:
+def _uses_verbalizer(backend: ComponentConfig) -> bool:
     """Whether the backend says that it asks a language model for words, with these options."""
-    says = getattr(load_class("backends", backend.name), "asks_for_words", None)
-    return says is not None and bool(says(backend.options))
+    kind: type[Backend] = load_class("backends", backend.name)
+    return kind.uses_verbalizer(backend.options)
 
 
 def _one_prompt(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:

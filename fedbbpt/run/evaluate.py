@@ -109,7 +109,7 @@ def better(result: Result, state: State, best: Best | None, keeps: Keeps) -> Bes
     return best
 
 
-class Remembered:
+class Remembered(Backend):
     """A backend that asks about each input once and answers from memory from then on."""
 
     def __init__(self, backend: Backend, splits: Iterable[Dataset]) -> None:

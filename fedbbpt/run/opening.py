@@ -10,7 +10,7 @@ from fedbbpt.services.ledger import Account
 from fedbbpt.types import Inputs
 
 
-class Sketch:
+class Sketch(Backend):
     """A model that is not on this machine, as far as a plan needs it."""
 
     def __init__(self, info: BackendInfo) -> None:
@@ -27,11 +27,11 @@ def open_backend(config: Config, provider: Provider) -> Backend:
     Raises:
         NotFetched: in a dry run, it would have to be fetched, and too little is known of it without.
     """
-    kind = load_class("backends", config.backend.name)
+    kind: type[Backend] = load_class("backends", config.backend.name)
     try:
-        backend: Backend = kind(provider, **config.backend.options)
+        backend: Backend = kind(provider, **config.backend.options)  # type: ignore[call-arg]
     except NotFetched as e:
-        info = kind.sketch(provider, config.backend.options) if hasattr(kind, "sketch") else None
+        info = kind.sketch(provider, config.backend.options)
         if info is None or wants_embeddings(config.prompt.name):
             raise
         lacks(e)

@@ -1,13 +1,11 @@
 """A backend, and all that it takes to speak for it."""
 
-from typing import Any
-
 import numpy as np
 from scipy.special import log_softmax
 
-from fedbbpt.backend import Answers, Backend, Meter, Provider
+from fedbbpt.backend import Backend, Meter, Provider
 from fedbbpt.serve.batching import Ask
-from fedbbpt.types import Float32, Inputs
+from fedbbpt.types import Float32
 
 
 class ServedModel:
@@ -19,13 +17,11 @@ class ServedModel:
 
     def __init__(self, backend: Backend, provider: Provider) -> None:
         self.info = backend.info
-        features = _features(getattr(backend, "network", None))
         self.query = self._asked(Meter(backend).query)
-        self.features = features and self._asked(features)
-        verbalizer: Any = getattr(backend, "verbalizer", None)
+        self.features = backend.feature_extractor and self._asked(backend.feature_extractor)
         own = provider.words if provider.classes == self.info.classes else None
-        self.words: tuple[str, ...] = verbalizer.names if verbalizer is not None else own or self.info.classes
-        self._kind = "log-probabilities" if verbalizer is not None else self.info.scores
+        self.words: tuple[str, ...] = backend.label_words or own or self.info.classes
+        self._kind = "log-probabilities" if backend.label_words else self.info.scores
 
     def _asked(self, ask: Ask) -> Ask:
         """Of images, 8-bit ones are taken, since many may have to wait."""
@@ -45,14 +41,3 @@ class ServedModel:
             return np.asarray(log_softmax(exact, axis=1), np.float32)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(exact), np.float32)
-
-
-def _features(network: Any) -> Ask | None:
-    if not hasattr(network, "features"):
-        return None
-
-    def ask(inputs: Inputs) -> Answers:
-        features, tokens = network.read(inputs) if hasattr(network, "read") else (network.features(inputs), 0)
-        return Answers(features, tokens)
-
-    return ask

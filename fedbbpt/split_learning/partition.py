@@ -7,7 +7,7 @@ import numpy as np
 from fedbbpt.algorithms import Parts
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.none import NoReadout
-from fedbbpt.split_learning.protocol import Part, Split
+from fedbbpt.split_learning.protocol import Part, Split, Splittable
 
 TRAINED: dict[str, tuple[Part, ...]] = {
     "prompt": ("prompt", "tail", "classifier"),
@@ -23,8 +23,7 @@ def cut(parts: Parts, **how: Any) -> tuple[Split, int]:
         ConfigError: the backend has no model that can be cut so, or there are a prompt or a readout for a black box.
     """
     backend, prompt, readout = parts.objective
-    split = getattr(backend, "split", None)
-    if split is None:
+    if not isinstance(backend, Splittable):
         raise ConfigError("algorithm 'sfprompt' needs a model of images that can be cut: --backend local-vit")
     if prompt.dim or not isinstance(readout, NoReadout):
         raise ConfigError(
@@ -32,7 +31,7 @@ def cut(parts: Parts, **how: Any) -> tuple[Split, int]:
         )
     scores = np.zeros((1, len(backend.info.classes)), np.float32)
     classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]
-    return split(classes=classes, **how), classes
+    return backend.split(classes=classes, **how), classes
 
 
 def check(train: str, split: bool, server: str | None, clip: float | None, noise: float) -> None:

@@ -5,9 +5,11 @@ stay with the client, too. What crosses a cut are activations ("smashed data") a
 place.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, Protocol
 
+from fedbbpt.backend import Backend
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 
 Part = Literal["prompt", "head", "body", "tail", "classifier"]  # of all parameters; the prompt's are soft tokens
@@ -76,12 +78,14 @@ class Split(Protocol):
         """As `tail`, forward only: log-probabilities (b, K)."""
 
 
-class Splittable(Protocol):
+class Splittable(Backend):
     """A backend whose model can be cut."""
 
+    @abstractmethod
     def computes_in(self, dtype: Precision) -> Precision:
         """The number format in which parts would compute: what "auto" is on this machine."""
 
+    @abstractmethod
     def split(
         self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: Precision, holds: Holds
     ) -> Split:

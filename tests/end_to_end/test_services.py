@@ -24,7 +24,7 @@ from zlib import crc32
 
 import numpy as np
 
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import Answers, Backend, BackendInfo
 
 
 def log_softmax(x):
@@ -32,7 +32,7 @@ def log_softmax(x):
     return (x - np.log(np.exp(x).sum(1, keepdims=True))).astype(np.float32)
 
 
-class Letters:
+class Letters(Backend):
     '''Reads a text whole; one input's answer does not depend on the others.'''
 
     modalities = ("text",)
@@ -46,7 +46,7 @@ class Letters:
         return Answers(log_softmax(np.array(noise) + np.array(signal)), sum(map(len, inputs)))
 
 
-class Colours:
+class Colours(Backend):
     '''Sees a picture in 8 bits.'''
 
     modalities = ("image",)

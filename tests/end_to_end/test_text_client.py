@@ -12,10 +12,10 @@ from zlib import crc32
 
 import numpy as np
 
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import Answers, Backend, BackendInfo
 
 
-class Says:
+class Says(Backend):
     '''Answers with a class and no score; reads what stands there only if it is led to the answer in the right way.'''
 
     modalities = ("text",)

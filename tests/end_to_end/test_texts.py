@@ -12,10 +12,10 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 WORDS = """
 import numpy as np
 
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import Answers, Backend, BackendInfo
 
 
-class Words:
+class Words(Backend):
     '''Counts the words that the provider's examples of each class hold; every answer takes a token a word.'''
 
     modalities = ("text",)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedbbpt import registry
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import Answers, Backend, BackendInfo
 from fedbbpt.config import make_config
 from fedbbpt.data.ngrams import Counts, counts, vocabulary
 from fedbbpt.data.texts import as_texts
@@ -21,7 +21,7 @@ from fedbbpt.run.settings import load_run_settings
 from fedbbpt.types import Client, Dataset
 
 
-class Reader:
+class Reader(Backend):
     """Knows "fine" from "dull", and is the surer of it the more often a text says "film"."""
 
     modalities = ("text",)

@@ -3,14 +3,13 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from zlib import crc32
 
 import httpx2
 import numpy as np
 import pytest
 
-from fedbbpt.backend import Answers, BackendInfo, Provider
+from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
 from fedbbpt.errors import ConfigError
 from fedbbpt.serve import Limits
 from fedbbpt.serve.app import Service
@@ -23,7 +22,7 @@ PROVIDER = Provider(CLASSES, words=("fine", "bad", "odd"))
 LIMITS = Limits()
 
 
-class FakeTexts:
+class FakeTexts(Backend):
     """Scores of texts, or of images of a `size`; as with real models, the last bits depend on what else is in the call.
 
     It does not answer "lost", cannot read "unreadable", and breaks at "broken". `calls` keeps the texts of all calls;
@@ -32,7 +31,7 @@ class FakeTexts:
 
     def __init__(self, *, batch_limit=4, scores="logits", size=None):
         self.info = BackendInfo("fake-texts", size, CLASSES, scores, batch_limit)
-        self.network = SimpleNamespace(features=self._features)
+        self.feature_extractor = lambda inputs: Answers(self.features(inputs))
         self.calls = []
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
@@ -48,11 +47,11 @@ class FakeTexts:
             raise ConfigError("prompt and template take 9 tokens, and the model reads 8")
         if "broken" in names:
             raise RuntimeError("broken by the secret text")
-        scores = self._features(inputs)[:, : len(CLASSES)]
+        scores = self.features(inputs)[:, : len(CLASSES)]
         scores[[name == "lost" for name in names]] = np.nan
         return Answers(scores, tokens=sum(map(len, names)), written=len(inputs))
 
-    def _features(self, inputs):
+    def features(self, inputs):
         seeds = [np.random.default_rng(crc32(str(one).encode())) for one in inputs]
         rows = np.stack([seed.normal(size=5) for seed in seeds])
         return (rows * (1 + 1e-6 * len(inputs))).astype(np.float32)

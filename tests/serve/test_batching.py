@@ -86,7 +86,7 @@ def test_what_comes_while_the_model_is_busy_is_put_together(thread: Executor, te
 
 
 def test_other_questions_go_into_other_calls(batcher: Batcher, texts: Any) -> None:
-    features = texts.network.features
+    features = texts.features
 
     def embed(inputs: Any) -> Any:
         return texts.query(inputs)._replace(scores=features(inputs))

@@ -17,10 +17,10 @@ from fedbbpt.cli import main
 BACKEND = """
 import numpy as np
 
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import Answers, Backend, BackendInfo
 
 
-class Lengths:
+class Lengths(Backend):
     \"\"\"Longer texts are more of the first class.\"\"\"
 
     modalities = ("text",)

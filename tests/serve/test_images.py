@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import Answers, Backend, BackendInfo
 from fedbbpt.data.images import to_array
 from fedbbpt.serve import Refusal
 from fedbbpt.serve.images import MOST_AT_ONCE, Pictures, bombs_are_errors
@@ -147,7 +147,7 @@ def test_the_comments_of_all_chunks_count_together(monkeypatch: pytest.MonkeyPat
         Pictures([_png(2, 2, comment, comment)], (8, 8), MANY)
 
 
-class Eyes:
+class Eyes(Backend):
     """Sees nothing."""
 
     info = BackendInfo("eyes", (8, 8), ("day", "night"), "logits", 4)

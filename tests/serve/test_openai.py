@@ -63,7 +63,7 @@ def test_chat(client: openai.OpenAI, texts: Any) -> None:
 
 
 def test_embeddings(client: openai.OpenAI, texts: Any) -> None:
-    rows = texts.network.features(as_texts(["a", "b"]))
+    rows = texts.features(as_texts(["a", "b"]))
     plain = client.embeddings.create(model="fake-texts", input=["a", "b"], encoding_format="float")
     coded = client.embeddings.create(model="fake-texts", input=["a", "b"])
     for said in (plain, coded):

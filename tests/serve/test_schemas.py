@@ -66,7 +66,7 @@ def test_logits_become_log_probabilities_of_words(served: ServedModel) -> None:
 def test_log_probabilities_are_said_as_they_are(make_texts: Any, kind: str) -> None:
     texts = make_texts(scores="logits" if kind == "verbalizer" else kind)
     if kind == "verbalizer":
-        texts.verbalizer = type("", (), {"names": ("uno", "due", "tre")})
+        texts.label_words = ("uno", "due", "tre")
     scores = np.float32([[-1.1, -0.3, -7.7]])
     (choice,) = _said(ServedModel(texts, PROVIDER), Complete, {"prompt": "a", "logprobs": 20}, scores)["choices"]
     top = choice["logprobs"]["top_logprobs"][0]
