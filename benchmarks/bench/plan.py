@@ -14,7 +14,7 @@ from fedbbpt import registry
 from fedbbpt.backend import Modality
 from fedbbpt.config import Config, make_config
 from fedbbpt.config.components import is_white_box, load_class, modalities_of
-from fedbbpt.config.presets import INSTRUCTED
+from fedbbpt.config.presets import PRESETS
 from fedbbpt.config.settings import override, read_toml
 from fedbbpt.errors import ConfigError, RunError, UnknownName
 from fedbbpt.run.files import write_atomic, writing
@@ -90,7 +90,7 @@ METHODS = {
         {"rounds": 0, "readout": {"name": "contextual"}, **NO_PROMPT},
         TEXTS,
     ),
-    "instructions": Method("four instructions and a head, chosen greedily", INSTRUCTED, TEXTS),
+    "instructions": Method("four instructions and a head, chosen greedily", PRESETS["language-model"], TEXTS),
     "bandit": Method(
         "an instruction by a bandit, no head",
         BDPL | {"prompt": {"name": "instruction"}, "optimizer": {"name": "bandit"}},

@@ -1,110 +1,135 @@
-"""From settings as users write them to a checked `Config`: names to components, defaults filled in."""
+"""From settings as users write them to a checked `Config`: presets and defaults filled in, every component resolved."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from fedbbpt.backend import Backend
+from fedbbpt.backend import Backend, Modality
 from fedbbpt.config.components import check_keys, is_white_box, load_class, modalities_of, resolve, validate
-from fedbbpt.config.presets import CUT, DEFAULTS, FOR_TEXTS, INSTRUCTED, ONE_PROMPT, SEARCH
+from fedbbpt.config.presets import OPTIMIZER_FOR, PRESETS, SECTIONS, SELECTABLE
 from fedbbpt.config.schema import ComponentConfig, Config, Data
-from fedbbpt.errors import ConfigError
+from fedbbpt.errors import ConfigError, UnknownName
 from fedbbpt.printing import shown
 from fedbbpt.split_learning.protocol import Splittable
 
+Settings = Mapping[str, Any]  # as in TOML: plain values, and tables of them
 
-def make_config(values: Mapping[str, Any]) -> Config:
-    """A full, checked config from nested settings such as `{"rounds": 3, "prompt": {"name": "dct", "epsilon": .2}}`.
+
+def make_config(values: Settings, preset: str | None = None) -> Config:
+    """Makes a full, checked config from nested settings.
+
+    Args:
+        values: what differs from the defaults, such as `{"rounds": 3, "prompt": {"name": "dct", "epsilon": 0.2}}`.
+        preset: one of `SELECTABLE`, whose defaults hold beside those that the settings imply.
+
+    >>> make_config({"rounds": 3}).rounds
+    3
+    >>> make_config({}, preset="split").algorithm.name
+    'sfprompt'
 
     Raises:
-        UnknownName: a key, component or option that does not exist.
-        ConfigError: a value that is out of bounds, or settings that contradict each other.
+        UnknownName: a key, component, option or preset does not exist.
+        ConfigError: a value is out of bounds, or settings contradict each other.
     """
+    if preset is not None and preset not in SELECTABLE:
+        raise UnknownName("preset", preset, SELECTABLE)
     check_keys("setting", values, Config.model_fields)
     settings = dict(values)
     check_keys("setting of data", _table("data", settings.get("data", {})), Data.model_fields)
     settings["data"] = validate(Data, dict(settings.get("data", {})), "data")
-    settings["task"] = _component("task", settings, DEFAULTS)
-    modality = load_class("tasks", settings["task"].name).modality
-    defaults: dict[str, Any] = DEFAULTS | (FOR_TEXTS if modality == "text" else {})
+    defaults = dict(PRESETS["default"])
+    settings["task"] = _component("task", settings, defaults)
+    modality: Modality = load_class("tasks", settings["task"].name).modality
+    if modality == "text":
+        defaults |= PRESETS["text"]
     settings["backend"] = _component("backend", settings, defaults)
-    worded = modality == "text" and _uses_verbalizer(settings["backend"])
-    if worded:
-        defaults |= INSTRUCTED
-    if cut := is_white_box(_names(settings, defaults)[0]):
-        defaults |= CUT
-        settings.setdefault("rounds", CUT["rounds"])
-    if _one_prompt(settings, defaults):
-        defaults |= ONE_PROMPT
-        if search := next((SEARCH[name] for name in _names(settings, defaults) if name in SEARCH), None):
-            defaults["optimizer"] = search
-    elif worded:
-        settings.setdefault("rounds", INSTRUCTED["rounds"])
-    rest = [section for section in DEFAULTS if section not in ("task", "backend")]
+    defaults |= _implied(settings, defaults, modality, preset)
+    if "rounds" in defaults:
+        settings.setdefault("rounds", defaults["rounds"])
+    rest = [section for section in SECTIONS if section not in ("task", "backend")]
     settings |= {section: _component(section, settings, defaults) for section in rest}
     config = validate(Config, settings)
-    read = {
+    _check(config, modality)
+    return config
+
+
+def _implied(settings: Settings, defaults: dict[str, Any], modality: Modality, preset: str | None) -> dict[str, Any]:
+    """The presets that the settings imply, and the one that is asked for, the later over the earlier."""
+    implied: dict[str, Any] = {}
+    if preset == "language-model" or (modality == "text" and _uses_verbalizer(settings["backend"])):
+        implied |= PRESETS["language-model"]
+    split = preset == "split" or is_white_box(_names(settings, defaults | implied)["algorithm"])
+    if split:
+        implied |= PRESETS["split"]
+    names = _names(settings, defaults | implied)
+    if split or preset == "single-prompt" or _tunes_single_prompt(names):
+        implied = implied | PRESETS["single-prompt"] | (PRESETS["split"] if split else {})
+        names = _names(settings, defaults | implied)
+        fitting = (table[names[section]] for section, table in OPTIMIZER_FOR.items() if names[section] in table)
+        if (optimizer := next(fitting, None)) is not None:
+            implied["optimizer"] = {"name": optimizer}
+    return implied
+
+
+def _tunes_single_prompt(names: Mapping[str, str]) -> bool:
+    """Whether the settings leave out what the default algorithm needs: a prompt, a head and a search for candidates."""
+    needed = {section: PRESETS["default"][section]["name"] for section in ("algorithm", "readout", "optimizer")}
+    return names["prompt"] == "none" or any(names[section] != name for section, name in needed.items())
+
+
+def _check(config: Config, modality: Modality) -> None:
+    """Raises ConfigError if components do not go together."""
+    accepted = {
         "backend": load_class("backends", config.backend.name).modalities,
         "prompt": modalities_of(config.prompt.name),
     }
-    for section, modalities in read.items():
+    for section, modalities in accepted.items():
         name = getattr(config, section).name
         if modality not in modalities:
             raise ConfigError(
                 f"the {section} {name!r} does not go with {modality}s, which the task {config.task.name} holds; leave "
                 f"out --{section} for one that does"
             )
-    if cut and (modality != "image" or not issubclass(load_class("backends", config.backend.name), Splittable)):
+    split = is_white_box(config.algorithm.name)
+    if split and (modality != "image" or not issubclass(load_class("backends", config.backend.name), Splittable)):
         raise ConfigError(
-            f"the algorithm {config.algorithm.name!r} cuts a vision transformer: it needs a task of images, and a "
-            "backend that gives its model away, such as local-vit"
+            f"the algorithm {config.algorithm.name!r} splits a vision transformer: it needs a task of images, and a "
+            "backend that gives access to its model, such as local-vit"
         )
-    if config.readout.name == "none" and not cut:
-        raise ConfigError("readout 'none' is for methods that cut the model; use --readout head or identity")
+    if config.readout.name == "none" and not split:
+        raise ConfigError("readout 'none' is for algorithms that split the model; use --readout head or identity")
     if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds:
         raise ConfigError(
-            "prompt 'none' with readout 'identity' leaves nothing to train; choose another of the two, or rounds=0 to "
-            "score the model as it is"
+            "prompt 'none' with readout 'identity' leaves nothing to train; choose another prompt or readout, or set "
+            "rounds=0 to score the model as it is"
         )
-    return config
 
 
-def _component(section: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> ComponentConfig:
-    options, usual = _table(section, settings.get(section, {})), _usual(section, defaults)
-    if options.get("name", usual["name"]) == usual["name"]:
-        options = usual | options
+def _component(section: str, settings: Settings, defaults: dict[str, Any]) -> ComponentConfig:
+    """The component of a section; the defaults' options hold if it has the defaults' name."""
+    options, default = _table(section, settings.get(section, {})), defaults[section]
+    if options.get("name", default["name"]) == default["name"]:
+        options = default | options
     name = _name(section, options.pop("name"))
     return validate(ComponentConfig, {"name": name, "options": resolve(f"{section}s", name, options)}, section)
 
 
 def _uses_verbalizer(backend: ComponentConfig) -> bool:
-    """Whether the backend says that it asks a language model for words, with these options."""
+    """Whether the backend asks a language model for words, with these options."""
     kind: type[Backend] = load_class("backends", backend.name)
     return kind.uses_verbalizer(backend.options)
 
 
-def _one_prompt(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
-    """Whether the settings leave out what the default algorithm needs: a prompt, a head and a search for candidates."""
-    algorithm, prompt, readout, optimizer = _names(settings, defaults)
-    return prompt == "none" or (algorithm, readout, optimizer) != ("greedy", "head", "random")
-
-
-def _names(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """The names of algorithm, prompt, readout and optimizer, which may be unknown ones."""
+def _names(settings: Settings, defaults: dict[str, Any]) -> dict[str, str]:
+    """The names of what trains: algorithm, prompt, readout and optimizer, which may be unknown ones."""
     sections = ("algorithm", "prompt", "readout", "optimizer")
-    tables = [_usual(section, defaults) | _table(section, settings.get(section, {})) for section in sections]
-    return [_name(section, table["name"]) for section, table in zip(sections, tables, strict=True)]
+    tables = {section: defaults[section] | _table(section, settings.get(section, {})) for section in sections}
+    return {section: _name(section, table["name"]) for section, table in tables.items()}
 
 
 def _name(section: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f"{section}.name is a name, got {shown(value)}")
+        raise ConfigError(f"{section}.name must be a string, got {shown(value)}")
     return value
-
-
-def _usual(section: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The default of a section: its name, maybe with options."""
-    default = defaults[section]
-    return {"name": default} if isinstance(default, str) else default
 
 
 def _table(section: str, value: Any) -> dict[str, Any]:

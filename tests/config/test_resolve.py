@@ -250,7 +250,7 @@ def test_long_values_are_not_repeated_in_full():
 
 def test_a_readout_of_nothing_is_for_models_that_are_cut() -> None:
     assert make_config({"algorithm": {"name": "sfprompt"}}).readout.name == "none"
-    with pytest.raises(ConfigError, match="for methods that cut the model"):
+    with pytest.raises(ConfigError, match="for algorithms that split the model"):
         make_config({"readout": {"name": "none"}})
 
 

@@ -69,7 +69,7 @@ def test_the_whole_model_may_know_other_classes_or_none(kind: str, in_process: F
 def test_what_cannot_be_cut_is_refused_in_a_sentence(in_process: Fedbbpt, shapes: Path, tmp_path: Path) -> None:
     (texts := tmp_path / "texts.csv").write_text("text,label\nyes,a\nno,b\n")
     for more, said in [
-        (["--backend", "openai", "--task", f"folder:{shapes}"], "cuts a vision transformer"),
+        (["--backend", "openai", "--task", f"folder:{shapes}"], "splits a vision transformer"),
         (["--task", f"csv:{texts}"], "needs a task of images"),
         (["--prompt", "dct"], "use --prompt none and --readout none"),
         (["-o", "algorithm.head=5", "-o", "algorithm.tail=3"], "has 8 blocks"),

@@ -1,0 +1,102 @@
+"""The settings that commands get without saying so, recorded before there were presets."""
+
+from typing import Any
+
+import pytest
+
+from fedbbpt.config import Config, make_config, presets
+from fedbbpt.config.settings import override, parse_assignment
+from fedbbpt.errors import ConfigError, UnknownName
+
+NEWS = "task.name=newsgroups"
+ASKED = (NEWS, "backend.name=openai", "backend.model=any")
+
+# command: rounds; backend, prompt, readout, optimizer and algorithm with the options that are not the class's defaults
+RECORDED: dict[tuple[str, ...], tuple[int, str]] = {
+    (): (7, "local-vit colour head random greedy"),
+    ("algorithm.name=fedavg",): (7, "local-vit colour head spsa-gc fedavg"),
+    ("algorithm.name=local",): (7, "local-vit colour head spsa-gc local"),
+    ("algorithm.name=fedbpt",): (7, "local-vit colour head sep-cma fedbpt"),
+    ("algorithm.name=sfprompt",): (20, "local-vit none none spsa-gc sfprompt"),
+    ("algorithm.name=sfprompt", "rounds=3"): (3, "local-vit none none spsa-gc sfprompt"),
+    ("optimizer.name=spsa-gc",): (7, "local-vit colour head spsa-gc fedavg"),
+    ("optimizer.name=cma",): (7, "local-vit colour head cma fedavg"),
+    ("prompt.name=none",): (7, "local-vit none head spsa-gc fedavg"),
+    ("readout.name=identity",): (7, "local-vit colour identity spsa-gc fedavg"),
+    (NEWS,): (7, "hf-text none head spsa-gc fedavg"),
+    (NEWS, "backend.model=smollm2"): (3, "hf-text instruction head+0.05 random+4 greedy+4"),
+    ASKED: (3, "openai instruction head+0.05 random+4 greedy+4"),
+    (*ASKED, "algorithm.views=2"): (3, "openai instruction head+0.05 random+4 greedy+2"),
+    (*ASKED, "prompt.name=tokens"): (3, "openai tokens head+0.05 random+4 greedy+4"),
+    (*ASKED, "algorithm.name=fedavg"): (7, "openai instruction head+0.05 bdpl fedavg"),
+    (*ASKED, "prompt.name=none"): (7, "openai none head+0.05 spsa-gc fedavg"),
+    (*ASKED, "readout.name=contextual"): (7, "openai instruction contextual bdpl fedavg"),
+}
+DECIDED = {"readout": ("decay", 0.004), "optimizer": ("population", 8), "algorithm": ("views", 8)}  # class defaults
+TRAINS = ("backend", "prompt", "readout", "optimizer", "algorithm")
+
+
+def configured(assignments: tuple[str, ...], preset: str | None = None) -> Config:
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        override(settings, *parse_assignment(assignment))
+    return make_config(settings, preset)
+
+
+def told(config: Config) -> str:
+    words = []
+    for section in TRAINS:
+        component = getattr(config, section)
+        option, default = DECIDED.get(section, ("", None))
+        differs = component.name in ("head", "random", "greedy") and component.options[option] != default
+        words.append(f"{component.name}+{component.options[option]}" if differs else component.name)
+    return " ".join(words)
+
+
+@pytest.mark.parametrize("command", RECORDED, ids=" ".join)
+def test_commands_get_the_settings_that_were_recorded(command: tuple[str, ...]) -> None:
+    config = configured(command)
+    assert (config.rounds, told(config)) == RECORDED[command]
+
+
+@pytest.mark.parametrize(
+    ("preset", "command", "implying"),
+    [
+        ("split", (), ("algorithm.name=sfprompt",)),
+        ("split", ("rounds=3", "algorithm.rate=0.2"), ("algorithm.name=sfprompt", "rounds=3", "algorithm.rate=0.2")),
+        ("single-prompt", (), ("algorithm.name=fedavg",)),
+        ("single-prompt", ("algorithm.name=fedbpt",), ("algorithm.name=fedbpt",)),
+        ("single-prompt", ASKED, (*ASKED, "algorithm.name=fedavg")),
+        ("single-prompt", ("optimizer.name=cma",), ("optimizer.name=cma",)),
+        ("language-model", ASKED, ASKED),
+        ("language-model", (*ASKED, "rounds=5"), (*ASKED, "rounds=5")),
+    ],
+)
+def test_a_preset_that_is_asked_for_is_the_one_that_settings_imply(
+    preset: str, command: tuple[str, ...], implying: tuple[str, ...]
+) -> None:
+    assert configured(command, preset) == configured(implying)
+
+
+def test_a_preset_leaves_no_trace_in_the_config() -> None:
+    assert "preset" not in configured((), "split").to_toml()
+    with pytest.raises(UnknownName, match="unknown setting 'preset'"):
+        make_config({"preset": "split"})
+
+
+def test_presets_for_texts_do_not_go_with_images() -> None:
+    with pytest.raises(ConfigError, match="prompt 'instruction' does not go with images"):
+        make_config({}, "language-model")
+
+
+@pytest.mark.parametrize("name", ["default", "text", "splitt", ""])
+def test_an_unknown_preset_is_refused(name: str) -> None:
+    with pytest.raises(UnknownName, match=r"unknown preset .*Known: language-model, single-prompt, split\."):
+        make_config({}, name)
+
+
+def test_every_preset_names_components_of_its_sections() -> None:
+    for preset in presets.PRESETS.values():
+        assert set(preset) - {"rounds"} <= set(presets.SECTIONS)
+        assert all("name" in preset[section] for section in set(preset) - {"rounds"})
+    assert set(presets.SELECTABLE) < set(presets.PRESETS)
