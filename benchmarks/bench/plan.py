@@ -62,11 +62,11 @@ BLACKVIP = {
     "algorithm": {"name": "fedavg", "calibrate": False},
 }
 HEAD = {"rounds": 1, **NO_PROMPT}
-RANDOM = {"optimizer": {"name": "random", "population": 1}}
+RANDOM = {"optimizer": {"name": "random", "population_size": 1}}
 ALONE = {"readout": {"name": "identity"}}
 BDPL = {"prompt": {"name": "tokens"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **ALONE}
 ONE_CLIENT = {"name": "fedavg", "fraction": 1e-9}  # a round
-BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population": 20}, **ALONE}
+BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population_size": 20}, **ALONE}
 
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
-
-import numpy as np
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from fedbbpt.objective import Objective
-from fedbbpt.optim import Optimizer
+from fedbbpt.optim import Optimizer, OptimizerStart
 from fedbbpt.types import Client, Float32, Message, Parameters, Score, Traffic, Usage
 
-MakeOptimizer = Callable[[Any, np.random.Generator, int, Any], Optimizer]  # start, generator, steps before, memory
+MakeOptimizer = Callable[[OptimizerStart], Optimizer]
 
 
 class Reply(Protocol):

@@ -17,7 +17,7 @@ from fedbbpt.algorithms.score import blank_score, metered, score
 from fedbbpt.algorithms.server import RATES, RULES
 from fedbbpt.algorithms.steps import TUNED, changes, draw, rng_of, sampled, short
 from fedbbpt.errors import ConfigError
-from fedbbpt.optim import Optimizer
+from fedbbpt.optim import Optimizer, OptimizerStart
 from fedbbpt.optim.still import Still
 from fedbbpt.readouts import Answered
 from fedbbpt.types import Batch, Client, Dataset, Message, Score, Sums, Update, Usage
@@ -77,7 +77,7 @@ class FedAvg:
     def init(self) -> State:
         """The prompt's and the readout's own initial parameters."""
         theta = self._objective.prompt.init(np.random.default_rng(self._seed))
-        memory = self._make_optimizer(theta, np.random.default_rng(0), 0, None).memory
+        memory = self._make_optimizer(OptimizerStart(theta, np.random.default_rng(0))).state
         parameters = {
             "prompt": theta,
             "optimizer": memory.astype(np.float32),
@@ -188,10 +188,10 @@ class FedAvg:
 
     def _blank_payload(self) -> Mapping[str, NDArray[Any]]:
         theta = np.zeros(self._objective.prompt.dim, np.float32)
-        optimizer = self._make_optimizer(theta, np.random.default_rng(0), 0, None)
+        optimizer = self._make_optimizer(OptimizerStart(theta, np.random.default_rng(0)))
         if self._upload == "parameters" or not len(theta):
-            return {"prompt": theta, "optimizer": np.zeros(optimizer.memory.shape, np.float32)}
-        return {"losses": np.full((self._local_steps, optimizer.population), np.nan, self._precision)}
+            return {"prompt": theta, "optimizer": np.zeros(optimizer.state.shape, np.float32)}
+        return {"losses": np.full((self._local_steps, optimizer.population_size), np.nan, self._precision)}
 
     def score(self, split: str, message: Message, client: Client) -> Score:
         """One pass over the client's split."""
@@ -201,8 +201,8 @@ class FedAvg:
         """See `Algorithm`."""
         prompt = self._objective.prompt
         examples = len(client.train) if not prompt.dim else min(self._batch_size, len(client.train))
-        candidates = self._make_optimizer(np.zeros(prompt.dim), np.random.default_rng(0), 0, None).population
-        return self._objective.usage(candidates, examples).times(self._local_steps)
+        optimizer = self._make_optimizer(OptimizerStart(np.zeros(prompt.dim), np.random.default_rng(0)))
+        return self._objective.usage(optimizer.population_size, examples).times(self._local_steps)
 
     def views(self, round_: int) -> int:
         """One."""
@@ -227,9 +227,9 @@ class FedAvg:
     def _optimizer(self, message: Message, client: str) -> Optimizer:
         """The optimizer with which a client starts into a round; the server can make the same."""
         scale = Calibration.from_array(message.parameters["calibration"]).scale
-        start, memory = (message.parameters[part].astype(np.float64) for part in TUNED)
+        start, state = (message.parameters[part].astype(np.float64) for part in TUNED)
         rng = rng_of(message, client, "directions")
-        return self._make_optimizer(start / scale, rng, (message.round - 1) * self._local_steps, memory)
+        return self._make_optimizer(OptimizerStart(start / scale, rng, (message.round - 1) * self._local_steps, state))
 
     def _rebuild(self, message: Message, update: Update) -> Mapping[str, NDArray[Any]]:
         """The changes of a client, from its losses where it sent those."""

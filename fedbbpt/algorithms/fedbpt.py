@@ -19,7 +19,7 @@ from fedbbpt.algorithms.score import metered
 from fedbbpt.algorithms.steps import TUNED, rng_of, short
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
-from fedbbpt.optim import MOST_ASKED, Optimizer
+from fedbbpt.optim import MOST_ASKED, Optimizer, OptimizerStart
 from fedbbpt.optim.evolution import Evolution
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import rms
@@ -96,7 +96,7 @@ class FedBpt(FedAvg):
 
         sigmas = np.empty(self._local_steps, np.float32)
         for step in range(self._local_steps):
-            sigmas[step] = np.exp(optimizer.memory[0])
+            sigmas[step] = np.exp(optimizer.state[0])
             optimizer.tell(measured(optimizer.ask()))
         mean = optimizer.x.astype(np.float32)
         there = measured(mean[None])
@@ -128,8 +128,8 @@ class FedBpt(FedAvg):
 
     def _optimizer(self, message: Message, client: str) -> Optimizer:
         """A client's search, from the server's distribution."""
-        start, memory = (message.parameters[part].astype(np.float64) for part in TUNED)
-        return self._make_optimizer(start, rng_of(message, client, "directions"), 0, memory)
+        start, state = (message.parameters[part].astype(np.float64) for part in TUNED)
+        return self._make_optimizer(OptimizerStart(start, rng_of(message, client, "directions"), 0, state))
 
     def _learned(
         self, mean: NDArray[np.float64], memory: NDArray[np.float64], told: Sequence[Mapping[str, NDArray[Any]]]
@@ -141,7 +141,7 @@ class FedBpt(FedAvg):
         step = np.log(step_of(sigmas, self._population // 2 if self._step_size == "code" else self._population / 2))
         server = _Server(mean, np.array([step, *memory[1:]]), np.array([one["prompt"] for one in told]), parents)
         server.learn(np.array([one["loss"][0] for one in told]))
-        grown = server.memory - np.array([step - memory[0], *np.zeros(len(mean))])
+        grown = server.state - np.array([step - memory[0], *np.zeros(len(mean))])
         start = self.init().parameters["prompt"]
         change = server.x - start
         return start + change / max(1.0, rms(change) / self._norm), grown
@@ -155,7 +155,8 @@ class _Server(SepCma):
     ) -> None:
         # A CMA-ES learns from the better half of its population: for more, others that rank last fill it up.
         self._absent = max(0, 2 * parents - len(samples))
-        super().__init__(x, np.random.default_rng(0), 0, memory, population=len(samples) + self._absent)
+        start = OptimizerStart(x, np.random.default_rng(0), 0, memory)
+        super().__init__(start, population_size=len(samples) + self._absent)
         self._points = np.concatenate([samples, np.tile(x, (self._absent, 1))])
 
     def learn(self, losses: NDArray[np.float64]) -> None:
@@ -201,17 +202,18 @@ def _with_population(parts: Parts, population: int) -> MakeOptimizer:
     Raises:
         ConfigError: it is another kind of optimizer.
     """
-    made = parts.optimizer(np.zeros(parts.objective.prompt.dim), np.random.default_rng(0), 0, None)
+    made = parts.optimizer(OptimizerStart(np.zeros(parts.objective.prompt.dim), np.random.default_rng(0)))
     if not isinstance(made, Evolution):
         raise ConfigError(
             "algorithm 'fedbpt' sends the distribution of an evolution strategy around: use --optimizer sep-cma, or "
             "cma for up to 300 numbers"
         )
     kind: Any = type(made)
-    first = made.memory
+    first = made.state
 
-    def make(x: Any, rng: np.random.Generator, steps_before: int, memory: Any) -> Optimizer:
-        optimizer: Optimizer = kind(x, rng, steps_before, first if memory is None else memory, population=population)
+    def make(start: OptimizerStart) -> Optimizer:
+        start = start if start.state is not None else replace(start, state=first)
+        optimizer: Optimizer = kind(start, population_size=population)
         return optimizer
 
     return make

@@ -17,6 +17,7 @@ from fedbbpt.algorithms import Exchange, Keeps, Parts, Reply, State
 from fedbbpt.algorithms.readouts import blank_sums, fit, total_of
 from fedbbpt.algorithms.score import blank_score, metered, score
 from fedbbpt.errors import ConfigError
+from fedbbpt.optim import OptimizerStart
 from fedbbpt.readouts import Answered
 from fedbbpt.readouts.head import Head
 from fedbbpt.types import Client, Float32, Floats, Message, Score, Sums, Update, Usage
@@ -141,7 +142,7 @@ class Greedy:
     def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""
         examples = len(client.train)
-        population = self._make_optimizer(self._start(), np.random.default_rng(0), 0, None).population
+        population = self._make_optimizer(OptimizerStart(self._start(), np.random.default_rng(0))).population_size
         first = self._objective.usage(1, examples) if round_ == 1 else Usage()
         return first + self._objective.usage(population, examples)
 
@@ -162,7 +163,8 @@ class Greedy:
         views, slot = self._objective.views(message.parameters["prompt"]), self._slot(message)
         turns = max(0, message.round - self._views) // self._views + 1 if slot < len(views) else 0
         rng = np.random.default_rng([message.seed, message.round])
-        return self._make_optimizer(views[slot] if slot < len(views) else self._start(), rng, turns, None).ask()
+        start = views[slot] if slot < len(views) else self._start()
+        return self._make_optimizer(OptimizerStart(start, rng, turns)).ask()
 
     def _ask(self, prompts: Floats, client: Client) -> Update:
         """Asks about all of the client's training inputs and keeps the answers behind those it has."""

@@ -39,7 +39,7 @@ def rng_of(message: Message, client: str, purpose: str) -> np.random.Generator:
 
 def changes(message: Message, scale: float, optimizer: Optimizer) -> Mapping[str, Float32]:
     """New minus received parameters."""
-    new = {"prompt": scale * optimizer.x, "optimizer": optimizer.memory}
+    new = {"prompt": scale * optimizer.x, "optimizer": optimizer.state}
     return {part: (new[part] - message.parameters[part]).astype(np.float32) for part in TUNED}
 
 

@@ -1,7 +1,9 @@
 """Zero-order optimizers: ask for candidates, tell their losses. They know nothing of prompts, backends or clients."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,49 +15,89 @@ MOST_ASKED = 10_000  # candidates of one ask
 Count = Annotated[int, Field(ge=1, le=MOST_ASKED)]
 
 
+@dataclass(frozen=True)
+class Space:
+    """Where θ lives: all of ℝᵈ, or choices."""
+
+    choices: int | None = None  # θ is read as (positions, choices), one choice at each position; None: continuous
+
+
+@dataclass(frozen=True)
+class OptimizerStart:
+    """Everything from which an optimizer starts. Its generator is used up: every optimizer needs a start of its own."""
+
+    x: Floats  # (d,) the point to start from
+    rng: np.random.Generator
+    step: int = 0  # steps taken in earlier rounds; gain schedules continue from there
+    state: Floats | None = None  # (m,) the `state` that earlier rounds left; None at the start of a run
+    space: Space = Space()
+
+
+def positions_and_choices(start: OptimizerStart) -> tuple[int, int]:
+    """How a categorical optimizer reads θ.
+
+    Raises:
+        ValueError: fewer than two choices, or a dimension that is not a multiple of their number.
+    """
+    d, choices = len(start.x), start.space.choices or 0
+    if choices < 2 or d % choices:
+        raise ValueError(f"expected at least two choices, and a dimension that is their multiple: {choices}, {d}")
+    return d // choices, choices
+
+
 class Optimizer(Protocol):
     """Improves x from losses alone.
 
-    An optimizer lives for one client's round. The class takes as its positional arguments the point to start from, a
-    random generator, the number of steps taken in earlier rounds (the gain schedules go on from there) and what the
-    optimizers of earlier rounds left (the mean of their `memory` over the clients; None at the start of a run), and
-    its own options by keyword. With the class attribute `categorical = True` it samples choices for prompts that have
-    them (see `Prompt`), and takes their number as a fifth positional argument.
+    An optimizer lives for one client's round. Its class takes an `OptimizerStart` as its one positional argument and
+    its options by keyword.
 
-    One unit of x is a sensible amount. The losses of one ask are centred and divided by a spread that all asks share,
-    so that their standard deviation is about 1 in the first rounds; their level says nothing.
+    Replay: the same `OptimizerStart`, its generator in the same state, and the same losses give the same bits in x and
+    `state`. A server that knows the seed therefore rebuilds a client's steps from the client's losses alone. All
+    of its random numbers therefore come from the start's generator.
+
+    One unit of x is a sensible amount. The losses of one ask are centred and divided by a scale that all asks share, so
+    that their standard deviation is about 1 in the first rounds; only differences between the losses of one ask count.
     """
 
-    x: NDArray[np.float64]  # (d,) the best guess
-    population: int  # n, how many candidates one `ask` returns
-    memory: NDArray[np.float64]  # (m,) for the next round: finite, m depends on d and the options, its mean makes sense
+    categorical: ClassVar[bool] = False  # whether it samples choices, and needs `Space.choices`
 
+    x: NDArray[np.float64]  # (d,) the best guess
+    population_size: int  # n, the number of candidates that one `ask` returns
+    state: NDArray[np.float64]  # (m,) for the next round, averaged over clients; finite, m depends on d and the options
+
+    @abstractmethod
     def ask(self) -> NDArray[np.float64]:
         """Candidates (n, d) to be measured on the same minibatch.
 
         Raises:
-            RuntimeError: the last candidates' losses have not been told.
+            RuntimeError: the losses of the last candidates have not been told.
         """
 
+    @abstractmethod
     def tell(self, losses: Floats) -> None:
-        """Losses (n,) of the candidates last asked for; NaN says that a candidate could not be measured.
+        """Learns from the losses (n,) of the last candidates; NaN marks a candidate that could not be measured.
 
         Raises:
             RuntimeError: nothing was asked for.
-            ValueError: not one loss a candidate.
+            ValueError: not one loss per candidate.
         """
 
 
-class AskTell:
-    """The manners that all optimizers share: ask and tell take turns, losses and memory have the right shape."""
+class OptimizerBase(Optimizer):
+    """What all optimizers share: ask and tell take turns, and losses and state have the right shape."""
 
-    population: int
+    def __init__(self, start: OptimizerStart, initial_state: Sequence[float] | Floats = ()) -> None:
+        """Copies the start.
 
-    def __init__(self, memory: Floats | None, initial: Sequence[float] | Floats = ()) -> None:
+        Raises:
+            ValueError: the state has another shape than the initial one.
+        """
+        self.x = np.array(start.x, np.float64)
+        self.state = np.array(initial_state if start.state is None else start.state, np.float64)
+        if self.state.shape != np.shape(initial_state):
+            raise ValueError(f"expected a state of shape {np.shape(initial_state)}, got {self.state.shape}")
+        self._rng = start.rng
         self._asked = False
-        self.memory = np.array(initial if memory is None else memory, np.float64)
-        if self.memory.shape != np.shape(initial):
-            raise ValueError(f"expected a memory of shape {np.shape(initial)}, got {self.memory.shape}")
 
     def _begin_ask(self) -> None:
         if self._asked:
@@ -65,7 +107,7 @@ class AskTell:
     def _begin_tell(self, losses: Floats) -> NDArray[np.float64]:
         if not self._asked:
             raise RuntimeError("tell() was called without ask()")
-        if np.shape(losses) != (self.population,):
-            raise ValueError(f"expected losses of shape ({self.population},), got {np.shape(losses)}")
+        if np.shape(losses) != (self.population_size,):
+            raise ValueError(f"expected losses of shape ({self.population_size},), got {np.shape(losses)}")
         self._asked = False
         return np.asarray(losses, np.float64)

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from fedbbpt.optim import MOST_ASKED, AskTell
+from fedbbpt.optim import MOST_ASKED, OptimizerBase, OptimizerStart, positions_and_choices
 from fedbbpt.types import Floats
 
 MOST = 2.0  # standard deviations from what was expected that a loss counts for (Huber 1964)
 
 
-class Bandit(AskTell):
+class Bandit(OptimizerBase):
     """Tries choices, the promising ones more often: for prompts of a few words, and answers that say right or wrong.
 
     Of each choice at each place it is known how often it was tried, N, and the sum of its losses, S. A loss is taken to
@@ -36,29 +36,23 @@ class Bandit(AskTell):
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
-        choices: int,
+        start: OptimizerStart,
         /,
         *,
-        population: Annotated[int, Field(ge=2, le=MOST_ASKED)] = 8,
+        population_size: Annotated[int, Field(ge=2, le=MOST_ASKED)] = 8,
     ) -> None:
-        super().__init__(memory, np.zeros(2 * len(x)))  # N of all places and choices, then S
-        self.x = np.array(x, np.float64)
-        self.population = population
-        self._shape = len(x) // choices, choices
-        self._rng = rng
+        super().__init__(start, np.zeros(2 * len(start.x)))  # N of all places and choices, then S
+        self.population_size = population_size
+        self._shape = positions_and_choices(start)
 
     def ask(self) -> NDArray[np.float64]:
-        """A choice for each place, as rows of ones and zeros: (population, d)."""
+        """A choice for each place, as rows of ones and zeros: (population_size, d)."""
         self._begin_ask()
         means, counts = self._known()
-        noise = self._rng.standard_normal((self.population, *self._shape))
+        noise = self._rng.standard_normal((self.population_size, *self._shape))
         drawn = means + noise / np.sqrt(counts + 1)  # (n, places, choices)
         self._tried = np.eye(self._shape[1])[drawn.argmin(2)]
-        candidates: NDArray[np.float64] = self._tried.reshape(self.population, -1).copy()
+        candidates: NDArray[np.float64] = self._tried.reshape(self.population_size, -1).copy()
         return candidates
 
     def tell(self, losses: Floats) -> None:
@@ -72,10 +66,10 @@ class Bandit(AskTell):
         surprise = told[:, None] - expected
         surprise = np.clip(surprise - np.median(surprise, 0), -MOST, MOST)
         sums = (tried * (expected + surprise)[:, :, None]).sum(0)  # (places, choices)
-        self.memory = self.memory + np.concatenate([tried.sum(0).ravel(), sums.ravel()])
+        self.state = self.state + np.concatenate([tried.sum(0).ravel(), sums.ravel()])
         self.x = -self._known()[0].ravel()
 
     def _known(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Expected losses, and how often each choice was tried: (places, choices) both."""
-        counts, sums = self.memory.reshape(2, *self._shape)
+        counts, sums = self.state.reshape(2, *self._shape)
         return sums / (counts + 1), counts

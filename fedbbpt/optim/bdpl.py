@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 from scipy.special import softmax
 
-from fedbbpt.optim import MOST_ASKED, AskTell
+from fedbbpt.optim import MOST_ASKED, OptimizerBase, OptimizerStart, positions_and_choices
 from fedbbpt.types import Floats
 
 Array = NDArray[np.float64]
@@ -19,11 +19,11 @@ RAREST = 0.1  # of the probability among equals: least that a choice keeps on th
 MOST = 1e100  # a loss beyond it says no more, and no sum of such losses overflows
 
 
-class Bdpl(AskTell):
+class Bdpl(OptimizerBase):
     """Draws choices, and learns from the losses how likely to draw each of them: for prompts that choose words.
 
     At each place of the prompt one of `choices` is drawn from probabilities p of its own. A step follows the gradient
-    of the expected loss by x, estimated from `population` samples (see `estimate`).
+    of the expected loss by x, estimated from `population_size` samples (see `estimate`).
 
     x are logits ("softmax"), or as in the paper the probabilities themselves ("simplex"), projected after each step,
     where the same `rate` changes equal probabilities by the same share: it is divided by choices². Nothing becomes
@@ -38,33 +38,26 @@ class Bdpl(AskTell):
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
-        choices: int,
+        start: OptimizerStart,
         /,
         *,
-        population: Annotated[int, Field(ge=2, le=MOST_ASKED)] = 20,
+        population_size: Annotated[int, Field(ge=2, le=MOST_ASKED)] = 20,
         rate: PositiveFloat = 2.0,
         parametrisation: Literal["softmax", "simplex"] = "softmax",
     ) -> None:
-        super().__init__(memory)
-        if choices < 2 or len(x) % choices:
-            raise ValueError(f"expected two choices or more, and a dimension of so many a place: {choices}, {len(x)}")
-        self.x = np.array(x, np.float64)
-        self.population = population
-        self._choices, self._rng = choices, rng
-        self._space = SPACES[parametrisation]
-        self._rate = rate if parametrisation == "softmax" else rate / choices**2
+        super().__init__(start)
+        self.population_size = population_size
+        _, self._choices = positions_and_choices(start)
+        self._space = PARAMETRISATIONS[parametrisation]
+        self._rate = rate if parametrisation == "softmax" else rate / self._choices**2
 
     def ask(self) -> Array:
-        """A choice for each place, as rows of ones and zeros: (population, d)."""
+        """A choice for each place, as rows of ones and zeros: (population_size, d)."""
         self._begin_ask()
         cumulative = self._space.probabilities(self._allowed()).cumsum(1)
-        drawn = self._rng.random((self.population, len(cumulative), 1)) * cumulative[:, -1:]
+        drawn = self._rng.random((self.population_size, len(cumulative), 1)) * cumulative[:, -1:]
         self._samples = np.eye(self._choices)[(drawn >= cumulative).sum(2)]  # (n, places, choices)
-        candidates: Array = self._samples.reshape(self.population, -1).copy()
+        candidates: Array = self._samples.reshape(self.population_size, -1).copy()
         return candidates
 
     def tell(self, losses: Floats) -> None:
@@ -127,7 +120,7 @@ def project(x: Array) -> Array:
     return nearest
 
 
-class Space(NamedTuple):
+class Parametrisation(NamedTuple):
     """What x (places, choices) says of the probabilities."""
 
     allowed: Callable[[Array], Array]  # the nearest x that may be
@@ -136,7 +129,7 @@ class Space(NamedTuple):
     longest: float  # step of a number, which takes it from one end of what may be to the other
 
 
-SPACES = {
-    "softmax": Space(apart, lambda x: softmax(x, 1), of_logits, SPAN),
-    "simplex": Space(project, lambda x: x, of_probabilities, 1.0),
+PARAMETRISATIONS = {
+    "softmax": Parametrisation(apart, lambda x: softmax(x, 1), of_logits, SPAN),
+    "simplex": Parametrisation(project, lambda x: x, of_probabilities, 1.0),
 }

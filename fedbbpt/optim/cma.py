@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.optim import MOST_ASKED
+from fedbbpt.optim import MOST_ASKED, OptimizerStart
 from fedbbpt.optim.evolution import Evolution
-from fedbbpt.types import Floats
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Could not import matplotlib", UserWarning)  # only its plots need that
@@ -23,38 +22,36 @@ LIMIT = 300  # dimensions; a step costs time in d³
 class Cma(Evolution):
     """CMA-ES: an evolution strategy that learns how the coordinates vary together, for up to 300 of them.
 
-    `population` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than half
-    were measured, or all losses are equal, the generation is dropped. Step size and variances go on through the rounds,
-    correlations are learned anew in each.
+    `population_size` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than
+    half were measured, or all losses are equal, the generation is dropped. Step size and variances go on through the
+    rounds, correlations are learned anew in each.
 
-    Only ranks count: the first step moves a coordinate by about σ / √(population / 4), 0.3 with the defaults.
+    Only ranks count: the first step moves a coordinate by about σ / √(population_size / 4), 0.3 with the defaults.
     """
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         sigma: PositiveFloat = 0.75,
-        population: Annotated[int, Field(ge=3, le=MOST_ASKED)] | None = None,
+        population_size: Annotated[int, Field(ge=3, le=MOST_ASKED)] | None = None,
     ) -> None:
-        if len(x) > LIMIT:
-            raise ConfigError(f"optimizer 'cma' takes up to {LIMIT} dimensions, the prompt has {len(x)}: use 'sep-cma'")
-        super().__init__("cma", x, memory, sigma)
+        d = len(start.x)
+        if d > LIMIT:
+            raise ConfigError(f"optimizer 'cma' takes up to {LIMIT} dimensions, the prompt has {d}: use 'sep-cma'")
+        super().__init__("cma", start, sigma)
         options = {
             "verbose": -9,
             "seed": np.nan,  # leaves numpy's global state alone
-            "randn": lambda count, dim: rng.standard_normal((count, dim)),
+            "randn": lambda count, dim: self._rng.standard_normal((count, dim)),
             "AdaptSigma": CMAAdaptSigmaCSA,  # True would mean another rule from 300 dimensions on
             "CMA_mirrors": 0,
         }
-        if population is not None:
-            options["popsize"] = population
-        self._cma = cma.CMAEvolutionStrategy(np.zeros(len(x)), self._sigma, options)
-        self.population = int(self._cma.popsize)
+        if population_size is not None:
+            options["popsize"] = population_size
+        self._cma = cma.CMAEvolutionStrategy(np.zeros(d), self._sigma, options)
+        self.population_size = int(self._cma.popsize)
 
     def _mean(self) -> NDArray[np.float64]:
         mean: NDArray[np.float64] = self._cma.mean

@@ -10,30 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.optim import AskTell
+from fedbbpt.optim import OptimizerBase, OptimizerStart
 from fedbbpt.types import Floats
 
 
-class Evolution(AskTell, ABC):
+class Evolution(OptimizerBase, ABC):
     """A CMA evolution strategy of a library.
 
     A candidate that could not be measured ranks last; where fewer than half were measured, or all losses are equal, the
-    generation is dropped. The memory is log σ and the logarithm of C's diagonal, of mean 0.
+    generation is dropped. `state` is log σ and the logarithm of C's diagonal, of mean 0.
     """
 
-    def __init__(self, name: str, x: Floats, memory: Floats | None, sigma: float) -> None:
-        if len(x) < 2:
-            raise ConfigError(f"optimizer {name!r} needs at least 2 dimensions, the prompt has {len(x)}")
-        super().__init__(memory, [np.log(sigma), *np.zeros(len(x))])
-        self._origin = np.array(x, np.float64)
-        self._sigma = float(np.exp(self.memory[0]))
-        self._scale = np.exp(self.memory[1:] / 2)  # (d,)
+    def __init__(self, name: str, start: OptimizerStart, sigma: float) -> None:
+        d = len(start.x)
+        if d < 2:
+            raise ConfigError(f"optimizer {name!r} needs at least 2 dimensions, the prompt has {d}")
+        super().__init__(start, [np.log(sigma), *np.zeros(d)])
+        self._origin = self.x
+        self._sigma = float(np.exp(self.state[0]))
+        self._scale = np.exp(self.state[1:] / 2)  # (d,)
         self._generation = 0
-
-    @property
-    def x(self) -> NDArray[np.float64]:
-        """The distribution's mean."""
-        return self._origin + self._scale * self._mean()
 
     def ask(self) -> NDArray[np.float64]:
         """See `Optimizer`."""
@@ -45,15 +41,16 @@ class Evolution(AskTell, ABC):
         """See `Optimizer`."""
         losses = self._begin_tell(losses)
         measured = losses[np.isfinite(losses)]
-        if 2 * len(measured) < self.population or measured.min() == measured.max():
+        if 2 * len(measured) < self.population_size or measured.min() == measured.max():
             return
         order = np.where(np.isfinite(losses), losses, np.inf).argsort(kind="stable")
         before = np.log(self._stds())
         self._update(self._sampled, order.argsort().astype(np.float64))
         self._generation += 1
-        log_stds = self.memory[0] + self.memory[1:] / 2 + np.log(self._stds()) - before  # (d,)
+        self.x = self._origin + self._scale * self._mean()
+        log_stds = self.state[0] + self.state[1:] / 2 + np.log(self._stds()) - before  # (d,)
         level = log_stds.mean()
-        self.memory = np.array([level + self._young_path(), *2 * (log_stds - level)])
+        self.state = np.array([level + self._young_path(), *2 * (log_stds - level)])
 
     def _young_path(self) -> float:
         """What log σ loses in a generation only because the evolution path starts at 0 in every round.
@@ -62,7 +59,7 @@ class Evolution(AskTell, ABC):
         (Hansen 2016, eq. 43), and log σ changes by c / d_σ · (‖p‖ / E‖N(0, I)‖ − 1) (eq. 44). Unless that is returned,
         short rounds shrink σ whatever the losses say.
         """
-        n, dim = self.population, len(self._origin)
+        n, dim = self.population_size, len(self._origin)
         weights = np.log((n + 1) / 2) - np.log(np.arange(1, n // 2 + 1))  # eq. 49
         mu = weights.sum() ** 2 / (weights**2).sum()
         c = (mu + 2) / (dim + mu + 5)  # eq. 55

@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from fedbbpt.optim import AskTell, Count
+from fedbbpt.optim import Count, OptimizerBase, OptimizerStart
 from fedbbpt.types import Floats
 
 
-class Random(AskTell):
+class Random(OptimizerBase):
     """Random search: tries normal steps from x, and moves to the best of them ("(1, λ)": Rechenberg 1973).
 
     Their standard deviation is σ / (1 + steps)^decay, steps counted through all rounds.
@@ -16,28 +16,24 @@ class Random(AskTell):
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         sigma: PositiveFloat = 1.0,
         decay: NonNegativeFloat = 0.5,
-        population: Count = 8,
+        population_size: Count = 8,
     ) -> None:
-        super().__init__(memory)
-        self.x = np.array(x, np.float64)
-        self.population = population
-        self._rng, self._steps = rng, steps_before
+        super().__init__(start)
+        self.population_size = population_size
+        self._step = start.step
         self._sigma, self._decay = sigma, decay
 
     def ask(self) -> NDArray[np.float64]:
-        """Normal steps from x: (population, d)."""
+        """Normal steps from x: (population_size, d)."""
         self._begin_ask()
-        sigma = self._sigma / (1 + self._steps) ** self._decay
-        candidates: NDArray[np.float64] = self.x + sigma * self._rng.normal(size=(self.population, len(self.x)))
-        self._candidates, self._steps = candidates.copy(), self._steps + 1
+        sigma = self._sigma / (1 + self._step) ** self._decay
+        candidates: NDArray[np.float64] = self.x + sigma * self._rng.normal(size=(self.population_size, len(self.x)))
+        self._candidates, self._step = candidates.copy(), self._step + 1
         return candidates
 
     def tell(self, losses: Floats) -> None:

@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from fedbbpt.optim import Count
+from fedbbpt.optim import Count, OptimizerStart
 from fedbbpt.optim.spsa import Spsa
-from fedbbpt.types import Floats
 
 
 class Rge(Spsa):
@@ -20,10 +19,7 @@ class Rge(Spsa):
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         a: PositiveFloat = 0.3,
@@ -34,7 +30,7 @@ class Rge(Spsa):
         directions: Count = 4,
     ) -> None:
         gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(x, rng, steps_before, memory, directions=directions, **gains)
+        super().__init__(start, directions=directions, **gains)
 
     def _draw(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         return self._rng.standard_normal(shape)

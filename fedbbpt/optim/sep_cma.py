@@ -7,35 +7,32 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
-from fedbbpt.optim import MOST_ASKED
+from fedbbpt.optim import MOST_ASKED, OptimizerStart
 from fedbbpt.optim.evolution import Evolution
-from fedbbpt.types import Floats
 
 
 class SepCma(Evolution):
     """Separable CMA-ES: an evolution strategy that adapts one variance a coordinate.
 
-    `population` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than half
-    were measured, or all losses are equal, the generation is dropped. Step size and variances go on through the rounds.
+    `population_size` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than
+    half were measured, or all losses are equal, the generation is dropped. Step size and variances go on through the
+    rounds.
 
-    Only ranks count: the first step moves a coordinate by about σ / √(population / 4), 0.3 with the defaults.
+    Only ranks count: the first step moves a coordinate by about σ / √(population_size / 4), 0.3 with the defaults.
     """
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         sigma: PositiveFloat = 0.75,
-        population: Annotated[int, Field(ge=2, le=MOST_ASKED)] | None = None,
+        population_size: Annotated[int, Field(ge=2, le=MOST_ASKED)] | None = None,
     ) -> None:
-        super().__init__("sep-cma", x, memory, sigma)
-        seed = int(rng.integers(2**31))
-        self._cma = cmaes.SepCMA(np.zeros(len(x)), self._sigma, seed=seed, population_size=population)
-        self.population = self._cma.population_size
+        super().__init__("sep-cma", start, sigma)
+        seed = int(self._rng.integers(2**31))
+        self._cma = cmaes.SepCMA(np.zeros(len(start.x)), self._sigma, seed=seed, population_size=population_size)
+        self.population_size = self._cma.population_size
 
     def _mean(self) -> NDArray[np.float64]:
         mean: NDArray[np.float64] = self._cma.mean
@@ -46,7 +43,7 @@ class SepCma(Evolution):
         return stds
 
     def _sample(self) -> NDArray[np.float64]:
-        return np.stack([self._cma.ask() for _ in range(self.population)])
+        return np.stack([self._cma.ask() for _ in range(self.population_size)])
 
     def _update(self, sampled: NDArray[np.float64], ranks: NDArray[np.float64]) -> None:
         self._cma.tell(list(zip(sampled, ranks.tolist(), strict=True)))

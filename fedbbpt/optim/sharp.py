@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from fedbbpt.optim import Count
+from fedbbpt.optim import Count, OptimizerStart
 from fedbbpt.optim.spsa import Spsa, rms
-from fedbbpt.types import Floats
 
 
 class Sharp(Spsa):
@@ -15,20 +14,17 @@ class Sharp(Spsa):
     Asks alternate: the first estimates ĝ at x, the second at x + ρ √d ĝ / ‖ĝ‖ and steps from x with what it finds, as
     `spsa` does. ρ is in units a coordinate (Foret's is ρ √d).
 
-    A round may end between the two: the direction uphill waits in the memory (the clients' mean, brought back to its
+    A round may end between the two: the direction uphill waits in the state (the clients' mean, brought back to its
     length) and the next round begins with the second ask. An ask without information is repeated.
 
     Default `a`: the first step is taken at k = 2 and moves a coordinate by a / (2^alpha c √directions) = 0.3.
     """
 
-    _kept = 1  # the direction uphill, of size 1 a coordinate, or zeros where the next ask is a first one
+    _vectors = 1  # the direction uphill, of size 1 a coordinate, or zeros where the next ask is a first one
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         a: PositiveFloat = 0.45,
@@ -40,18 +36,18 @@ class Sharp(Spsa):
         rho: PositiveFloat = 0.1,
     ) -> None:
         gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(x, rng, steps_before, memory, directions=directions, **gains)
+        super().__init__(start, directions=directions, **gains)
         self._rho = rho
 
     def _centre(self) -> NDArray[np.float64]:
-        return self.x + self._rho * _unit(self.memory)  # Foret et al. 2021, eq. 2
+        return self.x + self._rho * _unit(self.state)  # Foret et al. 2021, eq. 2
 
     def _learn(self, gradient: NDArray[np.float64]) -> None:
-        if self.memory.any():
+        if self.state.any():
             super()._learn(gradient)
-            self.memory = np.zeros_like(self.x)
+            self.state = np.zeros_like(self.x)
         else:
-            self.memory = _unit(gradient)
+            self.state = _unit(gradient)
 
 
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:

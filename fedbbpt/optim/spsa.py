@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from fedbbpt.optim import AskTell, Count
+from fedbbpt.optim import Count, OptimizerBase, OptimizerStart
 from fedbbpt.types import Floats
 
 
-class Spsa(AskTell):
+class Spsa(OptimizerBase):
     """Simultaneous perturbation with random signs (Spall 1992).
 
     x ← x − a_k ĝ, ĝ = mean over directions Δ of (L(x + c_k Δ) − L(x − c_k Δ)) / (2 c_k Δ), Δ of random signs.
@@ -28,14 +28,11 @@ class Spsa(AskTell):
     Default `a`: the first step moves a coordinate by a / (c √directions) = 0.3.
     """
 
-    _kept: ClassVar[int] = 0  # how many vectors (d,) the memory holds
+    _vectors: ClassVar[int] = 0  # number of vectors (d,) in the state
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         a: PositiveFloat = 0.15,
@@ -45,11 +42,9 @@ class Spsa(AskTell):
         stability: NonNegativeFloat = 0.0,
         directions: Count = 1,
     ) -> None:
-        super().__init__(memory, np.zeros(self._kept * len(x)))
-        self.x = np.array(x, np.float64)
-        self.population = 2 * directions
-        self._rng = rng
-        self._k = steps_before
+        super().__init__(start, np.zeros(self._vectors * len(start.x)))
+        self.population_size = 2 * directions
+        self._k = start.step
         self._a, self._alpha, self._stability = a, alpha, stability
         self._c, self._gamma = c, gamma
 
@@ -58,7 +53,7 @@ class Spsa(AskTell):
         self._begin_ask()
         self._k += 1
         self._radius = self._c / self._k**self._gamma
-        self._directions = self._draw((self.population // 2, len(self.x)))
+        self._directions = self._draw((self.population_size // 2, len(self.x)))
         centre, perturbation = self._centre(), self._radius * self._directions
         return np.concatenate([centre + perturbation, centre - perturbation])
 
@@ -97,14 +92,11 @@ class SpsaGC(Spsa):
     √2 (1 + β) a / ((1 + stability)^alpha c √directions) = 0.3.
     """
 
-    _kept = 1
+    _vectors = 1
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         a: PositiveFloat = 0.15,
@@ -116,15 +108,15 @@ class SpsaGC(Spsa):
         directions: Count = 4,
     ) -> None:
         gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(x, rng, steps_before, memory, directions=directions, **gains)
+        super().__init__(start, directions=directions, **gains)
         self._beta = beta
 
     def _draw(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         return super()._draw(shape) * self._rng.uniform(0.5, 1, shape)
 
     def _descent(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-        self.memory = self._beta * self.memory + gradient
-        return gradient + self._beta * self.memory
+        self.state = self._beta * self.state + gradient
+        return gradient + self._beta * self.state
 
 
 class SpsaClip(Spsa):
@@ -138,10 +130,7 @@ class SpsaClip(Spsa):
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         a: PositiveFloat = 0.45,
@@ -153,7 +142,7 @@ class SpsaClip(Spsa):
         threshold: PositiveFloat = 1.0,
     ) -> None:
         gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(x, rng, steps_before, memory, directions=directions, **gains)
+        super().__init__(start, directions=directions, **gains)
         self._threshold = threshold
 
     def _descent(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,18 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.optim import AskTell
+from fedbbpt.optim import OptimizerBase, OptimizerStart
 from fedbbpt.types import Floats
 
 
-class Still(AskTell):
+class Still(OptimizerBase):
     """Asks for x itself and stays there."""
 
-    population = 1
+    population_size = 1
 
-    def __init__(self, x: Floats, rng: np.random.Generator, steps_before: int, memory: Floats | None, /) -> None:
-        super().__init__(memory)
-        self.x = np.array(x, np.float64)
+    def __init__(self, start: OptimizerStart, /) -> None:
+        super().__init__(start)
 
     def ask(self) -> NDArray[np.float64]:
         """x alone: (1, d)."""

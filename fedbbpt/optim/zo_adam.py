@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from fedbbpt.optim import Count
+from fedbbpt.optim import Count, OptimizerStart
 from fedbbpt.optim.rge import Rge
-from fedbbpt.types import Floats
 
 
 class ZoAdam(Rge):
@@ -21,14 +20,11 @@ class ZoAdam(Rge):
     themselves where the estimates disagree.
     """
 
-    _kept = 2
+    _vectors = 2
 
     def __init__(
         self,
-        x: Floats,
-        rng: np.random.Generator,
-        steps_before: int,
-        memory: Floats | None,
+        start: OptimizerStart,
         /,
         *,
         a: PositiveFloat = 0.3,
@@ -42,14 +38,14 @@ class ZoAdam(Rge):
         epsilon: PositiveFloat = 1e-8,
     ) -> None:
         gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(x, rng, steps_before, memory, directions=directions, **gains)
+        super().__init__(start, directions=directions, **gains)
         self._betas = np.array([[beta1], [beta2]])
         self._epsilon = epsilon
 
     def _descent(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
-        moments = self.memory.reshape(2, -1)  # m, v
+        moments = self.state.reshape(2, -1)  # m, v
         moments = self._betas * moments + (1 - self._betas) * np.stack([gradient, gradient**2])
-        self.memory = moments.ravel()
+        self.state = moments.ravel()
         mean, square = moments / (1 - self._betas**self._k)  # Kingma & Ba 2015, algorithm 1
         descent: NDArray[np.float64] = mean / (np.sqrt(square) + self._epsilon)
         return descent

@@ -18,7 +18,7 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.engines import Engine
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective
-from fedbbpt.optim import Optimizer
+from fedbbpt.optim import Optimizer, OptimizerStart, Space
 from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts import Readout
@@ -79,16 +79,15 @@ class Session(Model):
 
     def _made(self, choice: ComponentConfig, objective: Objective) -> Algorithm:
         chosen, options = load_class("optimizers", self.config.optimizer.name), self.config.optimizer.options
-        choices = getattr(objective.prompt, "choices", 0)
-        context = (choices,) if getattr(chosen, "categorical", False) else ()
-        if context and objective.prompt.dim and not choices:
+        choices = getattr(objective.prompt, "choices", None)
+        if chosen.categorical and objective.prompt.dim and not choices:
             raise ConfigError(
                 f"the optimizer {self.config.optimizer.name!r} draws from choices, and the prompt "
                 f"{self.config.prompt.name!r} has none; use --prompt tokens or --prompt instruction"
             )
 
-        def optimizer(x: Any, rng: np.random.Generator, steps_before: int, memory: Any) -> Optimizer:
-            made: Optimizer = chosen(x, rng, steps_before, memory, *context, **options)
+        def optimizer(start: OptimizerStart) -> Optimizer:
+            made: Optimizer = chosen(replace(start, space=Space(choices)), **options)
             return made
 
         parts = Parts(objective, optimizer, self.config.seed)

@@ -1,12 +1,13 @@
 """A method on the fake backend."""
 
-from functools import partial
+from dataclasses import replace
 
 import pytest
 
 from fedbbpt.algorithms import Parts
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.objective import Objective
+from fedbbpt.optim import Space
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.head import Head
@@ -26,14 +27,11 @@ def _make(
 ):
     prompt = prompt or Dct(backend.info.input_size, frequencies=2)
     parts = prompt, readout(backend.info, classes or backend.info.classes)
-    return kind(Parts(objective(backend, *parts), _drawing(optimizer, prompt), seed), **options)
 
+    def started(start):
+        return optimizer(replace(start, space=Space(getattr(prompt, "choices", 2))))
 
-def _drawing(optimizer, prompt):
-    """From the prompt's choices, or else two a place, if it is an optimizer of choices."""
-    if not getattr(optimizer, "categorical", False):
-        return partial(optimizer)
-    return lambda *arguments: optimizer(*arguments, getattr(prompt, "choices", 2))
+    return kind(Parts(objective(backend, *parts), started, seed), **options)
 
 
 @pytest.fixture

@@ -66,10 +66,10 @@ def test_a_message_is_all_there_is_to_know(make, fake_backend):
 def test_gains_and_memory_go_on_where_the_last_round_ended(make, rounds, fake_backend, clients):
     started, memories = set(), set()
 
-    def optimizer(x, rng, steps_before, memory):
-        started.add(steps_before)
-        memories.add(None if memory is None else memory.tobytes())
-        return SpsaGC(x, rng, steps_before, memory)
+    def optimizer(start):
+        started.add(start.step)
+        memories.add(None if start.state is None else start.state.tobytes())
+        return SpsaGC(start)
 
     states, _ = rounds(make(fake_backend, optimizer=optimizer, local_steps=4), clients, 3)
     assert started == {0, 4, 8}
@@ -81,8 +81,8 @@ def test_gains_and_memory_go_on_where_the_last_round_ended(make, rounds, fake_ba
 def test_directions_do_not_depend_on_how_much_data_a_client_has(make, fake_backend, make_client):
     asked = []
 
-    def optimizer(x, rng, steps_before, memory):
-        asked.append(Random(x, rng, steps_before, memory, population=3))
+    def optimizer(start):
+        asked.append(Random(start, population_size=3))
         return asked[-1]
 
     algorithm = make(fake_backend, optimizer=optimizer, batch_size=2)
@@ -231,7 +231,7 @@ def test_minibatch_of_all_keeps_the_order(make_data, size):
 
 
 def test_every_step_draws_another_minibatch(make, fake_backend, make_client):
-    optimizer = partial(Random, sigma=1e-9, population=1)  # pictures stay what they are
+    optimizer = partial(Random, sigma=1e-9, population_size=1)  # pictures stay what they are
     algorithm = make(fake_backend, optimizer=optimizer, local_steps=6, batch_size=3)
     update = algorithm.local(algorithm.broadcast(algorithm.init()), make_client(train=9))
     assert update.usage.queries == 6 * 3

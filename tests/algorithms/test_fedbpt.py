@@ -193,9 +193,9 @@ def test_clients_search_from_the_servers_distribution(make_bpt, skewed):
     starts = []
 
     class Spied(SepCma):
-        def __init__(self, x, rng, steps_before, memory, /, **options):
-            starts.append((x.copy(), None if memory is None else memory.copy(), options))
-            super().__init__(x, rng, steps_before, memory, **options)
+        def __init__(self, start, /, **options):
+            starts.append((start.x.copy(), None if start.state is None else start.state.copy(), options))
+            super().__init__(start, **options)
 
     algorithm = make_bpt(Reader(), optimizer=Spied, population=7)
     state = algorithm.merge(algorithm.init(), four())
@@ -204,7 +204,7 @@ def test_clients_search_from_the_servers_distribution(make_bpt, skewed):
     ((x, memory, options),) = starts
     assert np.array_equal(x, state.parameters["prompt"])
     assert np.array_equal(memory, state.parameters["optimizer"])
-    assert options == {"population": 7}
+    assert options == {"population_size": 7}
 
 
 @pytest.mark.parametrize("perturb", [0.0, 0.5])

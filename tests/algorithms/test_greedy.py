@@ -32,7 +32,7 @@ OTHERS = ("one", "two", "three")  # classes that the model does not know by name
 def greedy(make):
     """`greedy(backend, population, **options)`: the method over random search."""
     return lambda backend, population=5, **options: make(
-        backend, Greedy, prompt=PROMPT, optimizer=partial(Random, sigma=2.0, population=population), **options
+        backend, Greedy, prompt=PROMPT, optimizer=partial(Random, sigma=2.0, population_size=population), **options
     )
 
 

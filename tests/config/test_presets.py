@@ -32,7 +32,8 @@ RECORDED: dict[tuple[str, ...], tuple[int, str]] = {
     (*ASKED, "prompt.name=none"): (7, "openai none head+0.05 spsa-gc fedavg"),
     (*ASKED, "readout.name=contextual"): (7, "openai instruction contextual bdpl fedavg"),
 }
-DECIDED = {"readout": ("decay", 0.004), "optimizer": ("population", 8), "algorithm": ("views", 8)}  # class defaults
+# Class defaults.
+DECIDED = {"readout": ("decay", 0.004), "optimizer": ("population_size", 8), "algorithm": ("views", 8)}
 TRAINS = ("backend", "prompt", "readout", "optimizer", "algorithm")
 
 

@@ -46,7 +46,7 @@ LANGUAGE = {"task": {"name": "newsgroups"}, "backend": {"model": "smollm2"}}
 def test_a_language_model_gets_instructions(backend):
     config = make_config({"task": {"name": "newsgroups"}, "backend": backend})
     assert (config.rounds, config.prompt.name, config.algorithm.name) == (3, "instruction", "greedy")
-    assert (config.readout.options["decay"], config.optimizer.options["population"]) == (0.05, 4)
+    assert (config.readout.options["decay"], config.optimizer.options["population_size"]) == (0.05, 4)
     assert config.algorithm.options == {"views": 4}
     assert make_config({"task": {"name": "newsgroups"}, "backend": {"model": "minilm"}}).prompt.name == "none"
 
@@ -56,7 +56,7 @@ def test_given_settings_win_over_those_of_a_language_model():
     config = make_config(LANGUAGE | changed)
     assert (config.rounds, config.algorithm.options["views"]) == (5, 2)
     assert config.readout.options == {"decay": 0.05, "evaluations": 3}
-    assert config.optimizer.options["population"] == 4
+    assert config.optimizer.options["population_size"] == 4
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_one_prompt_for_a_language_model_has_the_usual_rounds(changed, algorithm
 
 
 def test_options_without_a_name_belong_to_the_default():
-    config = make_config({"algorithm": {"views": 7}, "optimizer": {"population": 3}})
+    config = make_config({"algorithm": {"views": 7}, "optimizer": {"population_size": 3}})
     assert (config.algorithm.name, config.algorithm.options) == ("greedy", {"views": 7})
-    assert (config.optimizer.name, config.optimizer.options["population"]) == ("random", 3)
+    assert (config.optimizer.name, config.optimizer.options["population_size"]) == ("random", 3)
     config = make_config({"readout": {"name": "identity"}, "algorithm": {"local_steps": 7}, "optimizer": {"beta": 0.5}})
     assert (config.algorithm.name, config.algorithm.options["local_steps"]) == ("fedavg", 7)
     assert (config.optimizer.name, config.optimizer.options["beta"]) == ("spsa-gc", 0.5)
@@ -147,7 +147,7 @@ def test_every_component_survives_toml(section, name):
         {"data": {"alpha": float("inf")}},
         {"data": {"alpha": 0.1 + 0.2}},
         {"backend": {"model": 'dir:C:\\new "ö"\n'}},
-        {"optimizer": {"name": "sep-cma", "population": 5, "sigma": 1e-300}},
+        {"optimizer": {"name": "sep-cma", "population_size": 5, "sigma": 1e-300}},
         {"prompt": {"name": "frame", "width": 1 / 3}},
     ],
 )
@@ -202,7 +202,7 @@ def test_unknown_names_propose_the_nearest(values, hint):
         {"algorithm": {"name": "fedavg", "server": "sgd"}},
         {"algorithm": {"name": "fedavg", "server_rate": 0.0}},
         {"algorithm": {"views": 0}},
-        {"optimizer": {"name": "sep-cma", "population": 1}},
+        {"optimizer": {"name": "sep-cma", "population_size": 1}},
         {"backend": {"dtype": "float8"}},
         {"backend": {"model": 3}},
     ],

@@ -49,7 +49,10 @@ def refuse(third_party: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         (["--rounds", "1000000000000"], "rounds: input should be less than or equal to 1000000000"),
         (["--clients", "1000000000"], "1000000000 clients cannot share"),
         (["-o", "data.shards=1000000000"], "data.shards: input should be less than or equal to 10000"),
-        (["-o", "optimizer.population=1000000000"], "optimizer.population: input should be less than or equal to"),
+        (
+            ["-o", "optimizer.population_size=1000000000"],
+            "optimizer.population_size: input should be less than or",
+        ),
         (["-o", "algorithm.views=1000000000"], "algorithm.views: input should be less than or equal to 1024"),
         (["-o", "algorithm.name=[]"], "algorithm.name must be a string, got []"),
         (["-o", "optimizer.name={a = 1}"], "optimizer.name must be a string, got {'a': 1}"),

@@ -125,7 +125,13 @@ def trained(env: dict[str, str], *arguments: object, check: bool = True) -> "sub
 
 def texts(site: Path) -> list[str]:
     options = ["data.validation_shots=3", "data.test_limit=30", "prompt.name=instruction"]
-    greedy = ["rounds=3", "algorithm.name=greedy", "algorithm.views=3", "optimizer.population=3", "readout.decay=0.05"]
+    greedy = [
+        "rounds=3",
+        "algorithm.name=greedy",
+        "algorithm.views=3",
+        "optimizer.population_size=3",
+        "readout.decay=0.05",
+    ]
     task = ["--task", f"csv:{site / 'reviews.csv'}", "--clients", "3", "--shots", "6"]
     return [*task, *(word for option in (*options, *greedy) for word in ("-o", option))]
 

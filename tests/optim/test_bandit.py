@@ -5,13 +5,15 @@ import pytest
 
 from fedbbpt.config import make_config
 from fedbbpt.errors import ConfigError
+from fedbbpt.optim import OptimizerStart, Space
 from fedbbpt.optim.bandit import MOST, Bandit
 
 ARMS = 32
 
 
-def make(x=None, seed=0, memory=None, choices=ARMS, **options):
-    return Bandit(np.zeros(ARMS) if x is None else x, np.random.default_rng(seed), 0, memory, choices, **options)
+def make(x=None, seed=0, state=None, choices=ARMS, **options):
+    x = np.zeros(ARMS) if x is None else x
+    return Bandit(OptimizerStart(x, np.random.default_rng(seed), 0, state, Space(choices)), **options)
 
 
 class Arms:
@@ -37,14 +39,14 @@ def one_client(seed, steps):
 
 def four_clients(seed, rounds):
     """The same with one ask a round at each of four clients, of which each has a different weight."""
-    arms, x, memory = Arms(seed), np.zeros(ARMS), None
+    arms, x, state = Arms(seed), np.zeros(ARMS), None
     weights = np.array([0.1, 0.2, 0.3, 0.4])
     for i in range(rounds):
-        clients = [make(x, 1000 * seed + 4 * i + client, memory) for client in range(4)]
+        clients = [make(x, 1000 * seed + 4 * i + client, state) for client in range(4)]
         for client in clients:
             client.tell(arms(client.ask()))
         x = (weights @ [client.x for client in clients]).astype(np.float32)
-        memory = (weights @ [client.memory for client in clients]).astype(np.float32)
+        state = (weights @ [client.state for client in clients]).astype(np.float32)
     return x.argmax(), arms
 
 
@@ -86,11 +88,11 @@ def test_places_are_searched_side_by_side():
 
 
 def test_first_step_by_hand():
-    optimizer = make(seed=1, population=4)
+    optimizer = make(seed=1, population_size=4)
     tried = optimizer.ask().argmax(1)
     assert len(set(tried)) == 4
     optimizer.tell(np.array([1.0, 0.5, 10.0, 0.0]))
-    counts, sums = optimizer.memory.reshape(2, ARMS)
+    counts, sums = optimizer.state.reshape(2, ARMS)
     assert np.array_equal(np.flatnonzero(counts), np.sort(tried))
     assert np.allclose(sums[tried], [0.25, -0.25, MOST, -0.75])  # from their median, 0.75
     assert np.allclose(optimizer.x, -sums / (counts + 1))
@@ -100,7 +102,7 @@ def test_candidates_without_a_loss_do_not_count():
     optimizer = make()
     tried = optimizer.ask().argmax(1)
     optimizer.tell(np.array([np.nan, 3.0, np.inf, *np.zeros(5)]))
-    counts, sums = optimizer.memory.reshape(2, ARMS)
+    counts, sums = optimizer.state.reshape(2, ARMS)
     assert np.array_equal(counts, np.bincount(np.delete(tried, [0, 2]), minlength=ARMS))
     assert sums[tried[1]] == MOST
 
@@ -109,7 +111,7 @@ def test_a_single_loss_says_nothing():
     optimizer = make()
     optimizer.ask()
     optimizer.tell(np.array([*np.full(7, np.nan), 3.0]))
-    assert not optimizer.memory.any()
+    assert not optimizer.state.any()
     assert not optimizer.x.any()
 
 
@@ -119,17 +121,17 @@ def test_a_good_choice_does_not_look_worse_the_more_often_it_is_tried():
         candidates = optimizer.ask()
         losses = candidates @ arms.means
         optimizer.tell(losses - losses.mean())
-    assert optimizer.memory[arms.good[0]] > 1000
+    assert optimizer.state[arms.good[0]] > 1000
     assert optimizer.x[arms.good[0]] > 0.7 * (arms.means.mean() - arms.means.min())
 
 
 def test_memory_says_what_is_tried():
-    memory = np.zeros((2, ARMS))
-    memory[:, 5] = 1000, -8000
-    candidates = make(memory=memory.ravel()).ask()
+    state = np.zeros((2, ARMS))
+    state[:, 5] = 1000, -8000
+    candidates = make(state=state.ravel()).ask()
     assert np.array_equal(candidates, np.tile(np.eye(ARMS)[5], (8, 1)))
 
 
 def test_one_candidate_is_refused():
-    with pytest.raises(ConfigError, match=r"population: input should be greater than or equal to 2"):
-        make_config({"optimizer": {"name": "bandit", "population": 1}})
+    with pytest.raises(ConfigError, match=r"population_size: input should be greater than or equal to 2"):
+        make_config({"optimizer": {"name": "bandit", "population_size": 1}})

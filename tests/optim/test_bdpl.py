@@ -6,7 +6,8 @@ import pytest
 from fedbbpt.algorithms.calibration import Calibration
 from fedbbpt.config.components import resolve
 from fedbbpt.errors import ConfigError
-from fedbbpt.optim.bdpl import RAREST, SPACES, SPAN, Bdpl, apart, estimate, project
+from fedbbpt.optim import OptimizerStart, Space
+from fedbbpt.optim.bdpl import PARAMETRISATIONS, RAREST, SPAN, Bdpl, apart, estimate, project
 
 KINDS = ["softmax", "simplex"]
 TABLE = np.random.default_rng(0).normal(size=(3, 3))  # the loss of each pair of choices at two places
@@ -17,12 +18,13 @@ START = {
 
 
 def make(x, choices, kind, seed=0, **options):
-    return Bdpl(x, np.random.default_rng(seed), 0, None, choices, parametrisation=kind, **options)
+    start = OptimizerStart(x, np.random.default_rng(seed), space=Space(choices))
+    return Bdpl(start, parametrisation=kind, **options)
 
 
 def expected(x, kind):
     """The mean loss over all nine pairs, each as likely as x makes it."""
-    p = SPACES[kind].probabilities(x)
+    p = PARAMETRISATIONS[kind].probabilities(x)
     return p[0] @ TABLE @ p[1]
 
 
@@ -39,9 +41,9 @@ def exact(x, kind, by=1e-5):
 def estimates(kind, score, groups=4000, n=20):
     """Many estimates of the gradient (groups, places, choices), from `n` samples each."""
     x = START[kind]
-    samples = make(x.ravel(), 3, kind, population=groups * n).ask().reshape(groups, n, *x.shape)
+    samples = make(x.ravel(), 3, kind, population_size=groups * n).ask().reshape(groups, n, *x.shape)
     losses = np.einsum("gni,ij,gnj->gn", samples[:, :, 0], TABLE, samples[:, :, 1])
-    p = SPACES[kind].probabilities(SPACES[kind].allowed(x))
+    p = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].allowed(x))
     return np.array([estimate(drawn, told, p, score) for drawn, told in zip(samples, losses, strict=True)])
 
 
@@ -64,14 +66,14 @@ def of_the_authors(samples, probabilities):
 def test_the_estimate_is_the_exact_gradient_but_for_the_error_of_sampling(kind):
     truth = exact(START[kind], kind)
     assert np.abs(within(truth)).max() > 0.1
-    assert errors(estimates(kind, SPACES[kind].score), truth).max() < 4
+    assert errors(estimates(kind, PARAMETRISATIONS[kind].score), truth).max() < 4
 
 
 def test_the_authors_score_fails_the_same_check_by_a_factor_of_two():
     truth, theirs = exact(START["simplex"], "simplex"), estimates("simplex", of_the_authors)
     assert errors(theirs, truth).max() > 20
     assert errors(theirs, 2 * truth).max() < 4
-    assert np.allclose(theirs, 2 * estimates("simplex", SPACES["simplex"].score))
+    assert np.allclose(theirs, 2 * estimates("simplex", PARAMETRISATIONS["simplex"].score))
 
 
 def test_the_authors_score_is_nan_where_a_probability_is_0():
@@ -95,14 +97,14 @@ def test_single_good_words_are_found_among_fifty_at_ten_places(kind, seed):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rate_changes_equal_probabilities_by_the_same_share(kind):
     optimizer = make(np.zeros(40), 4, kind, seed=1, rate=0.01)
-    before = SPACES[kind].probabilities(SPACES[kind].allowed(np.zeros((10, 4))))
+    before = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].allowed(np.zeros((10, 4))))
     optimizer.ask()
     optimizer.tell(np.arange(20.0) / 5)
-    shares = SPACES[kind].probabilities(optimizer.x.reshape(10, 4)) / before - 1
+    shares = PARAMETRISATIONS[kind].probabilities(optimizer.x.reshape(10, 4)) / before - 1
     other = make(np.zeros(40), 4, "softmax", seed=1, rate=0.01)
     other.ask()
     other.tell(np.arange(20.0) / 5)
-    assert np.allclose(shares, SPACES["softmax"].probabilities(other.x.reshape(10, 4)) * 4 - 1, atol=1e-4)
+    assert np.allclose(shares, PARAMETRISATIONS["softmax"].probabilities(other.x.reshape(10, 4)) * 4 - 1, atol=1e-4)
     assert np.abs(shares).max() > 1e-3
 
 
@@ -112,7 +114,7 @@ def test_nothing_makes_it_nan(kind, seed):
     rng = np.random.default_rng(seed)
     extremes = np.array([np.nan, np.inf, -np.inf, 0.0, 1.0, 1e4, -1e4, 1e308, -1e308, 1e-320])
     start = rng.choice([0.0, 1.0, 1e-30, 50.0, -1e6], 12) * rng.normal(size=12)
-    optimizer = make(start, 4, kind, seed, rate=10.0 ** rng.choice([-3, 0, 1, 5, 300]), population=6)
+    optimizer = make(start, 4, kind, seed, rate=10.0 ** rng.choice([-3, 0, 1, 5, 300]), population_size=6)
     for _ in range(40):
         candidates = optimizer.ask()
         assert (candidates.reshape(6, 3, 4).sum(2) == 1).all()
@@ -124,7 +126,7 @@ def test_nothing_makes_it_nan(kind, seed):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("losses", [[np.nan] * 3, [np.nan, 5.0, np.inf], [2.0, 2.0, 2.0], [2.0, np.nan, 2.0]])
 def test_losses_that_say_nothing_leave_x_as_it_is(kind, losses):
-    optimizer = make(np.zeros(6), 3, kind, population=3)
+    optimizer = make(np.zeros(6), 3, kind, population_size=3)
     optimizer.ask()
     optimizer.tell(np.array(losses))
     assert not optimizer.x.any()
@@ -133,8 +135,8 @@ def test_losses_that_say_nothing_leave_x_as_it_is(kind, losses):
 @pytest.mark.parametrize("kind", KINDS)
 def test_candidates_are_drawn_as_often_as_x_says(kind):
     x = START[kind]
-    drawn = make(x.ravel(), 3, kind, population=20_000).ask().reshape(-1, 2, 3)
-    p = SPACES[kind].probabilities(SPACES[kind].allowed(x))
+    drawn = make(x.ravel(), 3, kind, population_size=20_000).ask().reshape(-1, 2, 3)
+    p = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].allowed(x))
     assert np.abs(drawn.mean(0) - p).max() < 4 * 0.5 / np.sqrt(20_000)
     together = np.einsum("ni,nj->ij", drawn[:, 0], drawn[:, 1]) / len(drawn)
     assert np.abs(together - np.outer(*p)).max() < 4 * 0.5 / np.sqrt(20_000)
@@ -142,7 +144,7 @@ def test_candidates_are_drawn_as_often_as_x_says(kind):
 
 def test_zeros_are_equal_probabilities():
     assert np.allclose(project(np.zeros((2, 5))), 0.2)
-    assert np.allclose(make(np.zeros(500), 5, "softmax", population=4000).ask().mean(0), 0.2, atol=0.03)
+    assert np.allclose(make(np.zeros(500), 5, "softmax", population_size=4000).ask().mean(0), 0.2, atol=0.03)
 
 
 def test_no_allowed_point_is_nearer_than_the_projection():
@@ -164,11 +166,11 @@ def test_logits_stay_close_enough_to_be_drawn():
 
 @pytest.mark.parametrize(("dim", "choices"), [(6, 4), (6, 1), (6, 0), (1, 2)])
 def test_choices_that_do_not_fit_are_refused(dim, choices):
-    with pytest.raises(ValueError, match="two choices or more, and a dimension"):
+    with pytest.raises(ValueError, match="at least two choices, and a dimension"):
         make(np.zeros(dim), choices, "softmax")
 
 
-@pytest.mark.parametrize("option", [{"population": 1}, {"rate": 0.0}, {"parametrisation": "logits"}])
+@pytest.mark.parametrize("option", [{"population_size": 1}, {"rate": 0.0}, {"parametrisation": "logits"}])
 def test_options_are_checked(option):
     with pytest.raises(ConfigError, match=rf"optimizer\.{next(iter(option))}"):
         resolve("optimizers", "bdpl", option)

@@ -4,21 +4,22 @@ import pytest
 
 from fedbbpt.config import make_config
 from fedbbpt.errors import ConfigError
+from fedbbpt.optim import OptimizerStart
 from fedbbpt.optim.cma import Cma
 
 
 def test_population_of_two_is_refused():
-    with pytest.raises(ConfigError, match=r"optimizer.population: input should be greater than or equal to 3"):
-        make_config({"optimizer": {"name": "cma", "population": 2}})
+    with pytest.raises(ConfigError, match=r"optimizer.population_size: input should be greater than or equal to 3"):
+        make_config({"optimizer": {"name": "cma", "population_size": 2}})
 
 
 def test_many_dimensions_are_refused_with_an_alternative():
     with pytest.raises(ConfigError, match=r"up to 300 dimensions, the prompt has 301: use 'sep-cma'"):
-        Cma(np.zeros(301), np.random.default_rng(0), 0, None)
+        Cma(OptimizerStart(np.zeros(301), np.random.default_rng(0)))
 
 
 def test_most_dimensions_survive_dropped_generations():
-    optimizer = Cma(np.zeros(300), np.random.default_rng(0), 0, None)
+    optimizer = Cma(OptimizerStart(np.zeros(300), np.random.default_rng(0)))
     for told in (1, 1, 1, np.nan, 1):
         optimizer.tell(told * optimizer.ask()[:, 0])
     assert optimizer.x[0] < 0
@@ -27,7 +28,7 @@ def test_most_dimensions_survive_dropped_generations():
 @pytest.mark.parametrize("population", [None, 4])
 def test_agrees_with_the_library(population):
     rng = np.random.default_rng(5)
-    ours = Cma(np.zeros(8), np.random.default_rng(5), 0, None, sigma=0.4, population=population)
+    ours = Cma(OptimizerStart(np.zeros(8), np.random.default_rng(5)), sigma=0.4, population_size=population)
     options = {"verbose": -9, "seed": np.nan, "CMA_mirrors": 0, "randn": lambda *shape: rng.standard_normal(shape)}
     theirs = cma.CMAEvolutionStrategy(np.zeros(8), 0.4, options | ({"popsize": population} if population else {}))
     for _ in range(12):
@@ -40,7 +41,7 @@ def test_agrees_with_the_library(population):
 
 
 def test_learns_how_coordinates_vary_together():
-    optimizer = Cma(np.zeros(2), np.random.default_rng(0), 0, None, population=20)
+    optimizer = Cma(OptimizerStart(np.zeros(2), np.random.default_rng(0)), population_size=20)
     for _ in range(30):
         candidates = optimizer.ask()
         optimizer.tell(100 * (candidates[:, 0] - candidates[:, 1]) ** 2 + candidates.sum(1) ** 2)

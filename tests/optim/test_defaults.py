@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fedbbpt import registry
+from fedbbpt.optim import OptimizerStart
 
 STEPS = {"cma": 1, "nes": 1, "rge": 1, "sep-cma": 1, "sharp": 2, "spsa": 1, "spsa-clip": 1, "spsa-gc": 1, "zo-adam": 1}
 SLOPE = np.random.default_rng(1).normal(size=200)
@@ -13,7 +14,7 @@ SLOPE = np.random.default_rng(1).normal(size=200)
 def test_first_step_is_a_sensible_amount(name):
     sizes = []
     for seed in range(5):
-        optimizer = registry.load("optimizers", name)(np.zeros(200), np.random.default_rng(seed), 0, None)
+        optimizer = registry.load("optimizers", name)(OptimizerStart(np.zeros(200), np.random.default_rng(seed)))
         for _ in range(STEPS[name]):
             assert not optimizer.x.any()
             losses = optimizer.ask() @ SLOPE

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from fedbbpt.optim import OptimizerStart
 from fedbbpt.optim.rge import Rge
 
 
-def make(x, steps_before=0, **options):
-    return Rge(x, np.random.default_rng(0), steps_before, None, **options)
+def make(x, step=0, **options):
+    return Rge(OptimizerStart(x, np.random.default_rng(0), step), **options)
 
 
 def test_directions_are_gaussian():
@@ -15,7 +16,7 @@ def test_directions_are_gaussian():
 
 
 def test_estimate_is_the_mean_of_slope_times_direction():
-    optimizer = make(np.zeros(3), steps_before=3, a=0.6, alpha=0.5, c=0.2, gamma=0.5, directions=2)
+    optimizer = make(np.zeros(3), step=3, a=0.6, alpha=0.5, c=0.2, gamma=0.5, directions=2)
     u = optimizer.ask()[:2] / 0.1  # c_4 = 0.2 / √4
     optimizer.tell(np.array([5.0, 1.0, 2.0, 7.0]))
     estimate = (3 / 0.2 * u[0] - 6 / 0.2 * u[1]) / 2

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
+from fedbbpt.optim import OptimizerStart
 from fedbbpt.optim.sharp import Sharp
 
 SLOPE = np.array([3.0, -4.0])
 
 
-def make(x, steps_before=0, memory=None, **options):
-    return Sharp(x, np.random.default_rng(0), steps_before, memory, **options)
+def make(x, step=0, state=None, **options):
+    return Sharp(OptimizerStart(x, np.random.default_rng(0), step, state), **options)
 
 
 def centre(candidates):
@@ -35,29 +36,29 @@ def test_second_ask_is_centred_uphill_and_steps_from_x():
 def test_round_that_ends_in_between_is_gone_on_with():
     before = make(np.zeros(2))
     before.tell(before.ask() @ SLOPE)
-    after = make(before.x, steps_before=1, memory=before.memory, rho=0.2)
+    after = make(before.x, step=1, state=before.state, rho=0.2)
     assert np.linalg.norm(centre(after.ask())) == pytest.approx(0.2 * np.sqrt(2))
-    after.tell(np.arange(float(after.population)))
+    after.tell(np.arange(float(after.population_size)))
     assert after.x.any()
-    assert not after.memory.any()
+    assert not after.state.any()
 
 
 def test_mean_direction_is_brought_back_to_its_length():
-    optimizer = make(np.zeros(2), memory=np.array([0.3, 0.0]), rho=0.2)  # clients that went different ways
+    optimizer = make(np.zeros(2), state=np.array([0.3, 0.0]), rho=0.2)  # clients that went different ways
     assert np.allclose(centre(optimizer.ask()), [0.2 * np.sqrt(2), 0])
 
 
 @pytest.mark.parametrize("pending", [np.zeros(2), np.array([1.0, -1.0])])
 def test_ask_without_information_is_repeated(pending):
-    optimizer = make(np.zeros(2), memory=pending)
+    optimizer = make(np.zeros(2), state=pending)
     before = centre(optimizer.ask())
-    optimizer.tell(np.full(optimizer.population, np.nan))
+    optimizer.tell(np.full(optimizer.population_size, np.nan))
     assert np.allclose(centre(optimizer.ask()), before)
 
 
 def test_flat_first_ask_is_repeated():
     optimizer = make(np.zeros(2))
     optimizer.ask()
-    optimizer.tell(np.ones(optimizer.population))
+    optimizer.tell(np.ones(optimizer.population_size))
     assert np.allclose(centre(optimizer.ask()), 0)
-    assert np.array_equal(optimizer.memory, np.zeros(2))
+    assert np.array_equal(optimizer.state, np.zeros(2))

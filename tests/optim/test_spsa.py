@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from fedbbpt.optim import OptimizerStart
 from fedbbpt.optim.spsa import Spsa, SpsaClip, SpsaGC
 
 
-def make(kind, x, steps_before=0, memory=None, **options):
-    return kind(x, np.random.default_rng(0), steps_before, memory, **options)
+def make(kind, x, step=0, state=None, **options):
+    return kind(OptimizerStart(x, np.random.default_rng(0), step, state), **options)
 
 
 def test_candidates_are_mirror_images_around_x():
@@ -15,7 +16,7 @@ def test_candidates_are_mirror_images_around_x():
 
 
 def test_spsa_perturbs_every_coordinate_by_c_k():
-    optimizer = make(Spsa, np.zeros(9), steps_before=7, c=0.2, gamma=0.5)
+    optimizer = make(Spsa, np.zeros(9), step=7, c=0.2, gamma=0.5)
     assert np.allclose(np.abs(optimizer.ask()), 0.2 / 8**0.5)
 
 
@@ -51,14 +52,14 @@ def test_momentum_looks_ahead():
         optimizer.tell(optimizer.ask()[:, 0])  # slope 1: momentum 1, 1.5, 1.75
         places.append(optimizer.x[0])
     assert places == pytest.approx([-1.5, -3.25, -5.125])
-    assert optimizer.memory == pytest.approx([1.75])
+    assert optimizer.state == pytest.approx([1.75])
 
 
 def test_momentum_goes_on_from_the_memory():
-    optimizer = make(SpsaGC, np.zeros(1), memory=np.array([2.0]), a=1.0, alpha=0.0, beta=0.5, directions=1)
+    optimizer = make(SpsaGC, np.zeros(1), state=np.array([2.0]), a=1.0, alpha=0.0, beta=0.5, directions=1)
     optimizer.tell(optimizer.ask()[:, 0])  # slope 1: momentum 2
     assert optimizer.x == pytest.approx([-2.0])
-    assert optimizer.memory == pytest.approx([2.0])
+    assert optimizer.state == pytest.approx([2.0])
 
 
 @pytest.mark.parametrize(("slope", "step"), [(3.0, 2.0), (-3.0, -2.0), (1.5, 1.5)])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fedbbpt.optim import OptimizerStart
 from fedbbpt.optim.rge import Rge
 from fedbbpt.optim.zo_adam import ZoAdam
 
@@ -12,12 +13,12 @@ def curve(candidates):
 def estimates_and_places(count, split, **options):
     """The estimates behind `count` steps, and the steps; after `split` of them a fresh object goes on."""
     rng = np.random.default_rng(0)
-    optimizer = ZoAdam(np.ones(4), rng, 0, None, **options)
+    optimizer = ZoAdam(OptimizerStart(np.ones(4), rng), **options)
     estimates, places = [], []
     for k in range(count):
         if k == split:
-            optimizer = ZoAdam(optimizer.x, rng, k, optimizer.memory, **options)
-        twin = Rge(optimizer.x, np.random.default_rng(), k, None, a=1.0, alpha=0.0)
+            optimizer = ZoAdam(OptimizerStart(optimizer.x, rng, k, optimizer.state), **options)
+        twin = Rge(OptimizerStart(optimizer.x, np.random.default_rng(), k), a=1.0, alpha=0.0)
         twin._rng.bit_generator.state = rng.bit_generator.state
         twin.tell(curve(twin.ask()))
         estimates.append(optimizer.x - twin.x)
@@ -39,13 +40,14 @@ def test_steps_are_those_of_a_plain_loop(split):
 
 def test_first_step_has_the_same_size_whatever_the_spread():
     for spread in (0.01, 100.0):
-        optimizer = ZoAdam(np.zeros(50), np.random.default_rng(0), 0, None)
+        optimizer = ZoAdam(OptimizerStart(np.zeros(50), np.random.default_rng(0)))
         optimizer.tell(spread * optimizer.ask()[:, 0])
         assert np.allclose(np.abs(optimizer.x), 0.3, rtol=1e-3)
 
 
 def test_memory_is_both_moments():
-    optimizer = ZoAdam(np.zeros(1), np.random.default_rng(0), 0, None, beta1=0.5, beta2=0.75, directions=1, c=1.0)
+    start = OptimizerStart(np.zeros(1), np.random.default_rng(0))
+    optimizer = ZoAdam(start, beta1=0.5, beta2=0.75, directions=1, c=1.0)
     u = optimizer.ask()[0, 0]
     optimizer.tell(np.array([2.0, 0.0]))  # slope 1 along u
-    assert optimizer.memory == pytest.approx([0.5 * u, 0.25 * u**2])
+    assert optimizer.state == pytest.approx([0.5 * u, 0.25 * u**2])

@@ -154,7 +154,7 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
 @pytest.mark.parametrize(("most", "rounds"), [(555, 1), (994, 1), (995, 2), (1449, 2), (1450, 3)])
 def test_a_budget_pays_for_whole_rounds_with_all_their_views(run, most, rounds) -> None:
     watch = Watch()
-    population = {"population": 16}  # 16 · 23 questions a round, and 23 before the first
+    population = {"population_size": 16}  # 16 · 23 questions a round, and 23 before the first
     summary = run(max_queries=most, optimizer=population, callback=watch)
     assert summary["rounds"] == rounds
     assert summary["queries"] <= watch.plans[0].total.queries <= most
@@ -162,7 +162,7 @@ def test_a_budget_pays_for_whole_rounds_with_all_their_views(run, most, rounds) 
 
 def test_a_budget_that_does_not_pay_for_a_round_is_refused(run) -> None:
     with pytest.raises(BudgetError, match="max_queries=554 is too little: with 1 round of training it takes 555"):
-        run(max_queries=554, optimizer={"population": 16})
+        run(max_queries=554, optimizer={"population_size": 16})
 
 
 def test_the_readout_alone_is_fitted_once_by_all_clients(run) -> None:
