@@ -1,7 +1,7 @@
 """A pretrained vision transformer on this machine, treated as a black box: images in, class scores out."""
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from fedbbpt.split_learning.protocol import Holds, Precision, Split
+    from fedbbpt.split_learning.protocol import Precision, Role, SplitModel
     from fedbbpt_backends.image_model import ImageModel
 
 # Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.
@@ -56,7 +56,7 @@ class LocalViT(Splittable):
         from fedbbpt_backends.heads import choose_head
 
         self._anew = functools.partial(Network, model, weights, device=device, memory=memory)
-        self._cuts: dict[tuple[object, ...], Split] = {}
+        self._cuts: dict[tuple[object, ...], SplitModel] = {}
         self._head = choose_head(head, self.network, provider)
         self.info = BackendInfo(
             model=model,
@@ -92,17 +92,32 @@ class LocalViT(Splittable):
 
         return "bfloat16" if "bfloat16" in str(dtype_of(dtype, self.info.resolved["device"])) else "float32"
 
-    def split(
-        self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: "Precision", holds: "Holds"
-    ) -> "Split":
-        """The model in parts for whoever holds its weights (`Splittable.split`), loaded anew, once for each cut."""
+    def partition_model(
+        self,
+        *,
+        head_blocks: int,
+        tail_blocks: int,
+        num_prompt_tokens: int,
+        deep_prompt: bool,
+        num_classes: int,
+        dtype: "Precision",
+        role: "Role",
+    ) -> "SplitModel":
+        """See `Splittable.partition_model`; the model is loaded anew, once for each cut."""
         from fedbbpt_backends.split_vit import SplitViT
 
-        cut = (head, tail, tokens, deep, classes, dtype, holds)
+        cut = (head_blocks, tail_blocks, num_prompt_tokens, deep_prompt, num_classes, dtype, role)
         if cut not in self._cuts:
-            how: Any = {"head": head, "tail": tail, "tokens": tokens, "deep": deep, "classes": classes, "holds": holds}
-            self._cuts[cut] = SplitViT(self._anew(dtype=dtype), **how)
-        if holds != "all":
+            self._cuts[cut] = SplitViT(
+                self._anew(dtype=dtype),
+                head_blocks=head_blocks,
+                tail_blocks=tail_blocks,
+                num_prompt_tokens=num_prompt_tokens,
+                deep_prompt=deep_prompt,
+                num_classes=num_classes,
+                role=role,
+            )
+        if role != "all":
             self.network = None
         return self._cuts[cut]
 

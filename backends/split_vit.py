@@ -12,23 +12,23 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, layer_norm, linear, log_softmax
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.split_learning.protocol import BEFORE, Holds, Judged, Part, Passed, Pulled
+from fedbbpt.split_learning.protocol import UPSTREAM, Backward, Forward, LossOutput, Part, Role
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 from fedbbpt_backends.anatomy import dissect
 
 if TYPE_CHECKING:
     from fedbbpt_backends.local_vit import Network
 
-KEPT: dict[Holds, tuple[Part, ...]] = {"all": ("head", "body", "tail"), "client": ("head", "tail"), "server": ("body",)}
+KEPT: dict[Role, tuple[Part, ...]] = {"all": ("head", "body", "tail"), "client": ("head", "tail"), "server": ("body",)}
 
 
 class SplitViT:
-    """See `split_learning.protocol.Split`. Takes `network` for itself, whose weights stay as they are; for one thread.
+    """See `split_learning.protocol.SplitModel`. Takes over `network`, whose weights stay as they are; for one thread.
 
-    The prompt (tokens, D), or (head, tokens, D) if `deep`, stands behind the class token as in VPT (Jia et al. 2022,
-    arXiv 2203.12119). The classifier, a weight (K, D') and a bias (K,), reads the features that the whole model gives
-    (CLIP's are projected, in the tail), brought to mean 0 and variance 1 for each image: a rate then means the same for
-    all models. Other parameters come in the order of the model's own `named_parameters`.
+    The prompt (tokens, D), or (head_blocks, tokens, D) if `deep_prompt`, stands behind the class token as in VPT (Jia
+    et al. 2022, arXiv 2203.12119). The classifier, a weight (K, D') and a bias (K,), reads the features that the whole
+    model gives (CLIP's are projected, in the tail), brought to mean 0 and variance 1 for each image: a rate then means
+    the same for all models. Other parameters come in the order of the model's own `named_parameters`.
 
     Raises:
         ConfigError: the model has fewer blocks, or is not made of blocks.
@@ -38,24 +38,26 @@ class SplitViT:
         self,
         network: "Network",
         *,
-        head: int,
-        tail: int,
-        tokens: int,
-        deep: bool,
-        classes: int,
+        head_blocks: int,
+        tail_blocks: int,
+        num_prompt_tokens: int,
+        deep_prompt: bool,
+        num_classes: int,
         dtype: torch.dtype | None = None,
-        holds: Holds = "all",
+        role: Role = "all",
     ) -> None:
         dtype = dtype or network.precision
-        self.tokens, self._network, self._dtype, self._classes = tokens, network, dtype, classes
+        self.num_prompt_tokens, self._network = num_prompt_tokens, network
+        self._dtype, self._classes = dtype, num_classes
         self._exact = torch.promote_types(dtype, torch.float32)  # of the classifier
         self._anatomy = anatomy = dissect(name := network.model.name, network.model.net)
         blocks = anatomy.blocks
-        if head < 0 or tail < 0 or head + tail >= len(blocks):
+        if head_blocks < 0 or tail_blocks < 0 or head_blocks + tail_blocks >= len(blocks):
             needed = "the body needs at least one of them"
-            raise ConfigError(f"{name} has {len(blocks)} blocks; {needed}, got head={head} and tail={tail}")
-        end = len(blocks) - tail
-        self._blocks = {"head": blocks[:head], "body": blocks[head:end], "tail": blocks[end:]}
+            got = f"head_blocks={head_blocks} and tail_blocks={tail_blocks}"
+            raise ConfigError(f"{name} has {len(blocks)} blocks; {needed}, got {got}")
+        end = len(blocks) - tail_blocks
+        self._blocks = {"head": blocks[:head_blocks], "body": blocks[head_blocks:end], "tail": blocks[end:]}
         self._last: dict[Part, tuple[Float32, Tensor]] = {}
         self._lent = _Lent(anatomy.net.to(dtype).requires_grad_(False))
         self._names = self._partition()
@@ -64,12 +66,12 @@ class SplitViT:
             embedded = anatomy.embed(blank.to(dtype))
             self._features = anatomy.pool(embedded).shape[1]
         self.width: int = embedded.shape[2]
-        self._prompt = (max(1, head) if deep else 1, tokens, self.width)
+        self._prompt = (max(1, head_blocks) if deep_prompt else 1, num_prompt_tokens, self.width)
         own: dict[Part, int] = {part: sum(p.numel() for p in names.values()) for part, names in self._names.items()}
-        last = classes * (self._features + 1)
+        last = num_classes * (self._features + 1)
         self.sizes: Mapping[Part, int] = {"prompt": math.prod(self._prompt), **own, "classifier": last}
-        self.identity = "" if holds == "all" else self._body_sha256()
-        self._kept = KEPT[holds]
+        self.identity = "" if role == "all" else self._body_sha256()
+        self._kept = KEPT[role]
         for part in self._names.keys() - self._kept:
             for parameter in self._names[part].values():
                 parameter.data = parameter.data.new_empty(0)
@@ -85,33 +87,33 @@ class SplitViT:
             values.flags.writeable = False  # so that `_frozen` need not copy it for each batch
         return found
 
-    def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Passed:
-        """See `Split.head`."""
+    def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Forward:
+        """See `SplitModel.head`."""
         given = self._given(parameters, trained, "prompt", "head")
         pixels = self._network.prepare(inputs).to(self._dtype)
         return _passed(self._call("head", given, self._through_head, pixels, given["prompt"]), None, given)
 
-    def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Passed:
-        """See `Split.body`. Its `pull` gives the gradients at the input only where an earlier part is trained."""
+    def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Forward:
+        """See `SplitModel.body`. Its `vjp` gives the gradients at the input only where an earlier part is trained."""
         given = self._given(parameters, trained, "body")
-        at = self._tensor(values).requires_grad_(bool(trained & BEFORE["body"]))
+        at = self._tensor(values).requires_grad_(bool(trained & UPSTREAM["body"]))
         return _passed(self._call("body", given, self._through, "body", at), at, given)
 
-    def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> Judged:
-        """See `Split.tail`."""
+    def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> LossOutput:
+        """See `SplitModel.tail`."""
         given = self._given(parameters, trained, "tail", "classifier")
-        at = self._tensor(values).requires_grad_(bool(trained & BEFORE["tail"]))
+        at = self._tensor(values).requires_grad_(bool(trained & UPSTREAM["tail"]))
         logits = self._logits(given, at)
         losses = cross_entropy(logits, torch.tensor(labels, device=logits.device), reduction="none")
         back = _gradients(losses.mean(), None, at, given)
-        return Judged(_numpy(losses), _numpy(logits.softmax(1)), back.values, back.gradients)
+        return LossOutput(_numpy(losses), _numpy(logits.softmax(1)), back.values, back.gradients)
 
     def features(self, parameters: Parameters, values: Float32) -> Float32:
-        """See `Split.features`."""
+        """See `SplitModel.features`."""
         return _numpy(self._embedding(self._given(parameters, frozenset(), "tail"), self._tensor(values)))
 
     def predict(self, parameters: Parameters, values: Float32) -> Float32:
-        """See `Split.predict`."""
+        """See `SplitModel.predict`."""
         given = self._given(parameters, frozenset(), "tail", "classifier")
         return _numpy(log_softmax(self._logits(given, self._tensor(values)), 1))
 
@@ -172,13 +174,13 @@ class SplitViT:
         x = self._replace(x, 0, places[0])
         for i, block in enumerate(self._blocks["head"]):
             if 0 < i < len(places):
-                x = self._replace(x, self.tokens, places[i])
+                x = self._replace(x, self.num_prompt_tokens, places[i])
             x = self._anatomy.block(block, x)
         return x
 
     def _through_tail(self, x: Tensor) -> Tensor:
         x = self._through("tail", x)
-        return self._anatomy.pool(self._replace(x, self.tokens, x[:, :0]))
+        return self._anatomy.pool(self._replace(x, self.num_prompt_tokens, x[:, :0]))
 
     def _replace(self, x: Tensor, there: int, tokens: Tensor) -> Tensor:
         """`tokens` (b, n, D) in the place of a prompt of `there` tokens; to the blocks all places are the same."""
@@ -204,28 +206,28 @@ class _Lent(nn.Module):
         return function(*args)
 
 
-def _gradients(output: Tensor, gradients: Tensor | None, at: Tensor | None, given: Mapping[Part, Tensor]) -> Pulled:
+def _gradients(output: Tensor, gradients: Tensor | None, at: Tensor | None, given: Mapping[Part, Tensor]) -> Backward:
     """Those of the output's sum, weighted by `gradients`, where they are wanted."""
     wanted = [part for part, tensor in given.items() if tensor.requires_grad]
     leaves = [given[part] for part in wanted] + ([at] if at is not None and at.requires_grad else [])
     if not leaves:
-        return Pulled(None, {})
+        return Backward(None, {})
     found = [_numpy(g) for g in torch.autograd.grad(output, leaves, gradients, materialize_grads=True)]
-    return Pulled(found[-1] if len(found) > len(wanted) else None, dict(zip(wanted, found, strict=False)))
+    return Backward(found[-1] if len(found) > len(wanted) else None, dict(zip(wanted, found, strict=False)))
 
 
-def _passed(output: Tensor, at: Tensor | None, given: Mapping[Part, Tensor]) -> Passed:
+def _passed(output: Tensor, at: Tensor | None, given: Mapping[Part, Tensor]) -> Forward:
     if not output.requires_grad:  # nothing of it has to stay
-        return Passed(_numpy(output), lambda gradients: Pulled(None, {}))
+        return Forward(_numpy(output), lambda gradients: Backward(None, {}))
     kept = [(output, at, given)]
 
-    def pull(gradients: Float32) -> Pulled:
+    def vjp(gradients: Float32) -> Backward:
         if not kept:
-            raise RuntimeError("pull may be called once")
+            raise RuntimeError("vjp may be called once")
         reached, start, weights = kept.pop()
         return _gradients(reached, torch.tensor(gradients, dtype=reached.dtype, device=reached.device), start, weights)
 
-    return Passed(_numpy(output), pull)
+    return Forward(_numpy(output), vjp)
 
 
 def _numpy(tensor: Tensor) -> Float32:

@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         with body_elsewhere() as url:
             print(f"the body answers at {url}")
-            there, apart = trained(Path(temporary) / "two-processes", server=url)
+            there, apart = trained(Path(temporary) / "two-processes", body_url=url)
         here, together = trained(Path(temporary) / "one-process")
     for part, values in apart.items():
         same = values.tobytes() == together[part].tobytes()

@@ -48,9 +48,9 @@ class Method(NamedTuple):
         algorithm = self.settings.get("algorithm", {})
         if not is_white_box(algorithm.get("name")):
             return "answers"
-        if not algorithm.get("split", True):
+        if algorithm.get("topology") == "federated":
             return "weights"
-        return "activations" if algorithm.get("train") == "linear" else "activations and gradients"
+        return "activations" if algorithm.get("trainable") == "linear" else "activations and gradients"
 
 
 # The published settings in our units: one unit of θ is .05 of a raw weight (so a / .05² and c / .05), and CLIP's

@@ -23,7 +23,17 @@ from fedbbpt_benchmarks.costs.published import published
 
 SAMPLES = 64
 BY_SIZE = (40, 1000)
-SAID = ("head", "tail", "tokens", "deep", "keep", "local_epochs", "epochs", "batch_size", "wire")
+SAID = (
+    "head_blocks",
+    "tail_blocks",
+    "num_prompt_tokens",
+    "deep_prompt",
+    "keep_fraction",
+    "local_epochs",
+    "epochs",
+    "batch_size",
+    "activation_dtype",
+)
 RATE = click.FloatRange(0, min_open=True)
 
 

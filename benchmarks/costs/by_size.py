@@ -11,7 +11,7 @@ from fedbbpt_benchmarks.costs.formula import Setting, cost
 from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape, embedded_shape
 from fedbbpt_benchmarks.costs.tables import table
 
-CUTS = ((1, 1), (1, 0), (0, 1), (0, 0))  # (head, tail)
+CUTS = ((1, 1), (1, 0), (0, 1), (0, 0))  # (head_blocks, tail_blocks)
 CLASSES = 10
 OF_SFL, OF_FL, COMPUTE = 0.55, 0.47, 0.05  # what counts as holding: of their bytes; of FL's FLOPs at the client
 EPOCHS = 10  # of FL, where a client trains for longer between two messages
@@ -46,7 +46,7 @@ def bytes_of(shape: Shape, setting: Setting) -> Bytes:
 def settings_of(configs: Mapping[str, Config], samples: int, head: int, tail: int) -> dict[str, Setting]:
     """The methods at this cut."""
     made = {method: Setting.of(c.algorithm.options, samples, CLASSES) for method, c in configs.items()}
-    return {method: replace(setting, head=head, tail=tail) for method, setting in made.items()}
+    return {method: replace(setting, head_blocks=head, tail_blocks=tail) for method, setting in made.items()}
 
 
 def costs_of(shape: Shape, settings: Mapping[str, Setting]) -> dict[str, Cost]:

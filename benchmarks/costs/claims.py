@@ -26,8 +26,9 @@ def remarks(methods: Mapping[str, Config], link: Link) -> Iterator[str]:
     """A sentence or two on each difference."""
     options = methods["sfprompt"].algorithm.options
     yield (
-        "γ, U, the prompt's length, n and the cost formulas are not published. Ours: γ = {keep}, U = {local_epochs}, "
-        "E = {epochs}, {tokens} soft tokens, head={head} and tail={tail}, unless a row says otherwise."
+        "γ, U, the prompt's length, n and the cost formulas are not published. Ours: γ = {keep_fraction}, "
+        "U = {local_epochs}, E = {epochs}, {num_prompt_tokens} soft tokens, head_blocks={head_blocks} and "
+        "tail_blocks={tail_blocks}, unless a row says otherwise."
     ).format(**options)
     counts = [f"n = {matching(methods, shape):.0f} for {said} ({shape.name})" for shape, said in COMMUNICATION.items()]
     yield (
@@ -44,7 +45,7 @@ def remarks(methods: Mapping[str, Config], link: Link) -> Iterator[str]:
 
 def _lines(methods: Mapping[str, Config], shape: Shape) -> dict[str, Bytes]:
     options = methods["sfprompt"].algorithm.options
-    settings = settings_of(methods, MANY, options["head"], options["tail"])
+    settings = settings_of(methods, MANY, options["head_blocks"], options["tail_blocks"])
     return {method: bytes_of(shape, setting) for method, setting in settings.items()}
 
 
@@ -52,7 +53,7 @@ def _of_compute(bare: Mapping[str, Setting], one: Mapping[str, Setting]) -> str:
     """By where the model is cut, and what is kept."""
 
     def at(keep: float) -> float:
-        return client_share(VIT_B, {**bare, "sfprompt": replace(bare["sfprompt"], keep=keep)})
+        return client_share(VIT_B, {**bare, "sfprompt": replace(bare["sfprompt"], keep_fraction=keep)})
 
     keep = 0.25 + 0.5 * (CLIENT - at(0.25)) / (at(0.75) - at(0.25))  # what the client computes is linear in γ < 1
     gives = f"γ = {keep:.2f}" if 0 < keep < 1 else "no γ"

@@ -17,10 +17,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from fedbbpt.split_learning.partition import TRAINED
-from fedbbpt.split_learning.protocol import BEFORE, Part
+from fedbbpt.split_learning.partition import TRAINABLE, Topology
+from fedbbpt.split_learning.protocol import UPSTREAM, Part
 from fedbbpt.split_learning.pruning import count_of
-from fedbbpt.split_learning.transport import Wire
+from fedbbpt.split_learning.transport import ActivationDtype
 from fedbbpt_benchmarks.costs.cost import Cost
 from fedbbpt_benchmarks.costs.shape import Products, Shape
 
@@ -33,17 +33,17 @@ class Setting:
 
     samples: int
     classes: int
-    head: int
-    tail: int
-    tokens: int
-    deep: bool
-    keep: float  # γ
+    head_blocks: int
+    tail_blocks: int
+    num_prompt_tokens: int
+    deep_prompt: bool
+    keep_fraction: float  # γ
     local_epochs: int  # U
     epochs: int  # E
     batch_size: int
-    train: str
-    split: bool
-    wire: Wire
+    trainable: str
+    topology: Topology
+    activation_dtype: ActivationDtype
 
     @classmethod
     def of(cls, options: Mapping[str, Any], samples: int, classes: int) -> "Setting":
@@ -64,43 +64,44 @@ class _Round:
 
     @cached_property
     def cost(self) -> Cost:
-        s, kept = self.setting, count_of(self.setting.keep, self.setting.samples)
-        told = FLOAT32 * sum(self.sizes[part] for part in self.trained if part != "body" or not s.split)
-        ways = 2 if self.trained & BEFORE["tail"] else 1  # forward, and back
-        batches = s.epochs * -(-kept // s.batch_size) if s.split else 0
-        traffic = s.epochs * kept * ways * self.at_a_cut if s.split else 0
+        s, kept = self.setting, count_of(self.setting.keep_fraction, self.setting.samples)
+        told = FLOAT32 * sum(self.sizes[part] for part in self.trained if part != "body" or s.topology == "federated")
+        ways = 2 if self.trained & UPSTREAM["tail"] else 1  # forward, and back
+        batches = s.epochs * -(-kept // s.batch_size) if s.topology == "split" else 0
+        traffic = s.epochs * kept * ways * self.at_a_cut if s.topology == "split" else 0
         updates, scored, passed = s.local_epochs * s.samples, s.samples if kept < s.samples else 0, s.epochs * kept
         client = (updates + scored + passed) * self.forward("head", "tail")
         client += (updates + passed) * self.backward("head", "tail")
         server = passed * (self.forward("body") + self.backward("body"))
-        if not s.split:
+        if s.topology == "federated":
             client, server = client + server, 0
         return Cost(told, told, traffic, traffic, 2 + 2 * ways * batches, client, server)
 
     @cached_property
     def sizes(self) -> Mapping[Part, int]:
         s = self.setting
-        places = max(1, s.head) if s.deep else 1
-        return self.shape.sizes(s.head, s.tail, places * s.tokens, s.classes)
+        places = max(1, s.head_blocks) if s.deep_prompt else 1
+        return self.shape.sizes(s.head_blocks, s.tail_blocks, places * s.num_prompt_tokens, s.classes)
 
     @cached_property
     def trained(self) -> frozenset[Part]:
-        return frozenset(part for part in TRAINED[self.setting.train] if self.sizes[part])
+        return frozenset(part for part in TRAINABLE[self.setting.trainable] if self.sizes[part])
 
     @property
     def tokens(self) -> int:
         """N, in every block, wherever the soft tokens are put in."""
-        return self.shape.patches + 1 + self.setting.tokens
+        return self.shape.patches + 1 + self.setting.num_prompt_tokens
 
     @property
     def at_a_cut(self) -> int:
         """q, in bytes; int8 has a scale of 4 bytes for each token."""
         token = {"float32": 4 * self.shape.width, "bfloat16": 2 * self.shape.width, "int8": self.shape.width + 4}
-        return self.tokens * token[self.setting.wire]
+        return self.tokens * token[self.setting.activation_dtype]
 
     def products(self, part: Part) -> dict[str, Products]:
         s, block = self.setting, self.shape.through_block(self.tokens)
-        blocks = {"head": s.head, "body": self.shape.blocks - s.head - s.tail, "tail": s.tail}[part]
+        head, tail = s.head_blocks, s.tail_blocks
+        blocks = {"head": head, "body": self.shape.blocks - head - tail, "tail": tail}[part]
         found = {"blocks": Products(*(blocks * count for count in block))}
         if part == "head":
             found["embedding"] = self.shape.embedding
@@ -117,7 +118,7 @@ class _Round:
         total = 0
         for part in parts:
             inside = part in self.trained
-            through = inside or bool(self.trained & BEFORE[part])  # a block's first norm needs gradients if trained
+            through = inside or bool(self.trained & UPSTREAM[part])  # a block's first norm needs gradients if trained
             for name, products in self.products(part).items():
                 of_inputs = through and name != "embedding"
                 of_parameters = inside or name == "classifier"  # which all methods train

@@ -121,7 +121,7 @@ class Stand:
         return Times(**clock.of, rest=seconds - sum(clock.of.values()))
 
     def _body(self, config: Config) -> Side:
-        return "server" if config.algorithm.options["split"] else "client"
+        return "server" if config.algorithm.options["topology"] == "split" else "client"
 
     def _round(self, config: Config, meter: Meter) -> _Round:
         """What the method sends to the client, and what comes back."""

@@ -18,7 +18,7 @@ from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape
 from fedbbpt_benchmarks.costs.tables import table
 
 TITLES = {"fl-full": "FL full", "sfl-full": "SFL full", "sfprompt": "SFPrompt"}
-BARE = "sfprompt of embedding and classifier"  # head=0, tail=0
+BARE = "sfprompt of embedding and classifier"  # head_blocks=0, tail_blocks=0
 FEW = 8  # samples for a ViT-B
 
 
@@ -46,7 +46,7 @@ def published(methods: Mapping[str, Config], samples: int, link: Link) -> str:
 
 
 def _rows(columns: Sequence[Column]) -> Iterator[list[str]]:
-    for title, method, said in (("", "sfprompt", share(CLIENT)), (", head=0 and tail=0", BARE, DASH)):
+    for title, method, said in (("", "sfprompt", share(CLIENT)), (", head_blocks=0 and tail_blocks=0", BARE, DASH)):
         shares = [share(c.costs[method].client / c.costs["fl-full"].client) for c in columns]
         yield [f"client FLOPs, SFPrompt / FL full{title}", said, *shares]
     known = ", ".join(f"{value} ({shape.name})" for shape, value in COMMUNICATION.items())
@@ -66,14 +66,15 @@ def _measured(name: str, methods: Mapping[str, Config], samples: int, link: Link
     stand = Stand(methods["sfprompt"], samples)
     costs = {method: stand.counted(config) for method, config in methods.items()}
     seconds = {method: link.seconds(costs[method]) + sum(stand.timed(config)) for method, config in methods.items()}
-    bare = stand.counted(_changed(methods["sfprompt"], "algorithm", head=0, tail=0))
+    bare = stand.counted(_changed(methods["sfprompt"], "algorithm", head_blocks=0, tail_blocks=0))
     return Column(f"{name}, measured, n = {samples}", costs | {BARE: bare}, seconds)
 
 
 def _by_formula(shape: Shape, methods: Mapping[str, Config], samples: int, link: Link) -> Column:
     """Run time: the network alone."""
     options = methods["sfprompt"].algorithm.options
-    costs = costs_of(shape, settings_of(methods, samples, options["head"], options["tail"]))
+    head, tail = options["head_blocks"], options["tail_blocks"]
+    costs = costs_of(shape, settings_of(methods, samples, head, tail))
     bare = costs_of(shape, settings_of(methods, samples, 0, 0))["sfprompt"]
     seconds = {method: link.seconds(cost) for method, cost in costs.items()}
     return Column(f"{shape.name}, by formula, n = {samples}", costs | {BARE: bare}, seconds)

@@ -49,7 +49,9 @@ class Shape:
             ConfigError: the model has fewer blocks.
         """
         if head + tail >= self.blocks:
-            raise ConfigError(f"{self.name} has {self.blocks} blocks, too few for head={head} and tail={tail}")
+            raise ConfigError(
+                f"{self.name} has {self.blocks} blocks, too few for head_blocks={head} and tail_blocks={tail}"
+            )
         norm = 2 * self.width
         block = 4 * (self.width + 1) * self.width + 2 * self.width * self.mlp + self.mlp + self.width + 2 * norm
         embedding = (3 * self.patch**2 + 1) * self.width + self.width + (self.patches + 1) * self.width

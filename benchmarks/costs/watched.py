@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 from fedbbpt.backend import Answers
-from fedbbpt.split_learning.protocol import Judged, Part, Passed, Precision, Pulled, Split, Splittable
+from fedbbpt.split_learning.protocol import Backward, Forward, LossOutput, Part, Precision, SplitModel, Splittable
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 
 Side = Literal["client", "server"]
@@ -30,47 +30,48 @@ class Watch:
 
 
 class WatchedSplit:
-    """See `split_learning.protocol.Split`; another one under a watch."""
+    """See `split_learning.protocol.SplitModel`; another one under a watch."""
 
-    def __init__(self, split: Split, watch: Watch) -> None:
-        self.tokens, self.width, self.identity, self.sizes = split.tokens, split.width, split.identity, split.sizes
+    def __init__(self, split: SplitModel, watch: Watch) -> None:
+        self.num_prompt_tokens, self.width = split.num_prompt_tokens, split.width
+        self.identity, self.sizes = split.identity, split.sizes
         self._split, self._watch = split, watch
 
     def init(self, seed: int) -> Parameters:
-        """See `Split.init`; no work of a round."""
+        """See `SplitModel.init`; no work of a round."""
         return self._split.init(seed)
 
-    def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Passed:
-        """See `Split.head`."""
+    def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Forward:
+        """See `SplitModel.head`."""
         with self._watch.around("head"):
             return self._back("head", self._split.head(parameters, inputs, trained))
 
-    def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Passed:
-        """See `Split.body`."""
+    def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Forward:
+        """See `SplitModel.body`."""
         with self._watch.around("body"):
             return self._back("body", self._split.body(parameters, values, trained))
 
-    def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> Judged:
-        """See `Split.tail`."""
+    def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> LossOutput:
+        """See `SplitModel.tail`."""
         with self._watch.around("tail"):
             return self._split.tail(parameters, values, labels, trained)
 
     def features(self, parameters: Parameters, values: Float32) -> Float32:
-        """See `Split.features`."""
+        """See `SplitModel.features`."""
         with self._watch.around("tail"):
             return self._split.features(parameters, values)
 
     def predict(self, parameters: Parameters, values: Float32) -> Float32:
-        """See `Split.predict`."""
+        """See `SplitModel.predict`."""
         with self._watch.around("tail"):
             return self._split.predict(parameters, values)
 
-    def _back(self, part: Part, passed: Passed) -> Passed:
-        def pull(gradients: Float32) -> Pulled:
+    def _back(self, part: Part, passed: Forward) -> Forward:
+        def vjp(gradients: Float32) -> Backward:
             with self._watch.around(part):
-                return passed.pull(gradients)
+                return passed.vjp(gradients)
 
-        return Passed(passed.values, pull)
+        return Forward(passed.values, vjp)
 
 
 class WatchedBackend(Splittable):
@@ -89,8 +90,8 @@ class WatchedBackend(Splittable):
         """See `Splittable`."""
         return self._backend.computes_in(dtype)
 
-    def split(self, **how: Any) -> WatchedSplit:
-        """See `Splittable.split`."""
-        made = WatchedSplit(self._backend.split(**how), self._watch)
+    def partition_model(self, **how: Any) -> WatchedSplit:
+        """See `Splittable.partition_model`."""
+        made = WatchedSplit(self._backend.partition_model(**how), self._watch)
         self.sizes = made.sizes
         return made

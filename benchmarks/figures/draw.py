@@ -79,7 +79,7 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
     note = (
         f"Each point is one run of up to {plan.settings['rounds']} rounds with seed {plan.seeds[0]}, and the settings "
         f"below; another seed may change the order. All are split alike; full fine-tuning and linear train on all "
-        f"samples, without soft tokens and self-update, at rates that suit them ({FULL['rate']} in batches "
+        f"samples, without soft tokens and self-update, at rates that suit them ({FULL['lr']} in batches "
         f"of {FULL['batch_size']}, and {LINEAR['rate']}). "
         f"Accuracy is measured on {tested:,} test images, {drawn}; the bars "
         "are 95 % intervals (Wilson), which allow for the number of test images only."
@@ -131,7 +131,7 @@ def embeddings(run: Path, plan: Tunings, session: Session, state: State) -> Figu
     names, seed, at_once = session.task.classes, session.config.seed, session.backend.info.batch_limit
     data = some_tests(session.clients, seed)
     truth = np.concatenate([part.labels for part in data])
-    whole = opened(session, tokens=0)
+    whole = opened(session, num_prompt_tokens=0)
     found = {"no tuning, and linear": features(whole, {}, data, at_once)}
     full = plan.cell(plan.own, "sfl-full")
     if done := runner.finished(run / "figures", full):

@@ -7,7 +7,7 @@ import numpy as np
 
 from fedbbpt.errors import MissingExtra
 from fedbbpt.run.session import Session
-from fedbbpt.split_learning.protocol import Split, Splittable
+from fedbbpt.split_learning.protocol import SplitModel, Splittable
 from fedbbpt.types import Client, Dataset, Float32, Int64, Parameters
 
 POINTS = 500  # most test images
@@ -41,15 +41,17 @@ def some_tests(clients: Sequence[Client], seed: int) -> list[Dataset]:
     return [client.test.take(rows[chosen][owners[chosen] == i]) for i, client in enumerate(clients)]
 
 
-def opened(session: Session, tokens: int | None = None) -> Split:
+def opened(session: Session, num_prompt_tokens: int | None = None) -> SplitModel:
     """The run's model in parts, all of them here; with another number of soft tokens."""
-    options: dict[str, Any] = {key: session.config.algorithm.options[key] for key in ("head", "tail", "deep", "dtype")}
-    tokens = session.config.algorithm.options["tokens"] if tokens is None else tokens
-    classes = len(session.task.classes)
-    return cast(Splittable, session.backend).split(**options, tokens=tokens, classes=classes, holds="all")
+    how = ("head_blocks", "tail_blocks", "num_prompt_tokens", "deep_prompt", "dtype")
+    options: dict[str, Any] = {name: session.config.algorithm.options[name] for name in how}
+    if num_prompt_tokens is not None:
+        options["num_prompt_tokens"] = num_prompt_tokens
+    num_classes = len(session.task.classes)
+    return cast(Splittable, session.backend).partition_model(**options, num_classes=num_classes, role="all")
 
 
-def features(split: Split, parameters: Parameters, data: Sequence[Dataset], at_once: int) -> Float32:
+def features(split: SplitModel, parameters: Parameters, data: Sequence[Dataset], at_once: int) -> Float32:
     """What the classifier reads (n, D') of all the data; `parameters` are laid over those of the start."""
     everything: Parameters = {**split.init(0), **parameters}
     found = []

@@ -65,9 +65,9 @@ def beside(run: Path, clients: Sequence[int]) -> Tunings:
     """
     settings = load_run_settings(run)
     config = make_config(settings)
-    trained = config.algorithm.options.get("train")
+    trained = config.algorithm.options.get("trainable")
     if config.algorithm.name != "sfprompt" or trained != "prompt":
-        what = f"sfprompt with train={trained}" if trained else config.algorithm.name
+        what = f"sfprompt with trainable={trained}" if trained else config.algorithm.name
         raise RunError(
             f"figures are drawn of a run of --algorithm sfprompt as it is, and {run} is one of {what}; the others are "
             "trained beside it"

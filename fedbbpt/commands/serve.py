@@ -49,7 +49,7 @@ def serve(
     /openapi.json, which describes them all. Prints its URL when it is ready.
 
     With --split body it answers nobody's questions: it is the server of a model that is cut in three, for clients that
-    hold head and tail, and train with fedbbpt train --algorithm sfprompt -o algorithm.server=URL.
+    hold head and tail, and train with fedbbpt train --algorithm sfprompt -o algorithm.body_url=URL.
     """
     try:
         from fedbbpt.backend import check_scores
@@ -119,5 +119,13 @@ def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[st
     backend, _ = opened(name, task, assignments, columns)
     given = dict(parse_assignment(text) for text in assignments).get("dtype")
     dtype = given or "float32"  # as algorithm.dtype, whose default is another than the backend's
-    split = backend.split(head=head, tail=tail, tokens=0, deep=False, classes=1, dtype=dtype, holds="server")
+    split = backend.partition_model(
+        head_blocks=head,
+        tail_blocks=tail,
+        num_prompt_tokens=0,
+        deep_prompt=False,
+        num_classes=1,
+        dtype=dtype,
+        role="server",
+    )
     return Body(split, backend.info.model, head, tail)

@@ -83,7 +83,7 @@ def silence(session: Session, where: str) -> FedbbptError:
     if session.white_box:
         return ConfigError(
             f"the parameters diverged: the scores of {where} are not numbers; start a new run with smaller steps "
-            "(-o algorithm.rate, -o algorithm.local_rate)"
+            "(-o algorithm.lr, -o algorithm.self_update_lr)"
         )
     remote = charging(session.backend)
     said = (remote and remote.desk.trouble.last) or "no reply, or scores that are not numbers"

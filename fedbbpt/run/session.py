@@ -106,7 +106,7 @@ class Session(Model):
     @property
     def whole(self) -> bool:
         """Whether the whole model is here; of one that is cut, a server may hold the body."""
-        return not (self.white_box and self.config.algorithm.options.get("server"))
+        return not (self.white_box and self.config.algorithm.options.get("body_url"))
 
     @property
     def same_classes(self) -> bool:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from fedbbpt.serve import Refusal
-from fedbbpt.split_learning.transport import Server
+from fedbbpt.split_learning.transport import BodyRunner
 
 MOST = 64
 MOST_NUMBERS = 2**24  # see `size_of`: 1 GiB for each block of the body, in float32
@@ -28,12 +28,12 @@ def size_of(shape: Shape) -> int:
 class Kept(NamedTuple):
     """What has gone forward, and waits for its gradients."""
 
-    server: Server
+    server: BodyRunner
     shape: Shape  # of the answer
     since: float
 
 
-class Tickets:
+class ActivationCache:
     """The latest ways back, for one thread: at most `most`, of at most `numbers` together, none older than `seconds`.
 
     Each holds the activations of a whole body. One that was dropped costs its client another pass forward. One that is
@@ -64,11 +64,11 @@ class Tickets:
             self._kept.popitem(last=False)
         return True
 
-    def keep(self, ticket: str, server: Server, shape: Shape) -> None:
+    def keep(self, ticket: str, server: BodyRunner, shape: Shape) -> None:
         """Under this ticket from now on; for this and no other, room was made just before."""
         self._kept[ticket] = Kept(server, shape, time.monotonic())
 
-    def take(self, ticket: str, shape: Shape) -> Server:
+    def take(self, ticket: str, shape: Shape) -> BodyRunner:
         """The way back for gradients of that shape, which can be gone once.
 
         Raises:

@@ -22,8 +22,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds between two attempts; each time 
 TIMEOUT = 600.0  # seconds to answer: a large body on a small machine takes minutes
 CONNECTIONS = 10  # that are kept
 MOST_BYTES = 2**31  # of a reply: activations are large
-SETTING = "algorithm.server"
-RESUME = "nothing is lost: once it answers, continue with --resume (and -o algorithm.server=URL where it has moved)"
+SETTING = "algorithm.body_url"
+RESUME = "nothing is lost: once it answers, continue with --resume (and -o algorithm.body_url=URL where it has moved)"
 
 
 class Answer(NamedTuple):
@@ -44,7 +44,7 @@ class Attempt(NamedTuple):
     fault: str  # why there is no answer
 
 
-class Patient:
+class RetryingClient:
     """Asks one server, again and again for as long as `PATIENCE` where it cannot be reached or is busy.
 
     What the server's token is, is read from the environment, and goes to this server alone: no redirect is followed,

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.printing import quoted
-from fedbbpt.split_learning.http_retry import RESUME, Answer, Patient
-from fedbbpt.split_learning.transport import NEVER_FORWARD, Line, Wire, pack, read
+from fedbbpt.split_learning.http_retry import RESUME, Answer, RetryingClient
+from fedbbpt.split_learning.transport import NEVER_FORWARD, ActivationDtype, Transport, pack, read
 from fedbbpt.types import Float32, Traffic, Usage
 from fedbbpt.web.auth import TOKEN_VARIABLE
 
@@ -15,7 +15,7 @@ OTHER_BODY, FORGOTTEN = 409, 410
 MOST_TIMES = 10  # that one batch goes forward
 MOST_LETTERS = 300  # of what a server says
 TOKEN = f"set ${TOKEN_VARIABLE} to the token that it was started with"
-NO_BODY = "start it with fedbbpt serve --split body, or correct algorithm.server"
+NO_BODY = "start it with fedbbpt serve --split body, or correct algorithm.body_url"
 ADVICE = {
     401: TOKEN,
     403: TOKEN,
@@ -24,15 +24,15 @@ ADVICE = {
 }
 
 
-class Cut(NamedTuple):
+class CutSpec(NamedTuple):
     """What client and server have to agree on."""
 
-    identity: str  # of the body, see `Split`
-    head: int
-    tail: int
+    identity: str  # of the body, see `SplitModel`
+    head_blocks: int
+    tail_blocks: int
 
 
-class Remote:
+class RemoteBody:
     """The server's end of all lines of a process. Nobody is asked before the first line is used.
 
     Every request names the body that is meant, so that a server that comes back with another one is found out.
@@ -41,13 +41,13 @@ class Remote:
         ConfigError: the URL is none of HTTP.
     """
 
-    def __init__(self, url: str, wire: Wire, cut: Cut) -> None:
-        self._server, self._wire, self._cut = Patient(url), wire, cut
+    def __init__(self, url: str, wire: ActivationDtype, cut: CutSpec) -> None:
+        self._server, self._wire, self._cut = RetryingClient(url), wire, cut
         self._agreed = False
 
-    def line(self, *, back: bool) -> Line:
+    def line(self, *, back: bool) -> Transport:
         """A line for one client and round; with `back`, gradients will follow what goes forward."""
-        return OverHttp(self, self._wire, back)
+        return HttpTransport(self, self._wire, back)
 
     def ask(self, way: str, message: bytes, ticket: str | None) -> Answer:
         """The answer to a message that goes "forward" or "backward"; where a ticket is named, it may be `FORGOTTEN`.
@@ -75,14 +75,14 @@ class Remote:
         self._check(answer)
         try:
             told = json.loads(answer.content)
-            model, theirs = told["model"], Cut(*(told[name] for name in Cut._fields))
+            model, theirs = told["model"], CutSpec(*(told[name] for name in CutSpec._fields))
         except (ValueError, TypeError, LookupError, RecursionError) as e:
             raise ConfigError(f"{url} does not say what body it has; {NO_BODY}") from e
-        if (theirs.head, theirs.tail) != (cut.head, cut.tail):
+        if (theirs.head_blocks, theirs.tail_blocks) != (cut.head_blocks, cut.tail_blocks):
             raise ConfigError(
-                f"{url} has {theirs.head} blocks before the body and {theirs.tail} behind it (its --head-blocks and "
-                f"--tail-blocks), and this run has algorithm.head={cut.head} and algorithm.tail={cut.tail}: start one "
-                "of the two with the other's numbers"
+                f"{url} has {theirs.head_blocks} blocks before the body and {theirs.tail_blocks} behind it (its "
+                f"--head-blocks and --tail-blocks), and this run has algorithm.head_blocks={cut.head_blocks} and "
+                f"algorithm.tail_blocks={cut.tail_blocks}: start one of the two with the other's numbers"
             )
         if theirs.identity != cut.identity:
             raise ConfigError(
@@ -98,30 +98,34 @@ class Remote:
         if answer.status in ADVICE:
             raise ConfigError(f"{said}: {ADVICE[answer.status]}")
         if 300 <= answer.status < 400:
-            raise ConfigError(f"{said}, so it has moved: correct algorithm.server")
+            raise ConfigError(f"{said}, so it has moved: correct algorithm.body_url")
         if 400 <= answer.status < 500 and answer.status not in (OTHER_BODY, FORGOTTEN):  # the same again, if resumed
             raise ConfigError(said + _reason(answer.content))
         raise BackendError(f"{said}, and its log may say why; {RESUME}")
 
 
-class OverHttp:
-    """See `Line`. The body is a pure function: what the server has forgotten goes forward again, to the same bits."""
+class HttpTransport:
+    """A transport to a body behind HTTP.
 
-    def __init__(self, remote: Remote, wire: Wire, back: bool) -> None:
+    The body is a pure function: a batch whose backward pass the server no longer holds goes forward again, to the same
+    bits.
+    """
+
+    def __init__(self, remote: RemoteBody, wire: ActivationDtype, back: bool) -> None:
         self._remote, self._wire, self._back = remote, wire, back
         self._forwarded: bytes | None = None  # what waits for its gradients, and the ticket of its way back
         self._ticket: str | None = None
         self.traffic, self.usage = Traffic(), Usage()
 
     def forward(self, values: Float32) -> Float32:
-        """See `Line`."""
+        """See `Transport`."""
         self.usage += Usage(len(values), 1)
         message = pack(values, self._wire)
         self._forwarded = message if self._back else None
         return self._read(self._send_forward(message), values)
 
     def backward(self, gradients: Float32) -> Float32:
-        """See `Line`."""
+        """See `Transport`."""
         if self._forwarded is None:
             raise RuntimeError(NEVER_FORWARD)
         message = pack(gradients, self._wire)

@@ -1,22 +1,23 @@
 """A backend's model in parts, and which of them are trained."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fedbbpt.algorithms import Parts
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.none import NoReadout
-from fedbbpt.split_learning.protocol import Part, Split, Splittable
+from fedbbpt.split_learning.protocol import Part, SplitModel, Splittable
 
-TRAINED: dict[str, tuple[Part, ...]] = {
+Topology = Literal["split", "federated"]  # the body at the server; or the whole model at each client
+TRAINABLE: dict[str, tuple[Part, ...]] = {
     "prompt": ("prompt", "tail", "classifier"),
     "linear": ("classifier",),
     "full": ("prompt", "head", "body", "tail", "classifier"),
 }
 
 
-def cut(parts: Parts, **how: Any) -> tuple[Split, int]:
+def cut(parts: Parts, **how: Any) -> tuple[SplitModel, int]:
     """The model in parts, and the number of the task's classes.
 
     Raises:
@@ -31,16 +32,20 @@ def cut(parts: Parts, **how: Any) -> tuple[Split, int]:
         )
     scores = np.zeros((1, len(backend.info.classes)), np.float32)
     classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]
-    return backend.split(classes=classes, **how), classes
+    return backend.partition_model(num_classes=classes, **how), classes
 
 
-def check(train: str, split: bool, server: str | None, clip: float | None, noise: float) -> None:
+def check(
+    trainable: str, topology: Topology, body_url: str | None, clip_norm: float | None, noise_multiplier: float
+) -> None:
     """Refuses options that do not go together.
 
     Raises:
         ConfigError: they do not.
     """
-    if server is not None and (train == "full" or not split):
-        raise ConfigError("with algorithm.server the body stays as it is: leave out train=full and split=false")
-    if noise and clip is None:
-        raise ConfigError("algorithm.noise is in units of algorithm.clip: give that, too")
+    if body_url is not None and (trainable == "full" or topology != "split"):
+        raise ConfigError(
+            "with algorithm.body_url the body stays as it is: leave out trainable=full and topology=federated"
+        )
+    if noise_multiplier and clip_norm is None:
+        raise ConfigError("algorithm.noise_multiplier is in units of algorithm.clip_norm: give that, too")

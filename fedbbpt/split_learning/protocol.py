@@ -15,8 +15,8 @@ from fedbbpt.types import Float32, Inputs, Int64, Parameters
 Part = Literal["prompt", "head", "body", "tail", "classifier"]  # of all parameters; the prompt's are soft tokens
 # In which the blocks compute; parameters and gradients are float32. auto: the one that is fast on this machine.
 Precision = Literal["float32", "bfloat16", "auto"]
-Holds = Literal["all", "client", "server"]  # whose parts are there: all, head and tail, or the body
-BEFORE: Mapping[Part, frozenset[Part]] = {  # where one of these is trained, gradients come back through the part
+Role = Literal["all", "client", "server"]  # whose parts are there: all, head and tail, or the body
+UPSTREAM: Mapping[Part, frozenset[Part]] = {  # where one of these is trained, gradients come back through the part
     "head": frozenset({"prompt"}),
     "body": frozenset({"prompt", "head"}),
     "tail": frozenset({"prompt", "head", "body"}),
@@ -24,21 +24,21 @@ BEFORE: Mapping[Part, frozenset[Part]] = {  # where one of these is trained, gra
 Gradients = Mapping[Part, Float32]  # flat, of the parts that are trained, as long as the parameters
 
 
-class Passed(NamedTuple):
+class Forward(NamedTuple):
     """What a part makes of its input, and the way back."""
 
     values: Float32  # (b, n, D)
-    pull: Callable[[Float32], "Pulled"]  # gradients at the values (b, n, D); may be called once
+    vjp: Callable[[Float32], "Backward"]  # gradients at the values (b, n, D); may be called once
 
 
-class Pulled(NamedTuple):
+class Backward(NamedTuple):
     """What goes back through a part."""
 
     values: Float32 | None  # gradients at its input (b, n, D); None at the head, where the images are
     gradients: Gradients
 
 
-class Judged(NamedTuple):
+class LossOutput(NamedTuple):
     """What the tail makes of its input, given the labels."""
 
     losses: Float32  # (b,) cross-entropy, nats
@@ -47,14 +47,14 @@ class Judged(NamedTuple):
     gradients: Gradients  # of the mean loss
 
 
-class Split(Protocol):
+class SplitModel(Protocol):
     """A model in parts. All functions are pure: parameters come in with each call, flat by part, float32.
 
     Gradients are those of the parts named in `trained`. Where none of a part's own or earlier parameters is trained,
-    there is no need to go back that far, and its `pull` need not be called.
+    there is no need to go back that far, and its `vjp` need not be called.
     """
 
-    tokens: int  # soft tokens of the prompt, per place where some are put in
+    num_prompt_tokens: int  # soft tokens of the prompt, per place where some are put in
     width: int  # D, the numbers of a token
     identity: str  # a hash of the pretrained body
     sizes: Mapping[Part, int]  # how many parameters each part has
@@ -62,13 +62,13 @@ class Split(Protocol):
     def init(self, seed: int) -> Parameters:
         """The pretrained parameters of the parts that are there; a prompt and a classifier to begin with."""
 
-    def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Passed:
+    def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Forward:
         """Images (b, 3, h, w) in [0, 1] through the first blocks, with the prompt's tokens among the others."""
 
-    def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Passed:
+    def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Forward:
         """Activations through the blocks between."""
 
-    def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> Judged:
+    def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> LossOutput:
         """Activations through the last blocks and the classifier."""
 
     def features(self, parameters: Parameters, values: Float32) -> Float32:
@@ -86,13 +86,21 @@ class Splittable(Backend):
         """The number format in which parts would compute: what "auto" is on this machine."""
 
     @abstractmethod
-    def split(
-        self, *, head: int, tail: int, tokens: int, deep: bool, classes: int, dtype: Precision, holds: Holds
-    ) -> Split:
-        """Cut behind the first `head` blocks and before the last `tail` ones.
+    def partition_model(
+        self,
+        *,
+        head_blocks: int,
+        tail_blocks: int,
+        num_prompt_tokens: int,
+        deep_prompt: bool,
+        num_classes: int,
+        dtype: Precision,
+        role: Role,
+    ) -> SplitModel:
+        """Cut behind the first `head_blocks` blocks and before the last `tail_blocks` ones.
 
-        `tokens` soft tokens stand before the first block, or, if `deep`, before each block of the head. With
-        holds="client" or "server", the backend gives up the other's parts, and can no longer be queried.
+        `num_prompt_tokens` soft tokens stand before the first block, or, if `deep_prompt`, before each block of the
+        head. With role="client" or "server", the backend gives up the other's parts, and can no longer be queried.
 
         Raises:
             ConfigError: the model has fewer blocks, or is not made of blocks.

@@ -18,9 +18,9 @@ from fedbbpt.backend import Answers
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.serve.metrics import Counts
 from fedbbpt.serve.middleware import Door, Guard, as_refused
-from fedbbpt.split_learning.activation_cache import LONGEST, Tickets, size_of
-from fedbbpt.split_learning.protocol import BEFORE, Split
-from fedbbpt.split_learning.transport import Server, Wire, pack, read
+from fedbbpt.split_learning.activation_cache import LONGEST, ActivationCache, size_of
+from fedbbpt.split_learning.protocol import UPSTREAM, SplitModel
+from fedbbpt.split_learning.transport import ActivationDtype, BodyRunner, pack, read
 from fedbbpt.types import Float32
 
 MOST_TOKENS = 4096  # of a sample
@@ -32,10 +32,10 @@ T = TypeVar("T")
 class Body(NamedTuple):
     """What is served, and where it was cut."""
 
-    split: Split
+    split: SplitModel
     model: str
-    head: int  # blocks before it
-    tail: int  # blocks behind it
+    head_blocks: int  # before it
+    tail_blocks: int  # behind it
 
 
 class SplitService:
@@ -50,7 +50,7 @@ class SplitService:
     def __init__(self, thread: Executor, body: Body, limits: Limits, token: str | None = None) -> None:
         self._thread, self._body = thread, body
         self._parameters = thread.submit(body.split.init, 0).result()["body"]
-        self._counts, self._tickets, self._turn = Counts(), Tickets(), asyncio.Lock()
+        self._counts, self._tickets, self._turn = Counts(), ActivationCache(), asyncio.Lock()
         # One for each way: what waits for room must not shut out the gradients that make some.
         self._forwards, self._backwards = Door(limits), Door(limits)
         self._tidying: asyncio.TimerHandle | None = None
@@ -83,7 +83,9 @@ class SplitService:
         return await self._answer(request, self._forwards, pass_on)
 
     def _pass(self, values: Float32, ticket: str | None) -> Float32:
-        server = Server(self._body.split, self._parameters, frozenset() if ticket is None else BEFORE["body"], 0.0)
+        server = BodyRunner(
+            self._body.split, self._parameters, frozenset() if ticket is None else UPSTREAM["body"], 0.0
+        )
         start = time.perf_counter()
         passed = server.forward(values)
         self._counts.called(len(values), time.perf_counter() - start, Answers(passed))
@@ -119,7 +121,7 @@ class SplitService:
         """In the body's thread."""
         return await asyncio.wrap_future(self._thread.submit(function, *args))
 
-    def _read(self, message: bytes) -> tuple[Float32, Wire]:
+    def _read(self, message: bytes) -> tuple[Float32, ActivationDtype]:
         try:
             values, wire = read(message)
         except ValueError as e:
@@ -135,7 +137,7 @@ class SplitService:
 
     async def _describe(self, request: Request) -> Response:
         split, model, head, tail = self._body
-        cut = {"identity": split.identity, "head": head, "tail": tail}
+        cut = {"identity": split.identity, "head_blocks": head, "tail_blocks": tail}
         return JSONResponse({"model": model, **cut, "width": split.width})
 
     async def _health(self, request: Request) -> Response:

@@ -19,41 +19,55 @@ from fedbbpt.algorithms.calibration import finite_mean, mean_loss
 from fedbbpt.algorithms.score import tally
 from fedbbpt.algorithms.steps import rng_of, sampled, short, shuffled
 from fedbbpt.errors import ConfigError
-from fedbbpt.split_learning.http_transport import Cut, Remote
-from fedbbpt.split_learning.partition import TRAINED, check, cut
-from fedbbpt.split_learning.protocol import BEFORE, Gradients, Holds, Part, Precision, Splittable
+from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
+from fedbbpt.split_learning.partition import TRAINABLE, Topology, check, cut
+from fedbbpt.split_learning.protocol import UPSTREAM, Gradients, Part, Precision, Role, Splittable
 from fedbbpt.split_learning.pruning import count_of, el2n, kept
-from fedbbpt.split_learning.transport import Blurred, InProcess, Line, Server, Shortcut, Wire, descend
+from fedbbpt.split_learning.transport import (
+    ActivationDtype,
+    BodyRunner,
+    BypassTransport,
+    ClippedNoisyTransport,
+    InProcessTransport,
+    Transport,
+    descend,
+)
 from fedbbpt.types import Batch, Client, Dataset, Float32, Message, Parameters, Score, Update, Usage
 
 
 class SFPrompt:
-    """Head, prompt and tail at the client, body at the server; three phases a round, then FedAvg.
+    """Split training of a prompt and the tail, with self-update and data pruning (SFPrompt, arXiv 2407.17533).
 
-    1. Self-update: `local_epochs` over all of the client's samples with SGD at `local_rate`, from head to tail past the
-       body, without the server. Pruning: by the same shortcut, the share `keep` of the samples with the largest EL2N,
-       ‖softmax − one-hot‖₂ (Paul et al. 2021), of equal ones any.
-    2. Split training: `epochs` over the kept samples with SGD at `rate`, where smashed data and gradients cross both
-       cuts; all parts step on the gradients of the same loss. What crosses is written as `wire`.
-    3. The mean of the clients' changes, weighted by their numbers of training samples.
+    Clients hold head, prompt and tail; the server holds the body. A round has three phases:
 
-    The head is the embedding and the first `head` blocks, the tail the last `tail` ones and a classifier of its own;
-    `tokens` soft tokens stand before the first block, or before each block of the head if `deep`. The rates are the
-    paper's. Its batches of 128 are one step a round for a client of few samples: `batch_size` is ours, and so are
-    `keep`, `local_epochs` and `tokens`, which are not published, any `wire` but float32, and `dtype`, in which the
-    blocks compute.
+    1. Self-update: `local_epochs` epochs of SGD at `self_update_lr` over all of the client's samples, from the head
+       straight to the tail, without the server. Pruning by the same shortcut keeps the share `keep_fraction` of the
+       samples with the largest EL2N score, ‖softmax − one-hot‖₂ (Paul et al. 2021, arXiv 2107.07075); ties are broken
+       at random.
+    2. Split training: `epochs` epochs of SGD at `lr` over the kept samples. Activations and gradients cross both cuts
+       as `activation_dtype`; all parts step on the gradients of the same loss.
+    3. FedAvg: the mean of the clients' changes, weighted by their numbers of training samples.
 
-    `train`: "prompt" is SFPrompt, with prompt, tail and classifier. The others are what the paper compares it with, if
-    set to tokens=0, keep=1 and local_epochs=0: "linear", the classifier alone (SFL+Linear), for which no gradients
-    cross; "full", everything (SFL+FF), as in SplitFed v1 (Thapa et al. 2022): for each client of a round the server has
-    a copy of the body, which steps with it, and takes their weighted mean. Only what is trained travels. With
-    split=false the clients hold the whole model (FL), and take the same steps.
+    The head is the embedding and the first `head_blocks` blocks; the tail is the last `tail_blocks` blocks and a new
+    classifier. `num_prompt_tokens` soft tokens stand before the first block, or before each block of the head if
+    `deep_prompt` (VPT-deep, Jia et al. 2022, arXiv 2203.12119). The learning rates are the paper's. Its batches of 128
+    would be one step per round for a client with few samples, so the default `batch_size` is ours; so are those of
+    `keep_fraction`, `local_epochs` and `num_prompt_tokens`, which the paper does not give. Any `activation_dtype` but
+    float32, and `dtype`, in which the blocks compute, are ours as well.
 
-    `server`: the URL of `fedbbpt serve --split body`, which then holds the body in place of this process. `clip` and
-    `noise` limit what the server sees of a sample (`Blurred`); with a server, the noise cannot be drawn again.
+    `trainable` chooses the parts that are trained: "prompt" is SFPrompt, with prompt, tail and classifier. The others
+    are the paper's baselines, together with num_prompt_tokens=0, keep_fraction=1 and local_epochs=0. "linear" trains
+    the classifier alone (SFL+Linear), for which no gradients cross. "full" trains everything (SFL+FF) as SplitFed v1
+    does (Thapa et al. 2022, arXiv 2004.12088): the server keeps a copy of the body for each client of a round, steps it
+    with that client, and takes the copies' weighted mean. Only what is trained travels. With topology=federated the
+    clients hold the whole model (FL) and take the same steps.
 
-    `fraction` of the clients (at least one) takes part in a round. A query is a sample that passes the body forward,
-    wherever that is, a call the batch that it is in; self-update and pruning take none.
+    `body_url` is the address of a `fedbbpt serve --split body`, which then runs the body in place of this process.
+    `clip_norm` and `noise_multiplier` limit what the server sees of a sample (`ClippedNoisyTransport`); with
+    `body_url`, that noise cannot be drawn again.
+
+    The share `fraction` of the clients (at least one) takes part in a round. A query is a sample that passes the body
+    forward, wherever the body is, and a call is one batch of them; self-update and pruning take none.
     """
 
     federated = True
@@ -61,49 +75,58 @@ class SFPrompt:
     keeps: Keeps = "lowest"
     settled = 1
     white_box = True  # the model is cut, not queried
-    moves = ("server",)
+    moves = ("body_url",)
 
     def __init__(
         self,
         parts: Parts,
         /,
         *,
-        head: NonNegativeInt = 1,
-        tail: NonNegativeInt = 1,
-        tokens: NonNegativeInt = 4,
-        deep: bool = False,
-        keep: Annotated[float, Field(gt=0, le=1)] = 0.8,
+        head_blocks: NonNegativeInt = 1,
+        tail_blocks: NonNegativeInt = 1,
+        num_prompt_tokens: NonNegativeInt = 4,
+        deep_prompt: bool = False,
+        keep_fraction: Annotated[float, Field(gt=0, le=1)] = 0.8,
         local_epochs: NonNegativeInt = 1,
-        rate: PositiveFloat = 0.1,
-        local_rate: PositiveFloat = 1e-4,
+        lr: PositiveFloat = 0.1,
+        self_update_lr: PositiveFloat = 1e-4,
         batch_size: PositiveInt = 4,
         fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
         epochs: PositiveInt = 1,
-        train: Literal["prompt", "linear", "full"] = "prompt",
-        split: bool = True,
-        server: Annotated[str, Field(min_length=1)] | None = None,
-        wire: Wire = "float32",
-        clip: PositiveFloat | None = None,
-        noise: NonNegativeFloat = 0.0,
+        trainable: Literal["prompt", "linear", "full"] = "prompt",
+        topology: Topology = "split",
+        body_url: Annotated[str, Field(min_length=1)] | None = None,
+        activation_dtype: ActivationDtype = "float32",
+        clip_norm: PositiveFloat | None = None,
+        noise_multiplier: NonNegativeFloat = 0.0,
         dtype: Precision = "float32",
     ) -> None:
-        check(train, split, server, clip, noise)
-        holds: Holds = "client" if server else "all"
+        check(trainable, topology, body_url, clip_norm, noise_multiplier)
+        role: Role = "client" if body_url else "all"
         self._split, self._classes = cut(
-            parts, head=head, tail=tail, tokens=tokens, deep=deep, dtype=dtype, holds=holds
+            parts,
+            head_blocks=head_blocks,
+            tail_blocks=tail_blocks,
+            num_prompt_tokens=num_prompt_tokens,
+            deep_prompt=deep_prompt,
+            dtype=dtype,
+            role=role,
         )
         self._seed, self._limit = parts.seed, parts.objective.backend.info.batch_limit
-        self._keep, self._local_epochs, self._epochs = keep, local_epochs, epochs
-        self._rate, self._local_rate, self._batch_size, self._fraction = rate, local_rate, batch_size, fraction
-        self._clip, self._noise, self._wire = clip, noise, wire if split else None
-        self._remote = Remote(server, wire, Cut(self._split.identity, head, tail)) if server else None
-        trained = [part for part in TRAINED[train] if self._split.sizes[part]]
+        self._keep_fraction, self._local_epochs, self._epochs = keep_fraction, local_epochs, epochs
+        self._lr, self._self_update_lr = lr, self_update_lr
+        self._batch_size, self._fraction = batch_size, fraction
+        self._clip_norm, self._noise_multiplier = clip_norm, noise_multiplier
+        self._activation_dtype = activation_dtype if topology == "split" else None
+        cut_spec = CutSpec(self._split.identity, head_blocks, tail_blocks)
+        self._remote = RemoteBody(body_url, activation_dtype, cut_spec) if body_url else None
+        trained = [part for part in TRAINABLE[trainable] if self._split.sizes[part]]
         self._trained: frozenset[Part] = frozenset(trained)
-        self._told: list[Part] = [part for part in trained if part != "body" or not split]
-        self.portable = "body" not in self._trained or not split
+        self._told: list[Part] = [part for part in trained if part != "body" or topology == "federated"]
+        self.portable = "body" not in self._trained or topology == "federated"
         # In the server's hands: the body that goes with its last message, and each client's copy where it is trained.
         self._body: tuple[int, Float32] | None = None
-        self._copies: dict[str, Server] = {}
+        self._copies: dict[str, BodyRunner] = {}
 
     @staticmethod
     def resolved(options: Mapping[str, Any], backend: Splittable) -> dict[str, Any]:
@@ -112,8 +135,8 @@ class SFPrompt:
 
     def init(self) -> State:
         """The pretrained tail, a new prompt and a new classifier; the others as well if they are trained."""
-        parts = {*TRAINED["prompt"], *self._trained}
-        return State(0, {part: self._start[part] for part in TRAINED["full"] if part in parts})
+        parts = {*TRAINABLE["prompt"], *self._trained}
+        return State(0, {part: self._start[part] for part in TRAINABLE["full"] if part in parts})
 
     def sample(self, state: State, clients: Sequence[Client]) -> list[Client]:
         """A uniform draw without replacement that depends on the seed and the round only."""
@@ -143,11 +166,11 @@ class SFPrompt:
         data, losses = client.train, [np.zeros(0, np.float32)]
         rng, everything = rng_of(message, client.id, "self-update"), np.arange(len(data))
         for batch in shuffled(data, everything, self._batch_size, self._local_epochs, rng):
-            parameters, _ = self._step(parameters, batch, Shortcut(), self._local_rate)
+            parameters, _ = self._step(parameters, batch, BypassTransport(), self._self_update_lr)
         rng = rng_of(message, client.id, "split")
-        hard = kept(data, self._keep, self._limit, partial(self._errors, parameters), rng)
+        hard = kept(data, self._keep_fraction, self._limit, partial(self._errors, parameters), rng)
         for batch in shuffled(data, hard, self._batch_size, self._epochs, rng):
-            parameters, of_batch = self._step(parameters, batch, line, self._rate)
+            parameters, of_batch = self._step(parameters, batch, line, self._lr)
             losses.append(of_batch)
         if "body" in self._told:
             parameters = {**parameters, "body": self._copies[client.id].body}
@@ -166,8 +189,8 @@ class SFPrompt:
             parameters[part] = (parameters[part] + change).astype(np.float32)
         if not all(np.isfinite(values).all() for values in parameters.values()):
             raise ConfigError(
-                "the parameters diverged beyond all numbers; start a new run with smaller steps (-o algorithm.rate, "
-                "-o algorithm.local_rate)"
+                "the parameters diverged beyond all numbers; start a new run with smaller steps (-o algorithm.lr, "
+                "-o algorithm.self_update_lr)"
             )
         return State(state.round + 1, parameters, state.memory)
 
@@ -192,7 +215,7 @@ class SFPrompt:
 
     def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""
-        kept = count_of(self._keep, len(client.train))
+        kept = count_of(self._keep_fraction, len(client.train))
         return Usage(self._epochs * kept, self._epochs * -(-kept // self._batch_size))
 
     def views(self, round_: int) -> int:
@@ -209,22 +232,22 @@ class SFPrompt:
     def _start(self) -> Parameters:
         return self._split.init(self._seed)
 
-    def _line(self, message: Message, client: Client, scored: str | None = None) -> Line:
+    def _line(self, message: Message, client: Client, scored: str | None = None) -> Transport:
         """To train over, or to score a split."""
         line = self._straight(message, client, self._trained if scored is None else frozenset())
-        if self._clip is None:
+        if self._clip_norm is None:
             return line
         rng = np.random.default_rng() if self._remote else rng_of(message, client.id, f"noise {scored}")
-        return Blurred(line, self._clip, self._noise, rng)
+        return ClippedNoisyTransport(line, self._clip_norm, self._noise_multiplier, rng)
 
-    def _straight(self, message: Message, client: Client, trained: frozenset[Part]) -> Line:
+    def _straight(self, message: Message, client: Client, trained: frozenset[Part]) -> Transport:
         """To the body that goes with the message; to a copy of it where it is trained."""
         if self._remote:
-            return self._remote.line(back=bool(trained & BEFORE["tail"]))
-        server = Server(self._split, self._body_of(message), trained, self._rate)
+            return self._remote.line(back=bool(trained & UPSTREAM["tail"]))
+        server = BodyRunner(self._split, self._body_of(message), trained, self._lr)
         if "body" in trained:
             self._copies[client.id] = server
-        return InProcess(server, self._wire)
+        return InProcessTransport(server, self._activation_dtype)
 
     def _body_of(self, message: Message) -> Float32:
         if "body" not in self._trained or "body" in self._told:
@@ -233,18 +256,18 @@ class SFPrompt:
             raise RuntimeError("the server no longer has the body that goes with this message")
         return self._body[1]
 
-    def _step(self, parameters: Parameters, batch: Batch, line: Line, rate: float) -> tuple[Parameters, Float32]:
+    def _step(self, parameters: Parameters, batch: Batch, line: Transport, rate: float) -> tuple[Parameters, Float32]:
         """A step of SGD, and the losses (b,) before it. Back over the cuts goes only what is needed behind them."""
         passed = self._split.head(parameters, batch.inputs, self._trained)
         judged = self._split.tail(parameters, line.forward(passed.values), batch.labels, self._trained)
         gradients: Gradients = judged.gradients
         if judged.values is not None:
-            gradients = {**gradients, **passed.pull(line.backward(judged.values)).gradients}
+            gradients = {**gradients, **passed.vjp(line.backward(judged.values)).gradients}
         return descend(parameters, gradients, rate), judged.losses
 
-    def _predict(self, parameters: Parameters, batch: Batch, line: Line) -> Float32:
+    def _predict(self, parameters: Parameters, batch: Batch, line: Transport) -> Float32:
         smashed = self._split.head(parameters, batch.inputs, frozenset()).values
         return self._split.predict(parameters, line.forward(smashed))
 
     def _errors(self, parameters: Parameters, batch: Batch) -> NDArray[np.float64]:
-        return el2n(np.exp(self._predict(parameters, batch, Shortcut())), batch.labels)
+        return el2n(np.exp(self._predict(parameters, batch, BypassTransport())), batch.labels)

@@ -7,12 +7,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.split_learning.protocol import Gradients, Part, Passed, Split
+from fedbbpt.split_learning.protocol import Forward, Gradients, Part, SplitModel
 from fedbbpt.types import Float32, Parameters, Traffic, Usage
 from fedbbpt.types.wire import packed, unpacked
 
-Wire = Literal["float32", "bfloat16", "int8"]
-ARRAYS: Mapping[Wire, Mapping[str, str]] = {  # of a message, with their types in NumPy
+ActivationDtype = Literal["float32", "bfloat16", "int8"]
+ARRAYS: Mapping[ActivationDtype, Mapping[str, str]] = {  # of a message, with their types in NumPy
     "float32": {"values": "float32"},
     "bfloat16": {"values": "uint16"},
     "int8": {"values": "int8", "scales": "float32"},
@@ -22,7 +22,7 @@ PIECE = 8192  # numbers that BLAS multiplies in one thread
 NEVER_FORWARD = "gradients came back for values that never went forward"
 
 
-class Line(Protocol):
+class Transport(Protocol):
     """The client's end."""
 
     @property
@@ -40,7 +40,7 @@ class Line(Protocol):
         """From gradients at the last `forward`'s answer (b, n, D) to those at what it was given; once for each."""
 
 
-class Shortcut:
+class BypassTransport:
     """No body between head and tail, and no server: nothing travels."""
 
     traffic = Traffic()
@@ -55,13 +55,13 @@ class Shortcut:
         return gradients
 
 
-class Server:
+class BodyRunner:
     """The body, as the server runs it for one client; where it is trained, a copy for this client alone."""
 
-    def __init__(self, split: Split, body: Float32, trained: frozenset[Part], rate: float) -> None:
+    def __init__(self, split: SplitModel, body: Float32, trained: frozenset[Part], rate: float) -> None:
         self._split, self._trained, self._rate = split, trained, rate
         self._parameters: Parameters = {"body": body}
-        self._passed: Passed | None = None
+        self._passed: Forward | None = None
 
     @property
     def body(self) -> Float32:
@@ -69,39 +69,39 @@ class Server:
         return self._parameters["body"]
 
     def forward(self, values: Float32) -> Float32:
-        """See `Line`."""
+        """See `Transport`."""
         self._passed = None  # before there is the next one, which is as large
         self._passed = self._split.body(self._parameters, values, self._trained)
         return self._passed.values
 
     def backward(self, gradients: Float32) -> Float32:
-        """See `Line`; a step of SGD where the body is trained."""
+        """See `Transport`; a step of SGD where the body is trained."""
         if self._passed is None:
             raise RuntimeError(NEVER_FORWARD)
-        pulled, self._passed = self._passed.pull(gradients), None
-        if pulled.values is None:
+        backward, self._passed = self._passed.vjp(gradients), None
+        if backward.values is None:
             raise RuntimeError("the body gave no gradients at its input")
-        self._parameters = descend(self._parameters, pulled.gradients, self._rate)
-        return pulled.values
+        self._parameters = descend(self._parameters, backward.gradients, self._rate)
+        return backward.values
 
 
-class InProcess:
+class InProcessTransport:
     """Client and server in one process; all the same, only bytes pass between them.
 
     Without a wire the client holds the body itself, and nothing passes.
     """
 
-    def __init__(self, server: Server, wire: Wire | None = "float32") -> None:
+    def __init__(self, server: BodyRunner, wire: ActivationDtype | None = "float32") -> None:
         self._server, self._wire = server, wire
         self.traffic, self.usage = Traffic(), Usage()
 
     def forward(self, values: Float32) -> Float32:
-        """See `Line`."""
+        """See `Transport`."""
         self.usage += Usage(len(values), 1)
         return self._crossing(self._server.forward(self._crossing(values, "up")), "down")
 
     def backward(self, gradients: Float32) -> Float32:
-        """See `Line`."""
+        """See `Transport`."""
         return self._crossing(self._server.backward(self._crossing(gradients, "up")), "down")
 
     def _crossing(self, values: Float32, way: Literal["up", "down"]) -> Float32:
@@ -112,7 +112,7 @@ class InProcess:
         return unpack(message)
 
 
-class Blurred:
+class ClippedNoisyTransport:
     """A line on which the server sees less: samples of bounded size, and noise over them.
 
     The activations (n, D) of a sample are shortened to a norm of at most `clip`; then normal noise of deviation
@@ -120,36 +120,36 @@ class Blurred:
     a guarantee: nothing is accounted, and gradients go as they are. On the way back, the shortening is a constant.
     """
 
-    def __init__(self, line: Line, clip: float, noise: float, rng: np.random.Generator) -> None:
+    def __init__(self, line: Transport, clip: float, noise: float, rng: np.random.Generator) -> None:
         self._line, self._clip, self._noise, self._rng = line, clip, noise, rng
         self._scales: Float32 | None = None
 
     @property
     def traffic(self) -> Traffic:
-        """See `Line`."""
+        """See `Transport`."""
         return self._line.traffic
 
     @property
     def usage(self) -> Usage:
-        """See `Line`."""
+        """See `Transport`."""
         return self._line.usage
 
     def forward(self, values: Float32) -> Float32:
-        """See `Line`."""
+        """See `Transport`."""
         norms = np.sqrt(np.square(values, dtype=np.float64).sum((1, 2), keepdims=True))
         self._scales = (self._clip / np.maximum(norms, self._clip)).astype(np.float32)
         noise = self._rng.standard_normal(values.shape, np.float32) * np.float32(self._noise * self._clip)
         return self._line.forward(values * self._scales + noise)
 
     def backward(self, gradients: Float32) -> Float32:
-        """See `Line`."""
+        """See `Transport`."""
         if self._scales is None:
             raise RuntimeError(NEVER_FORWARD)
         return self._line.backward(gradients) * self._scales
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what diverged travels, too
-def pack(values: Float32, wire: Wire = "float32") -> bytes:
+def pack(values: Float32, wire: ActivationDtype = "float32") -> bytes:
     """Values (b, n, D) as safetensors: as they are; rounded to bfloat16; or as int8 with a scale for each token.
 
     int8 divides each token by its largest magnitude over 127 and rounds to the nearest (ours, not SFPrompt's).
@@ -180,7 +180,7 @@ def _values(arrays: Mapping[str, NDArray[Any]]) -> Float32:
     return values
 
 
-def read(message: bytes) -> tuple[Float32, Wire]:
+def read(message: bytes) -> tuple[Float32, ActivationDtype]:
     """As `unpack`, for a message that may hold anything; also the wire that it was written for.
 
     Nothing is allocated but for what is there: the header is short, and safetensors compares its sizes with the rest.

@@ -27,7 +27,12 @@ def _network(model: str = "embedded", weights: Path | None = None) -> Network:
 
 
 def _split(network: Network, head: int = 1, tail: int = 1, **options) -> SplitViT:
-    return SplitViT(network, head=head, tail=tail, **{"tokens": 0, "deep": False, "classes": 3, **options})
+    return SplitViT(
+        network,
+        head_blocks=head,
+        tail_blocks=tail,
+        **{"num_prompt_tokens": 0, "deep_prompt": False, "num_classes": 3, **options},
+    )
 
 
 def _images(size: tuple[int, int]) -> np.ndarray:
@@ -51,8 +56,8 @@ def _round(split: SplitViT, parameters: Parameters, images: np.ndarray, trained:
     head = split.head(parameters, images, trained)
     body = split.body(parameters, head.values, trained)
     judged = split.tail(parameters, body.values, LABELS, trained)
-    there = body.pull(judged.values)
-    back = head.pull(there.values)
+    there = body.vjp(judged.values)
+    back = head.vjp(there.values)
     assert back.values is None
     return judged, {**back.gradients, **there.gradients, **judged.gradients}
 
@@ -120,7 +125,7 @@ def test_the_parts_are_the_whole(source: tuple[str, Path | None], head: int, tai
     images = _images((40, 40))  # resized inside
     features = _standardised(network.features(images))
     width = features.shape[1]
-    split = _split(_network(*source), head, tail, classes=width)
+    split = _split(_network(*source), head, tail, num_classes=width)
     passing = np.concatenate([np.eye(width, dtype=np.float32).ravel(), np.zeros(width, np.float32)])
     found = _forward(split, {**split.init(0), "classifier": passing}, images)
     centred = (a - a.mean(1, keepdims=True) for a in (found, features))
@@ -134,7 +139,7 @@ def test_the_parts_are_the_whole(source: tuple[str, Path | None], head: int, tai
 @pytest.mark.parametrize("deep", [False, True])
 def test_a_prompt_goes_through_every_model(source: tuple[str, Path | None], deep: bool) -> None:
     network = _network(*source)
-    split = _split(network, 2, 1, tokens=4, deep=deep)
+    split = _split(network, 2, 1, num_prompt_tokens=4, deep_prompt=deep)
     images = _images(network.model.size)
     parameters = _parameters(split)
     bare = _split(_network(*source), 2, 1)
@@ -149,7 +154,7 @@ def test_a_prompt_goes_through_every_model(source: tuple[str, Path | None], deep
 
 def test_features_are_without_the_prompt(tmp_path: Path) -> None:
     """Where features come from all tokens, those of the prompt are no part of them."""
-    split = _split(_network(*_timm("test_vit3", tmp_path)), 1, 0, tokens=4)
+    split = _split(_network(*_timm("test_vit3", tmp_path)), 1, 0, num_prompt_tokens=4)
     parameters = _parameters(split)
     values = np.random.default_rng(3).normal(size=(2, 9, split.sizes["prompt"] // 4)).astype(np.float32)
     others = [values.copy() for _ in range(3)]
@@ -198,7 +203,7 @@ def _whole(head: int, tail: int, prompt: np.ndarray, classifier: np.ndarray, ima
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize(("head", "tail"), [(2, 1), (4, 0), (0, 0)])
 def test_gradients_are_those_of_the_whole(head: int, tail: int, deep: bool) -> None:
-    split = _split(_network(), head, tail, tokens=3, deep=deep, dtype=torch.float64)
+    split = _split(_network(), head, tail, num_prompt_tokens=3, deep_prompt=deep, dtype=torch.float64)
     images = _images((70, 70))
     parameters = _parameters(split)
     judged, found = _round(split, parameters, images)
@@ -212,7 +217,7 @@ def test_gradients_are_those_of_the_whole(head: int, tail: int, deep: bool) -> N
 
 
 def test_gradients_are_the_slopes_of_the_loss() -> None:
-    split = _split(_network(), tokens=3, deep=True, dtype=torch.float64)
+    split = _split(_network(), num_prompt_tokens=3, deep_prompt=True, dtype=torch.float64)
     images, parameters = _images((70, 70)), _parameters(split)
     _, gradients = _round(split, parameters, images)
     for part, gradient in gradients.items():
@@ -225,7 +230,7 @@ def test_gradients_are_the_slopes_of_the_loss() -> None:
 
 @pytest.fixture(scope="module")
 def split() -> SplitViT:
-    return _split(_network(), 2, 1, tokens=3, deep=True)
+    return _split(_network(), 2, 1, num_prompt_tokens=3, deep_prompt=True)
 
 
 def test_only_what_is_trained_comes_back(split: SplitViT) -> None:
@@ -242,18 +247,18 @@ def test_only_what_is_trained_comes_back(split: SplitViT) -> None:
 def test_nobody_goes_back_further_than_needed(split: SplitViT, trained: set[str]) -> None:
     images, parameters = _images((70, 70)), _parameters(split)
     head = split.head(parameters, images, frozenset(trained))
-    assert head.pull(np.ones_like(head.values)) == (None, {})
+    assert head.vjp(np.ones_like(head.values)) == (None, {})
     back = split.body(parameters, head.values, frozenset(trained))
-    pulled = back.pull(np.ones_like(back.values))
-    assert pulled.values is None
-    assert set(pulled.gradients) == trained & {"body"}
+    backward = back.vjp(np.ones_like(back.values))
+    assert backward.values is None
+    assert set(backward.gradients) == trained & {"body"}
 
 
 def test_the_way_back_is_gone_once(split: SplitViT) -> None:
     passed = split.head(_parameters(split), _images((70, 70)), ALL)
-    passed.pull(np.ones_like(passed.values))
+    passed.vjp(np.ones_like(passed.values))
     with pytest.raises(RuntimeError, match="once"):
-        passed.pull(np.ones_like(passed.values))
+        passed.vjp(np.ones_like(passed.values))
 
 
 def test_the_same_call_gives_the_same_bits(split: SplitViT) -> None:
@@ -276,9 +281,9 @@ def test_later_changes_do_not_reach_the_way_back(split: SplitViT) -> None:
     judged = split.tail(own, body.values, LABELS, ALL)
     for array in (*own.values(), smashed, head.values, body.values):
         array += 1
-    there = body.pull(judged.values)
+    there = body.vjp(judged.values)
     np.testing.assert_array_equal(there.gradients["body"], expected["body"])
-    np.testing.assert_array_equal(head.pull(there.values).gradients["head"], expected["head"])
+    np.testing.assert_array_equal(head.vjp(there.values).gradients["head"], expected["head"])
 
 
 def test_parameters_come_in_with_each_call(split: SplitViT) -> None:
@@ -335,7 +340,15 @@ def test_a_backend_is_not_disturbed() -> None:
     vit = LocalViT(Digits(None).provider, dtype="bfloat16")
     images = _images((70, 70))
     scores = vit.query(images).scores
-    split = vit.split(head=2, tail=1, tokens=0, deep=False, classes=10, dtype="float32", holds="all")
+    split = vit.partition_model(
+        head_blocks=2,
+        tail_blocks=1,
+        num_prompt_tokens=0,
+        deep_prompt=False,
+        num_classes=10,
+        dtype="float32",
+        role="all",
+    )
     features, width = _standardised(_network().features(images)), 384
     passing = np.concatenate([np.eye(10, width, dtype=np.float32).ravel(), np.zeros(10, np.float32)])
     found = _forward(split, {**split.init(0), "classifier": passing}, images)
@@ -348,10 +361,10 @@ def test_each_side_holds_its_own_parts_alone() -> None:
     """And together they are the model."""
     images, parameters = _images((70, 70)), _parameters(_split(_network()))
     expected = _forward(_split(_network()), parameters, images)
-    client, server = (_split(_network(), holds=side) for side in ("client", "server"))
+    client, server = (_split(_network(), role=side) for side in ("client", "server"))
     assert set(client.init(0)) == {"prompt", "head", "tail", "classifier"}
     assert {part for part, values in server.init(0).items() if values.size} == {"body", "classifier"}
-    assert client.identity == server.identity != _split(_network(), 2, holds="server").identity
+    assert client.identity == server.identity != _split(_network(), 2, role="server").identity
     there = client.head({**client.init(0), "classifier": parameters["classifier"]}, images, frozenset()).values
     there = server.body({"body": server.init(0)["body"]}, there, frozenset()).values
     np.testing.assert_array_equal(client.predict(parameters, there), expected)
@@ -362,13 +375,24 @@ def test_each_side_holds_its_own_parts_alone() -> None:
 
 def test_a_backend_that_gave_up_a_part_cannot_be_queried() -> None:
     vit = LocalViT(Digits(None).provider)
-    vit.split(head=1, tail=1, tokens=0, deep=False, classes=10, dtype="float32", holds="client")
+    vit.partition_model(
+        head_blocks=1,
+        tail_blocks=1,
+        num_prompt_tokens=0,
+        deep_prompt=False,
+        num_classes=10,
+        dtype="float32",
+        role="client",
+    )
     with pytest.raises(BackendError, match="only a part of the model"):
         vit.query(_images((70, 70)))
 
 
 def test_bfloat16_is_near_and_its_gradients_are_float32() -> None:
-    exact, short = _split(_network(), tokens=3), _split(_network(), tokens=3, dtype=torch.bfloat16)
+    exact, short = (
+        _split(_network(), num_prompt_tokens=3),
+        _split(_network(), num_prompt_tokens=3, dtype=torch.bfloat16),
+    )
     parameters, images = _parameters(exact), _images((70, 70))
     (judged, gradients), (near, near_gradients) = (_round(split, parameters, images) for split in (exact, short))
     np.testing.assert_allclose(near.probabilities, judged.probabilities, atol=0.05)

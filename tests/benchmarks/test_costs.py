@@ -70,7 +70,14 @@ def embedded_stand() -> Stand:
 
 def test_flops_are_those_counted_by_hand(tiny: str) -> None:
     """Attention by SDPBackend.MATH and the layers under functional_call are seen, forward and back."""
-    split = SplitViT(Network(tiny, None, "float32", "cpu", 512), head=1, tail=1, tokens=0, deep=False, classes=3)
+    split = SplitViT(
+        Network(tiny, None, "float32", "cpu", 512),
+        head_blocks=1,
+        tail_blocks=1,
+        num_prompt_tokens=0,
+        deep_prompt=False,
+        num_classes=3,
+    )
     parameters, images = split.init(0), np.zeros((2, 3, 32, 32), np.float32)
     embedding = 2 * 16 * (3 * 8 * 8) * 16  # 16 patches of 3·8² pixels, 16 filters
     linear = 2 * 17 * (4 * 16 * 16 + 2 * 16 * 48)  # 17 tokens; q, k, v, output; two layers of the MLP
@@ -89,11 +96,11 @@ def test_flops_are_those_counted_by_hand(tiny: str) -> None:
         before = dict(flops.of)
         judged = watched.tail(parameters, body.values, np.array([0, 1]), frozenset(trained))
         assert flops.of["client"] - before["client"] == 2 * (linear + attention + 96 + back["tail"] + 2 * attention)
-        pulled = body.pull(judged.values)
+        backward = body.vjp(judged.values)
         if "head" in trained:
             assert flops.of["server"] - before["server"] == 2 * (back["body"] + 2 * 2 * attention)
             before = dict(flops.of)
-            head.pull(pulled.values)
+            head.vjp(backward.values)
             assert flops.of["client"] - before["client"] == 2 * (back["head"] + 2 * attention)
 
 
@@ -167,12 +174,18 @@ def _agree(stand: Stand, config: Config) -> float:
 @pytest.mark.parametrize(
     "options",
     [
-        {"tokens": 4, "wire": "int8"},
-        {"head": 2, "tokens": 3, "deep": True, "wire": "bfloat16", "local_epochs": 2},
-        {"head": 0, "tail": 0, "tokens": 4, "keep": 0.3, "epochs": 2},
-        {"head": 0, "tokens": 2, "deep": True, "wire": "int8"},
-        {"head": 3, "tail": 0, "tokens": 1, "deep": True},
-        {"tail": 2, "tokens": 0},
+        {"num_prompt_tokens": 4, "activation_dtype": "int8"},
+        {
+            "head_blocks": 2,
+            "num_prompt_tokens": 3,
+            "deep_prompt": True,
+            "activation_dtype": "bfloat16",
+            "local_epochs": 2,
+        },
+        {"head_blocks": 0, "tail_blocks": 0, "num_prompt_tokens": 4, "keep_fraction": 0.3, "epochs": 2},
+        {"head_blocks": 0, "num_prompt_tokens": 2, "deep_prompt": True, "activation_dtype": "int8"},
+        {"head_blocks": 3, "tail_blocks": 0, "num_prompt_tokens": 1, "deep_prompt": True},
+        {"tail_blocks": 2, "num_prompt_tokens": 0},
     ],
 )
 def test_the_formula_gives_what_is_measured(
@@ -183,8 +196,12 @@ def test_the_formula_gives_what_is_measured(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_formula_gives_what_is_measured_of_the_embedded_model(method: str, embedded_stand: Stand) -> None:
-    options = {"head": 2, "tail": 0, "deep": True, "wire": "bfloat16"} if method == "sfprompt" else {}
-    ratio = _agree(embedded_stand, _configs(batch_size=2, keep=0.5, **options)[method])
+    options = (
+        {"head_blocks": 2, "tail_blocks": 0, "deep_prompt": True, "activation_dtype": "bfloat16"}
+        if method == "sfprompt"
+        else {}
+    )
+    ratio = _agree(embedded_stand, _configs(batch_size=2, keep_fraction=0.5, **options)[method])
     if method != "fl-linear":  # next to so few numbers, headers are more than 1 %
         assert ratio == pytest.approx(1, abs=0.01)
 
@@ -192,7 +209,7 @@ def test_the_formula_gives_what_is_measured_of_the_embedded_model(method: str, e
 def test_a_models_parameters_are_counted(tiny: str) -> None:
     for model, shape in (("embedded", embedded_shape()), (tiny, TINY)):
         network = Network(model, None, "float32", "cpu", 512)
-        split = SplitViT(network, head=2, tail=1, tokens=3, deep=True, classes=5)
+        split = SplitViT(network, head_blocks=2, tail_blocks=1, num_prompt_tokens=3, deep_prompt=True, num_classes=5)
         assert split.sizes == shape.sizes(2, 1, 2 * 3, 5)
 
 
@@ -204,7 +221,9 @@ def test_vit_b_and_vit_l_have_as_many_parameters_as_is_known() -> None:
 
 def test_the_formulas_are_those_that_are_written() -> None:
     n, kept, prompt = 10, 5, 4 * 16
-    settings = {m: Setting.of(c.algorithm.options, n, 3) for m, c in _configs(tokens=4, keep=0.5).items()}
+    settings = {
+        m: Setting.of(c.algorithm.options, n, 3) for m, c in _configs(num_prompt_tokens=4, keep_fraction=0.5).items()
+    }
     found = {method: cost(TINY, setting) for method, setting in settings.items()}
     parts, q = TINY.sizes(1, 1, prompt // 16, 3), 4 * 17 * 16
     whole = sum(parts.values()) - parts["prompt"]
@@ -305,4 +324,4 @@ def test_other_models_and_cuts_are_refused() -> None:
     with pytest.raises(ConfigError, match="plain ViT"):
         shape_of("timm:vit", {})
     with pytest.raises(ConfigError, match="too few"):
-        cost(TINY, replace(settings_of(_configs(), 5, 1, 1)["sfprompt"], head=3, tail=1))
+        cost(TINY, replace(settings_of(_configs(), 5, 1, 1)["sfprompt"], head_blocks=3, tail_blocks=1))

@@ -22,7 +22,7 @@ from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.figures import embedding, plan
 
 SETTINGS = ["--algorithm", "sfprompt", "--clients", "2", "--shots", "2", "--rounds", "1", "-o", "data.test_limit=20"]
-FAST = ["-o", "data.validation_shots=1", "-o", "algorithm.batch_size=8", "-o", "algorithm.tokens=2"]
+FAST = ["-o", "data.validation_shots=1", "-o", "algorithm.batch_size=8", "-o", "algorithm.num_prompt_tokens=2"]
 
 
 def fedbbpt(*arguments: object) -> Result:
@@ -82,7 +82,7 @@ class TestEmbedding:
         assert found.shape == (20, (split.sizes["classifier"] // 10) - 1)
         np.testing.assert_allclose(embedding.features(split, kept, data, 3), found, atol=1e-4)
         assert not np.allclose(embedding.features(split, {}, data, 100), found, atol=1e-4)
-        whole = embedding.opened(session, tokens=0)
+        whole = embedding.opened(session, num_prompt_tokens=0)
         start = embedding.features(whole, {}, data, 100)
         linear = {"classifier": np.ones(split.sizes["classifier"], np.float32)}
         np.testing.assert_array_equal(embedding.features(whole, linear, data, 100), start)
@@ -103,8 +103,8 @@ class TestPlan:
             same = {key for key, value in config.algorithm.options.items() if value == ours.algorithm.options[key]}
             changed = {
                 "sfprompt": set(),
-                "sfl-linear": {"tokens", "keep", "local_epochs", "train", "rate"},
-                "sfl-full": {"tokens", "keep", "local_epochs", "train", "rate", "batch_size"},
+                "sfl-linear": {"num_prompt_tokens", "keep_fraction", "local_epochs", "trainable", "lr"},
+                "sfl-full": {"num_prompt_tokens", "keep_fraction", "local_epochs", "trainable", "lr", "batch_size"},
             }[cell.method]
             assert {*ours.algorithm.options} - same == changed
             assert config.model_copy(update={"data": ours.data, "algorithm": ours.algorithm}) == ours
@@ -112,7 +112,9 @@ class TestPlan:
     def test_all_run_in_this_process(self, trained: Path, tmp_path: Path) -> None:
         shutil.copytree(trained, tmp_path / "run")
         config = tmp_path / "run" / "config.toml"
-        config.write_text(config.read_text().replace('name = "sfprompt"', 'name = "sfprompt"\nserver = "http://there"'))
+        config.write_text(
+            config.read_text().replace('name = "sfprompt"', 'name = "sfprompt"\nbody_url = "http://there"')
+        )
         beside = plan.beside(tmp_path / "run", [2])
         assert {beside.config(cell).algorithm.options["server"] for cell in beside.cells} == {None}
 
@@ -210,11 +212,11 @@ class TestCommand:
         shutil.copytree(trained, whole := tmp_path / "whole")
         (other / "config.toml").write_text('[algorithm]\nname = "greedy"\n')
         config = whole / "config.toml"
-        config.write_text(config.read_text().replace('train = "prompt"', 'train = "full"'))
+        config.write_text(config.read_text().replace('trainable = "prompt"', 'trainable = "full"'))
         for folder, clients, said in [
             (tmp_path / "nowhere", "3", "no run in"),
             (other, "3", "is one of greedy"),
-            (whole, "3", "is one of sfprompt with train=full"),
+            (whole, "3", "is one of sfprompt with trainable=full"),
             (unfinished, "3", "is not finished; go on with fedbbpt train --resume"),
             (run, "0", "--clients wants numbers"),
             (run, "21", "21 clients cannot share the 20 training examples"),

@@ -48,7 +48,7 @@ class Server:
 
     @property
     def option(self) -> str:
-        return f"algorithm.server={self.url}"
+        return f"algorithm.body_url={self.url}"
 
 
 @pytest.fixture
@@ -124,9 +124,9 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(
 
 
 def test_a_body_that_was_cut_elsewhere_is_refused(in_process: Fedbbpt, server: Server, tmp_path: Path) -> None:
-    refused = in_process("train", *RUN, "-o", server.option, "-o", "algorithm.head=2", "--out", tmp_path / "run")
+    refused = in_process("train", *RUN, "-o", server.option, "-o", "algorithm.head_blocks=2", "--out", tmp_path / "run")
     assert refused.returncode == 1
-    assert "algorithm.head=2 and algorithm.tail=1: start one of the two" in refused.stderr
+    assert "algorithm.head_blocks=2 and algorithm.tail_blocks=1: start one of the two" in refused.stderr
     assert refused.stderr.count("\n") == 1
 
 

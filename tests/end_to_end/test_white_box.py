@@ -24,7 +24,7 @@ SETTINGS = [
     "-o",
     "data.test_limit=20",
 ]
-RATES = ["-o", "algorithm.rate=0.05", "-o", "algorithm.epochs=2"]
+RATES = ["-o", "algorithm.lr=0.05", "-o", "algorithm.epochs=2"]
 
 
 def test_a_run_counts_all_that_crosses_and_goes_on_after_an_interruption(
@@ -72,7 +72,7 @@ def test_what_cannot_be_cut_is_refused_in_a_sentence(in_process: Fedbbpt, shapes
         (["--backend", "openai", "--task", f"folder:{shapes}"], "splits a vision transformer"),
         (["--task", f"csv:{texts}"], "needs a task of images"),
         (["--prompt", "dct"], "use --prompt none and --readout none"),
-        (["-o", "algorithm.head=5", "-o", "algorithm.tail=3"], "has 8 blocks"),
+        (["-o", "algorithm.head_blocks=5", "-o", "algorithm.tail_blocks=3"], "has 8 blocks"),
     ]:
         refused = in_process("train", "--algorithm", "sfprompt", *SETTINGS, *more)
         assert refused.returncode == 1

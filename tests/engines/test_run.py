@@ -126,7 +126,7 @@ def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
         assert progress.state.parameters[part].tobytes() == values.tobytes()
 
 
-@pytest.mark.parametrize("settings", [[], ["--algorithm", "sfprompt", "-o", "algorithm.train=full"]])
+@pytest.mark.parametrize("settings", [[], ["--algorithm", "sfprompt", "-o", "algorithm.trainable=full"]])
 def test_a_method_that_needs_this_process_is_refused_before_anything_is_asked(
     start: Cli, settings: list[str], tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ from fedbbpt.config import make_config
 from fedbbpt.errors import RunError
 from fedbbpt.run.same import check_same, config_sha256, placed
 
-CUT = {"name": "sfprompt", "server": "http://here:8000"}
+CUT = {"name": "sfprompt", "body_url": "http://here:8000"}
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,8 @@ CUT = {"name": "sfprompt", "server": "http://here:8000"}
             "algorithm.server is mean, not adam",
         ),
         ({"algorithm": {"name": "local"}}, {"algorithm": {"server": "adam"}}, "algorithm.server is mean, not adam"),
-        ({"algorithm": CUT}, {"algorithm": {"rate": 0.2}}, "algorithm.rate is 0.1, not 0.2"),
-        ({"algorithm": {"name": "sfprompt"}}, {"algorithm": CUT}, "algorithm.server is None, not http://here:8000"),
+        ({"algorithm": CUT}, {"algorithm": {"lr": 0.2}}, "algorithm.lr is 0.1, not 0.2"),
+        ({"algorithm": {"name": "sfprompt"}}, {"algorithm": CUT}, "algorithm.body_url is None, not http://here:8000"),
         ({}, {"prompt": {"name": "dct"}}, "prompt.name is colour, not dct"),
         ({}, {"data": {"alpha": float("inf")}}, "data.alpha is None, not inf"),
         ({}, {"seed": 2}, "seed is 1, not 2"),
@@ -34,7 +34,7 @@ def test_a_run_keeps_its_settings(ours, asked, said) -> None:
     with pytest.raises(RunError, match="a resumed run keeps its settings") as refused:
         check_same(make_config(ours), make_config(mixed))
     assert said in str(refused.value)
-    assert config_sha256(make_config(ours)) != config_sha256(make_config(mixed)) or "server is None" in said
+    assert config_sha256(make_config(ours)) != config_sha256(make_config(mixed)) or "body_url is None" in said
 
 
 def test_the_same_place_may_have_another_path(tmp_path, monkeypatch) -> None:
@@ -46,6 +46,6 @@ def test_the_same_place_may_have_another_path(tmp_path, monkeypatch) -> None:
 
 
 def test_the_server_with_a_body_may_have_moved() -> None:
-    here, there = (make_config({"algorithm": CUT | {"server": url}}) for url in ("http://here:1", "http://there:2"))
+    here, there = (make_config({"algorithm": CUT | {"body_url": url}}) for url in ("http://here:1", "http://there:2"))
     check_same(here, there)
     assert config_sha256(here) == config_sha256(there)

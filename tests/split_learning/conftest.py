@@ -15,7 +15,7 @@ from fedbbpt.readouts.none import NoReadout
 from fedbbpt.serve import Limits
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.server import bind, make_server
-from fedbbpt.split_learning.protocol import BEFORE, Judged, Passed, Pulled
+from fedbbpt.split_learning.protocol import UPSTREAM, Backward, Forward, LossOutput, Splittable
 from fedbbpt.split_learning.server import Body, SplitService
 from fedbbpt.split_learning.sfprompt import SFPrompt
 
@@ -40,10 +40,10 @@ class Toy:
     `asked` keeps (how many, of what) for every pass through the body.
     """
 
-    def __init__(self, tokens, classes, width, asked):
-        self.tokens, self._classes, self._d, self._asked = tokens, classes, width, asked
+    def __init__(self, num_prompt_tokens, classes, width, asked):
+        self.num_prompt_tokens, self._classes, self._d, self._asked = num_prompt_tokens, classes, width, asked
         self._shapes = {
-            "prompt": (tokens, width),
+            "prompt": (num_prompt_tokens, width),
             "head": (3, width),
             "body": (width, width),
             "tail": (width, width),
@@ -69,24 +69,25 @@ class Toy:
             0.3
         )
         out, back = through(quarters, self._of(parameters, "head"))
-        prompt = np.broadcast_to(self._of(parameters, "prompt"), (len(out), self.tokens, self._d))
+        prompt = np.broadcast_to(self._of(parameters, "prompt"), (len(out), self.num_prompt_tokens, self._d))
 
-        def pull(gradients):
-            found = {"prompt": gradients[:, : self.tokens].sum(0), "head": back(gradients[:, self.tokens :])[1]}
-            return Pulled(None, flat(found, trained))
+        def vjp(gradients):
+            at_prompt, at_patches = np.split(gradients, [self.num_prompt_tokens], axis=1)
+            found = {"prompt": at_prompt.sum(0), "head": back(at_patches)[1]}
+            return Backward(None, flat(found, trained))
 
-        return Passed(np.concatenate([prompt, out], 1), pull)
+        return Forward(np.concatenate([prompt, out], 1), vjp)
 
     def body(self, parameters, values, trained):
         assert set(parameters) == {"body"}  # the server has nothing else
         self._asked.append(len(values))
         out, back = through(values + values.mean(1, keepdims=True), self._of(parameters, "body"))
 
-        def pull(gradients):
+        def vjp(gradients):
             inner, weights = back(gradients)
-            return Pulled(inner + inner.mean(1, keepdims=True), flat({"body": weights}, trained))
+            return Backward(inner + inner.mean(1, keepdims=True), flat({"body": weights}, trained))
 
-        return Passed(out, pull)
+        return Forward(out, vjp)
 
     def _logits(self, parameters, values):
         out, back = through(values, self._of(parameters, "tail"))
@@ -100,8 +101,8 @@ class Toy:
         at_pooled = (wrong @ self._of(parameters, "classifier").T)[:, None, :-1] / np.float32(values.shape[1])
         at_input, weights = back(np.broadcast_to(at_pooled, values.shape))
         found = {"tail": weights, "classifier": pooled.T @ wrong}
-        values = at_input if trained & BEFORE["tail"] else None
-        return Judged(-log_p[np.arange(len(labels)), labels], np.exp(log_p), values, flat(found, trained))
+        values = at_input if trained & UPSTREAM["tail"] else None
+        return LossOutput(-log_p[np.arange(len(labels)), labels], np.exp(log_p), values, flat(found, trained))
 
     def predict(self, parameters, values):
         return log_softmax(self._logits(parameters, values)[0])
@@ -120,15 +121,18 @@ def log_softmax(logits):
 def toy(make_backend):
     """`toy(width, batch_limit)`: the fake backend, which can be cut."""
 
-    class Cut(make_backend):
+    class SplittableBackend(make_backend, Splittable):
         def __init__(self, width=6, **options):
             super().__init__(**options)
             self.asked, self._width = [], width
 
-        def split(self, *, tokens, classes, **_):
-            return Toy(tokens, classes, self._width, self.asked)
+        def computes_in(self, dtype):
+            return "float32"
 
-    return Cut
+        def partition_model(self, *, num_prompt_tokens, num_classes, **_):
+            return Toy(num_prompt_tokens, num_classes, self._width, self.asked)
+
+    return SplittableBackend
 
 
 @pytest.fixture
@@ -138,7 +142,7 @@ def method(toy):
     def build(backend=None, prompt=None, readout=NoReadout, classes=None, seed=5, **options):
         backend = backend or toy()
         objective = Objective(backend, prompt or NoPrompt(SIZE), readout(backend.info, classes or backend.info.classes))
-        return SFPrompt(Parts(objective, SpsaGC, seed), **{"tokens": 2} | options)
+        return SFPrompt(Parts(objective, SpsaGC, seed), **{"num_prompt_tokens": 2} | options)
 
     return build
 

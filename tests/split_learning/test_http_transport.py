@@ -18,13 +18,13 @@ from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.serve import Limits
 from fedbbpt.split_learning import http_retry
 from fedbbpt.split_learning.activation_cache import size_of
-from fedbbpt.split_learning.http_transport import Cut, Remote
-from fedbbpt.split_learning.protocol import Passed
-from fedbbpt.split_learning.transport import InProcess, Server, pack, unpack
+from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
+from fedbbpt.split_learning.protocol import Forward
+from fedbbpt.split_learning.transport import BodyRunner, InProcessTransport, pack, unpack
 from fedbbpt.types import Usage
 
 TOKEN = "correct-horse"
-CUT = Cut("toy 6", 1, 1)
+CUT = CutSpec("toy 6", 1, 1)
 VALUES, GRADIENTS = np.random.default_rng(0).normal(size=(2, 3, 5, 6)).astype(np.float32)
 
 
@@ -38,7 +38,7 @@ def line(host):
     """`line(wire, cut, back)`: a client's line to the host."""
 
     def make(wire="float32", cut=CUT, back=True, url=None):
-        return Remote(url or host.url, wire, cut).line(back=back)
+        return RemoteBody(url or host.url, wire, cut).line(back=back)
 
     return make
 
@@ -47,7 +47,7 @@ def line(host):
 def expected(make_split):
     """What a server in this process says, to `VALUES` and then to `GRADIENTS`."""
     split = make_split(0, 1, 6, [])
-    here = InProcess(Server(split, split.init(0)["body"], frozenset({"prompt"}), 0.0))
+    here = InProcessTransport(BodyRunner(split, split.init(0)["body"], frozenset({"prompt"}), 0.0))
     return here.forward(VALUES), here.backward(GRADIENTS)
 
 
@@ -91,12 +91,12 @@ def one_sentence(error):
 
 
 @pytest.mark.parametrize("wire", ["float32", "bfloat16", "int8"])
-@pytest.mark.parametrize("train", ["prompt", "linear"])
-def test_same_bits_and_bytes_as_in_one_process(method, toy, clients, same, serve, host, train, wire):
+@pytest.mark.parametrize("trainable", ["prompt", "linear"])
+def test_same_bits_and_bytes_as_in_one_process(method, toy, clients, same, serve, host, trainable, wire):
     asked, backend = [], toy()
-    serve(type(backend)().split(tokens=0, classes=1))
-    apart = method(backend, train=train, wire=wire, server=host.url, batch_size=3)
-    together = method(train=train, wire=wire, batch_size=3)
+    serve(type(backend)().partition_model(num_prompt_tokens=0, num_classes=1))
+    apart = method(backend, trainable=trainable, activation_dtype=wire, body_url=host.url, batch_size=3)
+    together = method(trainable=trainable, activation_dtype=wire, batch_size=3)
     results = []
     for algorithm in (apart, together):
         state, exchange = algorithm.init(), CountedExchange(Serial(), clients)
@@ -144,7 +144,7 @@ def test_gradients_need_values_and_go_once(serve, line):
 
 @pytest.mark.parametrize("wire", ["float32", "bfloat16", "int8"])
 def test_what_diverged_travels_too(serve, line, make_split, monkeypatch, wire):
-    monkeypatch.setattr(make_split, "body", lambda self, parameters, values, trained: Passed(values, None))
+    monkeypatch.setattr(make_split, "body", lambda self, parameters, values, trained: Forward(values, None))
     serve()
     values = VALUES.copy()
     values[0, 0], values[1, 1] = np.inf, np.nan
@@ -155,7 +155,7 @@ def test_what_diverged_travels_too(serve, line, make_split, monkeypatch, wire):
 
 def test_clipped_activations_travel_as_in_one_process(method, clients, same, serve, host):
     serve()
-    apart, together = (method(clip=0.5, **more) for more in ({"server": host.url}, {}))
+    apart, together = (method(clip_norm=0.5, **more) for more in ({"body_url": host.url}, {}))
     states = [
         algorithm.round(algorithm.init(), CountedExchange(Serial(), clients))[0] for algorithm in (apart, together)
     ]
@@ -180,12 +180,12 @@ def test_a_fresh_server_between_forward_and_backward_gives_the_same_bits(serve, 
 @pytest.mark.parametrize("wire", ["float32", "int8"])
 def test_a_fresh_server_at_a_round_boundary_gives_the_same_bits(method, clients, rounds, same, serve, host, wire):
     serve()
-    algorithm = method(server=host.url, wire=wire)
+    algorithm = method(body_url=host.url, activation_dtype=wire)
     (*_, state), _ = rounds(algorithm, clients, 1)
     host.stop()
     serve()
     (*_, state), _ = rounds(algorithm, clients, 1, state)
-    (*_, whole), _ = rounds(method(wire=wire), clients, 2)
+    (*_, whole), _ = rounds(method(activation_dtype=wire), clients, 2)
     assert same(state.parameters, whole.parameters)
 
 
@@ -278,9 +278,12 @@ def test_a_server_that_keeps_nothing_is_an_error(serve, line):
 @pytest.mark.parametrize(
     ("cut", "said"),
     [
-        (Cut("toy 6", 2, 1), "1 blocks before the body and 1 behind it .* algorithm.head=2 and algorithm.tail=1"),
-        (Cut("toy 6", 1, 0), "algorithm.head=1 and algorithm.tail=0"),
-        (Cut("toy 7", 1, 1), r"another model \(toy\), or one with other weights"),
+        (
+            CutSpec("toy 6", 2, 1),
+            "1 blocks before the body and 1 behind it .* algorithm.head_blocks=2 and algorithm.tail_blocks=1",
+        ),
+        (CutSpec("toy 6", 1, 0), "algorithm.head_blocks=1 and algorithm.tail_blocks=0"),
+        (CutSpec("toy 7", 1, 1), r"another model \(toy\), or one with other weights"),
     ],
 )
 def test_another_body_is_refused_before_anything_is_sent(serve, host, line, cut, said):
@@ -424,8 +427,8 @@ NO_HOSTS = ["http://192.168..5:8000", "http://a..b:80", "http://.a", f"http://{'
 
 @pytest.mark.parametrize("url", NO_URLS + NO_HOSTS)
 def test_a_url_is_checked_at_once(line, url):
-    with pytest.raises(ConfigError, match=r"algorithm\.server (is what|must)") as error:
-        Remote(url, "float32", CUT)
+    with pytest.raises(ConfigError, match=r"algorithm\.body_url (is what|must)") as error:
+        RemoteBody(url, "float32", CUT)
     assert "pw" not in one_sentence(error)
 
 
@@ -445,7 +448,7 @@ def test_a_server_without_tls_is_not_asked_for_it(serve, host, line):
 
 
 def test_nobody_is_asked_before_a_line_is_used(method, clients):
-    algorithm = method(server="http://127.0.0.1:9", keep=0.5)
+    algorithm = method(body_url="http://127.0.0.1:9", keep_fraction=0.5)
     assert algorithm.plan(clients[0], 1) == Usage(2, 1)
     assert set(algorithm.init().parameters) == {"prompt", "tail", "classifier"}
     assert algorithm.sizes["prompt"] == 12

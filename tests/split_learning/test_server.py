@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedbbpt.serve import Limits, Refusal
-from fedbbpt.split_learning.activation_cache import MOST_NUMBERS, Tickets, size_of
+from fedbbpt.split_learning.activation_cache import MOST_NUMBERS, ActivationCache, size_of
 from fedbbpt.split_learning.server import MOST_AT_ONCE
 from fedbbpt.split_learning.transport import pack, read
 
@@ -210,7 +210,7 @@ def test_tickets_that_wait_keep_no_service_from_closing(serve, host):
 
 def test_it_says_what_it_is_and_what_it_has_done(post, host):
     told = requests.get(f"{host.url}/v1/split", timeout=10).json()
-    assert told == {"model": "toy", "identity": "toy 6", "head": 1, "tail": 1, "width": 6}
+    assert told == {"model": "toy", "identity": "toy 6", "head_blocks": 1, "tail_blocks": 1, "width": 6}
     post("forward", pack(VALUES))
     counts = requests.get(f"{host.url}/metrics", timeout=10).text
     assert "fedbbpt_queries_total 2.0\n" in counts
@@ -248,7 +248,7 @@ def names(tickets):
 
 class TestTickets:
     def test_size_decides_how_many_there_are(self):
-        tickets = Tickets(numbers=10, grace=0)
+        tickets = ActivationCache(numbers=10, grace=0)
         for name, samples, left in (
             ("a", 4, ["a"]),
             ("b", 5, ["a", "b"]),
@@ -261,7 +261,7 @@ class TestTickets:
             assert names(tickets) == left
 
     def test_room_is_made_before_there_is_more(self):
-        tickets = Tickets(numbers=10, grace=0)
+        tickets = ActivationCache(numbers=10, grace=0)
         keep(tickets, "a", 5)
         keep(tickets, "b", 4)
         assert tickets.make_room("c", (6, 1, 1))
@@ -270,7 +270,7 @@ class TestTickets:
         assert names(tickets) == []
 
     def test_the_young_need_not_make_room(self):
-        tickets = Tickets(most=2, numbers=10, grace=0.05)
+        tickets = ActivationCache(most=2, numbers=10, grace=0.05)
         keep(tickets, "a", 5)
         assert not tickets.make_room("b", (6, 1, 1))
         keep(tickets, "b", 1)
@@ -289,7 +289,7 @@ class TestTickets:
         assert size_of(shape) <= MOST_AT_ONCE
 
     def test_the_oldest_goes_first(self):
-        tickets = Tickets(most=2, grace=0)
+        tickets = ActivationCache(most=2, grace=0)
         for name in ("a", "b", "a", "c"):
             keep(tickets, name)
         assert len(tickets) == 2
@@ -298,7 +298,7 @@ class TestTickets:
         assert tickets.take("a", (1, 1, 1)).name == "a"
 
     def test_what_nobody_comes_back_for_goes_too(self):
-        tickets = Tickets(seconds=0.05)
+        tickets = ActivationCache(seconds=0.05)
         keep(tickets, "a")
         time.sleep(0.1)
         with pytest.raises(Refusal):
@@ -306,7 +306,7 @@ class TestTickets:
         assert not len(tickets)
 
     def test_gradients_of_another_shape_leave_it(self):
-        tickets = Tickets()
+        tickets = ActivationCache()
         keep(tickets, "a", 2)
         with pytest.raises(Refusal, match="gradients"):
             tickets.take("a", (1, 1, 1))

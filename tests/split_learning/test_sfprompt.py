@@ -11,7 +11,7 @@ from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.split_learning import transport
 from fedbbpt.split_learning.pruning import el2n, hardest
-from fedbbpt.split_learning.transport import Blurred, InProcess, Server, pack, unpack
+from fedbbpt.split_learning.transport import BodyRunner, ClippedNoisyTransport, InProcessTransport, pack, unpack
 from fedbbpt.types import Message, Score, Traffic, Update, Usage
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
@@ -44,7 +44,7 @@ class Wire:
         return [type(reply).from_bytes(reply.to_bytes()) for reply in replies]
 
 
-MODES = pytest.mark.parametrize("train", ["prompt", "linear", "full"])
+MODES = pytest.mark.parametrize("trainable", ["prompt", "linear", "full"])
 
 
 def changed(before, after):
@@ -55,15 +55,15 @@ def changed(before, after):
 
 
 @pytest.mark.parametrize(
-    ("train", "parts"),
+    ("trainable", "parts"),
     [
         ("prompt", {"prompt", "tail", "classifier"}),
         ("linear", {"classifier"}),
         ("full", {"prompt", "head", "body", "tail", "classifier"}),
     ],
 )
-def test_only_what_is_trained_changes_and_travels(method, clients, train, parts):
-    algorithm, wire = method(train=train), Wire(clients)
+def test_only_what_is_trained_changes_and_travels(method, clients, trainable, parts):
+    algorithm, wire = method(trainable=trainable), Wire(clients)
     start = algorithm.init()
     after, _ = algorithm.round(start, wire)
     assert changed(start, after) == parts
@@ -73,8 +73,8 @@ def test_only_what_is_trained_changes_and_travels(method, clients, train, parts)
 
 
 @MODES
-def test_loss_falls_on_what_can_be_told_apart(method, clients, rounds, train):
-    algorithm = method(train=train, rate=1.0, local_rate=0.1, keep=1.0, epochs=4)
+def test_loss_falls_on_what_can_be_told_apart(method, clients, rounds, trainable):
+    algorithm = method(trainable=trainable, lr=1.0, self_update_lr=0.1, keep_fraction=1.0, epochs=4)
     states, losses = rounds(algorithm, clients, 30)
     first, last = (evaluate(algorithm, state, clients, "validation", Serial()) for state in (states[0], states[-1]))
     assert last.loss < 0.8 * first.loss
@@ -85,7 +85,7 @@ def test_loss_falls_on_what_can_be_told_apart(method, clients, rounds, train):
 def test_the_first_step_is_plain_gradient_descent(method, make_client, make_split):
     """One batch of all samples: p − η ∂L/∂p, by finite differences of the loss through head, body and tail."""
     client, rate = make_client(train=12), 0.1
-    algorithm = method(keep=1.0, local_epochs=0, rate=rate, train="full", batch_size=12)
+    algorithm = method(keep_fraction=1.0, local_epochs=0, lr=rate, trainable="full", batch_size=12)
     start = algorithm.init()
     after, loss = algorithm.round(start, CountedExchange(Serial(), [client]))
     split, batch = make_split(2, 3, 6, []), client.train.batch(slice(None))
@@ -108,7 +108,7 @@ def test_the_first_step_is_plain_gradient_descent(method, make_client, make_spli
 def test_self_update_takes_its_own_rate_and_no_server(method, make_client, messages):
     client, counts = make_client(train=12), []
     for epochs in (0, 1, 5):
-        algorithm = method(local_epochs=epochs, local_rate=0.5, keep=0.5, batch_size=12)
+        algorithm = method(local_epochs=epochs, self_update_lr=0.5, keep_fraction=0.5, batch_size=12)
         message = algorithm.broadcast(algorithm.init())
         messages.clear()
         update = algorithm.local(message, client)
@@ -118,8 +118,8 @@ def test_self_update_takes_its_own_rate_and_no_server(method, make_client, messa
 
 def test_self_update_is_what_pruning_and_split_training_start_from(method, make_client):
     client = make_client(train=12)
-    still = method(local_epochs=1, local_rate=1e-12, keep=1.0)
-    moved = method(local_epochs=1, local_rate=0.5, keep=1.0)
+    still = method(local_epochs=1, self_update_lr=1e-12, keep_fraction=1.0)
+    moved = method(local_epochs=1, self_update_lr=0.5, keep_fraction=1.0)
     update, other = (a.local(a.broadcast(a.init()), client) for a in (still, moved))
     assert not np.array_equal(update.payload["prompt"], other.payload["prompt"])
     assert update.loss != other.loss
@@ -134,7 +134,7 @@ def test_el2n_is_the_length_of_the_error():
 @pytest.mark.parametrize(("keep", "count"), [(0.5, 6), (0.1, 2), (0.01, 1), (0.25, 3), (1.0, 12)])
 def test_pruning_keeps_the_largest_errors(method, make_client, keep, count, toy, make_split):
     backend, client = toy(batch_limit=5), make_client(train=12)
-    algorithm = method(backend, keep=keep, local_epochs=0)
+    algorithm = method(backend, keep_fraction=keep, local_epochs=0)
     parameters, split = algorithm.init().parameters, make_split(2, 3, 6, [])
     parameters = {**split.init(5), **parameters}
     values = split.head(parameters, client.train.batch(slice(None)).inputs, ()).values
@@ -162,8 +162,8 @@ def test_of_equal_errors_any_are_kept():
 
 
 def test_a_share_is_not_rounded_up_by_the_computers_fractions(method, make_client):
-    assert method(keep=0.1).plan(make_client(train=30), 1) == Usage(3, 1)
-    assert method(keep=1e-9).plan(make_client(train=30), 1) == Usage(1, 1)
+    assert method(keep_fraction=0.1).plan(make_client(train=30), 1) == Usage(3, 1)
+    assert method(keep_fraction=1e-9).plan(make_client(train=30), 1) == Usage(1, 1)
 
 
 def test_aggregation_weighs_by_samples(method, clients):
@@ -177,9 +177,9 @@ def test_aggregation_weighs_by_samples(method, clients):
 
 
 def test_the_body_is_the_mean_of_its_copies(method, clients):
-    start = method(train="full").init()
-    alone = [method(train="full").round(start, CountedExchange(Serial(), [client]))[0] for client in clients]
-    together, _ = method(train="full").round(start, CountedExchange(Serial(), clients))
+    start = method(trainable="full").init()
+    alone = [method(trainable="full").round(start, CountedExchange(Serial(), [client]))[0] for client in clients]
+    together, _ = method(trainable="full").round(start, CountedExchange(Serial(), clients))
     for part in ("body", "head"):
         mean = np.average([state.parameters[part] for state in alone], axis=0, weights=[4, 7, 12])
         assert together.parameters[part] == pytest.approx(mean, abs=1e-6)
@@ -188,16 +188,16 @@ def test_the_body_is_the_mean_of_its_copies(method, clients):
 # everything at the client
 
 
-@pytest.mark.parametrize("train", ["linear", "full"])
-def test_clients_that_hold_the_whole_model_take_the_same_steps(method, clients, rounds, same, messages, train):
-    options = {"train": train, "tokens": 0, "keep": 1.0, "local_epochs": 0, "batch_size": 3}
+@pytest.mark.parametrize("trainable", ["linear", "full"])
+def test_clients_that_hold_the_whole_model_take_the_same_steps(method, clients, rounds, same, messages, trainable):
+    options = {"trainable": trainable, "num_prompt_tokens": 0, "keep_fraction": 1.0, "local_epochs": 0, "batch_size": 3}
     split, losses = rounds(method(**options), clients, 3)
     assert messages
     messages.clear()
-    whole, losses_whole = rounds(method(split=False, **options), clients, 3)
+    whole, losses_whole = rounds(method(topology="federated", **options), clients, 3)
     assert losses == losses_whole
     assert not messages
-    if train == "linear":
+    if trainable == "linear":
         assert same(whole[-1].parameters, split[-1].parameters)
     else:  # their changes of the body travel as such, which rounds once more
         for part, values in split[-1].parameters.items():
@@ -205,7 +205,7 @@ def test_clients_that_hold_the_whole_model_take_the_same_steps(method, clients, 
 
 
 def test_a_whole_model_travels_with_the_messages_alone(method, clients):
-    algorithm, wire = method(train="full", split=False), Wire(clients)
+    algorithm, wire = method(trainable="full", topology="federated"), Wire(clients)
     algorithm.round(algorithm.init(), wire)
     assert all(set(reply.payload) == {"prompt", "head", "body", "tail", "classifier"} for reply in wire.replies)
     assert all(reply.traffic == Traffic() for reply in wire.replies)
@@ -232,7 +232,7 @@ class Recorded:
 def test_samples_are_shortened_and_gradients_with_them():
     inner, rng = Recorded(), np.random.default_rng(0)
     values = rng.normal(size=(4, 5, 6)).astype(np.float32) * np.array([0.01, 1, 10, 100], np.float32)[:, None, None]
-    line = Blurred(inner, 3.0, 0.0, rng)
+    line = ClippedNoisyTransport(inner, 3.0, 0.0, rng)
     line.forward(values)
     norms, before = (np.sqrt((a.astype(np.float64) ** 2).sum((1, 2))) for a in (inner.values, values))
     assert norms == pytest.approx(np.minimum(before, 3.0), rel=1e-6)
@@ -244,35 +244,35 @@ def test_samples_are_shortened_and_gradients_with_them():
 
 def test_noise_is_in_units_of_the_norm():
     inner, values = Recorded(), np.zeros((50, 20, 20), np.float32)
-    Blurred(inner, 3.0, 0.5, np.random.default_rng(0)).forward(values)
+    ClippedNoisyTransport(inner, 3.0, 0.5, np.random.default_rng(0)).forward(values)
     assert inner.values.std() == pytest.approx(1.5, rel=0.02)
     assert inner.values.dtype == np.float32
 
 
 def test_noise_is_drawn_anew_and_can_be_repeated(method, clients, rounds, same):
-    options = {"clip": 1.0, "noise": 0.3}
+    options = {"clip_norm": 1.0, "noise_multiplier": 0.3}
     (*_, one), (*_, again) = (rounds(method(**options), clients, 2)[0] for _ in range(2))
-    (*_, without), (*_, clipped) = (rounds(method(**o), clients, 2)[0] for o in ({}, {"clip": 1.0}))
+    (*_, without), (*_, clipped) = (rounds(method(**o), clients, 2)[0] for o in ({}, {"clip_norm": 1.0}))
     assert same(one.parameters, again.parameters)
     assert not same(one.parameters, clipped.parameters)
     assert not same(clipped.parameters, without.parameters)
 
 
 def test_noise_hides_what_is_scored_too(method, clients):
-    quiet, loud = method(clip=1.0), method(clip=1.0, noise=2.0)
+    quiet, loud = method(clip_norm=1.0), method(clip_norm=1.0, noise_multiplier=2.0)
     scores = [a.score("test", a.broadcast(a.init()), clients[0]).loss_sum for a in (quiet, loud, loud)]
     assert scores[0] != scores[1] == scores[2]
 
 
 def test_noise_without_a_norm_is_refused(method):
     with pytest.raises(ConfigError, match=r"units of algorithm\.clip"):
-        method(noise=0.1)
+        method(noise_multiplier=0.1)
 
 
-@pytest.mark.parametrize("wrong", [{"train": "full"}, {"split": False}])
+@pytest.mark.parametrize("wrong", [{"trainable": "full"}, {"topology": "federated"}])
 def test_a_server_elsewhere_trains_nothing(method, wrong):
-    with pytest.raises(ConfigError, match="leave out train=full and split=false"):
-        method(server="http://127.0.0.1:1", **wrong)
+    with pytest.raises(ConfigError, match="leave out trainable=full and topology=federated"):
+        method(body_url="http://127.0.0.1:1", **wrong)
 
 
 def test_no_part_goes_further_than_the_rate():
@@ -291,9 +291,9 @@ def test_no_part_goes_further_than_the_rate():
 @pytest.mark.parametrize("batch", [4, 50])
 @pytest.mark.parametrize("epochs", [1, 3])
 @MODES
-def test_plan_is_what_the_rounds_then_ask(method, toy, clients, limit, batch, epochs, train):
+def test_plan_is_what_the_rounds_then_ask(method, toy, clients, limit, batch, epochs, trainable):
     backend = toy(batch_limit=limit)
-    algorithm = method(backend, batch_size=batch, epochs=epochs, train=train, local_epochs=2)
+    algorithm = method(backend, batch_size=batch, epochs=epochs, trainable=trainable, local_epochs=2)
     planned = sum((algorithm.plan(client, round_) for round_ in (1, 2) for client in clients), Usage())
     assert not backend.asked
     state, asked = algorithm.init(), Usage()
@@ -305,9 +305,9 @@ def test_plan_is_what_the_rounds_then_ask(method, toy, clients, limit, batch, ep
     assert not backend.calls  # nothing is queried
 
 
-@pytest.mark.parametrize(("train", "crossings"), [("prompt", 4), ("linear", 2), ("full", 4)])
-def test_bytes_are_those_of_the_messages(method, toy, clients, messages, train, crossings):
-    algorithm = method(toy(width=256), train=train, keep=0.5, batch_size=128)
+@pytest.mark.parametrize(("trainable", "crossings"), [("prompt", 4), ("linear", 2), ("full", 4)])
+def test_bytes_are_those_of_the_messages(method, toy, clients, messages, trainable, crossings):
+    algorithm = method(toy(width=256), trainable=trainable, keep_fraction=0.5, batch_size=128)
     exchange = CountedExchange(Serial(), clients)
     start = algorithm.init()
     wire = Wire(clients)
@@ -357,9 +357,9 @@ def test_what_crossed_travels_with_a_reply_and_adds_nothing_to_others():
 
 
 def test_a_line_needs_values_before_gradients(make_split):
-    server = Server(make_split(0, 3, 6, []), np.zeros(36, np.float32), frozenset({"body"}), 0.1)
+    server = BodyRunner(make_split(0, 3, 6, []), np.zeros(36, np.float32), frozenset({"body"}), 0.1)
     with pytest.raises(RuntimeError, match="never went forward"):
-        InProcess(server).backward(np.zeros((1, 4, 6), np.float32))
+        InProcessTransport(server).backward(np.zeros((1, 4, 6), np.float32))
 
 
 @pytest.mark.parametrize(("wire", "error"), [("float32", 0), ("bfloat16", 2**-8), ("int8", 1 / 254)])
@@ -382,7 +382,7 @@ def test_bfloat16_is_rounded_to_even_and_nan_stays():
 
 @pytest.mark.parametrize("wire", ["bfloat16", "int8"])
 def test_a_shorter_wire_learns_too(method, clients, rounds, wire):
-    algorithm = method(wire=wire, rate=1.0, keep=1.0)
+    algorithm = method(activation_dtype=wire, lr=1.0, keep_fraction=1.0)
     _, losses = rounds(algorithm, clients, 30)
     assert losses[-1] < 0.9 * losses[0]
 
@@ -391,8 +391,8 @@ def test_a_shorter_wire_learns_too(method, clients, rounds, wire):
 
 
 @MODES
-def test_same_seed_same_bits_and_a_resumed_run_too(method, clients, rounds, same, train):
-    options = {"train": train, "batch_size": 3, "fraction": 0.7}
+def test_same_seed_same_bits_and_a_resumed_run_too(method, clients, rounds, same, trainable):
+    options = {"trainable": trainable, "batch_size": 3, "fraction": 0.7}
     states, losses = rounds(method(**options), clients, 4)
     again, losses_again = rounds(method(**options), clients, 4)
     resumed, _ = rounds(method(**options), clients, 2, states[2])
@@ -405,8 +405,8 @@ def test_same_seed_same_bits_and_a_resumed_run_too(method, clients, rounds, same
 
 
 @MODES
-def test_a_round_over_the_wire_gives_the_same_bits(method, clients, rounds, same, train):
-    algorithm = method(train=train)
+def test_a_round_over_the_wire_gives_the_same_bits(method, clients, rounds, same, trainable):
+    algorithm = method(trainable=trainable)
     (*_, state), _ = rounds(algorithm, clients, 2)
     spoken, loss = algorithm.round(state, CountedExchange(Serial(), clients))
     wired, wired_loss = algorithm.round(state, Wire(clients))
@@ -430,7 +430,7 @@ def test_other_data_than_a_clients_training_samples_do_not_matter(method, client
 
 
 def test_a_body_of_another_round_is_not_taken(method, clients, rounds):
-    algorithm = method(train="full")
+    algorithm = method(trainable="full")
     old = algorithm.broadcast(algorithm.init())
     rounds(algorithm, clients, 2)
     with pytest.raises(RuntimeError, match="no longer has the body"):
@@ -461,8 +461,8 @@ def test_other_prompts_and_readouts_are_refused(method, wrong):
 
 
 def test_divergence_is_an_error_that_says_what_to_do(method, clients, rounds):
-    with pytest.raises(ConfigError, match=r"algorithm\.rate"):
-        rounds(method(rate=1e39), clients, 5)
+    with pytest.raises(ConfigError, match=r"algorithm\.lr"):
+        rounds(method(lr=1e39), clients, 5)
 
 
 class Poisoned(CountedExchange):
@@ -480,9 +480,9 @@ def _nan(update):
     return replace(update, payload={part: values * np.float32("nan") for part, values in update.payload.items()})
 
 
-@pytest.mark.parametrize("train", ["prompt", "full"])
-def test_a_client_that_sends_nan_is_as_if_it_had_not_been_there(method, clients, train):
-    algorithm, other = method(train=train), method(train=train)
+@pytest.mark.parametrize("trainable", ["prompt", "full"])
+def test_a_client_that_sends_nan_is_as_if_it_had_not_been_there(method, clients, trainable):
+    algorithm, other = method(trainable=trainable), method(trainable=trainable)
     sound = SoundExchange(Poisoned(clients, clients[:1]), algorithm)
     state, _ = algorithm.round(algorithm.init(), sound)
     without, _ = other.round(other.init(), CountedExchange(Serial(), clients[1:]))
