@@ -33,16 +33,16 @@ class Generated:
         self._longest = MORE + max(map(len, verbalizer.words))
 
     def __call__(self, inputs: Inputs) -> Answers:
-        """Log-probabilities (b, K) as `label_matching.read` has them; the tokens are those read and those written."""
+        """Log-probabilities (b, K) as `label_matching.read` has them; the tokens are input and output."""
         contexts = [self._verbalizer.context(text) for text in inputs]
-        texts, read, written = [""] * len(contexts), sum(map(len, contexts)), 0
+        texts, read, output = [""] * len(contexts), sum(map(len, contexts)), 0
         for rows in by_length([len(context) + self._longest for context in contexts], AT_ONCE):
             answers = self._written([contexts[i] for i in rows])
             for i, ids in zip(rows, answers, strict=True):
                 text = self._tokenizer.decode(ids, skip_special_tokens=True)
                 texts[i] = text.strip().partition("\n")[0]
-                written += len(ids)
-        return label_matching.read(texts, self._verbalizer.names, read + written)._replace(written=written)
+                output += len(ids)
+        return label_matching.read(texts, self._verbalizer.names, read + output)._replace(output_tokens=output)
 
     def _written(self, contexts: list[Context]) -> list[list[int]]:
         """The tokens that follow each context, up to the first mark of the end."""

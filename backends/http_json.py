@@ -25,7 +25,7 @@ class HttpJson(Backend):
     `head` is for endpoints that answer with embeddings: `prototypes` (the default) or `linear`, fitted to the
     provider's shots, which are asked about first; or a safetensors file. At most `concurrency` requests are under way,
     fewer where the service is busy. A request that brings nothing is repeated `retries` times. `price` is in dollars
-    for a million tokens read and written.
+    per million input and output tokens.
 
     Requests go through a session of `requests_cache`, `session`: answers are known for `expire_after` seconds (-1: for
     ever), and with `only_if_cached` nobody is asked.

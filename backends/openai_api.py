@@ -47,8 +47,8 @@ class OpenAI(Backend):
     where a model thinks first.
 
     At most `concurrency` requests are under way, fewer where the service is busy, and as many a minute as it allows. A
-    request that brings nothing is repeated `retries` times. `price` is in dollars for a million tokens read and
-    written; without it, OpenAI's list is used, and other servers are free.
+    request that brings nothing is repeated `retries` times. `price` is in dollars per million input and output
+    tokens; without it, OpenAI's list is used, and other servers are free.
     """
 
     modalities: tuple[Modality, ...] = ("text", "image")

@@ -73,8 +73,8 @@ class Told(NamedTuple):
     """What came back for one input."""
 
     answer: Answer | None
-    tokens: int  # read and written
-    written: int
+    tokens: int  # input and output
+    output_tokens: int
 
 
 Ask = Callable[[Endpoint, Sequence[str], Abilities, int, str], list[Told]]
@@ -134,8 +134,8 @@ def _told(answer: dict[str, Any], count: int) -> list[Told]:
         if not charged or not isinstance(answer.get("choices", 0), list | None):
             raise Lost("an answer without choices")
         found = [Answer(None, None)] * count
-    read, written = (shared(total, count) for total in _counted(answer))
-    return [Told(one, r + w, w) for one, r, w in zip(found, read, written, strict=True)]
+    read, output = (shared(total, count) for total in _counted(answer))
+    return [Told(one, r + w, w) for one, r, w in zip(found, read, output, strict=True)]
 
 
 def understood(ask: Callable[[], T]) -> T:
@@ -191,12 +191,12 @@ def _failure(response: httpx2.Response, said: Failure) -> Exception:
 
 
 def _counted(answer: Any) -> tuple[int, int]:
-    """Tokens read and written, see `fedbbpt.services.counted`."""
+    """Input and output tokens, see `fedbbpt.services.counted`."""
     usage = answer.get("usage")
     told = usage if isinstance(usage, dict) else {}
-    read, written = counted(told.get("prompt_tokens")), counted(told.get("completion_tokens"))
-    beside = counted(told.get("total_tokens")) - read - written  # some leave out of the others what was only thought
-    return read, written + max(0, beside) if min(read, written) >= 0 else written
+    read, output = counted(told.get("prompt_tokens")), counted(told.get("completion_tokens"))
+    beside = counted(told.get("total_tokens")) - read - output  # some leave out of the others what was only thought
+    return read, output + max(0, beside) if min(read, output) >= 0 else output
 
 
 def _public(words: str, response: httpx2.Response) -> str:

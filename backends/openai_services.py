@@ -67,13 +67,13 @@ class Words:
         if answer.text is None:
             reply = NO_SCORES
         elif self._abilities.logprobs and answer.top and not begins_otherwise(answer.top):
-            unmatched = int(names_none(answer.top, self._words))
-            reply = Reply(scores_of(answer.top, self._words), unmatched=unmatched)
+            unparsed = int(names_none(answer.top, self._words))
+            reply = Reply(scores_of(answer.top, self._words), unparsed=unparsed)
         elif self._abilities.logprobs:
             reply = self._without(answer.text)
         else:
             reply = self._read(answer.text)
-        return reply._replace(tokens=told.tokens, written=told.written)
+        return reply._replace(tokens=told.tokens, output_tokens=told.output_tokens)
 
     def _without(self, token: str) -> Reply:
         """Of an answer that should have log-probabilities of a class, and has none: what its one token says."""
@@ -87,7 +87,7 @@ class Words:
 
     def _read(self, text: str) -> Reply:
         read = label_matching.read([text], self._words)
-        return Reply(read.scores[0], unmatched=read.unmatched)
+        return Reply(read.scores[0], unparsed=read.unparsed)
 
 
 class Probe(Words):

@@ -54,9 +54,9 @@ class Answers(NamedTuple):
     """What a backend says to one call."""
 
     scores: Float32  # (b, C); a failed query is a row of NaN, never a dropped one
-    tokens: int = 0  # read and written, where the model counts them
-    unmatched: int = 0  # answers in words that name no class (`fedbbpt.label_matching`)
-    written: int = 0  # tokens
+    tokens: int = 0  # input and output, where the model counts them
+    unparsed: int = 0  # answers in words that name no class (`fedbbpt.label_matching`)
+    output_tokens: int = 0  # of them
 
 
 FeatureExtractor = Callable[[Inputs], Answers]  # as `Backend.query`, with features (b, D) in place of the scores
@@ -119,7 +119,7 @@ class Provider:
 
 
 def usage(queries: int, info: BackendInfo) -> Usage:
-    """What it takes to ask so many queries, in full calls."""
+    """The usage of so many queries in full requests."""
     return Usage(queries, -(-queries // info.call_limit))
 
 
@@ -144,5 +144,5 @@ class Meter(Backend):
             got = f"{answers.scores.shape} {answers.scores.dtype}"
             raise BackendError(f"the backend answered with scores {got}; its info promises {expected} float32")
         unanswered = int(np.isnan(answers.scores).any(1).sum())
-        self.usage += Usage(0, 0, answers.tokens, answers.unmatched, answers.written, unanswered)
+        self.usage += Usage(0, 0, answers.tokens, answers.unparsed, answers.output_tokens, unanswered)
         return answers

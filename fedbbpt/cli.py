@@ -19,7 +19,7 @@ from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.printing import one_line, print_table
 from fedbbpt.registry import KINDS
 
-LIMITS = ("max_queries", "max_calls", "max_cost")
+LIMITS = ("max_queries", "max_requests", "max_cost")
 SETTINGS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm")  # --X sets X.name
 
 
@@ -72,7 +72,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--shots", type=int, help="Training examples per class, over all clients  [default: 16]."),
         click.option("--seed", type=int, help="Decides everything random  [default: 1]."),
         click.option("--max-queries", type=int, help="Never ask more than this, scores included."),
-        click.option("--max-calls", type=int, help="Never send more requests than this."),
+        click.option("--max-requests", type=int, help="Never send more requests than this."),
         click.option("--max-cost", type=float, help="Never spend more dollars than this."),
         click.option(
             "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, say -o prompt.epsilon=0.2."
@@ -87,7 +87,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
 @settings_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run  [default: runs/TASK-NNN].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder.")
-@click.option("--dry-run", is_flag=True, help="Print the exact number of queries and calls; ask nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the exact number of queries and requests; ask nothing.")
 def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) -> None:
     """Tune a prompt with clients that hold private data, and score it.
 
@@ -139,9 +139,9 @@ def evaluate(folder: Path, task: str | None) -> None:
     print_table(rows, "client", "accuracy", right=["accuracy"])
     for client, why in result["left_out"].items():
         click.echo(f"{client:15}left out: it {why}")
-    cost = f"{result['queries']:,} queries in {result['calls']} calls"
+    cost = f"{result['queries']:,} queries in {result['requests']} requests"
     click.echo(f"{'test accuracy':15}{result['test_accuracy']:.3f}   ({cost})")
-    for failing, what in (("unmatched", "answers name no class"), ("unanswered", "queries brought no scores")):
+    for failing, what in (("unparsed", "answers name no class"), ("unanswered", "queries brought no scores")):
         if result[failing]:
             click.echo(f"{failing:15}{result[failing]:,} {what}")
 
@@ -239,7 +239,7 @@ def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
         if purpose == "preparing" and not usage.queries:
             continue
         at_most = " at most" if bounds.get(purpose) else ""
-        click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.calls:>6,} calls{at_most}")
+        click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.requests:>6,} requests{at_most}")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")
     if (about := estimate(session, planned)) is not None:
         source = f" ({about.prices})" if about.cost else ""

@@ -19,7 +19,7 @@ THOUGHT = ("<think>", "</think>")  # around what a model writes before its answe
 def read(answers: Sequence[str], words: Sequence[str], tokens: int = 0) -> Answers:
     """Answers in words as log-probabilities (b, K) of the classes that `words` name.
 
-    An answer that names none leaves all classes equally likely, and is counted as `unmatched`.
+    An answer that names none leaves all classes equally likely, and is counted as `unparsed`.
     """
     named = [match(answer, words) for answer in answers]
     scores: Float32 = np.full((len(answers), len(words)), -np.log(len(words)), np.float32)

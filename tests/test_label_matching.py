@@ -38,7 +38,7 @@ def test_the_word_that_comes_first_counts_and_of_several_there_the_longest(answe
 
 def test_answers_are_log_probabilities_and_what_matches_nothing_is_counted():
     answers = read(["bad", "hm", "so good"], WORDS, tokens=7)
-    assert (answers.tokens, answers.unmatched) == (7, 1)
+    assert (answers.tokens, answers.unparsed) == (7, 1)
     assert answers.scores.dtype == np.float32
     np.testing.assert_allclose(np.exp(answers.scores).sum(1), 1, rtol=1e-6)
     assert answers.scores.argmax(1).tolist()[::2] == [2, 0]

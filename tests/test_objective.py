@@ -50,11 +50,11 @@ def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_d
 
 
 @pytest.mark.parametrize(
-    ("n", "b", "limit", "calls"),
+    ("n", "b", "limit", "requests"),
     [(8, 4, 16, 2), (8, 4, 15, 3), (2, 5, 4, 3), (3, 16, 16, 3), (3, 7, 5, 5), (1, 0, 5, 0)],
 )
-def test_as_few_calls_as_the_limit_allows(make_backend, n, b, limit, calls):
-    assert make(make_backend(batch_limit=limit)).usage(n, b) == Usage(n * b, calls)
+def test_as_few_requests_as_the_limit_allows(make_backend, n, b, limit, requests):
+    assert make(make_backend(batch_limit=limit)).usage(n, b) == Usage(n * b, requests)
 
 
 def test_nothing_to_ask_costs_nothing(make_backend):

@@ -21,7 +21,7 @@ from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.plan import method as method_of
 from fedbbpt_benchmarks.bench.results import Row, write_rows
 
-COST = ("queries", "calls", "tokens")
+COST = ("queries", "requests", "tokens")
 
 
 class Entry(NamedTuple):
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 
     @property
     def cost(self) -> str:
-        """Queries, calls and tokens of a run."""
+        """Queries, requests and tokens of a run."""
         return " / ".join(_count(self.mean(key)) for key in COST)
 
     @property
@@ -62,7 +62,7 @@ class Standing(NamedTuple):
     accuracy: float
     macro_f1: float
     queries: float  # a run
-    calls: float
+    requests: float
     tokens: float
     sent: float  # bytes, in both directions
     wins: int | None  # tasks on which it is above its rival; None where that was not run

@@ -71,7 +71,7 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
         for method, shares in reached.items()
     ]
     sooner = any(one["rounds"] != plan.settings["rounds"] for one in known)
-    limit = " Some ended sooner, at the limit of queries or calls." if sooner else ""
+    limit = " Some ended sooner, at the limit of queries or requests." if sooner else ""
     missing = [str(cell) for cell, one in found.items() if one is None]
     without = f" Not drawn, because their runs failed: {', '.join(missing)}." if missing else ""
     limited = "test_limit" in plan.settings["data"]

@@ -24,8 +24,8 @@ def info() -> None:
     store = _store()
     click.echo(store.path)
     rows = [
-        (name, f"{answers:,} answers", f"{tokens:,} tokens", f"{written:,} written", f"${cost / NANO:.4f}")
-        for name, answers, tokens, written, cost in store.info()
+        (name, f"{answers:,} answers", f"{tokens:,} tokens", f"{output_tokens:,} output", f"${cost / NANO:.4f}")
+        for name, answers, tokens, output_tokens, cost in store.info()
     ]
     counted = "answers", "tokens", "of them", "cost"
     print_table(rows, "model", *counted, right=counted)

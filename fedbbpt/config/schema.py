@@ -42,7 +42,7 @@ class Config(BaseModel):
     evaluate_every: PositiveInt = 1  # rounds between two evaluations on the validation data
     patience: NonNegativeInt = 10  # early stopping: rounds without a lower validation loss; 0: never stop early
     max_queries: PositiveInt | None = None
-    max_calls: PositiveInt | None = None
+    max_requests: PositiveInt | None = None
     max_cost: Dollars | None = None
     data: Data = Data()
     backend: ComponentConfig

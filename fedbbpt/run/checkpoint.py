@@ -30,10 +30,10 @@ class Totals:
     """What the run has cost so far."""
 
     queries: int = 0
-    calls: int = 0
+    requests: int = 0
     tokens: int = 0
-    unmatched: int = 0  # answers
-    written: int = 0  # tokens
+    unparsed: int = 0  # answers
+    output_tokens: int = 0
     unanswered: int = 0  # queries
     bytes_up: int = 0
     bytes_down: int = 0

@@ -17,7 +17,7 @@ def ending(rows: Iterable[Mapping[str, Any]], planned: Plan, config: Config) -> 
     done = last["round"]
     if done >= planned.rounds:
         if done < config.rounds:
-            return f"after {done:,} of {config.rounds:,} rounds, as max_queries and max_calls pay for no more"
+            return f"after {done:,} of {config.rounds:,} rounds, as max_queries and max_requests pay for no more"
         return f"as planned, after {done:,} round{'s' if done != 1 else ''}"
     if not config.patience or not _evaluated(last, config):
         return None

@@ -30,7 +30,7 @@ class Row(BaseModel):
     train_loss: float | None
     kept: bool
     queries: NonNegativeInt
-    calls: NonNegativeInt
+    requests: NonNegativeInt
     bytes_up: NonNegativeInt
     bytes_down: NonNegativeInt
     seconds: float

@@ -45,5 +45,5 @@ def check_payable(backend: Backend, payer: Account) -> None:
     if remote is not None and payer.limits.cost is not None and remote.desk.price is None:
         raise ConfigError(
             f"max_cost needs a price, and none is known of {backend.info.model}; say how many dollars a million "
-            "tokens cost, read and written: -o 'backend.price=[0.1, 0.4]'"
+            "input and output tokens cost: -o 'backend.price=[0.1, 0.4]'"
         )

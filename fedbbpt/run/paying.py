@@ -16,7 +16,7 @@ from fedbbpt.services.prices import NANO, known, version
 
 SAMPLE = 100  # inputs
 WORDINGS = 3  # of refusals
-LIMITS = ("max_queries", "max_calls", "max_cost")  # of a config, in the order of `Limits`
+LIMITS = ("max_queries", "max_requests", "max_cost")  # of a config, in the order of `Limits`
 
 
 def opened(config: Config) -> Account:
@@ -65,14 +65,14 @@ def estimate(session: Session, planned: Plan) -> Estimate | None:
         return None
     batch = max((client.train for client in session.clients), key=len).batch(slice(SAMPLE))
     start = session.prompt.init(np.random.default_rng(session.config.seed))
-    read, written = remote.desk.size(session.prompt.apply(start[None], batch.inputs, batch.features))
+    read, output = remote.desk.size(session.prompt.apply(start[None], batch.inputs, batch.features))
     queries = planned.total.queries
-    tokens, price = round((read + written) * queries), remote.desk.price
-    cost = None if price is None else price.of(tokens, round(written * queries)) / NANO
+    tokens, price = round((read + output) * queries), remote.desk.price
+    cost = None if price is None else price.of(tokens, round(output * queries)) / NANO
     listed = price is not None and price == known(session.backend.info.model)
     return Estimate(tokens, cost, f"prices of {version()}" if listed else "at the price given")
 
 
 def _limits(settings: Mapping[str, Any]) -> Limits:
-    queries, calls, cost = (settings[limit] for limit in LIMITS)
-    return Limits(queries, calls, None if cost is None else int(cost * NANO))
+    queries, requests, cost = (settings[limit] for limit in LIMITS)
+    return Limits(queries, requests, None if cost is None else int(cost * NANO))

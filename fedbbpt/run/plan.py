@@ -38,14 +38,14 @@ class Plan:
 
 
 def plan(session: Session) -> Plan:
-    """Counts every query and call of a run without sending one, in a time that does not depend on the rounds.
+    """Counts every query and request of a run without sending one, in a time that does not depend on the rounds.
 
     Exact, but for the last scores: they take less than planned where the kept parameters are of an early round with
     fewer views. Where a fraction of clients that differ in what they ask is drawn for each round, the rounds after
     `MOST_DRAWN` count as the dearest that may be drawn.
 
     Raises:
-        BudgetError: `max_queries` or `max_calls` does not even pay for one round and the scores.
+        BudgetError: `max_queries` or `max_requests` does not even pay for one round and the scores.
     """
     config, info = session.config, session.backend.info
     algorithm = session.algorithm()
@@ -116,7 +116,7 @@ def _exceeded(planned: Plan, config: Config) -> str | None:
     """Of what a plan takes more than it may; what it will cost in money is known only once it has been asked."""
     if config.max_queries is not None and planned.total.queries > config.max_queries:
         return "queries"
-    return "calls" if config.max_calls is not None and planned.total.calls > config.max_calls else None
+    return "requests" if config.max_requests is not None and planned.total.requests > config.max_requests else None
 
 
 def is_evaluated(round_: int, config: Config) -> bool:

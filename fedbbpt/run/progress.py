@@ -51,7 +51,7 @@ class LineReporter(Callback):
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
         self._say("tuned", f"{tuned} by {search}{config.algorithm.name}")
         total = plan.total
-        self._say("plan", f"{plan.rounds} rounds, {total.queries:,} queries in {total.calls:,} calls")
+        self._say("plan", f"{plan.rounds} rounds, {total.queries:,} queries in {total.requests:,} requests")
         if plan.rounds < config.rounds:
             self._say("", f"{config.rounds} rounds were asked for; max_queries={config.max_queries} stops before more")
         if self._done:
@@ -87,8 +87,8 @@ class LineReporter(Callback):
         for wording in s["prompts"]:
             self._say("prompt", " ⏎ ".join(wording.splitlines()))
         traffic = f"{size(s['bytes_up'])} up, {size(s['bytes_down'])} down"
-        if s["unmatched"]:
-            self._say("unmatched", f"{s['unmatched']:,} answers name no class, and count as undecided")
+        if s["unparsed"]:
+            self._say("unparsed", f"{s['unparsed']:,} answers name no class, and count as undecided")
         if s["unanswered"]:
             self._say("unanswered", f"{s['unanswered']:,} queries brought no scores, and count as wrong in tests")
         for words, count in s["refused"].items():
@@ -98,7 +98,7 @@ class LineReporter(Callback):
             self._say("left out", f"{times}: what they sent could not be used")
         if s["paid"]:
             self._say("paid for", spent(s["paid"]))
-        self._say("cost", f"{s['queries']:,} queries in {s['calls']:,} calls, {traffic}, {s['seconds']:.0f} s")
+        self._say("cost", f"{s['queries']:,} queries in {s['requests']:,} requests, {traffic}, {s['seconds']:.0f} s")
 
     def _say(self, name: str, text: str) -> None:
         self._console.print(f"{name:15}{one_line(text)}", markup=False)
@@ -136,4 +136,6 @@ def describe(row: Mapping[str, Any]) -> str:
 
 def spent(paid: Mapping[str, Any]) -> str:
     """What a service has charged for; what was known already is not in it."""
-    return f"paid: {paid['queries']:,} in {paid['calls']:,} calls, {paid['tokens']:,} tokens, {money(paid['cost'])}"
+    return (
+        f"paid: {paid['queries']:,} in {paid['requests']:,} requests, {paid['tokens']:,} tokens, {money(paid['cost'])}"
+    )

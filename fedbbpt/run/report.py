@@ -100,10 +100,10 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(label, value for people, exact value)"""
     shares = [("test accuracy", summary["test_accuracy"]), ("zero-shot", summary["zero_shot_accuracy"])]
     tiles = [(label, percent(share), "no such result" if share is None else str(share)) for label, share in shares]
-    counted = ["queries", "calls", *(key for key in ("tokens", "unmatched", "unanswered") if summary[key])]
+    counted = ["queries", "requests", *(key for key in ("tokens", "unparsed", "unanswered") if summary[key])]
     tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
     if paid := summary["paid"]:
-        tiles.append(("paid", money(paid["cost"]), f"{paid['queries']:,} queries in {paid['calls']:,} calls"))
+        tiles.append(("paid", money(paid["cost"]), f"{paid['queries']:,} queries in {paid['requests']:,} requests"))
     sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
     tiles += [(label, size(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
     return [*tiles, ("time", duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]

@@ -62,8 +62,8 @@ def resume(
 ) -> dict[str, Any]:
     """Goes on where the folder's last checkpoint is; the end is the same as that of an undisturbed run.
 
-    Where a service is paid, `limits` (max_queries, max_calls, max_cost) take the place of the config's from now on, and
-    do not change how many rounds there are.
+    Where a service is paid, `limits` (max_queries, max_requests, max_cost) take the place of the config's from now on,
+    and do not change how many rounds there are.
 
     Raises:
         RunError: no run there, no whole checkpoint, or config or data have changed since.
@@ -142,11 +142,11 @@ class _Run:
         usage = self.plan.preparing + (result.usage if self.memory is None else self.memory.usage)
         totals = self._add(Totals(bytes_up=up, bytes_down=down), Usage(), result.bytes_up, result.bytes_down)
         totals = replace(totals, **usage._asdict())
-        if 2 * totals.unmatched > totals.queries:
+        if 2 * totals.unparsed > totals.queries:
             hint = "-o backend.words and -o backend.template say how the model is asked for one"
             if charging(self.session.backend):
                 hint += ", and -o backend.room=1000 gives room to one that thinks first"
-            text = f"{totals.unmatched:,} of {totals.queries:,} answers name no class; {hint}"
+            text = f"{totals.unparsed:,} of {totals.queries:,} answers name no class; {hint}"
             self.callback.on_message(text)
         best = better(result, state, None, self.algorithm.keeps)
         self._record(state.round, "validation", result, None, totals, True)

@@ -76,7 +76,8 @@ class Batcher:
         """
         parts = await asyncio.gather(*map(asyncio.wrap_future, self.submit(ask, inputs)))
         scores = np.concatenate([part.scores for part in parts])
-        return Answers(scores, sum(part.tokens for part in parts), written=sum(part.written for part in parts))
+        tokens, output = sum(part.tokens for part in parts), sum(part.output_tokens for part in parts)
+        return Answers(scores, tokens, output_tokens=output)
 
     def close(self) -> None:
         """Answers what still waits, but for what was cancelled, and leaves the thread."""
@@ -131,10 +132,10 @@ def _split(answers: Answers, call: list[Piece]) -> Iterator[Answers]:
     """Each piece's own rows; the tokens of a shared call by the length of the texts, adding up to the call's."""
     rows = np.split(answers.scores, np.cumsum([len(piece.inputs) for piece in call])[:-1])
     lengths = np.cumsum([_length(piece.inputs) for piece in call])
-    read = _shares(answers.tokens - answers.written, lengths)
-    written = _shares(answers.written, lengths)
-    for scores, r, w in zip(rows, read.tolist(), written.tolist(), strict=True):
-        yield Answers(scores, r + w, written=w)
+    read = _shares(answers.tokens - answers.output_tokens, lengths)
+    output = _shares(answers.output_tokens, lengths)
+    for scores, r, w in zip(rows, read.tolist(), output.tolist(), strict=True):
+        yield Answers(scores, r + w, output_tokens=w)
 
 
 def _length(inputs: Inputs) -> int:

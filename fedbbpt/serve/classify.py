@@ -29,7 +29,7 @@ class Asked(BaseModel):
 
     queries: int
     tokens: int
-    written: int = Field(description="of the tokens, the model's own")
+    output_tokens: int = Field(description="of the tokens, the model's own")
 
 
 class Scores(BaseModel):
@@ -65,7 +65,7 @@ class Classify(Question):
             classes=list(served.info.classes),
             scores=[None if np.isnan(row).any() else row.tolist() for row in finite],
             kind=served.info.scores,
-            usage=Asked(queries=len(finite), tokens=answers.tokens, written=answers.written),
+            usage=Asked(queries=len(finite), tokens=answers.tokens, output_tokens=answers.output_tokens),
         )
 
 

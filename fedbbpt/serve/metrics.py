@@ -17,7 +17,7 @@ class Counts:
         self._requests = Counter("fedbbpt_requests", "Replies.", ("route", "status"), registry=registry)
         self._queries = Counter("fedbbpt_queries", "Inputs that the model was asked about.", registry=registry)
         self._tokens = Counter("fedbbpt_tokens", "Tokens that the model read and wrote.", registry=registry)
-        self._unmatched = Counter("fedbbpt_unmatched", "Answers in words that name no class.", registry=registry)
+        self._unparsed = Counter("fedbbpt_unparsed", "Answers in words that name no class.", registry=registry)
         self._seconds = Counter("fedbbpt_model_seconds", "Seconds in which the model computed.", registry=registry)
         self._sizes = Histogram("fedbbpt_batch_size", "Inputs of a call.", buckets=SIZES, registry=registry)
 
@@ -30,7 +30,7 @@ class Counts:
         self._sizes.observe(size)
         self._queries.inc(size)
         self._tokens.inc(answers.tokens)
-        self._unmatched.inc(answers.unmatched)
+        self._unparsed.inc(answers.unparsed)
         self._seconds.inc(seconds)
 
     def shown(self, accept: str) -> tuple[bytes, str]:

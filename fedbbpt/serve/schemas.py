@@ -76,8 +76,8 @@ class Tokens(BaseModel):
     def of(cls, answers: Answers) -> "Tokens":
         """Those read and those written."""
         return cls(
-            prompt_tokens=answers.tokens - answers.written,
-            completion_tokens=answers.written,
+            prompt_tokens=answers.tokens - answers.output_tokens,
+            completion_tokens=answers.output_tokens,
             total_tokens=answers.tokens,
         )
 

@@ -37,9 +37,9 @@ class Reply(NamedTuple):
     """What a service says to one input. What it says of tokens may be anything: see `counted`."""
 
     scores: Float32  # (C,); (0,): the service has none for this input, and is not asked again
-    tokens: int = 0  # read and written
-    written: int = 0  # of them
-    unmatched: int = 0  # 1 for an answer in words that names no class
+    tokens: int = 0  # input and output
+    output_tokens: int = 0  # of them
+    unparsed: int = 0  # 1 for an answer in words that names no class
     source: Exchange | None = None  # with which it lives and expires
 
 
@@ -50,7 +50,7 @@ class Size(NamedTuple):
     """How large a question is, before it is asked."""
 
     read: int  # tokens, about
-    written: int  # tokens, at most
+    output_tokens: int  # at most
     longest: int  # tokens read, at most: what a budget has to reckon with
 
 

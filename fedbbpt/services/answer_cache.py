@@ -18,22 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.errors import RunError
-from fedbbpt.services import Exchange, Reply, ledger
+from fedbbpt.services import Exchange, Reply, ledger, schema
 from fedbbpt.services.ledger import Entry, Paid
 
 PATIENCE = 60.0  # seconds to wait for another process's commit
 MOST_KEYS = 500  # of one SELECT
-ANSWERS = """
-CREATE TABLE IF NOT EXISTS answers (
-  key BLOB PRIMARY KEY, service TEXT NOT NULL, scores BLOB NOT NULL,
-  tokens INTEGER NOT NULL, written INTEGER NOT NULL, unmatched INTEGER NOT NULL, at REAL NOT NULL, response TEXT
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS responses (
-  key TEXT PRIMARY KEY, service TEXT NOT NULL, tenant TEXT NOT NULL, method TEXT NOT NULL, url TEXT NOT NULL,
-  status INTEGER NOT NULL, headers TEXT NOT NULL, content BLOB NOT NULL, at REAL NOT NULL, expires REAL
-) WITHOUT ROWID;
-"""
-WITH_RESPONSES = "ALTER TABLE answers ADD COLUMN response TEXT"  # what stores of earlier versions lack
 GONE = """response IS NOT NULL AND NOT EXISTS (
   SELECT 1 FROM responses WHERE responses.key = response AND (expires IS NULL OR expires > ?)
 )"""  # of answers: what they were read from has expired or was deleted
@@ -53,8 +42,9 @@ class Book(ledger.Ledger):
         if any(source.known for source in sources.values()):
             self.refuse(entry)
         else:
-            tokens, written = (sum(getattr(r, part) for r in replies.values()) for part in ("tokens", "written"))
-            self.settle(entry, tokens, written, cost)
+            tokens = sum(reply.tokens for reply in replies.values())
+            output_tokens = sum(reply.output_tokens for reply in replies.values())
+            self.settle(entry, tokens, output_tokens, cost)
             self._exchanges |= sources
         self.know(entry.service, replies)
 
@@ -94,9 +84,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writes = _connected(path)
-            self._writes.executescript(ANSWERS + ledger.SCHEMA)
-            if "response" not in [row[1] for row in self._writes.execute("PRAGMA table_info(answers)")]:
-                self._writes.execute(WITH_RESPONSES)
+            schema.create(self._writes)
             self._reads = _connected(path)
         except (OSError, sqlite3.Error) as e:
             raise RunError(f"answers cannot be kept in {path}: {e}; free some space, or set FEDBBPT_CACHE") from e
@@ -141,7 +129,7 @@ class Store:
                 some = keys[start : start + MOST_KEYS]
                 marks = ",".join("?" * len(some))
                 known = f"FROM answers WHERE key IN ({marks}) AND NOT ({GONE})"
-                rows = connection.execute(f"SELECT key, scores, tokens, written, unmatched {known}", [*some, now])
+                rows = connection.execute(f"SELECT key, scores, tokens, output_tokens, unparsed {known}", [*some, now])
                 found |= {row[0]: Reply(np.frombuffer(row[1], "<f4").astype(np.float32), *row[2:]) for row in rows}
         return found
 
@@ -151,11 +139,11 @@ class Store:
             return ledger.paid(connection, run)
 
     def info(self) -> list[tuple[str, int, int, int, int]]:
-        """Of each service: its name, how many answers are kept, and what they took: tokens, of them written, cost."""
+        """Of each service: its name, number of answers, and what they took: tokens, of these output tokens, cost."""
         with self.reading() as connection:
             count = f"SELECT service, COUNT(*) FROM answers WHERE NOT ({GONE}) GROUP BY service"
             kept = dict(connection.execute(count, [time.time()]).fetchall())
-            sums = "SUM(tokens), SUM(written), SUM(cost)"
+            sums = "SUM(tokens), SUM(output_tokens), SUM(cost)"
             rows = connection.execute(f"SELECT service, {sums} FROM requests WHERE state = 'answered' GROUP BY service")
             took = {row[0]: row[1:] for row in rows}
         return [(name, kept.get(name, 0), *took.get(name, (0, 0, 0))) for name in sorted(kept | took)]
@@ -165,7 +153,7 @@ class Store:
         with self.reading() as connection:
             known = f"FROM answers WHERE NOT ({GONE}) ORDER BY service, at, key"
             for name, key, scores, *rest in connection.execute(
-                f"SELECT service, key, scores, tokens, written, unmatched {known}", [time.time()]
+                f"SELECT service, key, scores, tokens, output_tokens, unparsed {known}", [time.time()]
             ):
                 yield name, key, Reply(np.frombuffer(scores, "<f4"), *rest)
 

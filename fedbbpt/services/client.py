@@ -72,9 +72,9 @@ class Desk:
         return answers().paid(self._account.run)
 
     def size(self, inputs: Inputs) -> tuple[float, float]:
-        """Tokens read and written for each of these inputs, estimated: the mean."""
+        """Mean input and output tokens of one of these inputs, estimated."""
         sizes = [self._service.size(self._service.encode(one)) for one in inputs]
-        return fmean(size.read for size in sizes), fmean(size.written for size in sizes)
+        return fmean(size.read for size in sizes), fmean(size.output_tokens for size in sizes)
 
     def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`.
@@ -85,9 +85,9 @@ class Desk:
         """
         replies = [reply or NO_SCORES for reply in self.replies(inputs)]
         silent = np.full(self._width or 1, np.nan, np.float32)
-        counts = {part: sum(getattr(reply, part) for reply in replies) for part in ("tokens", "unmatched", "written")}
+        tokens, output, unparsed = (sum(column) for column in zip(*(reply[1:4] for reply in replies), strict=True))
         scores = np.stack([reply.scores if len(reply.scores) else silent for reply in replies])
-        return Answers(scores, **counts)
+        return Answers(scores, tokens, unparsed, output)
 
     def replies(self, inputs: Inputs) -> list[Reply | None]:
         """What the service says to each of the inputs, None where nothing came; raises as `query` does."""
@@ -117,7 +117,7 @@ class Desk:
         keys, encoded = [key for key, _ in missing], [one for _, one in missing]
         sizes = [self._service.size(one) for one in encoded]
         price = self.price or FREE
-        most = sum(price.of(size.longest + size.written, size.written) for size in sizes)
+        most = sum(price.of(size.longest + size.output_tokens, size.output_tokens) for size in sizes)
         return Request(keys, encoded, sizes, most)
 
     def _usable(self, reply: Reply) -> bool:

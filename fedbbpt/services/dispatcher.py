@@ -228,7 +228,7 @@ class Asking:
         usable = {key: reply for key, reply in zip(request.keys, replies, strict=True) if self._terms.usable(reply)}
         if not usable:
             return False
-        book.keep(entry, usable, sum(self._terms.price.of(reply.tokens, reply.written) for reply in replies))
+        book.keep(entry, usable, sum(self._terms.price.of(reply.tokens, reply.output_tokens) for reply in replies))
         self._found |= usable
         if any(len(reply.scores) for reply in usable.values()):
             self._give_up(book, self._terms.trouble.answered())

@@ -9,23 +9,13 @@ from typing import NamedTuple
 from fedbbpt.errors import BudgetError
 
 MOST_ROWS = 90  # of a statement, which may have 999 values
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS requests (
-  id INTEGER PRIMARY KEY, run TEXT NOT NULL, service TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL,
-  queries INTEGER NOT NULL, tokens INTEGER NOT NULL, written INTEGER NOT NULL, cost INTEGER NOT NULL, at REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS of_run ON requests (run, state);
-CREATE TABLE IF NOT EXISTS spent (
-  run TEXT PRIMARY KEY, queries INTEGER NOT NULL, calls INTEGER NOT NULL, cost INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
 
 
 class Limits(NamedTuple):
     """What a run may spend at most; None is no limit."""
 
     queries: int | None = None
-    calls: int | None = None
+    requests: int | None = None
     cost: int | None = None  # 10⁻⁹ dollars
 
 
@@ -40,7 +30,7 @@ class Spent(NamedTuple):
     """What a run has spent. Requests that brought no answer, or of which nothing is known yet, count in full."""
 
     queries: int = 0
-    calls: int = 0
+    requests: int = 0
     cost: int = 0  # 10⁻⁹ dollars: of answers what they cost, of the others the most it can be
 
 
@@ -48,9 +38,9 @@ class Paid(NamedTuple):
     """What a run's answers took, without requests that brought none."""
 
     queries: int = 0
-    calls: int = 0
+    requests: int = 0
     tokens: int = 0
-    written: int = 0
+    output_tokens: int = 0
     cost: int = 0  # 10⁻⁹ dollars
 
 
@@ -64,7 +54,7 @@ class Entry(NamedTuple):
     state: str  # sent, answered, or lost: it brought nothing, and may have been charged
     queries: int
     tokens: int
-    written: int
+    output_tokens: int
     cost: int  # 10⁻⁹ dollars: before it is answered, the most it can be
     at: float
 
@@ -85,18 +75,18 @@ class Ledger:
             BudgetError: with it, the run could spend more than it may. Nothing is noted of it.
         """
         has = self._of(run)
-        after = Spent(has.queries + queries, has.calls + 1, has.cost + cost)
+        after = Spent(has.queries + queries, has.requests + 1, has.cost + cost)
         for name, limit, would, before in zip(Limits._fields, limits, after, has, strict=True):
             if limit is not None and would > limit:
                 raise _too_much(name, limit, before)
         self._spent[run] = after
         return self._enter(Entry(secrets.randbits(63), run, service, key, "sent", queries, 0, 0, cost, time.time()))
 
-    def settle(self, entry: Entry, tokens: int, written: int, cost: int) -> None:
+    def settle(self, entry: Entry, tokens: int, output_tokens: int, cost: int) -> None:
         """The request was answered."""
         has = self._of(entry.run)
         self._spent[entry.run] = has._replace(cost=has.cost + cost - entry.cost)
-        self._enter(entry._replace(state="answered", tokens=tokens, written=written, cost=cost))
+        self._enter(entry._replace(state="answered", tokens=tokens, output_tokens=output_tokens, cost=cost))
 
     def lose(self, entry: Entry) -> None:
         """The request brought nothing, and may have been charged."""
@@ -105,7 +95,7 @@ class Ledger:
     def refuse(self, entry: Entry) -> None:
         """The service turned the request away: it costs nothing."""
         has = self._of(entry.run)
-        self._spent[entry.run] = Spent(has.queries - entry.queries, has.calls - 1, has.cost - entry.cost)
+        self._spent[entry.run] = Spent(has.queries - entry.queries, has.requests - 1, has.cost - entry.cost)
         self._gone.append(entry.id)
 
     def close(self) -> None:
@@ -134,13 +124,13 @@ def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[ob
 
 def spent(connection: sqlite3.Connection, run: str) -> Spent:
     """See `Spent`."""
-    row = connection.execute("SELECT queries, calls, cost FROM spent WHERE run = ?", (run,)).fetchone()
+    row = connection.execute("SELECT queries, requests, cost FROM spent WHERE run = ?", (run,)).fetchone()
     return Spent(*row) if row else Spent()
 
 
 def paid(connection: sqlite3.Connection, run: str) -> Paid:
     """See `Paid`."""
-    sums = "SUM(queries), COUNT(*), SUM(tokens), SUM(written), SUM(cost)"
+    sums = "SUM(queries), COUNT(*), SUM(tokens), SUM(output_tokens), SUM(cost)"
     row = connection.execute(f"SELECT {sums} FROM requests WHERE run = ? AND state = 'answered'", (run,)).fetchone()
     return Paid(*(value or 0 for value in row))
 

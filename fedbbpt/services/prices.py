@@ -12,17 +12,17 @@ NANO = 1e9  # parts of a dollar that are counted
 class Price(NamedTuple):
     """Dollars for a million tokens."""
 
-    read: float
-    written: float
+    input: float
+    output: float
 
-    def of(self, tokens: int, written: int) -> int:
-        """10⁻⁹ dollars for so many tokens, of which some were written."""
-        return round(((tokens - written) * self.read + written * self.written) * NANO / 1e6)
+    def of(self, tokens: int, output_tokens: int) -> int:
+        """10⁻⁹ dollars for so many tokens, `output_tokens` of which the model wrote."""
+        return round(((tokens - output_tokens) * self.input + output_tokens * self.output) * NANO / 1e6)
 
 
 FREE = Price(0.0, 0.0)
 Dollars = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]  # for a million tokens
-Given = Annotated[list[Dollars], Field(min_length=2, max_length=2)]  # as an option: read, written
+Given = Annotated[list[Dollars], Field(min_length=2, max_length=2)]  # as an option: input, output
 
 
 def known(model: str) -> Price | None:

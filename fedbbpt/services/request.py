@@ -24,7 +24,7 @@ class Request:
     not_before: float = 0.0
 
     def __post_init__(self) -> None:
-        self.tokens = sum(size.read + size.written for size in self.sizes)  # about
+        self.tokens = sum(size.read + size.output_tokens for size in self.sizes)  # about
         self.name = hashlib.blake2b(b"".join(self.keys), digest_size=20).hexdigest()
 
     def part(self, rows: Sequence[int]) -> "Request":
@@ -43,13 +43,13 @@ def _say() -> None:
 
 def believed(replies: Sequence[Reply], sizes: Sequence[Size]) -> Sequence[Reply]:
     """The replies with tokens that can be: what was reserved, in place of less than none or of more than that."""
-    read, written = sum(one.tokens - one.written for one in replies), sum(one.written for one in replies)
-    all_read, all_written = sum(size.longest for size in sizes), sum(size.written for size in sizes)
-    if 0 <= read <= all_read and 0 <= written <= all_written:
+    given, produced = sum(one.tokens - one.output_tokens for one in replies), sum(one.output_tokens for one in replies)
+    most_given, most_produced = sum(size.longest for size in sizes), sum(size.output_tokens for size in sizes)
+    if 0 <= given <= most_given and 0 <= produced <= most_produced:
         return replies
-    if read > all_read or written > all_written:
+    if given > most_given or produced > most_produced:
         _say()
     return [
-        one._replace(tokens=size.longest + size.written, written=size.written)
+        one._replace(tokens=size.longest + size.output_tokens, output_tokens=size.output_tokens)
         for one, size in zip(replies, sizes, strict=True)
     ]

@@ -13,17 +13,17 @@ from fedbbpt.types.arrays import Float32, Int64, Parameters
 
 
 class Usage(NamedTuple):
-    """What was asked of the model: `queries` inputs in `calls` requests, of `tokens` where it counts them.
+    """What was asked of the model: `queries` inputs in `requests`, of `tokens` where it counts them.
 
-    Of the tokens, `written` were the model's own; of its answers, `unmatched` were words that name no class. Of the
+    Of the tokens, the model wrote `output_tokens`; of its answers, `unparsed` were words that name no class. Of the
     queries, `unanswered` brought no scores.
     """
 
     queries: int = 0
-    calls: int = 0
+    requests: int = 0
     tokens: int = 0
-    unmatched: int = 0
-    written: int = 0
+    unparsed: int = 0
+    output_tokens: int = 0
     unanswered: int = 0
 
     def __add__(self, other: object) -> "Usage":

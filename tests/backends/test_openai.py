@@ -127,7 +127,7 @@ class TestChat:
         assert service.requests[0].headers["authorization"] == f"Bearer {KEY}"
         assert len(service.requests[0].headers["idempotency-key"]) == 40
         np.testing.assert_array_equal(answers.scores, np.array([[-0.5, -1.5, -3.0]], np.float32))
-        assert (answers.tokens, answers.written) == (21, 1)
+        assert (answers.tokens, answers.output_tokens) == (21, 1)
 
     def test_an_image_goes_as_8_bit_png(self, service):
         image = np.random.default_rng(0).random((1, 3, 5, 7)).astype(np.float32)
@@ -146,7 +146,7 @@ class TestChat:
         answers = opened(logprobs=0).query(TEXTS)
         assert answers.scores.argmax(1)[0] == 2
         assert len(set(answers.scores[1])) == 1
-        assert answers.unmatched == 1
+        assert answers.unparsed == 1
         assert "logprobs" not in service.bodies[0]
         assert service.bodies[0]["max_tokens"] > 3
 
@@ -154,7 +154,7 @@ class TestChat:
         tops = {"film": {"Ġso": -0.2, "Ċ": -2.0}, "another": {"The": -0.1, "\u2581": -3.0}}
         service.answer = lambda path, body: (200, {}, chat(top=tops["film" if "film" in str(body) else "another"]))
         answers = opened().query(TEXTS)
-        assert answers.unmatched == 1
+        assert answers.unparsed == 1
         assert answers.scores[0].argmax() == 2
         assert len(set(answers.scores[1])) == 1
 
@@ -165,7 +165,7 @@ class TestCompletions:
         assert sorted(len(body["prompt"]) for body in service.bodies) == [2, 3]
         assert service.bodies[0]["prompt"][0] == "Text: text 0\nSentiment:"
         assert answers.scores[:, 0].tolist() == [-0.5, -1.5, -2.5, -0.5, -1.5]
-        assert (answers.tokens, answers.written) == (60, 5)
+        assert (answers.tokens, answers.output_tokens) == (60, 5)
 
 
 class TestEmbeddings:
@@ -363,7 +363,7 @@ def test_the_shapes_of_the_provider(monkeypatch, tmp_path):
         assert cassette.play_count == 2
     good = np.logaddexp(-0.31725305, -1.9190147)
     np.testing.assert_allclose(answers.scores, [[good, -2.6319860, -4.9023438]], rtol=1e-6)
-    assert (answers.tokens, answers.written) == (20, 1)
+    assert (answers.tokens, answers.output_tokens) == (20, 1)
 
 
 def test_the_query_of_an_address_is_kept(service):

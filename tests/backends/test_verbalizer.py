@@ -235,10 +235,10 @@ class TestGenerated:
         expected = [self.written(backend, f"{text} Sentiment :", count) for text in TEXTS]
         expected.append(self.written(backend, f"{TEXTS[0]} Sentiment :", count, prefix))
         assert told[-1][0] == expected
-        assert answers.unmatched == sum(label_matching.match(text, PROVIDER.words) is None for text in expected)
+        assert answers.unparsed == sum(label_matching.match(text, PROVIDER.words) is None for text in expected)
         assert backend.info.scores == "log-probabilities"
         assert answers.tokens == sum(len(text.split()) + 2 for text in TEXTS) + len(TEXTS[0].split()) + 4 + 5 * count
-        assert answers.written == 5 * count
+        assert answers.output_tokens == 5 * count
 
     def test_it_is_told_what_it_may_answer(self, saved: Callable[[str], str]) -> None:
         backend = HfText(PROVIDER, model=saved("causal"), head="generated", dtype="float32")

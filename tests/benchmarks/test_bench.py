@@ -26,7 +26,7 @@ def bench(**changes: object) -> Bench:
 def row(task: str, method: str, seed: int, accuracy: float) -> dict[str, object]:
     return {
         **{"task": task, "method": method, "seed": seed, "accuracy": accuracy, "error": None},
-        **{"macro_f1": accuracy / 2, "majority": 0.1, "test_examples": 100, "queries": 1000 * seed, "calls": 10},
+        **{"macro_f1": accuracy / 2, "majority": 0.1, "test_examples": 100, "queries": 1000 * seed, "requests": 10},
         **{
             "tokens": 2500.0 * seed,
             "bytes_up": 300 * seed,
@@ -160,7 +160,7 @@ class TestLeaderboard:
         best, zero = leaderboard.standings(bench(tasks=self.TASKS, seeds=(1, 2)), rows)
         assert (best.method, best.tasks, best.wins, best.ties, best.losses) == ("head", 6, 4, 1, 1)
         assert best.accuracy == pytest.approx(0.5 + sum(self.GAINS) / 6)
-        assert (best.queries, best.calls, best.tokens, best.sent) == (1500, 10, 3750, 1500)
+        assert (best.queries, best.requests, best.tokens, best.sent) == (1500, 10, 3750, 1500)
         assert best.access == "answers"
         assert best.p == pytest.approx(scipy.stats.wilcoxon(self.GAINS).pvalue)
         assert (zero.method, zero.wins, zero.p) == ("zero-shot", None, None)

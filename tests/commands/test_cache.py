@@ -35,7 +35,7 @@ def run(*arguments: object, typed: str = "") -> str:
 def test_info_says_what_the_answers_took(tmp_path: Path) -> None:
     lines = run("info").splitlines()
     assert lines[0] == str(tmp_path / FILE)
-    assert lines[1].split() == ["gpt", "2", "answers", "2,400", "tokens", "2", "written", "$0.2500"]
+    assert lines[1].split() == ["gpt", "2", "answers", "2,400", "tokens", "2", "output", "$0.2500"]
     assert lines[2].split()[:2] == ["other", "1"]
 
 

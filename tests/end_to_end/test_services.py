@@ -181,7 +181,7 @@ class TestBits:
         served, billed = counted(url), paid(tmp_path / "there")
         assert served["fedbbpt_queries_total"] == billed["queries"] <= there["queries"]
         assert served["fedbbpt_tokens_total"] == billed["tokens"]
-        shown = f"{billed['queries']:,} queries in {billed['calls']:,} calls"
+        shown = f"{billed['queries']:,} queries in {billed['requests']:,} requests"
         assert shown in (tmp_path / "there" / "report.html").read_text()
 
     def test_images(self, shapes: Path, serve: Serve, train: Train, tmp_path: Path) -> None:
@@ -285,13 +285,13 @@ class TestLimits:
         assert whole["cost"] == pytest.approx(counted(url)["fedbbpt_tokens_total"] * 10 / 1e6)
         assert estimated / 5 < whole["cost"] < 5 * estimated
 
-    def test_calls_are_counted_before_they_are_sent(
+    def test_requests_are_counted_before_they_are_sent(
         self, site: Path, serve: Serve, train: Train, tmp_path: Path
     ) -> None:
         url = serve("letters", f"csv:{site / 'reviews.csv'}")
         there = [*remote(url, "chat"), *texts(site)]
-        refused = train(*there, "--max-calls", 20, "--out", tmp_path / "there", check=False)
+        refused = train(*there, "--max-requests", 20, "--out", tmp_path / "there", check=False)
         assert refused.returncode == 1
-        assert "max_calls=20 is too little" in refused.stderr
-        train(*there, "--max-calls", 200, "--out", tmp_path / "there")
-        assert counted(url)["fedbbpt_queries_total"] == paid(tmp_path / "there")["calls"] <= 200
+        assert "max_requests=20 is too little" in refused.stderr
+        train(*there, "--max-requests", 200, "--out", tmp_path / "there")
+        assert counted(url)["fedbbpt_queries_total"] == paid(tmp_path / "there")["requests"] <= 200

@@ -34,13 +34,13 @@ def test_the_folder_holds_everything(finished: Path) -> None:
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [(row["round"], row["split"]) for row in rows[:-1]] == [(n, "validation") for n in range(7)]
     assert rows[-1]["split"] == "test"
-    wanted = {"round", "split", "accuracy", "loss", "queries", "calls", "bytes_up", "bytes_down", "seconds"}
+    wanted = {"round", "split", "accuracy", "loss", "queries", "requests", "bytes_up", "bytes_down", "seconds"}
     assert all(wanted <= set(row) for row in rows)
     assert [row["queries"] for row in rows] == sorted(row["queries"] for row in rows)
 
 
 def _planned(fedbbpt: Cli, *options: str) -> dict[str, tuple[int, int]]:
-    """Queries and calls by purpose, as a dry run prints them."""
+    """Queries and requests by purpose, as a dry run prints them."""
     lines = [
         line.replace(",", "").split()
         for line in fedbbpt("train", *options, "--dry-run", check=True).stdout.splitlines()
@@ -52,7 +52,7 @@ def test_dry_run_counts_exactly_what_a_run_asks(fedbbpt: Cli, quick: list[str], 
     options = [*quick, "--algorithm", "fedavg", "--rounds", "2"]
     fedbbpt("train", *options, "--out", tmp_path / "run", check=True)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert _planned(fedbbpt, *options)["total"] == (summary["queries"], summary["calls"])
+    assert _planned(fedbbpt, *options)["total"] == (summary["queries"], summary["requests"])
     assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
 
 

@@ -87,7 +87,7 @@ def test_a_model_that_must_be_opened_is_named_with_what_fetches_it(alone: Path, 
     [
         ["--backend", "openai", "-o", "backend.model=unheard-of", "--max-cost", "1"],
         ["--backend", "openai", "--max-queries", "3"],
-        ["--backend", "openai", "--max-calls", "3"],
+        ["--backend", "openai", "--max-requests", "3"],
         ["--backend", "openai", "--clients", "1000000000"],
         ["--backend", "openai", "-o", "backend.words=['a', 'a']"],
         ["-o", "backend.model=smollm2", "-o", "backend.words=['a']"],

@@ -65,7 +65,7 @@ def test_test_data_have_no_part_in_it():
         (2, 2, "as planned, after 2 rounds"),
         (1, 1, "as planned, after 1 round"),
         (0, 0, "as planned, after 0 rounds"),
-        (2, 9, "after 2 of 9 rounds, as max_queries and max_calls pay for no more"),
+        (2, 9, "after 2 of 9 rounds, as max_queries and max_requests pay for no more"),
     ],
 )
 def test_all_rounds_done(planned, asked, says):

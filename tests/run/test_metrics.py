@@ -24,7 +24,7 @@ def written(path, *rows, size=0):
 
 
 def row(round_=0, **changes):
-    costs = {"queries": 1, "calls": 1, "bytes_up": 0, "bytes_down": 0, "seconds": 0.1}
+    costs = {"queries": 1, "requests": 1, "bytes_up": 0, "bytes_down": 0, "seconds": 0.1}
     scores = {"accuracy": 0.5, "loss": 1 / 3, "train_loss": None, "kept": True}
     return {"round": round_, "split": "validation", **scores, **costs, **changes}
 

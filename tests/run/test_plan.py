@@ -66,7 +66,7 @@ def test_the_same_as_counting_round_by_round(session, algorithm, every) -> None:
 
 
 @pytest.mark.parametrize("algorithm", METHODS, ids=str)
-@pytest.mark.parametrize("unit", ["queries", "calls"])
+@pytest.mark.parametrize("unit", ["queries", "requests"])
 def test_a_limit_leaves_as_many_rounds_as_it_pays_for(session, algorithm, unit) -> None:
     settings = {"algorithm": algorithm, "evaluate_every": 2}
     limit = getattr(plan(session(**settings, rounds=6)).total, unit)
@@ -99,7 +99,7 @@ def test_rounds_that_are_not_drawn_count_as_the_dearest(session, monkeypatch) ->
     planned, exactly = plan(ours), _round_by_round(ours, 200)[0]
     assert not planned.exact
     assert exactly.queries < planned.training.queries < 1.5 * exactly.queries
-    assert exactly.calls <= planned.training.calls
+    assert exactly.requests <= planned.training.requests
 
 
 def test_steps_cost_nothing_to_count(session) -> None:

@@ -49,7 +49,7 @@ class FakeTexts(Backend):
             raise RuntimeError("broken by the secret text")
         scores = self.features(inputs)[:, : len(CLASSES)]
         scores[[name == "lost" for name in names]] = np.nan
-        return Answers(scores, tokens=sum(map(len, names)), written=len(inputs))
+        return Answers(scores, tokens=sum(map(len, names)), output_tokens=len(inputs))
 
     def features(self, inputs):
         seeds = [np.random.default_rng(crc32(str(one).encode())) for one in inputs]

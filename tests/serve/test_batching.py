@@ -127,9 +127,9 @@ def test_the_tokens_of_a_shared_call_are_shared_out(batcher: Batcher, texts: Any
     answers = [part.result() for part in parts]
     assert seen == [(4, 10)]
     assert sum(part.tokens for part in answers) == 10
-    assert sum(part.written for part in answers) == 4
+    assert sum(part.output_tokens for part in answers) == 4
     assert max(answers, key=lambda part: part.tokens) is answers[1]
-    assert all(part.written <= part.tokens for part in answers)
+    assert all(part.output_tokens <= part.tokens for part in answers)
 
 
 def test_what_was_cancelled_is_not_asked(thread: Executor, texts: Any) -> None:

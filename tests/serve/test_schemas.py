@@ -24,7 +24,7 @@ NAN = np.full(3, np.nan)
 
 def _said(served: ServedModel, shape: Any, body: dict[str, Any], scores: Any) -> Any:
     question = parse(shape, json.dumps(body).encode())
-    answers = Answers(np.asarray(scores, np.float32), tokens=9, written=2)
+    answers = Answers(np.asarray(scores, np.float32), tokens=9, output_tokens=2)
     return json.loads(question.reply(served, answers).model_dump_json())
 
 
@@ -47,7 +47,7 @@ def test_a_row_of_nan_is_null_and_infinity_the_largest_number(served: ServedMode
     said = _said(served, Classify, {"inputs": ["a", "b", "c"]}, [[1, 2, 3], NAN, [0, -np.inf, 1]])
     assert said["scores"][1] is None
     assert said["scores"][2] == [0, float(np.finfo(np.float32).min), 1]
-    assert said["usage"] == {"queries": 3, "tokens": 9, "written": 2}
+    assert said["usage"] == {"queries": 3, "tokens": 9, "output_tokens": 2}
 
 
 def test_logits_become_log_probabilities_of_words(served: ServedModel) -> None:

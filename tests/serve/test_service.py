@@ -35,7 +35,7 @@ def test_scores_are_those_of_the_backend_in_the_same_process(asking: httpx2.Clie
     here = make_texts()
     parts = [here.query(as_texts(names[i : i + 4])).scores for i in (0, 4, 8)]
     assert np.float32(said["scores"]).tobytes() == np.concatenate(parts).tobytes()
-    assert said["usage"] == {"queries": 9, "tokens": 9, "written": 9}
+    assert said["usage"] == {"queries": 9, "tokens": 9, "output_tokens": 9}
 
 
 def test_requests_of_several_connections_share_calls(asking: httpx2.Client, texts: Any) -> None:
@@ -162,7 +162,7 @@ def test_metrics_say_what_was_asked(asking: httpx2.Client) -> None:
         ("fedbbpt_requests_total", "404", "other"): 1,
         ("fedbbpt_queries_total",): 5,
         ("fedbbpt_tokens_total",): 5,
-        ("fedbbpt_unmatched_total",): 0,
+        ("fedbbpt_unparsed_total",): 0,
         ("fedbbpt_batch_size_bucket", "1.0"): 1,
         ("fedbbpt_batch_size_bucket", "4.0"): 2,
         ("fedbbpt_batch_size_bucket", "+Inf"): 2,

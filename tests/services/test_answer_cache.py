@@ -15,6 +15,20 @@ from fedbbpt.services.answer_cache import Store, _connected
 from fedbbpt.services.ledger import Limits, Paid
 from fedbbpt.services.prices import FREE, Price, known, version
 
+EARLIER = """
+CREATE TABLE answers (
+  key BLOB PRIMARY KEY, service TEXT NOT NULL, scores BLOB NOT NULL,
+  tokens INTEGER NOT NULL, written INTEGER NOT NULL, unmatched INTEGER NOT NULL, at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE requests (
+  id INTEGER PRIMARY KEY, run TEXT NOT NULL, service TEXT NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL,
+  queries INTEGER NOT NULL, tokens INTEGER NOT NULL, written INTEGER NOT NULL, cost INTEGER NOT NULL, at REAL NOT NULL
+);
+CREATE TABLE spent (
+  run TEXT PRIMARY KEY, queries INTEGER NOT NULL, calls INTEGER NOT NULL, cost INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
 
 @pytest.fixture
 def store(tmp_path):
@@ -58,18 +72,18 @@ def test_the_first_answer_stays(store):
 
 def test_a_refused_request_costs_nothing_and_a_lost_one_its_most(store):
     with store.writing() as book:
-        first = book.reserve("run", Limits(calls=2, cost=10), "s", "a", 1, 10)
+        first = book.reserve("run", Limits(requests=2, cost=10), "s", "a", 1, 10)
         with pytest.raises(BudgetError, match="max_cost"):
-            book.reserve("run", Limits(calls=2, cost=10), "s", "b", 1, 1)
+            book.reserve("run", Limits(requests=2, cost=10), "s", "b", 1, 1)
         book.refuse(first)
-        second = book.reserve("run", Limits(calls=2, cost=10), "s", "b", 1, 8)
+        second = book.reserve("run", Limits(requests=2, cost=10), "s", "b", 1, 8)
         book.lose(second)
         with pytest.raises(BudgetError, match="max_cost"):
-            book.reserve("run", Limits(calls=2, cost=10), "s", "c", 1, 3)
-        third = book.reserve("run", Limits(calls=2, cost=10), "s", "c", 1, 2)
+            book.reserve("run", Limits(requests=2, cost=10), "s", "c", 1, 3)
+        third = book.reserve("run", Limits(requests=2, cost=10), "s", "c", 1, 2)
         book.keep(third, {}, 1)
-        with pytest.raises(BudgetError, match="max_calls=2"):
-            book.reserve("run", Limits(calls=2, cost=10), "s", "d", 1, 0)
+        with pytest.raises(BudgetError, match="max_requests=2"):
+            book.reserve("run", Limits(requests=2, cost=10), "s", "d", 1, 0)
     assert store.paid("run") == Paid(1, 1, 0, 0, 1)
 
 
@@ -79,7 +93,7 @@ def test_many_threads_share_a_limit(store):
     def spend():
         for number in range(20):
             try:
-                answer(store, f"{threading.get_ident()}-{number}".encode(), limits=Limits(calls=50))
+                answer(store, f"{threading.get_ident()}-{number}".encode(), limits=Limits(requests=50))
             except BudgetError:
                 refused.append(1)
 
@@ -88,7 +102,7 @@ def test_many_threads_share_a_limit(store):
         thread.start()
     for thread in threads:
         thread.join()
-    assert store.paid("run").calls == 50
+    assert store.paid("run").requests == 50
     assert len(refused) == 110
 
 
@@ -100,7 +114,7 @@ def test_info_export_and_clear(store):
     assert store.clear("s") == 1
     assert store.clear() == 1
     assert store.read([b"one", b"three"]) == {}
-    assert store.paid("run").calls == 2  # the book stays
+    assert store.paid("run").requests == 2  # the book stays
 
 
 def test_an_answer_survives_the_death_of_the_process(tmp_path):
@@ -169,3 +183,19 @@ class TestPrices:
     def test_of_a_dated_model_are_those_of_its_family(self, model, price):
         assert known(model) == price
         assert len(version()) == 7
+
+
+def test_answers_of_an_earlier_version_stay_known(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(EARLIER)
+    old.execute("INSERT INTO answers VALUES (?, 's', ?, 7, 2, 1, 0)", (b"key", np.ones(2, "<f4").tobytes()))
+    old.execute("INSERT INTO requests VALUES (1, 'run', 's', 'name', 'answered', 1, 7, 2, 5, 0)")
+    old.execute("INSERT INTO spent VALUES ('run', 1, 1, 5)")
+    old.commit()
+    old.close()
+    with closing(Store(path)) as store, closing(Store(path)):  # opened twice
+        assert store.read([b"key"])[b"key"][1:4] == (7, 2, 1)
+        assert store.paid("run") == Paid(1, 1, 7, 2, 5)
+        with pytest.raises(BudgetError, match="max_requests=1"), store.writing() as book:
+            book.reserve("run", Limits(requests=1), "s", "name", 1, 1)

@@ -29,7 +29,7 @@ class TestAnswers:
         answers = make(service).query(TEXTS)
         assert answers.scores.tolist() == EXPECTED
         assert answers.scores.dtype == np.float32
-        assert (answers.tokens, answers.written) == (sum(len(t) + 1 for t in TEXTS), len(TEXTS))
+        assert (answers.tokens, answers.output_tokens) == (sum(len(t) + 1 for t in TEXTS), len(TEXTS))
         assert max(map(len, service.sent)) == min(limit, len(TEXTS))
         assert len(service.sent) == -(-len(TEXTS) // limit)
 
@@ -181,7 +181,7 @@ class TestRepetition:
 class TestLimits:
     @pytest.mark.parametrize(
         ("limits", "sent"),
-        [(Limits(queries=7), 3), (Limits(calls=4), 4), (Limits(cost=100_000), 5), (Limits(), 5), (Limits(10, 5), 5)],
+        [(Limits(queries=7), 3), (Limits(requests=4), 4), (Limits(cost=100_000), 5), (Limits(), 5), (Limits(10, 5), 5)],
     )
     def test_are_never_exceeded(self, make_service, limits, sent):
         service = make_service(2, seconds=0.005)
@@ -222,7 +222,7 @@ class TestLimits:
         with pytest.raises(BackendError):
             desk.query(TEXTS)
         service.trouble = lambda number, encoded: None
-        desk.charge(Account("a run", Limits(calls=10)))
+        desk.charge(Account("a run", Limits(requests=10)))
         assert desk.query(TEXTS).scores.tolist() == EXPECTED
 
     def test_lost_requests_count_also_after_a_restart(self, make_service):
@@ -233,23 +233,23 @@ class TestLimits:
 
         service.trouble = lose
         desk = make(service, retries=2)
-        desk.charge(Account("a run", Limits(calls=4)))
+        desk.charge(Account("a run", Limits(requests=4)))
         assert np.isnan(desk.query(TEXTS[:1]).scores).all()
         service.trouble = lambda number, encoded: None
         again = make(service)
-        again.charge(Account("a run", Limits(calls=4)))
+        again.charge(Account("a run", Limits(requests=4)))
         again.query(TEXTS[:1])
-        with pytest.raises(BudgetError, match=r"max_calls=4 .* 4 are spent"):
+        with pytest.raises(BudgetError, match=r"max_requests=4 .* 4 are spent"):
             again.query(TEXTS[1:2])
-        again.charge(Account("another run", Limits(calls=4)))
+        again.charge(Account("another run", Limits(requests=4)))
         again.query(TEXTS[1:2])
 
 
 class TestTokensThatCannotBe:
-    """Of a text of three characters, three tokens and one that is written were reserved."""
+    """Of a text of three characters, three input tokens and one output token were reserved."""
 
     @pytest.mark.parametrize(
-        ("read", "written"),
+        ("read", "output"),
         [
             (-1, 1),
             (-(10**6), 1),
@@ -261,12 +261,12 @@ class TestTokensThatCannotBe:
             (counted(None), counted("9")),
         ],
     )
-    def test_cost_what_was_reserved(self, make_service, read, written):
+    def test_cost_what_was_reserved(self, make_service, read, output):
         service = make_service()
-        service.reply = lambda text: Reply(np.ones(2, np.float32), read + written, written)
+        service.reply = lambda text: Reply(np.ones(2, np.float32), read + output, output)
         desk = make(service, price=Price(1e6, 1e6))
         answers = desk.query(as_texts(["abc"]))
-        assert (answers.tokens, answers.written) == (4, 1)
+        assert (answers.tokens, answers.output_tokens) == (4, 1)
         assert desk.paid() == Paid(1, 1, 4, 1, 4 * DOLLAR)
 
     def test_do_not_buy_another_query(self, make_service):
@@ -296,6 +296,6 @@ def test_an_answer_that_cannot_be_used_may_have_been_charged(make_service):
     desk = make(service)
     with pytest.raises(BackendError, match="too long"):
         desk.query(TEXTS[:1])
-    desk.charge(Account("a run", Limits(calls=1)))
+    desk.charge(Account("a run", Limits(requests=1)))
     with pytest.raises(BudgetError):
         desk.query(TEXTS[:1])

@@ -82,13 +82,13 @@ def test_an_input_that_the_service_names_as_the_reason_proves_nothing_about_othe
 
 
 def test_what_is_refused_costs_nothing(picky):
-    desk = make(picky(), Account("a run", Limits(calls=6, queries=6)))
+    desk = make(picky(), Account("a run", Limits(requests=6, queries=6)))
     assert np.isnan(desk.query(TEXTS).scores).any(1).sum() == 2
 
 
 def test_an_answer_without_scores_is_paid_for_once(make_service):
     service = make_service(2)
-    paid = NO_SCORES._replace(tokens=5, written=1)
+    paid = NO_SCORES._replace(tokens=5, output_tokens=1)
     service.trouble = lambda number, encoded: [paid if "bad" in one else service.reply(one) for one in encoded]
     for _ in range(2):
         desk = make(service, concurrency=1)
