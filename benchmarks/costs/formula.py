@@ -19,7 +19,7 @@ from typing import Any
 
 from fedbbpt.split_learning.partition import TRAINABLE, Topology
 from fedbbpt.split_learning.protocol import UPSTREAM, Part
-from fedbbpt.split_learning.pruning import count_of
+from fedbbpt.split_learning.pruning import num_kept
 from fedbbpt.split_learning.transport import ActivationDtype
 from fedbbpt_benchmarks.costs.cost import Cost
 from fedbbpt_benchmarks.costs.shape import Products, Shape
@@ -64,7 +64,7 @@ class _Round:
 
     @cached_property
     def cost(self) -> Cost:
-        s, kept = self.setting, count_of(self.setting.keep_fraction, self.setting.samples)
+        s, kept = self.setting, num_kept(self.setting.keep_fraction, self.setting.samples)
         told = FLOAT32 * sum(self.sizes[part] for part in self.trained if part != "body" or s.topology == "federated")
         ways = 2 if self.trained & UPSTREAM["tail"] else 1  # forward, and back
         batches = s.epochs * -(-kept // s.batch_size) if s.topology == "split" else 0

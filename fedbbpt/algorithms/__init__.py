@@ -65,7 +65,7 @@ class Algorithm(Protocol):
     A method's class takes the `Parts` as its one positional argument and its own options by keyword. With `portable`,
     what a client does depends on the message and its own data alone, and may be done by another process. A static
     method `resolved`, of options and the backend, gives the options with what was left to this machine ("auto"). A
-    tuple `moves` names options that are addresses: a run that goes on may have others there.
+    tuple `addresses` names options that are addresses: a run that goes on may have others there.
     """
 
     federated: bool  # whether messages travel and the clients share parameters

@@ -32,8 +32,10 @@ class Began(Protocol):
 
 def config_sha256(config: Config) -> str:
     """Of all but addresses, such as that of a server with a body: what is there is checked wherever it is."""
-    algorithm, moves = config.algorithm, _moves(config)
-    stays = ComponentConfig(name=algorithm.name, options={k: v for k, v in algorithm.options.items() if k not in moves})
+    algorithm, addresses = config.algorithm, _addresses(config)
+    stays = ComponentConfig(
+        name=algorithm.name, options={k: v for k, v in algorithm.options.items() if k not in addresses}
+    )
     return hashlib.sha256(config.model_copy(update={"algorithm": stays}).to_toml().encode()).hexdigest()
 
 
@@ -80,7 +82,7 @@ def check_same(ours: Config, asked: Config) -> None:
     others = dict(_settings(asked))
     for key, value in _settings(ours):
         other = others.get(key)
-        if other != value and (key not in {f"algorithm.{name}" for name in _moves(ours)} or None in (value, other)):
+        if other != value and (key not in {f"algorithm.{name}" for name in _addresses(ours)} or None in (value, other)):
             raise settled(key, value, other)
 
 
@@ -110,10 +112,10 @@ def settled(key: str, ours: Any, other: Any) -> RunError:
     return RunError(f"a resumed run keeps its settings: {key} is {ours}, not {other}; start a new run for that")
 
 
-def _moves(config: Config) -> tuple[str, ...]:
+def _addresses(config: Config) -> tuple[str, ...]:
     """Options of the algorithm that are addresses."""
-    moves: tuple[str, ...] = getattr(load_class("algorithms", config.algorithm.name), "moves", ())
-    return moves
+    addresses: tuple[str, ...] = getattr(load_class("algorithms", config.algorithm.name), "addresses", ())
+    return addresses
 
 
 def _settings(config: Config) -> Iterator[tuple[str, Any]]:

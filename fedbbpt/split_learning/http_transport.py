@@ -7,7 +7,7 @@ from typing import NamedTuple
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.printing import quoted
 from fedbbpt.split_learning.http_retry import RESUME, Answer, RetryingClient
-from fedbbpt.split_learning.transport import NEVER_FORWARD, ActivationDtype, Transport, pack, read
+from fedbbpt.split_learning.transport import NEVER_FORWARD, ActivationDtype, Transport, pack, unpack_untrusted
 from fedbbpt.types import Float32, Traffic, Usage
 from fedbbpt.web.auth import TOKEN_VARIABLE
 
@@ -45,9 +45,9 @@ class RemoteBody:
         self._server, self._wire, self._cut = RetryingClient(url), wire, cut
         self._agreed = False
 
-    def line(self, *, back: bool) -> Transport:
-        """A line for one client and round; with `back`, gradients will follow what goes forward."""
-        return HttpTransport(self, self._wire, back)
+    def transport(self, *, backward: bool) -> Transport:
+        """A line for one client and round; with `backward`, gradients will follow what goes forward."""
+        return HttpTransport(self, self._wire, backward)
 
     def ask(self, way: str, message: bytes, ticket: str | None) -> Answer:
         """The answer to a message that goes "forward" or "backward"; where a ticket is named, it may be `FORGOTTEN`.
@@ -148,7 +148,7 @@ class HttpTransport:
 
     def _read(self, answer: Answer, like: Float32) -> Float32:
         try:
-            values, _ = read(answer.content)
+            values, _ = unpack_untrusted(answer.content)
         except ValueError as e:
             raise self._remote.malformed("what is no message of this line") from e
         if values.shape != like.shape:

@@ -17,7 +17,7 @@ TRAINABLE: dict[str, tuple[Part, ...]] = {
 }
 
 
-def cut(parts: Parts, **how: Any) -> tuple[SplitModel, int]:
+def partition(parts: Parts, **how: Any) -> tuple[SplitModel, int]:
     """The model in parts, and the number of the task's classes.
 
     Raises:
@@ -35,7 +35,7 @@ def cut(parts: Parts, **how: Any) -> tuple[SplitModel, int]:
     return backend.partition_model(num_classes=classes, **how), classes
 
 
-def check(
+def check_options(
     trainable: str, topology: Topology, body_url: str | None, clip_norm: float | None, noise_multiplier: float
 ) -> None:
     """Refuses options that do not go together.

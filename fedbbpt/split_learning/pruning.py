@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fedbbpt.types import Batch, Dataset, Float32, Int64
 
 
-def kept(
+def prune(
     data: Dataset,
     share: float,
     limit: int,
@@ -17,7 +17,7 @@ def kept(
     rng: np.random.Generator,
 ) -> Int64:
     """Rows of that share of the samples with the largest errors, which are found for `limit` samples at a time."""
-    if (count := count_of(share, len(data))) == len(data):
+    if (count := num_kept(share, len(data))) == len(data):
         return np.arange(count)
     found = [errors(data.batch(slice(start, start + limit))) for start in range(0, len(data), limit)]
     return hardest(np.concatenate(found), count, rng)
@@ -29,7 +29,7 @@ def hardest(errors: NDArray[np.float64], count: int, rng: np.random.Generator) -
     return np.sort(order[np.argsort(-errors[order], kind="stable")[:count]])
 
 
-def count_of(share: float, samples: int) -> int:
+def num_kept(share: float, samples: int) -> int:
     """How many samples a share is: ⌈share · samples⌉, where 0.1 · 30 is 3; of any at all one, however small it is."""
     return max(min(1, samples), math.ceil(round(share * samples, 6)))
 

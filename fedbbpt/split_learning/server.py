@@ -20,7 +20,7 @@ from fedbbpt.serve.metrics import Counts
 from fedbbpt.serve.middleware import Door, Guard, as_refused
 from fedbbpt.split_learning.activation_cache import LONGEST, ActivationCache, size_of
 from fedbbpt.split_learning.protocol import UPSTREAM, SplitModel
-from fedbbpt.split_learning.transport import ActivationDtype, BodyRunner, pack, read
+from fedbbpt.split_learning.transport import ActivationDtype, BodyRunner, pack, unpack_untrusted
 from fedbbpt.types import Float32
 
 MOST_TOKENS = 4096  # of a sample
@@ -123,7 +123,7 @@ class SplitService:
 
     def _read(self, message: bytes) -> tuple[Float32, ActivationDtype]:
         try:
-            values, wire = read(message)
+            values, wire = unpack_untrusted(message)
         except ValueError as e:
             raise Refusal(400, f"the body of the request cannot be read: {e}", code="unreadable") from e
         _, tokens, width = values.shape

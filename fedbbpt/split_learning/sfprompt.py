@@ -1,8 +1,4 @@
-"""SFPrompt (arXiv 2407.17533): soft tokens and the last blocks, trained with a body that stays with the server.
-
-A white box: the model is cut in three (`fedbbpt.split_learning`). Labels and images stay with the client, as the body
-does with the server.
-"""
+"""SFPrompt (arXiv 2407.17533): soft tokens and the last blocks, trained through a body that stays at the server."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +15,11 @@ from fedbbpt.algorithms.calibration import finite_mean, mean_loss
 from fedbbpt.algorithms.score import tally
 from fedbbpt.algorithms.steps import rng_of, sampled, short, shuffled
 from fedbbpt.errors import ConfigError
+from fedbbpt.split_learning import passes
 from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
-from fedbbpt.split_learning.partition import TRAINABLE, Topology, check, cut
-from fedbbpt.split_learning.protocol import UPSTREAM, Gradients, Part, Precision, Role, Splittable
-from fedbbpt.split_learning.pruning import count_of, el2n, kept
+from fedbbpt.split_learning.partition import TRAINABLE, Topology, check_options, partition
+from fedbbpt.split_learning.protocol import UPSTREAM, Part, Precision, Role, Splittable
+from fedbbpt.split_learning.pruning import num_kept, prune
 from fedbbpt.split_learning.transport import (
     ActivationDtype,
     BodyRunner,
@@ -30,15 +27,12 @@ from fedbbpt.split_learning.transport import (
     ClippedNoisyTransport,
     InProcessTransport,
     Transport,
-    descend,
 )
 from fedbbpt.types import Batch, Client, Dataset, Float32, Message, Parameters, Score, Update, Usage
 
 
 class SFPrompt:
-    """Split training of a prompt and the tail, with self-update and data pruning (SFPrompt, arXiv 2407.17533).
-
-    Clients hold head, prompt and tail; the server holds the body. A round has three phases:
+    """Clients hold head, prompt and tail; the server holds the body. A round has three phases.
 
     1. Self-update: `local_epochs` epochs of SGD at `self_update_lr` over all of the client's samples, from the head
        straight to the tail, without the server. Pruning by the same shortcut keeps the share `keep_fraction` of the
@@ -51,9 +45,8 @@ class SFPrompt:
     The head is the embedding and the first `head_blocks` blocks; the tail is the last `tail_blocks` blocks and a new
     classifier. `num_prompt_tokens` soft tokens stand before the first block, or before each block of the head if
     `deep_prompt` (VPT-deep, Jia et al. 2022, arXiv 2203.12119). The learning rates are the paper's. Its batches of 128
-    would be one step per round for a client with few samples, so the default `batch_size` is ours; so are those of
-    `keep_fraction`, `local_epochs` and `num_prompt_tokens`, which the paper does not give. Any `activation_dtype` but
-    float32, and `dtype`, in which the blocks compute, are ours as well.
+    would be one step per round for a client with few samples, so `batch_size` is ours; so are `keep_fraction`,
+    `local_epochs` and `num_prompt_tokens`, which it does not give, `activation_dtype`, and `dtype`, of the blocks.
 
     `trainable` chooses the parts that are trained: "prompt" is SFPrompt, with prompt, tail and classifier. The others
     are the paper's baselines, together with num_prompt_tokens=0, keep_fraction=1 and local_epochs=0. "linear" trains
@@ -62,9 +55,8 @@ class SFPrompt:
     with that client, and takes the copies' weighted mean. Only what is trained travels. With topology=federated the
     clients hold the whole model (FL) and take the same steps.
 
-    `body_url` is the address of a `fedbbpt serve --split body`, which then runs the body in place of this process.
-    `clip_norm` and `noise_multiplier` limit what the server sees of a sample (`ClippedNoisyTransport`); with
-    `body_url`, that noise cannot be drawn again.
+    `body_url` is the address of `fedbbpt serve --split body`, which then runs the body. `clip_norm` and
+    `noise_multiplier` limit what it sees of a sample (`ClippedNoisyTransport`); no seed repeats the noise there.
 
     The share `fraction` of the clients (at least one) takes part in a round. A query is a sample that passes the body
     forward, wherever the body is, and a call is one batch of them; self-update and pruning take none.
@@ -75,7 +67,7 @@ class SFPrompt:
     keeps: Keeps = "lowest"
     settled = 1
     white_box = True  # the model is cut, not queried
-    moves = ("body_url",)
+    addresses = ("body_url",)  # a resumed run may find the body elsewhere
 
     def __init__(
         self,
@@ -101,9 +93,9 @@ class SFPrompt:
         noise_multiplier: NonNegativeFloat = 0.0,
         dtype: Precision = "float32",
     ) -> None:
-        check(trainable, topology, body_url, clip_norm, noise_multiplier)
+        check_options(trainable, topology, body_url, clip_norm, noise_multiplier)
         role: Role = "client" if body_url else "all"
-        self._split, self._classes = cut(
+        self._split, self._classes = partition(
             parts,
             head_blocks=head_blocks,
             tail_blocks=tail_blocks,
@@ -162,21 +154,22 @@ class SFPrompt:
     def local(self, message: Message, client: Client) -> Update:
         """Self-update, pruning and split training."""
         parameters: Parameters = {**self._start, **message.parameters}
-        before, line = parameters, self._line(message, client)
+        before, transport = parameters, self._transport(message, client)
         data, losses = client.train, [np.zeros(0, np.float32)]
+        step = partial(passes.train_step, self._split, self._trained)
         rng, everything = rng_of(message, client.id, "self-update"), np.arange(len(data))
         for batch in shuffled(data, everything, self._batch_size, self._local_epochs, rng):
-            parameters, _ = self._step(parameters, batch, BypassTransport(), self._self_update_lr)
+            parameters, _ = step(parameters, batch, BypassTransport(), self._self_update_lr)
         rng = rng_of(message, client.id, "split")
-        hard = kept(data, self._keep_fraction, self._limit, partial(self._errors, parameters), rng)
+        hard = prune(data, self._keep_fraction, self._limit, partial(passes.el2n_scores, self._split, parameters), rng)
         for batch in shuffled(data, hard, self._batch_size, self._epochs, rng):
-            parameters, of_batch = self._step(parameters, batch, line, self._lr)
+            parameters, of_batch = step(parameters, batch, transport, self._lr)
             losses.append(of_batch)
         if "body" in self._told:
             parameters = {**parameters, "body": self._copies[client.id].body}
         changes: Parameters = {part: parameters[part] - before[part] for part in self._told}
         loss = short(finite_mean(np.concatenate(losses)))
-        return Update(client.id, changes, len(data), loss, line.usage, traffic=line.traffic)
+        return Update(client.id, changes, len(data), loss, transport.usage, traffic=transport.traffic)
 
     @np.errstate(over="ignore", invalid="ignore")
     def merge(self, state: State, updates: Sequence[Update]) -> State:
@@ -205,17 +198,17 @@ class SFPrompt:
     def score(self, split: str, message: Message, client: Client) -> Score:
         """One pass over the client's split, from head to body to tail, `batch_limit` samples at a time."""
         data: Dataset = getattr(client, split)
-        parameters, line = {**self._start, **message.parameters}, self._line(message, client, split)
+        parameters, transport = {**self._start, **message.parameters}, self._transport(message, client, split)
 
         def predict(batch: Batch) -> NDArray[np.float64]:
-            return self._predict(parameters, batch, line).astype(np.float64)
+            return passes.predict(self._split, parameters, batch, transport).astype(np.float64)
 
         counts = tally(data, self._limit, self._classes, predict)
-        return Score(client.id, *counts, line.usage, line.traffic)
+        return Score(client.id, *counts, transport.usage, transport.traffic)
 
     def plan(self, client: Client, round_: int) -> Usage:
         """See `Algorithm`."""
-        kept = count_of(self._keep_fraction, len(client.train))
+        kept = num_kept(self._keep_fraction, len(client.train))
         return Usage(self._epochs * kept, self._epochs * -(-kept // self._batch_size))
 
     def views(self, round_: int) -> int:
@@ -232,22 +225,22 @@ class SFPrompt:
     def _start(self) -> Parameters:
         return self._split.init(self._seed)
 
-    def _line(self, message: Message, client: Client, scored: str | None = None) -> Transport:
+    def _transport(self, message: Message, client: Client, scored: str | None = None) -> Transport:
         """To train over, or to score a split."""
-        line = self._straight(message, client, self._trained if scored is None else frozenset())
+        transport = self._direct_transport(message, client, self._trained if scored is None else frozenset())
         if self._clip_norm is None:
-            return line
+            return transport
         rng = np.random.default_rng() if self._remote else rng_of(message, client.id, f"noise {scored}")
-        return ClippedNoisyTransport(line, self._clip_norm, self._noise_multiplier, rng)
+        return ClippedNoisyTransport(transport, self._clip_norm, self._noise_multiplier, rng)
 
-    def _straight(self, message: Message, client: Client, trained: frozenset[Part]) -> Transport:
+    def _direct_transport(self, message: Message, client: Client, trained: frozenset[Part]) -> Transport:
         """To the body that goes with the message; to a copy of it where it is trained."""
         if self._remote:
-            return self._remote.line(back=bool(trained & UPSTREAM["tail"]))
-        server = BodyRunner(self._split, self._body_of(message), trained, self._lr)
+            return self._remote.transport(backward=bool(trained & UPSTREAM["tail"]))
+        runner = BodyRunner(self._split, self._body_of(message), trained, self._lr)
         if "body" in trained:
-            self._copies[client.id] = server
-        return InProcessTransport(server, self._activation_dtype)
+            self._copies[client.id] = runner
+        return InProcessTransport(runner, self._activation_dtype)
 
     def _body_of(self, message: Message) -> Float32:
         if "body" not in self._trained or "body" in self._told:
@@ -255,19 +248,3 @@ class SFPrompt:
         if self._body is None or self._body[0] != message.round:
             raise RuntimeError("the server no longer has the body that goes with this message")
         return self._body[1]
-
-    def _step(self, parameters: Parameters, batch: Batch, line: Transport, rate: float) -> tuple[Parameters, Float32]:
-        """A step of SGD, and the losses (b,) before it. Back over the cuts goes only what is needed behind them."""
-        passed = self._split.head(parameters, batch.inputs, self._trained)
-        judged = self._split.tail(parameters, line.forward(passed.values), batch.labels, self._trained)
-        gradients: Gradients = judged.gradients
-        if judged.values is not None:
-            gradients = {**gradients, **passed.vjp(line.backward(judged.values)).gradients}
-        return descend(parameters, gradients, rate), judged.losses
-
-    def _predict(self, parameters: Parameters, batch: Batch, line: Transport) -> Float32:
-        smashed = self._split.head(parameters, batch.inputs, frozenset()).values
-        return self._split.predict(parameters, line.forward(smashed))
-
-    def _errors(self, parameters: Parameters, batch: Batch) -> NDArray[np.float64]:
-        return el2n(np.exp(self._predict(parameters, batch, BypassTransport())), batch.labels)

@@ -81,7 +81,7 @@ class BodyRunner:
         backward, self._passed = self._passed.vjp(gradients), None
         if backward.values is None:
             raise RuntimeError("the body gave no gradients at its input")
-        self._parameters = descend(self._parameters, backward.gradients, self._rate)
+        self._parameters = sgd_step(self._parameters, backward.gradients, self._rate)
         return backward.values
 
 
@@ -180,7 +180,7 @@ def _values(arrays: Mapping[str, NDArray[Any]]) -> Float32:
     return values
 
 
-def read(message: bytes) -> tuple[Float32, ActivationDtype]:
+def unpack_untrusted(message: bytes) -> tuple[Float32, ActivationDtype]:
     """As `unpack`, for a message that may hold anything; also the wire that it was written for.
 
     Nothing is allocated but for what is there: the header is short, and safetensors compares its sizes with the rest.
@@ -208,7 +208,7 @@ def _upper(values: Float32) -> NDArray[np.uint16]:
     return (np.where(np.isnan(values), bits, rounded) >> 16).astype(np.uint16)
 
 
-def descend(parameters: Parameters, gradients: Gradients, rate: float) -> Parameters:
+def sgd_step(parameters: Parameters, gradients: Gradients, rate: float) -> Parameters:
     """A step of SGD without momentum on the parts that have a gradient; no part goes further than `rate`.
 
     Gradients are cut to a norm of 1, as where vision transformers are fine-tuned (Dosovitskiy et al. 2021, arXiv

@@ -38,7 +38,7 @@ def line(host):
     """`line(wire, cut, back)`: a client's line to the host."""
 
     def make(wire="float32", cut=CUT, back=True, url=None):
-        return RemoteBody(url or host.url, wire, cut).line(back=back)
+        return RemoteBody(url or host.url, wire, cut).transport(backward=back)
 
     return make
 

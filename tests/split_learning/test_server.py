@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fedbbpt.serve import Limits, Refusal
 from fedbbpt.split_learning.activation_cache import MOST_NUMBERS, ActivationCache, size_of
 from fedbbpt.split_learning.server import MOST_AT_ONCE
-from fedbbpt.split_learning.transport import pack, read
+from fedbbpt.split_learning.transport import pack, unpack_untrusted
 
 VALUES = np.ones((2, 5, 6), np.float32)
 ME = {"body": "toy 6"}
@@ -113,14 +113,14 @@ def test_a_message_with_some_bytes_changed_is_read_or_refused(wire, places, new)
     for place in places:
         message[place : place + len(new)] = new
     with suppress(ValueError):
-        values, _ = read(bytes(message))
+        values, _ = unpack_untrusted(bytes(message))
         assert values.dtype == np.float32
         assert values.ndim == 3
 
 
 def test_a_message_tells_its_wire():
     for wire in ("float32", "bfloat16", "int8"):
-        values, found = read(pack(VALUES, wire))
+        values, found = unpack_untrusted(pack(VALUES, wire))
         assert (found, values.tolist()) == (wire, VALUES.tolist())
 
 
@@ -128,7 +128,7 @@ def test_a_message_tells_its_wire():
 def test_it_answers_in_the_format_that_it_is_asked_in(post, wire):
     answer = post("forward", pack(VALUES, wire))
     assert answer.headers["Content-Type"] == "application/octet-stream"
-    assert read(answer.content)[1] == wire
+    assert unpack_untrusted(answer.content)[1] == wire
 
 
 def test_gradients_have_the_shape_of_the_answer_and_a_ticket(post):
