@@ -53,11 +53,11 @@ def serve(
     """
     try:
         from fedbbpt.backend import check_scores
-        from fedbbpt.serve import MIB, Limits
-        from fedbbpt.serve.app import Service
+        from fedbbpt.serve import MIB, RequestLimits
+        from fedbbpt.serve.app import InferenceService
         from fedbbpt.serve.batching import model_thread
         from fedbbpt.serve.model import ServedModel
-        from fedbbpt.serve.server import bind, listen, url_of
+        from fedbbpt.serve.server import bind, serve_until_interrupted, url_of
         from fedbbpt.split_learning.server import SplitService
         from fedbbpt.web.auth import read_token
     except ImportError as e:
@@ -67,22 +67,22 @@ def serve(
         raise ConfigError("--head-blocks and --tail-blocks say where a model is cut: give --split body, too")
     token = read_token(token_file)
     how = (name, task, assignments, {"text_column": text_column, "label_column": label_column})
-    limits = Limits(max_body * MIB, max_pixels, concurrency)
+    limits = RequestLimits(max_body * MIB, max_pixels, concurrency)
     head, tail = (1 if blocks is None else blocks for blocks in (head_blocks, tail_blocks))
     try:
         with bind(host, port, token) as socket, model_thread() as thread:
-            service: Service | SplitService
+            service: InferenceService | SplitService
             if split is None:
                 backend, provider = thread.submit(opened, *how).result()
                 check_scores(backend.info)
-                service = Service(thread, ServedModel(backend, provider), limits, token)
+                service = InferenceService(thread, ServedModel(backend, provider), limits, token)
             else:
                 body = thread.submit(cut, head, tail, *how).result()
-                service = SplitService(thread, body, limits._replace(body_seconds=SLOW_LINE), token)
+                service = SplitService(thread, body, limits._replace(body_timeout=SLOW_LINE), token)
             with closing(service):
                 socket.listen()
                 click.echo(url_of(socket))
-                listen(service, socket)
+                serve_until_interrupted(service, socket)
     except KeyboardInterrupt:
         click.echo("\nStopped.", err=True)
         raise SystemExit(130) from None

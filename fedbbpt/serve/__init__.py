@@ -1,27 +1,27 @@
-"""Any backend as an HTTP service: who asks over a network gets the bits that the backend gives in its own process.
+"""Serves any backend over HTTP: clients get the bits that the backend computes in its own process.
 
-A request passes the `guard` and becomes a question (`classify`, `completions`, `chat`, `embeddings`); its inputs go to
-the one thread that owns the model (`batching`), and what comes back is said in the shape that was asked for.
+A request passes the `middleware` and is parsed by its route's schema (`classify`, `completions`, `chat`, `embeddings`);
+its inputs go to the one thread that owns the model (`batching`), and the response has the format of the route.
 """
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-MOST_INPUTS = 4096  # in one request
+MAX_INPUTS = 4096  # per request
 MIB = 2**20
 
 
-class Limits(NamedTuple):
-    """What a request may take before it is refused."""
+class RequestLimits(NamedTuple):
+    """Bounds on requests; a request beyond them is refused."""
 
-    body: int = 32 * MIB  # bytes
-    pixels: int = 256 * MIB  # of all images of a request together, as they are sent
-    concurrency: int = 64  # requests that are read, wait or are answered at a time
-    body_seconds: float = 30.0  # that a body may take to arrive
+    max_body: int = 32 * MIB  # bytes
+    max_pixels: int = 256 * MIB  # of all images of a request together, at the size at which they are sent
+    concurrency: int = 64  # requests read, waiting or computed at a time
+    body_timeout: float = 30.0  # seconds that a body may take to arrive
 
 
-class Refusal(Exception):  # noqa: N818 - reads as what it says
-    """What a request gets in place of an answer: a status and one sentence, in OpenAI's shape for errors."""
+class HttpError(Exception):
+    """An error response: a status and one sentence, in OpenAI's error format."""
 
     def __init__(
         self,
@@ -38,6 +38,6 @@ class Refusal(Exception):  # noqa: N818 - reads as what it says
 
     @property
     def body(self) -> dict[str, Any]:
-        """The reply, as JSON."""
+        """The JSON of the response."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}

@@ -1,4 +1,4 @@
-"""The routes."""
+"""The routes of a served model."""
 
 import asyncio
 import time
@@ -15,107 +15,111 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fedbbpt.errors import ConfigError, DataError
-from fedbbpt.serve import Limits, Refusal
+from fedbbpt.serve import HttpError, RequestLimits
 from fedbbpt.serve.batching import Batcher
-from fedbbpt.serve.chat import Chat
-from fedbbpt.serve.classify import Classify
-from fedbbpt.serve.completions import Complete
-from fedbbpt.serve.embeddings import Embed
-from fedbbpt.serve.idempotency import Once
-from fedbbpt.serve.images import MOST_AT_ONCE, Pictures
-from fedbbpt.serve.metrics import Counts
-from fedbbpt.serve.middleware import Door, Guard, as_refused
+from fedbbpt.serve.chat import ChatRequest
+from fedbbpt.serve.classify import ClassifyRequest
+from fedbbpt.serve.completions import CompletionRequest
+from fedbbpt.serve.embeddings import EmbeddingRequest
+from fedbbpt.serve.idempotency import IdempotencyCache
+from fedbbpt.serve.images import MAX_PIXELS_HELD, EncodedImages
+from fedbbpt.serve.metrics import ServerMetrics
+from fedbbpt.serve.middleware import AccessMiddleware, ConcurrencyLimit, method_not_allowed
 from fedbbpt.serve.model import ServedModel
-from fedbbpt.serve.openapi import Model, Models, describe
-from fedbbpt.serve.schemas import Question, parse
+from fedbbpt.serve.openapi import ModelCard, ModelList, openapi_document
+from fedbbpt.serve.schemas import ApiRequest, parse_request
 from fedbbpt.serve.semaphore import WeightedSemaphore
 
 T = TypeVar("T")
 
-QUESTIONS: dict[str, type[Question]] = {
-    "/v1/classify": Classify,
-    "/v1/completions": Complete,
-    "/v1/chat/completions": Chat,
-    "/v1/embeddings": Embed,
+POST_ROUTES: dict[str, type[ApiRequest]] = {
+    "/v1/classify": ClassifyRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/chat/completions": ChatRequest,
+    "/v1/embeddings": EmbeddingRequest,
 }
 
 
-class Service:
-    """A model in its thread, and what it takes to answer for it. To be closed in the end."""
+class InferenceService:
+    """The ASGI application `app` for a model that lives in `thread`. Call `close` when it serves no more."""
 
-    def __init__(self, thread: Executor, served: ServedModel, limits: Limits, token: str | None = None) -> None:
-        self._served, self._limits = served, limits
-        self._counts, self._once, self._door = Counts(), Once(), Door(limits)
-        # One thread, since what is read unfolds, and memory that was freed in one thread is not another's.
-        self._reader, self._images = ThreadPoolExecutor(1, "fedbbpt-reading"), WeightedSemaphore(MOST_AT_ONCE)
-        self._batcher = Batcher(thread, served.info.batch_limit, self._counts.called)
+    def __init__(self, thread: Executor, model: ServedModel, limits: RequestLimits, token: str | None = None) -> None:
+        self._model, self._limits = model, limits
+        self._metrics, self._idempotency = ServerMetrics(), IdempotencyCache()
+        self._concurrency = ConcurrencyLimit(limits)
+        # One parser thread: parsed requests are large, and malloc gives no thread the memory that another freed.
+        self._parser, self._image_memory = ThreadPoolExecutor(1, "fedbbpt-parser"), WeightedSemaphore(MAX_PIXELS_HELD)
+        self._batcher = Batcher(thread, model.info.batch_limit, self._metrics.count_batch)
         self._started = int(time.time())
-        self._description = describe(QUESTIONS)
-        routes = [Route(path, partial(self._answer, shape), methods=["POST"]) for path, shape in QUESTIONS.items()]
-        looks = {
+        self._openapi = openapi_document(POST_ROUTES)
+        routes = [Route(path, partial(self._answer, schema), methods=["POST"]) for path, schema in POST_ROUTES.items()]
+        get_routes = {
             "/v1/models": self._models,
             "/healthz": self._health,
-            "/metrics": self._metrics,
+            "/metrics": self._render_metrics,
             "/openapi.json": self._describe,
         }
-        routes += [Route(path, look, methods=["GET"]) for path, look in looks.items()]
-        guard = Middleware(Guard, routes={*QUESTIONS, *looks}, token=token, counts=self._counts)
-        self.app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: as_refused})
+        routes += [Route(path, endpoint, methods=["GET"]) for path, endpoint in get_routes.items()]
+        access = Middleware(AccessMiddleware, routes={*POST_ROUTES, *get_routes}, token=token, metrics=self._metrics)
+        self.app = Starlette(routes=routes, middleware=[access], exception_handlers={HTTPException: method_not_allowed})
 
     def close(self) -> None:
-        """Leaves the model's thread, once it has answered what waits."""
+        """Frees the model's thread, once all waiting requests are answered."""
         self._batcher.close()
-        self._reader.shutdown()
+        self._parser.shutdown()
 
-    async def _read(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, function, *args)
+    async def _in_parser(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._parser, function, *args)
 
-    async def _answer(self, shape: type[Question], request: Request) -> Response:
-        async with self._door.entered(request) as body:
-            question = await self._read(parse, shape, body)
-            if question.model not in (None, self._served.info.model):
-                message = f"this service has one model, {self._served.info.model}; leave out model, or name that one"
-                raise Refusal(404, message, param="model", code="model_not_found")
-            computed = partial(self._computed, question)
+    async def _answer(self, schema: type[ApiRequest], request: Request) -> Response:
+        async with self._concurrency.admitted(request) as body:
+            parsed = await self._in_parser(parse_request, schema, body)
+            name = self._model.info.model
+            if parsed.model not in (None, name):
+                message = f"this service has one model, {name}: leave out model, or set it to that name"
+                raise HttpError(404, message, param="model", code="model_not_found")
+            compute = partial(self._compute, parsed)
             if (key := request.headers.get("idempotency-key")) is None:
-                return Response(await computed(), media_type="application/json")
-            reply, again = await self._once(key, request.url.path.encode() + b"\n" + body, computed)
-            return Response(reply, headers={"Idempotent-Replayed": str(again).lower()}, media_type="application/json")
+                return Response(await compute(), media_type="application/json")
+            identity = request.url.path.encode() + b"\n" + body
+            content, replayed = await self._idempotency.get_or_compute(key, identity, compute)
+            headers = {"Idempotent-Replayed": str(replayed).lower()}
+            return Response(content, headers=headers, media_type="application/json")
 
-    async def _computed(self, question: Question) -> bytes:
-        ask = question.asks(self._served)
-        inputs = await self._read(question.inputs, self._served, self._limits)
+    async def _compute(self, parsed: ApiRequest) -> bytes:
+        function = parsed.query_function(self._model)
+        inputs = await self._in_parser(parsed.read_inputs, self._model, self._limits)
         try:
-            if isinstance(inputs, Pictures):
-                async with self._images.acquired(inputs.pixels):
-                    answers = await self._batcher.answers(ask, await self._read(inputs.read))
+            if isinstance(inputs, EncodedImages):
+                async with self._image_memory.acquired(inputs.pixels):
+                    output = await self._batcher.query(function, await self._in_parser(inputs.decode))
             else:
-                answers = await self._batcher.answers(ask, inputs)
+                output = await self._batcher.query(function, inputs)
         except (ConfigError, DataError) as e:  # the model cannot read these inputs, and says why
-            raise Refusal(400, str(e), code="unreadable") from e
-        return await asyncio.to_thread(lambda: question.reply(self._served, answers).model_dump_json().encode())
+            raise HttpError(400, str(e), code="unreadable") from e
+        return await asyncio.to_thread(lambda: parsed.respond(self._model, output).model_dump_json().encode())
 
     async def _models(self, request: Request) -> Response:
-        info = self._served.info
-        model = Model(
+        info = self._model.info
+        card = ModelCard(
             id=info.model,
             created=self._started,
-            modality="text" if self._served.reads_texts else "image",
+            modality="text" if self._model.reads_texts else "image",
             input_size=info.input_size,
             classes=list(info.classes),
-            words=list(self._served.words),
-            kind=info.scores,
+            label_words=list(self._model.label_words),
+            score_type=info.scores,
             batch_limit=info.batch_limit,
-            embeddings=self._served.features is not None,
+            embeddings=self._model.features is not None,
         )
-        return JSONResponse(Models(data=[model]).model_dump())
+        return JSONResponse(ModelList(data=[card]).model_dump())
 
     async def _health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def _metrics(self, request: Request) -> Response:
-        content, kind = self._counts.shown(request.headers.get("accept", ""))
-        return Response(content, media_type=kind)
+    async def _render_metrics(self, request: Request) -> Response:
+        content, content_type = self._metrics.render(request.headers.get("accept", ""))
+        return Response(content, media_type=content_type)
 
     async def _describe(self, request: Request) -> Response:
-        return JSONResponse(self._description)
+        return JSONResponse(self._openapi)

@@ -1,4 +1,4 @@
-"""One thread owns the model; what is asked at about the same time is put together into calls."""
+"""Dynamic batching: one thread owns the model, and requests that arrive at about the same time share its batches."""
 
 import asyncio
 import os
@@ -15,126 +15,127 @@ import numpy as np
 from fedbbpt.backend import Answers
 from fedbbpt.types import Inputs, Int64
 
-Ask = Callable[[Inputs], Answers]  # `Backend.query`, or features in the place of scores
-SPINS = "30000000"  # less than half a second, then they sleep
-WINDOW = 0.003  # seconds that an idle model waits for more to put into a call
+QueryFunction = Callable[[Inputs], Answers]  # `Backend.query`, or features in place of scores
+SPIN_COUNT = "30000000"  # OpenMP's idle threads spin for less than half a second, then sleep
+WINDOW = 0.003  # seconds that an idle model waits for more inputs of a batch
 
 
 def model_thread() -> Executor:
-    """The only thread that a model knows.
+    """The one thread that opens and queries the model.
 
-    It opens the model, too: OpenMP keeps a team of threads for each thread that ever computed, and where two teams
-    share the cores, neither waits actively for its own any more, which takes a fifth longer. And, unless the user has
-    said otherwise before the model is opened, they wait so for longer than usual, since requests come in between.
+    OpenMP keeps a team of threads for each thread that ever computed. Where two teams share the cores, neither spins
+    for its next work any more, and every batch takes a fifth longer: hence one thread, from the opening on. Since
+    pauses between requests are long, its team spins longer than by default, unless the user has set
+    `GOMP_SPINCOUNT`.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     return ThreadPoolExecutor(1, "fedbbpt-model")
 
 
-class Piece(NamedTuple):
-    """What stays together in one call: a request's inputs, or as many of them as a call may hold."""
+class Chunk(NamedTuple):
+    """Inputs that stay together in a batch: all of a request, or as many of them as a batch may hold."""
 
-    ask: Ask
+    function: QueryFunction
     inputs: Inputs
-    due: float  # when it is no longer kept waiting for others
-    answers: "Future[Answers]"
+    due: float  # when it no longer waits for other chunks
+    output: "Future[Answers]"
 
 
 class Batcher:
-    """Asks the model on behalf of many, in the one `thread` that has opened it (see `model_thread`).
+    """Queries the model for many requests, in the one `thread` that has opened it (see `model_thread`).
 
-    All is answered in the order in which it came. What comes within `window` seconds, or while the model is busy,
-    shares calls of at most `limit` inputs. A request's inputs are split only where there are more of them, and then as
-    whoever asks alone splits them: full calls first. A call that fails is repeated request by request, so that only
-    those fail that fail by themselves. `called` is told of each call that was answered: size, seconds, answers.
+    Requests are answered in the order in which they arrive. Those that arrive within `window` seconds, or while the
+    model is busy, share batches of at most `limit` inputs. Only a request with more inputs is split, and then as a
+    caller alone would split it: full batches first. A batch that fails is repeated request by request, so that only
+    those fail that fail by themselves. `on_batch` is called with each answered batch's size, seconds and output.
     """
 
     def __init__(
-        self, thread: Executor, limit: int, called: Callable[[int, float, Answers], None], window: float = WINDOW
+        self, thread: Executor, limit: int, on_batch: Callable[[int, float, Answers], None], window: float = WINDOW
     ) -> None:
-        self._limit, self._called, self._window = limit, called, window
-        self._waiting: deque[Piece] = deque()
+        self._limit, self._on_batch, self._window = limit, on_batch, window
+        self._waiting: deque[Chunk] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._work_done = thread.submit(self._work)
+        self._loop_ended = thread.submit(self._loop)
 
-    def submit(self, ask: Ask, inputs: Inputs) -> "list[Future[Answers]]":
-        """The answers to come, a future for each piece of the inputs, in their order."""
+    def submit(self, function: QueryFunction, inputs: Inputs) -> "list[Future[Answers]]":
+        """Queues inputs; the futures give their output chunk by chunk, in the order of the inputs."""
         due = time.monotonic() + self._window
         starts = range(0, len(inputs), self._limit)
-        pieces = [Piece(ask, inputs[i : i + self._limit], due, Future()) for i in starts]
+        chunks = [Chunk(function, inputs[i : i + self._limit], due, Future()) for i in starts]
         with self._changed:
-            self._waiting.extend(pieces)
+            self._waiting.extend(chunks)
             self._changed.notify()
-        return [piece.answers for piece in pieces]
+        return [chunk.output for chunk in chunks]
 
-    async def answers(self, ask: Ask, inputs: Inputs) -> Answers:
-        """The answers to at least one input.
+    async def query(self, function: QueryFunction, inputs: Inputs) -> Answers:
+        """The output for at least one input.
 
         Raises:
             Exception: whatever the model raised.
         """
-        parts = await asyncio.gather(*map(asyncio.wrap_future, self.submit(ask, inputs)))
+        parts = await asyncio.gather(*map(asyncio.wrap_future, self.submit(function, inputs)))
         scores = np.concatenate([part.scores for part in parts])
         tokens, output = sum(part.tokens for part in parts), sum(part.output_tokens for part in parts)
         return Answers(scores, tokens, output_tokens=output)
 
     def close(self) -> None:
-        """Answers what still waits, but for what was cancelled, and leaves the thread."""
+        """Answers all that still waits and was not cancelled, then frees the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._work_done.result()
+        self._loop_ended.result()
 
-    def _work(self) -> None:
-        while call := self._next_call():
-            self._answer([piece for piece in call if piece.answers.set_running_or_notify_cancel()])
+    def _loop(self) -> None:
+        while batch := self._next_batch():
+            self._run([chunk for chunk in batch if chunk.output.set_running_or_notify_cancel()])
 
-    def _next_call(self) -> list[Piece]:
-        """Waits for what goes into the next call; nothing when there is none to come."""
+    def _next_batch(self) -> list[Chunk]:
+        """Waits for the chunks of the next batch; empty once the batcher is closed and none wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             if self._waiting:
                 self._changed.wait_for(self._is_full, max(0.0, self._waiting[0].due - time.monotonic()))
-            return [self._waiting.popleft() for _ in range(len(self._fitting()))]
+            return [self._waiting.popleft() for _ in range(len(self._batch_sizes()))]
 
     def _is_full(self) -> bool:
-        """Whether nothing that may still come would go into the next call."""
-        sizes = self._fitting()
+        """Whether no chunk that may still arrive could join the next batch."""
+        sizes = self._batch_sizes()
         return self._closed or len(sizes) < len(self._waiting) or sizes[-1] == self._limit
 
-    def _fitting(self) -> list[int]:
-        """The size of the next call after each piece that goes into it."""
-        alike = takewhile(lambda piece: piece.ask == self._waiting[0].ask, self._waiting)
-        return list(takewhile(lambda size: size <= self._limit, accumulate(len(piece.inputs) for piece in alike)))
+    def _batch_sizes(self) -> list[int]:
+        """The size of the next batch after each chunk that fits into it."""
+        alike = takewhile(lambda chunk: chunk.function == self._waiting[0].function, self._waiting)
+        return list(takewhile(lambda size: size <= self._limit, accumulate(len(chunk.inputs) for chunk in alike)))
 
-    def _answer(self, call: list[Piece]) -> None:
-        if not call:
+    def _run(self, batch: list[Chunk]) -> None:
+        if not batch:
             return
         start = time.perf_counter()
         try:
-            inputs = call[0].inputs if len(call) == 1 else np.concatenate([piece.inputs for piece in call])
-            answers = call[0].ask(inputs)
-            parts = list(_split(answers, call))
+            inputs = batch[0].inputs if len(batch) == 1 else np.concatenate([chunk.inputs for chunk in batch])
+            output = batch[0].function(inputs)
+            parts = list(_per_chunk(output, batch))
         except Exception as e:
-            if len(call) == 1:
-                call[0].answers.set_exception(e)
+            if len(batch) == 1:
+                batch[0].output.set_exception(e)
             else:
-                for piece in call:
-                    self._answer([piece])
+                for chunk in batch:
+                    self._run([chunk])
             return
-        self._called(len(inputs), time.perf_counter() - start, answers)
-        for piece, part in zip(call, parts, strict=True):
-            piece.answers.set_result(part)
+        self._on_batch(len(inputs), time.perf_counter() - start, output)
+        for chunk, part in zip(batch, parts, strict=True):
+            chunk.output.set_result(part)
 
 
-def _split(answers: Answers, call: list[Piece]) -> Iterator[Answers]:
-    """Each piece's own rows; the tokens of a shared call by the length of the texts, adding up to the call's."""
-    rows = np.split(answers.scores, np.cumsum([len(piece.inputs) for piece in call])[:-1])
-    lengths = np.cumsum([_length(piece.inputs) for piece in call])
-    read = _shares(answers.tokens - answers.output_tokens, lengths)
-    output = _shares(answers.output_tokens, lengths)
-    for scores, r, w in zip(rows, read.tolist(), output.tolist(), strict=True):
+def _per_chunk(output: Answers, batch: list[Chunk]) -> Iterator[Answers]:
+    """Each chunk's rows, and its share of the tokens by the length of its texts; the shares add up to the batch's."""
+    rows = np.split(output.scores, np.cumsum([len(chunk.inputs) for chunk in batch])[:-1])
+    lengths = np.cumsum([_length(chunk.inputs) for chunk in batch])
+    read = _shares(output.tokens - output.output_tokens, lengths)
+    written = _shares(output.output_tokens, lengths)
+    for scores, r, w in zip(rows, read.tolist(), written.tolist(), strict=True):
         yield Answers(scores, r + w, output_tokens=w)
 
 
@@ -142,7 +143,7 @@ def _length(inputs: Inputs) -> int:
     return sum(1 + len(text) for text in inputs) if inputs.dtype == object else len(inputs)
 
 
-def _shares(total: int, lengths: Int64) -> Int64:
-    """Whole shares of a total, by lengths that are given as their running sum."""
-    shares: Int64 = np.diff(total * lengths // lengths[-1], prepend=0)
+def _shares(total: int, cumulative_lengths: Int64) -> Int64:
+    """Integer shares of a total, in proportion to lengths."""
+    shares: Int64 = np.diff(total * cumulative_lengths // cumulative_lengths[-1], prepend=0)
     return shares

@@ -7,67 +7,67 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
-from fedbbpt.serve.images import Pictures
+from fedbbpt.serve import MAX_INPUTS, HttpError, RequestLimits
+from fedbbpt.serve.images import EncodedImages
 from fedbbpt.serve.model import ServedModel
-from fedbbpt.serve.schemas import Question, inputs_of
+from fedbbpt.serve.schemas import ApiRequest, decode_inputs
 from fedbbpt.types import Inputs, Prompted
 
 
 class PromptedText(BaseModel):
-    """A text with its prompt in parts, so that the model can cut the text alone (`fedbbpt.types.Prompted`)."""
+    """A text apart from its prompt, so that the model can truncate the text alone (`fedbbpt.types.Prompted`)."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     text: str
-    before: str = ""
-    after: str = ""
-    examples: list[tuple[str, str]] = Field([], description="texts with their answers")
+    prefix: str = ""
+    suffix: str = ""
+    examples: list[tuple[str, str]] = Field([], description="few-shot examples: pairs of a text and its answer")
 
 
-class Asked(BaseModel):
-    """What a reply took."""
+class ClassifyUsage(BaseModel):
+    """What the request cost; tokens are 0 where the backend does not count them."""
 
     queries: int
-    tokens: int
-    output_tokens: int = Field(description="of the tokens, the model's own")
+    tokens: int = Field(description="read and written")
+    output_tokens: int = Field(description="written")
 
 
-class Scores(BaseModel):
-    """Scores of the classes, a row an input; null for an input that the model did not answer."""
+class ClassifyResponse(BaseModel):
+    """One row of class scores per input; null for an input that the model did not answer."""
 
     model: str
     classes: list[str]
     scores: list[list[float] | None]
-    kind: str = Field(description="logits, log-probabilities or probabilities")
-    usage: Asked
+    score_type: str = Field(description="logits, log-probabilities or probabilities")
+    usage: ClassifyUsage
 
 
-class Classify(Question):
-    """Texts, with their prompts in parts or not; or PNG or JPEG images in base64."""
+class ClassifyRequest(ApiRequest):
+    """Texts, with or without prompts; or PNG or JPEG images in base64."""
 
-    replies: ClassVar[type[BaseModel]] = Scores
-    inputs_: Annotated[list[str | PromptedText], Field(alias="inputs", min_length=1, max_length=MOST_INPUTS)]
+    response_schema: ClassVar[type[BaseModel]] = ClassifyResponse
+    inputs: Annotated[list[str | PromptedText], Field(min_length=1, max_length=MAX_INPUTS)]
 
-    def inputs(self, served: ServedModel, limits: Limits) -> Inputs | Pictures:
-        """See `Question`."""
-        plain = [one for one in self.inputs_ if isinstance(one, str)]
-        if len(plain) == len(self.inputs_):
-            return inputs_of(served, plain, limits)
-        if not served.reads_texts:
-            raise Refusal(400, "this model reads images: send each as a PNG or JPEG file in base64", param="inputs")
-        return as_texts([one if isinstance(one, str) else _prompted(one) for one in self.inputs_])
+    def read_inputs(self, model: ServedModel, limits: RequestLimits) -> Inputs | EncodedImages:
+        """See `ApiRequest.read_inputs`."""
+        plain = [one for one in self.inputs if isinstance(one, str)]
+        if len(plain) == len(self.inputs):
+            return decode_inputs(model, plain, limits)
+        if not model.reads_texts:
+            raise HttpError(400, "this model reads images: send each as a PNG or JPEG file in base64", param="inputs")
+        return as_texts([one if isinstance(one, str) else _as_prompted(one) for one in self.inputs])
 
-    def reply(self, served: ServedModel, answers: Answers) -> Scores:
-        """See `Question`; an infinite score becomes the largest float32, since JSON has no infinity."""
-        finite = np.nan_to_num(answers.scores, nan=np.nan)
-        return Scores.model_construct(
-            model=served.info.model,
-            classes=list(served.info.classes),
+    def respond(self, model: ServedModel, output: Answers) -> ClassifyResponse:
+        """See `ApiRequest.respond`. An infinite score becomes the largest float32, since JSON has no infinity."""
+        finite = np.nan_to_num(output.scores, nan=np.nan)
+        return ClassifyResponse.model_construct(
+            model=model.info.model,
+            classes=list(model.info.classes),
             scores=[None if np.isnan(row).any() else row.tolist() for row in finite],
-            kind=served.info.scores,
-            usage=Asked(queries=len(finite), tokens=answers.tokens, output_tokens=answers.output_tokens),
+            score_type=model.info.scores,
+            usage=ClassifyUsage(queries=len(finite), tokens=output.tokens, output_tokens=output.output_tokens),
         )
 
 
-def _prompted(one: PromptedText) -> Prompted:
-    return Prompted(one.text, one.before, one.after, None, tuple(one.examples))
+def _as_prompted(one: PromptedText) -> Prompted:
+    return Prompted(one.text, one.prefix, one.suffix, None, tuple(one.examples))

@@ -1,4 +1,4 @@
-"""`POST /v1/completions`: the black box goes on with the words of one class."""
+"""`POST /v1/completions`: each prompt is completed with the label words of the most likely class."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -6,14 +6,23 @@ from pydantic import BaseModel, Field, PositiveInt
 
 from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve import Limits, Refusal
+from fedbbpt.serve import HttpError, RequestLimits
 from fedbbpt.serve.model import ServedModel
-from fedbbpt.serve.schemas import MOST_LOGPROBS, Logprob, Reply, Sampling, Texts, Tokens, listed, ranked
+from fedbbpt.serve.schemas import (
+    MAX_LOGPROBS,
+    CompletionBase,
+    CompletionRequestBase,
+    CompletionUsage,
+    Texts,
+    WordLogprob,
+    as_list,
+    ranked_words,
+)
 from fedbbpt.types import Inputs
 
 
-class Logprobs(BaseModel):
-    """Of the one token that a class's words are here, and of the likeliest ones in its place."""
+class CompletionLogprobs(BaseModel):
+    """Log-probabilities of the one token that a class's label words count as, and of its most likely alternatives."""
 
     tokens: list[str]
     token_logprobs: list[float]
@@ -21,57 +30,57 @@ class Logprobs(BaseModel):
     text_offset: list[int]
 
 
-class Completed(BaseModel):
-    """What follows one prompt: `content_filter` where the model did not answer."""
+class CompletionChoice(BaseModel):
+    """The completion of one prompt; `finish_reason` is `content_filter` if the model did not answer."""
 
     index: int
     text: str
-    logprobs: Logprobs | None
+    logprobs: CompletionLogprobs | None
     finish_reason: Literal["stop", "content_filter"]
 
 
-class Completion(Reply):
-    """What follows each prompt."""
+class Completion(CompletionBase):
+    """The completions of all prompts."""
 
     object: Literal["text_completion"] = "text_completion"
-    choices: list[Completed]
+    choices: list[CompletionChoice]
 
 
-class Complete(Sampling):
-    """One prompt or several; a class's words count as one token."""
+class CompletionRequest(CompletionRequestBase):
+    """One or several prompts; each class's label words count as one token."""
 
-    replies: ClassVar[type[BaseModel]] = Completion
+    response_schema: ClassVar[type[BaseModel]] = Completion
     prompt: Texts
     max_tokens: PositiveInt | None = None
-    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: Literal[False] | None = False
     best_of: Literal[1] | None = 1
 
-    def inputs(self, served: ServedModel, limits: Limits) -> Inputs:
-        """See `Question`."""
-        if not served.reads_texts:
-            raise Refusal(400, "this model reads images: ask it by /v1/chat/completions or /v1/classify")
-        return as_texts(listed(self.prompt))
+    def read_inputs(self, model: ServedModel, limits: RequestLimits) -> Inputs:
+        """See `ApiRequest.read_inputs`."""
+        if not model.reads_texts:
+            raise HttpError(400, "this model reads images: use /v1/chat/completions or /v1/classify")
+        return as_texts(as_list(self.prompt))
 
-    def reply(self, served: ServedModel, answers: Answers) -> Completion:
-        """See `Question`."""
-        rows = served.log_probabilities(answers.scores)
-        prompts = listed(self.prompt)
+    def respond(self, model: ServedModel, output: Answers) -> Completion:
+        """See `ApiRequest.respond`."""
+        rows = model.log_probabilities(output.scores)
+        prompts = as_list(self.prompt)
         choices = [
-            self._choice(index, ranked(served, row), len(prompt))
+            self._choice(index, ranked_words(model, row), len(prompt))
             for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
         ]
-        return Completion(model=served.info.model, usage=Tokens.of(answers), choices=choices)
+        return Completion(model=model.info.model, usage=CompletionUsage.of(output), choices=choices)
 
-    def _choice(self, index: int, words: list[Logprob], offset: int) -> Completed:
+    def _choice(self, index: int, words: list[WordLogprob], offset: int) -> CompletionChoice:
         if not words:
-            return Completed(index=index, text="", logprobs=None, finish_reason="content_filter")
+            return CompletionChoice(index=index, text="", logprobs=None, finish_reason="content_filter")
         tokens = [(f" {word}", logprob) for word, logprob in words]
         text, logprob = tokens[0]
         if self.logprobs is None:
-            return Completed(index=index, text=text, logprobs=None, finish_reason="stop")
+            return CompletionChoice(index=index, text=text, logprobs=None, finish_reason="stop")
         top: dict[str, float] = {}
-        for other, its in tokens[: self.logprobs]:
-            top.setdefault(other, its)  # of two classes with the same words, the likelier one
-        logprobs = Logprobs(tokens=[text], token_logprobs=[logprob], top_logprobs=[top], text_offset=[offset])
-        return Completed(index=index, text=text, logprobs=logprobs, finish_reason="stop")
+        for token, token_logprob in tokens[: self.logprobs]:
+            top.setdefault(token, token_logprob)  # the more likely of two classes with the same label words
+        logprobs = CompletionLogprobs(tokens=[text], token_logprobs=[logprob], top_logprobs=[top], text_offset=[offset])
+        return CompletionChoice(index=index, text=text, logprobs=logprobs, finish_reason="stop")

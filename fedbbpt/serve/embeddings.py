@@ -6,66 +6,63 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel
 
 from fedbbpt.backend import Answers
-from fedbbpt.serve import Limits, Refusal
-from fedbbpt.serve.batching import Ask
-from fedbbpt.serve.images import Pictures
+from fedbbpt.serve import HttpError, RequestLimits
+from fedbbpt.serve.batching import QueryFunction
+from fedbbpt.serve.images import EncodedImages
 from fedbbpt.serve.model import ServedModel
-from fedbbpt.serve.schemas import Question, Texts, inputs_of, listed
+from fedbbpt.serve.schemas import ApiRequest, Texts, as_list, decode_inputs
 from fedbbpt.types import Inputs
 
 
 class Embedding(BaseModel):
-    """One input's features: numbers, or float32, little-endian, in base64."""
+    """The features of one input: as numbers, or as little-endian float32 in base64."""
 
     object: Literal["embedding"] = "embedding"
     index: int
     embedding: list[float] | str
 
 
-class EmbeddingTokens(BaseModel):
-    """What a reply took; 0 where the model counts no tokens."""
+class EmbeddingUsage(BaseModel):
+    """Tokens read; 0 where the model does not count them."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class Embeddings(BaseModel):
-    """The features of each input."""
+class EmbeddingResponse(BaseModel):
+    """The features of all inputs."""
 
     object: Literal["list"] = "list"
     data: list[Embedding]
     model: str
-    usage: EmbeddingTokens
+    usage: EmbeddingUsage
 
 
-class Embed(Question):
+class EmbeddingRequest(ApiRequest):
     """Texts, or PNG or JPEG images in base64."""
 
-    replies: ClassVar[type[BaseModel]] = Embeddings
+    response_schema: ClassVar[type[BaseModel]] = EmbeddingResponse
     input: Texts
     encoding_format: Literal["float", "base64"] | None = "float"
     user: str | None = None
 
-    def asks(self, served: ServedModel) -> Ask:
-        """Features."""
-        if served.features is None:
-            raise Refusal(400, "this model has no embeddings: ask for its scores by /v1/classify")
-        return served.features
+    def query_function(self, model: ServedModel) -> QueryFunction:
+        """See `ApiRequest.query_function`: features in place of scores."""
+        if model.features is None:
+            raise HttpError(400, "this model has no embeddings: use /v1/classify for its scores")
+        return model.features
 
-    def inputs(self, served: ServedModel, limits: Limits) -> Inputs | Pictures:
-        """See `Question`."""
-        return inputs_of(served, listed(self.input), limits)
+    def read_inputs(self, model: ServedModel, limits: RequestLimits) -> Inputs | EncodedImages:
+        """See `ApiRequest.read_inputs`."""
+        return decode_inputs(model, as_list(self.input), limits)
 
-    def reply(self, served: ServedModel, answers: Answers) -> Embeddings:
-        """See `Question`."""
-        rows = answers.scores.astype("<f4", copy=False)
-        coded = [base64.b64encode(row.tobytes()).decode() for row in rows] if self._in_base64 else rows.tolist()
-        return Embeddings.model_construct(
-            data=[Embedding.model_construct(index=index, embedding=one) for index, one in enumerate(coded)],
-            model=served.info.model,
-            usage=EmbeddingTokens(prompt_tokens=answers.tokens, total_tokens=answers.tokens),
+    def respond(self, model: ServedModel, output: Answers) -> EmbeddingResponse:
+        """See `ApiRequest.respond`."""
+        rows = output.scores.astype("<f4", copy=False)
+        in_base64 = self.encoding_format == "base64"
+        encoded = [base64.b64encode(row.tobytes()).decode() for row in rows] if in_base64 else rows.tolist()
+        return EmbeddingResponse.model_construct(
+            data=[Embedding.model_construct(index=index, embedding=one) for index, one in enumerate(encoded)],
+            model=model.info.model,
+            usage=EmbeddingUsage(prompt_tokens=output.tokens, total_tokens=output.tokens),
         )
-
-    @property
-    def _in_base64(self) -> bool:
-        return self.encoding_format == "base64"

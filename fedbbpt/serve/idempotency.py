@@ -1,4 +1,4 @@
-"""Idempotency keys: what was answered under a key is said again, not computed again."""
+"""Idempotency keys: a request repeated under its key gets the first response, without being computed again."""
 
 import asyncio
 from collections import OrderedDict
@@ -6,58 +6,62 @@ from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from fedbbpt.serve import MIB, Refusal
+from fedbbpt.serve import MIB, HttpError
 
-LONGEST_KEY = 255
+MAX_KEY_LENGTH = 255
 Compute = Callable[[], Coroutine[Any, Any, bytes]]
 
 
-class Kept(NamedTuple):
-    """What was asked under a key, and the reply to it, or the task that is at it."""
+class CachedResponse(NamedTuple):
+    """The response to the request under a key, or the task that computes it."""
 
-    asked: bytes  # sha256
-    reply: "asyncio.Task[bytes]"
+    digest: bytes  # sha256 of the request
+    response: "asyncio.Task[bytes]"
 
 
-class Once:
-    """The latest replies by their keys: at most `entries`, of at most `size` bytes together.
+class IdempotencyCache:
+    """The latest responses by idempotency key: at most `max_entries`, of at most `max_bytes` together.
 
-    Whoever asks the same while it is being computed waits for it. A failure is shared by those who wait for it, and not
-    kept.
+    The same request that arrives while the first is computed waits for its response. A failure goes to all who wait
+    for it, and is not cached.
     """
 
-    def __init__(self, entries: int = 10_000, size: int = 256 * MIB) -> None:
-        self._most, self._room = entries, size
-        self._running: dict[str, Kept] = {}
-        self._done: OrderedDict[str, Kept] = OrderedDict()
+    def __init__(self, max_entries: int = 10_000, max_bytes: int = 256 * MIB) -> None:
+        self._max_entries, self._free_bytes = max_entries, max_bytes
+        self._running: dict[str, CachedResponse] = {}
+        self._done: OrderedDict[str, CachedResponse] = OrderedDict()
 
-    async def __call__(self, key: str, asked: bytes, compute: Compute) -> tuple[bytes, bool]:
-        """The reply, and whether it was computed for another request.
+    async def get_or_compute(self, key: str, request: bytes, compute: Compute) -> tuple[bytes, bool]:
+        """The response to a request, and whether it is that of an earlier one.
 
         Raises:
-            Refusal: the key is too long, or something else was asked under it.
+            HttpError: the key is too long, or an earlier request under it was another one.
         """
-        if len(key) > LONGEST_KEY:
-            raise Refusal(400, f"an Idempotency-Key has at most {LONGEST_KEY} characters", code="idempotency_key")
-        digest = sha256(asked).digest()
-        kept = self._running.get(key) or self._done.get(key)
-        if kept is None:
+        if len(key) > MAX_KEY_LENGTH:
+            raise HttpError(
+                400, f"an Idempotency-Key may have at most {MAX_KEY_LENGTH} characters", code="idempotency_key"
+            )
+        digest = sha256(request).digest()
+        cached = self._running.get(key) or self._done.get(key)
+        if cached is None:
             task = asyncio.create_task(compute())
-            self._running[key] = Kept(digest, task)
-            task.add_done_callback(lambda _: self._finished(key))
+            self._running[key] = CachedResponse(digest, task)
+            task.add_done_callback(lambda _: self._finish(key))
             return await asyncio.shield(task), False
-        if kept.asked != digest:
-            raise Refusal(422, "another request was sent under this Idempotency-Key; use a new one", code="key_reused")
+        if cached.digest != digest:
+            raise HttpError(
+                422, "another request was sent under this Idempotency-Key; use a new one", code="key_reused"
+            )
         if key in self._done:
             self._done.move_to_end(key)
-        return await asyncio.shield(kept.reply), True
+        return await asyncio.shield(cached.response), True
 
-    def _finished(self, key: str) -> None:
-        kept = self._running.pop(key)
-        if kept.reply.cancelled() or kept.reply.exception() is not None:
+    def _finish(self, key: str) -> None:
+        cached = self._running.pop(key)
+        if cached.response.cancelled() or cached.response.exception() is not None:
             return
-        self._done[key] = kept
-        self._room -= len(kept.reply.result())
-        while len(self._done) > self._most or self._room < 0:
+        self._done[key] = cached
+        self._free_bytes -= len(cached.response.result())
+        while len(self._done) > self._max_entries or self._free_bytes < 0:
             _, oldest = self._done.popitem(last=False)
-            self._room += len(oldest.reply.result())
+            self._free_bytes += len(oldest.response.result())

@@ -1,4 +1,4 @@
-"""What stands before the routes: the token, the limits, and one shape for all that goes wrong."""
+"""Access control, limits, and one error format for all that goes wrong."""
 
 import asyncio
 import hmac
@@ -15,31 +15,31 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fedbbpt.serve import MIB, Limits, Refusal
-from fedbbpt.serve.metrics import Counts
+from fedbbpt.serve import MIB, HttpError, RequestLimits
+from fedbbpt.serve.metrics import ServerMetrics
 from fedbbpt.serve.semaphore import WeightedSemaphore
 from fedbbpt.web.urls import is_loopback
 
-OPEN = "/healthz"  # needs no token
+PUBLIC_ROUTE = "/healthz"  # needs no token
 HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:@\[\]]+))(?::[0-9]*)?", re.IGNORECASE)
 
-BODIES = 4  # of the largest size, in memory at a time
-SMALL = MIB  # bytes of a body
+MAX_BODIES_HELD = 4  # of the largest size allowed, in memory at a time
+SMALL_BODY = MIB  # bytes
 
 log = logging.getLogger("fedbbpt.serve")
 
 
-class Guard:
-    """Lets a request pass that knows the token and asks for one of the routes, and counts the replies.
+class AccessMiddleware:
+    """Passes on requests that have the token and name one of the routes, and counts the responses.
 
-    Without a token, only programs on this machine may ask. A browser runs on this machine, too, but the page in it may
-    be anybody's, so what it sends on behalf of a page is refused. A page whose own host name was made to lead here (DNS
-    rebinding) is known by the Host that it asks for. Nothing of a request is logged, and of an error only its type and
-    its place.
+    Without a token, only programs on this machine are answered. A browser runs on this machine, too, but its pages may
+    be anybody's: requests that it sends for a page are refused, and those of a page whose own host name was made to
+    resolve to this machine (DNS rebinding) are recognised by their Host. Nothing of a request is logged, and of an
+    error only its type and its place in the code.
     """
 
-    def __init__(self, app: ASGIApp, routes: Collection[str], token: str | None, counts: Counts) -> None:
-        self._app, self._routes, self._counts = app, routes, counts
+    def __init__(self, app: ASGIApp, routes: Collection[str], token: str | None, metrics: ServerMetrics) -> None:
+        self._app, self._routes, self._metrics = app, routes, metrics
         self._token = None if token is None else token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,50 +48,49 @@ class Guard:
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._counts.replied(route, message["status"])
+                self._metrics.count_response(route, message["status"])
             await send(message)
 
-        self._counts.in_flight.inc()
+        self._metrics.in_flight.inc()
         try:
             self._check(scope["path"], Headers(scope=scope))
             await self._app(scope, receive, counted)
         except ClientDisconnect:
             pass
-        except Refusal as e:
-            await as_response(e)(scope, receive, counted)
+        except HttpError as e:
+            await error_response(e)(scope, receive, counted)
         except asyncio.CancelledError:
-            await as_response(Refusal(503, "the service is stopping", code="stopping"))(scope, receive, counted)
+            stopping = HttpError(503, "the service is stopping", code="stopping")
+            await error_response(stopping)(scope, receive, counted)
         except Exception as e:
             log.error("%s %s: %s", scope["method"], route, _place(e))
             message = "the model or the service failed; the service's log says where"
-            await as_response(Refusal(500, message, code="failed"))(scope, receive, counted)
+            await error_response(HttpError(500, message, code="failed"))(scope, receive, counted)
         finally:
-            self._counts.in_flight.dec()
+            self._metrics.in_flight.dec()
 
     def _check(self, path: str, headers: Headers) -> None:
         if self._token is None:
             if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
-                raise Refusal(403, "pages may not ask this service, since it has no token", code="page")
-            if not _names_this_machine(headers.getlist("host")):
-                message = (
-                    "without a token, this service is asked as 127.0.0.1, [::1] or localhost, and as no other host"
-                )
-                raise Refusal(403, message, code="host")
-        elif path != OPEN and not hmac.compare_digest(_given(headers), self._token):
+                raise HttpError(403, "this service has no token, so web pages may not use it", code="page")
+            if not _is_this_machine(headers.getlist("host")):
+                message = "this service has no token, so its host must be 127.0.0.1, [::1] or localhost"
+                raise HttpError(403, message, code="host")
+        elif path != PUBLIC_ROUTE and not hmac.compare_digest(_bearer_token(headers), self._token):
             message = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
-            raise Refusal(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+            raise HttpError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         if path not in self._routes:
             known = ", ".join(sorted(self._routes))
-            raise Refusal(404, f"no such route; there are {known}", code="unknown_url")
+            raise HttpError(404, f"no such route; there are {known}", code="unknown_url")
 
 
-def _given(headers: Headers) -> bytes:
+def _bearer_token(headers: Headers) -> bytes:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
 
 
-def _names_this_machine(hosts: Sequence[str]) -> bool:
-    """Whether there is one Host, and it is an address that no name server decides about."""
+def _is_this_machine(hosts: Sequence[str]) -> bool:
+    """Whether there is one Host header, with an address that no name server resolves."""
     found = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
     return found is not None and is_loopback((found["v6"] or found["name"]).lower())
 
@@ -101,61 +100,63 @@ def _place(e: Exception) -> str:
     return f"{type(e).__name__} in {Path(where.filename).name}, line {where.lineno}"
 
 
-def as_response(refusal: Refusal) -> JSONResponse:
-    """A refusal as it is sent."""
-    return JSONResponse(refusal.body, refusal.status, refusal.headers)
+def error_response(error: HttpError) -> JSONResponse:
+    """The response for an error."""
+    return JSONResponse(error.body, error.status, error.headers)
 
 
-async def as_refused(request: Request, e: Exception) -> Response:
-    """What Starlette itself refuses, which is a method that a route does not know."""
+async def method_not_allowed(request: Request, e: Exception) -> Response:
+    """The response to a method that a route does not have, the one error that Starlette raises itself."""
     assert isinstance(e, HTTPException)
-    known = (e.headers or {}).get("Allow", "another method")
-    return as_response(Refusal(e.status_code, f"{e.detail.lower()} here; ask with {known}", headers=e.headers))
+    allowed = (e.headers or {}).get("Allow", "another method")
+    return error_response(HttpError(e.status_code, f"{e.detail.lower()} here; use {allowed}", headers=e.headers))
 
 
-class Door:
-    """Lets so many in at a time, and reads what they bring.
+class ConcurrencyLimit:
+    """Bounds the requests that are handled at a time, and the memory of their bodies.
 
-    Of large bodies, as many bytes at a time as `BODIES` of the largest have: who comes with more waits outside, unread.
-    Small ones do not wait for those, which may come slowly.
+    Large bodies together take at most `MAX_BODIES_HELD` times the largest size allowed: further ones wait unread. Small
+    ones do not wait for them, since they may arrive slowly.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits, self._inside, self._large = limits, 0, WeightedSemaphore(BODIES * limits.body)
+    def __init__(self, limits: RequestLimits) -> None:
+        self._limits, self._handled = limits, 0
+        self._large_bodies = WeightedSemaphore(MAX_BODIES_HELD * limits.max_body)
 
     @asynccontextmanager
-    async def entered(self, request: Request) -> AsyncIterator[bytes]:
-        """Inside, with the request's body.
+    async def admitted(self, request: Request) -> AsyncIterator[bytes]:
+        """Counts a request while the context lasts, and gives its body.
 
         Raises:
-            Refusal: too many are; or the body is too large, or too slow.
+            HttpError: too many requests are handled already; or the body is too large, or too slow.
         """
-        if self._inside >= self._limits.concurrency:
+        if self._handled >= self._limits.concurrency:
             message = f"{self._limits.concurrency} requests are waiting already; try again in a second"
-            raise Refusal(503, message, code="overloaded", headers={"Retry-After": "1"})
-        if (size := int(request.headers.get("content-length", self._limits.body))) > self._limits.body:
+            raise HttpError(503, message, code="overloaded", headers={"Retry-After": "1"})
+        if (size := int(request.headers.get("content-length", self._limits.max_body))) > self._limits.max_body:
             raise _too_large(self._limits)
-        self._inside += 1
+        self._handled += 1
         try:
-            async with self._large.acquired(size) if size > SMALL else nullcontext():
-                yield await _body_of(request, self._limits)
+            async with self._large_bodies.acquired(size) if size > SMALL_BODY else nullcontext():
+                yield await _read_body(request, self._limits)
         finally:
-            self._inside -= 1
+            self._handled -= 1
 
 
-def _too_large(limits: Limits) -> Refusal:
-    return Refusal(413, f"a body has at most {limits.body:,} bytes; send fewer inputs at a time", code="too_large")
+def _too_large(limits: RequestLimits) -> HttpError:
+    message = f"a body may have at most {limits.max_body:,} bytes; send fewer inputs per request"
+    return HttpError(413, message, code="too_large")
 
 
-async def _body_of(request: Request, limits: Limits) -> bytes:
+async def _read_body(request: Request, limits: RequestLimits) -> bytes:
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.body_seconds):
+        async with asyncio.timeout(limits.body_timeout):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > limits.body:
+                if len(body) > limits.max_body:
                     raise _too_large(limits)
     except TimeoutError as e:
-        message = f"the body did not arrive within {limits.body_seconds:g} seconds"
-        raise Refusal(408, message, code="too_slow", headers={"Connection": "close"}) from e
+        message = f"the body did not arrive within {limits.body_timeout:g} seconds"
+        raise HttpError(408, message, code="too_slow", headers={"Connection": "close"}) from e
     return bytes(body)

@@ -1,43 +1,43 @@
-"""A backend, and all that it takes to speak for it."""
+"""A backend as it is served: its scores, its features, and the words for its classes."""
 
 import numpy as np
 from scipy.special import log_softmax
 
 from fedbbpt.backend import Backend, Meter, Provider
-from fedbbpt.serve.batching import Ask
+from fedbbpt.serve.batching import QueryFunction
 from fedbbpt.types import Float32
 
 
 class ServedModel:
-    """What is asked of a backend, and what its classes are called in words.
+    """A backend, queried for texts, or for 8-bit images (b, 3, h, w).
 
-    `features` are the rows (b, D) of a model that has some, in the place of scores. Both are asked about texts, or
-    about images (b, 3, h, w) of 8 bits.
+    `query` gives scores (b, C); `features` gives rows (b, D) in their place, or is None if the model has none.
+    `label_words` are the words for the C classes.
     """
 
     def __init__(self, backend: Backend, provider: Provider) -> None:
         self.info = backend.info
-        self.query = self._asked(Meter(backend).query)
-        self.features = backend.feature_extractor and self._asked(backend.feature_extractor)
+        self.query = self._from_8_bits(Meter(backend).query)
+        self.features = backend.feature_extractor and self._from_8_bits(backend.feature_extractor)
         own = provider.words if provider.classes == self.info.classes else None
-        self.words: tuple[str, ...] = backend.label_words or own or self.info.classes
-        self._kind = "log-probabilities" if backend.label_words else self.info.scores
+        self.label_words: tuple[str, ...] = backend.label_words or own or self.info.classes
+        self._score_type = "log-probabilities" if backend.label_words else self.info.scores
 
-    def _asked(self, ask: Ask) -> Ask:
-        """Of images, 8-bit ones are taken, since many may have to wait."""
-        return ask if self.reads_texts else lambda images: ask(images.astype(np.float32) / np.float32(255))
+    def _from_8_bits(self, function: QueryFunction) -> QueryFunction:
+        """Takes 8-bit images: many may wait, and in float32 each takes four times the memory."""
+        return function if self.reads_texts else lambda images: function(images.astype(np.float32) / np.float32(255))
 
     @property
     def reads_texts(self) -> bool:
-        """Whether its inputs are texts; else they are images."""
+        """Whether the inputs are texts; else they are images."""
         return self.info.input_size is None
 
     def log_probabilities(self, scores: Float32) -> Float32:
-        """Scores (b, C) as log-probabilities: bit for bit as they are, where they are some, or those of words."""
-        if self._kind == "log-probabilities":
+        """Scores (b, C) as log-probabilities; scores that are log-probabilities already keep their bits."""
+        if self._score_type == "log-probabilities":
             return scores
         exact = scores.astype(np.float64)
-        if self._kind == "logits":
+        if self._score_type == "logits":
             return np.asarray(log_softmax(exact, axis=1), np.float32)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(exact), np.float32)

@@ -1,4 +1,4 @@
-"""The service's own description, OpenAPI 3.1."""
+"""The OpenAPI 3.1 document of the service."""
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -8,24 +8,24 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import fedbbpt
-from fedbbpt.serve.idempotency import LONGEST_KEY
-from fedbbpt.serve.schemas import Question
+from fedbbpt.serve.idempotency import MAX_KEY_LENGTH
+from fedbbpt.serve.schemas import ApiRequest
 
 REFERENCE = "#/components/schemas/{model}"
-TO_STRANGERS = (401, 403)
-TO_QUESTIONS = (400, *TO_STRANGERS, 404, 408, 413, 422, 500, 503)
-ANY: dict[str, Any] = {"application/json": {"schema": {}}}
-TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
-KEY = {
+ACCESS_ERRORS = (401, 403)
+POST_ERRORS = (400, *ACCESS_ERRORS, 404, 408, 413, 422, 500, 503)
+ANY_JSON: dict[str, Any] = {"application/json": {"schema": {}}}
+PLAIN_TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The same request under the same key is answered again with the first reply, and not computed.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[!-~]+$"},
+    "description": "A request repeated under its key gets the first response, without being computed again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
 }
 
 
-class Model(BaseModel):
-    """The model that answers: how it is asked, and in what words it answers."""
+class ModelCard(BaseModel):
+    """The served model: its inputs, its classes, and the words for them."""
 
     id: str
     object: Literal["model"] = "model"
@@ -34,20 +34,20 @@ class Model(BaseModel):
     modality: Literal["image", "text"]
     input_size: tuple[int, int] | None
     classes: list[str]
-    words: list[str]
-    kind: str
+    label_words: list[str]
+    score_type: str
     batch_limit: int
     embeddings: bool
 
 
-class Models(BaseModel):
-    """All models, which is one."""
+class ModelList(BaseModel):
+    """All served models, of which there is one."""
 
     object: Literal["list"] = "list"
-    data: list[Model]
+    data: list[ModelCard]
 
 
-class Detail(BaseModel):
+class ErrorDetail(BaseModel):
     """What went wrong, in one sentence."""
 
     message: str
@@ -56,27 +56,27 @@ class Detail(BaseModel):
     code: str | None
 
 
-class Error(BaseModel):
-    """OpenAI's shape for errors."""
+class ErrorResponse(BaseModel):
+    """OpenAI's error format."""
 
-    error: Detail
+    error: ErrorDetail
 
 
-def describe(questions: Mapping[str, type[Question]]) -> dict[str, Any]:
-    """All routes with their parameters, replies and errors, as JSON."""
-    shapes: list[type[BaseModel]] = [Models, Error]
+def openapi_document(post_routes: Mapping[str, type[ApiRequest]]) -> dict[str, Any]:
+    """All routes with their parameters, responses and errors, as JSON."""
+    schemas: list[type[BaseModel]] = [ModelList, ErrorResponse]
     paths: dict[str, Any] = {
-        "/v1/models": {"get": _look("The model", _json(Models), TO_STRANGERS)},
-        "/healthz": {"get": _look("Whether the service is there", ANY, ())},
-        "/metrics": {"get": _look("Counts for Prometheus", TEXT, TO_STRANGERS)},
-        "/openapi.json": {"get": _look("This description", ANY, TO_STRANGERS)},
+        "/v1/models": {"get": _operation("The served model", _json(ModelList), ACCESS_ERRORS)},
+        "/healthz": {"get": _operation("Whether the service is up", ANY_JSON, ())},
+        "/metrics": {"get": _operation("Metrics for Prometheus", PLAIN_TEXT, ACCESS_ERRORS)},
+        "/openapi.json": {"get": _operation("This document", ANY_JSON, ACCESS_ERRORS)},
     }
-    for path, question in questions.items():
-        shapes += [question, question.replies]
-        about = _look(question.__doc__ or "", _json(question.replies), TO_QUESTIONS)
-        body = {"required": True, "content": _json(question)}
-        paths[path] = {"post": about | {"parameters": [KEY], "requestBody": body}}
-    _, schemas = models_json_schema([(shape, "validation") for shape in shapes], ref_template=REFERENCE)
+    for path, schema in post_routes.items():
+        schemas += [schema, schema.response_schema]
+        operation = _operation(schema.__doc__ or "", _json(schema.response_schema), POST_ERRORS)
+        body = {"required": True, "content": _json(schema)}
+        paths[path] = {"post": operation | {"parameters": [IDEMPOTENCY_KEY], "requestBody": body}}
+    _, definitions = models_json_schema([(schema, "validation") for schema in schemas], ref_template=REFERENCE)
     return {
         "openapi": "3.1.0",
         "info": {"title": "fedbbpt", "version": fedbbpt.__version__},
@@ -84,15 +84,17 @@ def describe(questions: Mapping[str, type[Question]]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": schemas["$defs"],
+            "schemas": definitions["$defs"],
         },
     }
 
 
-def _look(summary: str, content: dict[str, Any], errors: Iterable[int]) -> dict[str, Any]:
-    statuses = {str(status): {"description": HTTPStatus(status).phrase, "content": _json(Error)} for status in errors}
-    return {"summary": summary, "responses": {"200": {"description": "OK", "content": content}} | statuses}
+def _operation(summary: str, content: dict[str, Any], errors: Iterable[int]) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": {"description": "OK", "content": content}}
+    for status in errors:
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": _json(ErrorResponse)}
+    return {"summary": summary, "responses": responses}
 
 
-def _json(shape: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": REFERENCE.format(model=shape.__name__)}}}
+def _json(schema: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": REFERENCE.format(model=schema.__name__)}}}

@@ -1,4 +1,4 @@
-"""What all questions and replies have in common, in OpenAI's shapes."""
+"""Request and response schemas that the routes share, in OpenAI's format."""
 
 import re
 import time
@@ -12,48 +12,52 @@ from pydantic_core import ErrorDetails
 
 from fedbbpt.backend import Answers
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
-from fedbbpt.serve.batching import Ask
-from fedbbpt.serve.images import Pictures
+from fedbbpt.serve import MAX_INPUTS, HttpError, RequestLimits
+from fedbbpt.serve.batching import QueryFunction
+from fedbbpt.serve.images import EncodedImages
 from fedbbpt.serve.model import ServedModel
 from fedbbpt.types import Float32, Inputs
 
-MOST_LOGPROBS = 20
-MOST_TOKENS = 2**19  # of a body: a parser takes some 100 bytes for a value, even for one of two bytes
-TOKENS = re.compile(rb'[,\[{:]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-UNLIKELY = -9999.0  # OpenAI's word for a probability of 0, since JSON has no infinity
+MAX_LOGPROBS = 20
+MAX_JSON_TOKENS = 2**19  # per body: a parser takes some 100 bytes for each value, even for one of two bytes
+JSON_TOKEN = re.compile(rb'[,\[{:]|"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+ZERO_PROBABILITY = -9999.0  # OpenAI's log-probability for it, since JSON has no infinity
 
-Q = TypeVar("Q", bound="Question")
-Texts = Annotated[list[str], Field(min_length=1, max_length=MOST_INPUTS)] | str
-Logprob = tuple[str, float]  # a class's words, and how likely they are
+R = TypeVar("R", bound="ApiRequest")
+Texts = Annotated[list[str], Field(min_length=1, max_length=MAX_INPUTS)] | str
+WordLogprob = tuple[str, float]  # a class's label words, and their log-probability
 
 
-class Question(BaseModel):
-    """The body of a request. What is not listed is refused, so that nothing is promised that is not done."""
+class ApiRequest(BaseModel):
+    """The body of a POST request. Unknown parameters are refused, so that none is silently ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    replies: ClassVar[type[BaseModel]]
+    response_schema: ClassVar[type[BaseModel]]
     model: str | None = None
 
-    def asks(self, served: ServedModel) -> Ask:
-        """What is to be asked of the model: unless said otherwise, scores."""
-        return served.query
-
-    def inputs(self, served: ServedModel, limits: Limits) -> Inputs | Pictures:
-        """What the model is to read.
+    def query_function(self, model: ServedModel) -> QueryFunction:
+        """What the model computes for this request: scores, unless a subclass says otherwise.
 
         Raises:
-            Refusal: it does not go with the model.
+            HttpError: the model cannot compute it.
+        """
+        return model.query
+
+    def read_inputs(self, model: ServedModel, limits: RequestLimits) -> Inputs | EncodedImages:
+        """The inputs of the model.
+
+        Raises:
+            HttpError: the model cannot read them, or they exceed the limits.
         """
         raise NotImplementedError
 
-    def reply(self, served: ServedModel, answers: Answers) -> BaseModel:
-        """The model's answers, as `replies`."""
+    def respond(self, model: ServedModel, output: Answers) -> BaseModel:
+        """The response, a `response_schema`, for the model's output."""
         raise NotImplementedError
 
 
-class Sampling(Question):
-    """Settings of OpenAI's: the likeliest class is the answer, whatever the temperature."""
+class CompletionRequestBase(ApiRequest):
+    """OpenAI's sampling parameters, which change nothing: the answer is the most likely class at any temperature."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -65,43 +69,43 @@ class Sampling(Question):
     stream: Literal[False] | None = False
 
 
-class Tokens(BaseModel):
-    """What a reply took; 0 where the backend counts no tokens."""
+class CompletionUsage(BaseModel):
+    """Tokens read and written; 0 where the backend does not count them."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
 
     @classmethod
-    def of(cls, answers: Answers) -> "Tokens":
-        """Those read and those written."""
+    def of(cls, output: Answers) -> "CompletionUsage":
+        """The usage of one request."""
         return cls(
-            prompt_tokens=answers.tokens - answers.output_tokens,
-            completion_tokens=answers.output_tokens,
-            total_tokens=answers.tokens,
+            prompt_tokens=output.tokens - output.output_tokens,
+            completion_tokens=output.output_tokens,
+            total_tokens=output.tokens,
         )
 
 
-class Reply(BaseModel):
-    """The head of all that OpenAI calls a completion."""
+class CompletionBase(BaseModel):
+    """Fields that completions and chat completions share."""
 
     id: str = Field(default_factory=lambda: f"cmpl-{uuid.uuid4().hex}")
     created: int = Field(default_factory=lambda: int(time.time()))
     model: str
-    usage: Tokens
+    usage: CompletionUsage
 
 
-def parse(shape: type[Q], body: bytes) -> Q:
-    """A question from the bytes of a body.
+def parse_request(schema: type[R], body: bytes) -> R:
+    """Parses the body of a request.
 
     Raises:
-        Refusal: they are not JSON in UTF-8, not of that shape, or too many of it; none of the contents are in
-            the message.
+        HttpError: the body is not JSON in UTF-8, does not match the schema, or holds too many values. The message
+            quotes none of its contents.
     """
-    if next(islice(TOKENS.finditer(body), MOST_TOKENS, None), None):
-        raise Refusal(413, f"a body holds at most {MOST_TOKENS:,} signs and texts of JSON; send fewer inputs at a time")
+    if next(islice(JSON_TOKEN.finditer(body), MAX_JSON_TOKENS, None), None):
+        raise HttpError(413, f"a body may have at most {MAX_JSON_TOKENS:,} JSON tokens; send fewer inputs per request")
     try:
-        return shape.model_validate_json(body)
+        return schema.model_validate_json(body)
     except ValidationError as e:
         errors = e.errors(include_input=False, include_url=False)
         worst = max(errors, key=lambda error: (_status(error), len(error["loc"])))
@@ -110,29 +114,33 @@ def parse(shape: type[Q], body: bytes) -> Q:
         if worst["type"] == "extra_forbidden":
             message = "this service does not know this parameter; leave it out"
         sentence = f"{param}: {message}" if param else message
-        raise Refusal(_status(worst), sentence, param=param, code=worst["type"]) from e
+        raise HttpError(_status(worst), sentence, param=param, code=worst["type"]) from e
 
 
 def _status(error: ErrorDetails) -> int:
-    return 413 if error["type"] == "too_long" and error["ctx"]["max_length"] == MOST_INPUTS else 400
+    return 413 if error["type"] == "too_long" and error["ctx"]["max_length"] == MAX_INPUTS else 400
 
 
-def listed(given: list[str] | str) -> list[str]:
-    """One or several, as several."""
-    return [given] if isinstance(given, str) else given
+def as_list(texts: list[str] | str) -> list[str]:
+    """A list of texts, also where one text is given alone."""
+    return [texts] if isinstance(texts, str) else texts
 
 
-def inputs_of(served: ServedModel, given: list[str], limits: Limits) -> Inputs | Pictures:
-    """Texts as the model reads them, or images in base64."""
-    if served.reads_texts:
+def decode_inputs(model: ServedModel, given: list[str], limits: RequestLimits) -> Inputs | EncodedImages:
+    """The given strings as texts, or as images in base64 if the model reads images.
+
+    Raises:
+        HttpError: an image cannot be read, or is too large.
+    """
+    if model.reads_texts:
         return as_texts(given)
-    return Pictures(given, served.info.input_size, limits.pixels)
+    return EncodedImages(given, model.info.input_size, limits.max_pixels)
 
 
-def ranked(served: ServedModel, row: Float32) -> list[Logprob]:
-    """The words of all classes with their log-probabilities (C,), the likeliest first; empty without an answer."""
+def ranked_words(model: ServedModel, row: Float32) -> list[WordLogprob]:
+    """All classes' label words, most likely first, for log-probabilities (C,); empty if the query has no answer."""
     if np.isnan(row).any():
         return []
-    finite = np.where(np.isneginf(row), np.float32(UNLIKELY), row)
+    finite = np.where(np.isneginf(row), np.float32(ZERO_PROBABILITY), row)
     order = np.argsort(-finite, kind="stable").tolist()
-    return [(served.words[i], finite[i].item()) for i in order]
+    return [(model.label_words[i], finite[i].item()) for i in order]

@@ -1,4 +1,4 @@
-"""A service on a socket, until it is told to stop."""
+"""Runs a service on a socket until it is told to stop."""
 
 import asyncio
 import socket
@@ -10,66 +10,66 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.serve.images import bombs_are_errors
+from fedbbpt.serve.images import refuse_decompression_bombs
 from fedbbpt.web.auth import TOKEN_VARIABLE
 from fedbbpt.web.urls import is_loopback
 
-HEADER_SECONDS = 10.0  # that the headers of a request may take, or what still comes of a body that was refused
-IDLE_SECONDS = 5  # between two requests of a connection
-REPLY_SECONDS = 600.0  # that a client may take to read a reply: activations are large
-STOPPING_SECONDS = 5  # for requests under way when the service is to stop
+HEADER_TIMEOUT = 10.0  # seconds for the headers of a request, or for the rest of a body that was refused
+KEEP_ALIVE_TIMEOUT = 5  # seconds between two requests on a connection
+WRITE_TIMEOUT = 600.0  # seconds that a client may take to read a response: activations are large
+SHUTDOWN_TIMEOUT = 5  # seconds for requests in progress when the server is told to stop
 
 
-class Answering(Protocol):
-    """Whatever is served."""
+class WebService(Protocol):
+    """Anything with an ASGI application."""
 
     app: Starlette
 
 
-class PunctualProtocol(H11Protocol):
-    """HTTP/1.1 that ends a connection on which a request is begun and does not come on, or a reply is not read."""
+class TimeoutProtocol(H11Protocol):
+    """HTTP/1.1 that closes a connection whose request stalls, or whose response is not read."""
 
-    _late: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        self._late = self.loop.call_later(HEADER_SECONDS, transport.close)
+        self._stalled = self.loop.call_later(HEADER_TIMEOUT, transport.close)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE:
-            self._on_time()
-        elif self._late is None:
-            self._late = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+            self._cancel_stalled()
+        elif self._stalled is None:
+            self._stalled = self.loop.call_later(HEADER_TIMEOUT, self.transport.close)
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
         super().pause_writing()
-        self._unread = self.loop.call_later(REPLY_SECONDS, self.transport.abort)
+        self._unread = self.loop.call_later(WRITE_TIMEOUT, self.transport.abort)
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         super().resume_writing()
-        self._read_on()
+        self._cancel_unread()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        self._on_time()
-        self._read_on()
+        self._cancel_stalled()
+        self._cancel_unread()
         super().connection_lost(exc)
 
-    def _read_on(self) -> None:
+    def _cancel_unread(self) -> None:
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
 
-    def _on_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_stalled(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
 
 def bind(host: str, port: int, token: str | None) -> socket.socket:
@@ -102,13 +102,13 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def make_server(service: Answering) -> uvicorn.Server:
-    """What serves on the sockets that its `run` is given; it logs no requests."""
-    bombs_are_errors()
+def make_server(service: WebService) -> uvicorn.Server:
+    """A server for the sockets that its `run` is given; it logs no requests."""
+    refuse_decompression_bombs()
     config = uvicorn.Config(
         service.app,
         loop="asyncio",
-        http=PunctualProtocol,
+        http=TimeoutProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -116,14 +116,14 @@ def make_server(service: Answering) -> uvicorn.Server:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=STOPPING_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )
     return uvicorn.Server(config)
 
 
-def listen(service: Answering, bound: socket.socket) -> None:
-    """Answers until the process is interrupted, then lets what is under way end.
+def serve_until_interrupted(service: WebService, bound: socket.socket) -> None:
+    """Answers requests until the process is interrupted, then lets those in progress end.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.

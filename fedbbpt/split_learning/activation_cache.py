@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from typing import NamedTuple
 
-from fedbbpt.serve import Refusal
+from fedbbpt.serve import HttpError
 from fedbbpt.split_learning.transport import BodyRunner
 
 MOST = 64
@@ -72,14 +72,14 @@ class ActivationCache:
         """The way back for gradients of that shape, which can be gone once.
 
         Raises:
-            Refusal: the ticket is not known (any more), or its answer had another shape.
+            HttpError: the ticket is not known (any more), or its answer had another shape.
         """
         self.tidy()
         if (kept := self._kept.get(ticket)) is None:
             message = "this ticket is not known here, or no longer; send what went forward again, under a new one"
-            raise Refusal(410, message, param="ticket", code="forgotten")
+            raise HttpError(410, message, param="ticket", code="forgotten")
         if kept.shape != shape:
-            raise Refusal(400, f"gradients {shape} were sent for an answer {kept.shape}", code="shape")
+            raise HttpError(400, f"gradients {shape} were sent for an answer {kept.shape}", code="shape")
         return self._kept.pop(ticket).server
 
     def tidy(self) -> None:

@@ -15,9 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fedbbpt.backend import Answers
-from fedbbpt.serve import Limits, Refusal
-from fedbbpt.serve.metrics import Counts
-from fedbbpt.serve.middleware import Door, Guard, as_refused
+from fedbbpt.serve import HttpError, RequestLimits
+from fedbbpt.serve.metrics import ServerMetrics
+from fedbbpt.serve.middleware import AccessMiddleware, ConcurrencyLimit, method_not_allowed
 from fedbbpt.split_learning.activation_cache import LONGEST, ActivationCache, size_of
 from fedbbpt.split_learning.protocol import UPSTREAM, SplitModel
 from fedbbpt.split_learning.transport import ActivationDtype, BodyRunner, pack, unpack_untrusted
@@ -47,19 +47,19 @@ class SplitService:
     names a `ticket`, which backward then names. The body stays as it is: every client sees the same.
     """
 
-    def __init__(self, thread: Executor, body: Body, limits: Limits, token: str | None = None) -> None:
+    def __init__(self, thread: Executor, body: Body, limits: RequestLimits, token: str | None = None) -> None:
         self._thread, self._body = thread, body
         self._parameters = thread.submit(body.split.init, 0).result()["body"]
-        self._counts, self._tickets, self._turn = Counts(), ActivationCache(), asyncio.Lock()
+        self._metrics, self._tickets, self._turn = ServerMetrics(), ActivationCache(), asyncio.Lock()
         # One for each way: what waits for room must not shut out the gradients that make some.
-        self._forwards, self._backwards = Door(limits), Door(limits)
+        self._forwards, self._backwards = ConcurrencyLimit(limits), ConcurrencyLimit(limits)
         self._tidying: asyncio.TimerHandle | None = None
         asked = {"/v1/split/forward": self._forward, "/v1/split/backward": self._backward}
-        looks = {"/v1/split": self._describe, "/healthz": self._health, "/metrics": self._metrics}
+        looks = {"/v1/split": self._describe, "/healthz": self._health, "/metrics": self._render_metrics}
         routes = [Route(path, answer, methods=["POST"]) for path, answer in asked.items()]
         routes += [Route(path, look, methods=["GET"]) for path, look in looks.items()]
-        guard = Middleware(Guard, routes={*asked, *looks}, token=token, counts=self._counts)
-        self.app = Starlette(routes=routes, middleware=[guard], exception_handlers={HTTPException: as_refused})
+        access = Middleware(AccessMiddleware, routes={*asked, *looks}, token=token, metrics=self._metrics)
+        self.app = Starlette(routes=routes, middleware=[access], exception_handlers={HTTPException: method_not_allowed})
 
     def close(self) -> None:
         """Waits until the body has nothing more to do; to be called when `app` answers no more."""
@@ -88,7 +88,7 @@ class SplitService:
         )
         start = time.perf_counter()
         passed = server.forward(values)
-        self._counts.called(len(values), time.perf_counter() - start, Answers(passed))
+        self._metrics.count_batch(len(values), time.perf_counter() - start, Answers(passed))
         if ticket is not None:
             self._tickets.keep(ticket, server, passed.shape)
         return passed
@@ -102,17 +102,19 @@ class SplitService:
 
     async def _backward(self, request: Request) -> Response:
         if (ticket := _ticket(request)) is None:
-            raise Refusal(400, "gradients need the ticket that went forward, as ?ticket=", param="ticket")
+            raise HttpError(400, "gradients need the ticket that went forward, as ?ticket=", param="ticket")
 
         def go_back(values: Float32) -> Float32:
             return self._tickets.take(ticket, values.shape).backward(values)
 
         return await self._answer(request, self._backwards, partial(self._run, go_back))
 
-    async def _answer(self, request: Request, door: Door, compute: Callable[[Float32], Awaitable[Float32]]) -> Response:
+    async def _answer(
+        self, request: Request, limit: ConcurrencyLimit, compute: Callable[[Float32], Awaitable[Float32]]
+    ) -> Response:
         if request.query_params.get("body") != self._body.split.identity:
-            raise Refusal(409, "this is not the body that is asked for as ?body=", param="body", code="other_body")
-        async with door.entered(request) as message:
+            raise HttpError(409, "this is not the body that is asked for as ?body=", param="body", code="other_body")
+        async with limit.admitted(request) as message:
             values, wire = await asyncio.to_thread(self._read, message)
             reply = await asyncio.to_thread(pack, await compute(values), wire)
         return Response(reply, media_type="application/octet-stream")
@@ -125,14 +127,14 @@ class SplitService:
         try:
             values, wire = unpack_untrusted(message)
         except ValueError as e:
-            raise Refusal(400, f"the body of the request cannot be read: {e}", code="unreadable") from e
+            raise HttpError(400, f"the body of the request cannot be read: {e}", code="unreadable") from e
         _, tokens, width = values.shape
         if tokens > MOST_TOKENS or width != self._body.split.width:
             expected = f"(samples, at most {MOST_TOKENS} tokens, {self._body.split.width})"
-            raise Refusal(400, f"expected an array {expected}, got {values.shape}", code="shape")
+            raise HttpError(400, f"expected an array {expected}, got {values.shape}", code="shape")
         if size_of(values.shape) > MOST_AT_ONCE:
             advice = "send fewer samples at a time (algorithm.batch_size, backend.batch)"
-            raise Refusal(400, f"an array {values.shape} is too much for one request; {advice}", code="too_much")
+            raise HttpError(400, f"an array {values.shape} is too much for one request; {advice}", code="too_much")
         return values, wire
 
     async def _describe(self, request: Request) -> Response:
@@ -143,13 +145,13 @@ class SplitService:
     async def _health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def _metrics(self, request: Request) -> Response:
-        content, kind = self._counts.shown(request.headers.get("accept", ""))
-        return Response(content, media_type=kind)
+    async def _render_metrics(self, request: Request) -> Response:
+        content, content_type = self._metrics.render(request.headers.get("accept", ""))
+        return Response(content, media_type=content_type)
 
 
 def _ticket(request: Request) -> str | None:
     ticket = request.query_params.get("ticket")
     if ticket is not None and not 0 < len(ticket) <= LONGEST:
-        raise Refusal(400, f"a ticket has at most {LONGEST} characters", param="ticket", code="ticket")
+        raise HttpError(400, f"a ticket has at most {LONGEST} characters", param="ticket", code="ticket")
     return ticket

@@ -11,15 +11,15 @@ import pytest
 
 from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
 from fedbbpt.errors import ConfigError
-from fedbbpt.serve import Limits
-from fedbbpt.serve.app import Service
+from fedbbpt.serve import RequestLimits
+from fedbbpt.serve.app import InferenceService
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.model import ServedModel
 from fedbbpt.serve.server import bind, make_server, url_of
 
 CLASSES = ("ham", "spam", "other")
 PROVIDER = Provider(CLASSES, words=("fine", "bad", "odd"))
-LIMITS = Limits()
+LIMITS = RequestLimits()
 
 
 class FakeTexts(Backend):
@@ -60,7 +60,7 @@ class FakeTexts(Backend):
 @contextmanager
 def _served(backend, provider=PROVIDER, *, limits=LIMITS, token=None) -> Iterator[str]:
     with bind("127.0.0.1", 0, token) as socket, model_thread() as model:
-        service = Service(model, ServedModel(backend, provider), limits, token)
+        service = InferenceService(model, ServedModel(backend, provider), limits, token)
         server = make_server(service)
         socket.listen()
         where = url_of(socket)

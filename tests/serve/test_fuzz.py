@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fedbbpt.serve.app import QUESTIONS
+from fedbbpt.serve.app import POST_ROUTES
 
 PNG = BytesIO()
 Image.new("RGB", (3, 2), "red").save(PNG, "png")
@@ -70,7 +70,7 @@ def client(request: pytest.FixtureRequest, serving: Any, make_texts: Any) -> Ite
         yield opened
 
 
-@pytest.mark.parametrize("path", QUESTIONS)
+@pytest.mark.parametrize("path", POST_ROUTES)
 def test_every_reply_is_as_described(client: httpx2.Client, path: str) -> None:
     description = client.get("/openapi.json").json()
     operation = description["paths"][path]["post"]
@@ -83,7 +83,7 @@ def test_every_reply_is_as_described(client: httpx2.Client, path: str) -> None:
         assert str(reply.status_code) in operation["responses"]
         assert reply.status_code < 500
         if reply.status_code == 200:
-            QUESTIONS[path].replies.model_validate_json(reply.content)
+            POST_ROUTES[path].response_schema.model_validate_json(reply.content)
         else:
             assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
         seen.add(reply.status_code)

@@ -14,8 +14,8 @@ from PIL import Image, PngImagePlugin
 
 from fedbbpt.backend import Answers, Backend, BackendInfo
 from fedbbpt.data.images import to_array
-from fedbbpt.serve import Refusal
-from fedbbpt.serve.images import MOST_AT_ONCE, Pictures, bombs_are_errors
+from fedbbpt.serve import HttpError
+from fedbbpt.serve.images import MAX_PIXELS_HELD, EncodedImages, refuse_decompression_bombs
 
 MANY = 10**9
 
@@ -55,40 +55,40 @@ def undecoded(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bool]:
 def test_pictures_are_read_as_a_task_reads_them(picture: Image.Image) -> None:
     expected = to_array(picture, (8, 8))
     for before in ("", "data:image/png;base64,", "data:image/jpg;base64,"):
-        read = Pictures([before + _encoded(picture)], (8, 8), MANY).read()
+        read = EncodedImages([before + _encoded(picture)], (8, 8), MANY).decode()
         assert read.dtype == np.uint8
         assert read[0].tobytes() == expected.tobytes()
 
 
 def test_jpegs_are_read_too(picture: Image.Image) -> None:
-    assert Pictures([_encoded(picture, "jpeg"), _encoded(picture)], (8, 8), MANY).read().shape == (2, 3, 8, 8)
+    assert EncodedImages([_encoded(picture, "jpeg"), _encoded(picture)], (8, 8), MANY).decode().shape == (2, 3, 8, 8)
 
 
 @pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "webp", "ppm"])
 def test_other_formats_are_refused(picture: Image.Image, kind: str) -> None:
-    with pytest.raises(Refusal, match="cannot be read as PNG or JPEG"):
-        Pictures([_encoded(picture, kind)], (8, 8), MANY).read()
+    with pytest.raises(HttpError, match="cannot be read as PNG or JPEG"):
+        EncodedImages([_encoded(picture, kind)], (8, 8), MANY).decode()
 
 
 @pytest.mark.parametrize("encoded", ["", "§", "http://127.0.0.1/secret.png", "aGFsbG8=", "data:image/png;base64,"])
 def test_what_is_no_picture_is_refused(encoded: str) -> None:
-    with pytest.raises(Refusal) as refused:
-        Pictures([encoded], (8, 8), MANY).read()
+    with pytest.raises(HttpError) as refused:
+        EncodedImages([encoded], (8, 8), MANY).decode()
     assert refused.value.status == 400
 
 
 def test_damaged_pictures_are_refused(picture: Image.Image) -> None:
     data = base64.b64decode(_encoded(picture))
     for cut in range(0, len(data) - 40, 7):
-        with pytest.raises(Refusal) as refused:
-            Pictures([base64.b64encode(data[:cut]).decode()], (8, 8), MANY).read()
+        with pytest.raises(HttpError) as refused:
+            EncodedImages([base64.b64encode(data[:cut]).decode()], (8, 8), MANY).decode()
         assert refused.value.status == 400
 
 
 def test_pixels_are_counted_before_they_are_decoded(undecoded: Callable[[], bool]) -> None:
     for encoded in ([_png(4000, 4000)], [_png(2000, 2000)] * 3):
-        with pytest.raises(Refusal, match="pixels together") as refused:
-            Pictures(encoded, (8, 8), 10_000_000)
+        with pytest.raises(HttpError, match="pixels together") as refused:
+            EncodedImages(encoded, (8, 8), 10_000_000)
         assert refused.value.status == 413
     assert undecoded()
 
@@ -97,34 +97,34 @@ def test_pixels_are_counted_before_they_are_decoded(undecoded: Callable[[], bool
 def test_what_takes_much_memory_to_decode_or_resize_is_refused_by_its_header(
     undecoded: Callable[[], bool], width: int, height: int
 ) -> None:
-    with pytest.raises(Refusal, match="too many pixels") as refused:
-        Pictures([_png(width, height)], (224, 224), MANY)
+    with pytest.raises(HttpError, match="too many pixels") as refused:
+        EncodedImages([_png(width, height)], (224, 224), MANY)
     assert refused.value.status == 413
     assert undecoded()
 
 
 def test_many_small_pictures_are_counted_as_the_model_reads_them(undecoded: Callable[[], bool]) -> None:
-    many = [_png(1, 1)] * (1 + MOST_AT_ONCE // 224**2)
-    with pytest.raises(Refusal, match="too many images") as refused:
-        Pictures(many, (224, 224), MANY)
+    many = [_png(1, 1)] * (1 + MAX_PIXELS_HELD // 224**2)
+    with pytest.raises(HttpError, match="too many images") as refused:
+        EncodedImages(many, (224, 224), MANY)
     assert refused.value.status == 413
-    assert Pictures(many[:100], (224, 224), MANY).pixels == 100 * 224**2 + 1 + 224 + 8
+    assert EncodedImages(many[:100], (224, 224), MANY).pixels == 100 * 224**2 + 1 + 224 + 8
     assert undecoded()
 
 
 def test_a_bomb_is_refused_by_its_header(undecoded: Callable[[], bool]) -> None:
-    bombs_are_errors()
+    refuse_decompression_bombs()
     for side in (10_000, 65_000):  # above what Pillow warns of, and above what it refuses by itself
-        with pytest.raises(Refusal, match="too many pixels") as refused:
-            Pictures([_png(side, side)], (8, 8), 10**12)
+        with pytest.raises(HttpError, match="too many pixels") as refused:
+            EncodedImages([_png(side, side)], (8, 8), 10**12)
         assert refused.value.status == 413
     assert undecoded()
 
 
 def test_a_bomb_in_a_comment_is_refused() -> None:
     comment = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(100_000_000)))
-    with pytest.raises(Refusal, match="cannot be read") as refused:
-        Pictures([_png(10, 10, comment)], (8, 8), MANY).read()
+    with pytest.raises(HttpError, match="cannot be read") as refused:
+        EncodedImages([_png(10, 10, comment)], (8, 8), MANY).decode()
     assert refused.value.status == 400
 
 
@@ -140,11 +140,11 @@ def test_a_service_survives_bombs(serving: Any, picture: Image.Image) -> None:
 
 def test_the_comments_of_all_chunks_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_MEMORY", PngImagePlugin.MAX_TEXT_MEMORY)  # restored in the end
-    bombs_are_errors()
+    refuse_decompression_bombs()
     comment = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(600_000)))
-    assert Pictures([_png(2, 2, comment)], (8, 8), MANY).pixels
-    with pytest.raises(Refusal, match="cannot be read"):
-        Pictures([_png(2, 2, comment, comment)], (8, 8), MANY)
+    assert EncodedImages([_png(2, 2, comment)], (8, 8), MANY).pixels
+    with pytest.raises(HttpError, match="cannot be read"):
+        EncodedImages([_png(2, 2, comment, comment)], (8, 8), MANY)
 
 
 class Eyes(Backend):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from fedbbpt.serve import Limits, middleware, server
+from fedbbpt.serve import RequestLimits, middleware, server
 
 TOKEN = "correct-horse"
 
@@ -19,7 +19,7 @@ TOKEN = "correct-horse"
 @pytest.fixture(scope="module")
 def careful(serving: Any, make_texts: Any) -> Iterator[str]:
     """The URL of a service that takes bodies of at most 64 KiB."""
-    with serving(make_texts(), limits=Limits(body=65_536)) as where:
+    with serving(make_texts(), limits=RequestLimits(max_body=65_536)) as where:
         yield where
 
 
@@ -195,7 +195,7 @@ def test_hostile_requests_are_refused_and_survived(careful: str, name: str) -> N
 
 
 def test_a_body_that_trickles_is_given_up(serving: Any, texts: Any) -> None:
-    with serving(texts, limits=Limits(body_seconds=0.2)) as where:
+    with serving(texts, limits=RequestLimits(body_timeout=0.2)) as where:
         reply = _raw(where, _request("POST /v1/classify", Connection="keep-alive", **{"Content-Length": 1000}))
         assert reply.startswith(b"HTTP/1.1 408 ")
         assert b"did not arrive within 0.2 seconds" in reply
@@ -205,7 +205,7 @@ def test_a_body_that_trickles_is_given_up(serving: Any, texts: Any) -> None:
 def test_headers_that_trickle_are_given_up(
     serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch, before: bytes
 ) -> None:
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(server, "HEADER_TIMEOUT", 0.2)
     with serving(texts) as where, _connection(where) as connection:
         connection.sendall(before)
         if before:
@@ -219,7 +219,7 @@ def test_headers_that_trickle_are_given_up(
 
 
 def test_a_reply_that_nobody_reads_is_given_up(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "REPLY_SECONDS", 0.2)
+    monkeypatch.setattr(server, "WRITE_TIMEOUT", 0.2)
     with serving(texts) as where, _connection(where) as connection:
         asked = _request("GET /openapi.json", Connection="keep-alive")
         connection.setblocking(False)
@@ -235,14 +235,14 @@ def test_small_bodies_do_not_wait_for_large_ones_that_come_slowly(serving: Any, 
     with serving(texts) as where, ExitStack() as connections:
         for _ in range(6):
             slow = connections.enter_context(_connection(where))
-            slow.sendall(_request("POST /v1/classify", **{"Content-Length": Limits().body}))
+            slow.sendall(_request("POST /v1/classify", **{"Content-Length": RequestLimits().max_body}))
         assert httpx2.post(f"{where}/v1/classify", json={"inputs": ["a"]}).status_code == 200
 
 
 def test_large_bodies_wait_for_their_turn(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "SMALL", 0)
+    monkeypatch.setattr(middleware, "SMALL_BODY", 0)
     body = b'{"inputs": ["' + b"a" * 60_000 + b'"]}'
-    with serving(texts, limits=Limits(body=65_536)) as where:
+    with serving(texts, limits=RequestLimits(max_body=65_536)) as where:
         texts.gate.clear()
         with ThreadPoolExecutor(8) as pool:
             asked = [pool.submit(httpx2.post, f"{where}/v1/classify", content=body) for _ in range(8)]
@@ -255,8 +255,8 @@ def test_large_bodies_wait_for_their_turn(serving: Any, texts: Any, monkeypatch:
 
 
 def test_a_refused_body_that_trickles_on_is_given_up(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
-    monkeypatch.setattr(server, "IDLE_SECONDS", 60)
+    monkeypatch.setattr(server, "HEADER_TIMEOUT", 0.2)
+    monkeypatch.setattr(server, "KEEP_ALIVE_TIMEOUT", 60)
     with serving(texts) as where, _connection(where) as connection:
         connection.sendall(_request("POST /v1/classify", Connection="keep-alive", **{"Content-Length": 10**9}))
         assert connection.recv(65536).startswith(b"HTTP/1.1 413")

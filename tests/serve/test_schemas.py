@@ -9,13 +9,13 @@ import pytest
 from scipy.special import log_softmax
 
 from fedbbpt.backend import Answers, Provider
-from fedbbpt.serve import MOST_INPUTS, Limits, Refusal
-from fedbbpt.serve.chat import Chat
-from fedbbpt.serve.classify import Classify
-from fedbbpt.serve.completions import Complete
-from fedbbpt.serve.embeddings import Embed
+from fedbbpt.serve import MAX_INPUTS, HttpError, RequestLimits
+from fedbbpt.serve.chat import ChatRequest
+from fedbbpt.serve.classify import ClassifyRequest
+from fedbbpt.serve.completions import CompletionRequest
+from fedbbpt.serve.embeddings import EmbeddingRequest
 from fedbbpt.serve.model import ServedModel
-from fedbbpt.serve.schemas import UNLIKELY, parse
+from fedbbpt.serve.schemas import ZERO_PROBABILITY, parse_request
 from fedbbpt.types import Prompted
 
 PROVIDER = Provider(("ham", "spam", "other"), words=("fine", "bad", "odd"))
@@ -23,9 +23,9 @@ NAN = np.full(3, np.nan)
 
 
 def _said(served: ServedModel, shape: Any, body: dict[str, Any], scores: Any) -> Any:
-    question = parse(shape, json.dumps(body).encode())
+    question = parse_request(shape, json.dumps(body).encode())
     answers = Answers(np.asarray(scores, np.float32), tokens=9, output_tokens=2)
-    return json.loads(question.reply(served, answers).model_dump_json())
+    return json.loads(question.respond(served, answers).model_dump_json())
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def test_scores_come_back_bit_for_bit(served: ServedModel) -> None:
     rng = np.random.default_rng(1)
     bits = rng.integers(0, 2**32, 30_000, dtype=np.uint32).view(np.float32).reshape(-1, 3)
     scores = bits[np.isfinite(bits).all(1)]
-    said = _said(served, Classify, {"inputs": ["a"]}, scores)
+    said = _said(served, ClassifyRequest, {"inputs": ["a"]}, scores)
     assert np.asarray(said["scores"], np.float32).tobytes() == scores.tobytes()
-    assert said["kind"] == "logits"
+    assert said["score_type"] == "logits"
     assert said["classes"] == ["ham", "spam", "other"]
 
 
 def test_a_row_of_nan_is_null_and_infinity_the_largest_number(served: ServedModel) -> None:
-    said = _said(served, Classify, {"inputs": ["a", "b", "c"]}, [[1, 2, 3], NAN, [0, -np.inf, 1]])
+    said = _said(served, ClassifyRequest, {"inputs": ["a", "b", "c"]}, [[1, 2, 3], NAN, [0, -np.inf, 1]])
     assert said["scores"][1] is None
     assert said["scores"][2] == [0, float(np.finfo(np.float32).min), 1]
     assert said["usage"] == {"queries": 3, "tokens": 9, "output_tokens": 2}
@@ -52,7 +52,7 @@ def test_a_row_of_nan_is_null_and_infinity_the_largest_number(served: ServedMode
 
 def test_logits_become_log_probabilities_of_words(served: ServedModel) -> None:
     scores = np.float32([[1.5, 3.25, -2.0]])
-    (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 2}, scores)["choices"]
+    (choice,) = _said(served, CompletionRequest, {"prompt": "a", "logprobs": 2}, scores)["choices"]
     expected = log_softmax(scores.astype(np.float64), axis=1)[0].astype(np.float32)
     assert choice["text"] == " bad"
     assert choice["finish_reason"] == "stop"
@@ -68,7 +68,8 @@ def test_log_probabilities_are_said_as_they_are(make_texts: Any, kind: str) -> N
     if kind == "verbalizer":
         texts.label_words = ("uno", "due", "tre")
     scores = np.float32([[-1.1, -0.3, -7.7]])
-    (choice,) = _said(ServedModel(texts, PROVIDER), Complete, {"prompt": "a", "logprobs": 20}, scores)["choices"]
+    served = ServedModel(texts, PROVIDER)
+    (choice,) = _said(served, CompletionRequest, {"prompt": "a", "logprobs": 20}, scores)["choices"]
     top = choice["logprobs"]["top_logprobs"][0]
     assert np.float32([*top.values()]).tobytes() == np.sort(scores[0])[::-1].tobytes()
     assert list(top) == ([" due", " uno", " tre"] if kind == "verbalizer" else [" bad", " fine", " odd"])
@@ -76,36 +77,36 @@ def test_log_probabilities_are_said_as_they_are(make_texts: Any, kind: str) -> N
 
 def test_a_probability_of_zero_is_openais_unlikely(make_texts: Any) -> None:
     served = ServedModel(make_texts(scores="probabilities"), PROVIDER)
-    (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 3}, [[0, 0.25, 0.75]])["choices"]
+    (choice,) = _said(served, CompletionRequest, {"prompt": "a", "logprobs": 3}, [[0, 0.25, 0.75]])["choices"]
     assert choice["logprobs"]["top_logprobs"][0] == {
         " odd": pytest.approx(np.log(0.75)),
         " bad": pytest.approx(np.log(0.25)),
-        " fine": UNLIKELY,
+        " fine": ZERO_PROBABILITY,
     }
 
 
 def test_of_classes_with_the_same_words_the_likelier_is_said(texts: Any) -> None:
     served = ServedModel(texts, Provider(PROVIDER.classes, words=("yes", "no", "yes")))
-    (choice,) = _said(served, Complete, {"prompt": "a", "logprobs": 3}, [[0.0, 1.0, 2.0]])["choices"]
+    (choice,) = _said(served, CompletionRequest, {"prompt": "a", "logprobs": 3}, [[0.0, 1.0, 2.0]])["choices"]
     assert choice["logprobs"]["top_logprobs"][0][" yes"] == choice["logprobs"]["token_logprobs"][0]
 
 
 def test_the_classes_of_another_classifier_go_by_their_names(texts: Any) -> None:
-    assert ServedModel(texts, Provider(("a", "b"), words=("x", "y"))).words == ("ham", "spam", "other")
+    assert ServedModel(texts, Provider(("a", "b"), words=("x", "y"))).label_words == ("ham", "spam", "other")
 
 
 def test_what_was_not_answered_is_said_to_be_withheld(served: ServedModel) -> None:
-    said = _said(served, Complete, {"prompt": ["a", "b"], "logprobs": 3}, [NAN, [1, 0, 0]])
+    said = _said(served, CompletionRequest, {"prompt": ["a", "b"], "logprobs": 3}, [NAN, [1, 0, 0]])
     lost, good = said["choices"]
     assert (lost["text"], lost["logprobs"], lost["finish_reason"]) == ("", None, "content_filter")
     assert (good["index"], good["text"]) == (1, " fine")
-    chat = _said(served, Chat, {"messages": [{"role": "user", "content": "a"}], "logprobs": True}, [NAN])
+    chat = _said(served, ChatRequest, {"messages": [{"role": "user", "content": "a"}], "logprobs": True}, [NAN])
     assert chat["choices"][0]["finish_reason"] == "content_filter"
 
 
 def test_a_chat_is_answered_by_words_with_their_logprobs(served: ServedModel) -> None:
     body = {"messages": [{"role": "user", "content": "a"}], "logprobs": True, "top_logprobs": 2}
-    said = _said(served, Chat, body, [[0.0, 1.0, 5.0]])
+    said = _said(served, ChatRequest, body, [[0.0, 1.0, 5.0]])
     (token,) = said["choices"][0]["logprobs"]["content"]
     assert said["choices"][0]["message"] == {"role": "assistant", "content": "odd", "refusal": None}
     assert [one["token"] for one in token["top_logprobs"]] == ["odd", "bad"]
@@ -115,22 +116,22 @@ def test_a_chat_is_answered_by_words_with_their_logprobs(served: ServedModel) ->
 
 def test_embeddings_are_numbers_or_base64(served: ServedModel) -> None:
     rows = np.float32([[0.1, -2.5], [3.0, 1e-30]])
-    plain = _said(served, Embed, {"input": ["a", "b"]}, rows)
-    coded = _said(served, Embed, {"input": ["a", "b"], "encoding_format": "base64"}, rows)
+    plain = _said(served, EmbeddingRequest, {"input": ["a", "b"]}, rows)
+    coded = _said(served, EmbeddingRequest, {"input": ["a", "b"], "encoding_format": "base64"}, rows)
     assert np.float32([one["embedding"] for one in plain["data"]]).tobytes() == rows.tobytes()
     assert b"".join(base64.b64decode(one["embedding"]) for one in coded["data"]) == rows.tobytes()
 
 
 def test_a_model_without_features_has_no_embeddings(fake_backend: Any) -> None:
-    with pytest.raises(Refusal, match="no embeddings") as refused:
-        Embed(input="a").asks(ServedModel(fake_backend, PROVIDER))
+    with pytest.raises(HttpError, match="no embeddings") as refused:
+        EmbeddingRequest(input="a").query_function(ServedModel(fake_backend, PROVIDER))
     assert refused.value.status == 400
 
 
 def test_a_prompt_in_parts_reaches_the_model_in_parts(served: ServedModel) -> None:
-    part = {"text": "t", "before": "B ", "after": " A", "examples": [["e", "fine"]]}
-    question = parse(Classify, json.dumps({"inputs": ["plain", part]}).encode())
-    plain, prompted = question.inputs(served, Limits())
+    part = {"text": "t", "prefix": "B ", "suffix": " A", "examples": [["e", "fine"]]}
+    question = parse_request(ClassifyRequest, json.dumps({"inputs": ["plain", part]}).encode())
+    plain, prompted = question.read_inputs(served, RequestLimits())
     assert plain == "plain"
     assert isinstance(prompted, Prompted)
     assert prompted == Prompted("t", "B ", " A", None, (("e", "fine"),))
@@ -141,36 +142,36 @@ def test_a_prompt_in_parts_reaches_the_model_in_parts(served: ServedModel) -> No
 def test_the_text_of_a_chat_is_that_of_all_messages(served: ServedModel) -> None:
     parts = [{"type": "text", "text": "two"}, {"type": "text", "text": "three"}]
     messages = [{"role": "system", "content": "one"}, {"role": "user", "content": parts}]
-    question = parse(Chat, json.dumps({"messages": messages}).encode())
-    assert question.inputs(served, Limits()).tolist() == ["one\n\ntwo\nthree"]
+    question = parse_request(ChatRequest, json.dumps({"messages": messages}).encode())
+    assert question.read_inputs(served, RequestLimits()).tolist() == ["one\n\ntwo\nthree"]
 
 
 @pytest.mark.parametrize(
     ("shape", "body", "param"),
     [
-        (Complete, {"prompt": "a", "stream": True}, "stream"),
-        (Complete, {"prompt": "a", "n": 2}, "n"),
-        (Complete, {"prompt": "a", "best_of": 3}, "best_of"),
-        (Complete, {"prompt": "a", "echo": True}, "echo"),
-        (Complete, {"prompt": "a", "logprobs": 21}, "logprobs"),
-        (Complete, {"prompt": "a", "max_tokens": 0}, "max_tokens"),
-        (Complete, {"prompt": "a", "temperature": "hot"}, "temperature"),
-        (Complete, {"prompt": "a", "suffix": "b"}, "suffix"),
-        (Complete, {"prompt": [1, 2]}, "prompt"),
-        (Complete, {"prompt": []}, "prompt"),
-        (Complete, {}, "prompt"),
-        (Chat, {"messages": []}, "messages"),
-        (Chat, {"messages": [{"role": "user", "content": "a"}], "top_logprobs": 21}, "top_logprobs"),
-        (Chat, {"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages"),
-        (Chat, {"messages": [{"role": "user", "content": "a"}], "tools": []}, "tools"),
-        (Classify, {"inputs": [{"before": "b"}]}, "inputs"),
-        (Classify, {"inputs": [{"text": "a", "examples": [["b", "c", "d"]]}]}, "inputs"),
-        (Embed, {"input": "a", "dimensions": 3}, "dimensions"),
+        (CompletionRequest, {"prompt": "a", "stream": True}, "stream"),
+        (CompletionRequest, {"prompt": "a", "n": 2}, "n"),
+        (CompletionRequest, {"prompt": "a", "best_of": 3}, "best_of"),
+        (CompletionRequest, {"prompt": "a", "echo": True}, "echo"),
+        (CompletionRequest, {"prompt": "a", "logprobs": 21}, "logprobs"),
+        (CompletionRequest, {"prompt": "a", "max_tokens": 0}, "max_tokens"),
+        (CompletionRequest, {"prompt": "a", "temperature": "hot"}, "temperature"),
+        (CompletionRequest, {"prompt": "a", "suffix": "b"}, "suffix"),
+        (CompletionRequest, {"prompt": [1, 2]}, "prompt"),
+        (CompletionRequest, {"prompt": []}, "prompt"),
+        (CompletionRequest, {}, "prompt"),
+        (ChatRequest, {"messages": []}, "messages"),
+        (ChatRequest, {"messages": [{"role": "user", "content": "a"}], "top_logprobs": 21}, "top_logprobs"),
+        (ChatRequest, {"messages": [{"role": "user", "content": [{"type": "audio"}]}]}, "messages"),
+        (ChatRequest, {"messages": [{"role": "user", "content": "a"}], "tools": []}, "tools"),
+        (ClassifyRequest, {"inputs": [{"prefix": "b"}]}, "inputs"),
+        (ClassifyRequest, {"inputs": [{"text": "a", "examples": [["b", "c", "d"]]}]}, "inputs"),
+        (EmbeddingRequest, {"input": "a", "dimensions": 3}, "dimensions"),
     ],
 )
 def test_what_is_not_done_is_refused_by_name(shape: Any, body: dict[str, Any], param: str) -> None:
-    with pytest.raises(Refusal) as refused:
-        parse(shape, json.dumps(body).encode())
+    with pytest.raises(HttpError) as refused:
+        parse_request(shape, json.dumps(body).encode())
     assert refused.value.status == 400
     assert refused.value.param == param
     assert refused.value.message.startswith(f"{param}: ")
@@ -179,7 +180,7 @@ def test_what_is_not_done_is_refused_by_name(shape: Any, body: dict[str, Any], p
 def test_null_is_the_same_as_leaving_out(served: ServedModel) -> None:
     optional = ("n", "stream", "echo", "best_of", "logprobs", "max_tokens", "temperature", "user", "seed", "top_p")
     body: dict[str, Any] = {"prompt": "a", **dict.fromkeys(optional)}
-    assert _said(served, Complete, body, [[1, 0, 0]])["choices"][0]["text"] == " fine"
+    assert _said(served, CompletionRequest, body, [[1, 0, 0]])["choices"][0]["text"] == " fine"
 
 
 @pytest.mark.parametrize(
@@ -188,20 +189,20 @@ def test_null_is_the_same_as_leaving_out(served: ServedModel) -> None:
     ids=["empty", "bytes", "bad UTF-8", "half a surrogate", "deep list", "deep object", "a list"],
 )
 def test_what_is_no_json_is_refused(body: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
-        parse(Complete, body)
+    with pytest.raises(HttpError) as refused:
+        parse_request(CompletionRequest, body)
     assert refused.value.status == 400
 
 
 def test_too_many_inputs_are_too_large() -> None:
-    for shape, key in ((Complete, "prompt"), (Classify, "inputs"), (Embed, "input")):
-        parse(shape, json.dumps({key: ["a"] * MOST_INPUTS}).encode())
-        with pytest.raises(Refusal) as refused:
-            parse(shape, json.dumps({key: ["a"] * (MOST_INPUTS + 1)}).encode())
+    for shape, key in ((CompletionRequest, "prompt"), (ClassifyRequest, "inputs"), (EmbeddingRequest, "input")):
+        parse_request(shape, json.dumps({key: ["a"] * MAX_INPUTS}).encode())
+        with pytest.raises(HttpError) as refused:
+            parse_request(shape, json.dumps({key: ["a"] * (MAX_INPUTS + 1)}).encode())
         assert refused.value.status == 413
 
 
 def test_a_refusal_says_nothing_of_the_contents() -> None:
-    with pytest.raises(Refusal) as refused:
-        parse(Classify, b'{"inputs": [{"secret-key": "secret-value", "text": 5}]}')
+    with pytest.raises(HttpError) as refused:
+        parse_request(ClassifyRequest, b'{"inputs": [{"secret-key": "secret-value", "text": 5}]}')
     assert "secret" not in json.dumps(refused.value.body)

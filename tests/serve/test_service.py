@@ -14,7 +14,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve import Limits, server
+from fedbbpt.serve import RequestLimits, server
 
 
 def _wait_until_in_flight(client: httpx2.Client, requests: int) -> None:
@@ -143,7 +143,7 @@ def test_images_are_classified(serving: Any, fake_backend: Any, tmp_path: Any) -
 def test_the_model_is_described_and_named(asking: httpx2.Client) -> None:
     (model,) = asking.get("/v1/models").json()["data"]
     assert model["id"] == "fake-texts"
-    assert model["words"] == ["fine", "bad", "odd"]
+    assert model["label_words"] == ["fine", "bad", "odd"]
     assert model["batch_limit"] == 4
     other = asking.post("/v1/classify", json={"inputs": ["a"], "model": "another"})
     assert other.status_code == 404
@@ -183,7 +183,7 @@ def test_metrics_come_in_the_format_that_is_asked_for(asking: httpx2.Client) -> 
 def test_too_many_at_a_time_are_asked_to_come_again(serving: Any, texts: Any) -> None:
     texts.gate.clear()
     with (
-        serving(texts, limits=Limits(concurrency=1)) as where,
+        serving(texts, limits=RequestLimits(concurrency=1)) as where,
         httpx2.Client(base_url=where) as client,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -198,7 +198,7 @@ def test_too_many_at_a_time_are_asked_to_come_again(serving: Any, texts: Any) ->
 
 
 def test_a_slow_model_is_waited_for(serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.1)
+    monkeypatch.setattr(server, "HEADER_TIMEOUT", 0.1)
     texts.gate.clear()
     with serving(texts) as where:
         threading.Timer(0.4, texts.gate.set).start()
@@ -208,7 +208,7 @@ def test_a_slow_model_is_waited_for(serving: Any, texts: Any, monkeypatch: pytes
 def test_stopping_turns_away_what_waits_too_long(
     serving: Any, texts: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server, "STOPPING_SECONDS", 0.1)
+    monkeypatch.setattr(server, "SHUTDOWN_TIMEOUT", 0.1)
     texts.gate.clear()
     with ThreadPoolExecutor(2) as pool:
         with serving(texts) as where:

@@ -12,7 +12,7 @@ from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.none import NoReadout
-from fedbbpt.serve import Limits
+from fedbbpt.serve import RequestLimits
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.server import bind, make_server
 from fedbbpt.split_learning.protocol import UPSTREAM, Backward, Forward, LossOutput, Splittable
@@ -20,7 +20,7 @@ from fedbbpt.split_learning.server import Body, SplitService
 from fedbbpt.split_learning.sfprompt import SFPrompt
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
-LIMITS = Limits()
+LIMITS = RequestLimits()
 
 
 def through(values, weights):

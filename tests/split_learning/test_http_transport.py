@@ -15,7 +15,7 @@ from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange
-from fedbbpt.serve import Limits
+from fedbbpt.serve import RequestLimits
 from fedbbpt.split_learning import http_retry
 from fedbbpt.split_learning.activation_cache import size_of
 from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
@@ -406,7 +406,7 @@ def test_who_does_not_say_what_it_has_is_no_server(answering, line, reply):
 
 
 def test_what_is_too_large_is_said_by_the_server_itself(serve, line):
-    serve(limits=Limits(body=2**20))
+    serve(limits=RequestLimits(max_body=2**20))
     with pytest.raises(ConfigError, match="HTTP 413: start it with a larger --max-body"):
         line().forward(np.zeros((2000, 1000, 6), np.float32))
 

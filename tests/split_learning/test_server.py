@@ -14,7 +14,7 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedbbpt.serve import Limits, Refusal
+from fedbbpt.serve import HttpError, RequestLimits
 from fedbbpt.split_learning.activation_cache import MOST_NUMBERS, ActivationCache, size_of
 from fedbbpt.split_learning.server import MOST_AT_ONCE
 from fedbbpt.split_learning.transport import pack, unpack_untrusted
@@ -26,7 +26,7 @@ ME = {"body": "toy 6"}
 @pytest.fixture
 def post(serve, host):
     """`post(way, message, **named)`: the service's answer."""
-    serve(limits=Limits(body=2**20))
+    serve(limits=RequestLimits(max_body=2**20))
 
     def ask(way, message, **named):
         return requests.post(f"{host.url}/v1/split/{way}", data=message, params=ME | named, timeout=10)
@@ -180,7 +180,7 @@ def test_tickets_go_though_nobody_asks_anything(serve, host):
 
 
 def test_what_finds_no_room_waits_for_it(serve, host):
-    service = serve(limits=Limits(concurrency=1))
+    service = serve(limits=RequestLimits(concurrency=1))
     service._tickets._numbers = 0
 
     def go(way, name):
@@ -224,7 +224,7 @@ def test_what_is_not_there_is_said(post, host):
     assert "/v1/split/forward" in missing.json()["error"]["message"]
     other = requests.get(f"{host.url}/v1/split/forward", timeout=10)
     assert other.status_code == 405
-    assert other.json()["error"]["message"] == "method not allowed here; ask with POST"
+    assert other.json()["error"]["message"] == "method not allowed here; use POST"
 
 
 def test_strangers_and_pages_are_not_let_in(serve, host):
@@ -293,7 +293,7 @@ class TestTickets:
         for name in ("a", "b", "a", "c"):
             keep(tickets, name)
         assert len(tickets) == 2
-        with pytest.raises(Refusal, match="not known here"):
+        with pytest.raises(HttpError, match="not known here"):
             tickets.take("b", (1, 1, 1))
         assert tickets.take("a", (1, 1, 1)).name == "a"
 
@@ -301,13 +301,13 @@ class TestTickets:
         tickets = ActivationCache(seconds=0.05)
         keep(tickets, "a")
         time.sleep(0.1)
-        with pytest.raises(Refusal):
+        with pytest.raises(HttpError):
             tickets.take("a", (1, 1, 1))
         assert not len(tickets)
 
     def test_gradients_of_another_shape_leave_it(self):
         tickets = ActivationCache()
         keep(tickets, "a", 2)
-        with pytest.raises(Refusal, match="gradients"):
+        with pytest.raises(HttpError, match="gradients"):
             tickets.take("a", (1, 1, 1))
         tickets.take("a", (2, 1, 1))
