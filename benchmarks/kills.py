@@ -26,7 +26,7 @@ def main(times: int, within: float, rounds: int, seed: int) -> None:
     rng, concurrency = random.Random(seed), 4
     settings = ["data.test_limit=60", "backend.model=embedded", "backend.image_size=70"]
     settings.append(f"backend.concurrency={concurrency}")
-    run = ["--backend", "openai", "--clients", "3", "--shots", "2", "--rounds", str(rounds)]
+    run = ["--backend", "openai", "--clients", "3", "--shots-per-class", "2", "--rounds", str(rounds)]
     run += [word for setting in settings for word in ("-o", setting)]
     with tempfile.TemporaryDirectory() as folder:
         root, hit = Path(folder), 0

@@ -39,8 +39,8 @@ def main() -> None:
             draw_shapes(images)
         settings = {
             "rounds": 5,
-            "data": {"clients": 6, "shots": 16},
-            "task": {"name": f"folder:{images}", "provider_shots": 2},
+            "data": {"clients": 6, "shots_per_class": 16},
+            "task": {"name": f"folder:{images}", "provider_shots_per_class": 2},
         }
         summary = train(make_config(settings), Path(temporary) / "run")
     for key in ("zero_shot_accuracy", "readout_alone_accuracy", "test_accuracy", "queries"):

@@ -69,7 +69,9 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--algorithm", help="The federated method  [default: greedy; fedavg for one prompt]."),
         click.option("--clients", type=int, help="Number of clients  [default: 10, or what your data can feed]."),
         click.option("--rounds", type=int, help="Rounds  [default: 7; 20 for sfprompt, 3 for language models]."),
-        click.option("--shots", type=int, help="Training examples per class, over all clients  [default: 16]."),
+        click.option(
+            "--shots-per-class", type=int, help="Training examples per class, over all clients  [default: 16]."
+        ),
         click.option("--seed", type=int, help="Decides everything random  [default: 1]."),
         click.option("--max-queries", type=int, help="Never ask more than this, scores included."),
         click.option("--max-requests", type=int, help="Never send more requests than this."),
@@ -199,7 +201,7 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
         settings |= read_toml(given["config"])
     names = {name: f"{name}.name" for name in SETTINGS}
     keys = names | {"text_column": "task.text_column", "label_column": "task.label_column"}
-    keys |= {"clients": "data.clients", "shots": "data.shots"}
+    keys |= {"clients": "data.clients", "shots_per_class": "data.shots_per_class"}
     keys |= {key: key for key in ("rounds", "seed", *LIMITS)}
     for option, key in keys.items():
         if given.get(option) is not None:
@@ -225,7 +227,6 @@ def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
-    from fedbbpt.data import remarks
     from fedbbpt.run.paying import estimate, finds_out
     from fedbbpt.run.plan import PURPOSES
     from fedbbpt.run.units import money
@@ -244,5 +245,5 @@ def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
     if (about := estimate(session, planned)) is not None:
         source = f" ({about.prices})" if about.cost else ""
         click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {money(about.cost)}{source}")
-    for note in [*remarks(session.task), *notes]:
+    for note in [*session.task.remarks, *notes]:
         click.echo(one_line(f"{'note':15}{note}"), err=True)

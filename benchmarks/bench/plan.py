@@ -192,7 +192,7 @@ class Bench:
         return make_config(values)
 
     def save(self, out: Path) -> None:
-        """Writes `bench.toml`, which `load` reads; in JSON, an infinite `data.alpha` would be lost."""
+        """Writes `bench.toml`, which `load` reads; in JSON, an infinite `data.dirichlet_alpha` would be lost."""
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         write_atomic(out / PLAN, tomli_w.dumps(asdict(self)).encode())

@@ -52,8 +52,8 @@ def _own(folder: Path) -> list[str]:
     )
     gains = [after - before for before, after in zip(linear, prompt, strict=True)]
     data = bench.config(Cell(tasks[0], PROMPT, bench.seeds[0])).data
-    which = f"ours; tasks: {len(tasks)}, examples a class: {data.shots}, seeds: {len(gains)}"
-    return [which, _clients(data.alpha), _spread(linear, ""), _spread(prompt, ""), _spread(gains, "+")]
+    which = f"ours; tasks: {len(tasks)}, examples a class: {data.shots_per_class}, seeds: {len(gains)}"
+    return [which, _clients(data.dirichlet_alpha), _spread(linear, ""), _spread(prompt, ""), _spread(gains, "+")]
 
 
 def _clients(alpha: float | None) -> str:

@@ -76,7 +76,7 @@ class Stand:
     """
 
     def __init__(self, config: Config, samples: int) -> None:
-        data = config.data.model_copy(update={"clients": 1, "shots": samples})
+        data = config.data.model_copy(update={"clients": 1, "shots_per_class": samples})
         self._session = open_session(config.model_copy(update={"data": data}))
         (client,) = self._session.clients
         if len(client.train) < samples:

@@ -99,12 +99,12 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
 def labels(session: Session) -> Figure:
     """Who has how many training images of each class where the labels are as skewed as in the paper's figure."""
     config, names = session.config, session.task.classes
-    alpha = session.task.alpha if config.data.alpha is None else config.data.alpha
+    alpha = session.task.dirichlet_alpha if config.data.dirichlet_alpha is None else config.data.dirichlet_alpha
     own = config.data.partition == "dirichlet" and alpha == ALPHA
     if own:
         clients, whose = session.clients, "These are this run's own clients."
     else:
-        skewed = {"partition": "dirichlet", "alpha": ALPHA, "empty": "feed"}
+        skewed = {"partition": "dirichlet", "dirichlet_alpha": ALPHA, "empty_clients": "fill"}
         dealt = config.model_copy(update={"data": config.data.model_copy(update=skewed)})
         clients = open_session(dealt).clients
         dealt_by = (

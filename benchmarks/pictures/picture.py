@@ -9,7 +9,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from fedbbpt.assets.archive import members
-from fedbbpt.data import is_test
+from fedbbpt.data import hash_split
 
 LARGEST = 4_000_000  # pixels
 THUMBNAIL = 256  # px; no model here looks at more
@@ -26,7 +26,7 @@ class Picture(NamedTuple):
 
     @property
     def for_test(self) -> bool:
-        return is_test(self.key) if self.official is None else self.official
+        return hash_split(self.key) == "test" if self.official is None else self.official
 
 
 def decoded(contents: bytes) -> Image.Image:

@@ -1,6 +1,6 @@
 """The image tasks of the suite.
 
-Folders without an official split are split by key (`is_test`). Classes with too few pictures on either side, and
+Folders without an official split are split by key (`hash_split`). Classes with too few pictures on either side, and
 folders that are no class (`unsorted`, `misc`), are left out.
 """
 
@@ -48,13 +48,13 @@ IMAGES = {
         "category of an emoji: the provider knows Twitter's, the clients hold Google's",
         partial(pictures.emoji, "google"), EMOJI_CATEGORIES,
         977, 922, 7, "an emoji", GOOGLE, "Apache-2.0, CC-BY-4.0", "emoji-datasource 16.0.0",
-        source="emoji-twitter", head="emoji",
+        provider_row="emoji-twitter", head="emoji",
     ),
     "emoji-twitter-to-fluent": Row(
         "category of an emoji: the provider knows Twitter's, the clients hold Microsoft's",
         partial(pictures.emoji, "fluent"), EMOJI_CATEGORIES,
         944, 907, 1, "an emoji", FLUENT, "MIT, CC-BY-4.0", "fluent-emoji-3d 1.1.0",
-        source="emoji-twitter", head="emoji",
+        provider_row="emoji-twitter", head="emoji",
     ),
     "emoji-tones": Row(
         "skin tone of an emoji, drawn by Twitter", partial(pictures.emoji_tones, "twitter"),

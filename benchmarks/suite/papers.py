@@ -48,7 +48,7 @@ def _texts(
     counts = (_counted(splits, for_test) for for_test in (False, True))
     return Row(
         title, read, classes, *counts, None, "an official split", (asset,), HUB[asset].licence, citation,
-        modality="text", provider_shots=16,
+        modality="text", provider_shots_per_class=16,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool
+from fedbbpt.data import Task, TaskData
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Dataset, Int64, Rows, Size
 from fedbbpt_benchmarks.pictures import Picture
@@ -31,39 +31,36 @@ class Row:
     assets: tuple[str, ...]
     licence: str
     citation: str
-    source: str | None = None  # the row whose training side is the provider's; None: a few examples of this one
+    provider_row: str | None = None  # the row whose training side is the provider's; None: a few examples of this row
     head: str | None = None  # of the embedded model, fitted to the source
     superseded_by: str | None = None
     modality: Modality = "image"
     metric: str = "accuracy"
-    provider_shots: int = 4  # examples a class
+    provider_shots_per_class: int = 4  # examples per class
     question: str = "Category"  # what a class answers, for models that read and write language
     words: tuple[str, ...] | None = None  # for each class; None: their names
     note: str | None = None  # why a head on the embedded models' answers does not get above the majority class
 
 
-class SuiteTask:
+class SuiteTask(Task):
     """A row of the suite as a task.
 
-    Of the training side, `provider_shots` examples a class (None: as many as the row says) belong to the provider, who
-    builds a head from them where the model has no classes of its own; the clients never see these, nor what shares a
-    key with them unless nothing else is left of a class. Where the row names a source, the provider knows that one
-    instead, and all of this row's examples are the clients'.
+    `provider_shots_per_class` training examples of each class (None: as many as the row says) belong to the provider,
+    who fits a head to them where the model has no classes of its own. The clients see neither these nor examples that
+    share a key with them, unless nothing else is left of a class. Where the row names a `provider_row`, the provider
+    holds that row's training examples instead, and the clients hold all of this row's.
     """
 
     name: str  # these are set by the subclass that stands for a row
     rows: Mapping[str, Row]
-    modality: Modality
-    alpha = 0.3
-    argument = None
 
-    def __init__(self, argument: str | None, /, *, provider_shots: PositiveInt | None = None) -> None:
-        if argument is not None:
-            raise ConfigError(f"the task {self.name!r} takes nothing after its name, got ':{argument}'")
+    def __init__(self, source: str | None, /, *, provider_shots_per_class: PositiveInt | None = None) -> None:
+        if source is not None:
+            raise ConfigError(f"the task {self.name!r} takes nothing after its name, got ':{source}'")
         self.classes = self.row.classes
         facts = ("title", "group", "licence", "citation", "dropped", "note", "superseded_by")
-        self.about = {fact: str(value) for fact in facts if (value := getattr(self.row, fact)) is not None}
-        self._provider_shots = provider_shots or self.row.provider_shots
+        self.metadata = {fact: str(value) for fact in facts if (value := getattr(self.row, fact)) is not None}
+        self._provider_shots = provider_shots_per_class or self.row.provider_shots_per_class
         self.provider = Provider(
             self.classes, head=self.row.head, shots=self._shots, question=self.row.question, words=self.row.words
         )
@@ -73,15 +70,15 @@ class SuiteTask:
         """What is published of the task."""
         return self.rows[self.name]
 
-    def load(self, size: Size) -> Pool:
+    def load(self, size: Size) -> TaskData:
         """See `Task`."""
         kept = store.prepare(self.name, self.row, size)
-        train = kept.side(TRAIN) if self.row.source else self._dealt(kept)[1]
-        return Pool(_dataset(kept, train), _dataset(kept, kept.side(TEST)))
+        train = kept.side(TRAIN) if self.row.provider_row else self._dealt(kept)[1]
+        return TaskData(_dataset(kept, train), _dataset(kept, kept.side(TEST)))
 
     def _shots(self, size: Size) -> Dataset:
-        if self.row.source:
-            kept = store.prepare(self.row.source, self.rows[self.row.source], size)
+        if self.row.provider_row:
+            kept = store.prepare(self.row.provider_row, self.rows[self.row.provider_row], size)
             return _dataset(kept, kept.side(TRAIN))
         kept = store.prepare(self.name, self.row, size)
         return _dataset(kept, self._dealt(kept)[0])

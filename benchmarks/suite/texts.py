@@ -1,6 +1,6 @@
 """The text tasks of the suite.
 
-Texts without an official split are split by key (`is_test`). Of large sets at most 5,000 examples a side are used,
+Texts without an official split are split by key (`hash_split`). Of large sets at most 5,000 examples a side are used,
 those whose hashes are lowest; of a text its first 4,000 characters.
 """
 
@@ -9,7 +9,7 @@ from functools import partial
 from fedbbpt_benchmarks import texts
 from fedbbpt_benchmarks.suite.row import Row
 
-Texts = partial(Row, modality="text", provider_shots=16)
+Texts = partial(Row, modality="text", provider_shots_per_class=16)
 FEW = 4  # provider's shots of sets with small classes
 SIGNS = ("negative", "positive")
 EMOTIONS = ("ambivalent", "negative", "neutral", "positive")
@@ -52,7 +52,8 @@ TEXTS = {
             *("money-supply", "nat-gas", "nickel", "orange", "pet-chem", "platinum", "potato", "reserves", "retail"),
             *("rubber", "ship", "strategic-metal", "sugar", "tea", "tin", "trade", "veg-oil", "wpi", "zinc"),
         ),
-        6532, 2562, 6, "an article", ORANGE, "AGPL-3.0-or-later (package)", "Cardoso-Cachopo 2007", provider_shots=FEW,
+        6532, 2562, 6, "an article", ORANGE, "AGPL-3.0-or-later (package)", "Cardoso-Cachopo 2007",
+        provider_shots_per_class=FEW,
         question="Topic",
         words=(
             *("acquisition", "aluminium", "balance of payments", "carcass", "cocoa", "coffee", "copper", "cotton"),
@@ -114,7 +115,7 @@ TEXTS = {
     ),
     "multiemo-reviews": Texts(
         "sentiment of a review of a teacher", partial(texts.multiemo, "reviews"), ("ambivalent", *SIGNS),
-        249, 254, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON, provider_shots=FEW,
+        249, 254, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON, provider_shots_per_class=FEW,
         note="a linear probe on the features of up to 1,500 training examples reaches .62 (five-fold), but a head "
              "sees only the three scores that the provider made of 4 examples a class",
         question="Sentiment", words=MIXED,
@@ -122,7 +123,7 @@ TEXTS = {
     "multiemo-products": Texts(
         "sentiment of a review of a product; two neutral ones are left out", partial(texts.multiemo, "products"),
         ("ambivalent", *SIGNS),
-        229, 253, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON, provider_shots=FEW,
+        229, 253, 0, "a review", BIG_BENCH, "Apache-2.0 (package)", KOCON, provider_shots_per_class=FEW,
         note="a linear probe on the features of up to 1,500 training examples reaches .59 (five-fold), about as "
              "many as the majority class: 229 examples are too few",
         question="Sentiment", words=MIXED,

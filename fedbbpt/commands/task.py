@@ -10,7 +10,7 @@ from fedbbpt.printing import one_line, print_table
 
 SETTINGS = {  # by option
     **{"text_column": "task.text_column", "label_column": "task.label_column"},
-    **{"clients": "data.clients", "shots": "data.shots", "seed": "seed"},
+    **{"clients": "data.clients", "shots_per_class": "data.shots_per_class", "seed": "seed"},
 }
 
 
@@ -24,7 +24,7 @@ def task() -> None:
 @click.option("--text-column", help="Of a table: the column of the texts  [default: text].")
 @click.option("--label-column", help="Of a table: the column of the classes  [default: label].")
 @click.option("--clients", type=int, help="Deal it out to so many  [default: 10, or what your data can feed].")
-@click.option("--shots", type=int, help="Training examples per class, over all clients  [default: 16].")
+@click.option("--shots-per-class", type=int, help="Training examples per class, over all clients  [default: 16].")
 @click.option("--seed", type=int, help="Decides who holds what  [default: 1].")
 @click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, say -o task.group_column=user.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture of some examples of each class (PNG).")
@@ -36,7 +36,6 @@ def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: 
     from fedbbpt.config import make_config
     from fedbbpt.config.components import load_class
     from fedbbpt.config.settings import override, parse_assignment
-    from fedbbpt.data import remarks
     from fedbbpt.data.inspection import SIDE, contact_sheet, samples
     from fedbbpt.data.inspection import inspect as examine
     from fedbbpt.run.dealing import dealt
@@ -51,9 +50,9 @@ def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: 
         raise ConfigError(f"{name} holds texts: there are no pictures for a --sheet")
     pool = chosen.load((SIDE, SIDE) if chosen.modality == "image" else None)
     found = examine(pool, chosen.classes)
-    for key, value in chosen.about.items():
+    for key, value in chosen.metadata.items():
         click.echo(f"{key:12}{one_line(value)}")
-    for remark in remarks(chosen):
+    for remark in chosen.remarks:
         click.echo(f"{'note':12}{one_line(remark)}")
     click.echo(f"{'examples':12}{len(pool.train):,} for training, {len(pool.test):,} for the test")
     for key, value in dealt(config, chosen, pool).said:

@@ -24,13 +24,13 @@ class Data(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
     clients: PositiveInt | None = None  # None: 10, or as many as the user's own data can supply
-    shots: PositiveInt = 16  # training examples per class, over all clients
-    validation_shots: PositiveInt = 4
+    shots_per_class: PositiveInt = 16  # training examples, over all clients
+    validation_shots_per_class: PositiveInt = 4
     test_limit: PositiveInt | None = None  # test examples over all clients, drawn at random; None = all
     partition: Literal["dirichlet", "shards", "domain"] = "dirichlet"
-    alpha: Annotated[float, Field(gt=0)] | None = None  # Dirichlet; inf: all clients alike; None: the task's own
-    shards: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 2  # shards of label-sorted data per client
-    empty: Literal["feed", "redraw", "error"] = "feed"  # what happens to a client without training data
+    dirichlet_alpha: Annotated[float, Field(gt=0)] | None = None  # inf: all clients alike; None: the task's own
+    shards_per_client: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 2  # shards of label-sorted data
+    empty_clients: Literal["fill", "redraw", "error"] = "fill"  # what happens to clients without training data
 
 
 class Config(BaseModel):

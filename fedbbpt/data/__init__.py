@@ -1,56 +1,59 @@
-"""Tasks: a data set with its classes, its split and the provider that it belongs to."""
+"""Tasks: a data set with its classes, its split and the provider of its model."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Literal, Protocol
 
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.types import Dataset, Size
 
+Subset = Literal["train", "validation", "test"]
+
 
 @dataclass(frozen=True)
-class Pool:
-    """A task's data before it is dealt out to clients."""
+class TaskData:
+    """A task's examples before they are partitioned over clients."""
 
-    train: Dataset  # training examples are drawn from here, and validation examples unless they are given
+    train: Dataset
     test: Dataset
-    validation: Dataset | None = None
-    provider: int = 0  # examples that the provider has beside these
-    own: bool = False  # somebody's own data: how many clients there are follows from how much there is
+    validation: Dataset | None = None  # None: drawn from `train`
+    provider_examples: int = 0  # how many the provider holds; they are not among the others
+    user_supplied: bool = False  # a user's own data: the default number of clients depends on their amount
+
+    @property
+    def validation_pool(self) -> Dataset:
+        """Where validation examples are drawn from."""
+        return self.train if self.validation is None else self.validation
 
 
 class Task(Protocol):
-    """A data set to be dealt out to clients.
+    """A data set that is partitioned over clients; classes derive from this one to inherit its defaults.
 
-    A task's class takes what follows the colon in its name (`folder:PATH`, else None) as its one positional argument
-    and its own options by keyword.
+    The one positional argument of a task's class is what follows the colon in its name (`folder:PATH`), else None. Its
+    keyword-only arguments are the task's options.
     """
 
-    modality: Modality  # of its examples; on the class, since it decides the defaults of a run
-    argument: str | None  # as a resumed run in another folder must say it
+    modality: Modality  # set on the class: a run's defaults depend on it before the task is opened
     classes: tuple[str, ...]
-    alpha: float  # default Dirichlet concentration of the clients' labels; inf = every client alike
     provider: Provider
-    about: Mapping[str, str]  # what is known of its origin: title, licence, citation, …
+    metadata: Mapping[str, str] = MappingProxyType({})  # on the data's origin: title, licence, citation, …
+    source: str | None = None  # what follows the colon, made absolute, so that a run can be resumed from anywhere
+    dirichlet_alpha: float = 0.3  # default concentration of the clients' labels; infinity: all clients alike
+    remarks: Sequence[str] = ()  # a sentence on each change made while reading, for the user; complete after `load`
 
-    def load(self, size: Size) -> Pool:
-        """All examples, images at the size (h, w) that the model wants."""
-
-
-def remarks(task: Task) -> Sequence[str]:
-    """What was done to a task's data as they were read, to be said aloud: blanks stripped, files skipped, and so on.
-
-    A sentence each, in the task's attribute `remarks`, which it need not have; complete when the task is loaded.
-    """
-    known: Sequence[str] = getattr(task, "remarks", ())
-    return known
+    def load(self, size: Size) -> TaskData:
+        """All examples; images as uint8 (N, 3, h, w) at `size` (h, w), texts if `size` is None."""
 
 
-def is_test(key: str | bytes) -> bool:
-    """The split of public data that have no official one: a fair coin that depends on the key alone.
+def hash_split(key: str | bytes) -> Literal["train", "test"]:
+    """Splits public data that have no official split, half and half, by the SHA-256 of an example's key.
 
-    Everything that must not be on both sides shares a key.
+    Examples that must not be on both sides share a key.
+
+    >>> [hash_split(f"digits/{i}") for i in range(4)]
+    ['test', 'train', 'test', 'test']
     """
     data = key.encode() if isinstance(key, str) else key
-    return int(hashlib.sha256(data).hexdigest()[:8], 16) % 2 == 1
+    return "test" if int(hashlib.sha256(data).hexdigest()[:8], 16) % 2 else "train"

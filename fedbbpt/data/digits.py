@@ -10,20 +10,18 @@ import numpy as np
 from PIL import Image
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool, is_test
+from fedbbpt.data import Task, TaskData, hash_split
 from fedbbpt.data.images import to_array
 from fedbbpt.errors import ConfigError, MissingExtra
 from fedbbpt.types import Dataset, Int64, Size
 
 
-class Digits:
+class Digits(Task):
     """UCI digits against a provider that knows MNIST digits; labels skewed by client (Dirichlet α = .3)."""
 
     modality: Modality = "image"
     classes = tuple("0123456789")
-    alpha = 0.3
-    argument = None
-    about = MappingProxyType(
+    metadata = MappingProxyType(
         {
             "title": "handwritten digits of UCI, for a provider that knows MNIST's",
             "licence": "CC-BY-4.0",
@@ -32,23 +30,23 @@ class Digits:
     )
     provider = Provider(classes, head="mnist")
 
-    def __init__(self, argument: str | None, /) -> None:
-        if argument is not None:
-            raise ConfigError(f"the digits tasks take nothing after their name, got ':{argument}'")
+    def __init__(self, source: str | None, /) -> None:
+        if source is not None:
+            raise ConfigError(f"the digits tasks take nothing after their name, got ':{source}'")
 
-    def load(self, size: Size) -> Pool:
-        """Picture i is a test picture if the hash of `digits/i` says so (see `is_test`)."""
+    def load(self, size: Size) -> TaskData:
+        """See `Task`; image i is on the side that `hash_split("digits/i")` says."""
         drawings, labels = read()
         inputs = np.stack([to_array(drawing, size) for drawing in drawings])
         everything = Dataset(inputs, labels)
-        test = np.array([is_test(f"digits/{i}") for i in range(len(everything))])
-        return Pool(everything.take(np.flatnonzero(~test)), everything.take(np.flatnonzero(test)))
+        test = np.array([hash_split(f"digits/{i}") == "test" for i in range(len(everything))])
+        return TaskData(everything.take(np.flatnonzero(~test)), everything.take(np.flatnonzero(test)))
 
 
 class DigitsIID(Digits):
     """UCI digits against a provider that knows MNIST digits; every client alike."""
 
-    alpha = math.inf
+    dirichlet_alpha = math.inf
 
 
 def read() -> tuple[list[Image.Image], Int64]:

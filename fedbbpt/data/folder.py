@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool, layout
+from fedbbpt.data import Task, TaskData, layout
 from fedbbpt.data.cells import doubts
 from fedbbpt.data.images import open_pictures
 from fedbbpt.data.sides import Sides, split, together, without_copies
@@ -19,42 +19,41 @@ from fedbbpt.types import Dataset, Size
 DARK = 20  # of 255: what 12 bits come to in files of 16, and what shrinking adds
 
 
-class Folder:
+class Folder(Task):
     """Your own images, a folder a class, or train/ and test/ above these: `folder:PATH`.
 
-    About a fifth of each class is for the test. The files' contents decide which (see `split`), so that copies of a
-    picture stay on one side; a split into train/ and test/ (and val/) folders is taken as it is, but for copies. Of the
-    training side, `provider_shots` pictures a class belong to the provider, who builds a head from them where the model
-    has no classes of its own; the clients never see these.
+    About a fifth of each class becomes test data. A hash of the files' contents decides which (see `train_test_split`),
+    so that copies of an image stay on one side. A split into train/ and test/ (and val/) folders is used as it is,
+    without the copies. `provider_shots_per_class` training images of each class belong to the provider, who fits a head
+    to them where the model has no classes of its own; the clients never see these.
 
     Raises:
         DataError: what `layout.read` says, too few pictures, an unreadable picture.
     """
 
     modality: Modality = "image"
-    alpha = 0.3
 
-    def __init__(self, argument: str | None, /, *, provider_shots: PositiveInt = 4) -> None:
-        if not argument:
+    def __init__(self, source: str | None, /, *, provider_shots_per_class: PositiveInt = 4) -> None:
+        if not source:
             raise ConfigError("task 'folder' needs a path: --task folder:PATH, with one folder a class in it")
         try:
-            root = located(argument)
+            root = located(source)
         except ValueError as e:
-            raise DataError(f"cannot read {argument!r}: {e}") from e
-        self.argument = str(root)
-        self.about = {"title": f"images in {root}"}
+            raise DataError(f"cannot read {source!r}: {e}") from e
+        self.source = str(root)
+        self.metadata = {"title": f"images in {root}"}
         self._found = layout.read(root)
         self.classes = self._found.classes
-        self.remarks = [*self._found.remarks, *doubts(self.classes)]
-        self._provider_shots = provider_shots
+        self.remarks: list[str] = [*self._found.remarks, *doubts(self.classes)]
+        self._provider_shots = provider_shots_per_class
         self.provider = Provider(self.classes, shots=lambda size: self._read(self._sides.provider, size))
 
-    def load(self, size: Size) -> Pool:
+    def load(self, size: Size) -> TaskData:
         """See `Task`."""
         sides = self._sides
         validation = self._read(sides.validation, size) if sides.validation else None
         train, test = (self._read(rows, size) for rows in (sides.train, sides.test))
-        pool = Pool(train, test, validation, provider=len(sides.provider), own=True)
+        pool = TaskData(train, test, validation, provider_examples=len(sides.provider), user_supplied=True)
         self._say_if_dark([train, test])
         return without_copies(pool, self._read(sides.provider, size), self.classes, self.remarks)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fedbbpt.data import Pool
+from fedbbpt.data import TaskData
 from fedbbpt.data.partition import label_counts
 from fedbbpt.printing import one_line
 from fedbbpt.types import Dataset, Int64
@@ -29,7 +29,7 @@ class Inspection(NamedTuple):
     conflicting: int  # examples that show what one of another class shows
 
 
-def inspect(pool: Pool, classes: Sequence[str]) -> Inspection:
+def inspect(pool: TaskData, classes: Sequence[str]) -> Inspection:
     """Counts everything; two pictures are the same if all their pixels are, two texts if all their characters are."""
     counts = zip(classes, *(label_counts(side, len(classes)) for side in (pool.train, pool.test)), strict=True)
     shown = {side: list(map(_digest, data.contents())) for side, data in (("train", pool.train), ("test", pool.test))}

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from fedbbpt.data import Pool
+from fedbbpt.data import TaskData
 from fedbbpt.data.cells import doubts
 from fedbbpt.data.texts import as_seen, fingerprint
 from fedbbpt.errors import DataError
@@ -70,8 +70,9 @@ def split(
             its = f"{len(of_class)}{named}{_copies(keys, of_class, copies[name])}"
             raise DataError(
                 f"class {name!r} has too few {things}: its {its} fall into {', '.join(parts)} and "
-                f"{len(test)} for the test; needed are {shots} for the provider (-o task.provider_shots), {least} more "
-                f"for training and 1 for the test{', and 1 for validation' if apart else ''}{alike}"
+                f"{len(test)} for the test; needed are {shots} for the provider "
+                f"(-o task.provider_shots_per_class), {least} more for training "
+                f"and 1 for the test{', and 1 for validation' if apart else ''}{alike}"
             )
         sides.provider.extend(i for i in training if keys[i] in shown)
         sides.train.extend(left)
@@ -86,7 +87,7 @@ def together(keys: Sequence[bytes], rows: Sequence[int]) -> Int64 | None:
     return None if len(numbers) == len(keys) else np.array([numbers[keys[i]] for i in rows], np.int64)
 
 
-def without_copies(pool: Pool, provider: Dataset, classes: Sequence[str], remarks: list[str]) -> Pool:
+def without_copies(pool: TaskData, provider: Dataset, classes: Sequence[str], remarks: list[str]) -> TaskData:
     """The pool without validation and test examples that show what one of the provider or a side before them shows.
 
     Keys do not tell all of it: a picture may be kept in two formats, a text be written by two groups. Texts show the

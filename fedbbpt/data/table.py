@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Pool, cells, rows
+from fedbbpt.data import Task, TaskData, cells, rows
 from fedbbpt.data.rows import Columns, Row
 from fedbbpt.data.sides import Sides, split, together, without_copies
 from fedbbpt.data.texts import as_seen, as_texts, fingerprint
@@ -21,13 +21,13 @@ TEXT, LABEL, GROUP, DOMAIN = "--text-column", "--label-column", "-o task.group_c
 EXAMPLES = 3  # of labels that are not read as they are written
 
 
-class Table(ABC):
+class Table(Task, ABC):
     """What the kinds of tables share; they differ in how a file is read.
 
-    About a fifth of each class is for the test. A text decides which (see `split`), so that copies stay on one side;
-    with `group_column`, say the patient, all texts of a group stay there together. `domain_column`, say the hospital,
-    is what data.partition=domain deals by. Of the training side, `provider_shots` texts a class belong to the provider;
-    the clients never see these.
+    About a fifth of each class becomes test data. A hash of the text decides which (see `train_test_split`), so that
+    copies stay on one side; with `group_column`, say the patient, all texts of a group do. data.partition=domain
+    divides the examples by `domain_column`, say the hospital. `provider_shots_per_class` training texts of each class
+    belong to the provider; the clients never see these.
 
     Raises:
         DataError: no such file or column, an unreadable row, a cell that is missing or no text or label (see `cells`),
@@ -36,29 +36,28 @@ class Table(ABC):
 
     kind: str  # set by the subclasses
     modality: Modality = "text"
-    alpha = 0.3
 
     def __init__(
         self,
-        argument: str | None,
+        source: str | None,
         /,
         *,
         text_column: str = "text",
         label_column: str = "label",
         group_column: str | None = None,
         domain_column: str | None = None,
-        provider_shots: PositiveInt = 16,
+        provider_shots_per_class: PositiveInt = 16,
     ) -> None:
-        if not argument:
+        if not source:
             raise ConfigError(f"task '{self.kind}' needs a file: --task {self.kind}:PATH")
         if text_column == label_column:
             raise ConfigError(f"{text_column!r} cannot be the column of both texts and labels; change one of the two")
         try:
-            self.path = located(argument)
+            self.path = located(source)
         except ValueError as e:
-            raise DataError(f"cannot read {argument!r}: {e}") from e
-        self.argument = str(self.path)
-        self.about = {"title": f"texts in {self.path}"}
+            raise DataError(f"cannot read {source!r}: {e}") from e
+        self.source = str(self.path)
+        self.metadata = {"title": f"texts in {self.path}"}
         self.remarks: list[str] = []
         columns = {TEXT: text_column, LABEL: label_column, GROUP: group_column, DOMAIN: domain_column}
         self.columns: Columns = {option: column for option, column in columns.items() if column is not None}
@@ -72,12 +71,14 @@ class Table(ABC):
             raise DataError(f"column {label_column!r} of {self.path} holds one class only, {self.classes[0]!r}")
         if max(Counter(names).values()) == 1:
             raise DataError(f"every row of {self.path} has its own {label_column!r}; is that the right --label-column?")
-        self._provider_shots = provider_shots
+        self._provider_shots = provider_shots_per_class
         self.provider = Provider(self.classes, shots=lambda size: self._side("provider"))
 
-    def load(self, size: Size) -> Pool:
+    def load(self, size: Size) -> TaskData:
         """See `Task`."""
-        pool = Pool(self._side("train"), self._side("test"), provider=len(self._sides.provider), own=True)
+        pool = TaskData(
+            self._side("train"), self._side("test"), provider_examples=len(self._sides.provider), user_supplied=True
+        )
         return without_copies(pool, self._side("provider"), self.classes, self.remarks)
 
     @abstractmethod

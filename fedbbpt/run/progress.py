@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fedbbpt.data import remarks
 from fedbbpt.printing import one_line
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.plan import Plan
@@ -44,7 +43,7 @@ class LineReporter(Callback):
             prompt, readout, search = "soft tokens", "parts of the model", ""
         tuned = f"{prompt} ({sizes['prompt']}) + {readout} ({sizes['readout']})"
         self._say("task", f"{config.task.name}: {len(session.task.classes)} classes")
-        for remark in remarks(session.task):
+        for remark in session.task.remarks:
             self._say("note", remark)
         for name, text in session.dealt:
             self._say(name, text)

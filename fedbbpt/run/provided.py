@@ -1,10 +1,9 @@
 """What a run's folder keeps of its task, so that new inputs are classified where the task's data are not."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from fedbbpt.backend import Fitted, Modality, Provider
-from fedbbpt.data import Pool, Task
+from fedbbpt.data import Task, TaskData
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import DataError
 from fedbbpt.types import Dataset, Size
@@ -65,7 +64,7 @@ class Facts(BaseModel):
     """What is known of a task without its data."""
 
     modality: Modality
-    argument: str | None
+    source: str | None
     classes: list[str]
     head: str | None
     shots: bool  # whether its provider has some
@@ -78,7 +77,7 @@ def facts(task: Task) -> Facts:
     provider = task.provider
     return Facts(
         modality=task.modality,
-        argument=task.argument,
+        source=task.source,
         classes=list(task.classes),
         head=provider.head,
         shots=provider.shots is not None,
@@ -87,21 +86,18 @@ def facts(task: Task) -> Facts:
     )
 
 
-class Away:
+class Away(Task):
     """A task whose data may be elsewhere, with the provider that it had."""
 
-    alpha = float("nan")
-    about: Mapping[str, str] = MappingProxyType({})
-
     def __init__(self, known: Facts, content: bytes) -> None:
-        self.modality, self.argument, self.classes = known.modality, known.argument, tuple(known.classes)
+        self.modality, self.source, self.classes = known.modality, known.source, tuple(known.classes)
         words = None if known.words is None else tuple(known.words)
         shots = self.load_shots if known.shots else None
         self.provider: Provider = keeping(Provider(self.classes, known.head, shots, known.question, words), content)
 
-    def load(self, size: Size) -> Pool:
+    def load(self, size: Size) -> TaskData:
         """Raises DataError: there are no data."""
-        raise DataError(f"the data of {self.argument} are not here")
+        raise DataError(f"the data of {self.source} are not here")
 
     def load_shots(self, size: Size) -> Dataset:
         """Raises DataError: the backend asks for examples that it did not take when the run began."""

@@ -226,7 +226,7 @@ def _build(kind: str, choice: ComponentConfig, *context: object) -> Any:
 
 
 def _resolved(config: Config, task: Task, backend: Backend) -> Config:
-    name = config.task.name.partition(":")[0] + (f":{task.argument}" if task.argument else "")
+    name = config.task.name.partition(":")[0] + (f":{task.source}" if task.source else "")
     options = config.backend.options | {k: v for k, v in backend.info.resolved.items() if k in config.backend.options}
     changed = {
         "task": ComponentConfig(name=name, options=config.task.options),

@@ -23,7 +23,7 @@ def with_words(config: Config, clients: Sequence[Client]) -> Config:
     if len(learned) < 2:
         raise DataError(
             "the clients' training texts are too few to learn words from: none holds two words at least twice; use "
-            """more --shots or fewer --clients, or name the words: -o 'prompt.vocabulary=["good", "bad"]'"""
+            """more --shots-per-class or fewer --clients, or name the words: -o 'prompt.vocabulary=["good", "bad"]'"""
         )
     prompt = config.prompt.model_copy(update={"options": options | {"vocabulary": learned}})
     return config.model_copy(update={"prompt": prompt})

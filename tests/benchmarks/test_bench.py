@@ -72,8 +72,10 @@ class TestPlan:
     def test_every_method_is_a_config_that_holds(self, method: str) -> None:
         tasks = {"image": "digits", "text": "spam"}
         for modality in METHODS[method].modalities:
-            config = bench(settings={"rounds": 4, "data": {"shots": 3}}).config(Cell(tasks[modality], method, 7))
-            assert (config.seed, config.task.name, config.data.shots) == (7, tasks[modality], 3)
+            config = bench(settings={"rounds": 4, "data": {"shots_per_class": 3}}).config(
+                Cell(tasks[modality], method, 7)
+            )
+            assert (config.seed, config.task.name, config.data.shots_per_class) == (7, tasks[modality], 3)
 
     def test_methods_for_texts_search_with_what_is_theirs(self) -> None:
         searches = {"bandit": "bandit", "fed-bdpl": "bdpl", "fedone": "bdpl", "fed-bbt": "sep-cma", "fedbpt": "sep-cma"}
@@ -92,7 +94,11 @@ class TestPlan:
         assert (config.prompt.name, config.rounds) == ("none", 0)
 
     def test_it_is_read_back_as_it_was(self, tmp_path: Path) -> None:
-        settings = {"data": {"test_limit": 5, "alpha": math.inf}, "rounds": 2, "algorithm": {"calibrate": False}}
+        settings = {
+            "data": {"test_limit": 5, "dirichlet_alpha": math.inf},
+            "rounds": 2,
+            "algorithm": {"calibrate": False},
+        }
         one = bench(settings=settings, seeds=(1, 3))
         one.save(tmp_path / "new")
         assert Bench.load(tmp_path / "new") == one

@@ -283,7 +283,7 @@ def test_published_accuracies_stand_beside_those_of_a_bench(tmp_path: Path, monk
         return {"error": None, "accuracy": reached[cell.method][cell.seed - 1] + 0.1 * (cell.task == "stripes")}
 
     monkeypatch.setattr(results, "read", read)
-    settings = {"data": {"alpha": 0.1, "shots": 8}}
+    settings = {"data": {"dirichlet_alpha": 0.1, "shots_per_class": 8}}
     Bench(("digits", "shapes", "stripes"), tuple(reached), (1, 2), settings, "sfl-linear").save(tmp_path)
     lines = accuracies([tmp_path]).splitlines()
     assert lines[2] == "| Caltech101, published | IID | 92.62 | 94.04 | +1.42 |"

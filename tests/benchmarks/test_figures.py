@@ -21,8 +21,26 @@ from fedbbpt.types import Client
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.figures import embedding, plan
 
-SETTINGS = ["--algorithm", "sfprompt", "--clients", "2", "--shots", "2", "--rounds", "1", "-o", "data.test_limit=20"]
-FAST = ["-o", "data.validation_shots=1", "-o", "algorithm.batch_size=8", "-o", "algorithm.num_prompt_tokens=2"]
+SETTINGS = [
+    "--algorithm",
+    "sfprompt",
+    "--clients",
+    "2",
+    "--shots-per-class",
+    "2",
+    "--rounds",
+    "1",
+    "-o",
+    "data.test_limit=20",
+]
+FAST = [
+    "-o",
+    "data.validation_shots_per_class=1",
+    "-o",
+    "algorithm.batch_size=8",
+    "-o",
+    "algorithm.num_prompt_tokens=2",
+]
 
 
 def fedbbpt(*arguments: object) -> Result:

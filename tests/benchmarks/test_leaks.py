@@ -36,5 +36,5 @@ def test_no_example_of_the_test_looks_like_one_for_training(name: str) -> None:
     assert len(tested) > 10
     assert not tested & trained
     row = suite.ROWS.get(name)
-    if task.provider.shots is not None and not (row and row.source):
+    if task.provider.shots is not None and not (row and row.provider_row):
         assert not tested & set(seen(task.provider.shots(size)))

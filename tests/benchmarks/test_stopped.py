@@ -24,7 +24,7 @@ SUMMARY = {
     **{"bytes_up": 0, "bytes_down": 0, "seconds": 1.0, "paid": None},
 }
 FACTS = {
-    **{"modality": "image", "argument": None, "classes": [], "head": None},
+    **{"modality": "image", "source": None, "classes": [], "head": None},
     **{"shots": False, "question": "", "words": None},
 }
 

@@ -35,7 +35,7 @@ def greys() -> Iterator[Picture]:
 def rows(monkeypatch: pytest.MonkeyPatch, tmp_path) -> dict[str, Row]:
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     row = Row("greys", greys, ("dark", "light"), 20, 20, 1, "a grey", ("mnist",), "none", "nobody")
-    return {"greys": row, "shifted": dataclasses.replace(row, source="greys", head="mnist")}
+    return {"greys": row, "shifted": dataclasses.replace(row, provider_row="greys", head="mnist")}
 
 
 class TestTable:
@@ -53,8 +53,8 @@ class TestTable:
         assert set(row.assets) <= set(ASSETS)
         assert all((row.title, row.group, row.licence, row.citation))
         assert row.superseded_by is None or row.superseded_by in suite.ROWS
-        assert (row.source is None) == (row.head is None)
-        assert row.source is None or suite.ROWS[row.source].classes == row.classes
+        assert (row.provider_row is None) == (row.head is None)
+        assert row.provider_row is None or suite.ROWS[row.provider_row].classes == row.classes
 
 
 class TestStore:
@@ -106,7 +106,7 @@ class TestStore:
 
 class TestTask:
     def test_the_provider_has_a_few_that_no_client_has(self, rows: dict[str, Row]) -> None:
-        task = task_class("greys", rows)(None, provider_shots=3)
+        task = task_class("greys", rows)(None, provider_shots_per_class=3)
         shots, pool = task.provider.shots(SIZE), task.load(SIZE)
         assert np.bincount(shots.labels).tolist() == [3, 3]
         assert len(pool.train) == 14
@@ -120,7 +120,7 @@ class TestTask:
             return (picture._replace(key=f"grey/{i // 4}") for i, picture in enumerate(greys()))
 
         rows["pairs"] = dataclasses.replace(rows["greys"], read=pairs)
-        pool = task_class("pairs", rows)(None, provider_shots=3).load(SIZE)
+        pool = task_class("pairs", rows)(None, provider_shots_per_class=3).load(SIZE)
         assert np.bincount(pool.train.labels).tolist() == [6, 6]  # of ten, four are two pairs of the provider's
         assert np.bincount(pool.train.groups).tolist() == [2] * 6
 

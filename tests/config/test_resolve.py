@@ -23,7 +23,7 @@ def test_defaults_name_every_section():
     config = make_config({})
     assert {section: getattr(config, section).name for section in DEFAULTS} == DEFAULTS
     assert config.max_queries is None
-    assert config.data.alpha is None
+    assert config.data.dirichlet_alpha is None
 
 
 def test_defaults_of_options_are_filled_in():
@@ -32,8 +32,8 @@ def test_defaults_of_options_are_filled_in():
 
 
 def test_given_settings_win():
-    config = make_config({"rounds": 3, "data": {"shots": 2}, "prompt": {"name": "dct", "epsilon": 0.2}})
-    assert (config.rounds, config.data.shots, config.data.clients) == (3, 2, None)
+    config = make_config({"rounds": 3, "data": {"shots_per_class": 2}, "prompt": {"name": "dct", "epsilon": 0.2}})
+    assert (config.rounds, config.data.shots_per_class, config.data.clients) == (3, 2, None)
     assert config.prompt.options == {"epsilon": 0.2, "frequencies": 6}
 
 
@@ -125,9 +125,9 @@ def test_what_is_for_images_does_not_go_with_texts(section, name):
 
 
 def test_given_settings_stay_as_they_are():
-    values = {"data": {"shots": 2}, "prompt": {"name": "dct"}}
+    values = {"data": {"shots_per_class": 2}, "prompt": {"name": "dct"}}
     make_config(values)
-    assert values == {"data": {"shots": 2}, "prompt": {"name": "dct"}}
+    assert values == {"data": {"shots_per_class": 2}, "prompt": {"name": "dct"}}
 
 
 @pytest.mark.parametrize(("section", "name"), COMPONENTS)
@@ -144,8 +144,8 @@ def test_every_component_survives_toml(section, name):
     "values",
     [
         {"max_queries": 10**12, "seed": 0},
-        {"data": {"alpha": float("inf")}},
-        {"data": {"alpha": 0.1 + 0.2}},
+        {"data": {"dirichlet_alpha": float("inf")}},
+        {"data": {"dirichlet_alpha": 0.1 + 0.2}},
         {"backend": {"model": 'dir:C:\\new "ö"\n'}},
         {"optimizer": {"name": "sep-cma", "population_size": 5, "sigma": 1e-300}},
         {"prompt": {"name": "frame", "width": 1 / 3}},
@@ -161,7 +161,7 @@ def test_settings_survive_toml(values):
     ("values", "hint"),
     [
         ({"round": 3}, "unknown setting 'round'. Did you mean 'rounds'"),
-        ({"data": {"shot": 3}}, "unknown setting of data 'shot'. Did you mean 'shots'"),
+        ({"data": {"shots_per_clas": 3}}, "unknown setting of data 'shots_per_clas'. Did you mean 'shots_per_class'"),
         ({"prompt": {"name": "colr"}}, "unknown prompt 'colr'. Did you mean 'colour'"),
         ({"prompt": {"epsilom": 1.0}}, "unknown option of prompt 'colour' 'epsilom'. Did you mean 'epsilon'"),
         ({"task": {"name": "folders:/x"}}, "unknown task 'folders'. Did you mean 'folder'"),
@@ -184,10 +184,10 @@ def test_unknown_names_propose_the_nearest(values, hint):
         {"seed": -1},
         {"max_queries": 0},
         {"evaluate_every": 0},
-        {"data": {"alpha": 0}},
-        {"data": {"alpha": float("nan")}},
+        {"data": {"dirichlet_alpha": 0}},
+        {"data": {"dirichlet_alpha": float("nan")}},
         {"data": {"clients": 0}},
-        {"data": {"shots": True}},
+        {"data": {"shots_per_class": True}},
         {"prompt": {"epsilon": -0.1}},
         {"prompt": {"epsilon": 0.0}},
         {"prompt": {"epsilon": float("inf")}},

@@ -14,8 +14,8 @@ def test_override_sets_and_adds():
     settings = {"rounds": 3, "prompt": {"epsilon": 0.1}}
     overridden(settings, "rounds", 5)
     overridden(settings, "prompt.epsilon", 0.2)
-    overridden(settings, "data.shots", 4)
-    assert settings == {"rounds": 5, "prompt": {"epsilon": 0.2}, "data": {"shots": 4}}
+    overridden(settings, "data.shots_per_class", 4)
+    assert settings == {"rounds": 5, "prompt": {"epsilon": 0.2}, "data": {"shots_per_class": 4}}
 
 
 @pytest.mark.parametrize("before", [{"prompt": {"name": "dct", "frequencies": 3}}, {"prompt": {"frequencies": 3}}])
@@ -44,7 +44,7 @@ def test_override_into_a_plain_value_is_refused():
     [
         ("rounds=3", ("rounds", 3)),
         (" prompt.epsilon = 0.5 ", ("prompt.epsilon", 0.5)),
-        ("data.alpha=inf", ("data.alpha", float("inf"))),
+        ("data.dirichlet_alpha=inf", ("data.dirichlet_alpha", float("inf"))),
         ("prompt.name=dct", ("prompt.name", "dct")),
         ('task.name="folder:/a=b"', ("task.name", "folder:/a=b")),
         ("task.name=folder:/a=b", ("task.name", "folder:/a=b")),

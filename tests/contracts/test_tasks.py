@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fedbbpt import registry
-from fedbbpt.data import is_test
+from fedbbpt.data import hash_split
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.pictures import Picture
 from fedbbpt_benchmarks.texts import Text
@@ -75,7 +75,7 @@ def task(request, tmp_path, monkeypatch):
     for name, row in suite.ROWS.items():
         count = 8 * len(row.classes)
         read = partial(texts_of if row.modality == "text" else pictures_of, row.classes)
-        small = dataclasses.replace(row, read=read, train=count, test=count, dropped=0, provider_shots=4)
+        small = dataclasses.replace(row, read=read, train=count, test=count, dropped=0, provider_shots_per_class=4)
         monkeypatch.setitem(suite.ROWS, name, small)
     return registry.load("tasks", request.param)(None)
 
@@ -122,12 +122,12 @@ def test_loading_again_gives_the_same(task, size):
 def test_provider_knows_the_classes_and_the_concentration_is_positive(task):
     assert task.provider.classes == task.classes
     assert len(set(task.classes)) == len(task.classes) >= 2
-    assert task.alpha > 0
+    assert task.dirichlet_alpha > 0
 
 
 def test_something_is_known_of_its_origin(task):
-    assert task.about["title"]
-    assert all(isinstance(text, str) for pair in task.about.items() for text in pair)
+    assert task.metadata["title"]
+    assert all(isinstance(text, str) for pair in task.metadata.items() for text in pair)
 
 
 @pytest.mark.parametrize("name", UCI)
@@ -135,7 +135,7 @@ def test_digits_are_split_by_the_hash_of_their_number(name):
     from sklearn.datasets import load_digits
 
     pool = registry.load("tasks", name)(None).load((8, 8))
-    test = np.array([is_test(f"digits/{i}") for i in range(1797)])
+    test = np.array([hash_split(f"digits/{i}") == "test" for i in range(1797)])
     pixels = load_digits().images
     assert len(pool.train) + len(pool.test) == 1797
     for data, rows in ((pool.train, ~test), (pool.test, test)):
@@ -151,12 +151,12 @@ def test_digits_take_nothing_after_their_name(name):
 
 def test_digits_differ_in_the_skew_only():
     skewed, alike = (registry.load("tasks", name)(None) for name in UCI)
-    assert skewed.alpha == 0.3
-    assert alike.alpha == float("inf")
+    assert skewed.dirichlet_alpha == 0.3
+    assert alike.dirichlet_alpha == float("inf")
     assert np.array_equal(skewed.load(SIZE).test.inputs, alike.load(SIZE).test.inputs)
 
 
 def test_coin_is_fair_and_the_same_for_text_and_bytes():
-    tossed = [is_test(str(i)) for i in range(2000)]
-    assert 900 < sum(tossed) < 1100
-    assert tossed == [is_test(str(i).encode()) for i in range(2000)]
+    tossed = [hash_split(str(i)) for i in range(2000)]
+    assert 900 < tossed.count("test") < 1100
+    assert tossed == [hash_split(str(i).encode()) for i in range(2000)]

@@ -66,7 +66,7 @@ def test_nested_folders_and_capital_suffixes_count(root):
 
 @pytest.mark.parametrize("shots", [1, 3])
 def test_provider_gets_its_shots_and_clients_never_see_them(root, shots):
-    provider, train, test = everything(Folder(str(root), provider_shots=shots))
+    provider, train, test = everything(Folder(str(root), provider_shots_per_class=shots))
     assert np.bincount(provider.labels).tolist() == [shots, shots]
     assert not set(images(provider)) & set(images(train) + images(test))
 
@@ -100,7 +100,7 @@ def test_twelve_bits_in_sixteen_are_said(root):
     dim = np.random.default_rng(0).integers(0, 4096, SIZE).astype(np.uint16)
     for file in (root / "cat").iterdir():
         Image.fromarray(dim + np.uint16(int(file.stem))).save(file)
-    task = Folder(str(root), provider_shots=1)
+    task = Folder(str(root), provider_shots_per_class=1)
     task.load(SIZE)
     assert task.remarks[0].startswith("23 of 46 pictures are nearly black")
 
@@ -129,7 +129,7 @@ def test_new_names_change_nothing_about_the_split(root):
 
 def test_argument_is_the_absolute_path(root, monkeypatch):
     monkeypatch.chdir(root.parent)
-    assert Folder(root.name).argument == str(root)
+    assert Folder(root.name).source == str(root)
 
 
 @pytest.mark.parametrize("argument", [None, ""])
@@ -170,7 +170,7 @@ def test_small_class(root):
 
 def test_more_shots_than_pictures(root):
     with pytest.raises(DataError, match="50 for the provider"):
-        Folder(str(root), provider_shots=50).load(SIZE)
+        Folder(str(root), provider_shots_per_class=50).load(SIZE)
 
 
 def test_text_that_is_named_png(root):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fedbbpt.data import Pool
+from fedbbpt.data import TaskData
 from fedbbpt.data.inspection import ACROSS, MARGIN, NAME, SIDE, contact_sheet, inspect
 from fedbbpt.types import Dataset
 
@@ -12,7 +12,7 @@ def plain(levels, labels):
 
 
 def test_everything_is_counted():
-    pool = Pool(plain([1, 2, 2, 3], [0, 0, 1, 1]), plain([3, 4, 4, 4, 5], [1, 1, 1, 1, 0]))
+    pool = TaskData(plain([1, 2, 2, 3], [0, 0, 1, 1]), plain([3, 4, 4, 4, 5], [1, 1, 1, 1, 0]))
     found = inspect(pool, ("a", "b"))
     assert found.classes == [("a", 2, 1), ("b", 2, 4)]
     assert found.repeated == {"train": 1, "test": 2}
@@ -21,7 +21,7 @@ def test_everything_is_counted():
 
 
 def test_the_same_under_two_names_is_counted():
-    pool = Pool(plain([1, 2, 2, 2, 3], [0, 0, 1, 1, 1]), plain([3, 4], [0, 0]))
+    pool = TaskData(plain([1, 2, 2, 2, 3], [0, 0, 1, 1, 1]), plain([3, 4], [0, 0]))
     assert inspect(pool, ("a", "b")).conflicting == 5
 
 

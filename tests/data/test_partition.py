@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from fedbbpt.data import Pool
-from fedbbpt.data.partition import Skew, deal, label_counts
+from fedbbpt.data import TaskData
+from fedbbpt.data.partition import PartitionScheme, label_counts, partition_clients
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Dataset
 
@@ -26,14 +26,25 @@ def numbers(data):
 @pytest.fixture(scope="module")
 def pool():
     rng = np.random.default_rng(0)
-    return Pool(numbered(rng.permutation(np.repeat(np.arange(CLASSES), 100))), numbered(np.arange(400) % CLASSES, 1000))
+    return TaskData(
+        numbered(rng.permutation(np.repeat(np.arange(CLASSES), 100))), numbered(np.arange(400) % CLASSES, 1000)
+    )
 
 
 def dealt(pool, **changes):
-    skew = Skew(
-        **{"alpha": 0.5} | {key: changes.pop(key) for key in ("kind", "alpha", "shards", "empty") if key in changes}
+    scheme = PartitionScheme(
+        **{"dirichlet_alpha": 0.5}
+        | {
+            key: changes.pop(key)
+            for key in ("kind", "dirichlet_alpha", "shards_per_client", "empty_clients")
+            if key in changes
+        }
     )
-    return deal(pool, **{"clients": 6, "skew": skew, "shots": 40, "validation_shots": 10, "seed": 1} | changes)
+    return partition_clients(
+        pool,
+        **{"clients": 6, "scheme": scheme, "shots_per_class": 40, "validation_shots_per_class": 10, "seed": 1}
+        | changes,
+    )
 
 
 def counts(clients, split):
@@ -41,23 +52,30 @@ def counts(clients, split):
     return np.array([label_counts(getattr(client, split), CLASSES) for client in clients])
 
 
-@pytest.mark.parametrize("alpha", [0.05, 1.0, math.inf])
-def test_all_test_data_is_used_once(pool, alpha):
-    used = [number for client in dealt(pool, alpha=alpha) for number in numbers(client.test)]
+@pytest.mark.parametrize("dirichlet_alpha", [0.05, 1.0, math.inf])
+def test_all_test_data_is_used_once(pool, dirichlet_alpha):
+    used = [number for client in dealt(pool, dirichlet_alpha=dirichlet_alpha) for number in numbers(client.test)]
     assert sorted(used) == sorted(numbers(pool.test))
 
 
-@pytest.mark.parametrize("alpha", [0.05, 1.0, math.inf])
+@pytest.mark.parametrize("dirichlet_alpha", [0.05, 1.0, math.inf])
 @pytest.mark.parametrize(("shots", "kept_back"), [(16, 4), (1, 1), (80, 20)])
-def test_shots_are_exact_for_every_class(pool, alpha, shots, kept_back):
-    clients = dealt(pool, alpha=alpha, shots=shots, validation_shots=kept_back, clients=3)
+def test_shots_are_exact_for_every_class(pool, dirichlet_alpha, shots, kept_back):
+    clients = dealt(
+        pool, dirichlet_alpha=dirichlet_alpha, shots_per_class=shots, validation_shots_per_class=kept_back, clients=3
+    )
     assert (counts(clients, "train").sum(0) == shots).all()
     assert (counts(clients, "validation").sum(0) == kept_back).all()
 
 
-@pytest.mark.parametrize("alpha", [0.05, 1.0, math.inf])
-def test_no_example_is_in_two_hands(pool, alpha):
-    used = [n for c in dealt(pool, alpha=alpha) for split in (c.train, c.validation, c.test) for n in numbers(split)]
+@pytest.mark.parametrize("dirichlet_alpha", [0.05, 1.0, math.inf])
+def test_no_example_is_in_two_hands(pool, dirichlet_alpha):
+    used = [
+        n
+        for c in dealt(pool, dirichlet_alpha=dirichlet_alpha)
+        for split in (c.train, c.validation, c.test)
+        for n in numbers(split)
+    ]
     assert len(used) == len(set(used))
 
 
@@ -71,39 +89,41 @@ def test_pictures_keep_their_labels(pool):
 @pytest.mark.parametrize("clients", [1, 4, 7])
 def test_infinite_alpha_makes_clients_alike(pool, clients):
     for split in ("train", "validation", "test"):
-        table = counts(dealt(pool, alpha=math.inf, clients=clients), split)
+        table = counts(dealt(pool, dirichlet_alpha=math.inf, clients=clients), split)
         assert (table.max(0) - table.min(0) <= 1).all()
 
 
 def test_small_alpha_gives_each_class_to_few(pool):
-    def largest_share(alpha):
-        shares = [counts(dealt(pool, alpha=alpha, seed=seed), "train").max(0) / 40 for seed in range(20)]
+    def largest_share(dirichlet_alpha):
+        shares = [
+            counts(dealt(pool, dirichlet_alpha=dirichlet_alpha, seed=seed), "train").max(0) / 40 for seed in range(20)
+        ]
         return np.mean(shares)
 
     assert largest_share(0.05) > 0.75
     assert largest_share(0.05) > largest_share(1.0) > largest_share(100.0)
 
 
-@pytest.mark.parametrize("alpha", [1e-3, 1e-9])
-def test_tiny_alpha_is_survived(pool, alpha):
-    assert (counts(dealt(pool, alpha=alpha), "train").sum(0) == 40).all()
+@pytest.mark.parametrize("dirichlet_alpha", [1e-3, 1e-9])
+def test_tiny_alpha_is_survived(pool, dirichlet_alpha):
+    assert (counts(dealt(pool, dirichlet_alpha=dirichlet_alpha), "train").sum(0) == 40).all()
 
 
-@pytest.mark.parametrize("alpha", [0.01, 0.3])
+@pytest.mark.parametrize("dirichlet_alpha", [0.01, 0.3])
 @pytest.mark.parametrize("seed", range(5))
-def test_no_client_is_without_training_data(pool, alpha, seed):
-    clients = dealt(pool, alpha=alpha, clients=20, shots=4, seed=seed)
+def test_no_client_is_without_training_data(pool, dirichlet_alpha, seed):
+    clients = dealt(pool, dirichlet_alpha=dirichlet_alpha, clients=20, shots_per_class=4, seed=seed)
     assert min(len(client.train) for client in clients) >= 1
 
 
 def test_as_many_clients_as_examples_get_one_each(pool):
-    clients = dealt(pool, clients=10, shots=2)
+    clients = dealt(pool, clients=10, shots_per_class=2)
     assert [len(client.train) for client in clients] == [1] * 10
 
 
 def test_more_clients_than_examples_are_refused(pool):
     with pytest.raises(ConfigError, match="11 clients cannot share 10 training examples"):
-        dealt(pool, clients=11, shots=2)
+        dealt(pool, clients=11, shots_per_class=2)
 
 
 def test_same_seed_same_hands(pool):
@@ -114,13 +134,13 @@ def test_same_seed_same_hands(pool):
 
 
 def test_another_seed_other_hands(pool):
-    one, other = (dealt(pool, alpha=math.inf, seed=seed) for seed in (1, 2))
+    one, other = (dealt(pool, dirichlet_alpha=math.inf, seed=seed) for seed in (1, 2))
     assert numbers(one[0].train) != numbers(other[0].train)
     assert numbers(one[0].test) != numbers(other[0].test)
 
 
 def test_clients_have_the_same_shares_of_a_class_in_all_splits(pool):
-    clients = dealt(pool, alpha=1.0)
+    clients = dealt(pool, dirichlet_alpha=1.0)
     assert min(len(client.train) for client in clients) > 1  # nobody had to be fed
     shares = counts(clients, "train") / 40
     assert np.abs(shares - counts(clients, "validation") / 10).max() <= 1 / 40 + 1 / 10
@@ -133,20 +153,25 @@ def test_names_are_numbered(pool):
 
 def test_small_classes_give_validation_its_share():
     labels = [0] * 50 + [1] * 10
-    clients = deal(
-        Pool(numbered(labels), numbered([0, 1], 1000)), clients=1, skew=Skew(), shots=16, validation_shots=4, seed=0
+    clients = partition_clients(
+        TaskData(numbered(labels), numbered([0, 1], 1000)),
+        clients=1,
+        scheme=PartitionScheme(),
+        shots_per_class=16,
+        validation_shots_per_class=4,
+        seed=0,
     )
     assert label_counts(clients[0].train, 2) == [16, 8]
     assert label_counts(clients[0].validation, 2) == [4, 2]
 
 
 def test_class_of_two_gives_one_to_each():
-    clients = deal(
-        Pool(numbered([0] * 50 + [1] * 2), numbered([0, 1], 1000)),
+    clients = partition_clients(
+        TaskData(numbered([0] * 50 + [1] * 2), numbered([0, 1], 1000)),
         clients=1,
-        skew=Skew(),
-        shots=16,
-        validation_shots=4,
+        scheme=PartitionScheme(),
+        shots_per_class=16,
+        validation_shots_per_class=4,
         seed=0,
     )
     assert label_counts(clients[0].train, 2) == [16, 1]
@@ -155,18 +180,20 @@ def test_class_of_two_gives_one_to_each():
 
 class TestShards:
     def test_everybody_holds_few_classes_and_as_much_as_the_others(self, pool):
-        clients = dealt(pool, kind="shards", clients=10, shards=2, validation_shots=10)
+        clients = dealt(pool, kind="shards", clients=10, shards_per_client=2, validation_shots_per_class=10)
         table = counts(clients, "train")
         assert (table.sum(1) == 20).all()
         assert ((table > 0).sum(1) <= 2).all()
         assert (table.sum(0) == 40).all()
 
     def test_all_splits_have_the_same_classes(self, pool):
-        clients = dealt(pool, kind="shards", clients=10, shards=1)
+        clients = dealt(pool, kind="shards", clients=10, shards_per_client=1)
         assert np.array_equal(counts(clients, "train") > 0, counts(clients, "test") > 0)
 
     def test_another_seed_other_owners(self, pool):
-        one, other = (counts(dealt(pool, kind="shards", clients=5, shards=1, seed=seed), "train") for seed in (1, 2))
+        one, other = (
+            counts(dealt(pool, kind="shards", clients=5, shards_per_client=1, seed=seed), "train") for seed in (1, 2)
+        )
         assert not np.array_equal(one, other)
 
 
@@ -176,7 +203,7 @@ class TestDomains:
         def with_domains(data):
             return dataclasses.replace(data, domains=(np.array(numbers(data)) % 3).astype(np.int64))
 
-        return Pool(with_domains(pool.train), with_domains(pool.test))
+        return TaskData(with_domains(pool.train), with_domains(pool.test))
 
     @pytest.mark.parametrize("clients", [3, 7])
     def test_every_client_belongs_to_one_domain(self, several, clients):
@@ -199,23 +226,23 @@ class TestDomains:
 
 class TestEmpty:
     def test_error_refuses(self, pool):
-        with pytest.raises(ConfigError, match=r"without training data \(data.empty=error\)"):
-            dealt(pool, empty="error", alpha=0.01, clients=20, shots=8)
+        with pytest.raises(ConfigError, match=r"without training data \(data.empty_clients=error\)"):
+            dealt(pool, empty_clients="error", dirichlet_alpha=0.01, clients=20, shots_per_class=8)
 
     def test_redraw_gives_up_where_it_is_hopeless(self, pool):
-        with pytest.raises(ConfigError, match=r"data.empty=redraw"):
-            dealt(pool, empty="redraw", alpha=0.01, clients=20, shots=8)
+        with pytest.raises(ConfigError, match=r"data.empty_clients=redraw"):
+            dealt(pool, empty_clients="redraw", dirichlet_alpha=0.01, clients=20, shots_per_class=8)
 
     def test_redraw_finds_a_deal_without_gifts(self, pool):
         seed = next(s for s in range(50) if _refused(pool, s))
-        clients = dealt(pool, empty="redraw", alpha=0.3, clients=4, shots=8, seed=seed)
+        clients = dealt(pool, empty_clients="redraw", dirichlet_alpha=0.3, clients=4, shots_per_class=8, seed=seed)
         assert min(len(client.train) for client in clients) >= 1
         assert (counts(clients, "train").sum(0) == 8).all()
 
 
 def _refused(pool, seed):
     try:
-        dealt(pool, empty="error", alpha=0.3, clients=4, shots=8, seed=seed)
+        dealt(pool, empty_clients="error", dirichlet_alpha=0.3, clients=4, shots_per_class=8, seed=seed)
     except ConfigError:
         return True
     return False
@@ -234,11 +261,11 @@ class TestGroups:
         """Every ten pictures show the same; each thing belongs to two classes, as tones of one emoji do."""
         labels = np.arange(200) % 2
         train = dataclasses.replace(numbered(labels), groups=(np.arange(200) // 10).astype(np.int64))
-        return Pool(train, numbered([0, 1], 1000))
+        return TaskData(train, numbered([0, 1], 1000))
 
     @pytest.mark.parametrize("seed", range(5))
     def test_what_is_validated_on_is_not_trained_on(self, grouped, seed):
-        clients = dealt(grouped, clients=3, shots=16, validation_shots=8, seed=seed)
+        clients = dealt(grouped, clients=3, shots_per_class=16, validation_shots_per_class=8, seed=seed)
         seen, kept = ({n // 10 for c in clients for n in numbers(getattr(c, s))} for s in ("train", "validation"))
         assert not seen & kept
         assert (counts(clients, "train").sum(0)[:2] == 16).all()
@@ -246,7 +273,9 @@ class TestGroups:
 
     def test_a_class_of_one_thing_is_still_trained_on(self):
         data = dataclasses.replace(numbered([0] * 12 + [1] * 12), groups=np.repeat([0, 1], 12))
-        clients = dealt(Pool(data, numbered([0, 1], 1000)), clients=1, shots=4, validation_shots=2)
+        clients = dealt(
+            TaskData(data, numbered([0, 1], 1000)), clients=1, shots_per_class=4, validation_shots_per_class=2
+        )
         assert label_counts(clients[0].train, 2) == [4, 4]
         assert not set(numbers(clients[0].train)) & set(numbers(clients[0].validation))
 
@@ -256,11 +285,22 @@ class TestOwn:
 
     @staticmethod
     def own(classes, each):
-        return Pool(numbered(np.arange(classes * each) % classes), numbered(np.arange(classes), 1000), own=True)
+        return TaskData(
+            numbered(np.arange(classes * each) % classes), numbered(np.arange(classes), 1000), user_supplied=True
+        )
 
     @staticmethod
     def fed(pool, **changes):
-        return deal(pool, **{"skew": Skew(alpha=0.3), "shots": 16, "validation_shots": 4, "seed": 1} | changes)
+        return partition_clients(
+            pool,
+            **{
+                "scheme": PartitionScheme(dirichlet_alpha=0.3),
+                "shots_per_class": 16,
+                "validation_shots_per_class": 4,
+                "seed": 1,
+            }
+            | changes,
+        )
 
     @pytest.mark.parametrize("seed", range(1, 6))
     @pytest.mark.parametrize(("classes", "each", "most"), [(2, 10, 2), (3, 28, 6), (5, 100, 10), (10, 100, 10)])
@@ -292,10 +332,10 @@ class TestOwn:
         train, test = (
             dataclasses.replace(data, domains=np.arange(len(data)) % 12) for data in (pool.train, numbered([0, 1] * 12))
         )
-        assert len(self.fed(Pool(train, test, own=True), skew=Skew("domain"))) == 12
+        assert len(self.fed(TaskData(train, test, user_supplied=True), scheme=PartitionScheme("domain"))) == 12
 
     def test_public_data_have_ten(self, pool):
-        assert len(self.fed(pool, shots=2)) == 10
+        assert len(self.fed(pool, shots_per_class=2)) == 10
 
     def test_given_validation_data_are_used_as_they_are(self):
         pool = dataclasses.replace(self.own(2, 40), validation=numbered(np.arange(30) % 2, 500))

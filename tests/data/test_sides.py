@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fedbbpt.data import Pool
+from fedbbpt.data import TaskData
 from fedbbpt.data.sides import split, without_copies
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import DataError
@@ -123,23 +123,23 @@ NOBODY = said()  # whom the provider's examples show
 
 class TestCopies:
     def test_what_the_provider_shows_is_not_tested(self):
-        kept = without_copies(Pool(said("a", "b"), said("c", "d", "e", "f")), said("C", "x"), CLASSES[:2], [])
+        kept = without_copies(TaskData(said("a", "b"), said("c", "d", "e", "f")), said("C", "x"), CLASSES[:2], [])
         assert list(kept.test.inputs) == ["d", "e", "f"]
 
     @pytest.mark.parametrize("copy", ["Ä  b", "a\u0308 b", "ä\u00a0b", "ä b\u200b"])
     def test_what_people_take_for_the_same_text_is_a_copy(self, copy):
-        kept = without_copies(Pool(said("ä b", "b"), said(copy, "d", "e", "f")), NOBODY, CLASSES[:2], [])
+        kept = without_copies(TaskData(said("ä b", "b"), said(copy, "d", "e", "f")), NOBODY, CLASSES[:2], [])
         assert list(kept.test.inputs) == ["d", "e", "f"]
 
     def test_what_training_shows_is_not_tested(self):
         remarks = []
-        pool = Pool(said("a", "b", "c", "d"), said("e", "f", "a", "g", "c", "h"))
+        pool = TaskData(said("a", "b", "c", "d"), said("e", "f", "a", "g", "c", "h"))
         assert list(without_copies(pool, NOBODY, CLASSES[:2], remarks).test.inputs) == ["e", "f", "g", "h"]
         assert remarks == ["examples left out of test and validation, since the provider or training has the same: 2"]
 
     def test_validation_comes_before_the_test(self):
         remarks = []
-        pool = Pool(said("a", "b"), said("c", "d", "x", "y"), said("a", "x", "z", "y"))
+        pool = TaskData(said("a", "b"), said("c", "d", "x", "y"), said("a", "x", "z", "y"))
         kept = without_copies(pool, NOBODY, CLASSES[:2], remarks)
         assert list(kept.validation.inputs) == ["x", "z", "y"]
         assert list(kept.test.inputs) == ["c", "d"]
@@ -147,10 +147,10 @@ class TestCopies:
 
     def test_nothing_is_said_of_nothing(self):
         remarks = []
-        pool = Pool(said("a", "b"), said("c", "d", "c"))
+        pool = TaskData(said("a", "b"), said("c", "d", "c"))
         assert without_copies(pool, NOBODY, CLASSES[:2], remarks).test is pool.test
         assert remarks == []
 
     def test_a_class_that_is_all_copies_is_refused(self):
         with pytest.raises(DataError, match="all test examples of class 'b'"):
-            without_copies(Pool(said("a", "b"), said("c", "b")), NOBODY, CLASSES[:2], [])
+            without_copies(TaskData(said("a", "b"), said("c", "b")), NOBODY, CLASSES[:2], [])

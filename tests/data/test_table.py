@@ -44,7 +44,7 @@ def everything(task: Table) -> dict[str, dict[str, int]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_row_is_on_one_side_with_its_label(kind: str, tmp_path: Path) -> None:
-    task = opened(written(tmp_path, kind), provider_shots=5)
+    task = opened(written(tmp_path, kind), provider_shots_per_class=5)
     sides = everything(task)
     assert task.classes == ("1", "2", "3")
     assert sum(map(len, sides.values())) == len(ROWS)
@@ -83,7 +83,9 @@ def test_copies_stay_on_one_side_and_with_the_provider(tmp_path: Path) -> None:
 
 
 def test_groups_stay_together_and_domains_are_numbered(tmp_path: Path) -> None:
-    task = opened(written(tmp_path, "csv"), group_column="patient", domain_column="hospital", provider_shots=1)
+    task = opened(
+        written(tmp_path, "csv"), group_column="patient", domain_column="hospital", provider_shots_per_class=1
+    )
     patients = {row["review"]: row["patient"] for row in ROWS}
     sides = {side: {patients[text] for text in texts} for side, texts in everything(task).items()}
     assert not sides["train"] & sides["test"]
@@ -213,6 +215,6 @@ class TestBad:
             opened(written(tmp_path, "csv"), text_column="hospital", label_column="review")
 
     def test_too_few_of_a_class(self, tmp_path: Path) -> None:
-        task = opened(written(tmp_path, "csv", ROWS[:54]), provider_shots=16)
+        task = opened(written(tmp_path, "csv", ROWS[:54]), provider_shots_per_class=16)
         with pytest.raises(DataError, match=r"class '\d' has too few texts: its 18 fall into"):
             task.load(None)

@@ -135,8 +135,19 @@ def killed(started: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., Non
 def quick(shapes: Path) -> list[str]:
     """Options of a run that takes a moment and needs no torch."""
     return [
-        *("--backend", "thumbnails", "--task", f"folder:{shapes}", "--clients", "3", "--shots", "8", "--rounds", "6"),
-        *("-o", "task.provider_shots=2", "-o", "data.validation_shots=4"),
+        *(
+            "--backend",
+            "thumbnails",
+            "--task",
+            f"folder:{shapes}",
+            "--clients",
+            "3",
+            "--shots-per-class",
+            "8",
+            "--rounds",
+            "6",
+        ),
+        *("-o", "task.provider_shots_per_class=2", "-o", "data.validation_shots_per_class=4"),
     ]
 
 

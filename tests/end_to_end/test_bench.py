@@ -18,8 +18,8 @@ def small(shapes: Path) -> list[str]:
     """A bench of six quick runs that needs no torch."""
     return [
         *("--tasks", f"folder:{shapes}", "--methods", "zero-shot,head,default", "--seeds", "1,2", "--limit", "20"),
-        *("-o", "backend.name=thumbnails", "-o", "rounds=2", "-o", "data.clients=3", "-o", "data.shots=6"),
-        *("-o", "task.provider_shots=2"),
+        *("-o", "backend.name=thumbnails", "-o", "rounds=2", "-o", "data.clients=3", "-o", "data.shots_per_class=6"),
+        *("-o", "task.provider_shots_per_class=2"),
     ]
 
 

@@ -56,8 +56,8 @@ def begun(cli: Callable[..., Result], shapes: Path, tmp_path: Path) -> Path:
             if row["round"] == 4:
                 raise Stopped
 
-    data = {"clients": 3, "shots": 8, "validation_shots": 4}
-    task = {"name": f"folder:{shapes}", "provider_shots": 2}
+    data = {"clients": 3, "shots_per_class": 8, "validation_shots_per_class": 4}
+    task = {"name": f"folder:{shapes}", "provider_shots_per_class": 2}
     config = make_config({"task": task, "backend": {"name": "thumbnails"}, "data": data, "rounds": 6})
     with pytest.raises(Stopped):
         train.train(config, tmp_path / "run", Stop())
@@ -118,7 +118,7 @@ def test_the_models_own_examples_are_those_that_it_had_when_the_run_began(
     ("old", "new", "says"),
     [
         ("seed = 1", "seed = 2", "config.toml has changed since the run began"),
-        ("provider_shots = 2", "provider_shots = 1", "config.toml has changed since the run began"),
+        ("provider_shots_per_class = 2", "provider_shots_per_class = 1", "config.toml has changed since the run began"),
         ("views = 8", "views = 4", "config.toml has changed since the run began"),
         ("seed = 1", "seed = -1", "config.toml cannot be used as it is: seed"),
         ("thumbnails", "thumbs", "config.toml cannot be used as it is: unknown backend 'thumbs'"),

@@ -124,7 +124,7 @@ def trained(env: dict[str, str], *arguments: object, check: bool = True) -> "sub
 
 
 def texts(site: Path) -> list[str]:
-    options = ["data.validation_shots=3", "data.test_limit=30", "prompt.name=instruction"]
+    options = ["data.validation_shots_per_class=3", "data.test_limit=30", "prompt.name=instruction"]
     greedy = [
         "rounds=3",
         "algorithm.name=greedy",
@@ -132,7 +132,7 @@ def texts(site: Path) -> list[str]:
         "optimizer.population_size=3",
         "readout.decay=0.05",
     ]
-    task = ["--task", f"csv:{site / 'reviews.csv'}", "--clients", "3", "--shots", "6"]
+    task = ["--task", f"csv:{site / 'reviews.csv'}", "--clients", "3", "--shots-per-class", "6"]
     return [*task, *(word for option in (*options, *greedy) for word in ("-o", option))]
 
 
@@ -186,8 +186,8 @@ class TestBits:
 
     def test_images(self, shapes: Path, serve: Serve, train: Train, tmp_path: Path) -> None:
         url = serve("colours", f"folder:{shapes}")
-        task = ["--task", f"folder:{shapes}", "--clients", "2", "--shots", "4", "--rounds", "2"]
-        task += ["-o", "task.provider_shots=2", "-o", "data.test_limit=20"]
+        task = ["--task", f"folder:{shapes}", "--clients", "2", "--shots-per-class", "4", "--rounds", "2"]
+        task += ["-o", "task.provider_shots_per_class=2", "-o", "data.test_limit=20"]
         train("--backend", "colours", *task, "--out", tmp_path / "here")
         options = [f"base_url={url}/v1", "model=colours", "image_size=8"]
         there = ["--backend", "openai", *(word for option in options for word in ("-o", f"backend.{option}"))]

@@ -14,8 +14,8 @@ import requests
 EXAMPLE = Path(__file__).parents[2] / "examples" / "split_vit.py"
 Fedbbpt = Callable[..., Any]
 Started = Callable[..., "subprocess.Popen[str]"]
-RUN = ["--algorithm", "sfprompt", "--clients", "2", "--shots", "1", "--rounds", "2"]
-RUN += ["-o", "data.validation_shots=1", "-o", "data.test_limit=20"]
+RUN = ["--algorithm", "sfprompt", "--clients", "2", "--shots-per-class", "1", "--rounds", "2"]
+RUN += ["-o", "data.validation_shots_per_class=1", "-o", "data.test_limit=20"]
 
 
 class Server:

@@ -58,7 +58,7 @@ def texts(fedbbpt: Cli, third_party: Path, tmp_path_factory: pytest.TempPathFact
 def options(texts: Path) -> list[str]:
     return [
         *("--backend", "words", "--task", f"csv:{texts}", "--text-column", "review", "--label-column", "mood"),
-        *("--clients", "3", "--rounds", "20", "-o", "task.provider_shots=8"),
+        *("--clients", "3", "--rounds", "20", "-o", "task.provider_shots_per_class=8"),
     ]
 
 

@@ -15,12 +15,12 @@ Fedbbpt = Callable[..., Any]
 SETTINGS = [
     "--clients",
     "2",
-    "--shots",
+    "--shots-per-class",
     "2",
     "--rounds",
     "3",
     "-o",
-    "data.validation_shots=1",
+    "data.validation_shots_per_class=1",
     "-o",
     "data.test_limit=20",
 ]

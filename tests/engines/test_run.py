@@ -19,7 +19,16 @@ from fedbbpt.run.session import open_session
 from fedbbpt.run.settings import load_run_settings
 from fedbbpt.split_learning.sfprompt import SFPrompt
 
-SETTINGS = ["--clients", "3", "--shots", "1", "-o", "data.validation_shots=1", "-o", "data.test_limit=20"]
+SETTINGS = [
+    "--clients",
+    "3",
+    "--shots-per-class",
+    "1",
+    "-o",
+    "data.validation_shots_per_class=1",
+    "-o",
+    "data.test_limit=20",
+]
 RUN = ["train", "--algorithm", "sfprompt", *SETTINGS, "--rounds", "2"]
 AWAY = ["-o", "engine.name=processes"]
 Cli = Callable[..., "subprocess.Popen[str]"]

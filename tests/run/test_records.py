@@ -85,7 +85,7 @@ def test_shots_that_were_taken_are_given_where_the_data_are_not(size, give) -> N
     provider = keeping(Provider(("a", "b"), shots=give))
     assert provider.to_bytes() == b""
     provider.shots(size)
-    task = SimpleNamespace(modality="image", argument="/data", classes=("a", "b"), provider=provider)
+    task = SimpleNamespace(modality="image", source="/data", classes=("a", "b"), provider=provider)
     away = Away(facts(task), provider.to_bytes())
     given, expected = away.provider.shots(size), give(size)
     assert given.inputs.tolist() == expected.inputs.tolist()
@@ -103,7 +103,7 @@ def test_what_was_fitted_is_kept_in_place_of_the_shots() -> None:
         return {"weight": np.float32([[1, 2]]) * len(provider.shots((4, 5))), "cosine": np.asarray(True)}
 
     fitted = provider.fit(fit)
-    task = SimpleNamespace(modality="image", argument=None, classes=("a", "b"), provider=provider)
+    task = SimpleNamespace(modality="image", source=None, classes=("a", "b"), provider=provider)
     away = Away(facts(task), provider.to_bytes()).provider
     again = away.fit(lambda: pytest.fail("fitted anew"))
     assert {name: array.tolist() for name, array in again.items()} == {"weight": [[2, 4]], "cosine": True}
@@ -114,5 +114,5 @@ def test_what_was_fitted_is_kept_in_place_of_the_shots() -> None:
 
 
 def test_a_task_without_shots_has_none_elsewhere() -> None:
-    task = SimpleNamespace(modality="text", argument=None, classes=("a", "b"), provider=Provider(("a", "b")))
+    task = SimpleNamespace(modality="text", source=None, classes=("a", "b"), provider=Provider(("a", "b")))
     assert Away(facts(task), b"").provider.shots is None

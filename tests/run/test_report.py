@@ -92,7 +92,7 @@ def make(tmp_path, monkeypatch, make_backend, clients):
         )
         backend = make_backend(classes=known or classes)
         tuned = registry.load("prompts", prompt)((8, 8)), registry.load("readouts", readout)(backend.info, classes)
-        task = SimpleNamespace(classes=classes, modality="image", argument=None, provider=Provider(classes))
+        task = SimpleNamespace(classes=classes, modality="image", source=None, provider=Provider(classes))
         session = Session(config, task, backend, *tuned, clients, Serial())
         monkeypatch.setattr(train, "open_session", lambda config: session)
         train.train(config, tmp_path / "run")

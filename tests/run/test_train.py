@@ -56,7 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) 
         config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **unprompted, **settings})
         tuned = tuned[0]((8, 8)), tuned[1](backend.info, backend.info.classes)
         task = SimpleNamespace(
-            classes=backend.info.classes, modality="image", argument=None, provider=Provider(backend.info.classes)
+            classes=backend.info.classes, modality="image", source=None, provider=Provider(backend.info.classes)
         )
         session = Session(config, task, backend, *tuned, clients, Serial())
         for module in (train, again):

@@ -53,8 +53,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., d
     def build(**options) -> dict:
         return {
             "rounds": 8,
-            "data": {"clients": 3, "shots": 12},
-            "task": {"name": f"csv:{tmp_path / 'reviews.csv'}", "provider_shots": 2},
+            "data": {"clients": 3, "shots_per_class": 12},
+            "task": {"name": f"csv:{tmp_path / 'reviews.csv'}", "provider_shots_per_class": 2},
             "backend": {"name": "reader"},
             "prompt": {"name": "tokens", "length": 3, "words": 12} | options,
             "readout": {"name": "identity"},
@@ -153,5 +153,7 @@ def test_texts_that_repeat_nothing_are_refused_with_a_way_out(settings) -> None:
     texts = Dataset(
         as_texts(["all of this", "comes once film film"]), np.arange(2)
     )  # but for a word, of which one is few
-    with pytest.raises(DataError, match=r"more --shots or fewer --clients, or name the words: -o 'prompt\.vocabulary="):
+    with pytest.raises(
+        DataError, match=r"more --shots-per-class or fewer --clients, or name the words: -o 'prompt\.vocabulary="
+    ):
         words.with_words(make_config(settings()), 2 * [Client("me", texts, texts, texts)])
