@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, UnknownName
-from fedbbpt.json_text import strictly_parsed
+from fedbbpt.json_text import parse_strictly
 from fedbbpt.types import Float32, Inputs, Int64, Size
 from fedbbpt_backends import embedded
 
@@ -65,7 +65,7 @@ def load_head(name: str, dim: int) -> LinearHead:
                 if (kind := file.get_slice(key).get_dtype()) not in NUMBERS:
                     raise ValueError(f"{key} holds {kind}, and {', '.join(NUMBERS)} are read")
             weight, bias = (file.get_tensor(key).astype(np.float32) for key in PARTS)
-            classes = strictly_parsed((file.metadata() or {}).get("classes", "null").encode())
+            classes = parse_strictly((file.metadata() or {}).get("classes", "null").encode())
     except (SafetensorError, ValueError) as e:
         raise BackendError(f"{path} is not a provider head (safetensors with 'weight' and 'bias'): {e}") from e
     if weight.ndim != 2 or weight.shape[1] != dim or bias.shape != weight.shape[:1]:

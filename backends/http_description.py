@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt
 from fedbbpt.backend import Modality
 from fedbbpt.config.components import MAX_STRING, check_keys, validate
 from fedbbpt.config.settings import read_toml
+from fedbbpt.dry_run import raise_unless_dry_run
 from fedbbpt.errors import ConfigError
-from fedbbpt.rehearsal import lacks
 from fedbbpt.web.credentials import key_in
 from fedbbpt.web.option_types import Timeout
 from fedbbpt.web.urls import read_address
@@ -42,7 +42,9 @@ class Auth(Table):
         """
         key = key_in(self.variable)
         if key is None:
-            lacks(ConfigError(f"the endpoint asks for a key: set the environment variable {self.variable} to it"))
+            raise_unless_dry_run(
+                ConfigError(f"the endpoint asks for a key: set the environment variable {self.variable} to it")
+            )
         return key
 
 

@@ -8,8 +8,8 @@ import requests
 from requests_cache import CachedSession
 
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.json_text import parsed
-from fedbbpt.printing import quoted
+from fedbbpt.json_text import parse
+from fedbbpt.printing import excerpt
 from fedbbpt.resize import average, bilinear
 from fedbbpt.services import Lost, Reply, Size, Spoilt, counted
 from fedbbpt.services.client import answers
@@ -126,7 +126,7 @@ class JsonService:
 
     def _replies(self, content: bytes, count: int) -> list[Reply]:
         try:
-            answer = parsed(content)
+            answer = parse(content)
         except ValueError as e:
             raise Lost(f"{self._description.url} answered with malformed JSON") from e
         rows = self._for_each(self._find_scores, self._description.scores, answer, count)
@@ -173,7 +173,7 @@ class JsonService:
         """The scores of an input in our order; None where it has none, or they have no names."""
         if not (isinstance(row, list) and isinstance(names, list)):
             return None
-        own = quoted(", ".join(map(str, names)))
+        own = excerpt(", ".join(map(str, names)))
         scores = dict(zip(map(str, names), row, strict=False))
         if not len(scores) == len(names) == len(row):
             raise Spoilt(
@@ -216,7 +216,7 @@ class JsonService:
         if status in (401, 403):
             advice = f"check the key in {auth.variable}" if auth else "name the variable that holds a key in auth"
         elif 300 <= status < 400:
-            moved = quoted(self._public(public(response.headers.get("Location", "elsewhere"))))
+            moved = excerpt(self._public(public(response.headers.get("Location", "elsewhere"))))
             advice = f"it has moved to {moved}, say so in url"
         else:
             advice = "check url and method" if status in (404, 405) else "check body"
@@ -225,7 +225,7 @@ class JsonService:
         return refusal(status, sentence, said)
 
     def _quoted(self, content: bytes) -> str:
-        return quoted(self._public(content[:MOST_READ].decode("utf-8", "replace"))) or "nothing"
+        return excerpt(self._public(content[:MOST_READ].decode("utf-8", "replace"))) or "nothing"
 
     def _public(self, text: str) -> str:
         return text.replace(self._key, "…") if self._key else text

@@ -13,8 +13,8 @@ import torch.hub
 from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import Tensor
 
+from fedbbpt.dry_run import NotFetched, is_dry_run
 from fedbbpt.errors import BackendError, FedbbptError
-from fedbbpt.rehearsal import NotFetched, is_rehearsal
 from fedbbpt_backends.torchvision_mend import mend
 
 LONGEST = 300  # letters of a library's reason that a sentence quotes
@@ -36,12 +36,12 @@ def loading(name: str, offline: str) -> Iterator[None]:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        with _offline() if is_rehearsal() else nullcontext():
+        with _offline() if is_dry_run() else nullcontext():
             yield
     except (FedbbptError, ModuleNotFoundError, MemoryError):
         raise
     except Exception as e:  # libraries and damaged files fail in every way; to the user it is one sentence
-        if is_rehearsal() and _wants_network(e):
+        if is_dry_run() and _wants_network(e):
             source, _, rest = name.partition(":")
             how = f"fetch it with hf download {rest}" if source == "hf" else "a run fetches it by itself"
             raise NotFetched(name, how) from e

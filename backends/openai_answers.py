@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedbbpt.json_text import parsed
-from fedbbpt.printing import quoted
+from fedbbpt.json_text import parse
+from fedbbpt.printing import excerpt
 from fedbbpt.types import Float32
 
 STREAM = re.compile(
@@ -43,7 +43,7 @@ def contents(body: bytes) -> dict[str, Any]:
     Raises:
         ValueError: there is none.
     """
-    answer = _joined(body) if STREAM.match(body) else parsed(body, more=True)
+    answer = _joined(body) if STREAM.match(body) else parse(body, more=True)
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
     if isinstance(answer, dict):
@@ -203,7 +203,7 @@ def _vector(value: Any) -> Float32:
 
 
 def _parts(answer: Mapping[str, Any]) -> str:
-    return quoted(", ".join(map(str, answer))) or "nothing"
+    return excerpt(", ".join(map(str, answer))) or "nothing"
 
 
 def _joined(body: bytes) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def _joined(body: bytes) -> dict[str, Any]:
         name, _, data = line.partition(":")
         if name.strip() != "data" or data.strip() == "[DONE]":
             continue
-        event = parsed(data, more=True)
+        event = parse(data, more=True)
         if not isinstance(event, dict):
             continue
         whole |= {key: event[key] for key in ("error", "usage") if event.get(key)}

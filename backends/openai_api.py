@@ -14,8 +14,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 
 from fedbbpt.backend import Answers, Backend, BackendInfo, Modality, Provider, usage
 from fedbbpt.data.texts import as_texts
+from fedbbpt.dry_run import raise_unless_dry_run
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.rehearsal import lacks
 from fedbbpt.services import Refused, Service
 from fedbbpt.services.client import Desk
 from fedbbpt.services.prices import FREE, Given, Price, known
@@ -81,7 +81,7 @@ class OpenAI(Backend):
         key = key_in(key_variable) if key_file is None else key_from(Path(key_file))
         if key is None and base_url is None:
             message = f"the key of OpenAI's API is missing: set {key_variable}, or name a file with"
-            lacks(ConfigError(f"{message} -o backend.key_file=PATH"))
+            raise_unless_dry_run(ConfigError(f"{message} -o backend.key_file=PATH"))
         if image_size is not None and api != "chat":
             raise ConfigError(f"images are for -o backend.api=chat, not for {api}")
         self._api, self._batch = api, 1 if api == "chat" else batch

@@ -11,7 +11,7 @@ import httpx2
 import openai
 
 from fedbbpt.errors import BackendError, FedbbptError
-from fedbbpt.printing import quoted
+from fedbbpt.printing import excerpt
 from fedbbpt.services import Lost, Reply, counted
 from fedbbpt.web.credentials import key_of
 from fedbbpt.web.httpx2_transport import client
@@ -145,7 +145,7 @@ def understood(ask: Callable[[], T]) -> T:
     except FedbbptError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as e:
-        raise Lost(f"an answer of another shape ({quoted(str(e))})") from e
+        raise Lost(f"an answer of another shape ({excerpt(str(e))})") from e
 
 
 def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> Any:
@@ -174,7 +174,7 @@ def _url(base: str, path: str) -> httpx2.URL:
 def _failure(response: httpx2.Response, said: Failure) -> Exception:
     """What an answer means that is none, as `Service.send` has it."""
     status = said.status if response.is_success else response.status_code
-    reason = "nothing is said" if response.is_success else quoted(response.reason_phrase)
+    reason = "nothing is said" if response.is_success else excerpt(response.reason_phrase)
     words = _public(said.words, response) or reason
     if status is None:
         status = UNPROCESSABLE if ABOUT_INPUT.search(f"{said.codes} {words}") else BROKEN
@@ -203,4 +203,4 @@ def _public(words: str, response: httpx2.Response) -> str:
     """The service's own words, in a line, without the key, which some services repeat in full or in part."""
     key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
     hidden = [mark for mark in (key, "sk-", "**") if mark]
-    return quoted(" ".join(word for word in words.split() if not any(mark in word for mark in hidden))).rstrip(".")
+    return excerpt(" ".join(word for word in words.split() if not any(mark in word for mark in hidden))).rstrip(".")

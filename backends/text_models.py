@@ -16,8 +16,8 @@ from fedbbpt.assets.archive import members
 from fedbbpt.assets.store import cache, fetch, locked
 from fedbbpt.assets.table import ASSETS
 from fedbbpt.backend import Embeddings
+from fedbbpt.dry_run import is_dry_run
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
-from fedbbpt.rehearsal import is_rehearsal
 from fedbbpt_backends.gguf import unpack
 from fedbbpt_backends.loading import SAFE, check_config, class_names, loading, pretrained, reads, reason, steady
 
@@ -153,7 +153,7 @@ def _unpacked(name: str) -> Path:
     """The folder of an asset's model, written on first use."""
     folder = cache() / "models"
     kept = folder / f"{name}-{ASSETS[name].sha256[:16]}"
-    if is_rehearsal() and not kept.is_dir():
+    if is_dry_run() and not kept.is_dir():
         fetch(name)  # says what is missing before a folder is made for it
     with locked(folder, kept.name):
         if not kept.is_dir():

@@ -18,8 +18,8 @@ import click
 from fedbbpt.commands.errors import Command
 from fedbbpt.errors import RunError
 from fedbbpt.run import charts
-from fedbbpt.run.environment import results as run_results
-from fedbbpt.run.files import write_atomic
+from fedbbpt.run.atomic_files import write_atomic
+from fedbbpt.run.environment import read_results as run_results
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.results import write_rows

@@ -97,9 +97,9 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     """
     from fedbbpt.config import make_config
     from fedbbpt.run import train as runs
-    from fedbbpt.run.files import new_folder
+    from fedbbpt.run.atomic_files import new_folder
     from fedbbpt.run.progress import progress_reporter
-    from fedbbpt.run.same import move
+    from fedbbpt.run.resume import update_addresses
 
     limits: dict[str, Any] = {}
     if resume is None:
@@ -109,13 +109,13 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
             raise ConfigError("--resume goes on in its own folder with its own settings: leave out --out and --config")
         config, limits = _resumed(resume, given)
     if dry_run:
-        from fedbbpt.run.dry import rehearse, rehearse_again
+        from fedbbpt.run.dry_run import plan_new_run, plan_resumed_run
 
         folder = out or Path("runs", "new")
-        _print_plan(*(rehearse(config, folder) if resume is None else rehearse_again(resume, limits)))
+        _print_plan(*(plan_new_run(config, folder) if resume is None else plan_resumed_run(resume, limits)))
         return
     if resume is not None:
-        move(resume, config)
+        update_addresses(resume, config)
     place = nullcontext(resume) if resume else new_folder(out, Path("runs"), config.task.name.partition(":")[0])
     try:
         with place as folder, progress_reporter() as reporter:
@@ -214,26 +214,26 @@ def _settings(settings: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]
 def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The config with which the run in a folder goes on, and the limits that are no longer the config's."""
     from fedbbpt.config import make_config
-    from fedbbpt.run.same import began, check_same, placed
+    from fedbbpt.run.resume import check_settings_unchanged, read_run, with_known_task_path
     from fedbbpt.run.settings import load_run_settings
 
-    ours, _ = began(folder)
-    asked = placed(make_config(_settings(load_run_settings(folder), given)), ours)
+    ours, _ = read_run(folder)
+    asked = with_known_task_path(make_config(_settings(load_run_settings(folder), given)), ours)
     before = {limit: getattr(ours, limit) for limit in LIMITS}
     limits = {limit: value for limit in LIMITS if (value := getattr(asked, limit)) != before[limit]}
     config = asked.model_copy(update=before)
-    check_same(ours, config)
+    check_settings_unchanged(ours, config)
     return config, limits
 
 
 def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
-    from fedbbpt.run.paying import estimate, finds_out
+    from fedbbpt.run.budget import estimate_cost, setup_is_at_most
+    from fedbbpt.run.formatting import format_cost
     from fedbbpt.run.plan import PURPOSES
-    from fedbbpt.run.units import money
 
-    for name, text in session.dealt:
+    for name, text in session.data_description:
         click.echo(f"{name:15}{text}")
-    bounds = {"training": not planned.exact, "preparing": finds_out(session)}
+    bounds = {"training": not planned.exact, "preparing": setup_is_at_most(session)}
     bounds["total"] = any(bounds.values())
     for purpose in (*PURPOSES, "total"):
         usage = getattr(planned, purpose)
@@ -242,8 +242,8 @@ def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
         at_most = " at most" if bounds.get(purpose) else ""
         click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.requests:>6,} requests{at_most}")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")
-    if (about := estimate(session, planned)) is not None:
+    if (about := estimate_cost(session, planned)) is not None:
         source = f" ({about.prices})" if about.cost else ""
-        click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {money(about.cost)}{source}")
+        click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {format_cost(about.cost)}{source}")
     for note in [*session.task.remarks, *notes]:
         click.echo(one_line(f"{'note':15}{note}"), err=True)

@@ -13,7 +13,7 @@ import fedbbpt
 from fedbbpt import registry
 from fedbbpt.backend import Provider
 from fedbbpt.errors import FedbbptError
-from fedbbpt.run.environment import versions
+from fedbbpt.run.environment import package_versions
 
 Finding = tuple[str, bool, str]  # what, whether it is fine, in words
 
@@ -22,7 +22,7 @@ def examine() -> Iterator[Finding]:
     """One finding after the other, as they come."""
     yield "python", sys.version_info >= (3, 11), platform.python_version()
     yield "fedbbpt", True, fedbbpt.__version__
-    for package, version in versions().items():
+    for package, version in package_versions().items():
         yield package, version is not None, version or "missing: pip install 'fedbbpt[local]'"
     yield _folder()
     for kind in registry.KINDS:

@@ -15,7 +15,7 @@ The first four are also `ValueError`s. Misuse of ask/tell is a `RuntimeError`: a
 import difflib
 from collections.abc import Iterable
 
-from fedbbpt.printing import shown
+from fedbbpt.printing import short_repr
 
 
 class FedbbptError(Exception):
@@ -29,7 +29,7 @@ class UnknownName(FedbbptError, ValueError):  # noqa: N818 - reads as what it sa
         choices = sorted(known)
         near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        super().__init__(f"unknown {kind} {shown(name)}.{hint} Known: {', '.join(choices) or 'none'}.")
+        super().__init__(f"unknown {kind} {short_repr(name)}.{hint} Known: {', '.join(choices) or 'none'}.")
 
 
 class ConfigError(FedbbptError, ValueError):

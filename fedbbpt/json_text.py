@@ -8,10 +8,10 @@ from typing import Any
 
 import jiter
 
-MARK = "\ufeff"  # of byte order, which some programs put first
+BYTE_ORDER_MARK = "\ufeff"  # of byte order, which some programs put first
 
 
-def parsed(content: str | bytes, *, more: bool = False) -> Any:
+def parse(content: str | bytes, *, more: bool = False) -> Any:
     """The value that the text holds; with `more`, the first one, whatever stands behind it.
 
     Within a string, bytes that are no text become replacement characters, and line ends and tabs stay what they are.
@@ -20,14 +20,14 @@ def parsed(content: str | bytes, *, more: bool = False) -> Any:
         ValueError: it is no JSON, is nested too deeply, or has a number of thousands of digits.
     """
     text = content if isinstance(content, str) else content.decode(json.detect_encoding(content), "replace")
-    text = text.removeprefix(MARK).strip()
+    text = text.removeprefix(BYTE_ORDER_MARK).strip()
     try:
         return json.JSONDecoder(strict=False).raw_decode(text)[0] if more else json.loads(text, strict=False)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def strictly_parsed(content: bytes) -> Any:
+def parse_strictly(content: bytes) -> Any:
     """The value that a file, or a line of it, holds in UTF-8.
 
     Raises:

@@ -4,12 +4,12 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
-UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, halves of characters, ends of lines
-TURNING = frozenset(
+UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, halves of characters, ends of lines
+BIDIRECTIONAL_CONTROLS = frozenset(
     {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 )  # that show a text in another order
-WIDEST = 10**5  # characters of a line that is for a program
-MOST_QUOTED = 200  # characters of what somebody else says
+PIPE_WIDTH = 10**5  # characters of a line that is for a program
+MAX_EXCERPT = 200  # characters of what somebody else says
 
 
 def one_line(text: str) -> str:
@@ -21,13 +21,13 @@ def one_line(text: str) -> str:
     return "".join(c if _printable(c) else c.encode("unicode_escape").decode() for c in text)
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """A value as Python writes it, cut where it is long."""
     written = repr(value)
-    return written if len(written) <= MOST_QUOTED else f"{written[:MOST_QUOTED]} …"
+    return written if len(written) <= MAX_EXCERPT else f"{written[:MAX_EXCERPT]} …"
 
 
-def quoted(text: str, most: int = MOST_QUOTED) -> str:
+def excerpt(text: str, most: int = MAX_EXCERPT) -> str:
     """What a service says, as a part of a sentence: on one line, without what a terminal obeys, and not too long."""
     return "".join(c for c in " ".join(text.split()) if _printable(c))[:most]
 
@@ -48,23 +48,27 @@ def print_table(
     from rich.text import Text
 
     console = Console(file=sys.stdout, highlight=False)
-    shown = console.is_terminal
+    in_terminal = console.is_terminal
     cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-    table = Table(box=SIMPLE_HEAD if shown else None, show_header=shown or headed, show_edge=False, pad_edge=False)
+    box = SIMPLE_HEAD if in_terminal else None
+    table = Table(box=box, show_header=in_terminal or headed, show_edge=False, pad_edge=False)
     for heading, width in zip(headings, widths, strict=True):
         side: Literal["right", "left"] = "right" if heading in right else "left"
-        table.add_column(heading, justify=side, overflow="fold", no_wrap=not shown or width < max(widths))
+        table.add_column(heading, justify=side, overflow="fold", no_wrap=not in_terminal or width < max(widths))
     for row in cells:
         table.add_row(*map(Text, row))
-    if shown:
+    if in_terminal:
         console.print(table)
         return
-    plain = Console(file=sys.stdout, width=WIDEST, color_system=None, legacy_windows=False)
+    plain = Console(file=sys.stdout, width=PIPE_WIDTH, color_system=None, legacy_windows=False)
     with plain.capture() as captured:
         plain.print(table)
     print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", end="\n" * bool(table.rows))
 
 
 def _printable(character: str) -> bool:
-    return not (unicodedata.category(character) in UNPRINTABLE or unicodedata.bidirectional(character) in TURNING)
+    return not (
+        unicodedata.category(character) in UNPRINTABLE_CATEGORIES
+        or unicodedata.bidirectional(character) in BIDIRECTIONAL_CONTROLS
+    )

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from fedbbpt.printing import one_line, print_table, quoted
+from fedbbpt.printing import excerpt, one_line, print_table
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def test_a_name_stays_in_its_line_and_its_column(text: str, printed: str) -> Non
     ["\x1b]0;t\x07\x1b[2Jhi", "\x9b2Jhi", "hi\x00\x08\x7f", "\u202ehi\u202c", "\u2066hi\u2069", "\ud800hi"],
 )
 def test_a_quote_holds_nothing_that_a_terminal_obeys(text: str) -> None:
-    assert quoted(text).isprintable()
-    assert "hi" in quoted(text)
+    assert excerpt(text).isprintable()
+    assert "hi" in excerpt(text)
 
 
 def test_a_quote_is_one_line_and_short() -> None:
-    assert quoted(" a\n\x1b[1mb\r\n c\u2028d ") == "a [1mb c d"
-    assert len(quoted("x" * 1000)) == 200
+    assert excerpt(" a\n\x1b[1mb\r\n c\u2028d ") == "a [1mb c d"
+    assert len(excerpt("x" * 1000)) == 200
 
 
 LONG = "an insect that lives with many others and carries more than it weighs"

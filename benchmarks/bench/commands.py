@@ -50,8 +50,8 @@ def bench(
     A run that fails is recorded and the others go on; the exit code is then 1. Finished runs are never repeated.
     Whenever it stops, the leaderboard is of what is finished.
     """
-    from fedbbpt.run.files import new_folder
-    from fedbbpt.run.place import check_apart
+    from fedbbpt.run.atomic_files import new_folder
+    from fedbbpt.run.run_folder import check_outside_data
     from fedbbpt_benchmarks.bench.plan import Bench
 
     if resume is not None:
@@ -65,19 +65,19 @@ def bench(
     plan = _plan(**given, against=against or Bench.against)
     for cell in plan.cells:
         config = plan.config(cell)  # settings that make no sense are said before anything runs
-        check_apart(out or Path("benches"), config.task.name)
+        check_outside_data(out or Path("benches"), config.task.name)
     with new_folder(out, Path("benches"), given["suite"]) as folder:
         _run(plan, folder, jobs, publish, new=True)
 
 
 def _run(plan: "Bench", folder: Path, jobs: int, publish: Path | None, *, new: bool = False) -> None:
     """Brings a bench to its end, alone in its folder."""
-    from fedbbpt.run.lock import alone
+    from fedbbpt.run.lock import folder_lock
     from fedbbpt_benchmarks.bench import leaderboard, results, runner
     from fedbbpt_benchmarks.bench.plan import PLAN
     from fedbbpt_benchmarks.bench.watch import Table
 
-    with alone(folder):
+    with folder_lock(folder):
         if new:
             if (folder / PLAN).exists():
                 raise RunError(

@@ -13,9 +13,9 @@ import scipy.stats
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fedbbpt.run import charts, units
-from fedbbpt.run.environment import results as run_results
-from fedbbpt.run.files import write_atomic, writing
+from fedbbpt.run import charts, formatting
+from fedbbpt.run.atomic_files import write_atomic, writing
+from fedbbpt.run.environment import read_results as run_results
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.plan import method as method_of
@@ -190,7 +190,7 @@ def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["share"] = _share
     environment.filters["count"] = _count
-    environment.filters["size"] = units.size
+    environment.filters["size"] = formatting.format_bytes
     environment.filters["spread"] = lambda spread: "" if spread is None else f" ± {_share(spread)}"
     return environment
 

@@ -17,7 +17,7 @@ from fedbbpt.config.components import is_white_box, load_class, modalities_of
 from fedbbpt.config.presets import PRESETS
 from fedbbpt.config.settings import override, read_toml
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.run.files import write_atomic, writing
+from fedbbpt.run.atomic_files import write_atomic, writing
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench import white_box
 

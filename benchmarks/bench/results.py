@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.environment import read_environment, results
-from fedbbpt.run.files import to_json, write_atomic
+from fedbbpt.run.atomic_files import to_json, write_atomic
+from fedbbpt.run.environment import read_environment, read_results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.bench.runner import finished
 
@@ -47,7 +47,7 @@ def read(out: Path, cell: Cell) -> Row | None:
 
 def _reached(folder: Path) -> Row:
     """What a finished run says of itself."""
-    environment, (summary, _) = read_environment(folder), results(folder)
+    environment, (summary, _) = read_environment(folder), read_results(folder)
     return {
         "accuracy": summary["test_accuracy"],
         "macro_f1": summary["test_macro_f1"],

@@ -13,7 +13,7 @@ from pathlib import Path
 from fedbbpt.errors import FedbbptError, RunError
 from fedbbpt.printing import one_line
 from fedbbpt.run import train
-from fedbbpt.run.files import write_json, writing
+from fedbbpt.run.atomic_files import write_json, writing
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 
 Watch = Callable[[Cell, str | None], None]  # told of a finished cell, and of its error

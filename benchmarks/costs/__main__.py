@@ -13,7 +13,7 @@ import click
 
 from fedbbpt.commands.errors import Command
 from fedbbpt.config.settings import override, parse_assignment
-from fedbbpt.run.files import write_json
+from fedbbpt.run.atomic_files import write_json
 from fedbbpt_benchmarks.costs import tables
 from fedbbpt_benchmarks.costs.accuracies import accuracies
 from fedbbpt_benchmarks.costs.by_size import by_size

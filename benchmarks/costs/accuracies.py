@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.units import DASH
+from fedbbpt.run.formatting import DASH
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.costs.tables import table

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from fedbbpt.config import Config
-from fedbbpt.run.units import percent
+from fedbbpt.run.formatting import format_percent
 from fedbbpt_benchmarks.costs.cost import Cost
 from fedbbpt_benchmarks.costs.formula import Setting, cost
 from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape, embedded_shape
@@ -92,4 +92,4 @@ def client_share(shape: Shape, settings: Mapping[str, Setting]) -> float:
 
 def share(value: float) -> str:
     """In percent, with more digits where it is small."""
-    return percent(value) if value >= 0.1 else f"{100 * value:.2g} %"
+    return format_percent(value) if value >= 0.1 else f"{100 * value:.2g} %"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fedbbpt.config import Config
 from fedbbpt.config.components import load_class
 from fedbbpt.config.schema import ComponentConfig
-from fedbbpt.run.units import DASH
+from fedbbpt.run.formatting import DASH
 from fedbbpt_backends.torchvision_mend import mend
 from fedbbpt_benchmarks.costs.by_size import costs_of, settings_of, share
 from fedbbpt_benchmarks.costs.claims import CLIENT, COMMUNICATION, MINUTES, matching, remarks

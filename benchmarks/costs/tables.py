@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from fedbbpt.run.units import DASH, size
+from fedbbpt.run.formatting import DASH, format_bytes
 from fedbbpt_benchmarks.costs.cost import Link
 from fedbbpt_benchmarks.costs.measure import Measured
 from fedbbpt_benchmarks.costs.watched import SIDES
@@ -27,7 +27,7 @@ def of_bytes(rows: Rows) -> str:
     cells = []
     for method, (cost, formula, *_) in rows.items():
         parts = [cost.down, cost.up, cost.crossed_down, cost.crossed_up, cost.bytes, formula.bytes]
-        cells.append([method, *map(size, parts), f"{cost.bytes / formula.bytes:.4f}"])
+        cells.append([method, *map(format_bytes, parts), f"{cost.bytes / formula.bytes:.4f}"])
     return table([*heads, "of FL full"], _against(cells, {method: row.cost.bytes for method, row in rows.items()}))
 
 
@@ -49,7 +49,7 @@ def of_memory(rows: Rows) -> str:
     cells = []
     for method, row in rows.items():
         sides = [row.memory[side] for side in SIDES]
-        cells.append([method, *(size(part) for side in sides for part in (*side, sum(side)))])
+        cells.append([method, *(format_bytes(part) for side in sides for part in (*side, sum(side)))])
     heads += ["client's, of FL full"]
     return table(heads, _against(cells, {method: sum(row.memory["client"]) for method, row in rows.items()}))
 

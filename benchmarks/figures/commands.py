@@ -37,7 +37,7 @@ def figures(run: Path, clients: str, jobs: int) -> None:
 def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
     """Trains what is missing, and draws; how many runs failed, and of how many."""
     from fedbbpt.run.again import kept, reopen
-    from fedbbpt.run.files import write_json
+    from fedbbpt.run.atomic_files import write_json
     from fedbbpt.run.report import write_report
     from fedbbpt_benchmarks.bench import runner
     from fedbbpt_benchmarks.figures import draw, embedding

@@ -12,9 +12,9 @@ from fedbbpt.algorithms import State
 from fedbbpt.data.partition import label_counts
 from fedbbpt.run import checkpoint
 from fedbbpt.run.charts import NAMED_CLASSES, Line, class_colour
-from fedbbpt.run.environment import results
+from fedbbpt.run.environment import read_results
+from fedbbpt.run.formatting import format_percent
 from fedbbpt.run.session import Session, open_session
-from fedbbpt.run.units import percent
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.bench.plan import Cell
 from fedbbpt_benchmarks.bench.white_box import FULL, LINEAR
@@ -86,7 +86,7 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
         f"{limit}{without}"
     )
     head = ["Test accuracy", *(f"{clients:,} client{'s' if clients != 1 else ''}" for clients in plan.clients)]
-    rows = [[TUNINGS[method], *map(percent, shares)] for method, shares in reached.items()]
+    rows = [[TUNINGS[method], *map(format_percent, shares)] for method, shares in reached.items()]
     return Figure(
         "Accuracy by the number of clients",
         note,
@@ -172,7 +172,7 @@ def embeddings(run: Path, plan: Tunings, session: Session, state: State) -> Figu
 
 
 def _panel(one: Embedding, truth: Sequence[int], names: Sequence[str]) -> Markup:
-    return charts.scatter(one.name, f"{NEIGHBOURS} nearest: {percent(one.vote)}", one.points, truth, names)
+    return charts.scatter(one.name, f"{NEIGHBOURS} nearest: {format_percent(one.vote)}", one.points, truth, names)
 
 
 def summary(run: Path, plan: Tunings, cell: Cell) -> dict[str, Any] | None:
@@ -182,5 +182,5 @@ def summary(run: Path, plan: Tunings, cell: Cell) -> dict[str, Any] | None:
         folder = run / "figures" / cell.path
         if not runner.finished(run / "figures", cell):
             return None
-    facts, _ = results(folder)
+    facts, _ = read_results(folder)
     return facts

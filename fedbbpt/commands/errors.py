@@ -12,7 +12,7 @@ import click
 
 from fedbbpt.commands.interrupts import restore_ctrl_c
 from fedbbpt.errors import FedbbptError
-from fedbbpt.printing import one_line, quoted
+from fedbbpt.printing import excerpt, one_line
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # of a file that output goes to
 
@@ -39,7 +39,7 @@ def one_sentence() -> Iterator[None]:
                 "a run or bench that had begun"
             ) from e
         reason = (e.strerror or type(e).__name__).lower()
-        raise click.ClickException(f"cannot use {quoted(os.fsdecode(e.filename))}: {reason}") from e
+        raise click.ClickException(f"cannot use {excerpt(os.fsdecode(e.filename))}: {reason}") from e
     except (MemoryError, RuntimeError) as e:
         if not isinstance(e, MemoryError) and not _torch_ran_out(e):
             raise

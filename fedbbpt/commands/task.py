@@ -38,7 +38,7 @@ def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: 
     from fedbbpt.config.settings import override, parse_assignment
     from fedbbpt.data.inspection import SIDE, contact_sheet, samples
     from fedbbpt.data.inspection import inspect as examine
-    from fedbbpt.run.dealing import dealt
+    from fedbbpt.run.client_data import make_client_data
 
     settings: dict[str, Any] = {"task": {"name": name}}
     values = [(SETTINGS[option], value) for option, value in given.items() if value is not None]
@@ -55,7 +55,7 @@ def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: 
     for remark in chosen.remarks:
         click.echo(f"{'note':12}{one_line(remark)}")
     click.echo(f"{'examples':12}{len(pool.train):,} for training, {len(pool.test):,} for the test")
-    for key, value in dealt(config, chosen, pool).said:
+    for key, value in make_client_data(config, chosen, pool).description:
         click.echo(f"{key:12}{value}")
     if pool.train.domains is not None:
         click.echo(f"{'domains':12}{len(set(pool.train.domains.tolist()))}, for data.partition=domain")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from fedbbpt import registry
 from fedbbpt.backend import Embeddings, Modality
 from fedbbpt.errors import ConfigError, UnknownName
-from fedbbpt.printing import shown
+from fedbbpt.printing import short_repr
 from fedbbpt.prompts import Prompt
 from fedbbpt.types import Size
 
@@ -131,4 +131,4 @@ def validate(model: type[M], values: dict[str, Any], section: str = "") -> M:
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(str(part) for part in ([section] if section else []) + list(first["loc"]))
-        raise ConfigError(f"{where}: {first['msg'].lower()}, got {shown(first['input'])}") from e
+        raise ConfigError(f"{where}: {first['msg'].lower()}, got {short_repr(first['input'])}") from e

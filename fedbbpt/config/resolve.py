@@ -8,7 +8,7 @@ from fedbbpt.config.components import check_keys, is_white_box, load_class, moda
 from fedbbpt.config.presets import OPTIMIZER_FOR, PRESETS, SECTIONS, SELECTABLE
 from fedbbpt.config.schema import ComponentConfig, Config, Data
 from fedbbpt.errors import ConfigError, UnknownName
-from fedbbpt.printing import shown
+from fedbbpt.printing import short_repr
 from fedbbpt.split_learning.protocol import Splittable
 
 Settings = Mapping[str, Any]  # as in TOML: plain values, and tables of them
@@ -128,11 +128,11 @@ def _names(settings: Settings, defaults: dict[str, Any]) -> dict[str, str]:
 
 def _name(section: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise ConfigError(f"{section}.name must be a string, got {shown(value)}")
+        raise ConfigError(f"{section}.name must be a string, got {short_repr(value)}")
     return value
 
 
 def _table(section: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{section} is a section with a name and options, got {shown(value)}")
+        raise ConfigError(f"{section} is a section with a name and options, got {short_repr(value)}")
     return dict(value)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fedbbpt.config.presets import DEFAULTS
 from fedbbpt.errors import ConfigError
-from fedbbpt.reading import from_toml, read_text
+from fedbbpt.text_files import parse_toml, read_text
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except ValueError as e:
         raise ConfigError(f"cannot read {path}: {e}") from e
     try:
-        return from_toml(text)
+        return parse_toml(text)
     except ValueError as e:
         raise ConfigError(f"{path} is not TOML: {e}") from e
 
@@ -57,7 +57,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"-o expects key=value, got {text!r}")
-    for read in (lambda text: from_toml(f"v = {text}")["v"], float):
+    for read in (lambda text: parse_toml(f"v = {text}")["v"], float):
         with suppress(ValueError):
             return key.strip(), read(value)
     return key.strip(), value.strip()

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from fedbbpt.data.texts import as_seen, tidied
-from fedbbpt.printing import shown
+from fedbbpt.printing import short_repr
 
 LONGEST_LABEL = 1000  # characters
 NO_LABELS = frozenset({"nan", "NaN", "NAN", "<NA>", "NaT"})  # how programs write that there is none
@@ -30,11 +30,11 @@ def text(value: Any) -> str:
         ValueError: it is something else; the message goes on after "the column holds ".
     """
     if not isinstance(value, str):
-        raise _missing(value) or ValueError(f"{shown(value)}, and a text is wanted")
+        raise _missing(value) or ValueError(f"{short_repr(value)}, and a text is wanted")
     if not value.strip(BLANKS):
         raise Missing
     if "\0" in value:
-        raise ValueError(f"a zero character: {shown(value)}; remove it")
+        raise ValueError(f"a zero character: {short_repr(value)}; remove it")
     return tidied(value)
 
 
@@ -45,17 +45,17 @@ def label(value: Any) -> str:
         ValueError: as of `text`.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        raise _missing(value) or ValueError(f"{shown(value)}, and a word or a number is wanted")
+        raise _missing(value) or ValueError(f"{short_repr(value)}, and a word or a number is wanted")
     if isinstance(value, float) and not math.isfinite(value):
-        raise _missing(value) or ValueError(f"{shown(value)}, and a word or a finite number is wanted")
+        raise _missing(value) or ValueError(f"{short_repr(value)}, and a word or a finite number is wanted")
     written = value if isinstance(value, str) else str(value)
     if "\0" in written:
-        raise ValueError(f"a zero character: {shown(written)}; remove it")
+        raise ValueError(f"a zero character: {short_repr(written)}; remove it")
     name = written.strip(BLANKS)
     if not name or name in NO_LABELS:
         raise Missing
     if len(name) > LONGEST_LABEL:
-        raise ValueError(f"{len(name):,} characters, and a word or a number is wanted: {shown(name)}")
+        raise ValueError(f"{len(name):,} characters, and a word or a number is wanted: {short_repr(name)}")
     whole = WHOLE.fullmatch(name)
     return (whole[1] if whole[1] != "-0" else "0") if whole else name
 

@@ -13,7 +13,7 @@ from fedbbpt.data.cells import doubts
 from fedbbpt.data.images import open_pictures
 from fedbbpt.data.sides import Sides, split, together, without_copies
 from fedbbpt.errors import ConfigError, DataError
-from fedbbpt.reading import located
+from fedbbpt.text_files import absolute_path
 from fedbbpt.types import Dataset, Size
 
 DARK = 20  # of 255: what 12 bits come to in files of 16, and what shrinking adds
@@ -37,7 +37,7 @@ class Folder(Task):
         if not source:
             raise ConfigError("task 'folder' needs a path: --task folder:PATH, with one folder a class in it")
         try:
-            root = located(source)
+            root = absolute_path(source)
         except ValueError as e:
             raise DataError(f"cannot read {source!r}: {e}") from e
         self.source = str(root)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fedbbpt.json_text import parsed
+from fedbbpt.json_text import parse
 from fedbbpt.types import wire
 
 LONGEST = 3  # words of an n-gram; the authors' are up to 5, of which few come twice in a client's few texts
@@ -45,7 +45,7 @@ class Counts:
         Raises:
             ValueError: `counts` makes no such thing.
         """
-        total, ngrams = wire.listed(parsed(data), "counts", 2)
+        total, ngrams = wire.listed(parse(data), "counts", 2)
         told = {ngram: wire.whole(count, "a count") for ngram, count in wire.mapped(ngrams, "what is counted").items()}
         words = [(word, count) for ngram, count in told.items() for word in ngram.split(" ")]
         if not all(_WORD.fullmatch(word) and told.get(word, 0) >= count > 0 for word, count in words):

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedbbpt.errors import DataError, MissingExtra
-from fedbbpt.json_text import strictly_parsed
-from fedbbpt.printing import shown
-from fedbbpt.reading import LINE_END, read_text
+from fedbbpt.json_text import parse_strictly
+from fedbbpt.printing import short_repr
+from fedbbpt.text_files import LINE_END, read_text
 
 LONGEST_CELL = 100_000_000  # characters
 LONGEST_HEADER = 100_000  # characters
@@ -73,7 +73,7 @@ def from_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
         number += 1
         place = f"row {number} (line {line})"
         try:
-            cells = strictly_parsed(content.rstrip().encode())
+            cells = parse_strictly(content.rstrip().encode())
         except ValueError as e:
             reason = str(e).replace(" at line 1 column", ", column")
             raise DataError(f"{place} of {path} cannot be read: {reason}; JSON Lines has an object in each line") from e
@@ -114,8 +114,8 @@ def check_columns(where: str, names: Sequence[str], columns: Columns) -> None:
     for option, column in columns.items():
         found = [str(number) for number, name in enumerate(names, 1) if name == column]
         if not found:
-            there = shown(list(names)).strip("[]") or "none"
-            raise DataError(f"{where} has no column {shown(column)} (it has {there}); choose one with {option}")
+            there = short_repr(list(names)).strip("[]") or "none"
+            raise DataError(f"{where} has no column {short_repr(column)} (it has {there}); choose one with {option}")
         if len(found) > 1:
             raise DataError(
                 f"{where} has the column {column!r} more than once (columns {', '.join(found)}); keep one of them"

@@ -14,7 +14,7 @@ from fedbbpt.data.rows import Columns, Row
 from fedbbpt.data.sides import Sides, split, together, without_copies
 from fedbbpt.data.texts import as_seen, as_texts, fingerprint
 from fedbbpt.errors import ConfigError, DataError
-from fedbbpt.reading import located
+from fedbbpt.text_files import absolute_path
 from fedbbpt.types import Dataset, Int64, Size
 
 TEXT, LABEL, GROUP, DOMAIN = "--text-column", "--label-column", "-o task.group_column", "-o task.domain_column"
@@ -53,7 +53,7 @@ class Table(Task, ABC):
         if text_column == label_column:
             raise ConfigError(f"{text_column!r} cannot be the column of both texts and labels; change one of the two")
         try:
-            self.path = located(source)
+            self.path = absolute_path(source)
         except ValueError as e:
             raise DataError(f"cannot read {source!r}: {e}") from e
         self.source = str(self.path)

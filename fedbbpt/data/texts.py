@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.errors import DataError
-from fedbbpt.reading import read_text
+from fedbbpt.text_files import read_text
 from fedbbpt.types import Inputs
 
 

@@ -10,12 +10,12 @@ from fedbbpt.algorithms import State
 from fedbbpt.config.components import resolve
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import DataError, RunError
-from fedbbpt.run import checkpoint, paying
-from fedbbpt.run.environment import taken
+from fedbbpt.run import budget, checkpoint
+from fedbbpt.run.atomic_files import write_json
+from fedbbpt.run.environment import read_provider_data
 from fedbbpt.run.evaluate import Result, evaluate
-from fedbbpt.run.files import write_json
-from fedbbpt.run.lock import alone
-from fedbbpt.run.same import began, check_classes, check_unchanged
+from fedbbpt.run.lock import folder_lock
+from fedbbpt.run.resume import check_classes_unchanged, check_unchanged, read_run
 from fedbbpt.run.session import Session, open_session, prepared
 from fedbbpt.types import Usage
 
@@ -28,7 +28,7 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
     Raises:
         RunError: no run there, or config or data have changed since it began.
     """
-    config, environment = began(out)
+    config, environment = read_run(out)
     moved = config
     if task is not None:
         if (kind := config.task.name.partition(":")[0]) != task.partition(":")[0]:
@@ -36,7 +36,7 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
         options = resolve("tasks", task, config.task.options)
         moved = config.model_copy(update={"task": ComponentConfig(name=task, options=options)})
     try:
-        session = open_session(moved, taken(out, environment))
+        session = open_session(moved, read_provider_data(out, environment))
     except DataError as e:
         raise RunError(
             f"the data of {out} cannot be used as they were: {e} (if they have moved, move them "
@@ -46,8 +46,8 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
     if task is not None:
         session = replace(session, config=session.config.model_copy(update={"task": config.task}))
     if limits is not None:
-        session = prepared(session, paying.recalled(environment.run, config, limits))
-    check_classes(session, environment, out)
+        session = prepared(session, budget.resumed_account(environment.run, config, limits))
+    check_classes_unchanged(session, environment, out)
     check_unchanged(session, environment, out)
     return session
 
@@ -65,8 +65,8 @@ def reevaluate(out: Path, task: str | None = None) -> dict[str, Any]:
     Raises:
         RunError: no run there, or config or data have changed since it began.
     """
-    began(out)
-    with alone(out):
+    read_run(out)
+    with folder_lock(out):
         session = reopen(out, {}, task)
         with closing(session.engine) as engine:
             result = evaluate(session.algorithm(), kept(out, session), session.clients, "test", engine)

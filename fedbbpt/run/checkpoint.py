@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 
 from fedbbpt.algorithms import State
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import checksum, write_atomic, writing
+from fedbbpt.run.atomic_files import checksum, write_atomic, writing
 from fedbbpt.run.metrics import Mark
-from fedbbpt.run.records import read_signed, signed
+from fedbbpt.run.records import read_record, to_record
 from fedbbpt.types import Parameters
 
 log = logging.getLogger("fedbbpt")
@@ -106,7 +106,7 @@ def save(folder: Path, progress: Progress) -> None:
     with writing(folder):
         folder.mkdir(exist_ok=True)
     write_atomic(stem.with_suffix(".safetensors"), arrays)
-    write_atomic(stem.with_suffix(".json"), signed(record))
+    write_atomic(stem.with_suffix(".json"), to_record(record))
     tidy(folder, state.round)
 
 
@@ -173,7 +173,7 @@ def _round(record: Path) -> int:
 
 def _load(path: Path) -> Progress | None:
     try:
-        record = read_signed(path, _Record)
+        record = read_record(path, _Record)
         content = path.with_suffix(".safetensors").read_bytes()
         if checksum(content) != record.arrays_sha256 or record.round != _round(path):
             return None

@@ -12,17 +12,17 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 import fedbbpt
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import checksum, finite, reading, write_atomic
+from fedbbpt.run.atomic_files import checksum, finite_or_none, reading, write_atomic
 from fedbbpt.run.metrics import read_metrics
-from fedbbpt.run.provided import Facts, facts
-from fedbbpt.run.records import read_signed, signed
+from fedbbpt.run.records import read_record, to_record
+from fedbbpt.run.saved_task import TaskInfo, task_info
 from fedbbpt.run.session import Session
 
 PACKAGES = ("numpy", "scipy", "cma", "cmaes", "pillow", "safetensors", "scikit-learn", "torch", "transformers", "timm")
 FILE, PROVIDER, SUMMARY, METRICS = "environment.json", "provider.safetensors", "summary.json", "metrics.jsonl"
 
 
-class About(BaseModel):
+class BackendRecord(BaseModel):
     """What the backend said of itself."""
 
     model_config = ConfigDict(extra="allow")
@@ -37,16 +37,16 @@ class Environment(BaseModel):
     fedbbpt: str
     python: str
     packages: dict[str, str | None]
-    backend: About
+    backend: BackendRecord
     run: str  # under which a service's ledger knows it
     preparing: list[NonNegativeInt]  # a `Usage`
     config_sha256: str
     data_sha256: str
-    task: Facts
+    task: TaskInfo
     files: dict[str, str]  # name -> SHA-256; of a finished run also its results
 
 
-def versions() -> dict[str, str | None]:
+def package_versions() -> dict[str, str | None]:
     """Installed versions of what a result may depend on; None for what is not installed."""
     found: dict[str, str | None] = {}
     for package in PACKAGES:
@@ -57,7 +57,7 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def begin(out: Path, session: Session, run: str, config_sha256: str) -> None:
+def write_environment(out: Path, session: Session, run: str, config_sha256: str) -> None:
     """Writes what is known before the first query; what was taken from the task's provider is in a file of its own."""
     files = {}
     if taken := session.provider.to_bytes() if session.provider else b"":
@@ -70,20 +70,20 @@ def begin(out: Path, session: Session, run: str, config_sha256: str) -> None:
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
             "cores": os.cpu_count(),
-            "packages": versions(),
+            "packages": package_versions(),
             "backend": asdict(session.backend.info),
             **{f"{part}_parameters": size for part, size in session.sizes.items()},
             "run": run,
             "preparing": session.preparing,
             "config_sha256": config_sha256,
             "data_sha256": session.data_sha256,
-            "task": facts(session.task).model_dump(),
+            "task": task_info(session.task).model_dump(),
             "files": files,
         },
     )
 
 
-def seal(out: Path) -> None:
+def add_result_checksums(out: Path) -> None:
     """Notes the checksums of the results, which are complete."""
     known = read_environment(out).model_dump()
     _write(
@@ -98,19 +98,19 @@ def read_environment(out: Path) -> Environment:
     Raises:
         RunError: it is missing or damaged.
     """
-    return read_signed(out / FILE, Environment)
+    return read_record(out / FILE, Environment)
 
 
-def taken(out: Path, environment: Environment) -> bytes:
-    """What the backend took from the task's provider (`Keeping.to_bytes`).
+def read_provider_data(out: Path, environment: Environment) -> bytes:
+    """What the backend took from the task's provider (`RecordingProvider.to_bytes`).
 
     Raises:
         RunError: it is missing or damaged.
     """
-    return _sealed(out, environment, PROVIDER) if PROVIDER in environment.files else b""
+    return _read_verified(out, environment, PROVIDER) if PROVIDER in environment.files else b""
 
 
-def results(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def read_results(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The summary of a finished run, and its rows of metrics, as it wrote them.
 
     Raises:
@@ -119,11 +119,11 @@ def results(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     environment = read_environment(out)
     if not (environment.files.keys() >= {SUMMARY, METRICS} and (out / SUMMARY).exists()):
         raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
-    summary, _ = (_sealed(out, environment, name) for name in (SUMMARY, METRICS))
+    summary, _ = (_read_verified(out, environment, name) for name in (SUMMARY, METRICS))
     return json.loads(summary), read_metrics(out / METRICS)
 
 
-def _sealed(out: Path, environment: Environment, name: str) -> bytes:
+def _read_verified(out: Path, environment: Environment, name: str) -> bytes:
     with reading(out / name):
         content = (out / name).read_bytes()
     if checksum(content) != environment.files[name]:
@@ -135,4 +135,4 @@ def _sealed(out: Path, environment: Environment, name: str) -> bytes:
 
 
 def _write(out: Path, values: dict[str, Any]) -> None:
-    write_atomic(out / FILE, signed(finite(values)))
+    write_atomic(out / FILE, to_record(finite_or_none(values)))

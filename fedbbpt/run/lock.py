@@ -7,11 +7,11 @@ from pathlib import Path
 import filelock
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import writing
+from fedbbpt.run.atomic_files import writing
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Makes the folder where it is missing, and keeps out all others that ask in this way.
 
     The lock is the system's: it ends with the process, however that ends.

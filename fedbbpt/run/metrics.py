@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, NonNegativeInt, ValidationError
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import checksum, reading, to_json, writing
-from fedbbpt.run.records import where
+from fedbbpt.run.atomic_files import checksum, reading, to_json, writing
+from fedbbpt.run.records import error_location
 
 
 class Mark(NamedTuple):
@@ -20,7 +20,7 @@ class Mark(NamedTuple):
     sha256: str = checksum(b"")
 
 
-class Row(BaseModel):
+class MetricsRow(BaseModel):
     """What everybody who reads a row relies on."""
 
     round: NonNegativeInt
@@ -36,7 +36,7 @@ class Row(BaseModel):
     seconds: float
 
 
-class Metrics:
+class MetricsWriter:
     """Appends rows; what lies behind `size` bytes is left over from a run that was cut off, and is removed."""
 
     def __init__(self, path: Path, size: int = 0) -> None:
@@ -66,14 +66,14 @@ class Metrics:
             os.fsync(self._file.fileno())
             return Mark(self._path.stat().st_size, self._digest.hexdigest())
 
-    def __enter__(self) -> "Metrics":
+    def __enter__(self) -> "MetricsWriter":
         return self
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
 
-def holds(path: Path, mark: Mark) -> bool:
+def is_intact(path: Path, mark: Mark) -> bool:
     """Whether all that stood before the mark is there, unchanged."""
     try:
         with path.open("rb") as file:
@@ -82,7 +82,7 @@ def holds(path: Path, mark: Mark) -> bool:
         return False
 
 
-def rows(path: Path) -> int:
+def count_rows(path: Path) -> int:
     """How many rows there are."""
     if not path.exists():
         return 0
@@ -102,8 +102,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             found.append(json.loads(line))
-            Row.model_validate(found[-1], strict=True)
+            MetricsRow.model_validate(found[-1], strict=True)
         except (ValueError, RecursionError) as e:
-            wrong = f"wrong in {where(e)!r}" if isinstance(e, ValidationError) else "not JSON"
+            wrong = f"wrong in {error_location(e)!r}" if isinstance(e, ValidationError) else "not JSON"
             raise RunError(f"row {number} of {path} is {wrong}; restore the file from a backup") from e
     return found

@@ -3,8 +3,8 @@
 from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
 from fedbbpt.config import Config
 from fedbbpt.config.components import load_class, wants_embeddings
+from fedbbpt.dry_run import NotFetched, raise_unless_dry_run
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.rehearsal import NotFetched, lacks
 from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Inputs
@@ -34,7 +34,7 @@ def open_backend(config: Config, provider: Provider) -> Backend:
         info = kind.sketch(provider, config.backend.options)
         if info is None or wants_embeddings(config.prompt.name):
             raise
-        lacks(e)
+        raise_unless_dry_run(e)
         return Sketch(info)
     return backend
 

@@ -9,9 +9,9 @@ from fedbbpt.data.images import open_picture
 from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
 from fedbbpt.run import checkpoint
-from fedbbpt.run.environment import taken
-from fedbbpt.run.provided import Away
-from fedbbpt.run.same import began, check_config
+from fedbbpt.run.environment import read_provider_data
+from fedbbpt.run.resume import check_config_unchanged, read_run
+from fedbbpt.run.saved_task import SavedTask
 from fedbbpt.run.session import open_model, prepared
 from fedbbpt.services import Refused, charging
 from fedbbpt.services.ledger import Account
@@ -26,14 +26,16 @@ class Predictor:
     """
 
     def __init__(self, folder: Path) -> None:
-        config, environment = began(folder)
+        config, environment = read_run(folder)
         if not load_class("algorithms", config.algorithm.name).federated:
             raise RunError(f"the clients of {folder} share no parameters (algorithm {config.algorithm.name})")
         if is_white_box(config.algorithm.name):
             raise RunError(f"the run in {folder} trained parts of the model, which predict does not put in")
         progress, best = checkpoint.load_best(folder)
-        check_config(config, progress, folder)
-        model = prepared(open_model(config, Away(environment.task, taken(folder, environment))), Account())
+        check_config_unchanged(config, progress, folder)
+        model = prepared(
+            open_model(config, SavedTask(environment.task, read_provider_data(folder, environment))), Account()
+        )
         self._parameters = best.parameters
         self._classes = model.task.classes
         self._objective = model.objective

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedbbpt.printing import one_line
 from fedbbpt.run.callback import Callback
+from fedbbpt.run.formatting import format_bytes, format_cost
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
-from fedbbpt.run.units import money, size
 
 
 @contextmanager
@@ -45,7 +45,7 @@ class LineReporter(Callback):
         self._say("task", f"{config.task.name}: {len(session.task.classes)} classes")
         for remark in session.task.remarks:
             self._say("note", remark)
-        for name, text in session.dealt:
+        for name, text in session.data_description:
             self._say(name, text)
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
         self._say("tuned", f"{tuned} by {search}{config.algorithm.name}")
@@ -85,7 +85,7 @@ class LineReporter(Callback):
             self._say("prediction", f"{s['queries_per_input']} queries each")
         for wording in s["prompts"]:
             self._say("prompt", " ⏎ ".join(wording.splitlines()))
-        traffic = f"{size(s['bytes_up'])} up, {size(s['bytes_down'])} down"
+        traffic = f"{format_bytes(s['bytes_up'])} up, {format_bytes(s['bytes_down'])} down"
         if s["unparsed"]:
             self._say("unparsed", f"{s['unparsed']:,} answers name no class, and count as undecided")
         if s["unanswered"]:
@@ -130,11 +130,10 @@ def describe(row: Mapping[str, Any]) -> str:
         else f"training loss {row['train_loss']:.3f}"
     )
     asked = f"{row['queries']:,} queries" + (f" ({spent(row['paid'])})" if "paid" in row else "")
-    return f"{scores}  {asked}  {size(row['bytes_up'])} up  {size(row['bytes_down'])} down"
+    return f"{scores}  {asked}  {format_bytes(row['bytes_up'])} up  {format_bytes(row['bytes_down'])} down"
 
 
 def spent(paid: Mapping[str, Any]) -> str:
     """What a service has charged for; what was known already is not in it."""
-    return (
-        f"paid: {paid['queries']:,} in {paid['requests']:,} requests, {paid['tokens']:,} tokens, {money(paid['cost'])}"
-    )
+    asked = f"{paid['queries']:,} in {paid['requests']:,} requests"
+    return f"paid: {asked}, {paid['tokens']:,} tokens, {format_cost(paid['cost'])}"

@@ -7,18 +7,18 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import checksum, reading
+from fedbbpt.run.atomic_files import checksum, reading
 
 M = TypeVar("M", bound=BaseModel)
 KEY = "sha256"
 
 
-def signed(values: dict[str, Any]) -> bytes:
+def to_record(values: dict[str, Any]) -> bytes:
     """Readable JSON with its checksum as the last of its values."""
-    return json.dumps({**values, KEY: _of(values)}, indent=1).encode()
+    return json.dumps({**values, KEY: _checksum_of(values)}, indent=1).encode()
 
 
-def read_signed(path: Path, kind: type[M]) -> M:
+def read_record(path: Path, kind: type[M]) -> M:
     """What `signed` made, checked.
 
     Raises:
@@ -28,26 +28,26 @@ def read_signed(path: Path, kind: type[M]) -> M:
         content = path.read_bytes()
     try:
         values = json.loads(content)
-        if values.pop(KEY) != _of(values):
+        if values.pop(KEY) != _checksum_of(values):
             raise ValueError("another checksum")
         return kind.model_validate_json(json.dumps(values), strict=True)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
-        raise RunError(f"{path} is damaged ({_how(e)}); restore it from a backup, or start a new run") from e
+        raise RunError(f"{path} is damaged ({_reason(e)}); restore it from a backup, or start a new run") from e
 
 
-def where(error: ValidationError) -> str:
+def error_location(error: ValidationError) -> str:
     """The first value that has the wrong type."""
     return ".".join(map(str, error.errors()[0]["loc"])) or "all"
 
 
-def _of(values: dict[str, Any]) -> str:
+def _checksum_of(values: dict[str, Any]) -> str:
     """Of the values, not of their spacing."""
     return checksum(json.dumps(values).encode())
 
 
-def _how(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return f"{where(error)} is wrong"
+        return f"{error_location(error)} is wrong"
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
         return "not JSON"
     return "its checksum does not fit"

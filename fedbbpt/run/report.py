@@ -14,12 +14,12 @@ from markupsafe import Markup
 from fedbbpt.algorithms import State
 from fedbbpt.printing import one_line
 from fedbbpt.run import charts
+from fedbbpt.run.atomic_files import write_atomic
 from fedbbpt.run.charts import Line, Part
-from fedbbpt.run.environment import read_environment, results
-from fedbbpt.run.files import write_atomic
+from fedbbpt.run.environment import read_environment, read_results
+from fedbbpt.run.formatting import DASH, format_bytes, format_cost, format_duration, format_percent
+from fedbbpt.run.prompt_preview import image_preview
 from fedbbpt.run.session import Session
-from fedbbpt.run.shown import pictures
-from fedbbpt.run.units import DASH, duration, money, percent, size
 
 CONFUSIONS = 10  # most confusions listed
 THIS, OTHER = charts.PALETTE[0], charts.PALETTE[3]  # bars of this run and of what it is compared with
@@ -31,7 +31,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     Raises:
         RunError: the run has no summary yet, its results have changed, or the page cannot be written.
     """
-    summary, rows = results(out)
+    summary, rows = read_results(out)
     summary["classes"] = names = [one_line(name) for name in summary["classes"]]
     comparison = _comparison(summary, session)
     trained = "prompt" if session.prompt.dim else "readout" if session.readout.trainable else "model"
@@ -60,7 +60,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         charts=_curves(rows, summary["kept_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
-        pictures=pictures(session, state),
+        preview=image_preview(session, state),
         maps=_maps(summary),
         confusions=_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
         purposes=_purposes(summary),
@@ -79,7 +79,7 @@ def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
 
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = percent
+    environment.filters["percent"] = format_percent
     return environment
 
 
@@ -99,14 +99,18 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(label, value for people, exact value)"""
     shares = [("test accuracy", summary["test_accuracy"]), ("zero-shot", summary["zero_shot_accuracy"])]
-    tiles = [(label, percent(share), "no such result" if share is None else str(share)) for label, share in shares]
+    tiles = [
+        (label, format_percent(share), "no such result" if share is None else str(share)) for label, share in shares
+    ]
     counted = ["queries", "requests", *(key for key in ("tokens", "unparsed", "unanswered") if summary[key])]
     tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
     if paid := summary["paid"]:
-        tiles.append(("paid", money(paid["cost"]), f"{paid['queries']:,} queries in {paid['requests']:,} requests"))
+        tiles.append(
+            ("paid", format_cost(paid["cost"]), f"{paid['queries']:,} queries in {paid['requests']:,} requests")
+        )
     sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
-    tiles += [(label, size(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
-    return [*tiles, ("time", duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]
+    tiles += [(label, format_bytes(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
+    return [*tiles, ("time", format_duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]
 
 
 def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, Any]]:
@@ -142,7 +146,7 @@ def _drawn(rows: Sequence[tuple[str, str, float | None, str]], examples: int) ->
             "made_of": made_of,
             "accuracy": accuracy,
             "interval": None if accuracy is None else interval(accuracy, examples),
-            "bar": charts.bar([Part(accuracy or 0.0, percent(accuracy), colour)], 1, percent(accuracy)),
+            "bar": charts.bar([Part(accuracy or 0.0, format_percent(accuracy), colour)], 1, format_percent(accuracy)),
         }
         for name, made_of, accuracy, colour in rows
     ]
@@ -156,7 +160,7 @@ def _verdict(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) -> st
     if before is None or after is None:
         missing = name if before is None else "this run"
         return f"Without a number for {missing}, nothing can be said about what the {part} added."
-    gain, numbers = round(100 * (after - before), 1), f"({percent(before)} → {percent(after)})"
+    gain, numbers = round(100 * (after - before), 1), f"({format_percent(before)} → {format_percent(after)})"
     if gain > 0:
         first = f"The {part} added {gain} percentage points to {name} {numbers}."
     elif gain < 0:

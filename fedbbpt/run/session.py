@@ -22,10 +22,10 @@ from fedbbpt.optim import Optimizer, OptimizerStart, Space
 from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts import Readout
-from fedbbpt.run.dealing import dealt
+from fedbbpt.run.client_data import make_client_data
 from fedbbpt.run.opening import check_payable, open_backend
-from fedbbpt.run.provided import Keeping, keeping
-from fedbbpt.run.words import with_words
+from fedbbpt.run.saved_task import RecordingProvider, recording
+from fedbbpt.run.vocabulary import with_vocabulary
 from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Client, Dataset, Usage
@@ -57,8 +57,8 @@ class Session(Model):
     clients: list[Client]
     engine: Engine
     preparing: Usage = Usage()  # noqa: RUF009 - what the backend has to know first, or had to when the run began
-    dealt: Sequence[tuple[str, str]] = ()  # how the data are dealt out, in words
-    provider: Keeping | None = None  # with all that the backend took from it
+    data_description: Sequence[tuple[str, str]] = ()  # how the data are dealt out, in words
+    provider: RecordingProvider | None = None  # with all that the backend took from it
 
     def algorithm(self, backend: Backend | None = None) -> Algorithm:
         """The federated method; on another backend that knows the answers already."""
@@ -199,20 +199,20 @@ def _model(config: Config, task: Task, backend: Backend) -> Model:
 def open_session(config: Config, taken: bytes = b"") -> Session:
     """Loads model and data and deals them out. Nothing is queried.
 
-    Of the task's provider, the model has what it had `taken` when the run began (`Keeping.to_bytes`).
+    Of the task's provider, the model has what it had `taken` when the run began (`RecordingProvider.to_bytes`).
     """
     task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
-    provider = keeping(task.provider, taken)
+    provider = recording(task.provider, taken)
     backend = _loaded(config, task, provider)
-    clients, said = dealt(config, task, task.load(backend.info.input_size))
+    clients, description = make_client_data(config, task, task.load(backend.info.input_size))
     config = config.model_copy(update={"data": config.data.model_copy(update={"clients": len(clients)})})
-    model = _model(with_words(config, clients), task, backend)
+    model = _model(with_vocabulary(config, clients), task, backend)
     clients = [_with_features(client, model.prompt) for client in clients]
     engine: Engine = _build("engines", config.engine, partial(_reopened, model.config))
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     remote = charging(backend)
-    parts |= {"preparing": remote.preparation if remote else Usage(), "dealt": said, "provider": provider}
-    return Session(**parts, clients=clients, engine=engine)
+    parts |= {"preparing": remote.preparation if remote else Usage(), "data_description": description}
+    return Session(**parts, clients=clients, engine=engine, provider=provider)
 
 
 def _reopened(config: Config) -> tuple[Algorithm, Sequence[Client]]:

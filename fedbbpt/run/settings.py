@@ -5,7 +5,7 @@ from typing import Any
 
 from fedbbpt.config.settings import read_toml
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import reading
+from fedbbpt.run.atomic_files import reading
 
 
 def load_run_settings(folder: Path) -> dict[str, Any]:

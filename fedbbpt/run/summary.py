@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from fedbbpt.data.partition import label_counts
+from fedbbpt.run.budget import paid, refused
 from fedbbpt.run.checkpoint import Best, Totals
 from fedbbpt.run.evaluate import Baselines, Result
-from fedbbpt.run.paying import paid, refused
 from fedbbpt.run.plan import PURPOSES, Plan
+from fedbbpt.run.prompt_preview import prompt_texts
 from fedbbpt.run.session import Session
-from fedbbpt.run.shown import wordings
 
 
 def summarise(
@@ -39,7 +39,7 @@ def summarise(
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
         "queries_per_input": len(best.parameters["prompt"]) // session.prompt.dim if session.prompt.dim else 1,
-        "prompts": wordings(session, best.parameters["prompt"]),
+        "prompts": prompt_texts(session, best.parameters["prompt"]),
         "validation_accuracy": best.accuracy,
         "test_accuracy": result.accuracy,
         "test_macro_f1": result.macro_f1,

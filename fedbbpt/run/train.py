@@ -13,25 +13,25 @@ from typing import Any
 from fedbbpt.algorithms import State
 from fedbbpt.config import Config
 from fedbbpt.errors import RunError
-from fedbbpt.run import checkpoint, paying
+from fedbbpt.run import budget, checkpoint
 from fedbbpt.run.again import reopen
+from fedbbpt.run.atomic_files import remove_temporaries, write_atomic, write_json
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Progress, Totals
-from fedbbpt.run.ending import ending
-from fedbbpt.run.environment import begin, seal
+from fedbbpt.run.environment import add_result_checksums, write_environment
 from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember, silence
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
-from fedbbpt.run.files import sweep, write_atomic, write_json
-from fedbbpt.run.lock import alone
-from fedbbpt.run.metrics import Metrics, holds, read_metrics, rows
+from fedbbpt.run.lock import folder_lock
+from fedbbpt.run.metrics import MetricsWriter, count_rows, is_intact, read_metrics
 from fedbbpt.run.opening import check_payable
-from fedbbpt.run.place import check_free
 from fedbbpt.run.plan import Plan, is_evaluated, plan
 from fedbbpt.run.report import write_report
-from fedbbpt.run.same import began, check_unchanged, config_sha256, settled
+from fedbbpt.run.resume import check_unchanged, config_sha256, read_run, setting_changed_error
+from fedbbpt.run.run_folder import check_new_run_folder
 from fedbbpt.run.session import Session, open_session, prepared
+from fedbbpt.run.stopping import stop_reason
 from fedbbpt.run.summary import summarise
-from fedbbpt.run.words import traffic
+from fedbbpt.run.vocabulary import vocabulary_bytes
 from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Usage
@@ -45,14 +45,14 @@ def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[s
     Raises:
         RunError: the folder holds a run already, or cannot be written.
     """
-    with alone(out):
-        check_free(out, config)
+    with folder_lock(out):
+        check_new_run_folder(out, config)
         account, session, planned = ready(config)
         session = prepared(session, account)
         if (remote := charging(session.backend)) is not None:  # which now knows what that took
             session = replace(session, preparing=remote.preparation)
             planned = plan(session)
-        begin(out, session, account.run, config_sha256(session.config))
+        write_environment(out, session, account.run, config_sha256(session.config))
         write_atomic(out / "config.toml", session.config.to_toml().encode())
         return _Run(session, planned, out, callback, planned.preparing.queries).go(None)
 
@@ -68,15 +68,15 @@ def resume(
     Raises:
         RunError: no run there, no whole checkpoint, or config or data have changed since.
     """
-    began(out)  # before a lock is made where no run is
-    with alone(out):
+    read_run(out)  # before a lock is made where no run is
+    with folder_lock(out):
         session = reopen(out, limits)
         planned, progress, damaged = ready_again(out, session, limits)
         for name in damaged:
             callback.on_message(f"checkpoint {name} is damaged; going on from the one before")
         checkpoints = out / "checkpoints"
         for folder in (out, checkpoints):
-            sweep(folder)
+            remove_temporaries(folder)
         checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
         asked = progress.totals.queries if progress else planned.preparing.queries
         return _Run(session, planned, out, callback, asked).go(progress)
@@ -84,7 +84,7 @@ def resume(
 
 def ready(config: Config) -> tuple[Account, Session, Plan]:
     """A new run, after all that may be wrong with it before its first query; a dry run ends here."""
-    account, session = paying.opened(config), open_session(config)
+    account, session = budget.new_account(config), open_session(config)
     planned = plan(session)
     check_payable(session.backend, account)
     return account, session, planned
@@ -94,15 +94,15 @@ def ready_again(out: Path, session: Session, limits: Mapping[str, Any]) -> tuple
     """What a run will have asked in the end, where it stands, and its damaged checkpoints, if it may go on."""
     for limit, value in limits.items():
         if charging(session.backend) is None and value != (ours := getattr(session.config, limit)):
-            raise settled(limit, ours, value)
+            raise setting_changed_error(limit, ours, value)
     metrics = out / "metrics.jsonl"
     progress, damaged = checkpoint.load_last(
-        out / "checkpoints", lambda progress: "" if holds(metrics, progress.metrics) else metrics.name
+        out / "checkpoints", lambda progress: "" if is_intact(metrics, progress.metrics) else metrics.name
     )
     planned = plan(session)
     if progress is not None:
         check_unchanged(session, progress, out)
-    elif rows(metrics) > 1:
+    elif count_rows(metrics) > 1:
         raise RunError(f"{out} has lost its checkpoints; restore them from a backup, or start a new run")
     return planned, progress, damaged
 
@@ -124,12 +124,12 @@ class _Run:
         self.seconds_before = progress.totals.seconds if progress else 0.0
         done = progress.state.round if progress else 0
         self.callback.on_plan(self.plan, self.session, done)
-        self.metrics = Metrics(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
+        self.metrics = MetricsWriter(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
         with self.metrics, closing(self.session.engine):
             self.rows = read_metrics(self.out / "metrics.jsonl")
             if progress is None:
                 progress = self._begin()
-            while (ended := ending(self.rows, self.plan, self.session.config)) is None:
+            while (ended := stop_reason(self.rows, self.plan, self.session.config)) is None:
                 progress = self._round(progress)
             summary = self._finish(progress, ended)
         self.callback.on_summary(summary)
@@ -138,7 +138,7 @@ class _Run:
     def _begin(self) -> Progress:
         state = self.algorithm.init()
         result = self._look(state, "validation")
-        up, down = traffic(self.session.config, self.session.clients)
+        up, down = vocabulary_bytes(self.session.config, self.session.clients)
         usage = self.plan.preparing + (result.usage if self.memory is None else self.memory.usage)
         totals = self._add(Totals(bytes_up=up, bytes_down=down), Usage(), result.bytes_up, result.bytes_down)
         totals = replace(totals, **usage._asdict())
@@ -187,7 +187,7 @@ class _Run:
         summary = summarise(self.session, took, best, result, without, totals, left_out) | {"ended": ended}
         write_json(self.out / "summary.json", summary)
         self.metrics.sync()
-        seal(self.out)
+        add_result_checksums(self.out)
         write_report(self.out, self.session, State(best.round, best.parameters))
         return summary
 
@@ -229,7 +229,7 @@ class _Run:
         row = {"round": round_, "split": split, **scores, "train_loss": train_loss, "kept": kept, **asdict(totals)}
         row |= {"missing": missing} if missing else {}
         row |= {"left_out": left} if (left := {**out, **(result.out if result else {})}) else {}
-        row |= {"paid": paid} if (paid := paying.paid(self.session)) else {}
+        row |= {"paid": paid} if (paid := budget.paid(self.session)) else {}
         self.metrics.append(row)
         self.rows.append(row)
         self.callback.on_round(row)

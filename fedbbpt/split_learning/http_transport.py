@@ -5,7 +5,7 @@ import secrets
 from typing import NamedTuple
 
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.printing import quoted
+from fedbbpt.printing import excerpt
 from fedbbpt.split_learning.http_retry import RESUME, Answer, RetryingClient
 from fedbbpt.split_learning.transport import NEVER_FORWARD, ActivationDtype, Transport, pack, unpack_untrusted
 from fedbbpt.types import Float32, Traffic, Usage
@@ -162,5 +162,5 @@ def _reason(content: bytes) -> str:
         message = json.loads(content)["error"]["message"]
     except (ValueError, TypeError, LookupError, RecursionError):
         return ""
-    shown = quoted(message, MOST_LETTERS) if isinstance(message, str) else ""
+    shown = excerpt(message, MOST_LETTERS) if isinstance(message, str) else ""
     return f": {shown}" if shown else ""

@@ -9,7 +9,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from fedbbpt.json_text import parsed
+from fedbbpt.json_text import parse
 
 LONGEST_HEADER = 2**24  # bytes: room for the parts of 100,000 arrays
 LONGEST_NAME = 255  # characters of a client's name
@@ -34,7 +34,7 @@ def unpacked(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     if not PREFIX < end <= min(len(data), LONGEST_HEADER):
         raise ValueError(f"{len(data):,} bytes are no message in safetensors: they do not begin with a header")
     try:
-        scalars = parsed(parsed(data[PREFIX:end])["__metadata__"]["scalars"])
+        scalars = parse(parse(data[PREFIX:end])["__metadata__"]["scalars"])
         arrays = safetensors.numpy.load(data)
     except (SafetensorError, LookupError, TypeError, AttributeError, ValueError) as e:
         raise ValueError(f"{len(data):,} bytes are no message in safetensors as it is written here") from e

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedbbpt.errors import ConfigError, FedbbptError, MissingExtra
-from fedbbpt.printing import quoted
+from fedbbpt.printing import excerpt
 from fedbbpt.services import Lost, Spoilt
 from fedbbpt.web.policy import TO_CONNECT
 from fedbbpt.web.response_limits import TooLong, Torn
@@ -116,7 +116,7 @@ class Route:
     def _unreachable(self, error: BaseException) -> str | None:
         """Why nobody was reached; None if an error does not say that."""
         if isinstance(error, socket.gaierror):
-            return f"cannot be found ({quoted(error.strerror or str(error)).lower()})"
+            return f"cannot be found ({excerpt(error.strerror or str(error)).lower()})"
         if self._awaited:
             return None
         if isinstance(error, ConnectionRefusedError):

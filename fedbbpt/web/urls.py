@@ -6,7 +6,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.printing import quoted
+from fedbbpt.printing import excerpt
 
 SCHEMES = ("http", "https")
 PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
@@ -39,8 +39,8 @@ def parse(text: str, schemes: tuple[str, ...] = SCHEMES) -> Address:
         raise ValueError("it is empty")
     scheme, colon, rest = text.partition("://")
     if not colon:
-        raise ValueError(f"{quoted(_public(text))!r} has no scheme: is it {schemes[0]}://{quoted(_public(text))}?")
-    shown = quoted(f"{scheme}://{_public(rest)}")
+        raise ValueError(f"{excerpt(_public(text))!r} has no scheme: is it {schemes[0]}://{excerpt(_public(text))}?")
+    shown = excerpt(f"{scheme}://{_public(rest)}")
     if scheme.lower() not in schemes:
         raise ValueError(f"{shown!r} begins with none of {', '.join(f'{one}://' for one in schemes)}")
     if any(c.isspace() or not c.isprintable() for c in text):
@@ -70,7 +70,8 @@ def read_address(text: str, setting: str) -> Address:
         )
     if secrets:
         raise ConfigError(
-            f"{setting} must not hold a secret ({quoted(secrets[0])}=…): addresses are shown and kept; give it as a key"
+            f"{setting} must not hold a secret ({excerpt(secrets[0])}=…): addresses are shown and kept; give "
+            "it as a key"
         )
     if parts.fragment:
         raise ConfigError(f"{setting} must end before its #: {address.shown}")
@@ -102,7 +103,7 @@ def _split(text: str, shown: str) -> SplitResult:
         parts = urlsplit(text)
         _ = parts.hostname
     except ValueError as e:
-        raise ValueError(f"{shown!r} has a host that is none ({quoted(str(e)).lower()})") from None
+        raise ValueError(f"{shown!r} has a host that is none ({excerpt(str(e)).lower()})") from None
     try:
         port = parts.port
     except ValueError:

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from fedbbpt.cli import main
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import checksum
-from fedbbpt.run.records import signed
+from fedbbpt.run.atomic_files import checksum
+from fedbbpt.run.records import to_record
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.bench.plan import Bench
 
@@ -51,7 +51,7 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             folder.mkdir(parents=True)
             (folder / "summary.json").write_text(json.dumps(SUMMARY))
             (folder / "metrics.jsonl").touch()
-            (folder / "environment.json").write_bytes(signed(environment(folder)))
+            (folder / "environment.json").write_bytes(to_record(environment(folder)))
             (folder / "report.html").touch()
 
         monkeypatch.setattr(runner, "run_cell", run_cell)

@@ -13,7 +13,7 @@ from fedbbpt.cli import main
 from fedbbpt.config import make_config
 from fedbbpt.run import train
 from fedbbpt.run.callback import Callback
-from fedbbpt.run.lock import alone
+from fedbbpt.run.lock import folder_lock
 
 
 class Stopped(Exception):  # noqa: N818 - reads as what it says
@@ -206,7 +206,7 @@ def test_parts_of_a_run_without_its_config_are_left_alone(
 def test_a_run_that_another_process_works_on_is_left_alone(
     cli: Callable[..., Result], sentence: Callable[..., str], quick: list[str], run: Path, shapes: Path
 ) -> None:
-    with alone(run):
+    with folder_lock(run):
         for command in (("eval", run), ("train", "--resume", run), ("train", *quick, "--out", run)):
             assert "another process is working on the run" in sentence(*command)
         assert cli("predict", run, shapes / "circle" / "000.png").exit_code == 0
@@ -214,15 +214,15 @@ def test_a_run_that_another_process_works_on_is_left_alone(
 
 def test_results_that_changed_are_not_drawn(sentence: Callable[..., str], run: Path) -> None:
     from fedbbpt.errors import RunError
-    from fedbbpt.run.environment import results
+    from fedbbpt.run.environment import read_results
 
-    summary = results(run)[0]
+    summary = read_results(run)[0]
     assert summary == json.loads((run / "summary.json").read_text())
     for name in ("summary.json", "metrics.jsonl"):
         before = (run / name).read_bytes()
         (run / name).write_bytes(before.replace(b"0.", b"1.", 1))
         with pytest.raises(RunError, match=f"{name} has changed since the run wrote it"):
-            results(run)
+            read_results(run)
         (run / name).write_bytes(before)
 
 

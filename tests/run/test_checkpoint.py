@@ -11,7 +11,7 @@ from fedbbpt.errors import RunError
 from fedbbpt.run import checkpoint
 from fedbbpt.run.checkpoint import Best, Progress, Totals, load_last, save, tidy
 from fedbbpt.run.metrics import Mark
-from fedbbpt.run.records import signed
+from fedbbpt.run.records import to_record
 
 
 def progress(round_):
@@ -188,7 +188,7 @@ def test_a_record_of_other_types_is_damaged_even_if_its_checksum_fits(folder, pa
     del record["sha256"]
     *section, key = path.split("/")
     (record[section[0]] if section else record)[key] = value
-    file.write_bytes(signed(record))
+    file.write_bytes(to_record(record))
     assert load_last(folder)[1] == ["round-000002"]
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import new_folder, next_folder
-from fedbbpt.run.lock import alone
+from fedbbpt.run.atomic_files import new_folder, next_folder
+from fedbbpt.run.lock import folder_lock
 
 HOLDS = """
 import pathlib, sys
-from fedbbpt.run.lock import alone
+from fedbbpt.run.lock import folder_lock
 
-with alone(pathlib.Path(sys.argv[1])):
+with folder_lock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -25,9 +25,13 @@ with alone(pathlib.Path(sys.argv[1])):
 
 def test_the_second_is_refused_and_the_next_is_not(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "run"
-    with alone(folder), pytest.raises(RunError, match="another process is working on the run"), alone(folder):
+    with (
+        folder_lock(folder),
+        pytest.raises(RunError, match="another process is working on the run"),
+        folder_lock(folder),
+    ):
         pass
-    with alone(folder):
+    with folder_lock(folder):
         (folder / "file").touch()
     assert [path.name for path in folder.iterdir()] == ["file"]
 
@@ -37,11 +41,11 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(RunError, match="another process"), alone(tmp_path):
+        with pytest.raises(RunError, match="another process"), folder_lock(tmp_path):
             pass
         process.kill()
     assert (tmp_path / ".lock").exists()
-    with alone(tmp_path):
+    with folder_lock(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -60,11 +64,11 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
 def test_a_path_that_the_system_does_not_take_is_a_short_sentence(tmp_path: Path, path: str, says: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "circle").symlink_to("circle")
-    with pytest.raises(RunError, match=rf"cannot write .*{says}.*--out") as refused, alone(tmp_path / path):
+    with pytest.raises(RunError, match=rf"cannot write .*{says}.*--out") as refused, folder_lock(tmp_path / path):
         pass
     assert len(str(refused.value)) < 500
     place = new_folder(tmp_path / path, tmp_path, "x")
-    with pytest.raises(RunError, match="cannot write"), place as folder, alone(folder):
+    with pytest.raises(RunError, match="cannot write"), place as folder, folder_lock(folder):
         pass
 
 
@@ -78,10 +82,10 @@ def test_many_at_once_take_a_folder_each(tmp_path: Path) -> None:
 def test_a_folder_that_was_made_for_nothing_is_removed(tmp_path: Path, given: bool) -> None:
     parent = tmp_path / "runs"
     wanted = parent / "mine" if given else None
-    with new_folder(wanted, parent, "digits") as folder, alone(folder):
+    with new_folder(wanted, parent, "digits") as folder, folder_lock(folder):
         assert folder.name == ("mine" if given else "digits-001")
     assert list(tmp_path.iterdir()) == []
-    with new_folder(wanted, parent, "digits") as folder, alone(folder):
+    with new_folder(wanted, parent, "digits") as folder, folder_lock(folder):
         (folder / "file").touch()
     assert [path.name for path in folder.iterdir()] == ["file"]
 
@@ -97,5 +101,5 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("filelock.FileLock.acquire", full)
-    with pytest.raises(RunError, match="disk is full"), alone(tmp_path):
+    with pytest.raises(RunError, match="disk is full"), folder_lock(tmp_path):
         pass

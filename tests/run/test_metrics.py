@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.metrics import Mark, Metrics, holds, read_metrics
+from fedbbpt.run.metrics import Mark, MetricsWriter, is_intact, read_metrics
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def path(tmp_path):
 
 
 def written(path, *rows, size=0):
-    with Metrics(path, size) as metrics:
+    with MetricsWriter(path, size) as metrics:
         for row in rows:
             metrics.append(row)
         return metrics.sync()
@@ -53,16 +53,16 @@ def test_sync_gives_the_files_size_and_checksum(path):
 )
 def test_what_stands_before_a_mark_is_checked(path, damage):
     mark = written(path, {"a": 1}, {"a": 2})
-    assert holds(path, mark)
+    assert is_intact(path, mark)
     with path.open("ab") as file:
         file.write(b'{"a": ')
-    assert holds(path, mark)
+    assert is_intact(path, mark)
     path.write_bytes(damage(path.read_bytes()[: mark.size]))
-    assert not holds(path, mark)
+    assert not is_intact(path, mark)
 
 
 def test_without_a_file_nothing_stands_before_a_mark(path):
-    assert not holds(path, Mark())
+    assert not is_intact(path, Mark())
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_metrics_that_are_not_there_are_a_sentence(path):
 
 
 def test_every_row_is_there_at_once(path):
-    with Metrics(path) as metrics:
+    with MetricsWriter(path) as metrics:
         metrics.append(row())
         assert read_metrics(path) == [row()]
 
@@ -121,18 +121,18 @@ def test_start_of_a_run_removes_everything(path):
 def test_rows_that_got_lost_are_noticed(path):
     size = written(path, {"a": 1}, {"a": 2}).size
     path.write_bytes(b'{"a": 1}\n')
-    with pytest.raises(RunError, match=r"metrics\.jsonl"), Metrics(path, size):
+    with pytest.raises(RunError, match=r"metrics\.jsonl"), MetricsWriter(path, size):
         pass
 
 
 def test_folder_that_is_gone(tmp_path):
     with pytest.raises(RunError, match="cannot write"):
-        Metrics(tmp_path / "gone" / "metrics.jsonl", 0)
+        MetricsWriter(tmp_path / "gone" / "metrics.jsonl", 0)
 
 
 def test_a_full_disk_is_a_sentence_also_when_the_file_is_closed(path):
     def append():
-        with Path("/dev/full").open("wb") as full, Metrics(path) as metrics:
+        with Path("/dev/full").open("wb") as full, MetricsWriter(path) as metrics:
             os.dup2(full.fileno(), metrics._file.fileno())
             metrics.append(row())
 
@@ -141,7 +141,7 @@ def test_a_full_disk_is_a_sentence_also_when_the_file_is_closed(path):
 
 
 def test_a_disk_that_takes_a_part_of_a_row_is_given_the_rest(path, monkeypatch):
-    with Metrics(path) as metrics:
+    with MetricsWriter(path) as metrics:
         real = metrics._file
         metrics._file = SimpleNamespace(write=lambda data: real.write(data[:7]), close=real.close, fileno=real.fileno)
         metrics.append(row())

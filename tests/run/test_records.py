@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import DataError, RunError
-from fedbbpt.run.provided import Away, facts, keeping
-from fedbbpt.run.records import read_signed, signed
+from fedbbpt.run.records import read_record, to_record
+from fedbbpt.run.saved_task import SavedTask, recording, task_info
 from fedbbpt.types import Dataset
 
 
@@ -27,14 +27,14 @@ class Record(BaseModel):
 def file(tmp_path: Path) -> Path:
     """A record."""
     path = tmp_path / "record.json"
-    path.write_bytes(signed({"name": "a", "count": 3}))
+    path.write_bytes(to_record({"name": "a", "count": 3}))
     return path
 
 
 def test_a_record_comes_back_however_it_is_spaced(file: Path) -> None:
-    assert read_signed(file, Record) == Record(name="a", count=3)
+    assert read_record(file, Record) == Record(name="a", count=3)
     file.write_text(json.dumps(json.loads(file.read_text())))
-    assert read_signed(file, Record) == Record(name="a", count=3)
+    assert read_record(file, Record) == Record(name="a", count=3)
 
 
 @pytest.mark.parametrize(
@@ -47,29 +47,29 @@ def test_a_record_comes_back_however_it_is_spaced(file: Path) -> None:
         (b"[]", "checksum"),
         (b"null", "checksum"),
         (b'{"name": "a", "count": 3}', "checksum"),
-        (signed({"name": "a", "count": 3}).replace(b"3,", b"4,"), "checksum"),
-        (signed({"name": "a", "count": "3"}), "count is wrong"),
-        (signed({"name": "a"}), "count is wrong"),
-        (signed({"name": "a", "count": True}), "count is wrong"),
+        (to_record({"name": "a", "count": 3}).replace(b"3,", b"4,"), "checksum"),
+        (to_record({"name": "a", "count": "3"}), "count is wrong"),
+        (to_record({"name": "a"}), "count is wrong"),
+        (to_record({"name": "a", "count": True}), "count is wrong"),
     ],
 )
 def test_a_damaged_record_is_a_sentence(file: Path, content: bytes, says: str) -> None:
     file.write_bytes(content)
     with pytest.raises(RunError, match=rf"record\.json is damaged \(.*({says})"):
-        read_signed(file, Record)
+        read_record(file, Record)
 
 
 def test_a_record_that_cannot_be_read_is_a_sentence(file: Path) -> None:
     file.unlink()
     with pytest.raises(RunError, match=r"cannot read .*: no such file"):
-        read_signed(file, Record)
+        read_record(file, Record)
     file.mkdir()
     with pytest.raises(RunError, match=r"cannot read .*: is a directory"):
-        read_signed(file, Record)
+        read_record(file, Record)
     file.rmdir()
     file.symlink_to(file)
     with pytest.raises(RunError, match=r"cannot read .*: too many levels"):
-        read_signed(file, Record)
+        read_record(file, Record)
 
 
 def _pictures(size: tuple[int, int]) -> Dataset:
@@ -82,11 +82,11 @@ def _texts(_: None) -> Dataset:
 
 @pytest.mark.parametrize(("size", "give"), [((4, 5), _pictures), (None, _texts)])
 def test_shots_that_were_taken_are_given_where_the_data_are_not(size, give) -> None:
-    provider = keeping(Provider(("a", "b"), shots=give))
+    provider = recording(Provider(("a", "b"), shots=give))
     assert provider.to_bytes() == b""
     provider.shots(size)
     task = SimpleNamespace(modality="image", source="/data", classes=("a", "b"), provider=provider)
-    away = Away(facts(task), provider.to_bytes())
+    away = SavedTask(task_info(task), provider.to_bytes())
     given, expected = away.provider.shots(size), give(size)
     assert given.inputs.tolist() == expected.inputs.tolist()
     assert given.labels.tolist() == expected.labels.tolist()
@@ -97,14 +97,14 @@ def test_shots_that_were_taken_are_given_where_the_data_are_not(size, give) -> N
 
 
 def test_what_was_fitted_is_kept_in_place_of_the_shots() -> None:
-    provider = keeping(Provider(("a", "b"), shots=_pictures, words=("A", "B"), question="Letter"))
+    provider = recording(Provider(("a", "b"), shots=_pictures, words=("A", "B"), question="Letter"))
 
     def fit():
         return {"weight": np.float32([[1, 2]]) * len(provider.shots((4, 5))), "cosine": np.asarray(True)}
 
     fitted = provider.fit(fit)
     task = SimpleNamespace(modality="image", source=None, classes=("a", "b"), provider=provider)
-    away = Away(facts(task), provider.to_bytes()).provider
+    away = SavedTask(task_info(task), provider.to_bytes()).provider
     again = away.fit(lambda: pytest.fail("fitted anew"))
     assert {name: array.tolist() for name, array in again.items()} == {"weight": [[2, 4]], "cosine": True}
     assert again.keys() == fitted.keys()
@@ -115,4 +115,4 @@ def test_what_was_fitted_is_kept_in_place_of_the_shots() -> None:
 
 def test_a_task_without_shots_has_none_elsewhere() -> None:
     task = SimpleNamespace(modality="text", source=None, classes=("a", "b"), provider=Provider(("a", "b")))
-    assert Away(facts(task), b"").provider.shots is None
+    assert SavedTask(task_info(task), b"").provider.shots is None

@@ -19,7 +19,7 @@ from fedbbpt.config import Config
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import RunError
-from fedbbpt.run import again, charts, environment, report, shown, train, units
+from fedbbpt.run import again, charts, environment, formatting, prompt_preview, report, train
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.session import Session
 
@@ -36,7 +36,7 @@ class Run:
         summary = self.out / "summary.json"
         if changes:
             summary.write_text(json.dumps(self.summary | changes))
-            environment.seal(self.out)
+            environment.add_result_checksums(self.out)
         path = report.write_report(self.out, self.session, again.kept(self.out, self.session))
         self.summary, self.html = json.loads(summary.read_text()), path.read_text("utf-8")
         self.page = Page(self.html)
@@ -238,7 +238,7 @@ def test_many_classes_have_no_names_on_charts(make, clients):
     assert not run.page.all("li")
     assert "…" not in run.page.text
     assert "Most frequent errors of this run" in run.page.text
-    assert len(run.page.all("img")) == 3 * shown.PICTURES
+    assert len(run.page.all("img")) == 3 * prompt_preview.MAX_IMAGES
 
 
 def test_up_to_thirty_classes_have_names_and_colours():
@@ -268,9 +268,9 @@ def test_unfinished_run_has_no_report(make):
 
 def test_figures_for_people():
     sizes = {0: "0 B", 999: "999 B", 1000: "1 kB", 283_904: "284 kB", 999_900: "1 MB", 5_120_000_000: "5.12 GB"}
-    assert {n: units.size(n) for n in sizes} == sizes
+    assert {n: formatting.format_bytes(n) for n in sizes} == sizes
     durations = {0.123: "0.123 s", 27.75: "27.8 s", 200: "3.3 min", 7200: "2.0 h"}
-    assert {s: units.duration(s) for s in durations} == durations
+    assert {s: formatting.format_duration(s) for s in durations} == durations
     assert report.interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     assert report.interval(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
 

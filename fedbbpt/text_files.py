@@ -15,16 +15,20 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-MARKS = (  # byte order marks; those of UTF-32 begin as UTF-16's do
+BYTE_ORDER_MARKS = (  # byte order marks; those of UTF-32 begin as UTF-16's do
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}  # by the first bytes
-MOST_UNPACKED = 2**30  # bytes
-NO_TEXT = {  # by the first bytes
+DECOMPRESSORS: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}  # by the first bytes
+MAX_UNPACKED_BYTES = 2**30  # bytes
+NOT_TEXT = {  # by the first bytes
     b"PAR1": "it is a Parquet file; use --task parquet:PATH",
     b"PK\3\4": "it is a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "it is an Excel workbook; save the sheet as CSV",
@@ -38,8 +42,8 @@ def read_text(path: Path) -> str:
 
     It is UTF-8, or the UTF-16 or UTF-32 that its byte order mark announces; gzip, bzip2 or xz may have packed it.
     """
-    data = _contents(path)
-    mark, encoding = next(((mark, name) for mark, name in MARKS if data.startswith(mark)), (b"", "utf-8"))
+    data = _read_unpacked(path)
+    mark, encoding = next(((mark, name) for mark, name in BYTE_ORDER_MARKS if data.startswith(mark)), (b"", "utf-8"))
     try:
         text = data[len(mark) :].decode(encoding).lstrip("\ufeff")  # some programs put another one
     except UnicodeDecodeError as e:
@@ -47,14 +51,16 @@ def read_text(path: Path) -> str:
             raise ValueError("it is no text, or UTF-16 without a byte order mark; save it as UTF-8 text") from e
         before = e.object[: e.start].decode(encoding)
         how = "" if mark else ", say with iconv -f WINDOWS-1252 -t UTF-8"
-        raise ValueError(f"it is not {encoding.upper()} text (line {_lines(before)}); save it as UTF-8{how}") from e
+        raise ValueError(
+            f"it is not {encoding.upper()} text (line {_line_number(before)}); save it as UTF-8{how}"
+        ) from e
     before, zero, _ = text.partition("\0")
     if zero:
-        raise ValueError(f"it holds a zero byte (line {_lines(before)}), as no text does; save it as UTF-8 text")
+        raise ValueError(f"it holds a zero byte (line {_line_number(before)}), as no text does; save it as UTF-8 text")
     return text
 
 
-def located(name: str) -> Path:
+def absolute_path(name: str) -> Path:
     """The absolute path of a file or folder that somebody names; it need not be there."""
     try:
         path = Path(name).expanduser().resolve()
@@ -66,7 +72,7 @@ def located(name: str) -> Path:
     return path
 
 
-def from_toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> dict[str, Any]:
     """The values of a TOML document. Refused, too, are deep nesting and integers of more than 4,300 digits."""
     try:
         return tomllib.loads(text)
@@ -78,25 +84,25 @@ def from_toml(text: str) -> dict[str, Any]:
         raise ValueError("it holds an integer of more than 4,300 digits") from e
 
 
-def _contents(path: Path) -> bytes:
+def _read_unpacked(path: Path) -> bytes:
     """The bytes of a file, unpacked."""
     try:
         data = path.read_bytes()
     except OSError as e:
         raise ValueError((e.strerror or str(e)).lower()) from e
-    while unpacking := next((opened for start, opened in PACKED.items() if data.startswith(start)), None):
+    while unpacking := next((opened for start, opened in DECOMPRESSORS.items() if data.startswith(start)), None):
         try:
-            data = unpacking(io.BytesIO(data)).read(MOST_UNPACKED + 1)
+            data = unpacking(io.BytesIO(data)).read(MAX_UNPACKED_BYTES + 1)
         except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as e:
             raise ValueError(f"it is packed, and damaged: {str(e).lower()}") from e
-        if len(data) > MOST_UNPACKED:
-            raise ValueError(f"it unpacks to more than {MOST_UNPACKED / 2**30:g} GiB; unpack it, if that is meant")
-    for start, reason in NO_TEXT.items():
+        if len(data) > MAX_UNPACKED_BYTES:
+            raise ValueError(f"it unpacks to more than {MAX_UNPACKED_BYTES / 2**30:g} GiB; unpack it, if that is meant")
+    for start, reason in NOT_TEXT.items():
         if data.startswith(start):
             raise ValueError(reason)
     return data
 
 
-def _lines(before: str) -> int:
+def _line_number(before: str) -> int:
     """The number of the line that what follows this text is in."""
     return 1 + len(LINE_END.findall(before))

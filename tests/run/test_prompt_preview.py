@@ -9,7 +9,7 @@ from fedbbpt.backend import Embeddings
 from fedbbpt.prompts.instruction import INSTRUCTIONS, LEADS, Instruction
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.prompts.soft import Soft
-from fedbbpt.run.shown import TEXT, wordings
+from fedbbpt.run.prompt_preview import PLACEHOLDER, prompt_texts
 
 
 def session(prompt, modality="text", federated=True):
@@ -20,15 +20,18 @@ def test_each_prompt_is_worded_around_the_place_of_the_text():
     prompt = Instruction(None)
     theta = np.zeros((2, 2, prompt.choices), np.float32)
     theta[1, 0, 3] = theta[1, 1, 5] = 1
-    assert wordings(session(prompt), theta.ravel()) == [TEXT, f"{INSTRUCTIONS[3]}\n{TEXT}\n{LEADS[5]}"]
+    assert prompt_texts(session(prompt), theta.ravel()) == [
+        PLACEHOLDER,
+        f"{INSTRUCTIONS[3]}\n{PLACEHOLDER}\n{LEADS[5]}",
+    ]
 
 
 def test_vectors_are_counted():
     prompt = Soft(Embeddings(4, 0.1), dim=6, length=3)
-    assert wordings(session(prompt), np.ones(6, np.float32)) == [f"⟨3 vectors⟩ {TEXT}"]
+    assert prompt_texts(session(prompt), np.ones(6, np.float32)) == [f"⟨3 vectors⟩ {PLACEHOLDER}"]
 
 
 @pytest.mark.parametrize("other", [{"modality": "image"}, {"federated": False}])
 def test_nothing_where_there_is_no_prompt_in_words_for_all(other):
-    assert wordings(session(Instruction(None), **other), np.zeros(64, np.float32)) == []
-    assert wordings(session(NoPrompt(None)), np.zeros(0, np.float32)) == []
+    assert prompt_texts(session(Instruction(None), **other), np.zeros(64, np.float32)) == []
+    assert prompt_texts(session(NoPrompt(None)), np.zeros(0, np.float32)) == []

@@ -7,10 +7,10 @@ from typing import Any
 from fedbbpt.config import Config
 from fedbbpt.run.plan import Plan, is_evaluated
 
-LEARNED = 1e-3  # nats of validation loss, with every answer right, from which on nothing is left to be learned
+CONVERGED_LOSS = 1e-3  # nats of validation loss, with every answer right, from which on nothing is left to be learned
 
 
-def ending(rows: Iterable[Mapping[str, Any]], planned: Plan, config: Config) -> str | None:
+def stop_reason(rows: Iterable[Mapping[str, Any]], planned: Plan, config: Config) -> str | None:
     """What ends a run after the rows of metrics.jsonl so far; None if it goes on. Test data have no part in it."""
     looks = [row for row in rows if row["split"] == "validation"]
     last = looks[-1]
@@ -22,9 +22,9 @@ def ending(rows: Iterable[Mapping[str, Any]], planned: Plan, config: Config) -> 
     if not config.patience or not _evaluated(last, config):
         return None
     early = f"early, after {done:,} of {planned.rounds:,} rounds"
-    if last["accuracy"] == 1 and _loss(last) < LEARNED:
-        return f"{early}: with a validation loss below {LEARNED:g}, there is nothing left to be learned"
-    loss, best = min((_loss(row), row["round"]) for row in looks if _evaluated(row, config))
+    if last["accuracy"] == 1 and _loss_or_inf(last) < CONVERGED_LOSS:
+        return f"{early}: with a validation loss below {CONVERGED_LOSS:g}, there is nothing left to be learned"
+    loss, best = min((_loss_or_inf(row), row["round"]) for row in looks if _evaluated(row, config))
     if done - best >= config.patience:
         return f"{early}: {done - best:,} (patience) brought no validation loss below the {loss:.3f} of round {best:,}"
     return None
@@ -34,7 +34,7 @@ def _evaluated(row: Mapping[str, Any], config: Config) -> bool:
     return row["round"] == 0 or is_evaluated(row["round"], config)
 
 
-def _loss(row: Mapping[str, Any]) -> float:
+def _loss_or_inf(row: Mapping[str, Any]) -> float:
     """What is no number is null in the file."""
     loss = row["loss"]
     return math.inf if loss is None or math.isnan(loss) else float(loss)

@@ -3,12 +3,12 @@
 DASH = "–"
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """A share with one decimal; a dash where there is none."""
     return DASH if share is None else f"{100 * share:.1f} %"
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes in the largest fitting decimal unit."""
     amount, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
@@ -17,14 +17,14 @@ def size(count: float) -> str:
     return f"{amount:.3g} {unit}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds, minutes from two of them on, hours from two of them on."""
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
-def money(dollars: float | None) -> str:
+def format_cost(dollars: float | None) -> str:
     """What was or will be charged; None where no price is known."""
     if dollars is None:
         return "price unknown"

@@ -10,10 +10,12 @@ import pytest
 from fedbbpt import registry
 from fedbbpt.backend import Answers, Backend, BackendInfo
 from fedbbpt.config import make_config
-from fedbbpt.data.ngrams import Counts, counts, vocabulary
+from fedbbpt.data.ngrams import Counts, counts
+from fedbbpt.data.ngrams import vocabulary as most_frequent
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, DataError
-from fedbbpt.run import train, words
+from fedbbpt.run import train, vocabulary
+from fedbbpt.run.callback import Callback
 from fedbbpt.run.plan import plan
 from fedbbpt.run.predict import Predictor
 from fedbbpt.run.session import open_session
@@ -81,7 +83,7 @@ def facts(folder: Path) -> tuple[list, str]:
 def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
     session = open_session(make_config(settings()))
     learned = session.config.prompt.options["vocabulary"]
-    assert learned == vocabulary([counts(client.train.inputs) for client in session.clients], 12)
+    assert learned == most_frequent([counts(client.train.inputs) for client in session.clients], 12)
     assert len(learned) == 12 == session.prompt.choices
     assert {"film", "new york"} <= set(learned)
     assert not any(word.startswith("no") for word in learned)  # each stands in one text only
@@ -90,7 +92,7 @@ def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
 
 def test_nobody_counts_what_is_not_for_training(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = []
-    monkeypatch.setattr(words, "counts", lambda texts: counted.append(list(texts)) or counts(texts))
+    monkeypatch.setattr(vocabulary, "counts", lambda texts: counted.append(list(texts)) or counts(texts))
     session = open_session(make_config(settings()))
     assert counted == [list(client.train.inputs) for client in session.clients]
 
@@ -124,15 +126,15 @@ def test_what_was_told_for_the_words_is_counted(run, settings, tmp_path: Path) -
 
 def test_a_resumed_run_does_not_count_again(run, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("whole")
-    stop = KeyboardInterrupt()
 
-    def after_three(event: str, said: dict) -> None:
-        if said.get("round") == 3:
-            raise stop
+    class Stop(Callback):
+        def on_round(self, row) -> None:
+            if row["round"] == 3:
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(make_config(settings()), tmp_path / "stopped", after_three)
-    monkeypatch.setattr(words, "counts", None)
+        train.train(make_config(settings()), tmp_path / "stopped", Stop())
+    monkeypatch.setattr(vocabulary, "counts", None)
     train.resume(tmp_path / "stopped")
     assert facts(tmp_path / "stopped") == facts(tmp_path / "whole")
 
@@ -156,4 +158,4 @@ def test_texts_that_repeat_nothing_are_refused_with_a_way_out(settings) -> None:
     with pytest.raises(
         DataError, match=r"more --shots-per-class or fewer --clients, or name the words: -o 'prompt\.vocabulary="
     ):
-        words.with_words(make_config(settings()), 2 * [Client("me", texts, texts, texts)])
+        vocabulary.with_vocabulary(make_config(settings()), 2 * [Client("me", texts, texts, texts)])

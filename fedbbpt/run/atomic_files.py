@@ -13,18 +13,18 @@ from typing import Any
 
 from fedbbpt.errors import RunError
 
-ELSEWHERE = "choose another folder with --out, or copy the run to one"
-LONGEST = 300  # characters of a path in an error
+CHOOSE_ANOTHER = "choose another folder with --out, or copy the run to one"
+MAX_PATH_SHOWN = 300  # characters of a path in an error
 HINTS = {
     errno.ENOSPC: "the disk is full; free some space and continue with --resume, or start again if nothing had begun",
     errno.EDQUOT: "your disk quota is used up; free some space and continue with --resume",
-    errno.EACCES: f"no permission to write there; {ELSEWHERE}",
-    errno.EPERM: f"no permission to write there; {ELSEWHERE}",
-    errno.EROFS: f"the disk is read-only; {ELSEWHERE}",
-    errno.ENOTDIR: f"a part of the path is a file; {ELSEWHERE}",
-    errno.EEXIST: f"there is a file of that name; {ELSEWHERE}",
-    errno.ENAMETOOLONG: f"the path is too long; {ELSEWHERE}",
-    errno.ELOOP: f"its symbolic links lead in a circle; {ELSEWHERE}",
+    errno.EACCES: f"no permission to write there; {CHOOSE_ANOTHER}",
+    errno.EPERM: f"no permission to write there; {CHOOSE_ANOTHER}",
+    errno.EROFS: f"the disk is read-only; {CHOOSE_ANOTHER}",
+    errno.ENOTDIR: f"a part of the path is a file; {CHOOSE_ANOTHER}",
+    errno.EEXIST: f"there is a file of that name; {CHOOSE_ANOTHER}",
+    errno.ENAMETOOLONG: f"the path is too long; {CHOOSE_ANOTHER}",
+    errno.ELOOP: f"its symbolic links lead in a circle; {CHOOSE_ANOTHER}",
 }
 
 
@@ -34,7 +34,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise RunError(f"cannot write {_named(path)}: {HINTS.get(e.errno or 0, _reason(e))}") from e
+        raise RunError(f"cannot write {_shorten(path)}: {HINTS.get(e.errno or 0, _reason(e))}") from e
 
 
 @contextmanager
@@ -43,11 +43,11 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise RunError(f"cannot read {_named(path)}: {_reason(e)}") from e
+        raise RunError(f"cannot read {_shorten(path)}: {_reason(e)}") from e
 
 
-def _named(path: Path) -> str:
-    return name if len(name := str(path)) <= LONGEST else f"{name[:LONGEST]}…"
+def _shorten(path: Path) -> str:
+    return name if len(name := str(path)) <= MAX_PATH_SHOWN else f"{name[:MAX_PATH_SHOWN]}…"
 
 
 def _reason(error: OSError) -> str:
@@ -97,7 +97,7 @@ def checksum(data: bytes) -> str:
 
 def to_json(value: Any, indent: int | None = None) -> bytes:
     """JSON that every reader takes: what is not a finite number becomes null."""
-    return json.dumps(finite(value), indent=indent, allow_nan=False).encode()
+    return json.dumps(finite_or_none(value), indent=indent, allow_nan=False).encode()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -115,20 +115,20 @@ def write_atomic(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-            sync_folder(path.parent)
+            fsync_folder(path.parent)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
 
 
-def sweep(folder: Path) -> None:
+def remove_temporaries(folder: Path) -> None:
     """Removes what `write_atomic` left in a folder where it was killed; nobody else may be writing there."""
     for temporary in folder.glob(".*.tmp"):
         with writing(temporary):
             temporary.unlink()
 
 
-def sync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
     """Makes new names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -137,10 +137,10 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def finite(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
     """The value with None for what is not a finite number."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [finite_or_none(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

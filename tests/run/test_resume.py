@@ -4,7 +4,7 @@ import pytest
 
 from fedbbpt.config import make_config
 from fedbbpt.errors import RunError
-from fedbbpt.run.same import check_same, config_sha256, placed
+from fedbbpt.run.resume import check_settings_unchanged, config_sha256, with_known_task_path
 
 CUT = {"name": "sfprompt", "body_url": "http://here:8000"}
 
@@ -32,7 +32,7 @@ def test_a_run_keeps_its_settings(ours, asked, said) -> None:
     for section, value in asked.items():
         mixed[section] = ours.get(section, {}) | value if isinstance(value, dict) else value
     with pytest.raises(RunError, match="a resumed run keeps its settings") as refused:
-        check_same(make_config(ours), make_config(mixed))
+        check_settings_unchanged(make_config(ours), make_config(mixed))
     assert said in str(refused.value)
     assert config_sha256(make_config(ours)) != config_sha256(make_config(mixed)) or "body_url is None" in said
 
@@ -41,11 +41,11 @@ def test_the_same_place_may_have_another_path(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     ours = make_config({"task": {"name": f"folder:{tmp_path / 'data'}"}})
     there, elsewhere = (make_config({"task": {"name": name}}) for name in ("folder:x/../data/", "csv:data"))
-    assert placed(there, ours) == ours
-    assert placed(elsewhere, ours) == elsewhere
+    assert with_known_task_path(there, ours) == ours
+    assert with_known_task_path(elsewhere, ours) == elsewhere
 
 
 def test_the_server_with_a_body_may_have_moved() -> None:
     here, there = (make_config({"algorithm": CUT | {"body_url": url}}) for url in ("http://here:1", "http://there:2"))
-    check_same(here, there)
+    check_settings_unchanged(here, there)
     assert config_sha256(here) == config_sha256(there)

@@ -10,15 +10,15 @@ from fedbbpt.config import Config, make_config
 from fedbbpt.config.components import load_class
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.reading import located
+from fedbbpt.run.atomic_files import write_atomic
 from fedbbpt.run.environment import Environment, read_environment
-from fedbbpt.run.files import write_atomic
-from fedbbpt.run.lock import alone
+from fedbbpt.run.lock import folder_lock
 from fedbbpt.run.session import Session
 from fedbbpt.run.settings import load_run_settings
+from fedbbpt.text_files import absolute_path
 
 
-class Began(Protocol):
+class Fingerprints(Protocol):
     """What a record says of the beginning of its run."""
 
     @property
@@ -39,7 +39,7 @@ def config_sha256(config: Config) -> str:
     return hashlib.sha256(config.model_copy(update={"algorithm": stays}).to_toml().encode()).hexdigest()
 
 
-def began(out: Path) -> tuple[Config, Environment]:
+def read_run(out: Path) -> tuple[Config, Environment]:
     """The config of the run in a folder, which must be the one that it began with, and what it wrote down then.
 
     Raises:
@@ -51,24 +51,24 @@ def began(out: Path) -> tuple[Config, Environment]:
     except (ConfigError, UnknownName) as e:
         raise RunError(f"{out / 'config.toml'} cannot be used as it is: {e}") from e
     environment = read_environment(out)
-    check_config(config, environment, out)
+    check_config_unchanged(config, environment, out)
     return config, environment
 
 
-def check_config(config: Config, began: Began, out: Path) -> None:
+def check_config_unchanged(config: Config, record: Fingerprints, out: Path) -> None:
     """Raises RunError if a record belongs to another config."""
-    if began.config_sha256 != config_sha256(config):
+    if record.config_sha256 != config_sha256(config):
         raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run")
 
 
-def check_unchanged(session: Session, began: Began, out: Path) -> None:
+def check_unchanged(session: Session, record: Fingerprints, out: Path) -> None:
     """Raises RunError if a record belongs to another config or other data."""
-    check_config(session.config, began, out)
-    if began.data_sha256 != session.data_sha256:
+    check_config_unchanged(session.config, record, out)
+    if record.data_sha256 != session.data_sha256:
         raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run")
 
 
-def check_classes(session: Session, environment: Environment, out: Path) -> None:
+def check_classes_unchanged(session: Session, environment: Environment, out: Path) -> None:
     """Raises RunError if the data have other classes than the run's, or have them in another order."""
     if (ours := environment.task.classes) != (found := list(session.task.classes)):
         other = next((name for name in [*found, *ours] if (name in found) != (name in ours)), found[0])
@@ -77,37 +77,37 @@ def check_classes(session: Session, environment: Environment, out: Path) -> None
         )
 
 
-def check_same(ours: Config, asked: Config) -> None:
+def check_settings_unchanged(ours: Config, asked: Config) -> None:
     """Raises RunError for the first setting in which they differ, but for an address that has moved."""
-    others = dict(_settings(asked))
-    for key, value in _settings(ours):
+    others = dict(_flat_settings(asked))
+    for key, value in _flat_settings(ours):
         other = others.get(key)
         if other != value and (key not in {f"algorithm.{name}" for name in _addresses(ours)} or None in (value, other)):
-            raise settled(key, value, other)
+            raise setting_changed_error(key, value, other)
 
 
-def placed(asked: Config, ours: Config) -> Config:
+def with_known_task_path(asked: Config, ours: Config) -> Config:
     """The config that is asked for, with the place of the data as the run has it if that is the same place."""
     kind, _, argument = asked.task.name.partition(":")
     with suppress(ValueError):  # no place at all
-        if argument and f"{kind}:{located(argument)}" == ours.task.name:
+        if argument and f"{kind}:{absolute_path(argument)}" == ours.task.name:
             return asked.model_copy(update={"task": ComponentConfig(name=ours.task.name, options=asked.task.options)})
     return asked
 
 
-def move(out: Path, asked: Config) -> None:
+def update_addresses(out: Path, asked: Config) -> None:
     """Lets the run in the folder go on with the addresses of another config that is the same otherwise.
 
     Raises:
         RunError: no run there, or its config has changed, or another process works on it.
     """
-    ours, _ = began(out)
+    ours, _ = read_run(out)
     if ours != asked:
-        with alone(out):
+        with folder_lock(out):
             write_atomic(out / "config.toml", asked.to_toml().encode())
 
 
-def settled(key: str, ours: Any, other: Any) -> RunError:
+def setting_changed_error(key: str, ours: Any, other: Any) -> RunError:
     """What is said to whoever wants to resume a run with another setting."""
     return RunError(f"a resumed run keeps its settings: {key} is {ours}, not {other}; start a new run for that")
 
@@ -118,7 +118,7 @@ def _addresses(config: Config) -> tuple[str, ...]:
     return addresses
 
 
-def _settings(config: Config) -> Iterator[tuple[str, Any]]:
+def _flat_settings(config: Config) -> Iterator[tuple[str, Any]]:
     """All settings with their names, as -o takes them."""
     for key, value in config.model_dump().items():
         if isinstance(value, dict):

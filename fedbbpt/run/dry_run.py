@@ -5,33 +5,33 @@ from pathlib import Path
 from typing import Any
 
 from fedbbpt.config import Config
-from fedbbpt.rehearsal import rehearsing
-from fedbbpt.run import paying, train
+from fedbbpt.dry_run import dry_run_mode
+from fedbbpt.run import budget, train
 from fedbbpt.run.again import reopen
-from fedbbpt.run.files import check_writable
+from fedbbpt.run.atomic_files import check_writable
 from fedbbpt.run.opening import check_payable
-from fedbbpt.run.place import check_free
 from fedbbpt.run.plan import Plan
-from fedbbpt.run.same import began
+from fedbbpt.run.resume import read_run
+from fedbbpt.run.run_folder import check_new_run_folder
 from fedbbpt.run.session import Session
 
-Rehearsed = tuple[Session, Plan, list[str]]  # also what the run itself will still need
+DryRun = tuple[Session, Plan, list[str]]  # also what the run itself will still need
 
 
-def rehearse(config: Config, out: Path) -> Rehearsed:
+def plan_new_run(config: Config, out: Path) -> DryRun:
     """A new run in a folder, as `train.train` would begin it; raises what that would raise."""
     check_writable(out)
-    check_free(out, config)
-    with rehearsing() as notes:
+    check_new_run_folder(out, config)
+    with dry_run_mode() as notes:
         _, session, planned = train.ready(config)
     return session, planned, notes
 
 
-def rehearse_again(out: Path, limits: Mapping[str, Any]) -> Rehearsed:
+def plan_resumed_run(out: Path, limits: Mapping[str, Any]) -> DryRun:
     """A run that goes on, as `train.resume` would; raises what that would raise."""
-    config, environment = began(out)
-    with rehearsing() as notes:
+    config, environment = read_run(out)
+    with dry_run_mode() as notes:
         session = reopen(out, None)
-        check_payable(session.backend, paying.recalled(environment.run, config, limits))
+        check_payable(session.backend, budget.resumed_account(environment.run, config, limits))
         planned, _, damaged = train.ready_again(out, session, limits)
     return session, planned, [*notes, *(f"checkpoint {name} is damaged" for name in damaged)]

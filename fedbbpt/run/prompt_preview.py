@@ -13,19 +13,19 @@ from fedbbpt.printing import one_line
 from fedbbpt.run.session import Session
 from fedbbpt.types import Client, Float32, Prompted
 
-PICTURES = 6  # most pictures shown
-VISIBLE = 0.5 / 255  # half a step of an 8-bit picture
-TEXT = "⟨text⟩"  # where a text goes
+MAX_IMAGES = 6  # most pictures shown
+VISIBLE_CHANGE = 0.5 / 255  # half a step of an 8-bit picture
+PLACEHOLDER = "⟨text⟩"  # where a text goes
 
 
-def wordings(session: Session, theta: Float32) -> list[str]:
+def prompt_texts(session: Session, theta: Float32) -> list[str]:
     """What the model reads under each prompt of θ (V·d,), around the place of the text; nothing without such prompts.
 
     Nothing, too, where every client has its own.
     """
     if not (session.prompt.dim and session.task.modality == "text" and session.federated):
         return []
-    prompted = session.prompt.apply(theta.reshape(-1, session.prompt.dim), as_texts([TEXT]), None)
+    prompted = session.prompt.apply(theta.reshape(-1, session.prompt.dim), as_texts([PLACEHOLDER]), None)
     return [_vectors(one) + one for one in prompted]
 
 
@@ -34,7 +34,7 @@ def _vectors(one: str) -> str:
     return "" if prefix is None else f"⟨{len(prefix)} vectors⟩ "
 
 
-def pictures(session: Session, state: State) -> dict[str, Any] | None:
+def image_preview(session: Session, state: State) -> dict[str, Any] | None:
     """A training image of each of a few classes: as it is, what the prompt changes, and under each prompt.
 
     None without a prompt for images that all clients share.
@@ -46,14 +46,14 @@ def pictures(session: Session, state: State) -> dict[str, Any] | None:
         for row, label in enumerate(client.train.labels.tolist()):
             first.setdefault(label, (client, row))
     labels = sorted(first)
-    chosen = [labels[i] for i in sorted({round(i) for i in np.linspace(0, len(labels) - 1, PICTURES)})]
+    chosen = [labels[i] for i in sorted({round(i) for i in np.linspace(0, len(labels) - 1, MAX_IMAGES)})]
     prompts = state.parameters["prompt"].reshape(-1, session.prompt.dim)
     shown = []  # of each image: as it is, and under each prompt
     for client, row in map(first.__getitem__, chosen):
         batch = client.train.batch(np.array([row]))
         shown.append((batch.inputs[0], session.prompt.apply(prompts, batch.inputs, batch.features)))
     reach = max(float(np.abs(prompted - original).max()) for original, prompted in shown)
-    scale = np.float32(0.5 / reach if reach > VISIBLE else 0)
+    scale = np.float32(0.5 / reach if reach > VISIBLE_CHANGE else 0)
     items = []
     for label, (original, prompted) in zip(chosen, shown, strict=True):
         kinds = [("original", original)]

@@ -14,17 +14,17 @@ from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account, Limits
 from fedbbpt.services.prices import NANO, known, version
 
-SAMPLE = 100  # inputs
-WORDINGS = 3  # of refusals
+SAMPLE_SIZE = 100  # inputs
+MAX_REASONS = 3  # of refusals
 LIMITS = ("max_queries", "max_requests", "max_cost")  # of a config, in the order of `Limits`
 
 
-def opened(config: Config) -> Account:
+def new_account(config: Config) -> Account:
     """The account of a new run."""
     return Account(uuid.uuid4().hex, _limits(config.model_dump()))
 
 
-def recalled(run: str, config: Config, limits: Mapping[str, Any]) -> Account:
+def resumed_account(run: str, config: Config, limits: Mapping[str, Any]) -> Account:
     """The account of a run that goes on, with `limits` in place of its config's."""
     return Account(run, _limits(validate(Config, {**dict(config), **limits}).model_dump()))
 
@@ -38,7 +38,7 @@ def paid(session: Session) -> dict[str, Any] | None:
     return paid._asdict() | {"cost": None if remote.desk.price is None else paid.cost / NANO}
 
 
-def finds_out(session: Session) -> bool:
+def setup_is_at_most(session: Session) -> bool:
     """Whether preparing may take less than planned, since the backend tries what its service can do."""
     remote = charging(session.backend)
     return remote is not None and remote.finds_out
@@ -47,10 +47,10 @@ def finds_out(session: Session) -> bool:
 def refused(session: Session) -> dict[str, int]:
     """How many inputs the service refused since this process began, by its own words: the most frequent."""
     remote = charging(session.backend)
-    return dict(remote.desk.trouble.refused.most_common(WORDINGS)) if remote else {}
+    return dict(remote.desk.trouble.refused.most_common(MAX_REASONS)) if remote else {}
 
 
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
     """What a run will take, about."""
 
     tokens: int
@@ -58,19 +58,19 @@ class Estimate(NamedTuple):
     prices: str  # whose
 
 
-def estimate(session: Session, planned: Plan) -> Estimate | None:
+def estimate_cost(session: Session, planned: Plan) -> CostEstimate | None:
     """From the sizes of some training inputs under the prompt's start; None where nothing is charged."""
     remote = charging(session.backend)
     if remote is None:
         return None
-    batch = max((client.train for client in session.clients), key=len).batch(slice(SAMPLE))
+    batch = max((client.train for client in session.clients), key=len).batch(slice(SAMPLE_SIZE))
     start = session.prompt.init(np.random.default_rng(session.config.seed))
     read, output = remote.desk.size(session.prompt.apply(start[None], batch.inputs, batch.features))
     queries = planned.total.queries
     tokens, price = round((read + output) * queries), remote.desk.price
     cost = None if price is None else price.of(tokens, round(output * queries)) / NANO
     listed = price is not None and price == known(session.backend.info.model)
-    return Estimate(tokens, cost, f"prices of {version()}" if listed else "at the price given")
+    return CostEstimate(tokens, cost, f"prices of {version()}" if listed else "at the price given")
 
 
 def _limits(settings: Mapping[str, Any]) -> Limits:

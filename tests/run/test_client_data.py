@@ -6,7 +6,7 @@ import pytest
 
 from fedbbpt.config import make_config
 from fedbbpt.data import TaskData
-from fedbbpt.run.dealing import dealt
+from fedbbpt.run.client_data import make_client_data
 from fedbbpt.types import Dataset
 
 TASK = SimpleNamespace(dirichlet_alpha=0.3)
@@ -22,7 +22,7 @@ POOL = TaskData(balanced(84), balanced(24), provider_examples=12, user_supplied=
 
 def said(pool=POOL, **data):
     config = make_config({"backend": {"name": "local-vit"}, "data": data})
-    return dict(dealt(config, TASK, pool).said)
+    return dict(make_client_data(config, TASK, pool).description)
 
 
 def test_the_split_in_words():

@@ -8,14 +8,14 @@ from fedbbpt.data.partition import DEFAULT_CLIENTS, MIN_EXAMPLES, PartitionSchem
 from fedbbpt.types import Client
 
 
-class Dealt(NamedTuple):
-    """The clients, and the split in words: (name, text)."""
+class ClientData(NamedTuple):
+    """The clients, and a description of the split for people, as pairs (name, text)."""
 
     clients: list[Client]
-    said: list[tuple[str, str]]
+    description: list[tuple[str, str]]
 
 
-def dealt(config: Config, task: Task, pool: TaskData) -> Dealt:
+def make_client_data(config: Config, task: Task, pool: TaskData) -> ClientData:
     """The task's data in the hands of the clients that the config wants, or as many as its data can feed.
 
     Raises:
@@ -36,10 +36,13 @@ def dealt(config: Config, task: Task, pool: TaskData) -> Dealt:
         test_limit=settings.test_limit,
         seed=config.seed,
     )
-    return Dealt(clients, [("data", _split(config, pool, clients)), ("clients", _hands(config, pool, clients))])
+    return ClientData(
+        clients,
+        [("data", _describe_split(config, pool, clients)), ("clients", _describe_clients(config, pool, clients))],
+    )
 
 
-def _split(config: Config, pool: TaskData, clients: list[Client]) -> str:
+def _describe_split(config: Config, pool: TaskData, clients: list[Client]) -> str:
     train, validation, test = (
         sum(len(getattr(client, side)) for client in clients) for side in ("train", "validation", "test")
     )
@@ -56,7 +59,7 @@ def _unused(pool: TaskData, clients: list[Client]) -> int:
     )
 
 
-def _hands(config: Config, pool: TaskData, clients: list[Client]) -> str:
+def _describe_clients(config: Config, pool: TaskData, clients: list[Client]) -> str:
     sizes = [len(client.train) for client in clients]
     fewest, most = min(sizes), max(sizes)
     each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from fedbbpt.config import Config
 from fedbbpt.errors import RunError
-from fedbbpt.reading import located
+from fedbbpt.text_files import absolute_path
 
 
-def check_free(out: Path, config: Config) -> None:
+def check_new_run_folder(out: Path, config: Config) -> None:
     """Checks the folder of a new run before anything is written into it.
 
     Raises:
@@ -20,20 +20,20 @@ def check_free(out: Path, config: Config) -> None:
     parts = [out / "metrics.jsonl", out / "summary.json", *(out / "checkpoints").glob("*")]
     if left := [part for part in parts if part.exists()]:
         raise RunError(f"{out} holds parts of a run, such as {left[0]}, without its config; choose another --out")
-    check_apart(out, config.task.name)
+    check_outside_data(out, config.task.name)
 
 
-def check_apart(out: Path, task: str) -> None:
+def check_outside_data(out: Path, task: str) -> None:
     """Raises RunError if a folder for results is in the folder of the task's data."""
-    if (data := _folder(task)) and out.resolve().is_relative_to(data):
+    if (data := _data_folder(task)) and out.resolve().is_relative_to(data):
         raise RunError(f"{out} would be inside the folder of the data, {data}; choose another --out")
 
 
-def _folder(task: str) -> Path | None:
+def _data_folder(task: str) -> Path | None:
     """The folder that a task's name tells, if it tells one."""
     argument = task.partition(":")[2]
     try:
-        path = located(argument) if argument else None
+        path = absolute_path(argument) if argument else None
     except ValueError:  # the task will say so
         return None
     return path if path and os.path.isdir(path) else None  # noqa: PTH112 - where Path.is_dir raises, it says no

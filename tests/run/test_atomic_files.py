@@ -3,7 +3,7 @@ import errno
 import pytest
 
 from fedbbpt.errors import RunError
-from fedbbpt.run.files import write_atomic, writing
+from fedbbpt.run.atomic_files import write_atomic, writing
 
 
 def test_replaces_the_whole_file(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbbpt.reading import from_toml, located, read_text
+from fedbbpt.text_files import absolute_path, parse_toml, read_text
 
 TEXT = "süß\r\n日本 🙂\n"
 
@@ -71,9 +71,9 @@ def test_what_unpacks_to_too_much(
     pack: Callable[[bytes], bytes], file: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = file(pack(b"a" * 5000))
-    monkeypatch.setattr("fedbbpt.reading.MOST_UNPACKED", 5000)
+    monkeypatch.setattr("fedbbpt.text_files.MAX_UNPACKED_BYTES", 5000)
     assert len(read_text(path)) == 5000
-    monkeypatch.setattr("fedbbpt.reading.MOST_UNPACKED", 4999)
+    monkeypatch.setattr("fedbbpt.text_files.MAX_UNPACKED_BYTES", 4999)
     with pytest.raises(ValueError, match="unpacks to more than"):
         read_text(path)
 
@@ -90,13 +90,13 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert located("new/../file") == located("~/file") == tmp_path / "file"
+    assert absolute_path("new/../file") == absolute_path("~/file") == tmp_path / "file"
     (tmp_path / "loop").symlink_to("loop")
     for name in ("a\0b", "\udcff"):
         with pytest.raises(ValueError, match=r"null|not UTF-8"):
-            located(name)
+            absolute_path(name)
     with pytest.raises(ValueError, match=r"loop|too many levels"):
-        read_text(located("loop"))
+        read_text(absolute_path("loop"))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,6 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [("a = " + "[" * 10**5, "nested too deeply"), ("a = " + "9" * 5000, "4,300 digits"), ("a = = 1", "Invalid value")],
 )
 def test_toml_that_is_refused(text: str, reason: str) -> None:
-    assert from_toml("a = {b = [1]}") == {"a": {"b": [1]}}
+    assert parse_toml("a = {b = [1]}") == {"a": {"b": [1]}}
     with pytest.raises(ValueError, match=reason):
-        from_toml(text)
+        parse_toml(text)

@@ -10,7 +10,7 @@ from fedbbpt.errors import DataError
 from fedbbpt.types import Client
 
 
-def with_words(config: Config, clients: Sequence[Client]) -> Config:
+def with_vocabulary(config: Config, clients: Sequence[Client]) -> Config:
     """The config with the words that the prompt learns from the clients, where it does and was given none.
 
     Raises:
@@ -19,7 +19,7 @@ def with_words(config: Config, clients: Sequence[Client]) -> Config:
     options = config.prompt.options
     if not learns_words(config.prompt.name) or options["vocabulary"]:
         return config
-    learned = vocabulary(_told(clients), options["words"])
+    learned = vocabulary(_client_counts(clients), options["words"])
     if len(learned) < 2:
         raise DataError(
             "the clients' training texts are too few to learn words from: none holds two words at least twice; use "
@@ -29,19 +29,19 @@ def with_words(config: Config, clients: Sequence[Client]) -> Config:
     return config.model_copy(update={"prompt": prompt})
 
 
-def traffic(config: Config, clients: Sequence[Client]) -> tuple[int, int]:
+def vocabulary_bytes(config: Config, clients: Sequence[Client]) -> tuple[int, int]:
     """Bytes up and down that the prompt's words took: the clients' counts, and the words for each of them.
 
     Nothing where the words are the user's own: others than those that the counts lead to.
     """
     if not learns_words(config.prompt.name):
         return 0, 0
-    told, words = _told(clients), config.prompt.options["vocabulary"]
+    told, words = _client_counts(clients), config.prompt.options["vocabulary"]
     if words != vocabulary(told, config.prompt.options["words"]):
         return 0, 0
     down = json.dumps(words, ensure_ascii=False, separators=(",", ":")).encode()
     return sum(len(client.to_bytes()) for client in told), len(down) * len(clients)
 
 
-def _told(clients: Sequence[Client]) -> list[Counts]:
+def _client_counts(clients: Sequence[Client]) -> list[Counts]:
     return [counts(client.train.inputs[:]) for client in clients]

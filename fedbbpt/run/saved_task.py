@@ -21,7 +21,7 @@ FITTED = "fitted/"
 
 
 @dataclass(frozen=True)
-class Keeping(Provider):
+class RecordingProvider(Provider):
     """A provider that keeps what a backend takes from it: the shots, or in their place what it made of them."""
 
     taken: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -41,12 +41,12 @@ class Keeping(Provider):
         return {name: array for name, array in self.taken.items() if name.startswith(FITTED)}
 
 
-def keeping(provider: Provider, content: bytes = b"") -> Keeping:
-    """The same provider, which gives what it gave before (`Keeping.to_bytes`)."""
+def recording(provider: Provider, content: bytes = b"") -> RecordingProvider:
+    """The same provider, which gives what it gave before (`RecordingProvider.to_bytes`)."""
     taken = safetensors.numpy.load(content) if content else {}
     values = {one.name: getattr(provider, one.name) for one in fields(Provider)}
     shots = None if provider.shots is None else partial(_shots, provider.shots, taken)
-    return Keeping(**values | {"shots": shots}, taken=taken)
+    return RecordingProvider(**values | {"shots": shots}, taken=taken)
 
 
 def _shots(give: Callable[[Size], Dataset], taken: dict[str, NDArray[Any]], size: Size) -> Dataset:
@@ -60,7 +60,7 @@ def _shots(give: Callable[[Size], Dataset], taken: dict[str, NDArray[Any]], size
     return Dataset(inputs if size else as_texts(json.loads(inputs.tobytes())), taken[key + "labels"])
 
 
-class Facts(BaseModel):
+class TaskInfo(BaseModel):
     """What is known of a task without its data."""
 
     modality: Modality
@@ -72,10 +72,10 @@ class Facts(BaseModel):
     words: list[str] | None
 
 
-def facts(task: Task) -> Facts:
+def task_info(task: Task) -> TaskInfo:
     """Of a task that is here."""
     provider = task.provider
-    return Facts(
+    return TaskInfo(
         modality=task.modality,
         source=task.source,
         classes=list(task.classes),
@@ -86,14 +86,14 @@ def facts(task: Task) -> Facts:
     )
 
 
-class Away(Task):
+class SavedTask(Task):
     """A task whose data may be elsewhere, with the provider that it had."""
 
-    def __init__(self, known: Facts, content: bytes) -> None:
+    def __init__(self, known: TaskInfo, content: bytes) -> None:
         self.modality, self.source, self.classes = known.modality, known.source, tuple(known.classes)
         words = None if known.words is None else tuple(known.words)
         shots = self.load_shots if known.shots else None
-        self.provider: Provider = keeping(Provider(self.classes, known.head, shots, known.question, words), content)
+        self.provider: Provider = recording(Provider(self.classes, known.head, shots, known.question, words), content)
 
     def load(self, size: Size) -> TaskData:
         """Raises DataError: there are no data."""

@@ -17,7 +17,7 @@ class NotFetched(DataError):  # noqa: N818 - reads as what it says
 
 
 @contextmanager
-def rehearsing() -> Iterator[list[str]]:
+def dry_run_mode() -> Iterator[list[str]]:
     """What is inside is a dry run; gives what the run itself will still need, a sentence each."""
     notes: list[str] = []
     token = _notes.set(notes)
@@ -27,12 +27,12 @@ def rehearsing() -> Iterator[list[str]]:
         _notes.reset(token)
 
 
-def is_rehearsal() -> bool:
+def is_dry_run() -> bool:
     """Whether nothing may be fetched or sent now."""
     return _notes.get() is not None
 
 
-def lacks(error: FedbbptError) -> None:
+def raise_unless_dry_run(error: FedbbptError) -> None:
     """Raises the error; a dry run, which can do without what is lacking, only notes it."""
     if (notes := _notes.get()) is None:
         raise error
