@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt.config import make_config
 from fedbbpt.run.train import train
 
@@ -25,7 +25,7 @@ METHODS = {
 }
 
 
-@click.command(cls=Command)
+@click.command(cls=Program)
 @click.option("--seeds", default="1,2,3", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the runs in this folder.")
 def main(seeds: str, out: Path | None) -> None:

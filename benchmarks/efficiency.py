@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import click
 
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt.errors import RunError
 from fedbbpt.run import charts
 from fedbbpt.run.atomic_files import write_atomic
@@ -54,7 +54,7 @@ class Run(NamedTuple):
         return [point for point in self.path if point.queries <= queries or point is self.path[0]][-1]
 
 
-@click.command(cls=Command)
+@click.command(cls=Program)
 @click.argument("benches", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--against", help="The method whose final loss is to be reached.")
 @click.option("--at", default="2500,5000,10000,20000", show_default=True, help="Queries at which to look.")

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt.errors import UnknownName
 
 KINDS = {
@@ -222,7 +222,7 @@ def _scores(value: Any, named: bool = False) -> Iterator[tuple[Any, Any]]:
         yield from _scores(child, called)
 
 
-@click.command(cls=Command, epilog="\b\n" + "\n".join(f"{kind:<10} {what}" for kind, what in KINDS.items()))
+@click.command(cls=Program, epilog="\b\n" + "\n".join(f"{kind:<10} {what}" for kind, what in KINDS.items()))
 @click.option("--to", required=True, help="Where the service is, say http://127.0.0.1:8000.")
 @click.option("--port", default=9000, show_default=True)
 @click.option("--rate", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Share of the requests.")

@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from fedbbpt.backend import Provider
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt.config.components import load_class
 from fedbbpt.data.texts import as_texts
 from fedbbpt.types import Float32, Prompted
@@ -26,7 +26,7 @@ GROUPS = ("comp.graphics", "rec.sport.hockey", "sci.space", "talk.politics.midea
 PROMPT = "Read the posting and decide which of the four groups its author sent it to, by what it is about.\n"
 
 
-@click.command(cls=Command)
+@click.command(cls=Program)
 @click.option("--texts", default=64, show_default=True)
 @click.option("--repetitions", default=5, show_default=True)
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)

@@ -17,7 +17,7 @@ import numpy as np
 from fedbbpt.algorithms import Parts
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.backend import Answers, Backend, BackendInfo
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt.engines.serial import Serial
 from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC
@@ -61,7 +61,7 @@ class Projection(Backend):
         return Answers(inputs.reshape(len(inputs), -1) @ self._weights)
 
 
-@click.command(cls=Command)
+@click.command(cls=Program)
 def main() -> None:
     """Prints seconds a round and the peak of memory that the rounds allocate."""
     for registered in (1_000, 10_000, 100_000):

@@ -17,7 +17,7 @@ from typing import Any, cast
 import click
 import numpy as np
 
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt.config import make_config
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.run.session import open_session
@@ -54,7 +54,7 @@ class Work:
         return exchange.usage.queries / (time.perf_counter() - start)
 
 
-@click.command(cls=Command)
+@click.command(cls=Program)
 @click.option("--repetitions", default=9, show_default=True)
 @click.option("--prompt", default="colour", show_default=True)
 @click.option("--peak", type=click.Choice(["raw", "training"]), help="Only print the peak of memory of one of the two.")

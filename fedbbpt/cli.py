@@ -11,8 +11,7 @@ import click
 import fedbbpt
 from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
-from fedbbpt.commands.errors import one_sentence, say
-from fedbbpt.commands.interrupts import restore_ctrl_c
+from fedbbpt.commands.errors import Program, print_error
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.task import task
 from fedbbpt.errors import ConfigError, DataError
@@ -23,24 +22,18 @@ LIMITS = ("max_queries", "max_requests", "max_cost")
 SETTINGS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm")  # --X sets X.name
 
 
-class Commands(click.Group):
-    """Turns our own errors into one sentence and exit code 1; finds further commands by their entry points."""
+class Commands(Program, click.Group):
+    """The group of our own commands and of those that installed packages register as entry points."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Ours, and those of the group `fedbbpt.commands`."""
+        """The names of our own commands, and of the entry points in the group `fedbbpt.commands`."""
         return sorted({*super().list_commands(ctx), *entry_points(group="fedbbpt.commands").names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """One of ours, else the entry point of that name."""
+        """The entry point of that name, else our own command."""
         for entry in entry_points(group="fedbbpt.commands", name=cmd_name):
             return cast(click.Command, entry.load())
         return super().get_command(ctx, cmd_name)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Runs the command."""
-        restore_ctrl_c()
-        with one_sentence():
-            return super().invoke(ctx)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -163,7 +156,7 @@ def predict(folder: Path, files: tuple[Path, ...]) -> None:
             name, probability = predictor(file)
         except (DataError, Refused) as e:
             unreadable += 1
-            say(e)
+            print_error(e)
         else:
             click.echo("\t".join((one_line(str(file)), one_line(name), f"{probability:.3f}")))
     if unreadable:

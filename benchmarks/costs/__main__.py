@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt.config.settings import override, parse_assignment
 from fedbbpt.run.atomic_files import write_json
 from fedbbpt_benchmarks.costs import tables
@@ -37,7 +37,7 @@ SAID = (
 RATE = click.FloatRange(0, min_open=True)
 
 
-@click.command(cls=Command)
+@click.command(cls=Program)
 @click.option("--task", default="digits", show_default=True)
 @click.option("--model", default="embedded", show_default=True, help="embedded, dir:PATH or hf:ID; a plain ViT.")
 @click.option("--samples", type=click.IntRange(1), help=f"Of the client  [default: {SAMPLES}; by size {BY_SIZE}].")

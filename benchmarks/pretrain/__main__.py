@@ -13,7 +13,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedbbpt.assets.store import cache
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt_benchmarks.pretrain import card, embed, provider, student, train
 
 LINES_EVERY = 60.0  # seconds, where there is no terminal
@@ -50,7 +50,7 @@ class Bar:
             click.echo(f"{self._title} {done}/{total} {note}".rstrip())
 
 
-@click.command(cls=Command)
+@click.command(cls=Program)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where the model goes.")
 @click.option("--steps", default=train.Settings.steps, show_default=True, help="Updates of the student.")
 @click.option("--seed", default=train.Settings.seed, show_default=True)

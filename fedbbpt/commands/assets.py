@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from fedbbpt.commands.errors import say
+from fedbbpt.commands.errors import print_error
 from fedbbpt.errors import ConfigError, DataError, FedbbptError
 from fedbbpt.printing import print_table
 
@@ -54,7 +54,7 @@ def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | No
             click.echo(store.fetch(name, offline=offline))
         except FedbbptError as e:
             failed += 1
-            say(e)
+            print_error(e)
     if failed:
         raise click.exceptions.Exit(1)
 

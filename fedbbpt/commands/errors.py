@@ -1,4 +1,4 @@
-"""Errors of ours as one sentence on standard error, without a traceback or what a terminal would obey."""
+"""Reports errors as one sentence on standard error, without a traceback and without terminal control characters."""
 
 import errno
 import io
@@ -14,59 +14,67 @@ from fedbbpt.commands.interrupts import restore_ctrl_c
 from fedbbpt.errors import FedbbptError
 from fedbbpt.printing import excerpt, one_line
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # of a file that output goes to
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turns what goes wrong inside into what click prints, with exit code 1.
+def errors_as_sentences() -> Iterator[None]:
+    """Turns the errors that a user can mend into `click.ClickException`, which click prints, with exit code 1.
 
-    A character that the output's encoding does not have is printed as an escape, so that it does not go wrong itself.
+    Characters that the encoding of standard output lacks are printed as escapes, so that printing raises no error.
+
+    Raises:
+        click.ClickException: a `FedbbptError`, a path or an output that cannot be used, or memory that ran out.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it anyway
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does by default
     try:
         yield
     except FedbbptError as e:
         raise click.ClickException(one_line(str(e))) from e
-    except OSError as e:  # of a path that the system does not take, wherever it is looked at
+    except OSError as e:
         if e.filename is None:
-            if e.errno not in FULL:
+            if e.errno not in NO_SPACE:
                 raise
-            _drop_output()
+            _discard_output()
             raise click.ClickException(
-                f"cannot write what is printed: {os.strerror(e.errno).lower()}; free some space; --resume goes on with "
-                "a run or bench that had begun"
+                f"cannot print: {os.strerror(e.errno).lower()}; free some space; a run or bench that had begun "
+                "continues with --resume"
             ) from e
         reason = (e.strerror or type(e).__name__).lower()
         raise click.ClickException(f"cannot use {excerpt(os.fsdecode(e.filename))}: {reason}") from e
     except (MemoryError, RuntimeError) as e:
-        if not isinstance(e, MemoryError) and not _torch_ran_out(e):
+        if not isinstance(e, MemoryError) and not _is_torch_out_of_memory(e):
             raise
         raise click.ClickException("out of memory; lower -o backend.memory=MIB or -o algorithm.batch_size=N") from e
 
 
-def _drop_output() -> None:
-    """What was printed and could not be written is not tried once more at the end."""
-    with suppress(OSError, ValueError):  # there may be nothing of the system behind it
+def _discard_output() -> None:
+    """Points standard output elsewhere, so that Python does not try to write the rest of it at exit."""
+    with suppress(OSError, ValueError):  # standard output may have no file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def say(error: FedbbptError) -> None:
-    """Prints an error after which a command goes on."""
+def print_error(error: FedbbptError) -> None:
+    """Prints an error after which the command goes on."""
     click.echo(f"Error: {one_line(str(error))}", err=True)
 
 
-def _torch_ran_out(error: RuntimeError) -> bool:
-    """Of memory, on a GPU or elsewhere; asked without importing torch."""
+def _is_torch_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory, on a GPU or the CPU; decided without importing torch."""
     return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
-class Command(click.Command):
-    """A command that is a program of its own."""
+class Program(click.Command):
+    """A command started from a shell: its errors are one sentence each, and Ctrl-C stops it, also in the background."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Parses the arguments; --help and --version are printed here."""
+        with errors_as_sentences():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs it."""
+        """Runs the command."""
         restore_ctrl_c()
-        with one_sentence():
+        with errors_as_sentences():
             return super().invoke(ctx)

@@ -1,14 +1,14 @@
-"""Ctrl-C reaches a program wherever it was started."""
+"""Makes Ctrl-C stop a program wherever it was started."""
 
 import signal
 import threading
 
 
 def restore_ctrl_c() -> None:
-    """Makes SIGINT raise `KeyboardInterrupt` again.
+    """Makes SIGINT raise `KeyboardInterrupt` again where it is ignored.
 
-    A shell starts background jobs with SIGINT ignored, and every process that they start inherits that. Our programs
-    rely on the signal: it is how a person stops them with nothing lost.
+    Shells start background jobs with SIGINT ignored, and every process of the job inherits that. It is the signal that
+    stops a training without losing anything.
     """
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

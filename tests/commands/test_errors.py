@@ -1,19 +1,22 @@
-"""What goes wrong is one sentence."""
+"""Errors are one sentence, without a traceback."""
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import click
 import pytest
 import torch
 from click.testing import CliRunner
 
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 from fedbbpt.errors import RunError
 
 
 def invoke(error: Exception) -> tuple[int, str]:
-    @click.command(cls=Command)
+    @click.command(cls=Program)
     def fails() -> None:
         raise error
 
@@ -26,7 +29,7 @@ def invoke(error: Exception) -> tuple[int, str]:
     [
         (RunError("no run in x"), "no run in x"),
         (MemoryError(), "out of memory"),
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "cannot write what is printed: no space left on device"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "cannot print: no space left on device"),
         (torch.OutOfMemoryError("CUDA"), "out of memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes"), "out of memory"),
     ],
@@ -43,7 +46,7 @@ def test_what_was_said_stays_in_one_line() -> None:
 
 
 def test_an_output_that_lacks_a_character() -> None:
-    @click.command(cls=Command)
+    @click.command(cls=Program)
     def prints() -> None:
         click.echo("süß 日")
 
@@ -52,9 +55,20 @@ def test_an_output_that_lacks_a_character() -> None:
 
 
 def test_a_bug_is_not_hidden() -> None:
-    @click.command(cls=Command)
+    @click.command(cls=Program)
     def fails() -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
         CliRunner().invoke(fails, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["serve", "--help"], ["list", "engines"]])
+def test_a_full_disk_is_one_sentence(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fedbbpt", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: cannot print: no space left on device")
+    assert done.stderr.count("\n") == 1

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from fedbbpt.cli import main
-from fedbbpt.commands.errors import Command
+from fedbbpt.commands.errors import Program
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def background() -> Iterator[None]:
 
 @pytest.mark.usefixtures("background")
 @pytest.mark.parametrize(
-    ("program", "arguments"), [(main, ["list", "engines"]), (Command("own", callback=lambda: None), [])]
+    ("program", "arguments"), [(main, ["list", "engines"]), (Program("own", callback=lambda: None), [])]
 )
 def test_ctrl_c_works_in_the_background(program: click.Command, arguments: list[str]) -> None:
     assert CliRunner().invoke(program, arguments).exit_code == 0
