@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fedbbpt.types import Float32
-from fedbbpt_backends.verbalizer import Context, by_length
+from fedbbpt_backends.verbalizer import Context, length_buckets
 
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
@@ -49,14 +49,14 @@ class CausalScorer:
         result = np.empty((len(contexts), len(self._first)), np.float32)
         with torch.inference_mode():
             for shared, rows in _groups(contexts, worth):
-                start = beginning(self._embed, contexts[rows[0]]) if shared else None
+                start = embed_prefix(self._embed, contexts[rows[0]]) if shared else None
                 past = None if start is None else self._read_once(start)
                 inside = 0 if start is None else len(start)
                 lengths = [len(contexts[i]) + len(self._read) for i in rows]
-                for piece in by_length(lengths, AT_ONCE):
+                for piece in length_buckets(lengths, AT_ONCE):
                     some = [rows[i] for i in piece]
-                    read = rest if shared else whole
-                    own = [read(self._embed, contexts[i]) for i in some]
+                    embed = embed_suffix if shared else embed_all
+                    own = [embed(self._embed, contexts[i]) for i in some]
                     result[some] = self._forward(own, past, inside).cpu().numpy()
         return result
 
@@ -109,23 +109,23 @@ class CausalScorer:
         return own - torch.cat(norms).reshape(len(hidden), -1)
 
 
-def beginning(embed: Any, context: Context) -> Tensor:
+def embed_prefix(embed: Any, context: Context) -> Tensor:
     """(P, D): vectors and what stands before the text."""
-    words = embedded(embed, context.before)
+    words = embed_tokens(embed, context.before)
     return words if context.prefix is None else torch.cat([torch.from_numpy(context.prefix).to(words), words])
 
 
-def rest(embed: Any, context: Context) -> Tensor:
+def embed_suffix(embed: Any, context: Context) -> Tensor:
     """(t, D): the text and what stands behind it."""
-    return embedded(embed, (*context.text, *context.after))
+    return embed_tokens(embed, (*context.text, *context.after))
 
 
-def whole(embed: Any, context: Context) -> Tensor:
+def embed_all(embed: Any, context: Context) -> Tensor:
     """(P + t, D): a context as the model reads it."""
-    return torch.cat([beginning(embed, context), rest(embed, context)])
+    return torch.cat([embed_prefix(embed, context), embed_suffix(embed, context)])
 
 
-def embedded(embed: Any, ids: tuple[int, ...]) -> Tensor:
+def embed_tokens(embed: Any, ids: tuple[int, ...]) -> Tensor:
     """(t, D): tokens."""
     vectors: Tensor = embed(torch.tensor(ids, dtype=torch.long, device=embed.weight.device))
     return vectors

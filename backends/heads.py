@@ -46,7 +46,7 @@ class LinearHead(NamedTuple):
         return centred @ self.weight.T + self.bias
 
 
-def named() -> list[str]:
+def builtin_heads() -> list[str]:
     """The heads that come with the embedded model."""
     return sorted(path.stem for path in embedded.HEADS.glob("*.safetensors"))
 
@@ -56,9 +56,9 @@ def load_head(name: str, dim: int) -> LinearHead:
 
     Class names come from the file's metadata (`classes`, a JSON list), else they are "0", "1", …
     """
-    path = embedded.HEADS / f"{name}.safetensors" if name in named() else Path(name)
+    path = embedded.HEADS / f"{name}.safetensors" if name in builtin_heads() else Path(name)
     if not os.path.isfile(path):  # noqa: PTH113 - of a name that is too long, Path.is_file raises
-        raise UnknownName("head", name, [*named(), "own", "prototypes", "linear", "PATH.safetensors"])
+        raise UnknownName("head", name, [*builtin_heads(), "own", "prototypes", "linear", "PATH.safetensors"])
     try:
         with safetensors.safe_open(path, "numpy") as file:
             for key in PARTS:
@@ -100,7 +100,7 @@ def linear(features: Float32, labels: Int64, classes: tuple[str, ...], strength:
 
 
 Fit = Callable[[Float32, Int64, tuple[str, ...]], LinearHead]  # features (n, D), labels (n,) and classes
-FITTED: dict[str, Fit] = {
+FITTERS: dict[str, Fit] = {
     "prototypes": prototypes,
     "linear": linear,
 }
@@ -123,7 +123,7 @@ class FeatureNetwork(Protocol):
         """(b, D)."""
 
 
-def choose_head(name: str, network: FeatureNetwork, provider: Provider) -> LinearHead | None:
+def resolve_head(name: str, network: FeatureNetwork, provider: Provider) -> LinearHead | None:
     """The head of that name, fitted where it has to be; None for the model's own classifier, if it has one.
 
     `auto` is the first that is there of: own, the named head that the task asks for, prototypes, none at all.
@@ -136,7 +136,7 @@ def choose_head(name: str, network: FeatureNetwork, provider: Provider) -> Linea
     if name == "auto":
         if model.logits is not None:
             name = "own"
-        elif provider.head in named() and model.name == "embedded":
+        elif provider.head in builtin_heads() and model.name == "embedded":
             name = provider.head
         elif provider.shots is not None:
             name = "prototypes"
@@ -146,16 +146,16 @@ def choose_head(name: str, network: FeatureNetwork, provider: Provider) -> Linea
         if model.logits is None:
             raise ConfigError(f"{model.name} has no classifier of its own; use another backend.head")
         return None
-    if name in named() and model.name != "embedded":
+    if name in builtin_heads() and model.name != "embedded":
         raise ConfigError(f"head {name!r} was made for the embedded model, not for {model.name}")
-    if name in FITTED:
+    if name in FITTERS:
         if provider.shots is None:
             raise ConfigError(f"backend.head={name} is fitted to the provider's shots, which this task does not have")
         give = provider.shots
 
         def make() -> LinearHead:
             shots = give(model.size)
-            return FITTED[name](network.features(shots.batch(slice(None)).inputs), shots.labels, provider.classes)
+            return FITTERS[name](network.features(shots.batch(slice(None)).inputs), shots.labels, provider.classes)
 
         return LinearHead.fitted(provider, make)
     blank = np.zeros((1, 3, *model.size), np.float32) if model.size else as_texts([""])

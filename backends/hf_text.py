@@ -11,15 +11,15 @@ from fedbbpt.backend import Answers, Backend, BackendInfo, Modality, Provider, c
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError, MissingExtra
 from fedbbpt.types import Float32, Inputs
-from fedbbpt_backends.template import ASK, COMPLETE, Template, chosen_words
-from fedbbpt_backends.verbalizer import Verbalizer, by_length
+from fedbbpt_backends.template import ASK, COMPLETE, Template, resolve_label_words
+from fedbbpt_backends.verbalizer import Verbalizer, length_buckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
 
-    from fedbbpt_backends.generated import Generated
+    from fedbbpt_backends.generation import Generator
     from fedbbpt_backends.heads import LinearHead
     from fedbbpt_backends.text_models import TextModel
 
@@ -63,7 +63,7 @@ class HfText(Backend):
             self.network = TextNetwork(model, dtype, device, max_tokens)
         except ImportError as e:
             raise MissingExtra("backend 'hf-text'", "local", e) from e
-        from fedbbpt_backends.heads import choose_head
+        from fedbbpt_backends.heads import resolve_head
         from fedbbpt_backends.loading import reason
 
         text_model = self.network.model
@@ -71,25 +71,25 @@ class HfText(Backend):
             head = "verbalizer"
         self.verbalizer: Verbalizer | None = None
         self._head: LinearHead | None = None
-        self._generated: Generated | None = None
+        self._generator: Generator | None = None
         if head in WORDED:
             template = template or (ASK if head == "generated" else None)
             self.verbalizer = Verbalizer(text_model, provider, template, words, max_tokens, whole)
             if head == "generated":
-                from fedbbpt_backends import generated
+                from fedbbpt_backends import generation
 
-                self._generated = generated.Generated(text_model, self.verbalizer)
+                self._generator = generation.Generator(text_model, self.verbalizer)
         else:
             if template is not None or words is not None:
                 raise ConfigError(
                     "backend.template and backend.words are a verbalizer's; use -o backend.head=verbalizer"
                 )
-            self._head = choose_head(head, self.network, provider)
+            self._head = resolve_head(head, self.network, provider)
         self.info = BackendInfo(
             model=model,
             input_size=None,
             classes=(self.verbalizer or self._head or text_model).classes,
-            scores="log-probabilities" if self._generated else "logits",
+            scores="log-probabilities" if self._generator else "logits",
             batch_limit=batch,
             embeddings=text_model.embeddings if self.verbalizer else None,
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
@@ -112,7 +112,7 @@ class HfText(Backend):
         if model not in ASSETS or options["head"] != "auto" or not (writes or asked == (None, None, False)):
             return None
         if writes:
-            words = chosen_words(options["words"], provider.classes, provider.words)
+            words = resolve_label_words(options["words"], provider.classes, provider.words)
             Template(options["template"] or COMPLETE, provider.question, words, " ")
         classes = provider.classes if writes or provider.shots is not None else ()
         return BackendInfo(model, None, classes, "logits", options["batch"])
@@ -124,8 +124,8 @@ class HfText(Backend):
 
     def query(self, inputs: Inputs) -> Answers:
         """Class scores of texts (b,); the tokens are those of the texts as cut, without padding."""
-        if self._generated is not None:
-            return self._generated(inputs)
+        if self._generator is not None:
+            return self._generator(inputs)
         if self.verbalizer is not None:
             scores, tokens = self.verbalizer(inputs)
         elif self._head is None:
@@ -143,7 +143,7 @@ class TextNetwork:
     """A model with its tokenizer, its number format and the length at which it cuts."""
 
     def __init__(self, model: str, dtype: str, device: str, max_tokens: int) -> None:
-        from fedbbpt_backends.precision import dtype_of, usable_device
+        from fedbbpt_backends.device import dtype_of, usable_device
         from fedbbpt_backends.text_models import load_text_model
 
         self.device = usable_device(device)
@@ -177,7 +177,7 @@ class TextNetwork:
 
         ids = self.model.tokenizer(list(inputs), truncation=True, max_length=self._longest)["input_ids"]
         lengths = [len(tokens) for tokens in ids]
-        pieces = by_length(lengths, AT_ONCE)
+        pieces = length_buckets(lengths, AT_ONCE)
         outputs = []
         with torch.inference_mode():
             for rows in pieces:

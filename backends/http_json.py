@@ -12,9 +12,9 @@ from fedbbpt.services.client import Desk
 from fedbbpt.services.prices import Given, Price
 from fedbbpt.types import Dataset, Inputs, Usage
 from fedbbpt.web.option_types import Concurrency, Retries, Seconds
-from fedbbpt_backends.heads import FITTED, Fit, LinearHead, load_head
-from fedbbpt_backends.http_description import read_description
-from fedbbpt_backends.shots import fitted
+from fedbbpt_backends.heads import FITTERS, Fit, LinearHead, load_head
+from fedbbpt_backends.http_endpoint import read_description
+from fedbbpt_backends.service_head import fit_service_head
 
 IMAGES_AHEAD = 128  # most images of one `query`, for the memory's sake
 
@@ -57,7 +57,7 @@ class HttpJson(Backend):
         size = (about.image.height, about.image.width) if about.image else None
         if head is not None and about.dimensions is None:
             raise ConfigError(f"backend.head goes on embeddings, not on the {about.kind} of {file}; leave it out")
-        self._fit = FITTED.get(head or "prototypes") if about.dimensions else None
+        self._fit = FITTERS.get(head or "prototypes") if about.dimensions else None
         self._provider = provider
         if self._fit and provider.shots is None:
             raise ConfigError(
@@ -103,7 +103,7 @@ class HttpJson(Backend):
             self._head = LinearHead.fitted(self._provider, partial(self._fitted, self._fit))
 
     def _fitted(self, fit: Fit) -> LinearHead:
-        return fitted(fit, self.desk, self._shots(), self.info)
+        return fit_service_head(fit, self.desk, self._shots(), self.info)
 
     def _shots(self) -> Dataset:
         assert self._provider.shots is not None  # as has been checked

@@ -21,9 +21,9 @@ from fedbbpt.web.requests_adapter import follow, timeouts
 from fedbbpt.web.response_limits import TooLong
 from fedbbpt.web.route import Route
 from fedbbpt.web.urls import public
-from fedbbpt_backends.http_description import Description, Picture, fill
+from fedbbpt_backends.http_endpoint import Description, Picture, fill
+from fedbbpt_backends.http_utils import AROUND, PNG, base64_png, refusal, shared
 from fedbbpt_backends.json_paths import finder
-from fedbbpt_backends.wire import AROUND, PNG, base64_png, refusal, shared
 
 MOST_READ = 2**16  # bytes of a refusal
 RANGES = {"probabilities": (0.0, 1.0), "log-probabilities": (-np.inf, 0.0)}  # of scores, by kind

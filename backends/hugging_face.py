@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from fedbbpt.errors import BackendError
-from fedbbpt_backends.families import arguments, image_size, put_in_order, vision_of
-from fedbbpt_backends.image_model import ImageModel, tried
+from fedbbpt_backends.image_families import arguments, image_size, put_in_order, vision_of
+from fedbbpt_backends.image_models import ImageModel, probe_model
 from fedbbpt_backends.loading import SAFE, class_names, pretrained, reads
-from fedbbpt_backends.pixels import Sides, pixels_of, sides, size_of
+from fedbbpt_backends.preprocessing import HeightWidth, height_width, preprocessing_of, processed_size
 from fedbbpt_backends.timm_models import of_timm
 
 FEW_TOKENS = 64  # below this, plain attention is faster on CPUs than the fused kernel
@@ -30,7 +30,7 @@ def load_hugging_face(name: str, source: str, device: str) -> ImageModel:
     vision = vision_of(config)
     configured = image_size(vision)
     options: dict[str, Any] = {}
-    if device == "cpu" and _tokens(configured, sides(getattr(vision, "patch_size", None))) <= FEW_TOKENS:
+    if device == "cpu" and _tokens(configured, height_width(getattr(vision, "patch_size", None))) <= FEW_TOKENS:
         options["attn_implementation"] = "eager"
     kind, classifies = _kind(name, config)
     net, missing = pretrained(name, kind, source, ("pooler.",), **options)
@@ -43,19 +43,19 @@ def load_hugging_face(name: str, source: str, device: str) -> ImageModel:
         net.pooler = None
     put_in_order(net)
     settings, says_size = _settings(name, source)
-    processed = size_of(settings)
-    return tried(
+    processed = processed_size(settings)
+    return probe_model(
         name,
         net,
         features=_before_the_classifier(name, net) if classifies else _pooled(net),
         logits=(lambda x: net(**arguments(config, x)).logits) if own else None,
         classes=classes,
-        pixels=pixels_of(name, settings, getattr(vision, "num_channels", 3)),
+        preprocessing=preprocessing_of(name, settings, getattr(vision, "num_channels", 3)),
         sizes=[processed, configured] if says_size else [configured, processed],
     )
 
 
-def _tokens(image: Sides | None, patch: Sides | None) -> float:
+def _tokens(image: HeightWidth | None, patch: HeightWidth | None) -> float:
     """How many tokens a picture is to a vision transformer; very many where that is not known."""
     return (image[0] // patch[0]) * (image[1] // patch[1]) + 1 if image and patch else float("inf")
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedbbpt.label_matching import meant
-from fedbbpt.token_marks import is_control
 from fedbbpt.types import Float32
+from fedbbpt_backends.answer_parsing import meant
+from fedbbpt_backends.token_decoding import is_control
 
 
 def scores_of(top: Mapping[str, float], words: tuple[str, ...]) -> Float32:
     """Log-probabilities (C,) of the classes that `words` name, from those of the listed tokens.
 
-    A token counts for the class that it says (`label_matching.meant`), and what several tokens say of a class is added
+    A token counts for the class that it says (`answer_parsing.meant`), and what several tokens say of a class is added
     up. One that is not listed is at most as likely as the least likely token that is, and as all that is not listed
     together: it gets the lower of the two, which is the highest that can be true of it.
     """

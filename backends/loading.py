@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fedbbpt.dry_run import NotFetched, is_dry_run
 from fedbbpt.errors import BackendError, FedbbptError
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
 LONGEST = 300  # letters of a library's reason that a sentence quotes
 STEADY = 1e-4  # two answers to one question differ by less, relative to the largest number in them
@@ -29,7 +29,7 @@ def loading(name: str, offline: str) -> Iterator[None]:
     Raises:
         BackendError: it cannot be loaded, in one sentence that says what to do.
     """
-    mend()
+    ensure_importable()
     import transformers
 
     huggingface_hub.logging.set_verbosity_error()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from fedbbpt.split_learning.protocol import Precision, Role, SplitModel
-    from fedbbpt_backends.image_model import ImageModel
+    from fedbbpt_backends.image_models import ImageModel
 
 # Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.
 MOST_ON_CPU, MOST_ON_GPU = 128, 2048
@@ -53,11 +53,11 @@ class LocalViT(Splittable):
             self.network: Network | None = Network(model, weights, dtype, device, memory)
         except ImportError as e:
             raise MissingExtra("backend 'local-vit'", "local", e) from e
-        from fedbbpt_backends.heads import choose_head
+        from fedbbpt_backends.heads import resolve_head
 
         self._anew = functools.partial(Network, model, weights, device=device, memory=memory)
         self._cuts: dict[tuple[object, ...], SplitModel] = {}
-        self._head = choose_head(head, self.network, provider)
+        self._head = resolve_head(head, self.network, provider)
         self.info = BackendInfo(
             model=model,
             input_size=self.network.model.size,
@@ -88,7 +88,7 @@ class LocalViT(Splittable):
 
     def computes_in(self, dtype: "Precision") -> "Precision":
         """See `Splittable`."""
-        from fedbbpt_backends.precision import dtype_of
+        from fedbbpt_backends.device import dtype_of
 
         return "bfloat16" if "bfloat16" in str(dtype_of(dtype, self.info.resolved["device"])) else "float32"
 
@@ -128,22 +128,22 @@ class Network:
     def __init__(self, model: str, weights: str | None, dtype: str, device: str, memory: int) -> None:
         import torch
 
-        from fedbbpt_backends.models import load_model
-        from fedbbpt_backends.precision import dtype_of, usable_device
+        from fedbbpt_backends.device import dtype_of, usable_device
+        from fedbbpt_backends.image_models import load_image_model
 
         self.device = usable_device(device)
-        self.model: ImageModel = load_model(model, weights, self.device)
+        self.model: ImageModel = load_image_model(model, weights, self.device)
         self.precision = dtype_of(dtype, self.device)
         if not self._takes(self.precision):
             if dtype != "auto":
                 raise BackendError(f"{self.model.name} does not compute in {dtype}; use -o backend.dtype=float32")
-            self.precision, self.model = torch.float32, load_model(model, weights, self.device)
+            self.precision, self.model = torch.float32, load_image_model(model, weights, self.device)
         self.model.net.requires_grad_(False)
         self.dtype = str(self.precision).removeprefix("torch.")
         most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
         self.batch_limit = int(np.clip(memory * 2**20 // (self.model.activation * self.precision.itemsize), 1, most))
-        pixels = self.model.pixels
-        mean, std = (torch.tensor(v, device=self.device).view(-1, 1, 1) for v in (pixels.mean, pixels.std))
+        moments = self.model.preprocessing.mean, self.model.preprocessing.std
+        mean, std = (torch.tensor(values, device=self.device).view(-1, 1, 1) for values in moments)
         self._scale, self._shift = 1 / std, -mean / std
 
     def _takes(self, precision: "torch.dtype") -> bool:
@@ -153,7 +153,8 @@ class Network:
         if precision == torch.float32:  # in which it has answered when it was loaded
             return True
         self.model.net.to(precision)
-        blank = torch.zeros(1, self.model.pixels.depth, *self.model.size, dtype=precision, device=self.device)
+        shape = (1, self.model.preprocessing.num_channels, *self.model.size)
+        blank = torch.zeros(shape, dtype=precision, device=self.device)
         try:
             with torch.inference_mode():
                 (self.model.logits or self.model.features)(blank)
@@ -178,10 +179,10 @@ class Network:
         x = torch.from_numpy(np.ascontiguousarray(inputs)).to(self.device)
         if tuple(x.shape[2:]) != self.model.size:
             x = torch.nn.functional.interpolate(x, self.model.size, mode="bicubic", antialias=True).clamp(0, 1)
-        if self.model.pixels.channels == "L":
+        if self.model.preprocessing.channel_order == "L":
             x = (x * torch.tensor(LUMA, device=self.device).view(3, 1, 1)).sum(1, keepdim=True)
         values = torch.addcmul(self._shift, x, self._scale).to(self.precision)
-        return values.flip(1) if self.model.pixels.channels == "BGR" else values
+        return values.flip(1) if self.model.preprocessing.channel_order == "BGR" else values
 
     def _run(self, function: "Callable[[torch.Tensor], torch.Tensor]", inputs: Float32) -> Float32:
         import torch

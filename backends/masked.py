@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fedbbpt.types import Float32
-from fedbbpt_backends.verbalizer import Context, by_length
+from fedbbpt_backends.verbalizer import Context, length_buckets
 
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
@@ -39,7 +39,7 @@ class MaskedScorer:
         with torch.inference_mode():
             for gap, classes in self._by_length.items():
                 wanted = torch.tensor([self._words[c] for c in classes], device=self._embed.weight.device)  # (c, gap)
-                for rows in by_length([len(context) + gap - 1 for context in contexts], AT_ONCE):
+                for rows in length_buckets([len(context) + gap - 1 for context in contexts], AT_ONCE):
                     scores = self._forward([contexts[i] for i in rows], gap, wanted)
                     result[np.ix_(rows, classes)] = scores.cpu().numpy()
         return result

@@ -25,8 +25,8 @@ from fedbbpt.web.option_types import Concurrency, Retries, Timeout
 from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
 from fedbbpt_backends.openai_services import Probe, Vectors, Words
-from fedbbpt_backends.shots import fitted
-from fedbbpt_backends.template import ASK, COMPLETE, Template, chosen_words
+from fedbbpt_backends.service_head import fit_service_head
+from fedbbpt_backends.template import ASK, COMPLETE, Template, resolve_label_words
 
 KEYLESS = "none"  # what local servers are told, which want some key and no certain one
 IMAGES_AHEAD = 128  # most images of one call, for the memory's sake
@@ -88,7 +88,7 @@ class OpenAI(Backend):
         self._provider, self._shots = provider, provider.shots
         if api == "embeddings" and provider.shots is None:
             raise ConfigError("embeddings need examples of the task's provider, which this task does not have")
-        self._words = chosen_words(words, provider.classes, provider.words)
+        self._words = resolve_label_words(words, provider.classes, provider.words)
         usual = COMPLETE if api == "completions" else ASK
         self._template = Template(template or usual, provider.question, self._words, " ")
         question = self._template.whole("")
@@ -99,7 +99,7 @@ class OpenAI(Backend):
         given = {"logprobs": logprobs, "limit": limit, "temperature": temperature}
         self._given = [f"-o backend.{name}={value}" for name, value in given.items() if value != "auto"]
         self._possible = [
-            asking.Abilities(*way)
+            asking.Capabilities(*way)
             for way in product(LOGPROBS, LIMITS, temperatures)
             if logprobs in ("auto", way[0]) and limit in ("auto", way[1])
         ]
@@ -160,14 +160,14 @@ class OpenAI(Backend):
         self.info = replace(self.info, resolved={**best._asdict(), "temperature": temperature})
 
     def _prototypes(self, give: Callable[[Size], Dataset]) -> LinearHead:
-        return fitted(prototypes, self.desk, give(None), self.info)
+        return fit_service_head(prototypes, self.desk, give(None), self.info)
 
     def query(self, inputs: Inputs) -> Answers:
         """See `Backend.query`."""
         answers = self.desk.query(inputs)
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))
 
-    def _best(self) -> asking.Abilities:
+    def _best(self) -> asking.Capabilities:
         """The first of what is possible that the service neither refuses nor passes over."""
         size, possible = self.info.input_size, list(self._possible)
         one = as_texts(["Hello."]) if size is None else np.full((1, 3, *size), 0.5, np.float32)
@@ -195,9 +195,9 @@ class OpenAI(Backend):
         hint = f"; nothing else was tried than {' and '.join(self._given)}" if self._given else ""
         raise Refused(self.desk.trouble.last + hint)
 
-    def _service(self, kind: type[Words], abilities: asking.Abilities) -> Service:
+    def _service(self, kind: type[Words], capabilities: asking.Capabilities) -> Service:
         if self._api == "embeddings":
             return Vectors(self._endpoint, self._identity, self._batch)
         ask = asking.chat if self._api == "chat" else asking.completions
-        parts = (self._template, self._words, abilities, self._batch, self._room)
+        parts = (self._template, self._words, capabilities, self._batch, self._room)
         return kind(self._endpoint, self._identity, ask, *parts)

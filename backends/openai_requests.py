@@ -19,7 +19,8 @@ from fedbbpt.web.policy import mended_by_waiting
 from fedbbpt.web.response_limits import GZIP, TooLong
 from fedbbpt.web.route import Route
 from fedbbpt.web.urls import below, public
-from fedbbpt_backends.openai_answers import (
+from fedbbpt_backends.http_utils import ABOUT_INPUT, PNG, refusal, shared
+from fedbbpt_backends.openai_responses import (
     Answer,
     Failure,
     choices,
@@ -30,7 +31,6 @@ from fedbbpt_backends.openai_answers import (
     unread,
     vectors,
 )
-from fedbbpt_backends.wire import ABOUT_INPUT, PNG, refusal, shared
 
 OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's config says what was asked
 NO_MONEY = re.compile(r"quota|billing|credit balance|insufficient.?(balance|credit|fund)", re.IGNORECASE)
@@ -41,7 +41,7 @@ HINTS = {401: CHECK_KEY, 403: CHECK_KEY, 404: "; check base_url, backend.model a
 T = TypeVar("T")
 
 
-class Abilities(NamedTuple):
+class Capabilities(NamedTuple):
     """What a model can be asked for."""
 
     logprobs: int  # likeliest tokens that it tells of the next; 0: none
@@ -77,7 +77,7 @@ class Told(NamedTuple):
     output_tokens: int
 
 
-Ask = Callable[[Endpoint, Sequence[str], Abilities, int, str], list[Told]]
+Ask = Callable[[Endpoint, Sequence[str], Capabilities, int, str], list[Told]]
 
 
 def connect(key: str, base_url: str | None, timeout: float, connections: int, model: str, question: str) -> Endpoint:
@@ -97,24 +97,26 @@ def connect(key: str, base_url: str | None, timeout: float, connections: int, mo
     return Endpoint(http, route, httpx2.Headers({**headers, "Accept-Encoding": GZIP}), model, question)
 
 
-def chat(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Told]:
+def chat(endpoint: Endpoint, encoded: Sequence[str], capabilities: Capabilities, most: int, key: str) -> list[Told]:
     """One question about a text or an image, of which the answer may take `most` tokens."""
     (one,) = encoded
     content: Any = one
     if one.startswith(PNG):
         content = [{"type": "text", "text": endpoint.question}, {"type": "image_url", "image_url": {"url": one}}]
-    body = {"messages": [{"role": "user", "content": content}], abilities.limit: most, **abilities.sent}
-    if abilities.logprobs:
-        body |= {"logprobs": True, "top_logprobs": abilities.logprobs}
+    body = {"messages": [{"role": "user", "content": content}], capabilities.limit: most, **capabilities.sent}
+    if capabilities.logprobs:
+        body |= {"logprobs": True, "top_logprobs": capabilities.logprobs}
     return _told(_posted(endpoint, "/chat/completions", body, key), 1)
 
 
-def completions(endpoint: Endpoint, encoded: Sequence[str], abilities: Abilities, most: int, key: str) -> list[Told]:
+def completions(
+    endpoint: Endpoint, encoded: Sequence[str], capabilities: Capabilities, most: int, key: str
+) -> list[Told]:
     """Texts to be gone on with, each by `most` tokens at most."""
     prompt = list(encoded) if len(encoded) > 1 else encoded[0]  # some servers read no list
-    body = {"prompt": prompt, abilities.limit: most, **abilities.sent}
-    if abilities.logprobs:
-        body["logprobs"] = abilities.logprobs
+    body = {"prompt": prompt, capabilities.limit: most, **capabilities.sent}
+    if capabilities.logprobs:
+        body["logprobs"] = capabilities.logprobs
     return _told(_posted(endpoint, "/completions", body, key), len(encoded))
 
 
@@ -138,7 +140,7 @@ def _told(answer: dict[str, Any], count: int) -> list[Told]:
     return [Told(one, r + w, w) for one, r, w in zip(found, read, output, strict=True)]
 
 
-def understood(ask: Callable[[], T]) -> T:
+def parse_response(ask: Callable[[], T]) -> T:
     """What `ask` makes of an answer, if it has the shape that it should have."""
     try:
         return ask()

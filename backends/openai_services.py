@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fedbbpt import label_matching
 from fedbbpt.services import NO_SCORES, Refused, Reply, Size
 from fedbbpt.types import Float32
+from fedbbpt_backends import answer_parsing
+from fedbbpt_backends.http_utils import AROUND, PNG, base64_png
 from fedbbpt_backends.label_scores import begins_otherwise, names_none, scores_of
-from fedbbpt_backends.openai_requests import Abilities, Ask, Endpoint, Told, embeddings, understood
+from fedbbpt_backends.openai_requests import Ask, Capabilities, Endpoint, Told, embeddings, parse_response
 from fedbbpt_backends.template import Template
-from fedbbpt_backends.wire import AROUND, PNG, base64_png
 
 log = logging.getLogger("fedbbpt")
 
@@ -31,16 +31,16 @@ class Words:
         ask: Ask,
         template: Template,
         words: tuple[str, ...],
-        abilities: Abilities,
+        capabilities: Capabilities,
         batch: int,
         room: int | None = None,
     ) -> None:
-        self._most = 1 if abilities.logprobs else room or MORE + max(map(_tokens, words))
-        told = {"words": words, "logprobs": abilities.logprobs, "written": self._most, "question": endpoint.question}
-        self.identity = {**identity, **told, "temperature": abilities.temperature}
+        self._most = 1 if capabilities.logprobs else room or MORE + max(map(_tokens, words))
+        told = {"words": words, "logprobs": capabilities.logprobs, "written": self._most, "question": endpoint.question}
+        self.identity = {**identity, **told, "temperature": capabilities.temperature}
         self.request_limit = batch
         self._endpoint, self._ask, self._template = endpoint, ask, template
-        self._words, self._abilities, self._missed = words, abilities, False
+        self._words, self._capabilities, self._missed = words, capabilities, False
 
     def encode(self, one: str | Float32) -> str:
         """A text in the template; an image as 8-bit PNG."""
@@ -56,9 +56,9 @@ class Words:
         """See `Service`."""
 
         def ask() -> list[Reply]:
-            return [self._reply(one) for one in self._ask(self._endpoint, encoded, self._abilities, self._most, key)]
+            return [self._reply(one) for one in self._ask(self._endpoint, encoded, self._capabilities, self._most, key)]
 
-        return understood(ask)
+        return parse_response(ask)
 
     def _reply(self, told: Told) -> Reply:
         answer = told.answer
@@ -66,10 +66,10 @@ class Words:
             return Reply(np.full(len(self._words), np.nan, np.float32))
         if answer.text is None:
             reply = NO_SCORES
-        elif self._abilities.logprobs and answer.top and not begins_otherwise(answer.top):
+        elif self._capabilities.logprobs and answer.top and not begins_otherwise(answer.top):
             unparsed = int(names_none(answer.top, self._words))
             reply = Reply(scores_of(answer.top, self._words), unparsed=unparsed)
-        elif self._abilities.logprobs:
+        elif self._capabilities.logprobs:
             reply = self._without(answer.text)
         else:
             reply = self._read(answer.text)
@@ -82,11 +82,11 @@ class Words:
             log.warning(
                 "%s sends answers without log-probabilities of a class: of these, the word counts", self._endpoint.model
             )
-        number = label_matching.meant(token, self._words)
+        number = answer_parsing.meant(token, self._words)
         return self._read(token if number is None else self._words[number])
 
     def _read(self, text: str) -> Reply:
-        read = label_matching.read([text], self._words)
+        read = answer_parsing.read([text], self._words)
         return Reply(read.scores[0], unparsed=read.unparsed)
 
 
@@ -124,7 +124,7 @@ class Vectors:
 
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
         """See `Service`."""
-        return understood(lambda: embeddings(self._endpoint, encoded, key))
+        return parse_response(lambda: embeddings(self._endpoint, encoded, key))
 
 
 def _tokens(word: str) -> int:

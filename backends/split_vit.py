@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, layer_norm, linear, log_softmax
 from fedbbpt.errors import ConfigError
 from fedbbpt.split_learning.protocol import UPSTREAM, Backward, Forward, LossOutput, Part, Role
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
-from fedbbpt_backends.anatomy import dissect
+from fedbbpt_backends.vit_layout import layout_of
 
 if TYPE_CHECKING:
     from fedbbpt_backends.local_vit import Network
@@ -50,8 +50,8 @@ class SplitViT:
         self.num_prompt_tokens, self._network = num_prompt_tokens, network
         self._dtype, self._classes = dtype, num_classes
         self._exact = torch.promote_types(dtype, torch.float32)  # of the classifier
-        self._anatomy = anatomy = dissect(name := network.model.name, network.model.net)
-        blocks = anatomy.blocks
+        self._layout = layout = layout_of(name := network.model.name, network.model.net)
+        blocks = layout.blocks
         if head_blocks < 0 or tail_blocks < 0 or head_blocks + tail_blocks >= len(blocks):
             needed = "the body needs at least one of them"
             got = f"head_blocks={head_blocks} and tail_blocks={tail_blocks}"
@@ -59,12 +59,12 @@ class SplitViT:
         end = len(blocks) - tail_blocks
         self._blocks = {"head": blocks[:head_blocks], "body": blocks[head_blocks:end], "tail": blocks[end:]}
         self._last: dict[Part, tuple[Float32, Tensor]] = {}
-        self._lent = _Lent(anatomy.net.to(dtype).requires_grad_(False))
+        self._wrapper = _FunctionalWrapper(layout.net.to(dtype).requires_grad_(False))
         self._names = self._partition()
         with torch.no_grad():
             blank = network.prepare(np.zeros((1, 3, *network.model.size), np.float32))
-            embedded = anatomy.embed(blank.to(dtype))
-            self._features = anatomy.pool(embedded).shape[1]
+            embedded = layout.embed(blank.to(dtype))
+            self._features = layout.pool(embedded).shape[1]
         self.width: int = embedded.shape[2]
         self._prompt = (max(1, head_blocks) if deep_prompt else 1, num_prompt_tokens, self.width)
         own: dict[Part, int] = {part: sum(p.numel() for p in names.values()) for part, names in self._names.items()}
@@ -78,7 +78,7 @@ class SplitViT:
 
     def init(self, seed: int) -> Parameters:
         """The pretrained parameters of what is there; a prompt drawn as in VPT, a classifier of zeros."""
-        bound = math.sqrt(6 / (3 * self._anatomy.patch + self._prompt[2]))
+        bound = math.sqrt(6 / (3 * self._layout.patch + self._prompt[2]))
         prompt = np.random.default_rng(seed).uniform(-bound, bound, self.sizes["prompt"])
         own = {part: torch.cat([p.flatten() for p in self._names[part].values()]) for part in self._kept}
         both = {"prompt": torch.from_numpy(prompt), **own, "classifier": torch.zeros(self.sizes["classifier"])}
@@ -128,7 +128,7 @@ class SplitViT:
         part_of = {id(p): part for part, blocks in self._blocks.items() for block in blocks for p in block.parameters()}
         names: dict[Part, dict[str, Tensor]] = {"head": {}, "body": {}, "tail": {}}
         outside = "head"  # what is not in a block embeds, or, once the blocks are past, makes features
-        for name, parameter in self._lent.named_parameters():
+        for name, parameter in self._wrapper.named_parameters():
             if id(parameter) in part_of:
                 outside = "tail"
             names[cast("Part", part_of.get(id(parameter), outside))][name] = parameter
@@ -161,26 +161,26 @@ class SplitViT:
         pieces = given[part].split([p.numel() for p in own.values()])
         weights = {name: piece.view_as(p) for (name, p), piece in zip(own.items(), pieces, strict=True)}
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels add up in any order on their way back
-            return torch.func.functional_call(self._lent, weights, (function, *args))
+            return torch.func.functional_call(self._wrapper, weights, (function, *args))
 
     def _through(self, part: Part, x: Tensor) -> Tensor:
         for block in self._blocks[part]:
-            x = self._anatomy.block(block, x)
+            x = self._layout.block(block, x)
         return x
 
     def _through_head(self, pixels: Tensor, prompt: Tensor) -> Tensor:
-        x = self._anatomy.embed(pixels)
+        x = self._layout.embed(pixels)
         places = prompt.view(self._prompt)[:, None].expand(-1, len(pixels), -1, -1)  # (places, b, tokens, D)
         x = self._replace(x, 0, places[0])
         for i, block in enumerate(self._blocks["head"]):
             if 0 < i < len(places):
                 x = self._replace(x, self.num_prompt_tokens, places[i])
-            x = self._anatomy.block(block, x)
+            x = self._layout.block(block, x)
         return x
 
     def _through_tail(self, x: Tensor) -> Tensor:
         x = self._through("tail", x)
-        return self._anatomy.pool(self._replace(x, self.num_prompt_tokens, x[:, :0]))
+        return self._layout.pool(self._replace(x, self.num_prompt_tokens, x[:, :0]))
 
     def _replace(self, x: Tensor, there: int, tokens: Tensor) -> Tensor:
         """`tokens` (b, n, D) in the place of a prompt of `there` tokens; to the blocks all places are the same."""
@@ -195,7 +195,7 @@ class SplitViT:
         return layer_norm(features.to(self._exact), (self._features,))
 
 
-class _Lent(nn.Module):
+class _FunctionalWrapper(nn.Module):
     """Lets `functional_call` put parameters into a model for the time of any function."""
 
     def __init__(self, net: nn.Module) -> None:

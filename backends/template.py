@@ -39,7 +39,9 @@ class Template:
         return self.before(prompted) + prompted.text + self.after(prompted)
 
 
-def chosen_words(words: list[str] | None, classes: tuple[str, ...], known: tuple[str, ...] | None) -> tuple[str, ...]:
+def resolve_label_words(
+    words: list[str] | None, classes: tuple[str, ...], known: tuple[str, ...] | None
+) -> tuple[str, ...]:
     """A word or a few for each class: the user's, else those known of the task, else the classes' names.
 
     Raises:

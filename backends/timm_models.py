@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedbbpt.errors import BackendError
-from fedbbpt_backends.image_model import ImageModel, tried
-from fedbbpt_backends.pixels import pixels_of
+from fedbbpt_backends.image_models import ImageModel, probe_model
+from fedbbpt_backends.preprocessing import preprocessing_of
 
 
 def load_timm(name: str, model: str, weights: str | None, device: str) -> ImageModel:
@@ -31,12 +31,12 @@ def of_timm(name: str, net: Any, classes: tuple[str, ...], settings: Mapping[str
 
     data = timm.data.resolve_data_config(pretrained_cfg=dict(settings), model=net)
     depth, height, width = data["input_size"]
-    return tried(
+    return probe_model(
         name,
         net,
         features=lambda x: net.forward_head(net.forward_features(x), pre_logits=True),
         logits=net if classes else None,
         classes=classes,
-        pixels=pixels_of(name, {"image_mean": data["mean"], "image_std": data["std"]}, depth),
+        preprocessing=preprocessing_of(name, {"image_mean": data["mean"], "image_std": data["std"]}, depth),
         sizes=[(height, width)],
     )

@@ -9,7 +9,7 @@ import numpy as np
 from fedbbpt.backend import Provider
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Float32, Inputs, Prompted
-from fedbbpt_backends.template import COMPLETE, FILL, Template, chosen_words
+from fedbbpt_backends.template import COMPLETE, FILL, Template, resolve_label_words
 
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
@@ -59,7 +59,7 @@ class Verbalizer:
             raise ConfigError(f"backend.whole is for models that write on, and {model.name} fills in words")
         self.classes = provider.classes
         self._tokenizer, self._longest, self._most = model.tokenizer, longest, model.longest
-        self.names = chosen_words(words, provider.classes, provider.words)
+        self.names = resolve_label_words(words, provider.classes, provider.words)
         space = " " if model.language == "causal" else ""  # a word after a space is a token of its own
         self._template = Template(template or TEMPLATES[model.language], provider.question, self.names, space)
         self._whole = whole
@@ -68,11 +68,11 @@ class Verbalizer:
         self._room = max(map(len, self.words))  # tokens that the words may take
         self._score: Scorer
         if model.language == "causal":
-            from fedbbpt_backends.one_by_one import sound
+            from fedbbpt_backends.per_class import choose_scorer
 
             self._begin, self._end = _special(self._tokenizer)[0], ()
             self._mask: int | None = None
-            self._score = sound(model, self.words, self.context("a"))
+            self._score = choose_scorer(model, self.words, self.context("a"))
         else:
             from fedbbpt_backends.masked import MaskedScorer
 
@@ -117,7 +117,7 @@ def _special(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(ids[:where]), tuple(ids[where + len(plain) :])
 
 
-def by_length(lengths: "np.typing.ArrayLike", at_once: int) -> list[list[int]]:
+def length_buckets(lengths: "np.typing.ArrayLike", at_once: int) -> list[list[int]]:
     """Rows, shortest first, in pieces of at most `at_once` tokens with their padding."""
     lengths = np.asarray(lengths)
     pieces: list[list[int]] = [[]]

@@ -20,7 +20,7 @@ from fedbbpt.config.components import load_class
 from fedbbpt.data.texts import as_texts
 from fedbbpt.types import Float32, Prompted
 from fedbbpt_backends.hf_text import HfText
-from fedbbpt_backends.verbalizer import Context, Verbalizer, by_length
+from fedbbpt_backends.verbalizer import Context, Verbalizer, length_buckets
 
 GROUPS = ("comp.graphics", "rec.sport.hockey", "sci.space", "talk.politics.mideast")
 PROMPT = "Read the posting and decide which of the four groups its author sent it to, by what it is about.\n"
@@ -73,7 +73,7 @@ def _of_label(word: tuple[int, ...], net: Any, contexts: list[Context], at_once:
 
     result = np.empty(len(contexts), np.float32)
     texts = [torch.tensor([*c.before, *c.text, *c.after, *word]) for c in contexts]
-    for rows in by_length([len(text) for text in texts], at_once):
+    for rows in length_buckets([len(text) for text in texts], at_once):
         lengths = torch.tensor([len(texts[i]) for i in rows])
         ids = torch.nn.utils.rnn.pad_sequence([texts[i] for i in rows], batch_first=True)
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()

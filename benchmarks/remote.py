@@ -83,7 +83,7 @@ def serving(
     """Throughput of `fedbbpt serve`, as a share of the model's own, and how soon it says that it is healthy."""
     from fedbbpt.commands.serve import opened
     from fedbbpt.config.components import load_class
-    from fedbbpt_backends.wire import base64_png
+    from fedbbpt_backends.http_utils import base64_png
 
     backend, _ = opened(name, task, assignments, {})
     limit = backend.info.batch_limit

@@ -55,7 +55,7 @@ class Answers(NamedTuple):
 
     scores: Float32  # (b, C); a failed query is a row of NaN, never a dropped one
     tokens: int = 0  # input and output, where the model counts them
-    unparsed: int = 0  # answers in words that name no class (`fedbbpt.label_matching`)
+    unparsed: int = 0  # answers in words that name no class (`fedbbpt_backends.answer_parsing`)
     output_tokens: int = 0  # of them
 
 

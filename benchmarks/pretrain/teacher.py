@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 from fedbbpt_benchmarks.pretrain import onnx_weights
 
 WIDTH = 512  # of an embedding
@@ -17,7 +17,7 @@ class Teacher(nn.Module):
 
     def __init__(self, onnx_file: bytes, device: str) -> None:
         super().__init__()
-        mend()
+        ensure_importable()
         import transformers
 
         config = transformers.CLIPVisionConfig(

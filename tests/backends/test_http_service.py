@@ -21,7 +21,7 @@ from PIL import Image
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.services import Busy, Lost, Refused, Spoilt
 from fedbbpt.types import Prompted
-from fedbbpt_backends.http_description import read_description
+from fedbbpt_backends.http_endpoint import read_description
 from fedbbpt_backends.http_service import JsonService
 
 KEY = "sk-very-secret/0123"

@@ -13,9 +13,9 @@ from torch import Tensor
 from fedbbpt.backend import Provider
 from fedbbpt.errors import BackendError
 from fedbbpt_backends.local_vit import LocalViT, Network
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
-mend()
+ensure_importable()
 import transformers as t  # noqa: E402
 
 VIT = {
@@ -190,7 +190,7 @@ def test_a_family_that_does_not_compute_in_bfloat16_computes_in_float32(
 ) -> None:
     small = {"hidden_sizes": [16, 24, 32], "num_attention_heads": [1, 2, 2], "depths": [1] * 3, "key_dim": [8] * 3}
     name = saved(tmp_path, t.LevitModel(t.LevitConfig(image_size=64, **small)))
-    monkeypatch.setattr("fedbbpt_backends.precision.fast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr("fedbbpt_backends.device.fast_dtype", lambda device: torch.bfloat16)
     chosen = Network(name, None, "auto", "cpu", 512)
     assert chosen.dtype == "float32"
     x = pictures((64, 64))[0]

@@ -10,10 +10,10 @@ import torch
 
 from fedbbpt.errors import BackendError
 from fedbbpt_backends.local_vit import Network
-from fedbbpt_backends.pixels import Pixels, pixels_of, sides, size_of
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.preprocessing import Preprocessing, height_width, preprocessing_of, processed_size
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
-mend()
+ensure_importable()
 import transformers as t  # noqa: E402
 
 VIT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "patch_size": 8}
@@ -57,13 +57,13 @@ class TestSizes:
         ],
     )
     def test_ways_to_write_one(self, written: object, meant: object) -> None:
-        assert sides(written) == meant
+        assert height_width(written) == meant
 
     def test_a_crop_comes_after_resizing(self) -> None:
         settings = {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}
-        assert size_of(settings) == (224, 224)
-        assert size_of(settings | {"do_center_crop": False}) == (256, 256)
-        assert size_of({"size": 64, "do_resize": False}) is None
+        assert processed_size(settings) == (224, 224)
+        assert processed_size(settings | {"do_center_crop": False}) == (256, 256)
+        assert processed_size({"size": 64, "do_resize": False}) is None
 
     def test_lists_in_the_config(self, tmp_path: Path) -> None:
         assert network(vit(tmp_path, image_size=[16, 16], patch_size=[8, 8])).model.size == (16, 16)
@@ -83,32 +83,34 @@ class TestSizes:
         assert network(f"dir:{tmp_path}").model.size == (16, 16)
 
 
-class TestPixels:
+class TestPreprocessing:
     def test_as_most_are(self) -> None:
         settings = {"rescale_factor": 1 / 255, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}
-        assert pixels_of("m", settings, 3) == Pixels((0.1, 0.2, 0.3), (1, 2, 3), "RGB")
+        assert preprocessing_of("m", settings, 3) == Preprocessing((0.1, 0.2, 0.3), (1, 2, 3), "RGB")
 
     def test_without_normalisation(self) -> None:
-        plain = Pixels((0.0,) * 3, (1.0,) * 3, "RGB")
-        assert pixels_of("m", {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}, 3) == plain
-        assert pixels_of("m", {}, 3) == plain
+        plain = Preprocessing((0.0,) * 3, (1.0,) * 3, "RGB")
+        off = {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        assert preprocessing_of("m", off, 3) == plain
+        assert preprocessing_of("m", {}, 3) == plain
 
     def test_without_rescaling_values_are_up_to_255(self) -> None:
-        assert pixels_of("m", {"do_rescale": False}, 3).std == (1 / 255,) * 3
-        scaled = pixels_of("m", {"do_rescale": False, "image_mean": [127.5] * 3, "image_std": [127.5] * 3}, 3)
-        assert scaled == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+        assert preprocessing_of("m", {"do_rescale": False}, 3).std == (1 / 255,) * 3
+        scaled = preprocessing_of("m", {"do_rescale": False, "image_mean": [127.5] * 3, "image_std": [127.5] * 3}, 3)
+        assert scaled == Preprocessing((0.5,) * 3, (0.5,) * 3, "RGB")
 
     def test_one_number_for_all_channels(self) -> None:
-        assert pixels_of("m", {"image_mean": 0.5, "image_std": [0.5]}, 3) == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+        half = Preprocessing((0.5,) * 3, (0.5,) * 3, "RGB")
+        assert preprocessing_of("m", {"image_mean": 0.5, "image_std": [0.5]}, 3) == half
 
     def test_blue_first(self) -> None:
-        assert pixels_of("m", {"do_flip_channel_order": True}, 3).channels == "BGR"
+        assert preprocessing_of("m", {"do_flip_channel_order": True}, 3).channel_order == "BGR"
 
     def test_efficientnets_offset_and_second_division(self) -> None:
         settings = {"rescale_factor": 1 / 127.5, "rescale_offset": True, "image_mean": 0.0, "image_std": 0.5}
-        offset = pixels_of("m", settings, 3)
+        offset = preprocessing_of("m", settings, 3)
         np.testing.assert_allclose([offset.mean[0], offset.std[0]], [0.5, 0.25])
-        np.testing.assert_allclose(pixels_of("m", settings | {"include_top": True}, 3).std[0], 0.125)
+        np.testing.assert_allclose(preprocessing_of("m", settings | {"include_top": True}, 3).std[0], 0.125)
 
     @pytest.mark.parametrize(
         ("settings", "says"),
@@ -121,7 +123,7 @@ class TestPixels:
     )
     def test_what_does_not_go_with_the_model(self, settings: dict[str, Any], says: str) -> None:
         with pytest.raises(BackendError, match=says):
-            pixels_of("m", settings, 3)
+            preprocessing_of("m", settings, 3)
 
     def test_grey_models_read_grey(self, tmp_path: Path) -> None:
         loaded = network(vit(tmp_path, {"image_mean": [0.5], "image_std": [0.5]}, channels=1))
@@ -134,11 +136,11 @@ class TestPixels:
         model = t.MobileNetV2Model(t.MobileNetV2Config(depth_multiplier=0.25, image_size=32))
         model.save_pretrained(tmp_path)
         (tmp_path / "preprocessor_config.json").write_text("{}")
-        assert network(f"dir:{tmp_path}").model.pixels == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+        assert network(f"dir:{tmp_path}").model.preprocessing == Preprocessing((0.5,) * 3, (0.5,) * 3, "RGB")
 
     def test_a_kind_of_processor_that_nobody_knows_is_read_as_it_is_written(self, tmp_path: Path) -> None:
         loaded = network(vit(tmp_path, HALF | {"image_processor_type": "MyOwnProcessor"}))
-        assert loaded.model.pixels == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+        assert loaded.model.preprocessing == Preprocessing((0.5,) * 3, (0.5,) * 3, "RGB")
 
 
 class TestClasses:
@@ -193,7 +195,7 @@ class TestFiles:
         inner = HALF | {"image_processor_type": "ViTImageProcessor"}
         name = vit(tmp_path, None)
         (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": inner}))
-        assert network(name).model.pixels == Pixels((0.5,) * 3, (0.5,) * 3, "RGB")
+        assert network(name).model.preprocessing == Preprocessing((0.5,) * 3, (0.5,) * 3, "RGB")
 
     @pytest.mark.parametrize(
         ("text", "says"),

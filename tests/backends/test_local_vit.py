@@ -14,9 +14,9 @@ from fedbbpt.errors import BackendError, ConfigError, UnknownName
 from fedbbpt.types import Dataset
 from fedbbpt_backends import embedded
 from fedbbpt_backends.local_vit import LocalViT
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
-mend()
+ensure_importable()
 DIGITS = Digits(None)
 
 
@@ -205,13 +205,13 @@ def test_a_head_of_the_embedded_model_is_for_that_model_only(classifier: Path) -
 
 
 def test_the_probe_chooses_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedbbpt_backends import precision
+    from fedbbpt_backends import device
 
     for ratio, expected in ((4.0, torch.bfloat16), (1.1, torch.float32), (0.2, torch.float32)):
         seconds = {torch.float32: ratio, torch.bfloat16: 1.0}
-        monkeypatch.setattr(precision, "_seconds", lambda dtype, device, seconds=seconds: seconds[dtype])
-        precision.fast_dtype.cache_clear()
-        assert precision.fast_dtype("cpu") == expected
+        monkeypatch.setattr(device, "_seconds", lambda dtype, on, seconds=seconds: seconds[dtype])
+        device.fast_dtype.cache_clear()
+        assert device.fast_dtype("cpu") == expected
     monkeypatch.undo()
-    precision.fast_dtype.cache_clear()
-    assert math.isfinite(precision._seconds(torch.float32, "cpu"))
+    device.fast_dtype.cache_clear()
+    assert math.isfinite(device._seconds(torch.float32, "cpu"))

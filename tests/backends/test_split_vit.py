@@ -14,9 +14,9 @@ from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Parameters
 from fedbbpt_backends.local_vit import LocalViT, Network
 from fedbbpt_backends.split_vit import SplitViT
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
-mend()
+ensure_importable()
 ALL = frozenset({"prompt", "head", "body", "tail", "classifier"})
 LABELS = np.array([2, 0, 1], np.int64)
 CUTS = [(1, 1), (3, 0), (0, 1)]
@@ -369,7 +369,7 @@ def test_each_side_holds_its_own_parts_alone() -> None:
     there = server.body({"body": server.init(0)["body"]}, there, frozenset()).values
     np.testing.assert_array_equal(client.predict(parameters, there), expected)
     for split, sizes in ((client, ("head", "tail")), (server, ("body",))):
-        held = sum(p.numel() for p in split._lent.parameters())
+        held = sum(p.numel() for p in split._wrapper.parameters())
         assert held == sum(split.sizes[part] for part in sizes)
 
 

@@ -15,9 +15,9 @@ from fedbbpt.errors import BackendError
 from fedbbpt.types import Dataset
 from fedbbpt_backends import text_models
 from fedbbpt_backends.hf_text import HfText
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
-mend()
+ensure_importable()
 import transformers  # noqa: E402
 
 WORDS = ["good", "great", "fine", "fun", "bad", "poor", "dull", "sad", "film", "book", "the", "a", "was", "is"]

@@ -8,17 +8,16 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from fedbbpt import label_matching
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
-from fedbbpt.label_matching import read
 from fedbbpt.types import Prompted
-from fedbbpt_backends import causal
+from fedbbpt_backends import answer_parsing, causal
+from fedbbpt_backends.answer_parsing import read
 from fedbbpt_backends.hf_text import HfText
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
-mend()
+ensure_importable()
 import transformers  # noqa: E402
 
 WORDS = [
@@ -224,7 +223,7 @@ class TestGenerated:
 
     def test_the_class_is_what_is_written(self, saved: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
         told: list[list[str]] = []
-        monkeypatch.setattr(label_matching, "read", lambda *a: told.append(a) or read(*a))
+        monkeypatch.setattr(answer_parsing, "read", lambda *a: told.append(a) or read(*a))
         backend = HfText(
             PROVIDER, model=saved("causal"), head="generated", dtype="float32", template="{text} {question} :"
         )
@@ -235,7 +234,7 @@ class TestGenerated:
         expected = [self.written(backend, f"{text} Sentiment :", count) for text in TEXTS]
         expected.append(self.written(backend, f"{TEXTS[0]} Sentiment :", count, prefix))
         assert told[-1][0] == expected
-        assert answers.unparsed == sum(label_matching.match(text, PROVIDER.words) is None for text in expected)
+        assert answers.unparsed == sum(answer_parsing.match(text, PROVIDER.words) is None for text in expected)
         assert backend.info.scores == "log-probabilities"
         assert answers.tokens == sum(len(text.split()) + 2 for text in TEXTS) + len(TEXTS[0].split()) + 4 + 5 * count
         assert answers.output_tokens == 5 * count

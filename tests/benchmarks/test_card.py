@@ -8,7 +8,7 @@ import pytest
 import transformers
 
 from fedbbpt_backends import embedded
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 from fedbbpt_benchmarks.pretrain import card, score, student
 
 NUMBERS = json.loads((embedded.FOLDER / "scores.json").read_text())
@@ -24,7 +24,7 @@ def test_the_weights_are_half_precision_and_small() -> None:
 
 
 def test_transformers_alone_loads_model_and_preprocessing() -> None:
-    mend()  # where torchvision does not fit to torch, transformers' models cannot even be imported
+    ensure_importable()  # where torchvision does not fit to torch, transformers' models cannot even be imported
     net, report = transformers.ViTModel.from_pretrained(
         embedded.FOLDER, add_pooling_layer=False, output_loading_info=True
     )

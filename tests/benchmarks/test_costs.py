@@ -15,7 +15,7 @@ from fedbbpt.config import Config
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt_backends.local_vit import Network
 from fedbbpt_backends.split_vit import SplitViT
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.costs.__main__ import main
@@ -29,7 +29,7 @@ from fedbbpt_benchmarks.costs.meters import Flops, Memory
 from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape, embedded_shape, shape_of
 from fedbbpt_benchmarks.costs.watched import Watch, WatchedSplit
 
-mend()
+ensure_importable()
 ALL = frozenset({"prompt", "head", "body", "tail", "classifier"})
 DIGITS = {i: str(i) for i in range(10)}
 TINY = Shape("tiny", blocks=4, width=16, mlp=48, patches=16, patch=8)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import transformers
 
-from fedbbpt_backends.torchvision_mend import mend
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
 Fedbbpt = Callable[..., Any]
 SETTINGS = [
@@ -49,7 +49,7 @@ def test_a_run_counts_all_that_crosses_and_goes_on_after_an_interruption(
 
 @pytest.mark.parametrize("kind", ["ViTForImageClassification", "ViTModel"])
 def test_the_whole_model_may_know_other_classes_or_none(kind: str, in_process: Fedbbpt, tmp_path: Path) -> None:
-    mend()
+    ensure_importable()
     shape = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "num_hidden_layers": 3}
     config = transformers.ViTConfig(image_size=8, patch_size=4, id2label={0: "cat", 1: "dog"}, **shape)
     getattr(transformers, kind)(config).save_pretrained(tmp_path / "model")

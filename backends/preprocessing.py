@@ -7,26 +7,26 @@ from typing import Any, Literal
 
 from fedbbpt.errors import BackendError
 
-Channels = Literal["RGB", "BGR", "L"]  # L: grey
-CHANNELS: dict[int, Channels] = {1: "L", 3: "RGB"}
-Sides = tuple[int, int]  # height, width
+ChannelOrder = Literal["RGB", "BGR", "L"]  # L: grey
+CHANNELS: dict[int, ChannelOrder] = {1: "L", 3: "RGB"}
+HeightWidth = tuple[int, int]  # height, width
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Preprocessing:
     """A value that the model reads is (pixel in [0, 1] − mean) / std, by channel; then come the channels' order."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    channels: Channels
+    channel_order: ChannelOrder
 
     @property
-    def depth(self) -> int:
+    def num_channels(self) -> int:
         """How many channels the model reads."""
         return len(self.mean)
 
 
-def channels_of(name: str, depth: int) -> Channels:
+def channel_order_of(name: str, depth: int) -> ChannelOrder:
     """The channels of a model that reads so many.
 
     Raises:
@@ -37,44 +37,46 @@ def channels_of(name: str, depth: int) -> Channels:
     return CHANNELS[depth]
 
 
-def sides(value: Any) -> Sides | None:
+def height_width(value: Any) -> HeightWidth | None:
     """Height and width from the ways in which configs write them: 224, [224], [192, 256], {"height": …, "width": …}.
 
     The shortest edge is both sides, since pictures are made square. None where nothing fixed is meant.
     """
     if isinstance(value, Mapping):
         edges = (value.get("height"), value.get("width"))
-        return sides(edges if all(edges) else value.get("shortest_edge"))
+        return height_width(edges if all(edges) else value.get("shortest_edge"))
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return sides(value[0]) if len(value) == 1 else (int(value[0]), int(value[1])) if len(value) == 2 else None
+        if len(value) == 1:
+            return height_width(value[0])
+        return (int(value[0]), int(value[1])) if len(value) == 2 else None
     return (int(value), int(value)) if isinstance(value, int | float) and value >= 1 else None
 
 
-def pixels_of(name: str, settings: Mapping[str, Any], depth: int) -> Pixels:
+def preprocessing_of(name: str, settings: Mapping[str, Any], depth: int) -> Preprocessing:
     """What an image processor with these settings does to the values of a picture.
 
     Raises:
         BackendError: it does not say how, or for another number of channels.
     """
-    channels = channels_of(name, depth)
+    channels = channel_order_of(name, depth)
     unit = 255 * (settings.get("rescale_factor") or 1 / 255) if settings.get("do_rescale") is not False else 255
     mean, std = _normalisation(name, settings, depth)
     if settings.get("rescale_offset"):  # EfficientNet's
         mean = tuple(m + 1 for m in mean)
     if settings.get("include_top"):  # EfficientNet's classifiers: divided once more
         std = tuple(s * more for s, more in zip(std, _each(name, settings["image_std"], depth), strict=True))
-    return Pixels(
+    return Preprocessing(
         tuple(m / unit for m in mean),
         tuple(s / unit for s in std),
         "BGR" if settings.get("do_flip_channel_order") and depth > 1 else channels,
     )
 
 
-def size_of(settings: Mapping[str, Any]) -> Sides | None:
+def processed_size(settings: Mapping[str, Any]) -> HeightWidth | None:
     """The size of what an image processor with these settings gives, if it is always the same."""
     if settings.get("crop_size") and settings.get("do_center_crop") is not False:
-        return sides(settings["crop_size"])
-    return sides(settings.get("size")) if settings.get("do_resize") is not False else None
+        return height_width(settings["crop_size"])
+    return height_width(settings.get("size")) if settings.get("do_resize") is not False else None
 
 
 def _normalisation(name: str, settings: Mapping[str, Any], depth: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -14,7 +14,7 @@ SCHEMAS = (
 _keep_alive: list[object] = []  # a library's schemas go when it is collected
 
 
-def mend() -> bool:
+def ensure_importable() -> bool:
     """Makes `import torchvision` work; True if it had to be mended, False if it is sound or not installed."""
     if _keep_alive:
         return True

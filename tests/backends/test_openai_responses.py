@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from fedbbpt_backends.openai_answers import Answer, choices, contents, failed, failure, number, unread, vectors
+from fedbbpt_backends.openai_responses import Answer, choices, contents, failed, failure, number, unread, vectors
 
 ENTRY = {"token": "Ġgood", "logprob": -0.5, "bytes": [32, 103, 111, 111, 100]}
 TOP = {" good": -0.5, "bad": -2.0}

@@ -9,9 +9,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fedbbpt.errors import BackendError
 from fedbbpt.types import Float32
-from fedbbpt_backends.causal import CausalScorer, embedded, whole
+from fedbbpt_backends.causal import CausalScorer, embed_all, embed_tokens
 from fedbbpt_backends.loading import reason
-from fedbbpt_backends.verbalizer import Context, Scorer, by_length
+from fedbbpt_backends.verbalizer import Context, Scorer, length_buckets
 
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
@@ -20,7 +20,7 @@ AT_ONCE = 512  # tokens of one forward pass, padding included: the scores of a w
 APART = {torch.float32: 1e-2, torch.bfloat16: 0.5}  # nats by which the ways to one score may differ
 
 
-class OneByOne:
+class PerClassScorer:
     """For models whose words cannot stand side by side: those that read without attention, by distance, or locally, and
     those whose scores are more than a product of hidden states and words."""
 
@@ -34,14 +34,14 @@ class OneByOne:
         result = np.empty((len(contexts), len(self._words)), np.float32)
         with torch.inference_mode():
             for c, word in enumerate(self._words):
-                for rows in by_length([len(context) + len(word) for context in contexts], AT_ONCE):
+                for rows in length_buckets([len(context) + len(word) for context in contexts], AT_ONCE):
                     result[rows, c] = self._forward([contexts[i] for i in rows], word).cpu().numpy()
         return result
 
     def _forward(self, contexts: list[Context], word: tuple[int, ...]) -> torch.Tensor:
         """Log-probabilities (b,) of a class's words."""
-        behind = embedded(self._embed, word)
-        x = [torch.cat([whole(self._embed, context), behind]) for context in contexts]
+        behind = embed_tokens(self._embed, word)
+        x = [torch.cat([embed_all(self._embed, context), behind]) for context in contexts]
         lengths = torch.tensor([len(one) for one in x], device=behind.device)
         padded = pad_sequence(x, batch_first=True)
         mask = (torch.arange(padded.shape[1], device=behind.device) < lengths[:, None]).long()
@@ -53,13 +53,13 @@ class OneByOne:
         )
 
 
-def sound(model: "TextModel", words: Sequence[tuple[int, ...]], context: Context) -> Scorer:
+def choose_scorer(model: "TextModel", words: Sequence[tuple[int, ...]], context: Context) -> Scorer:
     """How to score the words: all side by side, if that says about this context what the model itself says.
 
     Raises:
         BackendError: the model does not say how likely words are.
     """
-    slow, fast = OneByOne(model, words), CausalScorer(model, words)
+    slow, fast = PerClassScorer(model, words), CausalScorer(model, words)
     try:
         expected = slow([context])[0]
     except Exception as e:  # every model has its own words for an input that it does not take

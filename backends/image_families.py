@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedbbpt_backends.pixels import Sides, sides
+from fedbbpt_backends.preprocessing import HeightWidth, height_width
 
 
 def vision_of(config: Any) -> Any:
@@ -14,11 +14,11 @@ def vision_of(config: Any) -> Any:
     return next((part for key in ("vision_config", "image_config") if (part := getattr(config, key, None))), config)
 
 
-def image_size(vision: Any) -> Sides | None:
+def image_size(vision: Any) -> HeightWidth | None:
     """The size of pictures that a config names; where it only counts patches, that of a square of them."""
     patch, count = getattr(vision, "patch_size", None), getattr(vision, "num_patches", None)
-    named = sides(getattr(vision, "image_size", None))
-    return named or (sides(math.isqrt(count) * patch) if patch and count else None)
+    named = height_width(getattr(vision, "image_size", None))
+    return named or (height_width(math.isqrt(count) * patch) if patch and count else None)
 
 
 def put_in_order(net: Any) -> None:
@@ -30,7 +30,7 @@ def put_in_order(net: Any) -> None:
 def arguments(config: Any, x: Tensor) -> dict[str, Tensor]:
     """What `forward` takes for values (b, c, h, w)."""
     vision = vision_of(config)
-    high, wide = sides(getattr(vision, "patch_size", None)) or (1, 1)
+    high, wide = height_width(getattr(vision, "patch_size", None)) or (1, 1)
     rows, columns = x.shape[2] // high, x.shape[3] // wide
     if _masks(config):  # sorts its patches by random numbers; these leave them where they are
         return {"pixel_values": x, "noise": torch.arange(rows * columns, device=x.device).expand(len(x), -1)}

@@ -1,18 +1,20 @@
-"""A frozen image model behind one face: pixels in, pooled features and own logits out."""
+"""Pretrained image models from three sources, behind one interface: pixels in, pooled features and own logits out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from fedbbpt.errors import BackendError, FedbbptError
-from fedbbpt_backends.loading import reason, steady
-from fedbbpt_backends.pixels import Pixels, Sides
+from fedbbpt.errors import BackendError, ConfigError, FedbbptError
+from fedbbpt_backends import embedded
+from fedbbpt_backends.loading import check_config, loading, reason, steady
+from fedbbpt_backends.preprocessing import HeightWidth, Preprocessing
 
-USUAL: Sides = (224, 224)  # where nothing says how large pictures are
+DEFAULT_SIZE: HeightWidth = (224, 224)  # where nothing says how large pictures are
 KEPT = 4  # a block keeps about as many values as four times its largest layer gives
 
 
@@ -22,22 +24,53 @@ class ImageModel:
 
     name: str
     net: nn.Module
-    features: Callable[[Tensor], Tensor]  # values (b, c, h, w) as `pixels` says -> (b, D)
+    features: Callable[[Tensor], Tensor]  # values (b, c, h, w) as `preprocessing` says -> (b, D)
     logits: Callable[[Tensor], Tensor] | None  # -> (b, C); None without a classifier of its own
     classes: tuple[str, ...]  # of the model's own classifier
-    pixels: Pixels
-    size: Sides
+    preprocessing: Preprocessing
+    size: HeightWidth
     activation: int  # rough number of values that one image keeps alive in one block
 
 
-def tried(
+def load_image_model(name: str, weights: str | None, device: str) -> ImageModel:
+    """`embedded`, `timm:NAME`, `hf:ID` or `dir:PATH` (Hugging Face layout).
+
+    `weights` is a file for timm models, where no hub is to be asked.
+
+    Raises:
+        ConfigError: no such kind of name.
+        BackendError: the model cannot be loaded or used; the message says what to do.
+    """
+    source, _, rest = name.partition(":")
+    if name == "embedded":
+        source, rest = "dir", str(embedded.FOLDER)
+    if source == "dir" and name != "embedded":
+        rest = str(Path(rest).resolve())
+        name = f"dir:{rest}"
+    if source not in ("timm", "hf", "dir") or not rest:
+        raise ConfigError(f"backend.model is embedded, timm:NAME, hf:ID or dir:PATH, got {name!r}")
+    if weights is not None and source != "timm":
+        raise ConfigError("backend.weights goes with model=timm:NAME only")
+    if source == "dir":
+        check_config(rest)
+    with loading(name, "model=embedded and dir:PATH"):
+        if source == "timm":
+            from fedbbpt_backends.timm_models import load_timm
+
+            return load_timm(name, rest, weights, device)
+        from fedbbpt_backends.hugging_face import load_hugging_face
+
+        return load_hugging_face(name, rest, device)
+
+
+def probe_model(
     name: str,
     net: nn.Module,
     features: Callable[[Tensor], Tensor],
     logits: Callable[[Tensor], Tensor] | None,
     classes: tuple[str, ...],
-    pixels: Pixels,
-    sizes: Sequence[Sides | None],
+    preprocessing: Preprocessing,
+    sizes: Sequence[HeightWidth | None],
 ) -> ImageModel:
     """The model, once it has answered a first picture, of the first of these sizes that it takes.
 
@@ -46,8 +79,9 @@ def tried(
     """
     answer, device = logits or features, next(net.parameters()).device
     problem = ""
-    for height, width in dict.fromkeys([size for size in sizes if size] or [USUAL]):
-        values = torch.linspace(-1, 1, pixels.depth * height * width, device=device).view(1, -1, height, width)
+    for height, width in dict.fromkeys([size for size in sizes if size] or [DEFAULT_SIZE]):
+        count = preprocessing.num_channels * height * width
+        values = torch.linspace(-1, 1, count, device=device).view(1, -1, height, width)
         try:
             with _largest_output() as largest:
                 scores = steady(name, lambda values=values: answer(values))
@@ -59,7 +93,7 @@ def tried(
         if scores.ndim != 2 or (logits and scores.shape[1] != len(classes)):
             what = f"{len(classes)} class scores" if logits else "one vector"
             raise BackendError(f"{name} answers to a picture with an array {tuple(scores.shape)}, not with {what}")
-        return ImageModel(name, net, features, logits, classes, pixels, (height, width), KEPT * largest[0])
+        return ImageModel(name, net, features, logits, classes, preprocessing, (height, width), KEPT * largest[0])
     raise BackendError(problem)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedbbpt.label_matching import match, meant, read
+from fedbbpt_backends.answer_parsing import match, meant, read
 
 WORDS = ("good", "very good", "bad", "C++")
 

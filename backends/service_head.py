@@ -13,7 +13,7 @@ from fedbbpt_backends.heads import Fit, LinearHead
 log = logging.getLogger("fedbbpt")
 
 
-def fitted(fit: Fit, desk: Desk, shots: Dataset, info: BackendInfo) -> LinearHead:
+def fit_service_head(fit: Fit, desk: Desk, shots: Dataset, info: BackendInfo) -> LinearHead:
     """The head for the vectors of the shots, without those that the service refuses.
 
     Raises:

@@ -7,7 +7,7 @@ import pytest
 import tomli_w
 
 from fedbbpt.errors import ConfigError, UnknownName
-from fedbbpt_backends.http_description import fill, read_description
+from fedbbpt_backends.http_endpoint import fill, read_description
 from fedbbpt_backends.http_service import JsonService
 
 KEY = "sk-very-secret/0123"

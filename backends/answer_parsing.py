@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 
 from fedbbpt.backend import Answers
-from fedbbpt.token_marks import readings
 from fedbbpt.types import Float32
+from fedbbpt_backends.token_decoding import readings
 
 SURE = 0.9  # probability of the class that an answer names: a model that only says so is taken to err now and then
 AROUND = " \t\n\"'`*_~.,:;!?()[]{}<>#“”„‘’«»…。、"  # of a token: quotes, punctuation, Markdown

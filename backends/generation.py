@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from fedbbpt import label_matching
 from fedbbpt.backend import Answers
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Inputs
-from fedbbpt_backends.causal import AT_ONCE, whole
-from fedbbpt_backends.verbalizer import Context, Verbalizer, by_length
+from fedbbpt_backends import answer_parsing
+from fedbbpt_backends.causal import AT_ONCE, embed_all
+from fedbbpt_backends.verbalizer import Context, Verbalizer, length_buckets
 
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MORE = 4  # tokens that an answer may take beyond the longest name of a class
 
 
-class Generated:
+class Generator:
     """Writes on behind each context, always with the likeliest token, and reads the class from the first line.
 
     Raises:
@@ -33,21 +33,21 @@ class Generated:
         self._longest = MORE + max(map(len, verbalizer.words))
 
     def __call__(self, inputs: Inputs) -> Answers:
-        """Log-probabilities (b, K) as `label_matching.read` has them; the tokens are input and output."""
+        """Log-probabilities (b, K) as `answer_parsing.read` has them; the tokens are input and output."""
         contexts = [self._verbalizer.context(text) for text in inputs]
         texts, read, output = [""] * len(contexts), sum(map(len, contexts)), 0
-        for rows in by_length([len(context) + self._longest for context in contexts], AT_ONCE):
+        for rows in length_buckets([len(context) + self._longest for context in contexts], AT_ONCE):
             answers = self._written([contexts[i] for i in rows])
             for i, ids in zip(rows, answers, strict=True):
                 text = self._tokenizer.decode(ids, skip_special_tokens=True)
                 texts[i] = text.strip().partition("\n")[0]
                 output += len(ids)
-        return label_matching.read(texts, self._verbalizer.names, read + output)._replace(output_tokens=output)
+        return answer_parsing.read(texts, self._verbalizer.names, read + output)._replace(output_tokens=output)
 
     def _written(self, contexts: list[Context]) -> list[list[int]]:
         """The tokens that follow each context, up to the first mark of the end."""
         embed: Any = self._net.get_input_embeddings()
-        x = [whole(embed, context) for context in contexts]
+        x = [embed_all(embed, context) for context in contexts]
         lengths = torch.tensor([len(one) for one in x], device=embed.weight.device)
         padded = pad_sequence(x, batch_first=True, padding_side="left")
         mask = (torch.arange(padded.shape[1], device=lengths.device) >= padded.shape[1] - lengths[:, None]).long()

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from fedbbpt.errors import ConfigError
-from fedbbpt_backends.pixels import sides
+from fedbbpt_backends.preprocessing import height_width
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class ViTLayout:
     """Where things are in a vision transformer. Its parameters are registered in the order in which they are passed."""
 
     net: nn.Module  # without any classifier of its own
@@ -24,7 +24,7 @@ class Anatomy:
     block: Callable[[nn.Module, Tensor], Tensor] = lambda block, x: block(x)
 
 
-def dissect(name: str, net: Any) -> Anatomy:
+def layout_of(name: str, net: Any) -> ViTLayout:
     """Where things are in the model of this name.
 
     Raises:
@@ -42,20 +42,20 @@ def dissect(name: str, net: Any) -> Anatomy:
     return of_kind(net)
 
 
-def _of_vit(net: Any) -> Anatomy:
+def _of_vit(net: Any) -> ViTLayout:
     net.set_attn_implementation("sdpa")  # the eager one rounds to float32 on the way, whatever it is given
     base = net.base_model
     blocks = base.layers if hasattr(base, "layers") else base.encoder.layer  # transformers 5, 4
     pool = lambda x: base.layernorm(x[:, 0])  # noqa: E731
-    return Anatomy(base, blocks, base.embeddings, pool, _patch(base.config))
+    return ViTLayout(base, blocks, base.embeddings, pool, _patch(base.config))
 
 
 def _patch(config: Any) -> int:
-    high, wide = sides(config.patch_size) or (1, 1)
+    high, wide = height_width(config.patch_size) or (1, 1)
     return high * wide
 
 
-def _of_clip(net: Any) -> Anatomy:
+def _of_clip(net: Any) -> ViTLayout:
     net.set_attn_implementation("sdpa")
     vision, project = net.vision_model, getattr(net, "visual_projection", nn.Identity())
     layers = vision.encoder.layers
@@ -65,7 +65,7 @@ def _of_clip(net: Any) -> Anatomy:
         output = layer(x, **dict.fromkeys(masks))
         return output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
 
-    return Anatomy(
+    return ViTLayout(
         nn.ModuleList([vision, project]),  # and nothing of the model that reads texts
         blocks=layers,
         embed=lambda x: vision.pre_layrnorm(vision.embeddings(x)),
@@ -75,9 +75,9 @@ def _of_clip(net: Any) -> Anatomy:
     )
 
 
-def _of_timm(net: Any) -> Anatomy:
+def _of_timm(net: Any) -> ViTLayout:
     net.reset_classifier(0)
-    return Anatomy(
+    return ViTLayout(
         net,
         blocks=net.blocks,
         embed=lambda x: net.norm_pre(net.patch_drop(net._pos_embed(net.patch_embed(x)))),
