@@ -17,10 +17,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from fedbbpt.split_learning.activations import ActivationDtype
 from fedbbpt.split_learning.partition import TRAINABLE, Topology
 from fedbbpt.split_learning.protocol import UPSTREAM, Part
 from fedbbpt.split_learning.pruning import num_kept
-from fedbbpt.split_learning.transport import ActivationDtype
 from fedbbpt_benchmarks.costs.cost import Cost
 from fedbbpt_benchmarks.costs.shape import Products, Shape
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.printing import excerpt
+from fedbbpt.split_learning.activations import ActivationDtype, pack, unpack_untrusted
 from fedbbpt.split_learning.http_retry import RESUME, Answer, RetryingClient
-from fedbbpt.split_learning.transport import NEVER_FORWARD, ActivationDtype, Transport, pack, unpack_untrusted
+from fedbbpt.split_learning.transport import NO_FORWARD, Transport
 from fedbbpt.types import Float32, Traffic, Usage
 from fedbbpt.web.auth import TOKEN_VARIABLE
 
@@ -127,7 +128,7 @@ class HttpTransport:
     def backward(self, gradients: Float32) -> Float32:
         """See `Transport`."""
         if self._forwarded is None:
-            raise RuntimeError(NEVER_FORWARD)
+            raise RuntimeError(NO_FORWARD)
         message = pack(gradients, self._wire)
         for _ in range(MOST_TIMES):
             answer = self._ask("backward", message)

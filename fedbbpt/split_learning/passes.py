@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from fedbbpt.split_learning.protocol import Gradients, Part, SplitModel
 from fedbbpt.split_learning.pruning import el2n
-from fedbbpt.split_learning.transport import BypassTransport, Transport, sgd_step
+from fedbbpt.split_learning.sgd import sgd_step
+from fedbbpt.split_learning.transport import BypassTransport, Transport
 from fedbbpt.types import Batch, Float32, Parameters
 
 

@@ -1,8 +1,8 @@
-"""White box: a model cut in three, of which a client holds the head and the tail, and the server the body.
+"""The protocol of a model in three parts: a client holds head and tail, the server holds the body.
 
-Split learning (Gupta & Raskar 2018) with a cut on both sides of the body, as in SFPrompt (arXiv 2407.17533): labels
-stay with the client, too. What crosses a cut are activations ("smashed data") and, back, the gradients at the same
-place.
+This is split learning (Gupta & Raskar 2018, arXiv 1810.06060) in its U-shaped form, as in SFPrompt (arXiv 2407.17533):
+with a cut on either side of the body, labels stay with the client, too. Forward, activations ("smashed data") cross a
+cut; backward, the gradients with respect to them. Shapes: b samples, n tokens, D numbers per token, K classes.
 """
 
 from abc import abstractmethod
@@ -13,77 +13,77 @@ from fedbbpt.backend import Backend
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 
 Part = Literal["prompt", "head", "body", "tail", "classifier"]  # of all parameters; the prompt's are soft tokens
-# In which the blocks compute; parameters and gradients are float32. auto: the one that is fast on this machine.
+# The number format of the blocks; parameters and gradients are float32. auto: the fast one on this machine.
 Precision = Literal["float32", "bfloat16", "auto"]
-Role = Literal["all", "client", "server"]  # whose parts are there: all, head and tail, or the body
-UPSTREAM: Mapping[Part, frozenset[Part]] = {  # where one of these is trained, gradients come back through the part
+Role = Literal["all", "client", "server"]  # which parts are present: all, head and tail, or the body
+UPSTREAM: Mapping[Part, frozenset[Part]] = {  # the parts before each; gradients pass back through it if one is trained
     "head": frozenset({"prompt"}),
     "body": frozenset({"prompt", "head"}),
     "tail": frozenset({"prompt", "head", "body"}),
 }
-Gradients = Mapping[Part, Float32]  # flat, of the parts that are trained, as long as the parameters
+Gradients = Mapping[Part, Float32]  # by trained part, flat, as long as the part's parameters
 
 
 class Forward(NamedTuple):
-    """What a part makes of its input, and the way back."""
+    """The output of a part, and its backward pass."""
 
     values: Float32  # (b, n, D)
-    vjp: Callable[[Float32], "Backward"]  # gradients at the values (b, n, D); may be called once
+    vjp: Callable[[Float32], "Backward"]  # takes gradients with respect to `values` (b, n, D); may be called once
 
 
 class Backward(NamedTuple):
-    """What goes back through a part."""
+    """The result of a part's backward pass."""
 
-    values: Float32 | None  # gradients at its input (b, n, D); None at the head, where the images are
+    values: Float32 | None  # gradients with respect to the part's input (b, n, D); None for the head, which has images
     gradients: Gradients
 
 
 class LossOutput(NamedTuple):
-    """What the tail makes of its input, given the labels."""
+    """The output of the tail, given the labels; gradients are those of the mean loss."""
 
     losses: Float32  # (b,) cross-entropy, nats
     probabilities: Float32  # (b, K)
-    values: Float32 | None  # gradients of the mean loss at the tail's input (b, n, D), where an earlier part is trained
-    gradients: Gradients  # of the mean loss
+    values: Float32 | None  # gradients with respect to the tail's input (b, n, D); None if no earlier part is trained
+    gradients: Gradients
 
 
 class SplitModel(Protocol):
-    """A model in parts. All functions are pure: parameters come in with each call, flat by part, float32.
+    """A model in parts. All methods are pure: parameters come with each call, by part, flat, float32.
 
-    Gradients are those of the parts named in `trained`. Where none of a part's own or earlier parameters is trained,
-    there is no need to go back that far, and its `vjp` need not be called.
+    `trained` names the parts whose gradients are wanted. Where neither a part nor one before it is trained, nothing
+    has to go back that far, and the part's `vjp` need not be called.
     """
 
-    num_prompt_tokens: int  # soft tokens of the prompt, per place where some are put in
-    width: int  # D, the numbers of a token
+    num_prompt_tokens: int  # soft tokens, at each place where they stand
+    width: int  # D
     identity: str  # a hash of the pretrained body
     sizes: Mapping[Part, int]  # how many parameters each part has
 
     def init(self, seed: int) -> Parameters:
-        """The pretrained parameters of the parts that are there; a prompt and a classifier to begin with."""
+        """The pretrained parameters of the parts that are present, and a new prompt and classifier."""
 
     def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Forward:
         """Images (b, 3, h, w) in [0, 1] through the first blocks, with the prompt's tokens among the others."""
 
     def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Forward:
-        """Activations through the blocks between."""
+        """Activations (b, n, D) through the blocks between."""
 
     def tail(self, parameters: Parameters, values: Float32, labels: Int64, trained: frozenset[Part]) -> LossOutput:
-        """Activations through the last blocks and the classifier."""
+        """Activations (b, n, D) through the last blocks and the classifier, to the loss for the labels (b,)."""
 
     def features(self, parameters: Parameters, values: Float32) -> Float32:
-        """Activations through the last blocks: what the classifier reads (b, D'), of mean 0 and variance 1 each."""
+        """Activations through the last blocks: the classifier's input (b, D'), each row of mean 0 and variance 1."""
 
     def predict(self, parameters: Parameters, values: Float32) -> Float32:
-        """As `tail`, forward only: log-probabilities (b, K)."""
+        """As `tail`, but forward only and without labels: log-probabilities (b, K)."""
 
 
 class Splittable(Backend):
-    """A backend whose model can be cut."""
+    """A backend whose model can be partitioned."""
 
     @abstractmethod
     def computes_in(self, dtype: Precision) -> Precision:
-        """The number format in which parts would compute: what "auto" is on this machine."""
+        """The number format in which the parts would compute: "auto" resolved for this machine."""
 
     @abstractmethod
     def partition_model(
@@ -97,10 +97,10 @@ class Splittable(Backend):
         dtype: Precision,
         role: Role,
     ) -> SplitModel:
-        """Cut behind the first `head_blocks` blocks and before the last `tail_blocks` ones.
+        """The model, cut after its first `head_blocks` blocks and before its last `tail_blocks` ones.
 
         `num_prompt_tokens` soft tokens stand before the first block, or, if `deep_prompt`, before each block of the
-        head. With role="client" or "server", the backend gives up the other's parts, and can no longer be queried.
+        head. With role="client" or "server", the backend drops the other's parts, and can no longer be queried.
 
         Raises:
             ConfigError: the model has fewer blocks, or is not made of blocks.

@@ -19,8 +19,9 @@ from fedbbpt.serve import HttpError, RequestLimits
 from fedbbpt.serve.metrics import ServerMetrics
 from fedbbpt.serve.middleware import AccessMiddleware, ConcurrencyLimit, method_not_allowed
 from fedbbpt.split_learning.activation_cache import LONGEST, ActivationCache, size_of
+from fedbbpt.split_learning.activations import ActivationDtype, pack, unpack_untrusted
 from fedbbpt.split_learning.protocol import UPSTREAM, SplitModel
-from fedbbpt.split_learning.transport import ActivationDtype, BodyRunner, pack, unpack_untrusted
+from fedbbpt.split_learning.transport import BodyRunner
 from fedbbpt.types import Float32
 
 MOST_TOKENS = 4096  # of a sample

@@ -18,9 +18,10 @@ from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.serve import RequestLimits
 from fedbbpt.split_learning import http_retry
 from fedbbpt.split_learning.activation_cache import size_of
+from fedbbpt.split_learning.activations import pack, unpack
 from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
 from fedbbpt.split_learning.protocol import Forward
-from fedbbpt.split_learning.transport import BodyRunner, InProcessTransport, pack, unpack
+from fedbbpt.split_learning.transport import BodyRunner, InProcessTransport
 from fedbbpt.types import Usage
 
 TOKEN = "correct-horse"

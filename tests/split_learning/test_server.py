@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from fedbbpt.serve import HttpError, RequestLimits
 from fedbbpt.split_learning.activation_cache import MOST_NUMBERS, ActivationCache, size_of
+from fedbbpt.split_learning.activations import pack, unpack_untrusted
 from fedbbpt.split_learning.server import MOST_AT_ONCE
-from fedbbpt.split_learning.transport import pack, unpack_untrusted
 
 VALUES = np.ones((2, 5, 6), np.float32)
 ME = {"body": "toy 6"}

@@ -10,8 +10,8 @@ from fedbbpt.readouts.head import Head
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.split_learning import transport
-from fedbbpt.split_learning.pruning import el2n, hardest
-from fedbbpt.split_learning.transport import BodyRunner, ClippedNoisyTransport, InProcessTransport, pack, unpack
+from fedbbpt.split_learning.activations import pack
+from fedbbpt.split_learning.pruning import el2n
 from fedbbpt.types import Message, Score, Traffic, Update, Usage
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
@@ -125,12 +125,6 @@ def test_self_update_is_what_pruning_and_split_training_start_from(method, make_
     assert update.loss != other.loss
 
 
-def test_el2n_is_the_length_of_the_error():
-    probabilities = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0.6, 0.4]], np.float32)
-    assert el2n(probabilities, np.array([0, 0, 0])) == pytest.approx([0, 0.5**0.5, (1 + 0.36 + 0.16) ** 0.5])
-    assert probabilities[0].tolist() == [1, 0, 0]  # left as they were
-
-
 @pytest.mark.parametrize(("keep", "count"), [(0.5, 6), (0.1, 2), (0.01, 1), (0.25, 3), (1.0, 12)])
 def test_pruning_keeps_the_largest_errors(method, make_client, keep, count, toy, make_split):
     backend, client = toy(batch_limit=5), make_client(train=12)
@@ -152,13 +146,6 @@ def test_pruning_keeps_the_largest_errors(method, make_client, keep, count, toy,
     algorithm.local(algorithm.broadcast(algorithm.init()), client)
     inputs = [image.tobytes() for image in client.train.batch(slice(None)).inputs]
     assert sorted(inputs.index(one) for one in seen) == sorted(best)
-
-
-def test_of_equal_errors_any_are_kept():
-    errors = np.array([1.0, 2.0, 1.0, 1.0, 1.0])
-    kept = [hardest(errors, 3, np.random.default_rng(seed)).tolist() for seed in range(20)]
-    assert all(sorted(rows) == rows and len(rows) == 3 and 1 in rows for rows in kept)
-    assert {row for rows in kept for row in rows} == {0, 1, 2, 3, 4}
 
 
 def test_a_share_is_not_rounded_up_by_the_computers_fractions(method, make_client):
@@ -216,39 +203,6 @@ def test_a_whole_model_travels_with_the_messages_alone(method, clients):
 # what the server sees
 
 
-class Recorded:
-    """A line that keeps what it was given, and passes all on."""
-
-    traffic, usage = Traffic(3, 4), Usage(1, 1)
-
-    def forward(self, values):
-        self.values = values
-        return values
-
-    def backward(self, gradients):
-        return gradients
-
-
-def test_samples_are_shortened_and_gradients_with_them():
-    inner, rng = Recorded(), np.random.default_rng(0)
-    values = rng.normal(size=(4, 5, 6)).astype(np.float32) * np.array([0.01, 1, 10, 100], np.float32)[:, None, None]
-    line = ClippedNoisyTransport(inner, 3.0, 0.0, rng)
-    line.forward(values)
-    norms, before = (np.sqrt((a.astype(np.float64) ** 2).sum((1, 2))) for a in (inner.values, values))
-    assert norms == pytest.approx(np.minimum(before, 3.0), rel=1e-6)
-    np.testing.assert_array_equal(inner.values[0], values[0])
-    back = line.backward(np.ones_like(values))
-    assert back[:, 0, 0] == pytest.approx(np.minimum(1, 3 / before), rel=1e-6)
-    assert (line.traffic, line.usage) == (inner.traffic, inner.usage)
-
-
-def test_noise_is_in_units_of_the_norm():
-    inner, values = Recorded(), np.zeros((50, 20, 20), np.float32)
-    ClippedNoisyTransport(inner, 3.0, 0.5, np.random.default_rng(0)).forward(values)
-    assert inner.values.std() == pytest.approx(1.5, rel=0.02)
-    assert inner.values.dtype == np.float32
-
-
 def test_noise_is_drawn_anew_and_can_be_repeated(method, clients, rounds, same):
     options = {"clip_norm": 1.0, "noise_multiplier": 0.3}
     (*_, one), (*_, again) = (rounds(method(**options), clients, 2)[0] for _ in range(2))
@@ -273,15 +227,6 @@ def test_noise_without_a_norm_is_refused(method):
 def test_a_server_elsewhere_trains_nothing(method, wrong):
     with pytest.raises(ConfigError, match="leave out trainable=full and topology=federated"):
         method(body_url="http://127.0.0.1:1", **wrong)
-
-
-def test_no_part_goes_further_than_the_rate():
-    rng = np.random.default_rng(0)
-    start = {"tail": rng.normal(size=50).astype(np.float32), "classifier": np.zeros(9, np.float32)}
-    gradients = {"tail": rng.normal(size=50).astype(np.float32) * 10, "classifier": np.full(9, 0.1, np.float32)}
-    after = transport.sgd_step(start, gradients, 0.2)
-    assert np.linalg.norm(after["tail"] - start["tail"]) == pytest.approx(0.2, rel=1e-5)
-    assert after["classifier"] == pytest.approx(-0.02 * np.ones(9))
 
 
 # what it takes
@@ -351,33 +296,6 @@ def test_what_crossed_travels_with_a_reply_and_adds_nothing_to_others():
     assert b"traffic" not in update.to_bytes()
     score = Score("client-000", np.eye(2, dtype=np.int64), 0.5, 0, Usage(), Traffic(1, 2))
     assert Score.from_bytes(score.to_bytes()).traffic == Traffic(1, 2)
-
-
-# the line
-
-
-def test_a_line_needs_values_before_gradients(make_split):
-    server = BodyRunner(make_split(0, 3, 6, []), np.zeros(36, np.float32), frozenset({"body"}), 0.1)
-    with pytest.raises(RuntimeError, match="never went forward"):
-        InProcessTransport(server).backward(np.zeros((1, 4, 6), np.float32))
-
-
-@pytest.mark.parametrize(("wire", "error"), [("float32", 0), ("bfloat16", 2**-8), ("int8", 1 / 254)])
-def test_values_come_back_as_exact_as_the_wire_says(wire, error):
-    values = np.random.default_rng(0).normal(size=(3, 5, 64)).astype(np.float32)
-    values[0, 0] = 0
-    back = unpack(pack(values, wire))
-    assert back.dtype == np.float32
-    largest = np.abs(values) if wire == "bfloat16" else np.abs(values).max(-1, keepdims=True)
-    assert (np.abs(back - values) <= error * largest * (1 + 1e-6)).all()
-    assert len(pack(values, wire)) < {"float32": 4, "bfloat16": 2, "int8": 1.1}[wire] * values.size + 200
-
-
-def test_bfloat16_is_rounded_to_even_and_nan_stays():
-    values = np.array([[[1 + 2**-8, 1 + 3 * 2**-8, np.inf, np.nan, -2.5]]], np.float32)
-    assert unpack(pack(values, "bfloat16"))[0, 0].tolist()[:3] == [1.0, 1 + 2**-6, np.inf]
-    assert np.isnan(unpack(pack(values, "bfloat16"))[0, 0, 3])
-    assert unpack(pack(values, "bfloat16"))[0, 0, 4] == -2.5
 
 
 @pytest.mark.parametrize("wire", ["bfloat16", "int8"])
