@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.backend import Answers, BackendInfo, Modality, Provider
+from fedbbpt.encoders import Encoder
 from fedbbpt.errors import BackendError, MissingExtra
 from fedbbpt.split_learning.protocol import Splittable
 from fedbbpt.types import Float32
@@ -193,7 +194,7 @@ class Network:
         return torch.cat(outputs).numpy()
 
 
-class FeatureEncoder:
+class FeatureEncoder(Encoder):
     """The embedded model's pooled features, in float32 so that they are the same on every processor's fast path."""
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 Found by name in the entry points of the group `fedbbpt.encoders`; a class that takes no argument.
 """
 
+from abc import abstractmethod
 from typing import Protocol
 
 import numpy as np
@@ -14,13 +15,14 @@ from fedbbpt.types import Float32
 class Encoder(Protocol):
     """Images to features."""
 
-    dim: int
+    dim: int  # of the features
 
+    @abstractmethod
     def features(self, inputs: Float32) -> Float32:
         """(b, 3, h, w) in [0, 1] -> (b, dim)."""
 
 
-class Pixels:
+class Pixels(Encoder):
     """The image itself, averaged down to 16 × 16 and standardised: no model needed."""
 
     side = 16

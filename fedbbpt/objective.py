@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fedbbpt.backend import Backend, usage
 from fedbbpt.data.texts import as_texts
 from fedbbpt.prompts import Prompt
-from fedbbpt.readouts import Probing, Readout, cross_entropy
+from fedbbpt.readouts import Readout, cross_entropy
 from fedbbpt.types import Batch, Float32, Floats, Inputs, Int64, Usage
 
 
@@ -33,8 +33,7 @@ class Objective(NamedTuple):
     @property
     def probes(self) -> tuple[str, ...]:
         """Texts without content that the readout wants asked beside every batch, under the same prompts."""
-        probes: tuple[str, ...] = getattr(self.readout, "probes", ())
-        return probes
+        return self.readout.probes
 
     def usage(self, prompts: int, examples: int) -> Usage:
         """Exactly what `answers` will ask for with so many prompts (candidates × views), without asking."""
@@ -52,7 +51,7 @@ class Objective(NamedTuple):
             labels=np.concatenate([batch.labels, np.zeros(len(self.probes), np.int64)]),
         )
         scores, beside = np.split(self._asked(candidates, probed), [len(batch.labels)], axis=1)
-        return cast(Probing, self.readout).against(scores, beside)
+        return self.readout.calibrate(scores, beside)
 
     def _asked(self, candidates: Floats, batch: Batch) -> Float32:
         views = self.views(candidates)  # (n, V, d)

@@ -15,6 +15,10 @@ from fedbbpt.errors import ConfigError, UnknownName
 # The class or protocol that each kind's classes derive from; imported with the first class of its kind.
 PROTOCOLS = {
     "backends": "fedbbpt.backend:Backend",
+    "prompts": "fedbbpt.prompts:Prompt",
+    "encoders": "fedbbpt.encoders:Encoder",
+    "readouts": "fedbbpt.readouts:Readout",
+    "optimizers": "fedbbpt.optim:Optimizer",
 }
 KINDS = ("backends", "tasks", "prompts", "encoders", "readouts", "optimizers", "algorithms", "engines")
 

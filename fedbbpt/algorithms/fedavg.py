@@ -67,7 +67,7 @@ class FedAvg:
             self._make_optimizer = Still
         self._fraction, self._local_steps, self._batch_size = fraction, local_steps, batch_size
         self._upload, self._calibrate = upload, calibrate
-        self._scaled = not getattr(self._objective.prompt, "choices", 0)
+        self._scaled = not self._objective.prompt.choices
         self._server, self._server_rate = server, RATES[server] if server_rate is None else server_rate
         self._precision = np.float32 if not calibrate else np.dtype(precision).type
         # In the clients' hands: each one's answers of the round, and the parameters that all of them know.

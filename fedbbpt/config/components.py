@@ -46,13 +46,13 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def build_prompt(name: str, options: Mapping[str, Any], size: Size, embeddings: Embeddings | None = None) -> Prompt:
     """A prompt from its options as `resolve` gives them, and for a wrapping one the prompt inside as well.
 
-    A prompt with `embedded = True` is told the model's embeddings in place of the size of its images.
+    A prompt that uses embeddings is told the model's embeddings in place of the size of its images.
     """
     outer, *inside = _layers("prompts", name)
     own = _fields(outer)
 
     def told(layer: Any) -> Any:
-        return embeddings if getattr(layer, "embedded", False) else size
+        return embeddings if layer.uses_embeddings else size
 
     built = [layer(told(layer), **{key: value for key, value in options.items() if key not in own}) for layer in inside]
     prompt: Prompt = outer(told(outer), *built, **{key: value for key, value in options.items() if key in own})
@@ -65,14 +65,14 @@ def modalities_of(name: str) -> tuple[Modality, ...]:
     return modalities
 
 
-def learns_words(name: str) -> bool:
+def learns_vocabulary(name: str) -> bool:
     """Whether a prompt, or the one that it wraps, wants its option `vocabulary` learned where it is empty."""
-    return any(getattr(layer, "learns_words", False) for layer in _layers("prompts", name))
+    return any(layer.learns_vocabulary for layer in _layers("prompts", name))
 
 
-def wants_embeddings(name: str) -> bool:
+def uses_embeddings(name: str) -> bool:
     """Whether a prompt, or the one that it wraps, is told the model's embeddings."""
-    return any(getattr(layer, "embedded", False) for layer in _layers("prompts", name))
+    return any(layer.uses_embeddings for layer in _layers("prompts", name))
 
 
 def is_white_box(algorithm: Any) -> bool:
@@ -85,18 +85,18 @@ def _layers(kind: str, name: str) -> list[Any]:
     section = kind.removesuffix("s")
     outer, colon, inner = name.partition(":")
     component = load_class(kind, outer)
-    if not _wraps(component):
+    if kind != "prompts" or not component.wraps:
         if colon:
             raise ConfigError(f"{section} {outer!r} wraps no other: leave out {colon + inner!r}")
         return [component]
-    if inner in set(registry.names(kind)) - {"none"} and not _wraps(wrapped := load_class(kind, inner)):
+    if inner in set(registry.names(kind)) - {"none"} and not (wrapped := load_class(kind, inner)).wraps:
         return [component, wrapped]
     raise _nothing_to_wrap(kind, outer, inner)
 
 
 def _nothing_to_wrap(kind: str, outer: str, inner: str) -> ConfigError | UnknownName:
     section = kind.removesuffix("s")
-    wrapping = {name for name in registry.names(kind) if _wraps(load_class(kind, name))}
+    wrapping = {name for name in registry.names(kind) if load_class(kind, name).wraps}
     possible = sorted(set(registry.names(kind)) - wrapping - {"none"})
     if inner.partition(":")[0] not in {"", *wrapping}:
         return UnknownName(f"{section} to be wrapped by {outer!r}", inner, possible)
@@ -104,10 +104,6 @@ def _nothing_to_wrap(kind: str, outer: str, inner: str) -> ConfigError | Unknown
         f"{section} {outer!r} wraps another that wraps none itself; write {outer}:NAME with one of "
         f"{', '.join(possible)}"
     )
-
-
-def _wraps(component: Any) -> bool:
-    return bool(getattr(component, "wraps", False))
 
 
 def _fields(component: Any) -> dict[str, Any]:

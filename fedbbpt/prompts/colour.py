@@ -11,15 +11,17 @@ from pydantic import PositiveFloat
 from scipy.sparse import csr_array
 
 from fedbbpt.backend import Modality
+from fedbbpt.prompts import Prompt
 from fedbbpt.types import Float32, Floats
 
 MOST = 10.0  # log gain and log contrast: far beyond, float32 overflows and black times infinity is no pixel
 
 
-class Colour:
+class Colour(Prompt):
     """Exposure by channel, contrast, and place, size and slant of the image: thirteen numbers.
 
-    clip(gain · (contrast · (warp(x) − ½) + ½) + offset), with all of θ measured in units of ε.
+    clip(gain · (contrast · (warp(x) − ½) + ½) + offset), with all of θ measured in units of ε. θ = 0 is the image as it
+    is.
 
     θ (13,) = log gain of the three channels, offset of the three channels, the 2×2 matrix and the 2 offsets of the map
     from prompted to original coordinates, both in [−1, 1]: u ↦ (I + ε·M) u + ε·t, bilinear, black outside; and the log
@@ -37,13 +39,6 @@ class Colour:
         self._corners = np.array([0, 1, w + 3, w + 4], np.int32)  # four neighbours in a framed image
         self._ends = 4 * np.arange(h * w + 1, dtype=np.int32)
         self._warp = lru_cache(maxsize=32)(self._make_warp)  # one client after the other may ask under the same θ
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Zeros: the image as it is."""
-        return np.zeros(self.dim, np.float32)
-
-    def features(self, inputs: Float32) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
         """See `Prompt`."""

@@ -15,6 +15,7 @@ from pydantic import PositiveFloat
 
 from fedbbpt import registry
 from fedbbpt.backend import Modality
+from fedbbpt.prompts import Prompt
 from fedbbpt.resize import bilinear
 from fedbbpt.types import Float32, Floats
 
@@ -34,7 +35,7 @@ class Stage(NamedTuple):
     up: int
 
 
-class Coordinator:
+class Coordinator(Prompt):
     """BlackVIP's generator: a frozen encoder and a small decoder draw a prompt for each image.
 
     clip(x + ε · decoder([encoder(x), trigger])).

@@ -6,14 +6,15 @@ from scipy.fft import idct
 
 from fedbbpt.backend import Modality
 from fedbbpt.errors import ConfigError
-from fedbbpt.prompts import add
+from fedbbpt.prompts import Prompt, add
 from fedbbpt.types import Float32, Floats
 
 
-class Dct:
+class Dct(Prompt):
     """A smooth picture added to the image: its lowest cosine frequencies.
 
-    clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients a channel.
+    clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients a channel. θ = 0 is
+    the image as it is.
 
     The basis is scaled so that random signs for all of θ, as SPSA tries them, move a pixel by ε (root mean square).
     """
@@ -27,13 +28,6 @@ class Dct:
         self._shape = (3, frequencies, frequencies)
         self._epsilon = epsilon
         self._rows, self._columns = (_basis(n, frequencies) for n in size)  # (f, h), (f, w)
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Zeros: the image as it is."""
-        return np.zeros(self.dim, np.float32)
-
-    def features(self, inputs: Float32) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
         """See `Prompt`."""

@@ -6,14 +6,15 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 
 from fedbbpt.backend import Modality
-from fedbbpt.prompts import add
+from fedbbpt.prompts import Prompt, add
 from fedbbpt.types import Float32, Floats
 
 
-class Frame:
+class Frame(Prompt):
     """A free pattern on a border around the image.
 
-    clip(x + ε · p), p free on a border of `width` (share of the shorter side) and 0 inside.
+    clip(x + ε · p), p free on a border of `width` (share of the shorter side) and 0 inside. θ = 0 is the image as it
+    is.
 
     The default width is the paper's 30 of 224 pixels.
     """
@@ -33,13 +34,6 @@ class Frame:
         self._mask[:, border : size[0] - border, border : size[1] - border] = False
         self.dim = int(self._mask.sum())
         self._epsilon = epsilon
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Zeros: the image as it is."""
-        return np.zeros(self.dim, np.float32)
-
-    def features(self, inputs: Float32) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
         """See `Prompt`."""

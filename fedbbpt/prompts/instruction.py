@@ -8,12 +8,12 @@ written by hand for any kind of classes, so that no client needs such a model. [
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field, PositiveInt
 
 from fedbbpt.backend import Modality
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
+from fedbbpt.prompts import Prompt
 from fedbbpt.prompts.edits import EDITS, unchanged
 from fedbbpt.types import Float32, Floats, Inputs, Prompted, Size
 
@@ -74,7 +74,7 @@ LEADS = (
 Example = Annotated[list[str], Field(min_length=2, max_length=2)]  # a text, its answer
 
 
-class Instruction:
+class Instruction(Prompt):
     """A prompt in plain words, for any model that reads text, also one that only answers with text.
 
     An instruction stands before the text, in a line of its own, and a lead to the answer in a line behind it; `places`
@@ -88,6 +88,7 @@ class Instruction:
     """
 
     modalities: tuple[Modality, ...] = ("text",)
+    choices: int
 
     def __init__(
         self,
@@ -115,13 +116,6 @@ class Instruction:
             self._lists |= {f"shot {number}": [None, *examples] for number in range(shots)}
         self.choices = max(map(len, self._lists.values()))
         self.dim = len(self._lists) * self.choices
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Zeros: the text as it is."""
-        return np.zeros(self.dim, np.float32)
-
-    def features(self, inputs: Inputs) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """See `Prompt`."""

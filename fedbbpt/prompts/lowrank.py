@@ -7,12 +7,12 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from fedbbpt.backend import Modality
-from fedbbpt.prompts import add
+from fedbbpt.prompts import Prompt, add
 from fedbbpt.resize import bilinear
 from fedbbpt.types import Float32, Floats
 
 
-class LowRank:
+class LowRank(Prompt):
     """A picture of low rank added to the image: a few columns times rows, each with a colour.
 
     clip(x + ε · Σ_r s_r u_r v_rᵀ / √rank).
@@ -44,9 +44,6 @@ class LowRank:
         """U and V standard normal, s zeros: the image as it is."""
         drawn = self.dim - 3 * self._shapes[2][1]
         return np.concatenate([rng.standard_normal(drawn), np.zeros(self.dim - drawn)]).astype(np.float32)
-
-    def features(self, inputs: Float32) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
         """See `Prompt`."""

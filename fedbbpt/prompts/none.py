@@ -3,10 +3,11 @@
 import numpy as np
 
 from fedbbpt.backend import Modality
+from fedbbpt.prompts import Prompt
 from fedbbpt.types import Float32, Floats, Inputs, Size
 
 
-class NoPrompt:
+class NoPrompt(Prompt):
     """No prompt: the inputs as they are."""
 
     dim = 0
@@ -14,13 +15,6 @@ class NoPrompt:
 
     def __init__(self, size: Size, /) -> None:
         pass
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Nothing: shape (0,)."""
-        return np.zeros(0, np.float32)
-
-    def features(self, inputs: Inputs) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """The inputs, once a candidate."""

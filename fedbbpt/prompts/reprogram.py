@@ -6,11 +6,12 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 
 from fedbbpt.backend import Modality
+from fedbbpt.prompts import Prompt
 from fedbbpt.resize import average
 from fedbbpt.types import Float32, Floats
 
 
-class Reprogram:
+class Reprogram(Prompt):
     """The image made smaller, inside a learned border: model reprogramming.
 
     x shrunk to a window in the middle, and clip(½ + ε · p) around it, p free on the border.
@@ -36,13 +37,6 @@ class Reprogram:
         self._mask[:, *self._window] = False
         self.dim = int(self._mask.sum())
         self._epsilon = epsilon
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Zeros: a border in mid grey."""
-        return np.zeros(self.dim, np.float32)
-
-    def features(self, inputs: Float32) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Float32, features: Float32 | None) -> Float32:
         """See `Prompt`."""

@@ -8,23 +8,25 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from fedbbpt.backend import Embeddings, Modality
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
+from fedbbpt.prompts import Prompt
 from fedbbpt.types import Float32, Floats, Inputs, Prompted
 
 
-class Soft:
+class Soft(Prompt):
     """Vectors in the place of words, before the text: any point of the model's embeddings, not only words.
 
     The `length` vectors (length, width) are A θ, θ the `dim` numbers that are tuned and A (length · width, dim) drawn
     once from `seed`, its entries normal with standard deviation α σ_e / √dim, σ_e that of the model's own embeddings:
     θ of size 1 a number gives vectors as large as the model's own, times `alpha`. Everybody who is to use the same θ
-    needs the same `seed`.
+    needs the same `seed`. The start θ = 0 gives vectors of zeros (BBT's p₀ = 0), which the model reads as well: it is
+    not the text alone.
 
     `dim` and `alpha` are the paper's, which takes 50 vectors: each is one more token in every query, so that 50 would
     cost more than most texts themselves.
     """
 
     modalities: tuple[Modality, ...] = ("text",)
-    embedded = True  # takes the model's embeddings in place of the size of its images
+    uses_embeddings = True
 
     def __init__(
         self,
@@ -46,13 +48,6 @@ class Soft:
         std = np.float32(alpha * embeddings.std / np.sqrt(dim))
         drawn = np.random.default_rng(seed).standard_normal((dim, length * embeddings.width), np.float32)
         self._projection = std * drawn  # Aᵀ
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Zeros: `length` vectors of zeros (BBT's p₀ = 0), which the model reads as well: not the text alone."""
-        return np.zeros(self.dim, np.float32)
-
-    def features(self, inputs: Inputs) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """See `Prompt`. All texts of a candidate share one array of vectors, which a model may read once for all."""

@@ -13,16 +13,17 @@ from fedbbpt.types import Float32, Floats, Inputs, Size
 Projection = Callable[[Float32], Float32]  # (n, d) -> (n, D)
 
 
-class Subspace:
+class Subspace(Prompt):
     """Another prompt through a fixed random projection: fewer numbers to tune (subspace:NAME).
 
     θ of the prompt inside = θ₀ + P z, z the `dim` numbers that are tuned, P (D, dim) and θ₀ drawn from `seed`.
 
     Scaled so that random signs for all of z move every number inside by about 1 (root mean square). "fastfood" needs
-    no stored matrix; "gaussian" keeps one. Everybody who is to use the same z needs the same `seed`.
+    no stored matrix; "gaussian" keeps one. Everybody who is to use the same z needs the same `seed`. The start z = 0 is
+    θ₀.
     """
 
-    wraps = True  # takes the prompt inside as its second positional argument
+    wraps = True
 
     def __init__(
         self,
@@ -45,10 +46,6 @@ class Subspace:
         self._inner = inner
         self._start = inner.init(rng)
         self._project = (fastfood if projection == "fastfood" else gaussian)(inner.dim, dim, rng)
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Zeros: the prompt inside as it starts, which `seed` alone decides."""
-        return np.zeros(self.dim, np.float32)
 
     def features(self, inputs: Inputs) -> Float32 | None:
         """Those of the prompt inside."""

@@ -6,10 +6,11 @@ from pydantic import PositiveInt
 from fedbbpt.backend import Modality
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
+from fedbbpt.prompts import Prompt
 from fedbbpt.types import Float32, Floats, Inputs, Prompted, Size
 
 
-class Tokens:
+class Tokens(Prompt):
     """Words before the text, each chosen among a few.
 
     θ (length, V) holds a number for each of V words at each of `length` places; a place shows the word whose number is
@@ -20,7 +21,8 @@ class Tokens:
     """
 
     modalities: tuple[Modality, ...] = ("text",)
-    learns_words = True
+    learns_vocabulary = True
+    choices: int
 
     def __init__(
         self,
@@ -39,13 +41,6 @@ class Tokens:
             )
         self.choices = len(self._vocabulary)
         self.dim = length * self.choices
-
-    def init(self, rng: np.random.Generator) -> Float32:
-        """Zeros: no word at any place."""
-        return np.zeros(self.dim, np.float32)
-
-    def features(self, inputs: Inputs) -> None:
-        """None needed."""
 
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """See `Prompt`."""

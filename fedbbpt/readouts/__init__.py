@@ -4,8 +4,9 @@ All functions are pure: a readout's parameters are one flat vector, `weights`, t
 asked about under several prompts ("views"): its answers are then V rows of C scores.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,35 +34,36 @@ class Answered(NamedTuple):
 class Readout(Protocol):
     """Answers (…, V, C) of the backend to log-probabilities (…, K) over the task's classes.
 
-    A readout's class takes the backend's info and the task's classes as its positional arguments and its own options
-    by keyword.
+    A readout's class takes the backend's info and the task's classes as its positional arguments, and its options by
+    keyword.
     """
 
-    trainable: bool  # whether there is anything to fit
+    trainable: ClassVar[bool] = False  # whether there is anything to fit
+    probes: ClassVar[tuple[str, ...]] = ()  # texts to ask about beside every batch, under the same prompts
 
     def init(self, views: int) -> Float32:
-        """Initial weights for answers to that many views; (0,) where nothing is trained."""
+        """Initial weights for answers under that many prompts; (0,) where nothing is trained."""
+        return np.zeros(0, np.float32)
 
+    @abstractmethod
     def log_probabilities(self, weights: Floats, scores: Float32) -> NDArray[np.float64]:
         """scores (…, V, C) -> (…, K); an example without a whole answer is a row of NaN."""
 
+    @abstractmethod
     def answered(self, scores: Float32, labels: Int64) -> Answered:
         """Answers (N, V, C) with labels (N,), ready for a fit: examples whose query failed are left out."""
 
     def statistics(self, weights: Floats, answered: Answered) -> NDArray[np.float64]:
         """All that a client tells for the fit: sums (S,) over its answers. Sums go with secure aggregation."""
+        return np.zeros(0)
 
     def fit(self, weights: Floats, total: Total) -> NDArray[np.float64]:
         """Better weights from sums over all clients; every call of `total` is one exchange with them, and no query."""
+        return np.zeros(0)
 
-
-class Probing(Readout, Protocol):
-    """A readout that wants more asked beside every batch, under the same prompts."""
-
-    probes: tuple[str, ...]  # texts
-
-    def against(self, scores: Float32, probes: Float32) -> Float32:
-        """Scores (n, b, V, C) as they are to be read, beside those of the probes (n, k, V, C)."""
+    def calibrate(self, scores: Float32, probes: Float32) -> Float32:
+        """Scores (n, b, V, C) as they are to be read, given those of the k `probes` (n, k, V, C)."""
+        return scores
 
 
 class Scores:
@@ -104,10 +106,11 @@ class Scores:
         return Answered(features[whole], None if base is None else base[whole], labels[whole])
 
 
-class OfScores:
-    """What all readouts have in common."""
+class ReadoutBase(Readout):
+    """A readout of the backend's log-scores."""
 
-    _scores: Scores
+    def __init__(self, info: BackendInfo, classes: tuple[str, ...]) -> None:
+        self._scores = Scores(info, classes)
 
     def answered(self, scores: Float32, labels: Int64) -> Answered:
         """See `Readout`."""

@@ -26,7 +26,7 @@ class Contextual(Identity):
         if info.input_size is not None:
             raise ConfigError("readout 'contextual' asks about texts without content: it goes with texts only")
 
-    def against(self, scores: Float32, probes: Float32) -> Float32:
+    def calibrate(self, scores: Float32, probes: Float32) -> Float32:
         """Scores (n, b, V, C) beside those of the probes (n, k, V, C): the calibrated ones, of the same kind."""
         ours, theirs = (normalised(self._scores.centred(s)) for s in (scores, probes))
         calibrated = normalised(ours - logsumexp(theirs, axis=1, keepdims=True))

@@ -14,13 +14,13 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from scipy.optimize import minimize
 
 from fedbbpt.backend import BackendInfo
-from fedbbpt.readouts import Answered, OfScores, Scores, Total, by_name, cross_entropy, normalised
+from fedbbpt.readouts import Answered, ReadoutBase, Total, by_name, cross_entropy, normalised
 from fedbbpt.types import Float32, Floats, Int64
 
 TINY = 1e-12
 
 
-class Head(OfScores):
+class Head(ReadoutBase):
     """A linear layer on the answers, trained with exact gradients; it costs no query of its own.
 
     log p = log_softmax(base + W s / √C + b), with s the log-scores of all views (V·C,), centred over the backend's
@@ -40,7 +40,7 @@ class Head(OfScores):
         decay: Annotated[float, Field(gt=0)] = 0.004,
         evaluations: PositiveInt = 30,
     ) -> None:
-        self._scores = Scores(info, classes)
+        super().__init__(info, classes)
         self._decay, self._evaluations = decay, evaluations
 
     def init(self, views: int) -> Float32:
@@ -112,7 +112,7 @@ class Head(OfScores):
         return normalised((0.0 if base is None else base) + features @ matrix.T + bias)
 
 
-class Temperature(OfScores):
+class Temperature(ReadoutBase):
     """One temperature and a bias for each class, trained with exact gradients on the answers ("calibration").
 
     log p = log_softmax(e^τ · base + b), bias-corrected temperature scaling (Alexandari et al. 2020, arXiv 1901.06852);
@@ -129,7 +129,7 @@ class Temperature(OfScores):
         decay: NonNegativeFloat = 0.005,
         evaluations: PositiveInt = 30,
     ) -> None:
-        self._scores = Scores(info, classes)
+        super().__init__(info, classes)
         by_name(self._scores, info, classes, "temperature")
         self._decay, self._evaluations = decay, evaluations
 

@@ -6,13 +6,13 @@ from pydantic import PositiveInt
 
 from fedbbpt.backend import BackendInfo
 from fedbbpt.errors import ConfigError
-from fedbbpt.readouts import Answered, OfScores, Scores, Total, normalised
+from fedbbpt.readouts import Answered, ReadoutBase, Total, normalised
 from fedbbpt.types import Float32, Floats
 
 OPEN = -1.0  # not mapped yet
 
 
-class LabelMap(OfScores):
+class LabelMap(ReadoutBase):
     """Each class of the task is read from classes of the backend that its examples are most often taken for.
 
     log p = log_softmax(mean log-score of the class's `per_class` backend classes), chosen one pair after the other by
@@ -31,7 +31,7 @@ class LabelMap(OfScores):
                 f"readout 'label-map' needs {per_class * len(classes)} classes of {info.model} for the task's "
                 f"{len(classes)}, which scores {len(info.classes)}; use --readout head"
             )
-        self._scores = Scores(info, classes)
+        super().__init__(info, classes)
         self._iterative, self._per_class = iterative, per_class
 
     def init(self, views: int) -> Float32:

@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.backend import BackendInfo
-from fedbbpt.readouts import Answered, OfScores, Scores, Total, normalised
+from fedbbpt.readouts import Answered, ReadoutBase, Total, normalised
 from fedbbpt.types import Float32, Floats
 
 
-class Prototypes(OfScores):
+class Prototypes(ReadoutBase):
     """The nearest class mean of the answers, with the spread around the means as temperature; closed form.
 
     log p = log_softmax(−‖s − μ_k‖² / 2σ²), s the log-scores of all views over √C, μ_k the mean over the examples of
@@ -19,7 +19,7 @@ class Prototypes(OfScores):
     trainable = True
 
     def __init__(self, info: BackendInfo, classes: tuple[str, ...]) -> None:
-        self._scores = Scores(info, classes)
+        super().__init__(info, classes)
 
     def init(self, views: int) -> Float32:
         """Zeros: 1/2σ², then the means: shape (1 + K·V·C,)."""

@@ -2,7 +2,7 @@
 
 from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
 from fedbbpt.config import Config
-from fedbbpt.config.components import load_class, wants_embeddings
+from fedbbpt.config.components import load_class, uses_embeddings
 from fedbbpt.dry_run import NotFetched, raise_unless_dry_run
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.services import charging
@@ -32,7 +32,7 @@ def open_backend(config: Config, provider: Provider) -> Backend:
         backend: Backend = kind(provider, **config.backend.options)  # type: ignore[call-arg]
     except NotFetched as e:
         info = kind.sketch(provider, config.backend.options)
-        if info is None or wants_embeddings(config.prompt.name):
+        if info is None or uses_embeddings(config.prompt.name):
             raise
         raise_unless_dry_run(e)
         return Sketch(info)

@@ -79,7 +79,7 @@ class Session(Model):
 
     def _made(self, choice: ComponentConfig, objective: Objective) -> Algorithm:
         chosen, options = load_class("optimizers", self.config.optimizer.name), self.config.optimizer.options
-        choices = getattr(objective.prompt, "choices", None)
+        choices = objective.prompt.choices
         if chosen.categorical and objective.prompt.dim and not choices:
             raise ConfigError(
                 f"the optimizer {self.config.optimizer.name!r} draws from choices, and the prompt "

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from fedbbpt.config import Config
-from fedbbpt.config.components import learns_words
+from fedbbpt.config.components import learns_vocabulary
 from fedbbpt.data.ngrams import Counts, counts, vocabulary
 from fedbbpt.errors import DataError
 from fedbbpt.types import Client
@@ -17,7 +17,7 @@ def with_vocabulary(config: Config, clients: Sequence[Client]) -> Config:
         DataError: no client holds two words twice.
     """
     options = config.prompt.options
-    if not learns_words(config.prompt.name) or options["vocabulary"]:
+    if not learns_vocabulary(config.prompt.name) or options["vocabulary"]:
         return config
     learned = vocabulary(_client_counts(clients), options["words"])
     if len(learned) < 2:
@@ -34,7 +34,7 @@ def vocabulary_bytes(config: Config, clients: Sequence[Client]) -> tuple[int, in
 
     Nothing where the words are the user's own: others than those that the counts lead to.
     """
-    if not learns_words(config.prompt.name):
+    if not learns_vocabulary(config.prompt.name):
         return 0, 0
     told, words = _client_counts(clients), config.prompt.options["vocabulary"]
     if words != vocabulary(told, config.prompt.options["words"]):

@@ -29,7 +29,7 @@ def _make(
     parts = prompt, readout(backend.info, classes or backend.info.classes)
 
     def started(start):
-        return optimizer(replace(start, space=Space(getattr(prompt, "choices", 2))))
+        return optimizer(replace(start, space=Space(prompt.choices or 2)))
 
     return kind(Parts(objective(backend, *parts), started, seed), **options)
 

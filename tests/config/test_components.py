@@ -5,16 +5,19 @@ from pydantic import PositiveFloat
 
 from fedbbpt.config import components
 from fedbbpt.errors import ConfigError, UnknownName
+from fedbbpt.prompts import Prompt
 
 
 class Component:
     """As a third party may write it: typed, untyped and obligatory options, and what is no option."""
 
+    wraps = False  # it is registered as a prompt, too
+
     def __init__(self, context: object, /, name: str = "", *, key: str, gain: PositiveFloat = 2.0, extra=None) -> None:
         pass
 
 
-class Inner:
+class Inner(Prompt):
     """A prompt."""
 
     modalities = ("text",)
@@ -22,14 +25,20 @@ class Inner:
     def __init__(self, size: object, /, *, gain: PositiveFloat = 2.0, shared: str = "inner") -> None:
         self.size, self.gain, self.shared = size, gain, shared
 
+    def apply(self, theta, inputs, features):
+        """Never called."""
 
-class Outer:
+
+class Outer(Prompt):
     """A prompt around another."""
 
     wraps = True
 
     def __init__(self, size: object, inner: Inner, /, *, dim: int, shared: int = 1) -> None:
         self.size, self.inner, self.dim, self.shared = size, inner, dim, shared
+
+    def apply(self, theta, inputs, features):
+        """Never called."""
 
 
 COMPONENTS = {"mine": Component, "inner": Inner, "none": Inner, "outer": Outer, "other": Outer}

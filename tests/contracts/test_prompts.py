@@ -7,7 +7,7 @@ from fedbbpt import registry
 from fedbbpt.config.components import build_prompt, load_class, modalities_of, resolve
 
 REGISTERED = registry.names("prompts")
-WRAPPING = [name for name in REGISTERED if getattr(load_class("prompts", name), "wraps", False)]
+WRAPPING = [name for name in REGISTERED if load_class("prompts", name).wraps]
 INSIDE = ["frame", "coordinator", "lowrank"]
 ALL = [*(set(REGISTERED) - set(WRAPPING)), *(f"{outer}:{inner}" for outer in WRAPPING for inner in INSIDE)]
 NAMES = sorted(name for name in ALL if "image" in modalities_of(name))

@@ -10,7 +10,7 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.types import Prompted
 
 REGISTERED = registry.names("prompts")
-WRAPPING = [name for name in REGISTERED if getattr(load_class("prompts", name), "wraps", False)]
+WRAPPING = [name for name in REGISTERED if load_class("prompts", name).wraps]
 ALL = [*(set(REGISTERED) - set(WRAPPING)), *(f"{outer}:tokens" for outer in WRAPPING)]
 NAMES = sorted(name for name in ALL if modalities_of(name) == ("text",))
 WORDS = {"vocabulary": ["good", "bad", "so so", "film", "plot"], "length": 4}
@@ -60,7 +60,7 @@ def test_initial_parameters_are_a_flat_float32_vector(name):
     assert theta.shape == (prompt.dim,)
     assert theta.dtype == np.float32
     assert np.array_equal(theta, prompt.init(np.random.default_rng(0)))
-    assert prompt.dim % getattr(prompt, "choices", 1) == 0
+    assert prompt.dim % (prompt.choices or 1) == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -114,7 +114,7 @@ def test_training_starts_from_the_text_itself(name):
     prompt = make(name)
     prompted = apply(prompt, prompt.init(np.random.default_rng(0))[None], texts())
     assert list(prompted) == list(texts())
-    embedded = getattr(load_class("prompts", name), "embedded", False)  # those start with vectors of zeros
+    embedded = load_class("prompts", name).uses_embeddings  # those start with vectors of zeros
     assert all((one.prefix is None) != embedded for one in prompted)
 
 
@@ -126,7 +126,7 @@ def test_parameters_change_what_the_model_reads(name):
 
 def test_choices_are_shown_whatever_the_size_of_their_numbers(name):
     prompt = make(name)
-    choices = getattr(prompt, "choices", 0)
+    choices = prompt.choices
     if choices:
         drawn = np.random.default_rng(0).integers(0, choices, (6, prompt.dim // choices))
         rows = np.eye(choices)[drawn].reshape(6, -1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.config import make_config
-from fedbbpt.config.components import learns_words, resolve
+from fedbbpt.config.components import learns_vocabulary, resolve
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.tokens import Tokens
@@ -45,9 +45,9 @@ def test_nothing_to_choose_from_is_refused(vocabulary):
 
 @pytest.mark.parametrize("name", ["tokens", "subspace:tokens"])
 def test_it_learns_its_words_also_inside_another(name):
-    assert learns_words(name)
+    assert learns_vocabulary(name)
     assert resolve("prompts", name, {})["vocabulary"] is None
-    assert not learns_words("none")
+    assert not learns_vocabulary("none")
 
 
 def test_a_vocabulary_that_is_no_list_of_words_is_refused():
