@@ -34,7 +34,7 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     classes = [load_class(kind, name)] if kind == "tasks" else _layers(kind, name)
     fields: dict[str, Any] = {}
     for component in classes:
-        fields |= {key: field for key, field in _fields(component).items() if key not in fields}
+        fields |= {key: field for key, field in option_fields(component).items() if key not in fields}
     model = create_model(
         section, __config__=ConfigDict(allow_inf_nan=False, strict=True, str_max_length=MAX_STRING), **fields
     )
@@ -49,7 +49,7 @@ def build_prompt(name: str, options: Mapping[str, Any], size: Size, embeddings: 
     A prompt that uses embeddings is told the model's embeddings in place of the size of its images.
     """
     outer, *inside = _layers("prompts", name)
-    own = _fields(outer)
+    own = option_fields(outer)
 
     def told(layer: Any) -> Any:
         return embeddings if layer.uses_embeddings else size
@@ -106,8 +106,8 @@ def _nothing_to_wrap(kind: str, outer: str, inner: str) -> ConfigError | Unknown
     )
 
 
-def _fields(component: Any) -> dict[str, Any]:
-    """Option -> (type, default), in the order of the class."""
+def option_fields(component: Any) -> dict[str, Any]:
+    """The options of a component's class in their order: name -> (type, default), ... for those without a default."""
     hints = typing.get_type_hints(component.__init__, include_extras=True)
     arguments = [a for a in inspect.signature(component.__init__).parameters.values() if a.kind is a.KEYWORD_ONLY]
     return {a.name: (hints.get(a.name, Any), ... if a.default is a.empty else a.default) for a in arguments}

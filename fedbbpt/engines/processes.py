@@ -186,7 +186,7 @@ def _heard(workers: Sequence[_Worker]) -> list[_Worker]:
 def _cannot_open(how: str) -> BackendError:
     return BackendError(
         f"the processes of engine 'processes' end before they have opened the model and the data (the last: {how}); if "
-        "memory is short, start a run with a smaller -o engine.workers, or with -o engine.name=serial"
+        "memory is short, start a run with a smaller -o engine.workers, or with --engine serial"
     )
 
 

@@ -67,7 +67,7 @@ class Session(Model):
         if self.engine.elsewhere and (counted or not getattr(algorithm, "portable", False)):
             raise ConfigError(
                 f"the engine {self.config.engine.name!r} runs clients in other processes, and with these settings they "
-                f"need what algorithm {self.config.algorithm.name!r} keeps in this one; use -o engine.name=serial"
+                f"need what algorithm {self.config.algorithm.name!r} keeps in this one; use --engine serial"
             )
         return algorithm
 

@@ -30,7 +30,7 @@ SETTINGS = [
     "data.test_limit=20",
 ]
 RUN = ["train", "--algorithm", "sfprompt", *SETTINGS, "--rounds", "2"]
-AWAY = ["-o", "engine.name=processes"]
+AWAY = ["--engine", "processes"]
 Cli = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -143,5 +143,5 @@ def test_a_method_that_needs_this_process_is_refused_before_anything_is_asked(
         _, errors = process.communicate()
     assert process.returncode == 1
     assert errors.count("\n") == 1
-    assert "use -o engine.name=serial" in errors
+    assert "use --engine serial" in errors
     assert not (tmp_path / "run").exists()

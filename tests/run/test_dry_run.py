@@ -94,7 +94,7 @@ def test_a_model_that_must_be_opened_is_named_with_what_fetches_it(alone: Path, 
         ["-o", "backend.model=smollm2", "-o", "backend.template='no place for it'"],
         ["--backend", "openai", "--out", "texts.csv/run"],
         ["--backend", "openai", "--out", "full"],
-        ["--backend", "openai", "-o", "engine.name=processes"],
+        ["--backend", "openai", "--engine", "processes"],
     ],
     ids=str,
 )

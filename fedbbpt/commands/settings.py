@@ -1,0 +1,70 @@
+"""The command-line options that make up a config."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+LIMITS = ("max_queries", "max_requests", "max_cost")
+COMPONENTS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm", "engine")  # --X sets X.name
+KEYS = {
+    **{name: f"{name}.name" for name in COMPONENTS},
+    **{"text_column": "task.text_column", "label_column": "task.label_column"},
+    **{"clients": "data.clients", "shots_per_class": "data.shots_per_class"},
+    **{key: key for key in ("rounds", "seed", *LIMITS)},
+}
+
+
+def settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that make up a config to a command; `settings_of` reads them."""
+    options = [
+        click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; other options win."),
+        click.option(
+            "--preset",
+            metavar="NAME",
+            help="Defaults: language-model, single-prompt or split  [default: what the other options imply].",
+        ),
+        click.option("--backend", help="Model to query  [default: local-vit; hf-text for texts]."),
+        click.option("--task", help="Data: a name, folder:PATH, or csv:, jsonl: or parquet:PATH  [default: digits]."),
+        click.option("--text-column", help="Column of a table that holds the texts  [default: text]."),
+        click.option("--label-column", help="Column of a table that holds the classes  [default: label]."),
+        click.option("--prompt", help="Prompt to tune  [default: colour; for texts: instruction or none]."),
+        click.option("--readout", help="Maps the model's scores to the task's classes  [default: head]."),
+        click.option("--optimizer", help="Zeroth-order optimizer  [default: random; spsa-gc for a single prompt]."),
+        click.option("--algorithm", help="Federated algorithm  [default: greedy; fedavg for a single prompt]."),
+        click.option("--engine", help="Runs the clients' work  [default: serial]."),
+        click.option("--clients", type=int, help="Number of clients  [default: 10, or what your own data can supply]."),
+        click.option("--rounds", type=int, help="Number of rounds  [default: 7; language model: 3; split: 20]."),
+        click.option(
+            "--shots-per-class", type=int, help="Training examples per class, over all clients  [default: 16]."
+        ),
+        click.option("--seed", type=int, help="Seed of everything random  [default: 1]."),
+        click.option("--max-queries", type=int, help="Hard limit on queries, evaluation included."),
+        click.option("--max-requests", type=int, help="Hard limit on requests."),
+        click.option("--max-cost", type=float, help="Hard limit on the cost, in dollars."),
+        click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting: -o prompt.epsilon=0.2."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def settings_of(given: dict[str, Any], settings: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The settings that the command line gives, over those of --config, over `settings`.
+
+    Args:
+        given: the values of `settings_options` by parameter name.
+        settings: nested settings to start from, such as those of a run that is resumed.
+    """
+    from fedbbpt.config.settings import override, parse_assignment, read_toml
+
+    settings = dict(settings or {})
+    if given["config"] is not None:
+        settings |= read_toml(given["config"])
+    for option, key in KEYS.items():
+        if given[option] is not None:
+            override(settings, key, given[option])
+    for assignment in given["overrides"]:
+        override(settings, *parse_assignment(assignment))
+    return settings

@@ -1,0 +1,38 @@
+"""`fedbbpt list`: components, and the options of one."""
+
+import pytest
+from click.testing import CliRunner
+
+from fedbbpt import registry
+from fedbbpt.cli import main
+
+
+def listed(*arguments: str) -> list[str]:
+    result = CliRunner().invoke(main, ["list", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("kind", ["engines", "optimizers", "prompts"])
+def test_a_kind_is_a_line_for_each_component(kind: str) -> None:
+    lines = listed(kind)
+    assert [line.split()[0] for line in lines] == registry.names(kind)
+    assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_a_component_has_a_summary_a_line_for_each_option_and_a_source() -> None:
+    summary, _, headings, *options, _, source = listed("engines", "processes")
+    assert summary
+    assert headings.split() == ["option", "type", "default", "meaning"]
+    assert [line.split()[:5] for line in options] == [["workers", "int", ">", "0", "2"]]
+    assert source.split() == ["source", "fedbbpt.engines.processes.Processes"]
+
+
+def test_papers_are_cited() -> None:
+    assert any(line.startswith("paper") and "2310.03123" in line for line in listed("algorithms", "fedavg"))
+
+
+def test_an_unknown_component_proposes_the_nearest() -> None:
+    result = CliRunner().invoke(main, ["list", "optimizers", "cmaa"])
+    assert result.exit_code == 1
+    assert "unknown optimizer 'cmaa'. Did you mean 'cma'" in result.stderr
