@@ -112,4 +112,4 @@ def _dataset(kept: store.Kept, rows: Int64) -> Dataset:
 def task_class(name: str, rows: Mapping[str, Row]) -> type[SuiteTask]:
     """The class of a row's task."""
     facts = {"name": name, "rows": rows, "modality": rows[name].modality, "__doc__": f"{rows[name].title}."}
-    return type(name, (SuiteTask,), facts)
+    return type(name, (SuiteTask,), {"__module__": __name__} | facts)

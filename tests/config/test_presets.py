@@ -64,7 +64,7 @@ def test_commands_get_the_settings_that_were_recorded(command: tuple[str, ...]) 
     ("preset", "command", "implying"),
     [
         ("split", (), ("algorithm.name=sfprompt",)),
-        ("split", ("rounds=3", "algorithm.rate=0.2"), ("algorithm.name=sfprompt", "rounds=3", "algorithm.rate=0.2")),
+        ("split", ("rounds=3", "algorithm.lr=0.2"), ("algorithm.name=sfprompt", "rounds=3", "algorithm.lr=0.2")),
         ("single-prompt", (), ("algorithm.name=fedavg",)),
         ("single-prompt", ("algorithm.name=fedbpt",), ("algorithm.name=fedbpt",)),
         ("single-prompt", ASKED, (*ASKED, "algorithm.name=fedavg")),
