@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.types import Float32
 from fedbbpt_backends.token_decoding import readings
 
@@ -16,7 +16,7 @@ AROUND = " \t\n\"'`*_~.,:;!?()[]{}<>#“”„‘’«»…。、"  # of a token
 THOUGHT = ("<think>", "</think>")  # around what a model writes before its answer
 
 
-def read(answers: Sequence[str], words: Sequence[str], tokens: int = 0) -> Answers:
+def read(answers: Sequence[str], words: Sequence[str], tokens: int = 0) -> BackendOutput:
     """Answers in words as log-probabilities (b, K) of the classes that `words` name.
 
     An answer that names none leaves all classes equally likely, and is counted as `unparsed`.
@@ -27,7 +27,7 @@ def read(answers: Sequence[str], words: Sequence[str], tokens: int = 0) -> Answe
         if number is not None:
             row[:] = np.log((1 - SURE) / max(1, len(words) - 1))
             row[number] = np.log(SURE)
-    return Answers(scores, tokens, sum(number is None for number in named))
+    return BackendOutput(scores, tokens, sum(number is None for number in named))
 
 
 def match(answer: str, words: Sequence[str]) -> int | None:

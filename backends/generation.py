@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Inputs
 from fedbbpt_backends import answer_parsing
@@ -32,7 +32,7 @@ class Generator:
         self._tokenizer, self._verbalizer = model.tokenizer, verbalizer
         self._longest = MORE + max(map(len, verbalizer.words))
 
-    def __call__(self, inputs: Inputs) -> Answers:
+    def __call__(self, inputs: Inputs) -> BackendOutput:
         """Log-probabilities (b, K) as `answer_parsing.read` has them; the tokens are input and output."""
         contexts = [self._verbalizer.context(text) for text in inputs]
         texts, read, output = [""] * len(contexts), sum(map(len, contexts)), 0

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from fedbbpt.assets.table import ASSETS
-from fedbbpt.backend import Answers, Backend, BackendInfo, Modality, Provider, check_scores
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provider, check_scores
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError, MissingExtra
 from fedbbpt.types import Float32, Inputs
@@ -90,7 +90,7 @@ class HfText(Backend):
             input_size=None,
             classes=(self.verbalizer or self._head or text_model).classes,
             scores="log-probabilities" if self._generator else "logits",
-            batch_limit=batch,
+            max_batch=batch,
             embeddings=text_model.embeddings if self.verbalizer else None,
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
@@ -122,7 +122,7 @@ class HfText(Backend):
         """Whether the classes are asked for in words, as far as that is known before the model is opened."""
         return options["head"] in WORDED or (options["head"] == "auto" and options["model"] in WRITING)
 
-    def query(self, inputs: Inputs) -> Answers:
+    def query(self, inputs: Inputs) -> BackendOutput:
         """Class scores of texts (b,); the tokens are those of the texts as cut, without padding."""
         if self._generator is not None:
             return self._generator(inputs)
@@ -133,10 +133,10 @@ class HfText(Backend):
         else:
             features, tokens = self.network.read(inputs)
             scores = self._head(features)
-        return Answers(scores, tokens)
+        return BackendOutput(scores, tokens)
 
-    def _features(self, inputs: Inputs) -> Answers:
-        return Answers(*self.network.read(inputs))
+    def _features(self, inputs: Inputs) -> BackendOutput:
+        return BackendOutput(*self.network.read(inputs))
 
 
 class TextNetwork:

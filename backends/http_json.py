@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from fedbbpt.backend import Answers, Backend, BackendInfo, Modality, Provider, usage
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provider, usage
 from fedbbpt.errors import ConfigError, MissingExtra
 from fedbbpt.services.client import Desk
 from fedbbpt.services.prices import Given, Price
@@ -77,14 +77,14 @@ class HttpJson(Backend):
             retries=retries,
             price=Price(*price) if price else None,
         )
-        ahead = self.desk.batch_limit if size is None else -(-IMAGES_AHEAD // about.batch) * about.batch
+        ahead = self.desk.max_batch if size is None else -(-IMAGES_AHEAD // about.batch) * about.batch
         self.info = BackendInfo(
             model=about.url,
             input_size=size,
             classes=classes,
             scores="logits" if about.kind == "embeddings" else about.kind,
-            batch_limit=min(self.desk.batch_limit, ahead),
-            request_limit=about.batch,
+            max_batch=min(self.desk.max_batch, ahead),
+            max_inputs_per_request=about.batch,
             resolved={"description": str(file.absolute())},
         )
 
@@ -109,7 +109,7 @@ class HttpJson(Backend):
         assert self._provider.shots is not None  # as has been checked
         return self._provider.shots(self.info.input_size)
 
-    def query(self, inputs: Inputs) -> Answers:
+    def query(self, inputs: Inputs) -> BackendOutput:
         """Class scores of texts (b,), or of images (b, 3, h, w), float32 in [0, 1]."""
         answers = self.desk.query(inputs)
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))

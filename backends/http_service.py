@@ -56,7 +56,7 @@ class JsonService:
     ) -> None:
         self._description, self._classes = description, tuple(classes)
         self.width = description.dimensions or len(classes)
-        self.request_limit = description.batch
+        self.max_inputs_per_request = description.batch
         self._key = description.auth.key() if description.auth else None
         self.identity = {
             "backend": "http-json",

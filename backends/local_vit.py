@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from fedbbpt.backend import Answers, BackendInfo, Modality, Provider
+from fedbbpt.backend import BackendInfo, BackendOutput, Modality, Provider
 from fedbbpt.encoders import Encoder
 from fedbbpt.errors import BackendError, MissingExtra
 from fedbbpt.split_learning.protocol import Splittable
@@ -64,23 +64,23 @@ class LocalViT(Splittable):
             input_size=self.network.model.size,
             classes=self.network.model.classes if self._head is None else self._head.classes,
             scores="logits",
-            batch_limit=min(self.network.batch_limit, batch or self.network.batch_limit),
+            max_batch=min(self.network.max_batch, batch or self.network.max_batch),
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
         self.feature_extractor = self._features
 
-    def query(self, inputs: Float32) -> Answers:
+    def query(self, inputs: Float32) -> BackendOutput:
         """Class scores of images (b, 3, h, w), float32 in [0, 1].
 
         Raises:
             BackendError: the model was given up for a part of it (`split`).
         """
         if self._head is None:
-            return Answers(self._whole().logits(inputs))
-        return Answers(self._head(self._whole().features(inputs)))
+            return BackendOutput(self._whole().logits(inputs))
+        return BackendOutput(self._head(self._whole().features(inputs)))
 
-    def _features(self, inputs: Float32) -> Answers:
-        return Answers(self._whole().features(inputs))
+    def _features(self, inputs: Float32) -> BackendOutput:
+        return BackendOutput(self._whole().features(inputs))
 
     def _whole(self) -> "Network":
         if self.network is None:
@@ -142,7 +142,7 @@ class Network:
         self.model.net.requires_grad_(False)
         self.dtype = str(self.precision).removeprefix("torch.")
         most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
-        self.batch_limit = int(np.clip(memory * 2**20 // (self.model.activation * self.precision.itemsize), 1, most))
+        self.max_batch = int(np.clip(memory * 2**20 // (self.model.activation * self.precision.itemsize), 1, most))
         moments = self.model.preprocessing.mean, self.model.preprocessing.std
         mean, std = (torch.tensor(values, device=self.device).view(-1, 1, 1) for values in moments)
         self._scale, self._shift = 1 / std, -mean / std
@@ -188,9 +188,9 @@ class Network:
     def _run(self, function: "Callable[[torch.Tensor], torch.Tensor]", inputs: Float32) -> Float32:
         import torch
 
-        pieces = range(0, len(inputs), self.batch_limit)
+        pieces = range(0, len(inputs), self.max_batch)
         with torch.inference_mode():
-            outputs = [function(self.prepare(inputs[i : i + self.batch_limit])).float().cpu() for i in pieces]
+            outputs = [function(self.prepare(inputs[i : i + self.max_batch])).float().cpu() for i in pieces]
         return torch.cat(outputs).numpy()
 
 

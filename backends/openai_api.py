@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
-from fedbbpt.backend import Answers, Backend, BackendInfo, Modality, Provider, usage
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provider, usage
 from fedbbpt.data.texts import as_texts
 from fedbbpt.dry_run import raise_unless_dry_run
 from fedbbpt.errors import BackendError, ConfigError
@@ -121,8 +121,8 @@ class OpenAI(Backend):
             input_size=(image_size, image_size) if image_size else None,
             classes=provider.classes,
             scores="logits" if api == "embeddings" else "log-probabilities",
-            batch_limit=min(self.desk.batch_limit, IMAGES_AHEAD) if image_size else self.desk.batch_limit,
-            request_limit=self._batch,
+            max_batch=min(self.desk.max_batch, IMAGES_AHEAD) if image_size else self.desk.max_batch,
+            max_inputs_per_request=self._batch,
         )
 
     @staticmethod
@@ -162,7 +162,7 @@ class OpenAI(Backend):
     def _prototypes(self, give: Callable[[Size], Dataset]) -> LinearHead:
         return fit_service_head(prototypes, self.desk, give(None), self.info)
 
-    def query(self, inputs: Inputs) -> Answers:
+    def query(self, inputs: Inputs) -> BackendOutput:
         """See `Backend.query`."""
         answers = self.desk.query(inputs)
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))

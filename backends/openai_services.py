@@ -38,7 +38,7 @@ class Words:
         self._most = 1 if capabilities.logprobs else room or MORE + max(map(_tokens, words))
         told = {"words": words, "logprobs": capabilities.logprobs, "written": self._most, "question": endpoint.question}
         self.identity = {**identity, **told, "temperature": capabilities.temperature}
-        self.request_limit = batch
+        self.max_inputs_per_request = batch
         self._endpoint, self._ask, self._template = endpoint, ask, template
         self._words, self._capabilities, self._missed = words, capabilities, False
 
@@ -112,7 +112,7 @@ class Vectors:
     """Embeddings of texts."""
 
     def __init__(self, endpoint: Endpoint, identity: Mapping[str, Any], batch: int) -> None:
-        self.identity, self.request_limit, self._endpoint = identity, batch, endpoint
+        self.identity, self.max_inputs_per_request, self._endpoint = identity, batch, endpoint
 
     def encode(self, one: str) -> str:
         """The text with its prompt."""

@@ -19,8 +19,8 @@ def fit_service_head(fit: Fit, desk: Desk, shots: Dataset, info: BackendInfo) ->
     Raises:
         BackendError: some of them got no answer, or all the same, or all of a class are refused.
     """
-    pieces = range(0, len(shots), info.batch_limit)
-    replies = [one for i in pieces for one in desk.replies(shots.batch(slice(i, i + info.batch_limit)).inputs)]
+    pieces = range(0, len(shots), info.max_batch)
+    replies = [one for i in pieces for one in desk.replies(shots.batch(slice(i, i + info.max_batch)).inputs)]
     said = f" ({desk.trouble.last})" if desk.trouble.last else ""
     if silent := replies.count(None):
         raise BackendError(

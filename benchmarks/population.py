@@ -16,7 +16,7 @@ import numpy as np
 
 from fedbbpt.algorithms import Parts
 from fedbbpt.algorithms.fedavg import FedAvg
-from fedbbpt.backend import Answers, Backend, BackendInfo
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput
 from fedbbpt.commands.errors import Program
 from fedbbpt.engines.serial import Serial
 from fedbbpt.objective import Objective
@@ -56,9 +56,9 @@ class Projection(Backend):
     def __init__(self) -> None:
         self._weights = np.random.default_rng(0).normal(size=(3 * SIDE * SIDE, CLASSES)).astype(np.float32) / SIDE
 
-    def query(self, inputs: Float32) -> Answers:
+    def query(self, inputs: Float32) -> BackendOutput:
         """See `Backend.query`."""
-        return Answers(inputs.reshape(len(inputs), -1) @ self._weights)
+        return BackendOutput(inputs.reshape(len(inputs), -1) @ self._weights)
 
 
 @click.command(cls=Program)

@@ -63,8 +63,8 @@ def latency(queries: int, takes: float, concurrency: int, times: int) -> None:
         for number in range(times):
             texts = as_texts([f"{number} {i}" for i in range(queries)])
             started = time.perf_counter()
-            for start in range(0, queries, backend.info.batch_limit):
-                backend.query(texts[start : start + backend.info.batch_limit])
+            for start in range(0, queries, backend.info.max_batch):
+                backend.query(texts[start : start + backend.info.max_batch])
             took = time.perf_counter() - started
             click.echo(f"{queries} queries in {took:.2f} s, at best {ideal:.2f} s: {ideal / took:.3f}")
 
@@ -86,7 +86,7 @@ def serving(
     from fedbbpt_backends.http_utils import base64_png
 
     backend, _ = opened(name, task, assignments, {})
-    limit = backend.info.batch_limit
+    limit = backend.info.max_batch
     size = backend.info.input_size
     inputs = load_class("tasks", task)(None).load(size).train.batch(slice(limit)).inputs
     parts = [inputs[start : start + each] for start in range(0, len(inputs), each)]

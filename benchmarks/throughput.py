@@ -29,7 +29,7 @@ class Work:
 
     def __init__(self, prompt: str) -> None:
         self._session = open_session(make_config({"prompt": {"name": prompt}}))
-        self._network, limit = cast(LocalViT, self._session.backend).network, self._session.backend.info.batch_limit
+        self._network, limit = cast(LocalViT, self._session.backend).network, self._session.backend.info.max_batch
         self._algorithm = self._session.algorithm()
         self._state = self._algorithm.init()
         self._images: Any = self._network.prepare(

@@ -11,7 +11,7 @@ Then `fedbbpt train --backend thumbnails --task folder:PATH` trains with it, and
 
 import numpy as np
 
-from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Provider
 from fedbbpt.errors import ConfigError
 
 
@@ -28,17 +28,17 @@ class Thumbnails(Backend):
             input_size=(32, 32),
             classes=provider.classes,
             scores="logits",
-            batch_limit=256,
+            max_batch=256,
         )
         shots = provider.shots(self.info.input_size)
         small = self._shrink(shots.batch(slice(None)).inputs)
         self._means = np.stack([small[shots.labels == k].mean(0) for k in range(len(provider.classes))])
         self._sharpness = sharpness
 
-    def query(self, inputs: np.ndarray) -> Answers:
+    def query(self, inputs: np.ndarray) -> BackendOutput:
         """Images (b, 3, 32, 32) in [0, 1] to scores (b, C), float32."""
         distances = ((self._shrink(inputs)[:, None] - self._means) ** 2).mean(2)
-        return Answers((-self._sharpness * distances).astype(np.float32))
+        return BackendOutput((-self._sharpness * distances).astype(np.float32))
 
     @staticmethod
     def _shrink(inputs: np.ndarray) -> np.ndarray:

@@ -16,33 +16,33 @@ Fitted = Mapping[str, NDArray[Any]]  # arrays by name
 
 
 class Embeddings(NamedTuple):
-    """The space of word embeddings of a model that reads vectors in their place (`Prompted.prefix`)."""
+    """The word embedding space of a model that accepts vectors in place of words (a soft prompt)."""
 
     width: int  # D
-    std: float  # of all entries of the model's own embeddings
+    std: float  # over all entries of the model's embedding matrix
 
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What a user of a backend may know of it."""
+    """What users of a backend may know about it."""
 
-    model: str  # which model answers
-    input_size: Size
+    model: str  # the name of the model that answers
+    input_size: Size  # (height, width) of images; None for texts
     classes: tuple[str, ...]  # the names of the C scores
     scores: Literal["logits", "log-probabilities", "probabilities"]
-    batch_limit: int  # most inputs of one `query`
-    embeddings: Embeddings | None = None  # where the model reads vectors in the place of words
-    resolved: Mapping[str, Any] = field(default_factory=dict)  # options left to the backend ("auto"), as it chose them
-    request_limit: int | None = None  # most queries of a request, where one `query` sends several; divides batch_limit
+    max_batch: int  # inputs per call of `Backend.query`
+    embeddings: Embeddings | None = None  # set if the model accepts vectors in place of words
+    resolved: Mapping[str, Any] = field(default_factory=dict)  # options set to "auto", as the backend resolved them
+    max_inputs_per_request: int | None = None  # divides max_batch; None: one call of `query` is one request
 
     @property
-    def call_limit(self) -> int:
-        """Most queries in one call."""
-        return self.request_limit or self.batch_limit
+    def inputs_per_request(self) -> int:
+        """The number of inputs in a full request."""
+        return self.max_inputs_per_request or self.max_batch
 
 
 def check_scores(info: BackendInfo) -> None:
-    """Raises ConfigError if the model answers with features alone, which can only be cut (`fedbbpt.split_learning`)."""
+    """Raises ConfigError if the model outputs features but no class scores; only split learning can use those."""
     if not info.classes:
         raise ConfigError(
             f"{info.model} answers with features, not classes, and the task's provider has no examples to fit a head "
@@ -50,84 +50,81 @@ def check_scores(info: BackendInfo) -> None:
         )
 
 
-class Answers(NamedTuple):
-    """What a backend says to one call."""
+class BackendOutput(NamedTuple):
+    """The answer to one call of `Backend.query`."""
 
-    scores: Float32  # (b, C); a failed query is a row of NaN, never a dropped one
-    tokens: int = 0  # input and output, where the model counts them
+    scores: Float32  # (b, C); a failed query is a row of NaN, never missing
+    tokens: int = 0  # input and output tokens, if the model counts them
     unparsed: int = 0  # answers in words that name no class (`fedbbpt_backends.answer_parsing`)
-    output_tokens: int = 0  # of them
+    output_tokens: int = 0  # included in `tokens`
 
 
-FeatureExtractor = Callable[[Inputs], Answers]  # as `Backend.query`, with features (b, D) in place of the scores
+FeatureExtractor = Callable[[Inputs], BackendOutput]  # as `Backend.query`, with features (b, D) in place of the scores
 
 
 class Backend(ABC):
     """A frozen model that may only be queried: inputs in, scores out.
 
-    A subclass takes the task's `Provider` as its one positional argument and its options by keyword; their types are
-    checked, and their defaults are written into the run's config. It is registered as an entry point of the group
-    `fedbbpt.backends`. The same inputs in the same call must give the same bits. All that a backend may offer beyond
-    `info` and `query` has a default here; a model that can be cut derives from
-    `fedbbpt.split_learning.protocol.Splittable`.
+    A subclass takes the task's `Provider` as its only positional argument and its options by keyword. The types of the
+    options are checked, and their defaults are written into the run's config. The same inputs in the same call must
+    give the same bits. Everything beyond `modalities`, `info` and `query` is optional and has a default here; a model
+    that can be partitioned derives from `fedbbpt.split_learning.protocol.Splittable`.
+
+    Register a subclass as an entry point in the group `fedbbpt.backends` (see `examples/own_backend.py`).
     """
 
-    modalities: ClassVar[tuple[Modality, ...]]  # what it can read
+    modalities: ClassVar[tuple[Modality, ...]]  # the inputs it accepts
     info: BackendInfo
-    feature_extractor: FeatureExtractor | None = None  # None: the model has no features to give
-    label_words: tuple[str, ...] | None = None  # a word for each class, where the scores are those of words
+    feature_extractor: FeatureExtractor | None = None  # None: the model gives no features
+    label_words: tuple[str, ...] | None = None  # a word for each class, if the scores are those of words
 
     @abstractmethod
-    def query(self, inputs: Inputs) -> Answers:
-        """Scores of images (b, 3, h, w), float32 in [0, 1], or of texts (b,); b ≤ info.batch_limit."""
+    def query(self, inputs: Inputs) -> BackendOutput:
+        """Scores images (b, 3, h, w), float32 in [0, 1], or texts (b,), with b ≤ info.max_batch."""
 
     @staticmethod
     def uses_verbalizer(options: Mapping[str, Any]) -> bool:
-        """Whether, with these options, a language model is asked for the classes in words: then instructions are tuned.
+        """Whether a language model scores the words of the classes, so that instructions can be tuned.
 
-        It is asked before the model is opened, with all options filled in.
+        Called with all options filled in, before the model is loaded.
         """
         return False
 
     @staticmethod
     def sketch(provider: "Provider", options: Mapping[str, Any]) -> BackendInfo | None:
-        """What `info` will say, for a dry run that would have to fetch the model; None: it must be opened."""
+        """Returns `info` without loading the model, for a dry run on a machine that lacks it; None if unknown."""
         return None
 
 
 @dataclass(frozen=True)
 class Provider:
-    """What the owner of the model may see of a task: never the clients' data.
+    """What the model's owner knows about a task; it never includes the clients' data.
 
-    `head` names a head that the provider has ready; `shots(size)` gives the provider's own labelled examples.
-    `question` is what a class answers, as a noun ("topic"), and `words` a word or a few for each class, for models that
-    read and write language.
-
-    A run's folder keeps what the backend takes from here, so that `predict` needs none of the task's data: the shots,
-    or in their place what `fit` made of them.
+    A run's folder stores what the backend uses from here, so that `predict` needs none of the task's data: the shots,
+    or what `fit` computed from them.
     """
 
     classes: tuple[str, ...]
-    head: str | None = None
-    shots: Callable[[Size], Dataset] | None = None
-    question: str = "Category"
-    words: tuple[str, ...] | None = None  # None: the classes' names
+    head: str | None = None  # the name of a head that the provider has ready
+    shots: Callable[[Size], Dataset] | None = None  # the provider's own labelled examples, for an input size
+    question: str = "Category"  # what a class answers, as a noun, for language models
+    words: tuple[str, ...] | None = None  # one or a few for each class, for language models; None: the classes' names
 
     def fit(self, make: Callable[[], Fitted]) -> Fitted:
-        """What a backend makes of the shots: `make()`, or the arrays that it gave when the run began."""
+        """Returns `make()`, computed from the shots, or, in a resumed run, the arrays that it returned at the start."""
         return make()
 
 
 def usage(queries: int, info: BackendInfo) -> Usage:
-    """The usage of so many queries in full requests."""
-    return Usage(queries, -(-queries // info.call_limit))
+    """The usage of this many queries, sent in full requests."""
+    return Usage(queries, -(-queries // info.inputs_per_request))
 
 
 class Meter(Backend):
-    """A backend that counts what passes through it and checks that the answers are what `info` promises.
+    """Wraps a backend, counts its queries, and checks that its scores have the promised shape and dtype.
 
     Raises:
-        BackendError: the answers have the wrong shape or type.
+        BackendError: the scores have another shape than (b, C), or another dtype than float32.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -135,14 +132,14 @@ class Meter(Backend):
         self.usage = Usage()
         self._backend = backend
 
-    def query(self, inputs: Inputs) -> Answers:
+    def query(self, inputs: Inputs) -> BackendOutput:
         """See `Backend.query`."""
         self.usage += usage(len(inputs), self.info)
-        answers = self._backend.query(inputs)
+        output = self._backend.query(inputs)
         expected = (len(inputs), len(self.info.classes))
-        if answers.scores.shape != expected or answers.scores.dtype != np.float32:
-            got = f"{answers.scores.shape} {answers.scores.dtype}"
+        if output.scores.shape != expected or output.scores.dtype != np.float32:
+            got = f"{output.scores.shape} {output.scores.dtype}"
             raise BackendError(f"the backend answered with scores {got}; its info promises {expected} float32")
-        unanswered = int(np.isnan(answers.scores).any(1).sum())
-        self.usage += Usage(0, 0, answers.tokens, answers.unparsed, answers.output_tokens, unanswered)
-        return answers
+        unanswered = int(np.isnan(output.scores).any(1).sum())
+        self.usage += Usage(0, 0, output.tokens, output.unparsed, output.output_tokens, unanswered)
+        return output

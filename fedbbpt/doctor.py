@@ -59,7 +59,7 @@ def _model() -> Finding:
     except FedbbptError as e:
         return "local-vit", False, str(e)
     info = backend.info
-    images = np.random.default_rng(0).random((info.batch_limit, 3, *info.input_size), np.float32)
+    images = np.random.default_rng(0).random((info.max_batch, 3, *info.input_size), np.float32)
     backend.query(images)
     start = time.perf_counter()
     backend.query(images)

@@ -66,7 +66,7 @@ class Objective(NamedTuple):
                 pieces.append(self.prompt.apply(prompts[rows], batch.inputs[columns], features))
             return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
 
-        limit = self.backend.info.batch_limit
+        limit = self.backend.info.max_batch
         calls = [slice(start, min(start + limit, len(scores))) for start in range(0, len(scores), limit)]
         with ThreadPoolExecutor(1) as ahead:  # draws the next call's inputs while the model answers this one
             waiting = [ahead.submit(copy_context().run, drawn, call) for call in calls[:1]]

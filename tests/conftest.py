@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: their t
 import numpy as np
 import pytest
 
-from fedbbpt.backend import Answers, Backend, BackendInfo
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput
 from fedbbpt.engines.serial import Serial
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.types import Client, Dataset
@@ -99,8 +99,8 @@ class FakeBackend(Backend):
     `fails` says which images of (b, 3, h, w) get no answer; `calls` keeps the sizes of all calls, `seen` their inputs.
     """
 
-    def __init__(self, *, classes=CLASSES, scores="logits", batch_limit=16, fails: Callable | None = None):
-        self.info = BackendInfo("fake", SIZE, tuple(classes), scores, batch_limit)
+    def __init__(self, *, classes=CLASSES, scores="logits", max_batch=16, fails: Callable | None = None):
+        self.info = BackendInfo("fake", SIZE, tuple(classes), scores, max_batch)
         self.calls, self.seen = [], []
         self._fails = fails
         self._weights = np.random.default_rng(7).normal(size=(12, len(classes)))
@@ -110,14 +110,14 @@ class FakeBackend(Backend):
     def query(self, inputs):
         assert inputs.dtype == np.float32
         assert inputs.shape[1:] == (3, *SIZE)
-        assert 0 < len(inputs) <= self.info.batch_limit
+        assert 0 < len(inputs) <= self.info.max_batch
         self.calls.append(len(inputs))
         self.seen.extend(image.tobytes() for image in inputs)
         quarters = inputs.astype(np.float64).reshape(-1, 3, 2, 4, 2, 4).mean((3, 5)).reshape(-1, 12)
         scores = (quarters[:, :, None] * self._weights).sum(1).astype(np.float32)
         if self._fails is not None:
             scores[self._fails(inputs)] = np.nan
-        return Answers(scores)
+        return BackendOutput(scores)
 
 
 def _data(count, seed=0):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedbbpt.backend import Answers, Meter
+from fedbbpt.backend import BackendOutput, Meter
 from fedbbpt.errors import BackendError
 from fedbbpt.types import Usage
 
@@ -16,7 +16,7 @@ def answering(fake_backend):
     """A meter over a backend that always gives the same answer."""
 
     def make(scores):
-        fake_backend.query = lambda inputs: Answers(scores)
+        fake_backend.query = lambda inputs: BackendOutput(scores)
         return Meter(fake_backend)
 
     return make
@@ -32,7 +32,7 @@ def test_meter_counts_inputs_and_calls(fake_backend, images):
 
 def test_meter_counts_the_tokens_of_the_answers_and_those_that_name_no_class(fake_backend, images):
     answers = fake_backend.query(images)
-    fake_backend.query = lambda inputs: Answers(answers.scores, 11, 2)
+    fake_backend.query = lambda inputs: BackendOutput(answers.scores, 11, 2)
     meter = Meter(fake_backend)
     meter.query(images)
     meter.query(images)

@@ -39,7 +39,7 @@ def losses(make_backend):
 @pytest.mark.parametrize("views", [1, 3])
 @pytest.mark.parametrize(("n", "b"), [(1, 1), (5, 1), (1, 7), (5, 7)])
 def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_data, n, b, views, limit):
-    backend = make_backend(batch_limit=limit)
+    backend = make_backend(max_batch=limit)
     objective = make(backend)
     scores = objective.answers(candidates(objective, n, views), make_data(b).batch(slice(None)))
     assert scores.shape == (n, b, views, 3)
@@ -54,16 +54,16 @@ def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_d
     [(8, 4, 16, 2), (8, 4, 15, 3), (2, 5, 4, 3), (3, 16, 16, 3), (3, 7, 5, 5), (1, 0, 5, 0)],
 )
 def test_as_few_requests_as_the_limit_allows(make_backend, n, b, limit, requests):
-    assert make(make_backend(batch_limit=limit)).usage(n, b) == Usage(n * b, requests)
+    assert make(make_backend(max_batch=limit)).usage(n, b) == Usage(n * b, requests)
 
 
 def test_nothing_to_ask_costs_nothing(make_backend):
-    assert make(make_backend(batch_limit=16)).usage(4, 0) == Usage(0, 0)
+    assert make(make_backend(max_batch=16)).usage(4, 0) == Usage(0, 0)
 
 
 def test_calls_are_requests_where_one_query_sends_several(make_backend, make_data):
-    backend = make_backend(batch_limit=12)
-    backend.info = dataclasses.replace(backend.info, request_limit=4)
+    backend = make_backend(max_batch=12)
+    backend.info = dataclasses.replace(backend.info, max_inputs_per_request=4)
     meter = Meter(backend)
     objective = make(meter)
     objective.answers(candidates(objective, 5), make_data(3).batch(slice(None)))
@@ -74,7 +74,7 @@ def test_calls_are_requests_where_one_query_sends_several(make_backend, make_dat
 @pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 11])
 def test_answers_do_not_depend_on_the_limit(make_backend, make_data, limit, views):
-    whole, pieces = make(make_backend(batch_limit=1000)), make(make_backend(batch_limit=limit))
+    whole, pieces = make(make_backend(max_batch=1000)), make(make_backend(max_batch=limit))
     batch = make_data(6).batch(slice(None))
     expected = whole.answers(candidates(whole, 4, views), batch)
     assert np.array_equal(pieces.answers(candidates(whole, 4, views), batch), expected)
@@ -92,7 +92,7 @@ def test_every_candidate_meets_every_example(fake_backend, make_data):
 
 @pytest.mark.parametrize("limit", [2, 1000])
 def test_every_image_is_prompted_with_its_own_features(make_backend, make_data, limit):
-    objective = make(make_backend(batch_limit=limit), Coordinator(SIZE, encoder="pixels"))
+    objective = make(make_backend(max_batch=limit), Coordinator(SIZE, encoder="pixels"))
     batch = make_data(3).batch(slice(None))
     batch = batch._replace(features=objective.prompt.features(batch.inputs))
     thetas = np.stack([objective.prompt.init(np.random.default_rng(i)) for i in range(4)]).reshape(2, -1)  # two views
@@ -106,7 +106,7 @@ def test_every_image_is_prompted_with_its_own_features(make_backend, make_data, 
 
 @pytest.mark.parametrize("limit", [2, 8, 1000])
 def test_views_are_answered_as_if_they_were_asked_singly(make_backend, make_data, limit):
-    objective, batch = make(make_backend(batch_limit=limit)), make_data(6).batch(slice(None))
+    objective, batch = make(make_backend(max_batch=limit)), make_data(6).batch(slice(None))
     one, other = np.random.default_rng(0).normal(size=(2, 4, objective.prompt.dim))
     scores = objective.answers(np.concatenate([one, other], axis=1), batch)
     assert np.array_equal(scores[:, :, :1], objective.answers(one, batch))

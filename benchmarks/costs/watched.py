@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.split_learning.protocol import Backward, Forward, LossOutput, Part, Precision, SplitModel, Splittable
 from fedbbpt.types import Float32, Inputs, Int64, Parameters
 
@@ -82,7 +82,7 @@ class WatchedBackend(Splittable):
     def __init__(self, backend: Splittable, watch: Watch) -> None:
         self.info, self._backend, self._watch = backend.info, backend, watch
 
-    def query(self, inputs: Inputs) -> Answers:
+    def query(self, inputs: Inputs) -> BackendOutput:
         """See `Backend.query`."""
         return self._backend.query(inputs)
 

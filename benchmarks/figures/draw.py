@@ -128,7 +128,7 @@ def labels(session: Session) -> Figure:
 
 def embeddings(run: Path, plan: Tunings, session: Session, state: State) -> Figure:
     """What the classifier reads, before training and after each of the tunings that change it."""
-    names, seed, at_once = session.task.classes, session.config.seed, session.backend.info.batch_limit
+    names, seed, at_once = session.task.classes, session.config.seed, session.backend.info.max_batch
     data = some_tests(session.clients, seed)
     truth = np.concatenate([part.labels for part in data])
     whole = opened(session, num_prompt_tokens=0)

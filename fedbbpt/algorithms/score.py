@@ -21,14 +21,14 @@ def metered(objective: Objective) -> tuple[Objective, Meter]:
 
 def cost(objective: Objective, views: int, examples: int) -> Usage:
     """Exactly what `score` will ask for on so many examples under so many views, without asking."""
-    limit = objective.backend.info.batch_limit
+    limit = objective.backend.info.max_batch
     full, rest = divmod(examples, limit)
     last = objective.usage(views, rest) if rest else Usage()
     return objective.usage(views, limit).times(full) + last
 
 
 def score(objective: Objective, parameters: Parameters, client: str, data: Dataset) -> Score:
-    """One pass over the data, `batch_limit` examples at a time."""
+    """One pass over the data, `max_batch` examples at a time."""
     objective, meter = metered(objective)
     theta, weights = parameters["prompt"], parameters["readout"]
     views, inputs = objective.views(theta).shape[0], len(meter.info.classes)
@@ -37,7 +37,7 @@ def score(objective: Objective, parameters: Parameters, client: str, data: Datas
     def predict(batch: Batch) -> Float64:
         return objective.readout.log_probabilities(weights, objective.answers(theta[None], batch)[0])
 
-    return Score(client, *tally(data, meter.info.batch_limit, classes, predict), meter.usage)
+    return Score(client, *tally(data, meter.info.max_batch, classes, predict), meter.usage)
 
 
 def blank_score(objective: Objective, parameters: Parameters) -> Score:

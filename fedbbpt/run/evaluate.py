@@ -10,7 +10,7 @@ import numpy as np
 
 from fedbbpt.algorithms import Algorithm, Keeps, State
 from fedbbpt.algorithms.sound import usable
-from fedbbpt.backend import Answers, Backend, Meter
+from fedbbpt.backend import Backend, BackendOutput, Meter
 from fedbbpt.engines import Engine
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
@@ -117,15 +117,15 @@ class Remembered(Backend):
         self.info = backend.info
         self._answers: dict[bytes, Float32] = {}  # by the input's digest
         for data in splits:
-            for start in range(0, len(data), self.info.batch_limit):
-                inputs = data.batch(slice(start, start + self.info.batch_limit)).inputs
+            for start in range(0, len(data), self.info.max_batch):
+                inputs = data.batch(slice(start, start + self.info.max_batch)).inputs
                 scores = meter.query(inputs).scores
                 self._answers |= {_digest(one): row for one, row in zip(inputs, scores, strict=True)}
         self.usage = meter.usage
 
-    def query(self, inputs: Inputs) -> Answers:
+    def query(self, inputs: Inputs) -> BackendOutput:
         """See `Backend.query`; only inputs that it has seen."""
-        return Answers(np.stack([self._answers[_digest(one)] for one in inputs]))
+        return BackendOutput(np.stack([self._answers[_digest(one)] for one in inputs]))
 
 
 def _digest(one: Float32 | str) -> bytes:

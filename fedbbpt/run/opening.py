@@ -1,6 +1,6 @@
 """The model is opened; of one that is not on this machine, a dry run takes what is known of it."""
 
-from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Provider
 from fedbbpt.config import Config
 from fedbbpt.config.components import load_class, uses_embeddings
 from fedbbpt.dry_run import NotFetched, raise_unless_dry_run
@@ -16,7 +16,7 @@ class Sketch(Backend):
     def __init__(self, info: BackendInfo) -> None:
         self.info = info
 
-    def query(self, inputs: Inputs) -> Answers:
+    def query(self, inputs: Inputs) -> BackendOutput:
         """Nothing of it is here."""
         raise BackendError(f"{self.info.model} is not on this machine, and cannot be asked")
 

@@ -45,7 +45,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         summary=summary,
         config=session.config,
         model=session.backend.info.model,
-        batch_limit=session.backend.info.batch_limit,
+        max_batch=session.backend.info.max_batch,
         toml=(out / "config.toml").read_text("utf-8"),
         environment=list(_flat(environment)),
         thing=session.task.modality,

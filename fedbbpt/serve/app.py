@@ -49,7 +49,7 @@ class InferenceService:
         self._concurrency = ConcurrencyLimit(limits)
         # One parser thread: parsed requests are large, and malloc gives no thread the memory that another freed.
         self._parser, self._image_memory = ThreadPoolExecutor(1, "fedbbpt-parser"), WeightedSemaphore(MAX_PIXELS_HELD)
-        self._batcher = Batcher(thread, model.info.batch_limit, self._metrics.count_batch)
+        self._batcher = Batcher(thread, model.info.max_batch, self._metrics.count_batch)
         self._started = int(time.time())
         self._openapi = openapi_document(POST_ROUTES)
         routes = [Route(path, partial(self._answer, schema), methods=["POST"]) for path, schema in POST_ROUTES.items()]
@@ -109,7 +109,7 @@ class InferenceService:
             classes=list(info.classes),
             label_words=list(self._model.label_words),
             score_type=info.scores,
-            batch_limit=info.batch_limit,
+            max_batch=info.max_batch,
             embeddings=self._model.features is not None,
         )
         return JSONResponse(ModelList(data=[card]).model_dump())

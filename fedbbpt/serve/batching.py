@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.types import Inputs, Int64
 
-QueryFunction = Callable[[Inputs], Answers]  # `Backend.query`, or features in place of scores
+QueryFunction = Callable[[Inputs], BackendOutput]  # `Backend.query`, or features in place of scores
 SPIN_COUNT = "30000000"  # OpenMP's idle threads spin for less than half a second, then sleep
 WINDOW = 0.003  # seconds that an idle model waits for more inputs of a batch
 
@@ -38,7 +38,7 @@ class Chunk(NamedTuple):
     function: QueryFunction
     inputs: Inputs
     due: float  # when it no longer waits for other chunks
-    output: "Future[Answers]"
+    output: "Future[BackendOutput]"
 
 
 class Batcher:
@@ -51,7 +51,11 @@ class Batcher:
     """
 
     def __init__(
-        self, thread: Executor, limit: int, on_batch: Callable[[int, float, Answers], None], window: float = WINDOW
+        self,
+        thread: Executor,
+        limit: int,
+        on_batch: Callable[[int, float, BackendOutput], None],
+        window: float = WINDOW,
     ) -> None:
         self._limit, self._on_batch, self._window = limit, on_batch, window
         self._waiting: deque[Chunk] = deque()
@@ -59,7 +63,7 @@ class Batcher:
         self._closed = False
         self._loop_ended = thread.submit(self._loop)
 
-    def submit(self, function: QueryFunction, inputs: Inputs) -> "list[Future[Answers]]":
+    def submit(self, function: QueryFunction, inputs: Inputs) -> "list[Future[BackendOutput]]":
         """Queues inputs; the futures give their output chunk by chunk, in the order of the inputs."""
         due = time.monotonic() + self._window
         starts = range(0, len(inputs), self._limit)
@@ -69,7 +73,7 @@ class Batcher:
             self._changed.notify()
         return [chunk.output for chunk in chunks]
 
-    async def query(self, function: QueryFunction, inputs: Inputs) -> Answers:
+    async def query(self, function: QueryFunction, inputs: Inputs) -> BackendOutput:
         """The output for at least one input.
 
         Raises:
@@ -78,7 +82,7 @@ class Batcher:
         parts = await asyncio.gather(*map(asyncio.wrap_future, self.submit(function, inputs)))
         scores = np.concatenate([part.scores for part in parts])
         tokens, output = sum(part.tokens for part in parts), sum(part.output_tokens for part in parts)
-        return Answers(scores, tokens, output_tokens=output)
+        return BackendOutput(scores, tokens, output_tokens=output)
 
     def close(self) -> None:
         """Answers all that still waits and was not cancelled, then frees the thread."""
@@ -129,14 +133,14 @@ class Batcher:
             chunk.output.set_result(part)
 
 
-def _per_chunk(output: Answers, batch: list[Chunk]) -> Iterator[Answers]:
+def _per_chunk(output: BackendOutput, batch: list[Chunk]) -> Iterator[BackendOutput]:
     """Each chunk's rows, and its share of the tokens by the length of its texts; the shares add up to the batch's."""
     rows = np.split(output.scores, np.cumsum([len(chunk.inputs) for chunk in batch])[:-1])
     lengths = np.cumsum([_length(chunk.inputs) for chunk in batch])
     read = _shares(output.tokens - output.output_tokens, lengths)
     written = _shares(output.output_tokens, lengths)
     for scores, r, w in zip(rows, read.tolist(), written.tolist(), strict=True):
-        yield Answers(scores, r + w, output_tokens=w)
+        yield BackendOutput(scores, r + w, output_tokens=w)
 
 
 def _length(inputs: Inputs) -> int:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.serve import MAX_INPUTS, HttpError, RequestLimits
 from fedbbpt.serve.images import EncodedImages
 from fedbbpt.serve.model import ServedModel
@@ -143,7 +143,7 @@ class ChatRequest(CompletionRequestBase):
             raise HttpError(400, "URLs are not fetched: send the image as data:image/png;base64,…", param="messages")
         return decode_inputs(model, urls, limits)
 
-    def respond(self, model: ServedModel, output: Answers) -> ChatCompletion:
+    def respond(self, model: ServedModel, output: BackendOutput) -> ChatCompletion:
         """See `ApiRequest.respond`."""
         words = ranked_words(model, model.log_probabilities(output.scores)[0])
         choice = ChatChoice(message=AssistantMessage(content=""), logprobs=None, finish_reason="content_filter")

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import MAX_INPUTS, HttpError, RequestLimits
 from fedbbpt.serve.images import EncodedImages
@@ -57,7 +57,7 @@ class ClassifyRequest(ApiRequest):
             raise HttpError(400, "this model reads images: send each as a PNG or JPEG file in base64", param="inputs")
         return as_texts([one if isinstance(one, str) else _as_prompted(one) for one in self.inputs])
 
-    def respond(self, model: ServedModel, output: Answers) -> ClassifyResponse:
+    def respond(self, model: ServedModel, output: BackendOutput) -> ClassifyResponse:
         """See `ApiRequest.respond`. An infinite score becomes the largest float32, since JSON has no infinity."""
         finite = np.nan_to_num(output.scores, nan=np.nan)
         return ClassifyResponse.model_construct(

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, Field, PositiveInt
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import HttpError, RequestLimits
 from fedbbpt.serve.model import ServedModel
@@ -62,7 +62,7 @@ class CompletionRequest(CompletionRequestBase):
             raise HttpError(400, "this model reads images: use /v1/chat/completions or /v1/classify")
         return as_texts(as_list(self.prompt))
 
-    def respond(self, model: ServedModel, output: Answers) -> Completion:
+    def respond(self, model: ServedModel, output: BackendOutput) -> Completion:
         """See `ApiRequest.respond`."""
         rows = model.log_probabilities(output.scores)
         prompts = as_list(self.prompt)

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.serve import HttpError, RequestLimits
 from fedbbpt.serve.batching import QueryFunction
 from fedbbpt.serve.images import EncodedImages
@@ -56,7 +56,7 @@ class EmbeddingRequest(ApiRequest):
         """See `ApiRequest.read_inputs`."""
         return decode_inputs(model, as_list(self.input), limits)
 
-    def respond(self, model: ServedModel, output: Answers) -> EmbeddingResponse:
+    def respond(self, model: ServedModel, output: BackendOutput) -> EmbeddingResponse:
         """See `ApiRequest.respond`."""
         rows = output.scores.astype("<f4", copy=False)
         in_base64 = self.encoding_format == "base64"

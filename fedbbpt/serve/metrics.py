@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)  # upper bounds of the histogram's buckets
 
@@ -25,7 +25,7 @@ class ServerMetrics:
         """Counts a response."""
         self._requests.labels(route, status).inc()
 
-    def count_batch(self, size: int, seconds: float, output: Answers) -> None:
+    def count_batch(self, size: int, seconds: float, output: BackendOutput) -> None:
         """Counts a batch of `size` inputs that the model answered in `seconds`."""
         self._sizes.observe(size)
         self._queries.inc(size)

@@ -36,7 +36,7 @@ class ModelCard(BaseModel):
     classes: list[str]
     label_words: list[str]
     score_type: str
-    batch_limit: int
+    max_batch: int
     embeddings: bool
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import MAX_INPUTS, HttpError, RequestLimits
 from fedbbpt.serve.batching import QueryFunction
@@ -51,7 +51,7 @@ class ApiRequest(BaseModel):
         """
         raise NotImplementedError
 
-    def respond(self, model: ServedModel, output: Answers) -> BaseModel:
+    def respond(self, model: ServedModel, output: BackendOutput) -> BaseModel:
         """The response, a `response_schema`, for the model's output."""
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class CompletionUsage(BaseModel):
     total_tokens: int
 
     @classmethod
-    def of(cls, output: Answers) -> "CompletionUsage":
+    def of(cls, output: BackendOutput) -> "CompletionUsage":
         """The usage of one request."""
         return cls(
             prompt_tokens=output.tokens - output.output_tokens,

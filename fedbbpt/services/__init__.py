@@ -68,7 +68,7 @@ class Service(Protocol):
     """One API. Used by several threads at a time."""
 
     identity: Mapping[str, Any]  # all that an answer depends on beside the input, as JSON: endpoint, model, options
-    request_limit: int  # most inputs in one request
+    max_inputs_per_request: int  # most inputs in one request
 
     def encode(self, one: Any) -> str:
         """A text, or an image (3, h, w) in [0, 1], as it is sent; what is equal here is asked about once."""
@@ -77,7 +77,7 @@ class Service(Protocol):
         """What an input takes, estimated."""
 
     def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
-        """One request about at most `request_limit` inputs, and the replies in their order.
+        """One request about at most `max_inputs_per_request` inputs, and the replies in their order.
 
         `key` is the same when the same request is sent again: a service that knows idempotency keys charges it once.
 

@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from fedbbpt.assets.store import cache
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.services import NO_SCORES, Reply, Service
 from fedbbpt.services.answer_cache import Store, open_store
 from fedbbpt.services.dispatcher import Asking, Terms
@@ -50,7 +50,7 @@ class Desk:
         price: Price | None = FREE,
         drawn: bool = False,
     ) -> None:
-        self.batch_limit = WAVES * concurrency * service.request_limit
+        self.max_batch = WAVES * concurrency * service.max_inputs_per_request
         self.price = price  # None: not known
         self._width = width
         self.switch(service, drawn)
@@ -76,7 +76,7 @@ class Desk:
         sizes = [self._service.size(self._service.encode(one)) for one in inputs]
         return fmean(size.read for size in sizes), fmean(size.output_tokens for size in sizes)
 
-    def query(self, inputs: Inputs) -> Answers:
+    def query(self, inputs: Inputs) -> BackendOutput:
         """See `Backend.query`.
 
         Raises:
@@ -87,7 +87,7 @@ class Desk:
         silent = np.full(self._width or 1, np.nan, np.float32)
         tokens, output, unparsed = (sum(column) for column in zip(*(reply[1:4] for reply in replies), strict=True))
         scores = np.stack([reply.scores if len(reply.scores) else silent for reply in replies])
-        return Answers(scores, tokens, unparsed, output)
+        return BackendOutput(scores, tokens, unparsed, output)
 
     def replies(self, inputs: Inputs) -> list[Reply | None]:
         """What the service says to each of the inputs, None where nothing came; raises as `query` does."""
@@ -99,7 +99,7 @@ class Desk:
         self.trouble.answers |= any(len(reply.scores) for reply in known.values())
         passed = known.keys() | self.trouble.doubtful
         missing = list({key: one for key, one in zip(keys, encoded, strict=True) if key not in passed}.items())
-        size = self._service.request_limit
+        size = self._service.max_inputs_per_request
         requests = [self._request(missing[i : i + size]) for i in range(0, len(missing), size)]
         if requests:
             price = self.price or FREE

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.serve import HttpError, RequestLimits
 from fedbbpt.serve.metrics import ServerMetrics
 from fedbbpt.serve.middleware import AccessMiddleware, ConcurrencyLimit, method_not_allowed
@@ -89,7 +89,7 @@ class SplitService:
         )
         start = time.perf_counter()
         passed = server.forward(values)
-        self._metrics.count_batch(len(values), time.perf_counter() - start, Answers(passed))
+        self._metrics.count_batch(len(values), time.perf_counter() - start, BackendOutput(passed))
         if ticket is not None:
             self._tickets.keep(ticket, server, passed.shape)
         return passed

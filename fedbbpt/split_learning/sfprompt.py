@@ -104,7 +104,7 @@ class SFPrompt:
             dtype=dtype,
             role=role,
         )
-        self._seed, self._limit = parts.seed, parts.objective.backend.info.batch_limit
+        self._seed, self._limit = parts.seed, parts.objective.backend.info.max_batch
         self._keep_fraction, self._local_epochs, self._epochs = keep_fraction, local_epochs, epochs
         self._lr, self._self_update_lr = lr, self_update_lr
         self._batch_size, self._fraction = batch_size, fraction
@@ -196,7 +196,7 @@ class SFPrompt:
 
     @np.errstate(over="ignore", invalid="ignore")
     def score(self, split: str, message: Message, client: Client) -> Score:
-        """One pass over the client's split, from head to body to tail, `batch_limit` samples at a time."""
+        """One pass over the client's split, from head to body to tail, `max_batch` samples at a time."""
         data: Dataset = getattr(client, split)
         parameters, transport = {**self._start, **message.parameters}, self._transport(message, client, split)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.algorithms.calibration import Calibration
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import BackendInfo, BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.optim.bdpl import Bdpl
 from fedbbpt.optim.spsa import SpsaGC
@@ -36,7 +36,7 @@ class Reader:
             sure = 0.2 + 0.5 * (words.count("mood") + words.count("review"))
             rows.append([sure * sum(word in mood.split() for word in words) for mood in MOODS])
             rows[-1] = [np.nan] * 2 if self._fails(text) else rows[-1]
-        return Answers(np.array(rows, np.float32))
+        return BackendOutput(np.array(rows, np.float32))
 
 
 def texts(count, seed):

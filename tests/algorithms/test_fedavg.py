@@ -179,7 +179,7 @@ def test_score_counts_true_by_predicted_class(make, fake_backend, make_client):
 def test_score_does_not_depend_on_the_batch_limit(make, make_backend, fake_backend, make_client, limit):
     client, expected = make_client(), make(fake_backend)
     message = expected.broadcast(expected.init())
-    score = make(make_backend(batch_limit=limit)).score("test", message, client)
+    score = make(make_backend(max_batch=limit)).score("test", message, client)
     assert np.array_equal(score.confusion, expected.score("test", message, client).confusion)
     assert score.loss_sum == pytest.approx(expected.score("test", message, client).loss_sum)
     assert score.usage == Usage(9, -(-9 // limit))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.algorithms.fedbpt import FedBpt, replaced, step_of, words_of
-from fedbbpt.backend import Answers, BackendInfo, Embeddings
+from fedbbpt.backend import BackendInfo, BackendOutput, Embeddings
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.cma import Cma
@@ -25,8 +25,8 @@ WORDS = np.array([*CLASSES, "und", "the", "a"], object)
 class Reader:
     """Counts the words that name a class, as loudly as the prefix tells it to, and leans to any class it is told."""
 
-    def __init__(self, batch_limit=64):
-        self.info = BackendInfo("reader", None, CLASSES, "logits", batch_limit, Embeddings(8, 0.1))
+    def __init__(self, max_batch=64):
+        self.info = BackendInfo("reader", None, CLASSES, "logits", max_batch, Embeddings(8, 0.1))
         self.calls, self.seen = [], []
         self._heard = np.random.default_rng(0).normal(size=(16, 1 + len(CLASSES)))
 
@@ -35,7 +35,7 @@ class Reader:
         self.seen.extend(one.text for one in inputs)
         counts = np.array([[one.text.split().count(name) for name in CLASSES] for one in inputs])
         heard = np.stack([one.prefix.ravel() for one in inputs]) @ self._heard  # (b, 1 + K)
-        return Answers((heard[:, :1] * counts + heard[:, 1:]).astype(np.float32))
+        return BackendOutput((heard[:, :1] * counts + heard[:, 1:]).astype(np.float32))
 
 
 def data(labels, seed=0):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbbpt import registry
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import BackendInfo, BackendOutput
 from fedbbpt.optim.spsa import Spsa
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.prompts.frame import Frame
@@ -21,7 +21,7 @@ class Wide:
 
     def query(self, inputs):
         light = inputs.mean((1, 2, 3))
-        return Answers(np.stack([-light, light], 1))
+        return BackendOutput(np.stack([-light, light], 1))
 
 
 @pytest.fixture

@@ -67,9 +67,9 @@ def test_the_backend_asks_in_requests(requests: list[Sequence[str]], build: Buil
     assert answers.scores.tolist() == [[0, n] for n in range(10)]
     assert sorted(len(request) for request in requests) == [2, 4, 4]
     assert answers.tokens == 30
-    assert (backend.info.classes, backend.info.scores, backend.info.request_limit) == (CLASSES, "logits", 4)
+    assert (backend.info.classes, backend.info.scores, backend.info.max_inputs_per_request) == (CLASSES, "logits", 4)
     assert backend.info.input_size is None
-    assert backend.info.batch_limit % 4 == 0
+    assert backend.info.max_batch % 4 == 0
 
 
 def test_a_head_is_fitted_to_embeddings_of_the_shots(requests: list[Sequence[str]], build: Build) -> None:
@@ -114,9 +114,9 @@ def test_heads_that_make_no_sense(build: Build) -> None:
 def test_images_are_asked_for_in_the_described_size(build: Build) -> None:
     backend = build(modality="image", image={"width": 5, "height": 4})
     assert backend.info.input_size == (4, 5)
-    assert backend.info.batch_limit == 128
+    assert backend.info.max_batch == 128
     backend = build(modality="image", image={"width": 5, "height": 4}, batch=3)
-    assert backend.info.batch_limit == 129  # whole requests
+    assert backend.info.max_batch == 129  # whole requests
 
 
 def test_the_extra_is_named(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def images(vit: LocalViT) -> np.ndarray:
 
 def test_embedded_model_reads_digits_better_than_chance_and_far_from_well(vit: LocalViT) -> None:
     pool = DIGITS.load(vit.info.input_size).train
-    pieces = [pool.batch(slice(i, i + vit.info.batch_limit)) for i in range(0, 300, vit.info.batch_limit)]
+    pieces = [pool.batch(slice(i, i + vit.info.max_batch)) for i in range(0, 300, vit.info.max_batch)]
     right = [vit.query(p.inputs).scores.argmax(1) == p.labels for p in pieces]
     assert 0.65 < np.concatenate(right).mean() < 0.8
 
@@ -40,7 +40,7 @@ def test_embedded_model_reads_digits_better_than_chance_and_far_from_well(vit: L
 def test_info(vit: LocalViT) -> None:
     assert vit.info.classes == tuple("0123456789")
     assert vit.info.resolved["dtype"] in ("float32", "bfloat16")
-    assert vit.info.batch_limit >= 1
+    assert vit.info.max_batch >= 1
 
 
 def test_the_same_call_gives_the_same_bits(vit: LocalViT, images: np.ndarray) -> None:
@@ -65,7 +65,7 @@ def test_folder_is_the_embedded_model(vit: LocalViT, images: np.ndarray) -> None
 
 
 def test_memory_limits_the_batch() -> None:
-    limits = [LocalViT(DIGITS.provider, memory=m, dtype="float32").info.batch_limit for m in (1, 20, 10_000)]
+    limits = [LocalViT(DIGITS.provider, memory=m, dtype="float32").info.max_batch for m in (1, 20, 10_000)]
     assert 1 <= limits[0] < limits[1] < limits[2]
 
 

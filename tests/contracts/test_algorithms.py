@@ -76,7 +76,7 @@ def validation_loss(algorithm, state, clients):
 @pytest.mark.parametrize("batch", [4, 50])
 @pytest.mark.parametrize("optimizer", [SpsaGC, Random])
 def test_plan_is_what_the_rounds_then_ask(name, make_backend, clients, limit, steps, batch, optimizer):
-    backend = make_backend(batch_limit=limit)
+    backend = make_backend(max_batch=limit)
     algorithm = make(name, backend, optimizer=optimizer, local_steps=steps, batch_size=batch)
     planned = sum((algorithm.plan(client, round_) for round_ in (1, 2) for client in clients), Usage())
     assert not backend.calls

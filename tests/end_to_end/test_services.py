@@ -24,7 +24,7 @@ from zlib import crc32
 
 import numpy as np
 
-from fedbbpt.backend import Answers, Backend, BackendInfo
+from fedbbpt.backend import BackendOutput, Backend, BackendInfo
 
 
 def log_softmax(x):
@@ -43,7 +43,7 @@ class Letters(Backend):
     def query(self, inputs):
         noise = [[crc32(f"{i}{text}".encode()) / 2**31 for i in range(len(self.info.classes))] for text in inputs]
         signal = [[2.0 * (word in text) for word in ("bright", "dull")] for text in inputs]
-        return Answers(log_softmax(np.array(noise) + np.array(signal)), sum(map(len, inputs)))
+        return BackendOutput(log_softmax(np.array(noise) + np.array(signal)), sum(map(len, inputs)))
 
 
 class Colours(Backend):
@@ -57,7 +57,7 @@ class Colours(Backend):
     def query(self, inputs):
         eight = (inputs * 255).round() / np.float32(255)
         weights = np.random.default_rng(0).normal(size=(3 * 64, len(self.info.classes)))
-        return Answers(log_softmax(np.stack([image.ravel() @ weights for image in eight.astype(np.float64)])))
+        return BackendOutput(log_softmax(np.stack([image.ravel() @ weights for image in eight.astype(np.float64)])))
 """
 Serve = Callable[..., str]
 Train = Callable[..., "subprocess.CompletedProcess[str]"]

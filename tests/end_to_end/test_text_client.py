@@ -12,7 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from fedbbpt.backend import Answers, Backend, BackendInfo
+from fedbbpt.backend import BackendOutput, Backend, BackendInfo
 
 
 class Says(Backend):
@@ -25,7 +25,7 @@ class Says(Backend):
 
     def query(self, inputs):
         said = [self.info.classes.index(self._mood(text)) for text in inputs]
-        return Answers(np.eye(len(self.info.classes), dtype=np.float32)[said])
+        return BackendOutput(np.eye(len(self.info.classes), dtype=np.float32)[said])
 
     @staticmethod
     def _mood(text):

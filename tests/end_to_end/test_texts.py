@@ -12,7 +12,7 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 WORDS = """
 import numpy as np
 
-from fedbbpt.backend import Answers, Backend, BackendInfo
+from fedbbpt.backend import BackendOutput, Backend, BackendInfo
 
 
 class Words(Backend):
@@ -31,7 +31,7 @@ class Words(Backend):
     def query(self, inputs):
         words = [text.split() for text in inputs]
         scores = [[sum(word in known for word in text) for known in self._known] for text in words]
-        return Answers(np.array(scores, np.float32), sum(map(len, words)))
+        return BackendOutput(np.array(scores, np.float32), sum(map(len, words)))
 """
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from fedbbpt.algorithms.score import cost, score
-from fedbbpt.backend import Answers, BackendInfo
+from fedbbpt.backend import BackendInfo, BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective
@@ -29,7 +29,7 @@ class ByText:
         logits = np.array([np.random.default_rng([len(text), *text.encode()]).normal(size=3) for text in inputs])
         kinds = {"logits": lambda s: s + 7, "log-probabilities": log_softmax, "probabilities": softmax}
         kind = kinds[self.info.scores]
-        return Answers((kind(logits) if kind is kinds["logits"] else kind(logits, axis=1)).astype(np.float32))
+        return BackendOutput((kind(logits) if kind is kinds["logits"] else kind(logits, axis=1)).astype(np.float32))
 
 
 def logits(text):

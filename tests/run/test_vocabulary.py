@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedbbpt import registry
-from fedbbpt.backend import Answers, Backend, BackendInfo
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput
 from fedbbpt.config import make_config
 from fedbbpt.data.ngrams import Counts, counts
 from fedbbpt.data.ngrams import vocabulary as most_frequent
@@ -36,7 +36,9 @@ class Reader(Backend):
         said = [text.split() for text in inputs]
         sure = [0.2 + 0.5 * text.count("film") for text in said]
         scores = [[by * text.count("dull"), by * text.count("fine")] for by, text in zip(sure, said, strict=True)]
-        return Answers(np.full((len(said), 2), np.nan, np.float32) if self.silent else np.array(scores, np.float32))
+        return BackendOutput(
+            np.full((len(said), 2), np.nan, np.float32) if self.silent else np.array(scores, np.float32)
+        )
 
 
 @pytest.fixture

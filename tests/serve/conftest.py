@@ -9,7 +9,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from fedbbpt.backend import Answers, Backend, BackendInfo, Provider
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Provider
 from fedbbpt.errors import ConfigError
 from fedbbpt.serve import RequestLimits
 from fedbbpt.serve.app import InferenceService
@@ -29,16 +29,16 @@ class FakeTexts(Backend):
     while `gate` is cleared, no call comes back.
     """
 
-    def __init__(self, *, batch_limit=4, scores="logits", size=None):
-        self.info = BackendInfo("fake-texts", size, CLASSES, scores, batch_limit)
-        self.feature_extractor = lambda inputs: Answers(self.features(inputs))
+    def __init__(self, *, max_batch=4, scores="logits", size=None):
+        self.info = BackendInfo("fake-texts", size, CLASSES, scores, max_batch)
+        self.feature_extractor = lambda inputs: BackendOutput(self.features(inputs))
         self.calls = []
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
 
     def query(self, inputs):
-        assert 0 < len(inputs) <= self.info.batch_limit
+        assert 0 < len(inputs) <= self.info.max_batch
         names = [str(one) for one in inputs]
         self.calls.append(names)
         self.entered.release()
@@ -49,7 +49,7 @@ class FakeTexts(Backend):
             raise RuntimeError("broken by the secret text")
         scores = self.features(inputs)[:, : len(CLASSES)]
         scores[[name == "lost" for name in names]] = np.nan
-        return Answers(scores, tokens=sum(map(len, names)), output_tokens=len(inputs))
+        return BackendOutput(scores, tokens=sum(map(len, names)), output_tokens=len(inputs))
 
     def features(self, inputs):
         seeds = [np.random.default_rng(crc32(str(one).encode())) for one in inputs]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbbpt.backend import Answers
+from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve.batching import Batcher, model_thread
 
@@ -107,7 +107,7 @@ def test_a_failure_reaches_only_those_who_fail_by_themselves(batcher: Batcher, t
     assert sum(size for size, _ in seen) == 4  # each answered input is counted once
 
 
-@pytest.mark.parametrize("nonsense", [None, 1, Answers(None)])  # type: ignore[arg-type]
+@pytest.mark.parametrize("nonsense", [None, 1, BackendOutput(None)])  # type: ignore[arg-type]
 def test_a_model_that_answers_nonsense_does_not_end_the_thread(batcher: Batcher, texts: Any, nonsense: Any) -> None:
     bad = batcher.submit(lambda _: nonsense, as_texts(["a"]))
     with pytest.raises((AttributeError, ValueError, TypeError)):

@@ -17,7 +17,7 @@ from fedbbpt.cli import main
 BACKEND = """
 import numpy as np
 
-from fedbbpt.backend import Answers, Backend, BackendInfo
+from fedbbpt.backend import BackendOutput, Backend, BackendInfo
 
 
 class Lengths(Backend):
@@ -31,7 +31,7 @@ class Lengths(Backend):
 
     def query(self, inputs):
         rows = [[self._slope * len(text)] + [0.0] * (len(self.info.classes) - 1) for text in inputs]
-        return Answers(np.float32(rows))
+        return BackendOutput(np.float32(rows))
 """
 
 Started = Callable[..., "subprocess.Popen[str]"]

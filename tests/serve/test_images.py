@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from fedbbpt.backend import Answers, Backend, BackendInfo
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput
 from fedbbpt.data.images import to_array
 from fedbbpt.serve import HttpError
 from fedbbpt.serve.images import MAX_PIXELS_HELD, EncodedImages, refuse_decompression_bombs
@@ -152,5 +152,5 @@ class Eyes(Backend):
 
     info = BackendInfo("eyes", (8, 8), ("day", "night"), "logits", 4)
 
-    def query(self, inputs: Any) -> Answers:
-        return Answers(np.zeros((len(inputs), 2), np.float32))
+    def query(self, inputs: Any) -> BackendOutput:
+        return BackendOutput(np.zeros((len(inputs), 2), np.float32))

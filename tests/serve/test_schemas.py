@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from fedbbpt.backend import Answers, Provider
+from fedbbpt.backend import BackendOutput, Provider
 from fedbbpt.serve import MAX_INPUTS, HttpError, RequestLimits
 from fedbbpt.serve.chat import ChatRequest
 from fedbbpt.serve.classify import ClassifyRequest
@@ -24,7 +24,7 @@ NAN = np.full(3, np.nan)
 
 def _said(served: ServedModel, shape: Any, body: dict[str, Any], scores: Any) -> Any:
     question = parse_request(shape, json.dumps(body).encode())
-    answers = Answers(np.asarray(scores, np.float32), tokens=9, output_tokens=2)
+    answers = BackendOutput(np.asarray(scores, np.float32), tokens=9, output_tokens=2)
     return json.loads(question.respond(served, answers).model_dump_json())
 
 

@@ -144,7 +144,7 @@ def test_the_model_is_described_and_named(asking: httpx2.Client) -> None:
     (model,) = asking.get("/v1/models").json()["data"]
     assert model["id"] == "fake-texts"
     assert model["label_words"] == ["fine", "bad", "odd"]
-    assert model["batch_limit"] == 4
+    assert model["max_batch"] == 4
     other = asking.post("/v1/classify", json={"inputs": ["a"], "model": "another"})
     assert other.status_code == 404
     assert other.json()["error"]["code"] == "model_not_found"

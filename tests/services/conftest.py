@@ -23,7 +23,7 @@ class FakeService:
 
     def __init__(self, limit=1, seconds=0.0):
         self.identity = {"name": "fake", "options": 1}
-        self.request_limit = limit
+        self.max_inputs_per_request = limit
         self.sent, self.keys, self.most, self.under_way = [], [], 0, 0
         self.asked = Counter()
         self.trouble = lambda number, encoded: None

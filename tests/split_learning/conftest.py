@@ -119,7 +119,7 @@ def log_softmax(logits):
 
 @pytest.fixture
 def toy(make_backend):
-    """`toy(width, batch_limit)`: the fake backend, which can be cut."""
+    """`toy(width, max_batch)`: the fake backend, which can be cut."""
 
     class SplittableBackend(make_backend, Splittable):
         def __init__(self, width=6, **options):

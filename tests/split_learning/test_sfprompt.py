@@ -127,7 +127,7 @@ def test_self_update_is_what_pruning_and_split_training_start_from(method, make_
 
 @pytest.mark.parametrize(("keep", "count"), [(0.5, 6), (0.1, 2), (0.01, 1), (0.25, 3), (1.0, 12)])
 def test_pruning_keeps_the_largest_errors(method, make_client, keep, count, toy, make_split):
-    backend, client = toy(batch_limit=5), make_client(train=12)
+    backend, client = toy(max_batch=5), make_client(train=12)
     algorithm = method(backend, keep_fraction=keep, local_epochs=0)
     parameters, split = algorithm.init().parameters, make_split(2, 3, 6, [])
     parameters = {**split.init(5), **parameters}
@@ -237,7 +237,7 @@ def test_a_server_elsewhere_trains_nothing(method, wrong):
 @pytest.mark.parametrize("epochs", [1, 3])
 @MODES
 def test_plan_is_what_the_rounds_then_ask(method, toy, clients, limit, batch, epochs, trainable):
-    backend = toy(batch_limit=limit)
+    backend = toy(max_batch=limit)
     algorithm = method(backend, batch_size=batch, epochs=epochs, trainable=trainable, local_epochs=2)
     planned = sum((algorithm.plan(client, round_) for round_ in (1, 2) for client in clients), Usage())
     assert not backend.asked
@@ -269,7 +269,7 @@ def test_bytes_are_those_of_the_messages(method, toy, clients, messages, trainab
 
 
 def test_scoring_crosses_once_in_each_direction(method, toy, clients, messages):
-    algorithm = method(toy(batch_limit=4))
+    algorithm = method(toy(max_batch=4))
     result = evaluate(algorithm, algorithm.init(), clients, "test", Serial())
     assert len(messages) == 2 * 3 * 3  # 9 test samples a client, 4 at a time
     assert result.usage == Usage(27, 9)
