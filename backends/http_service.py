@@ -7,10 +7,10 @@ import numpy as np
 import requests
 from requests_cache import CachedSession
 
+from fedbbpt.data.resize import average, bilinear
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.json_text import parse
 from fedbbpt.printing import excerpt
-from fedbbpt.resize import average, bilinear
 from fedbbpt.services import Lost, Reply, Size, Spoilt, counted
 from fedbbpt.services.client import answers
 from fedbbpt.services.http_cache import HttpCache

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fedbbpt.resize import average
+from fedbbpt.data.resize import average
 from fedbbpt.types import Float32
 
 

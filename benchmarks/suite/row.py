@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Task, TaskData
 from fedbbpt.errors import ConfigError
-from fedbbpt.types import Dataset, Int64, Rows, Size
+from fedbbpt.types import ArrayView, Dataset, Int64, Size
 from fedbbpt_benchmarks.pictures import Picture
 from fedbbpt_benchmarks.suite import store
 from fedbbpt_benchmarks.suite.store import TEST, TRAIN
@@ -105,7 +105,7 @@ def _dataset(kept: store.Kept, rows: Int64) -> Dataset:
     domains = None if kept.domains is None else kept.domains[rows]
     names, groups = np.unique([kept.keys[i] for i in rows], return_inverse=True)
     shared = groups if len(names) < len(rows) else None
-    inputs = Rows(kept.inputs, rows) if kept.inputs.dtype == np.uint8 else kept.inputs[rows]
+    inputs = ArrayView(kept.inputs, rows) if kept.inputs.dtype == np.uint8 else kept.inputs[rows]
     return Dataset(inputs, kept.labels[rows], domains=domains, groups=shared)
 
 

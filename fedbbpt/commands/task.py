@@ -1,4 +1,4 @@
-"""`fedbbpt task`: a look at the data before anything is asked of a model."""
+"""`fedbbpt task`: examines a task's data before a model is queried."""
 
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,29 @@ SETTINGS = {  # by option
 }
 
 
-@click.group(short_help="Look at a task's data: inspect.")
+@click.group(short_help="Examine a task's data: describe.")
 def task() -> None:
-    """Look at a task's data before anything is asked of a model."""
+    """Examine a task's data before a model is queried."""
 
 
-@task.command(short_help="Print what a task holds, and draw some of it.")
+@task.command(short_help="Print what a task holds, and draw some of its images.")
 @click.argument("name")
-@click.option("--text-column", help="Of a table: the column of the texts  [default: text].")
-@click.option("--label-column", help="Of a table: the column of the classes  [default: label].")
-@click.option("--clients", type=int, help="Deal it out to so many  [default: 10, or what your data can feed].")
+@click.option("--text-column", help="Of a table: the column with the texts  [default: text].")
+@click.option("--label-column", help="Of a table: the column with the classes  [default: label].")
+@click.option("--clients", type=int, help="Number of clients  [default: 10, or as many as your data suffice for].")
 @click.option("--shots-per-class", type=int, help="Training examples per class, over all clients  [default: 16].")
-@click.option("--seed", type=int, help="Decides who holds what  [default: 1].")
+@click.option("--seed", type=int, help="Decides which client holds what  [default: 1].")
 @click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, say -o task.group_column=user.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Write a picture of some examples of each class (PNG).")
-def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: Any) -> None:
-    """Print what a task holds and how it is dealt out: classes, split, clients, what is twice in it, its origin.
+@click.option("--sheet", type=click.Path(path_type=Path), help="Write some images of each class to this PNG file.")
+def describe(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: Any) -> None:
+    """Print a task's origin, classes, split, clients and duplicates.
 
     NAME is what train --task takes: a name of fedbbpt list tasks, folder:PATH, or csv:, jsonl: or parquet:PATH.
     """
     from fedbbpt.config import make_config
     from fedbbpt.config.components import load_class
     from fedbbpt.config.settings import override, parse_assignment
-    from fedbbpt.data.inspection import SIDE, contact_sheet, samples
-    from fedbbpt.data.inspection import inspect as examine
+    from fedbbpt.data import describe as description
     from fedbbpt.run.client_data import make_client_data
 
     settings: dict[str, Any] = {"task": {"name": name}}
@@ -47,31 +46,32 @@ def inspect(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: 
     config = make_config(settings)
     chosen = load_class("tasks", name)(name.partition(":")[2] or None, **config.task.options)
     if sheet is not None and chosen.modality == "text":
-        raise ConfigError(f"{name} holds texts: there are no pictures for a --sheet")
-    pool = chosen.load((SIDE, SIDE) if chosen.modality == "image" else None)
-    found = examine(pool, chosen.classes)
+        raise ConfigError(f"{name} holds texts: there are no images for a --sheet")
+    tile = description.TILE
+    data = chosen.load((tile, tile) if chosen.modality == "image" else None)
+    found = description.describe(data, chosen.classes)
     for key, value in chosen.metadata.items():
         click.echo(f"{key:12}{one_line(value)}")
     for remark in chosen.remarks:
         click.echo(f"{'note':12}{one_line(remark)}")
-    click.echo(f"{'examples':12}{len(pool.train):,} for training, {len(pool.test):,} for the test")
-    for key, value in make_client_data(config, chosen, pool).description:
+    click.echo(f"{'examples':12}{len(data.train):,} for training, {len(data.test):,} for the test")
+    for key, value in make_client_data(config, chosen, data).description:
         click.echo(f"{key:12}{value}")
-    if pool.train.domains is not None:
-        click.echo(f"{'domains':12}{len(set(pool.train.domains.tolist()))}, for data.partition=domain")
-    repeated = f"{found.repeated['train']:,} within training, {found.repeated['test']:,} within the test"
-    click.echo(f"{'duplicates':12}{repeated}, {found.shared:,} of the test also in training")
+    if data.train.domains is not None:
+        click.echo(f"{'domains':12}{len(set(data.train.domains.tolist()))}, for data.partition=domain")
+    duplicates = f"{found.duplicates['train']:,} within training, {found.duplicates['test']:,} within the test"
+    click.echo(f"{'duplicates':12}{duplicates}, {found.leaked:,} of the test also in training")
     if found.conflicting:
-        click.echo(f"{'conflicts':12}{found.conflicting:,} examples show the same as one of another class")
+        click.echo(f"{'conflicts':12}{found.conflicting:,} examples equal one of another class")
     click.echo()
     rows = [(label, f"{train:,}", f"{test:,}") for label, train, test in found.classes]
     print_table(rows, "class", "train", "test", right=["train", "test"], headed=True)
     if chosen.modality == "text":
         click.echo()
-        print_table(samples(pool.train, chosen.classes), "class", "text")
+        print_table(description.samples(data.train, chosen.classes), "class", "text")
     if sheet is not None:
         try:
-            contact_sheet(pool.train, chosen.classes).save(sheet, "png")
+            description.contact_sheet(data.train, chosen.classes).save(sheet, "png")
         except OSError as e:
             raise DataError(f"cannot write {sheet}: {(e.strerror or str(e)).lower()}; give --sheet another path") from e
         click.echo(f"\n{'sheet':12}{sheet}")

@@ -10,8 +10,8 @@ from pydantic import PositiveInt
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Task, TaskData, layout
 from fedbbpt.data.cells import doubts
-from fedbbpt.data.images import open_pictures
-from fedbbpt.data.sides import Sides, split, together, without_copies
+from fedbbpt.data.images import open_images
+from fedbbpt.data.train_test_split import SplitIndices, drop_duplicates, group_ids, train_test_split
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.text_files import absolute_path
 from fedbbpt.types import Dataset, Size
@@ -55,7 +55,7 @@ class Folder(Task):
         train, test = (self._read(rows, size) for rows in (sides.train, sides.test))
         pool = TaskData(train, test, validation, provider_examples=len(sides.provider), user_supplied=True)
         self._say_if_dark([train, test])
-        return without_copies(pool, self._read(sides.provider, size), self.classes, self.remarks)
+        return drop_duplicates(pool, self._read(sides.provider, size), self.classes, self.remarks)
 
     def _say_if_dark(self, sides: list[Dataset]) -> None:
         brightest = [side.inputs[i].max() for side in sides for i in range(len(side))]
@@ -67,17 +67,17 @@ class Folder(Task):
 
     def _read(self, rows: list[int], size: Size) -> Dataset:
         labels = np.array([self._found.labels[i] for i in rows], np.int64)
-        pictures = open_pictures([self._found.files[i] for i in rows], size)
-        return Dataset(pictures, labels, groups=together(self._digests, rows))
+        pictures = open_images([self._found.files[i] for i in rows], size)
+        return Dataset(pictures, labels, groups=group_ids(self._digests, rows))
 
     @functools.cached_property
     def _digests(self) -> list[bytes]:
         return [_digest(file) for file in self._found.files]
 
     @functools.cached_property
-    def _sides(self) -> Sides:
+    def _sides(self) -> SplitIndices:
         found = self._found
-        sides = split(
+        sides = train_test_split(
             self._digests,
             found.labels,
             found.classes,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fedbbpt.errors import DataError
-from fedbbpt.types import Rows, Size
+from fedbbpt.types import ArrayView, Size
 
 Picture = NDArray[np.uint8]  # (3, h, w)
 SIXTEEN_BITS = ("PNG", "PPM")  # formats whose 32-bit integers are 16 bits that were read into more
@@ -47,7 +47,7 @@ def fingerprint(image: Image.Image) -> bytes:
     return sha256(to_array(image, (64, 64)).tobytes()).digest()
 
 
-def open_picture(file: Path, size: Size) -> Picture:
+def open_image(file: Path, size: Size) -> Picture:
     """A picture from a file, as `to_array` gives it.
 
     Raises:
@@ -70,7 +70,7 @@ def open_picture(file: Path, size: Size) -> Picture:
         raise DataError(f"{file} cannot be read as a picture ({_reason(e, file)}); repair or remove it") from e
 
 
-def open_pictures(files: Sequence[Path], size: Size) -> Rows:
+def open_images(files: Sequence[Path], size: Size) -> ArrayView:
     """At least one picture, decoded once to an unnamed file on disk, which goes when nothing refers to it any more.
 
     Raises:
@@ -81,7 +81,7 @@ def open_pictures(files: Sequence[Path], size: Size) -> Rows:
         with tempfile.TemporaryFile() as pixels:
             for file in files:
                 try:
-                    picture = open_picture(file, size)
+                    picture = open_image(file, size)
                 except DataError as e:
                     unread.append((file, e))
                 else:
@@ -93,7 +93,7 @@ def open_pictures(files: Sequence[Path], size: Size) -> Rows:
     except OSError as e:
         reason = (e.strerror or str(e)).lower()
         raise DataError(f"cannot keep the decoded pictures ({reason}); TMPDIR may name another folder") from e
-    return Rows(mapped, np.arange(len(files)))
+    return ArrayView(mapped, np.arange(len(files)))
 
 
 def _upright(image: Image.Image) -> Image.Image:

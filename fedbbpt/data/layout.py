@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
 
-from fedbbpt.data.sides import Side
+from fedbbpt.data import Subset
 from fedbbpt.errors import DataError
 
 SUFFIXES = frozenset(
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
     classes: tuple[str, ...]
     files: list[Path]  # in the order of the classes
     labels: list[int]
-    sides: list[Side] | None  # as the folders have it; None where they do not
+    sides: list[Subset] | None  # as the folders have it; None where they do not
     remarks: list[str]
 
 
@@ -144,10 +144,10 @@ def _turned(inside: dict[str, dict[str, list[Path]]]) -> dict[str, dict[str, lis
     }
 
 
-def _sides(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, Side]:
+def _sides(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, Subset]:
     """The side of each folder with pictures, if that is what they are; else nothing: then they are classes."""
     matched = {top: match for top in below if (match := SIDE.fullmatch(top))}
-    sides = {top: cast(Side, match.lastgroup) for top, match in matched.items()}
+    sides = {top: cast(Subset, match.lastgroup) for top, match in matched.items()}
     flat = [top for top in sides if set(below[top]) == {""}]
     if len({sides[top] for top in sides if top not in flat}) > 1 and len(sides) < len(below):
         raise DataError(

@@ -15,8 +15,8 @@ from pydantic import PositiveFloat
 
 from fedbbpt import registry
 from fedbbpt.backend import Modality
+from fedbbpt.data.resize import bilinear
 from fedbbpt.prompts import Prompt
-from fedbbpt.resize import bilinear
 from fedbbpt.types import Float32, Floats
 
 GRID = 7  # the decoder's seed is 32 × 7 × 7 numbers: the encoder's features, then the trigger

@@ -7,8 +7,8 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from fedbbpt.backend import Modality
+from fedbbpt.data.resize import bilinear
 from fedbbpt.prompts import Prompt, add
-from fedbbpt.resize import bilinear
 from fedbbpt.types import Float32, Floats
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import Field, PositiveFloat
 
 from fedbbpt.backend import Modality
+from fedbbpt.data.resize import average
 from fedbbpt.prompts import Prompt
-from fedbbpt.resize import average
 from fedbbpt.types import Float32, Floats
 
 

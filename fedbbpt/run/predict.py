@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.config.components import is_white_box, load_class
-from fedbbpt.data.images import open_picture
+from fedbbpt.data.images import open_image
 from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
 from fedbbpt.run import checkpoint
@@ -50,7 +50,7 @@ class Predictor:
         """
         objective = self._objective
         size = objective.backend.info.input_size
-        inputs = open_picture(file, size)[None] if size else as_texts([open_text(file)])
+        inputs = open_image(file, size)[None] if size else as_texts([open_text(file)])
         batch = Dataset(inputs, np.zeros(1, np.int64)).batch(slice(None))
         batch = batch._replace(features=objective.prompt.features(batch.inputs))
         scores = objective.answers(self._parameters["prompt"][None], batch)[0]

@@ -1,10 +1,11 @@
 """What passes between the rooms. All is frozen."""
 
 from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size
-from fedbbpt.types.examples import Batch, Client, Dataset, Prompted, Rows
+from fedbbpt.types.examples import ArrayView, Batch, Client, Dataset, Prompted
 from fedbbpt.types.messages import Message, Score, Sums, Traffic, Update, Usage
 
 __all__ = [
+    "ArrayView",
     "Batch",
     "Client",
     "Dataset",
@@ -15,7 +16,6 @@ __all__ = [
     "Message",
     "Parameters",
     "Prompted",
-    "Rows",
     "Score",
     "Size",
     "Sums",

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
     features: Float32 | None  # (b, D): a frozen encoder's, for prompts that ask for them
 
 
-class Rows:
+class ArrayView:
     """Rows of an array that may lie on disk: read when they are asked for, an index at a time as in an array."""
 
     def __init__(self, array: NDArray[Any], rows: NDArray[np.integer[Any]]) -> None:
@@ -58,16 +58,16 @@ class Rows:
     def __getitem__(self, index: Any) -> NDArray[Any]:
         return np.asarray(self._array[self._rows[index]])
 
-    def take(self, rows: NDArray[np.integer[Any]]) -> "Rows":
+    def take(self, rows: NDArray[np.integer[Any]]) -> "ArrayView":
         """Some of these; nothing is read."""
-        return Rows(self._array, self._rows[rows])
+        return ArrayView(self._array, self._rows[rows])
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Labelled images, kept as the 8-bit pictures that they are, or labelled texts."""
 
-    inputs: NDArray[Any] | Rows  # (N, 3, h, w) uint8, or (N,) of str
+    inputs: NDArray[Any] | ArrayView  # (N, 3, h, w) uint8, or (N,) of str
     labels: Int64  # (N,)
     features: Float32 | None = None  # (N, D)
     domains: Int64 | None = None  # (N,): which of the task's domains each comes from, where it has several
@@ -87,7 +87,7 @@ class Dataset:
     def take(self, rows: NDArray[np.integer[Any]]) -> "Dataset":
         """The chosen examples as a data set of their own: a copy, but for what lies on disk."""
         more = (None if column is None else column[rows] for column in (self.features, self.domains, self.groups))
-        inputs = self.inputs.take(rows) if isinstance(self.inputs, Rows) else self.inputs[rows]
+        inputs = self.inputs.take(rows) if isinstance(self.inputs, ArrayView) else self.inputs[rows]
         return Dataset(inputs, self.labels[rows], *more)
 
     def contents(self) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""`fedbbpt task inspect`."""
+"""`fedbbpt task describe`."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from PIL import Image
 from fedbbpt.cli import main
 
 
-def inspect(*arguments: object) -> Result:
-    return CliRunner().invoke(main, ["task", "inspect", *map(str, arguments)])
+def describe(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["task", "describe", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def animals(tmp_path: Path) -> Path:
 
 
 def test_counts_and_a_sheet(animals: Path, tmp_path: Path) -> None:
-    result = inspect(f"folder:{animals}", "--sheet", tmp_path / "sheet.png")
+    result = describe(f"folder:{animals}", "--sheet", tmp_path / "sheet.png")
     assert result.exit_code == 0
     rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line[:3] in ("cat", "dog"))
     counted = [int(n) for row in rows.values() for n in row.split()]
@@ -38,7 +38,7 @@ def test_counts_and_a_sheet(animals: Path, tmp_path: Path) -> None:
 
 
 def test_origin_is_told() -> None:
-    result = inspect("digits")
+    result = describe("digits")
     assert result.exit_code == 0
     assert "CC-BY-4.0" in result.stdout
 
@@ -48,7 +48,7 @@ def test_what_was_read_otherwise_is_told(tmp_path: Path) -> None:
     names = ("good", "bad ", "two\x1b[31m")
     lines = [f"text {i},{names[i % 3]}" for i in range(180)]
     table.write_text("text,label\n" + "\n".join(lines))
-    result = inspect(f"csv:{table}")
+    result = describe(f"csv:{table}")
     assert result.exit_code == 0
     assert "note        in column 'label', 'bad ' is read as 'bad' (in 60 of 180 rows)\n" in result.stdout
     assert r"two\x1b[31m " in result.stdout
@@ -65,7 +65,7 @@ def test_what_was_read_otherwise_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_sentence(arguments: list[str], said: str) -> None:
-    result = inspect(*arguments)
+    result = describe(*arguments)
     assert result.exit_code == 1
     assert said in result.stderr
     assert "Traceback" not in result.output

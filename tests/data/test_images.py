@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fedbbpt.data import images
-from fedbbpt.data.images import fingerprint, open_picture, open_pictures, to_array
+from fedbbpt.data.images import fingerprint, open_image, open_images, to_array
 from fedbbpt.errors import DataError
 
 SIZE = (6, 8)
@@ -24,7 +24,7 @@ def reread(image, kind="png"):
 
 def test_a_damaged_note_about_a_picture_says_nothing(tmp_path, recwarn):
     Image.fromarray(RAMP).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    open_picture(tmp_path / "a.jpg", SIZE)
+    open_image(tmp_path / "a.jpg", SIZE)
     assert not recwarn.list
 
 
@@ -32,7 +32,7 @@ def test_no_other_program_draws_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript runs"))
     Image.fromarray(RAMP).save(tmp_path / "a.png", "eps")
     with pytest.raises(DataError, match="not a picture, or damaged"):
-        open_picture(tmp_path / "a.png", SIZE)
+        open_image(tmp_path / "a.png", SIZE)
 
 
 def test_colours_become_three_planes():
@@ -103,8 +103,8 @@ def test_files_are_decoded_once_to_disk(tmp_path):
     for i in range(3):
         files.append(tmp_path / f"{i}.png")
         Image.fromarray(RAMP + np.uint8(i)).save(files[-1])
-    pictures = open_pictures(files, SIZE)
-    expected = [open_picture(file, SIZE) for file in files]
+    pictures = open_images(files, SIZE)
+    expected = [open_image(file, SIZE) for file in files]
     for file in files:
         file.unlink()
     assert pictures.shape == (3, 3, *SIZE)
@@ -120,7 +120,7 @@ def test_no_space_for_decoded_pictures_is_one_sentence(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(DataError, match=r"no space left on device\); TMPDIR"):
-        open_pictures([tmp_path / "0.png"], SIZE)
+        open_images([tmp_path / "0.png"], SIZE)
 
 
 LYING = np.zeros((20, 40, 3), np.uint8)  # white at the left, which is at the top once it is turned
@@ -138,7 +138,7 @@ def test_pictures_stand_upright(tmp_path, kind):
     file = tmp_path / f"a.{kind}"
     more = {"tiffinfo": {274: 6}} if kind == "tif" else {"exif": turned(6)}
     Image.fromarray(LYING).save(file, **more)
-    read = open_picture(file, (40, 20))
+    read = open_image(file, (40, 20))
     assert read[:, 2:18].min() > 240
     assert read[:, 22:].max() < 15
 
@@ -163,7 +163,7 @@ def test_orientation_is_undone_once(orientation):
 
 def test_damaged_notes_do_not_make_a_picture_unreadable(tmp_path):
     Image.fromarray(LYING).save(tmp_path / "a.png", exif=b"Exif\0\0this is no EXIF")
-    assert open_picture(tmp_path / "a.png", (20, 40))[0, 0].tolist() == [255] * 20 + [0] * 20
+    assert open_image(tmp_path / "a.png", (20, 40))[0, 0].tolist() == [255] * 20 + [0] * 20
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ def test_damaged_notes_do_not_make_a_picture_unreadable(tmp_path):
 )
 def test_deep_grey_keeps_its_gradations(tmp_path, values):
     Image.fromarray(values).save(tmp_path / "a.tif")
-    assert np.abs(open_picture(tmp_path / "a.tif", SIZE).astype(int) - RAMP).max() <= 1
+    assert np.abs(open_image(tmp_path / "a.tif", SIZE).astype(int) - RAMP).max() <= 1
 
 
 def test_deep_grey_of_a_portable_graymap(tmp_path):
     Image.fromarray(np.uint16(RAMP) * 257).save(tmp_path / "a.pgm")
-    assert np.abs(open_picture(tmp_path / "a.pgm", SIZE).astype(int) - RAMP).max() <= 1
+    assert np.abs(open_image(tmp_path / "a.pgm", SIZE).astype(int) - RAMP).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_deep_grey_of_a_portable_graymap(tmp_path):
 def test_values_without_a_scale_are_refused(tmp_path, values, says):
     Image.fromarray(values).save(tmp_path / "a.tif")
     with pytest.raises(DataError, match=rf"a\.tif .*{says}"):
-        open_picture(tmp_path / "a.tif", SIZE)
+        open_image(tmp_path / "a.tif", SIZE)
 
 
 @pytest.mark.parametrize(
@@ -206,26 +206,26 @@ def test_values_without_a_scale_are_refused(tmp_path, values, says):
 )
 def test_a_transparent_colour_becomes_white(tmp_path, picture, transparent):
     picture.save(tmp_path / "a.png", transparency=transparent)
-    assert (open_picture(tmp_path / "a.png", SIZE) == 255).all()
+    assert (open_image(tmp_path / "a.png", SIZE) == 255).all()
 
 
 def test_inks_become_light(tmp_path):
     Image.new("CMYK", (8, 6), (255, 0, 0, 0)).save(tmp_path / "a.tif")
-    assert open_picture(tmp_path / "a.tif", SIZE)[:, 0, 0].tolist() == [0, 255, 255]
+    assert open_image(tmp_path / "a.tif", SIZE)[:, 0, 0].tolist() == [0, 255, 255]
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "tif", "avif"])
 def test_the_first_of_several_frames_is_read(tmp_path, kind):
     first, *more = (Image.new("RGB", (8, 6), colour) for colour in ("red", "blue"))
     first.save(tmp_path / f"a.{kind}", save_all=True, append_images=more)
-    red, green, blue = open_picture(tmp_path / f"a.{kind}", SIZE).mean((1, 2))
+    red, green, blue = open_image(tmp_path / f"a.{kind}", SIZE).mean((1, 2))
     assert red > 250 > 5 > max(green, blue)
 
 
 def test_photographs_of_phones_are_read(tmp_path):
     assert images._reads_heif()
     Image.fromarray(LYING).resize((128, 64)).save(tmp_path / "a.HEIC", "heif")
-    read = open_picture(tmp_path / "a.HEIC", (20, 40))
+    read = open_image(tmp_path / "a.HEIC", (20, 40))
     assert read[:, :, :18].min() > 240
     assert read[:, :, 22:].max() < 15
 
@@ -234,7 +234,7 @@ def test_photographs_of_phones_are_named_where_they_cannot_be_read(tmp_path, mon
     (tmp_path / "photo.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     monkeypatch.setattr(images, "_reads_heif", lambda: False)
     with pytest.raises(DataError, match=r"photo\.jpg is a HEIC picture.*pip install 'fedbbpt\[heic\]'"):
-        open_picture(tmp_path / "photo.jpg", SIZE)
+        open_image(tmp_path / "photo.jpg", SIZE)
 
 
 @pytest.mark.parametrize(
@@ -251,14 +251,14 @@ def test_photographs_of_phones_are_named_where_they_cannot_be_read(tmp_path, mon
 def test_what_cannot_be_read_is_said(tmp_path, make, says):
     make(tmp_path / "a.png")
     with pytest.raises(DataError, match=says):
-        open_picture(tmp_path / "a.png", SIZE)
+        open_image(tmp_path / "a.png", SIZE)
 
 
 def test_too_many_pixels_are_said(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     Image.fromarray(RAMP).save(tmp_path / "a.png")
     with pytest.raises(DataError, match="too many pixels"):
-        open_picture(tmp_path / "a.png", SIZE)
+        open_image(tmp_path / "a.png", SIZE)
 
 
 def test_all_unreadable_pictures_are_told_at_once(tmp_path):
@@ -267,7 +267,7 @@ def test_all_unreadable_pictures_are_told_at_once(tmp_path):
         file.touch()
     Image.fromarray(RAMP).save(files[2])
     with pytest.raises(DataError, match=r"0\.png .*4 more cannot be read: .*1\.png, .*3\.png, .*4\.png, …\)"):
-        open_pictures(files, SIZE)
+        open_images(files, SIZE)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])

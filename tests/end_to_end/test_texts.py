@@ -90,12 +90,12 @@ def test_every_clinic_is_a_client_and_tunes_for_itself(fedbbpt: Cli, options: li
     assert "share no parameters" in refused.stderr
 
 
-def test_inspect_shows_texts(fedbbpt: Cli, texts: Path, tmp_path: Path) -> None:
+def test_describe_shows_texts(fedbbpt: Cli, texts: Path, tmp_path: Path) -> None:
     columns = ("--text-column", "review", "--label-column", "mood")
-    said = fedbbpt("task", "inspect", f"csv:{texts}", *columns, check=True).stdout
+    said = fedbbpt("task", "describe", f"csv:{texts}", *columns, check=True).stdout
     assert "0 of the test also in training" in said
     assert sum(line.startswith(("good ", "bad ")) for line in said.splitlines()) == 2 + 4  # counts, and two texts each
-    refused = fedbbpt("task", "inspect", f"csv:{texts}", *columns, "--sheet", tmp_path / "sheet.png")
+    refused = fedbbpt("task", "describe", f"csv:{texts}", *columns, "--sheet", tmp_path / "sheet.png")
     assert "holds texts" in refused.stderr
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.data.texts import as_texts
-from fedbbpt.types import Dataset, Message, Rows, Score, Sums, Update, Usage
+from fedbbpt.types import ArrayView, Dataset, Message, Score, Sums, Update, Usage
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_what_lies_on_disk_is_read_when_it_is_asked_for(make_data, tmp_path):
     data = make_data(6)
     (tmp_path / "pixels").write_bytes(data.inputs.tobytes())
     mapped = np.memmap(tmp_path / "pixels", np.uint8, "r", shape=data.inputs.shape)
-    lazy = type(data)(Rows(mapped, np.arange(6)), data.labels)
+    lazy = type(data)(ArrayView(mapped, np.arange(6)), data.labels)
     for rows in (np.array([5, 0, 3]), np.array([2])):
         few, same_few = lazy.take(rows).take(np.arange(len(rows))), data.take(rows)
-        assert isinstance(few.inputs, Rows)
+        assert isinstance(few.inputs, ArrayView)
         assert few.inputs.shape == same_few.inputs.shape
         assert list(few.contents()) == list(same_few.contents())
         assert np.array_equal(few.batch(slice(0, 2)).inputs, same_few.batch(slice(0, 2)).inputs)

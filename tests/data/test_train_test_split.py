@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fedbbpt.data import TaskData
-from fedbbpt.data.sides import split, without_copies
 from fedbbpt.data.texts import as_texts
+from fedbbpt.data.train_test_split import drop_duplicates, train_test_split
 from fedbbpt.errors import DataError
 from fedbbpt.types import Dataset
 
@@ -17,7 +17,7 @@ def keys(count, first=0):
 
 
 def divided(labels, shots=2, of=None, given=None):
-    return split(of or keys(len(labels)), labels, CLASSES[: 1 + max(labels)], shots, "things", given)
+    return train_test_split(of or keys(len(labels)), labels, CLASSES[: 1 + max(labels)], shots, "things", given)
 
 
 def labels_of(rows, labels):
@@ -74,12 +74,12 @@ def test_one_thing_over_and_over_cannot_be_split():
 
 def test_the_few_of_a_class_are_named():
     with pytest.raises(DataError, match=r"its 2 \(line 3, line 5\) fall into"):
-        split(keys(20), [0, 0, 0, 1, 0, 1, *[0] * 14], ["a", "b"], 4, "things", where="line {}".format)
+        train_test_split(keys(20), [0, 0, 0, 1, 0, 1, *[0] * 14], ["a", "b"], 4, "things", where="line {}".format)
 
 
 def test_a_class_that_looks_like_another_is_named():
     with pytest.raises(DataError, match=r"class 'A' has too few.* 'A', 'a' differ, but look alike"):
-        split(keys(21), [0] + [1] * 20, ["A", "a"], 4, "things")
+        train_test_split(keys(21), [0] + [1] * 20, ["A", "a"], 4, "things")
 
 
 class TestGiven:
@@ -123,24 +123,24 @@ NOBODY = said()  # whom the provider's examples show
 
 class TestCopies:
     def test_what_the_provider_shows_is_not_tested(self):
-        kept = without_copies(TaskData(said("a", "b"), said("c", "d", "e", "f")), said("C", "x"), CLASSES[:2], [])
+        kept = drop_duplicates(TaskData(said("a", "b"), said("c", "d", "e", "f")), said("C", "x"), CLASSES[:2], [])
         assert list(kept.test.inputs) == ["d", "e", "f"]
 
     @pytest.mark.parametrize("copy", ["Ä  b", "a\u0308 b", "ä\u00a0b", "ä b\u200b"])
     def test_what_people_take_for_the_same_text_is_a_copy(self, copy):
-        kept = without_copies(TaskData(said("ä b", "b"), said(copy, "d", "e", "f")), NOBODY, CLASSES[:2], [])
+        kept = drop_duplicates(TaskData(said("ä b", "b"), said(copy, "d", "e", "f")), NOBODY, CLASSES[:2], [])
         assert list(kept.test.inputs) == ["d", "e", "f"]
 
     def test_what_training_shows_is_not_tested(self):
         remarks = []
         pool = TaskData(said("a", "b", "c", "d"), said("e", "f", "a", "g", "c", "h"))
-        assert list(without_copies(pool, NOBODY, CLASSES[:2], remarks).test.inputs) == ["e", "f", "g", "h"]
+        assert list(drop_duplicates(pool, NOBODY, CLASSES[:2], remarks).test.inputs) == ["e", "f", "g", "h"]
         assert remarks == ["examples left out of test and validation, since the provider or training has the same: 2"]
 
     def test_validation_comes_before_the_test(self):
         remarks = []
         pool = TaskData(said("a", "b"), said("c", "d", "x", "y"), said("a", "x", "z", "y"))
-        kept = without_copies(pool, NOBODY, CLASSES[:2], remarks)
+        kept = drop_duplicates(pool, NOBODY, CLASSES[:2], remarks)
         assert list(kept.validation.inputs) == ["x", "z", "y"]
         assert list(kept.test.inputs) == ["c", "d"]
         assert "the same: 3" in remarks[0]
@@ -148,9 +148,9 @@ class TestCopies:
     def test_nothing_is_said_of_nothing(self):
         remarks = []
         pool = TaskData(said("a", "b"), said("c", "d", "c"))
-        assert without_copies(pool, NOBODY, CLASSES[:2], remarks).test is pool.test
+        assert drop_duplicates(pool, NOBODY, CLASSES[:2], remarks).test is pool.test
         assert remarks == []
 
     def test_a_class_that_is_all_copies_is_refused(self):
         with pytest.raises(DataError, match="all test examples of class 'b'"):
-            without_copies(TaskData(said("a", "b"), said("c", "b")), NOBODY, CLASSES[:2], [])
+            drop_duplicates(TaskData(said("a", "b"), said("c", "b")), NOBODY, CLASSES[:2], [])

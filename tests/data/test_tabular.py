@@ -7,7 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fedbbpt.data.table import Csv, JsonLines, Parquet, Table
+from fedbbpt.data.tabular import Csv, JsonLines, Parquet, Table
 from fedbbpt.errors import ConfigError, DataError
 
 KINDS = {"csv": Csv, "jsonl": JsonLines, "parquet": Parquet}

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fedbbpt.resize import average, bilinear
+from fedbbpt.data.resize import average, bilinear
 
 
 @pytest.mark.parametrize(("source", "target"), [(12, 9), (7, 7), (8, 3), (70, 52), (3, 5)])

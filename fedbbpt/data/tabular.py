@@ -11,8 +11,8 @@ from pydantic import PositiveInt
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Task, TaskData, cells, rows
 from fedbbpt.data.rows import Columns, Row
-from fedbbpt.data.sides import Sides, split, together, without_copies
 from fedbbpt.data.texts import as_seen, as_texts, fingerprint
+from fedbbpt.data.train_test_split import SplitIndices, drop_duplicates, group_ids, train_test_split
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.text_files import absolute_path
 from fedbbpt.types import Dataset, Int64, Size
@@ -79,7 +79,7 @@ class Table(Task, ABC):
         pool = TaskData(
             self._side("train"), self._side("test"), provider_examples=len(self._sides.provider), user_supplied=True
         )
-        return without_copies(pool, self._side("provider"), self.classes, self.remarks)
+        return drop_duplicates(pool, self._side("provider"), self.classes, self.remarks)
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:
@@ -116,7 +116,7 @@ class Table(Task, ABC):
 
     def _side(self, side: str) -> Dataset:
         rows: list[int] = getattr(self._sides, side)
-        texts, groups = as_texts([self._texts[i] for i in rows]), together(self._keys, rows)
+        texts, groups = as_texts([self._texts[i] for i in rows]), group_ids(self._keys, rows)
         return Dataset(texts, self._labels[rows], domains=_numbered(self._domains, rows), groups=groups)
 
     @functools.cached_property
@@ -127,8 +127,10 @@ class Table(Task, ABC):
         return [fingerprint(as_seen(text)) for text in self._texts]
 
     @functools.cached_property
-    def _sides(self) -> Sides:
-        return split(self._keys, self._labels.tolist(), self.classes, self._provider_shots, "texts", where=_row)
+    def _sides(self) -> SplitIndices:
+        return train_test_split(
+            self._keys, self._labels.tolist(), self.classes, self._provider_shots, "texts", where=_row
+        )
 
 
 class Csv(Table):
