@@ -38,7 +38,7 @@ def main(seeds: str, out: Path | None) -> None:
     asked = [s["queries_by_purpose"] for s in default]
     tests = [sum(sum(client["test"]) for client in s["clients"].values()) for s in default]
     _row("zero-shot", [s["zero_shot_accuracy"] for s in default], tests)
-    _row("head alone", [s["readout_alone_accuracy"] for s in default], [a["unprompted"] for a in asked])
+    _row("head alone", [s["readout_alone_accuracy"] for s in default], [a["baseline"] for a in asked])
     for name, summaries in results.items():
         _row(name, [s["test_accuracy"] for s in summaries], [s["queries"] for s in summaries])
 

@@ -100,7 +100,7 @@ def read(folder: Path) -> list[Run]:
             continue
         summary, everything = run_results(folder / cell.path)
         metrics = [m for m in everything if m["split"] == "validation"]
-        path = [Point(m["queries"], m["loss"], m["accuracy"]) for m in metrics if m["kept"]]
+        path = [Point(m["queries"], m["loss"], m["accuracy"]) for m in metrics if m["is_best"]]
         if summary["queries_by_purpose"]["training"]:
             baselines = summary["zero_shot_accuracy"], summary["readout_alone_accuracy"]
             runs.append(Run(*cell.key, summary["test_accuracy"], *baselines, path, metrics[-1]["loss"]))

@@ -55,7 +55,7 @@ def _reached(folder: Path) -> Row:
         "zero_shot": summary["zero_shot_accuracy"],
         "test_examples": sum(sum(client["test"]) for client in summary["clients"].values()),
         **{key: summary[key] for key in COPIED},
-        "cost": summary["paid"]["cost"] if summary.get("paid") else None,  # dollars
+        "cost": summary["billed"]["cost"] if summary.get("billed") else None,  # dollars
         "versions": {"fedbbpt": environment.fedbbpt, "python": environment.python, **environment.packages},
     }
 

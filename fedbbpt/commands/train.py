@@ -80,11 +80,11 @@ def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
 
     for name, text in session.data_description:
         click.echo(f"{name:15}{text}")
-    bounds = {"training": not planned.exact, "preparing": setup_is_at_most(session)}
+    bounds = {"training": not planned.exact, "setup": setup_is_at_most(session)}
     bounds["total"] = any(bounds.values())
     for purpose in (*PURPOSES, "total"):
         usage = getattr(planned, purpose)
-        if purpose == "preparing" and not usage.queries:
+        if purpose == "setup" and not usage.queries:
             continue
         at_most = " at most" if bounds.get(purpose) else ""
         click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.requests:>6,} requests{at_most}")

@@ -42,7 +42,7 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
             f"the data of {out} cannot be used as they were: {e} (if they have moved, move them "
             f"back, or score the run with fedbbpt eval {out} --task KIND:PATH)"
         ) from e
-    session = replace(session, preparing=Usage(*environment.preparing))
+    session = replace(session, setup=Usage(*environment.setup))
     if task is not None:
         session = replace(session, config=session.config.model_copy(update={"task": config.task}))
     if limits is not None:

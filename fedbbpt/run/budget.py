@@ -29,17 +29,17 @@ def resumed_account(run: str, config: Config, limits: Mapping[str, Any]) -> Acco
     return Account(run, _limits(validate(Config, {**dict(config), **limits}).model_dump()))
 
 
-def paid(session: Session) -> dict[str, Any] | None:
-    """What was really paid for, without what was known already; None where nothing is charged."""
+def billed(session: Session) -> dict[str, Any] | None:
+    """What the service billed, which leaves out cached answers; None for a backend that is free of charge."""
     remote = charging(session.backend)
     if remote is None:
         return None
-    paid = remote.desk.paid()
-    return paid._asdict() | {"cost": None if remote.desk.price is None else paid.cost / NANO}
+    usage = remote.desk.paid()
+    return usage._asdict() | {"cost": None if remote.desk.price is None else usage.cost / NANO}
 
 
 def setup_is_at_most(session: Session) -> bool:
-    """Whether preparing may take less than planned, since the backend tries what its service can do."""
+    """Whether the setup may cost less than planned, because the backend probes what its service can do."""
     remote = charging(session.backend)
     return remote is not None and remote.finds_out
 

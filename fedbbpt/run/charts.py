@@ -102,7 +102,7 @@ def line_chart(
         mark = x.place(kept)
         parts.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(mark, TOP - 12, y.start))
         side, anchor = (-5, "end") if mark > WIDTH / 2 else (5, "start")
-        parts.append(text(mark + side, TOP - 12, anchor, "kept"))
+        parts.append(text(mark + side, TOP - 12, anchor, "best"))
     for line in lines:
         parts += _line(line, x, y, x_label, kept)
     if not points:

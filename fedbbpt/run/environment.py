@@ -39,7 +39,7 @@ class Environment(BaseModel):
     packages: dict[str, str | None]
     backend: BackendRecord
     run: str  # under which a service's ledger knows it
-    preparing: list[NonNegativeInt]  # a `Usage`
+    setup: list[NonNegativeInt]  # a `Usage`
     config_sha256: str
     data_sha256: str
     task: TaskInfo
@@ -74,7 +74,7 @@ def write_environment(out: Path, session: Session, run: str, config_sha256: str)
             "backend": asdict(session.backend.info),
             **{f"{part}_parameters": size for part, size in session.sizes.items()},
             "run": run,
-            "preparing": session.preparing,
+            "setup": session.setup,
             "config_sha256": config_sha256,
             "data_sha256": session.data_sha256,
             "task": task_info(session.task).model_dump(),

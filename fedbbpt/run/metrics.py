@@ -28,7 +28,7 @@ class MetricsRow(BaseModel):
     accuracy: float | None
     loss: float | None
     train_loss: float | None
-    kept: bool
+    is_best: bool
     queries: NonNegativeInt
     requests: NonNegativeInt
     bytes_up: NonNegativeInt

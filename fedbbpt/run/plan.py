@@ -15,7 +15,7 @@ from fedbbpt.errors import BudgetError
 from fedbbpt.run.session import Session
 from fedbbpt.types import Client, Usage
 
-PURPOSES = ("preparing", "training", "validation", "unprompted", "test")  # what queries are spent on
+PURPOSES = ("setup", "training", "validation", "baseline", "test")  # what queries are spent on
 MOST_DRAWN = 5_000  # rounds whose clients are drawn for a plan
 
 
@@ -24,10 +24,10 @@ class Plan:
     """What a run will ask of the model, exactly."""
 
     rounds: int  # as many as the budget allows, at most config.rounds
-    preparing: Usage  # what the backend has to know first
+    setup: Usage  # what the backend asks before the first round
     training: Usage
     validation: Usage
-    unprompted: Usage  # the inputs as they are, once: for the baselines, and for runs without a prompt
+    baseline: Usage  # the inputs as they are, once: for the baselines, and for runs without a prompt
     test: Usage
     exact: bool = True  # else the training takes at most that
 
@@ -49,10 +49,10 @@ def plan(session: Session) -> Plan:
     """
     config, info = session.config, session.backend.info
     algorithm = session.algorithm()
-    preparing = session.preparing
-    unprompted = _sum(usage(len(data), info) for data in session.unprompted_data)
+    setup = session.setup
+    baseline = _sum(usage(len(data), info) for data in session.unprompted_data)
     if session.from_memory:  # everything is answered from memory
-        return _affordable(Plan(config.rounds, preparing, Usage(), Usage(), unprompted, Usage()), config)
+        return _affordable(Plan(config.rounds, setup, Usage(), Usage(), baseline, Usage()), config)
     training = _Training(algorithm, session.clients, config.rounds)
     settled = algorithm.settled
 
@@ -69,7 +69,7 @@ def plan(session: Session) -> Plan:
     def of(rounds: int) -> Plan:
         test = one_pass("test", algorithm.views(rounds))
         asked, exact = training.of(rounds), rounds <= training.exact
-        return Plan(rounds, preparing, asked, validation(rounds), unprompted, test, exact)
+        return Plan(rounds, setup, asked, validation(rounds), baseline, test, exact)
 
     _affordable(of(min(1, config.rounds)), config)
     more = range(1, config.rounds + 1)

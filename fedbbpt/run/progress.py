@@ -76,7 +76,9 @@ class LineReporter(Callback):
     def on_summary(self, summary: Mapping[str, Any]) -> None:
         """Prints the results and the cost."""
         s = summary
-        self._say("test accuracy", f"{s['test_accuracy']:.3f}  (kept: round {s['kept_round']}, by its validation loss)")
+        self._say(
+            "test accuracy", f"{s['test_accuracy']:.3f}  (best checkpoint: round {s['best_round']}, by validation loss)"
+        )
         self._say("ended", s["ended"])
         for name, key in (("zero-shot", "zero_shot_accuracy"), ("readout alone", "readout_alone_accuracy")):
             if s[key] is not None:
@@ -95,8 +97,8 @@ class LineReporter(Callback):
         if s["left_out"]:
             times = ", ".join(f"{client} ({count}×)" for client, count in sorted(s["left_out"].items()))
             self._say("left out", f"{times}: what they sent could not be used")
-        if s["paid"]:
-            self._say("paid for", spent(s["paid"]))
+        if s["billed"]:
+            self._say("billed", describe_bill(s["billed"]))
         self._say("cost", f"{s['queries']:,} queries in {s['requests']:,} requests, {traffic}, {s['seconds']:.0f} s")
 
     def _say(self, name: str, text: str) -> None:
@@ -129,11 +131,11 @@ def describe(row: Mapping[str, Any]) -> str:
         if evaluated
         else f"training loss {row['train_loss']:.3f}"
     )
-    asked = f"{row['queries']:,} queries" + (f" ({spent(row['paid'])})" if "paid" in row else "")
+    asked = f"{row['queries']:,} queries" + (f" ({describe_bill(row['billed'])})" if "billed" in row else "")
     return f"{scores}  {asked}  {format_bytes(row['bytes_up'])} up  {format_bytes(row['bytes_down'])} down"
 
 
-def spent(paid: Mapping[str, Any]) -> str:
-    """What a service has charged for; what was known already is not in it."""
-    asked = f"{paid['queries']:,} in {paid['requests']:,} requests"
-    return f"paid: {asked}, {paid['tokens']:,} tokens, {format_cost(paid['cost'])}"
+def describe_bill(bill: Mapping[str, Any]) -> str:
+    """What a service has billed, which leaves out cached answers, in one line."""
+    asked = f"{bill['queries']:,} in {bill['requests']:,} requests"
+    return f"billed: {asked}, {bill['tokens']:,} tokens, {format_cost(bill['cost'])}"

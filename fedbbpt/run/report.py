@@ -57,7 +57,7 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         white_box=session.white_box,
         trained=trained,
         verdict=_verdict(trained, *comparison[-2:]),
-        charts=_curves(rows, summary["kept_round"]),
+        charts=_curves(rows, summary["best_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
         preview=image_preview(session, state),
@@ -104,9 +104,9 @@ def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
     counted = ["queries", "requests", *(key for key in ("tokens", "unparsed", "unanswered") if summary[key])]
     tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
-    if paid := summary["paid"]:
+    if bill := summary["billed"]:
         tiles.append(
-            ("paid", format_cost(paid["cost"]), f"{paid['queries']:,} queries in {paid['requests']:,} requests")
+            ("billed", format_cost(bill["cost"]), f"{bill['queries']:,} queries in {bill['requests']:,} requests")
         )
     sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
     tiles += [(label, format_bytes(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
@@ -171,20 +171,20 @@ def _verdict(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) -> st
     return first if apart else f"{first} Their 95 % intervals overlap, so the difference may be chance."
 
 
-def _curves(rows: Sequence[Mapping[str, Any]], kept_round: int) -> list[Markup]:
+def _curves(rows: Sequence[Mapping[str, Any]], best_round: int) -> list[Markup]:
     """Accuracy and loss, each against rounds and against queries."""
     rows = [row for row in rows if row["split"] == "validation"]
     drawn = []
     for x, label in (("round", "round"), ("queries", "queries")):
-        kept = next(row[x] for row in rows if row["round"] == kept_round)
+        best = next(row[x] for row in rows if row["round"] == best_round)
 
         def line(name: str, style: str, key: str, factor: int = 1, x: str = x) -> Line:
             return Line(name, style, [(row[x], factor * row[key]) for row in rows if row[key] is not None])
 
         accuracy = [line("validation", "validation", "accuracy", 100)]
         loss = [line("validation", "validation", "loss"), line("training", "training", "train_loss")]
-        drawn.append(charts.line_chart("Accuracy, %", label, accuracy, kept))
-        drawn.append(charts.line_chart("Loss, nats", label, loss, kept))
+        drawn.append(charts.line_chart("Accuracy, %", label, accuracy, best))
+        drawn.append(charts.line_chart("Loss, nats", label, loss, best))
     return drawn
 
 

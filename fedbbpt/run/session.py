@@ -56,7 +56,7 @@ class Session(Model):
 
     clients: list[Client]
     engine: Engine
-    preparing: Usage = Usage()  # noqa: RUF009 - what the backend has to know first, or had to when the run began
+    setup: Usage = Usage()  # noqa: RUF009 - what the backend has to know first, or had to when the run began
     data_description: Sequence[tuple[str, str]] = ()  # how the data are dealt out, in words
     provider: RecordingProvider | None = None  # with all that the backend took from it
 
@@ -211,7 +211,7 @@ def open_session(config: Config, taken: bytes = b"") -> Session:
     engine: Engine = _build("engines", config.engine, partial(_reopened, model.config))
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     remote = charging(backend)
-    parts |= {"preparing": remote.preparation if remote else Usage(), "data_description": description}
+    parts |= {"setup": remote.preparation if remote else Usage(), "data_description": description}
     return Session(**parts, clients=clients, engine=engine, provider=provider)
 
 

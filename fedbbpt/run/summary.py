@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedbbpt.data.partition import label_counts
-from fedbbpt.run.budget import paid, refused
+from fedbbpt.run.budget import billed, refused
 from fedbbpt.run.checkpoint import Best, Totals
 from fedbbpt.run.evaluate import Baselines, Result
 from fedbbpt.run.plan import PURPOSES, Plan
@@ -34,7 +34,7 @@ def summarise(
         "task": session.config.task.name,
         "seed": session.config.seed,
         "rounds": planned.rounds,
-        "kept_round": best.round,
+        "best_round": best.round,
         "majority_accuracy": float(tested.max() / tested.sum()),
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
@@ -45,7 +45,7 @@ def summarise(
         "test_macro_f1": result.macro_f1,
         **asdict(totals),
         "refused": refused(session),
-        "paid": paid(session),
+        "billed": billed(session),
         "left_out": left_out,
         "queries_by_purpose": _purposes(session, planned, result, totals),
         "clients": {
@@ -72,4 +72,4 @@ def _purposes(session: Session, planned: Plan, result: Result, totals: Totals) -
     if not session.from_memory:
         found["test"] = result.usage.queries
         found["training"] += totals.queries - sum(found.values())
-    return {purpose: n for purpose, n in found.items() if n or purpose != "preparing"}
+    return {purpose: n for purpose, n in found.items() if n or purpose != "setup"}

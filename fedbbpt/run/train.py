@@ -50,11 +50,11 @@ def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[s
         account, session, planned = ready(config)
         session = prepared(session, account)
         if (remote := charging(session.backend)) is not None:  # which now knows what that took
-            session = replace(session, preparing=remote.preparation)
+            session = replace(session, setup=remote.preparation)
             planned = plan(session)
         write_environment(out, session, account.run, config_sha256(session.config))
         write_atomic(out / "config.toml", session.config.to_toml().encode())
-        return _Run(session, planned, out, callback, planned.preparing.queries).go(None)
+        return _Run(session, planned, out, callback, planned.setup.queries).go(None)
 
 
 def resume(
@@ -78,7 +78,7 @@ def resume(
         for folder in (out, checkpoints):
             remove_temporaries(folder)
         checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
-        asked = progress.totals.queries if progress else planned.preparing.queries
+        asked = progress.totals.queries if progress else planned.setup.queries
         return _Run(session, planned, out, callback, asked).go(progress)
 
 
@@ -114,7 +114,7 @@ class _Run:
         self.session, self.plan, self.out, self.callback = session, planned, out, callback
         self.started = time.perf_counter()
         if remote := charging(session.backend):
-            remote.desk.asked = planned.preparing.queries if session.from_memory else asked
+            remote.desk.asked = planned.setup.queries if session.from_memory else asked
         # Without a prompt the same inputs come again and again: each is asked about once. Answers to test
         # inputs stay unread until the end.
         self.memory = remember(session) if session.from_memory else None
@@ -139,7 +139,7 @@ class _Run:
         state = self.algorithm.init()
         result = self._look(state, "validation")
         up, down = vocabulary_bytes(self.session.config, self.session.clients)
-        usage = self.plan.preparing + (result.usage if self.memory is None else self.memory.usage)
+        usage = self.plan.setup + (result.usage if self.memory is None else self.memory.usage)
         totals = self._add(Totals(bytes_up=up, bytes_down=down), Usage(), result.bytes_up, result.bytes_down)
         totals = replace(totals, **usage._asdict())
         if 2 * totals.unparsed > totals.queries:
@@ -168,8 +168,8 @@ class _Run:
             result = self._look(state, "validation")
             totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
             best = better(result, state, best, algorithm.keeps)
-        kept, missing = best.round == state.round, sorted(exchange.missing)
-        self._record(state.round, "validation", result, train_loss, totals, kept, missing, sound.out)
+        is_best, dropped = best.round == state.round, sorted(exchange.missing)
+        self._record(state.round, "validation", result, train_loss, totals, is_best, dropped, sound.out)
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
@@ -221,15 +221,22 @@ class _Run:
         result: Result | None,
         train_loss: float | None,
         totals: Totals,
-        kept: bool,
-        missing: Sequence[str] = (),
+        is_best: bool,
+        dropped: Sequence[str] = (),
         out: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
-        row = {"round": round_, "split": split, **scores, "train_loss": train_loss, "kept": kept, **asdict(totals)}
-        row |= {"missing": missing} if missing else {}
+        row = {
+            "round": round_,
+            "split": split,
+            **scores,
+            "train_loss": train_loss,
+            "is_best": is_best,
+            **asdict(totals),
+        }
+        row |= {"dropped_clients": dropped} if dropped else {}
         row |= {"left_out": left} if (left := {**out, **(result.out if result else {})}) else {}
-        row |= {"paid": paid} if (paid := budget.paid(self.session)) else {}
+        row |= {"billed": billed} if (billed := budget.billed(self.session)) else {}
         self.metrics.append(row)
         self.rows.append(row)
         self.callback.on_round(row)

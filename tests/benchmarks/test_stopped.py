@@ -21,7 +21,7 @@ METHODS = ("zero-shot", "head")
 SUMMARY = {
     **{"test_accuracy": 0.5, "test_macro_f1": 0.4, "majority_accuracy": 0.2, "zero_shot_accuracy": 0.5},
     **{"clients": {"client-000": {"test": [3, 4]}}, "queries": 7, "requests": 1, "tokens": 0},
-    **{"bytes_up": 0, "bytes_down": 0, "seconds": 1.0, "paid": None},
+    **{"bytes_up": 0, "bytes_down": 0, "seconds": 1.0, "billed": None},
 }
 FACTS = {
     **{"modality": "image", "source": None, "classes": [], "head": None},
@@ -33,7 +33,7 @@ def environment(folder: Path) -> dict[str, object]:
     """What the run in a folder says of itself."""
     sums = {name: checksum((folder / name).read_bytes()) for name in ("summary.json", "metrics.jsonl")}
     return {
-        **{"fedbbpt": "1", "python": "3", "packages": {"torch": None}, "run": "r", "preparing": []},
+        **{"fedbbpt": "1", "python": "3", "packages": {"torch": None}, "run": "r", "setup": []},
         **{"backend": {"model": "m", "classes": []}, "config_sha256": "", "data_sha256": ""},
         **{"task": FACTS, "files": sums},
     }
@@ -141,7 +141,7 @@ def test_a_bench_that_goes_on_keeps_its_settings(cells, tmp_path: Path, options:
     assert f"with its own settings: leave out {options[0]}" in refused.stderr
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"test_accuracy": 1}', '{"paid": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"test_accuracy": 1}', '{"billed": 3}'])
 def test_a_damaged_summary_costs_its_own_row_only(cells, tmp_path: Path, text: str) -> None:
     cells([None, None])
     start(tmp_path / "bench")

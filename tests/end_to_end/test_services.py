@@ -155,7 +155,7 @@ def parameters(run: Path) -> bytes:
 
 
 def paid(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "summary.json").read_text())["paid"]
+    found: dict[str, Any] = json.loads((run / "summary.json").read_text())["billed"]
     return found
 
 

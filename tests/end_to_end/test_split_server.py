@@ -89,7 +89,7 @@ def test_two_processes_come_to_the_same_bits_as_one(
     assert parameters(tmp_path / "run") == parameters(whole)
     here, there = told(whole), told(tmp_path / "run")
     assert f"{there['queries']:,} queries in" in planned.splitlines()[-2]
-    assert there["queries"] == server.queries() == here["queries"] - here["queries_by_purpose"]["unprompted"]
+    assert there["queries"] == server.queries() == here["queries"] - here["queries_by_purpose"]["baseline"]
     assert there["confusion"]["test"] == here["confusion"]["test"]
     assert all(there[key] == here[key] for key in ("test_accuracy", "bytes_up", "bytes_down"))
     assert (there["zero_shot_accuracy"], there["confusion"]["zero_shot"]) == (None, None)

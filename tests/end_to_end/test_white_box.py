@@ -57,7 +57,7 @@ def test_the_whole_model_may_know_other_classes_or_none(kind: str, in_process: F
     model = ["-o", f"backend.model=dir:{tmp_path / 'model'}", "-o", "algorithm.dtype=auto"]
     in_process("train", "--algorithm", "sfprompt", *SETTINGS, *model, "--out", tmp_path / "run", check=True)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert (summary["zero_shot_accuracy"], summary["queries_by_purpose"]["unprompted"]) == (None, 0)
+    assert (summary["zero_shot_accuracy"], summary["queries_by_purpose"]["baseline"]) == (None, 0)
     kept = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert kept["algorithm"]["dtype"] in ("float32", "bfloat16")  # a run keeps what "auto" was when it began
     if kind == "ViTModel":

@@ -115,7 +115,7 @@ def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
     note = "client-001 died in round 2 (killed by SIGKILL); its update is missing"
     assert [line for line in said if "missing" in line] == [note]
     rows = _rows(tmp_path / "run")
-    assert [row.get("missing") for row in rows] == [None, None, ["client-001"], None, None]
+    assert [row.get("dropped_clients") for row in rows] == [None, None, ["client-001"], None, None]
     asked = [after["queries"] - before["queries"] for before, after in pairwise(rows[:4])]
     assert asked[0] == asked[2] > asked[1]
     config = load_run_settings(tmp_path / "run")

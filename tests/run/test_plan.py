@@ -73,7 +73,7 @@ def test_a_limit_leaves_as_many_rounds_as_it_pays_for(session, algorithm, unit) 
     planned = plan(session(**settings, rounds=50, **{f"max_{unit}": limit}))
     assert getattr(planned.total, unit) <= limit
     training, validation, test = _round_by_round(session(**settings, rounds=50), planned.rounds + 1)
-    assert getattr(planned.unprompted + training + validation + test, unit) > limit
+    assert getattr(planned.baseline + training + validation + test, unit) > limit
 
 
 def test_a_limit_below_one_round_is_refused(session) -> None:

@@ -125,7 +125,7 @@ def test_numbers_are_those_of_the_summary(make):
         for j, count in enumerate(row):
             tip = f"{s['classes'][i]} taken for {s['classes'][j]}: {count} of {sum(row)} "
             assert (tip in run.page.text) == (count > 0)
-    assert (f"of round {s['kept_round']} of 3" in run.page.text) == (s["kept_round"] > 0)
+    assert (f"of round {s['best_round']} of 3" in run.page.text) == (s["best_round"] > 0)
     assert 'name = "dct"' in run.page.text
     assert ["data_sha256", run.session.data_sha256] in run.page.rows
 
@@ -219,7 +219,7 @@ def test_all_kept_prompts_are_shown_side_by_side(make):
     run = make(algorithm="greedy", optimizer="random", rounds=3)
     session, theta = run.session, again.kept(run.out, run.session).parameters["prompt"]
     prompts = theta.reshape(-1, session.prompt.dim)
-    assert len(prompts) == 1 + run.summary["kept_round"] > 2
+    assert len(prompts) == 1 + run.summary["best_round"] > 2
     labels = [image["alt"].partition(",")[0] for image in run.page.all("img")]
     assert labels == 3 * ["original", *(f"prompt {i}" for i in range(1, len(prompts) + 1))]
     files = [io.BytesIO(base64.b64decode(image["src"].partition(",")[2])) for image in run.page.all("img")]

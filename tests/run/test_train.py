@@ -75,7 +75,7 @@ def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) 
 def test_without_a_prompt_every_image_is_asked_about_once(run, clients, readout, rounds, splits) -> None:
     summary = run(rounds=rounds, tuned=(NoPrompt, readout))
     images = sum(len(getattr(client, split)) for client in clients for split in splits)
-    assert summary["queries"] == images == summary["queries_by_purpose"]["unprompted"]
+    assert summary["queries"] == images == summary["queries_by_purpose"]["baseline"]
     assert sum(summary["queries_by_purpose"].values()) == images
     if rounds == 0:
         assert summary["zero_shot_accuracy"] == summary["test_accuracy"]
@@ -142,7 +142,7 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
     watch = Watch()
     summary = run(algorithm={"name": algorithm}, callback=watch)
     planned, tests = watch.plans[0], 27
-    assert summary["kept_round"] == (0 if early else 3)
+    assert summary["best_round"] == (0 if early else 3)
     views = 4 if algorithm == "greedy" else 1
     assert planned.test.queries == views * tests
     asked = (1 if early else views) * tests
@@ -175,10 +175,10 @@ def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> No
     seen = run(rounds=5, evaluate_every=2)
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [("null" in row.split('"train_loss"')[0]) for row in rows[:-1]] == [False, True, False, True, False, False]
-    kept = [json.loads(row)["round"] for row in rows[:-1] if json.loads(row)["kept"]]
+    kept = [json.loads(row)["round"] for row in rows[:-1] if json.loads(row)["is_best"]]
     assert kept[0] == 0
-    assert kept[-1] == seen["kept_round"]
-    assert seen["kept_round"] in (0, 2, 4, 5)
+    assert kept[-1] == seen["best_round"]
+    assert seen["best_round"] in (0, 2, 4, 5)
 
 
 @pytest.mark.parametrize("tuned", [(Colour, Head), (NoPrompt, Head)])
