@@ -58,7 +58,7 @@ def serve(
         from fedbbpt.serve.batching import model_thread
         from fedbbpt.serve.model import ServedModel
         from fedbbpt.serve.server import bind, serve_until_interrupted, url_of
-        from fedbbpt.split_learning.server import SplitService
+        from fedbbpt.split_learning.server import BodyService
         from fedbbpt.web.auth import read_token
     except ImportError as e:
         raise MissingExtra("fedbbpt serve", "serve", e) from e
@@ -71,14 +71,14 @@ def serve(
     head, tail = (1 if blocks is None else blocks for blocks in (head_blocks, tail_blocks))
     try:
         with bind(host, port, token) as socket, model_thread() as thread:
-            service: InferenceService | SplitService
+            service: InferenceService | BodyService
             if split is None:
                 backend, provider = thread.submit(opened, *how).result()
                 check_scores(backend.info)
                 service = InferenceService(thread, ServedModel(backend, provider), limits, token)
             else:
                 body = thread.submit(cut, head, tail, *how).result()
-                service = SplitService(thread, body, limits._replace(body_timeout=SLOW_LINE), token)
+                service = BodyService(thread, body, limits._replace(body_timeout=SLOW_LINE), token)
             with closing(service):
                 socket.listen()
                 click.echo(url_of(socket))
@@ -112,7 +112,7 @@ def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[st
     from fedbbpt.config.components import load_class
     from fedbbpt.config.settings import parse_assignment
     from fedbbpt.split_learning.protocol import Splittable
-    from fedbbpt.split_learning.server import Body
+    from fedbbpt.split_learning.server import ServedBody
 
     if not issubclass(load_class("backends", name), Splittable):
         raise ConfigError(f"the backend {name!r} has no model that can be cut; use --backend local-vit")
@@ -128,4 +128,4 @@ def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[st
         dtype=dtype,
         role="server",
     )
-    return Body(split, backend.info.model, head, tail)
+    return ServedBody(split, backend.info.model, head, tail)

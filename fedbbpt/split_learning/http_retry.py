@@ -1,4 +1,4 @@
-"""Asking a server that may be busy, or away for a while."""
+"""An HTTP client for one server that may be busy, or away for a while."""
 
 import io
 import time
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
 
     from fedbbpt.web.route import Route
 
-PATIENCE = 120.0  # seconds that a server may be away, say to be started again
-FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0  # seconds between two attempts; each time twice as many
+GIVE_UP_AFTER = 120.0  # seconds that a server may be away, say to be started again
+FIRST_DELAY, MAX_DELAY = 0.1, 10.0  # seconds between two attempts; doubled each time
 TIMEOUT = 600.0  # seconds to answer: a large body on a small machine takes minutes
-CONNECTIONS = 10  # that are kept
-MOST_BYTES = 2**31  # of a reply: activations are large
+POOL_SIZE = 10  # connections that are kept open
+MAX_REPLY = 2**31  # bytes: activations are large
 SETTING = "algorithm.body_url"
 RESUME = "nothing is lost: once it answers, continue with --resume (and -o algorithm.body_url=URL where it has moved)"
 
 
-class Answer(NamedTuple):
-    """What came back in the end."""
+class HttpResult(NamedTuple):
+    """The response to a request, after all attempts."""
 
     status: int
     content: bytes
-    traffic: Traffic  # bytes of message bodies that were really sent and received, all attempts together
+    traffic: Traffic  # bytes of message bodies that were sent and received, over all attempts
 
 
 class Attempt(NamedTuple):
-    """What came of one request."""
+    """The outcome of one attempt."""
 
-    status: int | None  # None: nothing came
+    status: int | None  # None if no whole response came
     content: bytes
     traffic: Traffic
-    after: float  # seconds that the server asks to wait
-    fault: str  # why there is no answer
+    retry_after: float  # seconds that the server asks to wait
+    error: str  # why there is no response
 
 
 class RetryingClient:
-    """Asks one server, again and again for as long as `PATIENCE` where it cannot be reached or is busy.
+    """Repeats requests to a server that is busy or away, with exponential backoff, for `GIVE_UP_AFTER` seconds.
 
-    What the server's token is, is read from the environment, and goes to this server alone: no redirect is followed,
-    and no `.netrc` is read.
+    The server's token is read from the environment and sent to this server alone: redirects are not followed, and no
+    `.netrc` is read.
 
     Raises:
-        ConfigError: the URL is none of HTTP.
+        ConfigError: the URL is not one of HTTP.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,47 +60,48 @@ class RetryingClient:
             raise ConfigError(f"{SETTING} is what fedbbpt serve --split body prints, such as http://127.0.0.1:8000")
         self.url = self._address.url.rstrip("/")
 
-    def ask(self, method: str, path: str, message: bytes = b"", **named: str) -> Answer:
-        """The first answer of a server that is neither busy nor away; `named` go into the URL.
+    def request(self, method: str, path: str, content: bytes = b"", **query: str) -> HttpResult:
+        """The first response of a server that is neither busy nor away.
 
         Raises:
-            ConfigError: the URL cannot be asked, or has no TLS that can be trusted.
-            BackendError: there was no answer.
+            ConfigError: the URL cannot be reached, or its TLS cannot be trusted.
+            BackendError: no response came in time.
         """
-        traffic, wait, until = Traffic(), FIRST_WAIT, None
+        traffic, delay, deadline = Traffic(), FIRST_DELAY, None
         while True:
-            attempt = self._attempt(method, path, message, named)
+            attempt = self._attempt(method, path, content, query)
             traffic += attempt.traffic
             if attempt.status is not None and attempt.status not in BUSY + AWAY:
-                return Answer(attempt.status, attempt.content, traffic)
+                return HttpResult(attempt.status, attempt.content, traffic)
             now = time.monotonic()
-            until = until or now + PATIENCE
-            if now >= until:
-                why = attempt.fault or f"HTTP {attempt.status}"
-                raise BackendError(f"{self.url} did not answer for {PATIENCE:g} seconds ({why}); {RESUME}")
-            time.sleep(min(max(wait, attempt.after), until - now))
-            wait = min(2 * wait, LONGEST_WAIT)
+            deadline = deadline or now + GIVE_UP_AFTER
+            if now >= deadline:
+                why = attempt.error or f"HTTP {attempt.status}"
+                raise BackendError(f"{self.url} did not answer for {GIVE_UP_AFTER:g} seconds ({why}); {RESUME}")
+            time.sleep(min(max(delay, attempt.retry_after), deadline - now))
+            delay = min(2 * delay, MAX_DELAY)
 
-    def _attempt(self, method: str, path: str, message: bytes, named: dict[str, str]) -> Attempt:
+    def _attempt(self, method: str, path: str, content: bytes, query: dict[str, str]) -> Attempt:
         import requests
 
-        sent, fault = io.BytesIO(message), ""
+        sent, error = io.BytesIO(content), ""
         response: requests.Response | None
-        body: dict[str, Any] = {"data": sent, "headers": {"Content-Type": "application/octet-stream"}}
-        how: dict[str, Any] = {"timeout": (TO_CONNECT, TIMEOUT), "allow_redirects": False}
+        options: dict[str, Any] = {"params": query, "timeout": (TO_CONNECT, TIMEOUT), "allow_redirects": False}
+        if content:
+            options |= {"data": sent, "headers": {"Content-Type": "application/octet-stream"}}
         try:
-            response = self._session.request(method, self.url + path, params=named, **how, **(body if message else {}))
+            response = self._session.request(method, self.url + path, **options)
         except TooLong as e:
             raise self._route.outcome(e) from e
         except requests.RequestException as e:
-            if said := self._route.fault(e):
-                raise said from e
-            response, fault = e.response, type(e).__name__
+            if permanent := self._route.fault(e):
+                raise permanent from e
+            response, error = e.response, type(e).__name__
         traffic = Traffic(up=sent.tell(), down=response.raw.tell() if response is not None else 0)
-        if response is None or fault:
-            return Attempt(None, b"", traffic, 0.0, fault)
-        after = seconds_of(response.headers.get("Retry-After", "")) or 0.0
-        return Attempt(response.status_code, response.content, traffic, after, fault)
+        if response is None or error:
+            return Attempt(None, b"", traffic, 0.0, error)
+        retry_after = seconds_of(response.headers.get("Retry-After", "")) or 0.0
+        return Attempt(response.status_code, response.content, traffic, retry_after, error)
 
     @cached_property
     def _route(self) -> "Route":
@@ -115,13 +116,13 @@ class RetryingClient:
         from fedbbpt.web.requests_adapter import follow
 
         session = requests.Session()
-        session.auth = partial(_signed, read_token(None))
-        follow(session, self._route, CONNECTIONS, MOST_BYTES)
-        session.headers["Accept-Encoding"] = "identity"  # so that what is counted is what was said
+        session.auth = partial(_authorize, read_token(None))
+        follow(session, self._route, POOL_SIZE, MAX_REPLY)
+        session.headers["Accept-Encoding"] = "identity"  # so that the bytes that are counted are those of the message
         return session
 
 
-def _signed(token: str | None, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
+def _authorize(token: str | None, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
     if token is not None:
         request.headers["Authorization"] = f"Bearer {token}"
     return request

@@ -1,167 +1,168 @@
-"""The line to a body that another process holds: `fedbbpt serve --split body`."""
+"""A transport to a body that another process runs: `fedbbpt serve --split body`."""
 
 import json
 import secrets
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.printing import excerpt
 from fedbbpt.split_learning.activations import ActivationDtype, pack, unpack_untrusted
-from fedbbpt.split_learning.http_retry import RESUME, Answer, RetryingClient
+from fedbbpt.split_learning.http_retry import RESUME, HttpResult, RetryingClient
 from fedbbpt.split_learning.transport import NO_FORWARD, Transport
 from fedbbpt.types import Float32, Traffic, Usage
 from fedbbpt.web.auth import TOKEN_VARIABLE
 
 OTHER_BODY, FORGOTTEN = 409, 410
-MOST_TIMES = 10  # that one batch goes forward
-MOST_LETTERS = 300  # of what a server says
-TOKEN = f"set ${TOKEN_VARIABLE} to the token that it was started with"
-NO_BODY = "start it with fedbbpt serve --split body, or correct algorithm.body_url"
+MAX_FORWARDS = 10  # of one batch, if its pass is evicted before its gradients come
+MAX_REASON = 300  # characters of a server's own words
+TOKEN_ADVICE = f"set ${TOKEN_VARIABLE} to the token that it was started with"
+URL_ADVICE = "start it with fedbbpt serve --split body, or correct algorithm.body_url"
 ADVICE = {
-    401: TOKEN,
-    403: TOKEN,
-    404: NO_BODY,
+    401: TOKEN_ADVICE,
+    403: TOKEN_ADVICE,
+    404: URL_ADVICE,
     413: "start it with a larger --max-body, or send less at a time: lower algorithm.batch_size and backend.batch",
 }
+Direction = Literal["forward", "backward"]
 
 
 class CutSpec(NamedTuple):
     """What client and server have to agree on."""
 
-    identity: str  # of the body, see `SplitModel`
+    identity: str  # of the body, see `SplitModel.identity`
     head_blocks: int
     tail_blocks: int
 
 
 class RemoteBody:
-    """The server's end of all lines of a process. Nobody is asked before the first line is used.
+    """A server with a body, for all transports of a process. Nothing is sent before the first transport is used.
 
-    Every request names the body that is meant, so that a server that comes back with another one is found out.
+    Every request names the identity of the body, so that a server that comes back with another one is noticed.
 
     Raises:
-        ConfigError: the URL is none of HTTP.
+        ConfigError: the URL is not one of HTTP.
     """
 
-    def __init__(self, url: str, wire: ActivationDtype, cut: CutSpec) -> None:
-        self._server, self._wire, self._cut = RetryingClient(url), wire, cut
-        self._agreed = False
+    def __init__(self, url: str, dtype: ActivationDtype, cut: CutSpec) -> None:
+        self._client, self._dtype, self._cut = RetryingClient(url), dtype, cut
+        self._checked = False  # whether the server has the body of `cut`
 
     def transport(self, *, backward: bool) -> Transport:
-        """A line for one client and round; with `backward`, gradients will follow what goes forward."""
-        return HttpTransport(self, self._wire, backward)
+        """A transport for one client and round; with `backward`, gradients will follow what goes forward."""
+        return HttpTransport(self, self._dtype, backward)
 
-    def ask(self, way: str, message: bytes, ticket: str | None) -> Answer:
-        """The answer to a message that goes "forward" or "backward"; where a ticket is named, it may be `FORGOTTEN`.
+    def send(self, direction: Direction, message: bytes, ticket: str | None) -> HttpResult:
+        """The response to packed activations or gradients; with a ticket, its status may be `FORGOTTEN`.
 
         Raises:
-            ConfigError: the server does not let this client in, has another body, or takes no such message.
+            ConfigError: the server denies access, has another body, or refuses such a message.
             BackendError: it did not answer, or failed.
         """
-        if not self._agreed:
-            self._agree()
-        named = {"body": self._cut.identity} | ({"ticket": ticket} if ticket else {})
-        answer = self._server.ask("POST", f"/v1/split/{way}", message, **named)
-        if answer.status == OTHER_BODY:
-            self._agree()
-        if not (ticket and answer.status == FORGOTTEN):
-            self._check(answer)
-        return answer
+        if not self._checked:
+            self._check_body()
+        query = {"body": self._cut.identity} | ({"ticket": ticket} if ticket else {})
+        result = self._client.request("POST", f"/v1/split/{direction}", message, **query)
+        if result.status == OTHER_BODY:
+            self._check_body()
+        if not (ticket and result.status == FORGOTTEN):
+            self._check_status(result)
+        return result
 
     def malformed(self, what: str) -> BackendError:
-        """What is said of an answer that cannot be used."""
-        return BackendError(f"{self._server.url} answered with {what}; see that it is fedbbpt serve; {RESUME}")
+        """The error for a response that cannot be used."""
+        return BackendError(f"{self._client.url} answered with {what}; see that it is fedbbpt serve; {RESUME}")
 
-    def _agree(self) -> None:
-        answer, url, cut = self._server.ask("GET", "/v1/split"), self._server.url, self._cut
-        self._check(answer)
+    def _check_body(self) -> None:
+        result, url, ours = self._client.request("GET", "/v1/split"), self._client.url, self._cut
+        self._check_status(result)
         try:
-            told = json.loads(answer.content)
-            model, theirs = told["model"], CutSpec(*(told[name] for name in CutSpec._fields))
+            description = json.loads(result.content)
+            model, theirs = description["model"], CutSpec(*(description[name] for name in CutSpec._fields))
         except (ValueError, TypeError, LookupError, RecursionError) as e:
-            raise ConfigError(f"{url} does not say what body it has; {NO_BODY}") from e
-        if (theirs.head_blocks, theirs.tail_blocks) != (cut.head_blocks, cut.tail_blocks):
+            raise ConfigError(f"{url} does not say what body it has; {URL_ADVICE}") from e
+        if (theirs.head_blocks, theirs.tail_blocks) != (ours.head_blocks, ours.tail_blocks):
             raise ConfigError(
                 f"{url} has {theirs.head_blocks} blocks before the body and {theirs.tail_blocks} behind it (its "
-                f"--head-blocks and --tail-blocks), and this run has algorithm.head_blocks={cut.head_blocks} and "
-                f"algorithm.tail_blocks={cut.tail_blocks}: start one of the two with the other's numbers"
+                f"--head-blocks and --tail-blocks), and this run has algorithm.head_blocks={ours.head_blocks} and "
+                f"algorithm.tail_blocks={ours.tail_blocks}: start one of the two with the other's numbers"
             )
-        if theirs.identity != cut.identity:
+        if theirs.identity != ours.identity:
             raise ConfigError(
                 f"{url} has the body of another model ({model}), or one with other weights: start it with the options "
                 "of this run's backend, and with -o dtype= as algorithm.dtype"
             )
-        self._agreed = True
+        self._checked = True
 
-    def _check(self, answer: Answer) -> None:
-        if answer.status == 200:
+    def _check_status(self, result: HttpResult) -> None:
+        if result.status == 200:
             return
-        said = f"{self._server.url} answered with HTTP {answer.status}"
-        if answer.status in ADVICE:
-            raise ConfigError(f"{said}: {ADVICE[answer.status]}")
-        if 300 <= answer.status < 400:
+        said = f"{self._client.url} answered with HTTP {result.status}"
+        if result.status in ADVICE:
+            raise ConfigError(f"{said}: {ADVICE[result.status]}")
+        if 300 <= result.status < 400:
             raise ConfigError(f"{said}, so it has moved: correct algorithm.body_url")
-        if 400 <= answer.status < 500 and answer.status not in (OTHER_BODY, FORGOTTEN):  # the same again, if resumed
-            raise ConfigError(said + _reason(answer.content))
+        if 400 <= result.status < 500 and result.status not in (OTHER_BODY, FORGOTTEN):  # a resumed run gets it again
+            raise ConfigError(said + _reason(result.content))
         raise BackendError(f"{said}, and its log may say why; {RESUME}")
 
 
 class HttpTransport:
-    """A transport to a body behind HTTP.
+    """A transport over HTTP, for one client and round.
 
     The body is a pure function: a batch whose backward pass the server no longer holds goes forward again, to the same
     bits.
     """
 
-    def __init__(self, remote: RemoteBody, wire: ActivationDtype, back: bool) -> None:
-        self._remote, self._wire, self._back = remote, wire, back
-        self._forwarded: bytes | None = None  # what waits for its gradients, and the ticket of its way back
-        self._ticket: str | None = None
+    def __init__(self, remote: RemoteBody, dtype: ActivationDtype, backward: bool) -> None:
+        self._remote, self._dtype, self._keeps_backward = remote, dtype, backward
+        self._pending: bytes | None = None  # the message that waits for its gradients
+        self._ticket: str | None = None  # under which the server keeps its backward pass
         self.traffic, self.usage = Traffic(), Usage()
 
     def forward(self, values: Float32) -> Float32:
-        """See `Transport`."""
+        """See `Transport.forward`."""
         self.usage += Usage(len(values), 1)
-        message = pack(values, self._wire)
-        self._forwarded = message if self._back else None
+        message = pack(values, self._dtype)
+        self._pending = message if self._keeps_backward else None
         return self._read(self._send_forward(message), values)
 
     def backward(self, gradients: Float32) -> Float32:
-        """See `Transport`."""
-        if self._forwarded is None:
+        """See `Transport.backward`."""
+        if self._pending is None:
             raise RuntimeError(NO_FORWARD)
-        message = pack(gradients, self._wire)
-        for _ in range(MOST_TIMES):
-            answer = self._ask("backward", message)
-            if answer.status != FORGOTTEN:
-                self._forwarded = None
-                return self._read(answer, gradients)
-            self._send_forward(self._forwarded)
-        raise self._remote.malformed(f"HTTP {FORGOTTEN} {MOST_TIMES} times, so too many clients ask it at a time")
+        message = pack(gradients, self._dtype)
+        for _ in range(MAX_FORWARDS):
+            result = self._send("backward", message)
+            if result.status != FORGOTTEN:
+                self._pending = None
+                return self._read(result, gradients)
+            self._send_forward(self._pending)
+        raise self._remote.malformed(f"HTTP {FORGOTTEN} {MAX_FORWARDS} times, so too many clients ask it at a time")
 
-    def _send_forward(self, message: bytes) -> Answer:
-        self._ticket = secrets.token_hex(16) if self._back else None
-        return self._ask("forward", message)
+    def _send_forward(self, message: bytes) -> HttpResult:
+        self._ticket = secrets.token_hex(16) if self._keeps_backward else None
+        return self._send("forward", message)
 
-    def _ask(self, way: str, message: bytes) -> Answer:
-        answer = self._remote.ask(way, message, self._ticket)
-        self.traffic += answer.traffic
-        return answer
+    def _send(self, direction: Direction, message: bytes) -> HttpResult:
+        result = self._remote.send(direction, message, self._ticket)
+        self.traffic += result.traffic
+        return result
 
-    def _read(self, answer: Answer, like: Float32) -> Float32:
+    def _read(self, result: HttpResult, like: Float32) -> Float32:
         try:
-            values, _ = unpack_untrusted(answer.content)
+            values, _ = unpack_untrusted(result.content)
         except ValueError as e:
-            raise self._remote.malformed("what is no message of this line") from e
+            raise self._remote.malformed("no packed activations") from e
         if values.shape != like.shape:
             raise self._remote.malformed(f"an array {values.shape} in place of {like.shape}")
         return values
 
 
 def _reason(content: bytes) -> str:
-    """What a server says of its refusal, in a line; nothing if it says nothing."""
+    """ ": REASON", the server's own words in one line; empty if it gives none."""
     try:
         message = json.loads(content)["error"]["message"]
     except (ValueError, TypeError, LookupError, RecursionError):
         return ""
-    shown = excerpt(message, MOST_LETTERS) if isinstance(message, str) else ""
+    shown = excerpt(message, MAX_REASON) if isinstance(message, str) else ""
     return f": {shown}" if shown else ""

@@ -16,7 +16,7 @@ from fedbbpt.serve import RequestLimits
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.server import bind, make_server
 from fedbbpt.split_learning.protocol import UPSTREAM, Backward, Forward, LossOutput, Splittable
-from fedbbpt.split_learning.server import Body, SplitService
+from fedbbpt.split_learning.server import BodyService, ServedBody
 from fedbbpt.split_learning.sfprompt import SFPrompt
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
@@ -217,6 +217,8 @@ def serve(host):
 
     def start(split=None, head=1, tail=1, *, limits=LIMITS, token=None):
         split = split or Toy(0, 1, 6, [])
-        return host.start(lambda thread: SplitService(thread, Body(split, "toy", head, tail), limits, token), token)
+        return host.start(
+            lambda thread: BodyService(thread, ServedBody(split, "toy", head, tail), limits, token), token
+        )
 
     return start

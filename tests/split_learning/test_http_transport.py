@@ -1,4 +1,4 @@
-"""The line to a body behind a network: the same bits as in one process, whatever happens on the way."""
+"""A body behind a network: the same bits as in one process, whatever happens on the way."""
 
 import json
 import threading
@@ -35,11 +35,11 @@ def _environment(monkeypatch):
 
 
 @pytest.fixture
-def line(host):
-    """`line(wire, cut, back)`: a client's line to the host."""
+def connect(host):
+    """`connect(dtype, cut, backward)`: a client's transport to the host."""
 
-    def make(wire="float32", cut=CUT, back=True, url=None):
-        return RemoteBody(url or host.url, wire, cut).transport(backward=back)
+    def make(dtype="float32", cut=CUT, backward=True, url=None):
+        return RemoteBody(url or host.url, dtype, cut).transport(backward=backward)
 
     return make
 
@@ -78,7 +78,7 @@ class Served:
 
 
 def agreement(identity="toy 6", head=1, tail=1):
-    body = f'{{"model": "toy", "identity": "{identity}", "head": {head}, "tail": {tail}, "width": 6}}'
+    body = f'{{"model": "toy", "identity": "{identity}", "head_blocks": {head}, "tail_blocks": {tail}, "width": 6}}'
     return Response(body, media_type="application/json")
 
 
@@ -91,13 +91,13 @@ def one_sentence(error):
 # the same as in one process
 
 
-@pytest.mark.parametrize("wire", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("trainable", ["prompt", "linear"])
-def test_same_bits_and_bytes_as_in_one_process(method, toy, clients, same, serve, host, trainable, wire):
+def test_same_bits_and_bytes_as_in_one_process(method, toy, clients, same, serve, host, trainable, dtype):
     asked, backend = [], toy()
     serve(type(backend)().partition_model(num_prompt_tokens=0, num_classes=1))
-    apart = method(backend, trainable=trainable, activation_dtype=wire, body_url=host.url, batch_size=3)
-    together = method(trainable=trainable, activation_dtype=wire, batch_size=3)
+    apart = method(backend, trainable=trainable, activation_dtype=dtype, body_url=host.url, batch_size=3)
+    together = method(trainable=trainable, activation_dtype=dtype, batch_size=3)
     results = []
     for algorithm in (apart, together):
         state, exchange = algorithm.init(), CountedExchange(Serial(), clients)
@@ -112,29 +112,29 @@ def test_same_bits_and_bytes_as_in_one_process(method, toy, clients, same, serve
     assert not backend.asked  # the body passed nothing here
 
 
-def test_bytes_are_those_that_the_server_saw(serve, host, line, expected):
+def test_bytes_are_those_that_the_server_saw(serve, host, connect, expected):
     service = serve()
-    there = line()
+    there = connect()
     forward, backward = there.forward(VALUES), there.backward(GRADIENTS)
     assert forward.tobytes() == expected[0].tobytes()
     assert backward.tobytes() == expected[1].tobytes()
     assert there.traffic == (host.up, host.down)
     assert there.traffic.up == len(pack(VALUES)) + len(pack(GRADIENTS))
     assert there.usage == Usage(3, 1)
-    assert not len(service._tickets)
+    assert not len(service._cache)
 
 
-def test_only_what_goes_back_is_kept(serve, line):
+def test_only_passes_with_a_backward_are_kept(serve, connect):
     service = serve()
-    line(back=False).forward(VALUES)
-    assert not len(service._tickets)
-    line(back=True).forward(VALUES)
-    assert len(service._tickets) == 1
+    connect(backward=False).forward(VALUES)
+    assert not len(service._cache)
+    connect(backward=True).forward(VALUES)
+    assert len(service._cache) == 1
 
 
-def test_gradients_need_values_and_go_once(serve, line):
+def test_gradients_need_values_and_go_once(serve, connect):
     serve()
-    there = line()
+    there = connect()
     with pytest.raises(RuntimeError, match="never went forward"):
         there.backward(GRADIENTS)
     there.forward(VALUES)
@@ -143,14 +143,14 @@ def test_gradients_need_values_and_go_once(serve, line):
         there.backward(GRADIENTS)
 
 
-@pytest.mark.parametrize("wire", ["float32", "bfloat16", "int8"])
-def test_what_diverged_travels_too(serve, line, make_split, monkeypatch, wire):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_what_diverged_travels_too(serve, connect, make_split, monkeypatch, dtype):
     monkeypatch.setattr(make_split, "body", lambda self, parameters, values, trained: Forward(values, None))
     serve()
     values = VALUES.copy()
     values[0, 0], values[1, 1] = np.inf, np.nan
-    answer = line(wire, back=False).forward(values)
-    assert answer.tobytes() == unpack(pack(unpack(pack(values, wire)), wire)).tobytes()
+    answer = connect(dtype, backward=False).forward(values)
+    assert answer.tobytes() == unpack(pack(unpack(pack(values, dtype)), dtype)).tobytes()
     assert not np.isfinite(answer[[0, 1], [0, 1]]).any()
 
 
@@ -166,9 +166,9 @@ def test_clipped_activations_travel_as_in_one_process(method, clients, same, ser
 # a server that is away, or starts anew
 
 
-def test_a_fresh_server_between_forward_and_backward_gives_the_same_bits(serve, host, line, expected):
+def test_a_fresh_server_between_forward_and_backward_gives_the_same_bits(serve, host, connect, expected):
     serve()
-    there = line()
+    there = connect()
     there.forward(VALUES)
     host.stop()
     serve()
@@ -178,21 +178,21 @@ def test_a_fresh_server_between_forward_and_backward_gives_the_same_bits(serve, 
     assert there.traffic.up == 2 * (len(pack(VALUES)) + len(pack(GRADIENTS)))
 
 
-@pytest.mark.parametrize("wire", ["float32", "int8"])
-def test_a_fresh_server_at_a_round_boundary_gives_the_same_bits(method, clients, rounds, same, serve, host, wire):
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_fresh_server_at_a_round_boundary_gives_the_same_bits(method, clients, rounds, same, serve, host, dtype):
     serve()
-    algorithm = method(body_url=host.url, activation_dtype=wire)
+    algorithm = method(body_url=host.url, activation_dtype=dtype)
     (*_, state), _ = rounds(algorithm, clients, 1)
     host.stop()
     serve()
     (*_, state), _ = rounds(algorithm, clients, 1, state)
-    (*_, whole), _ = rounds(method(activation_dtype=wire), clients, 2)
+    (*_, whole), _ = rounds(method(activation_dtype=dtype), clients, 2)
     assert same(state.parameters, whole.parameters)
 
 
-def test_it_is_waited_for(serve, host, line, expected):
+def test_a_server_that_is_away_is_waited_for(serve, host, connect, expected):
     serve()
-    there = line()
+    there = connect()
     there.forward(VALUES)
     host.stop()
     again = threading.Timer(0.5, serve)
@@ -202,12 +202,12 @@ def test_it_is_waited_for(serve, host, line, expected):
     assert there.traffic == (host.up, host.down)  # nobody was there to whom something could have been sent
 
 
-def test_patience_ends_in_a_sentence(serve, host, line, monkeypatch):
+def test_giving_up_is_one_sentence(serve, host, connect, monkeypatch):
     serve()
-    there = line()
+    there = connect()
     there.forward(VALUES)
     host.stop()
-    monkeypatch.setattr(http_retry, "PATIENCE", 0.3)
+    monkeypatch.setattr(http_retry, "GIVE_UP_AFTER", 0.3)
     start = time.monotonic()
     with pytest.raises(
         BackendError, match=r"did not answer for 0\.3 seconds \(ConnectionError\); .* --resume"
@@ -218,44 +218,44 @@ def test_patience_ends_in_a_sentence(serve, host, line, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
-def test_it_waits_as_long_as_it_is_told(answering, line, status, monkeypatch):
+def test_it_waits_as_long_as_it_is_told(answering, connect, status, monkeypatch):
     waits = []
     monkeypatch.setattr(http_retry.time, "sleep", waits.append)
     busy = [Response(status_code=status, headers=more) for more in ({}, {"Retry-After": "7"}, {"Retry-After": "soon"})]
     answering(agreement(), *busy, Response(pack(VALUES)))
-    assert line(back=False).forward(VALUES).tobytes() == VALUES.tobytes()
+    assert connect(backward=False).forward(VALUES).tobytes() == VALUES.tobytes()
     assert waits == [0.1, 7.0, 0.4]
 
 
-def test_a_reply_that_breaks_off_is_asked_for_again(answering, line, monkeypatch):
+def test_a_reply_that_breaks_off_is_asked_for_again(answering, connect, monkeypatch):
     monkeypatch.setattr(http_retry.time, "sleep", lambda seconds: None)
     whole = pack(VALUES)
     torn = Response(whole, headers={"Content-Length": str(len(whole) + 1)})
     answering(agreement(), torn, Response(whole))
-    there = line(back=False)
+    there = connect(backward=False)
     assert there.forward(VALUES).tobytes() == VALUES.tobytes()
     assert there.traffic == (2 * len(whole), 2 * len(whole))
 
 
-@pytest.mark.parametrize(("bound", "two"), [("_most", 2), ("_numbers", 2 * size_of(VALUES.shape))])
-def test_a_ticket_that_others_pushed_out_is_made_anew(serve, line, expected, bound, two):
+@pytest.mark.parametrize(("bound", "two"), [("_max_entries", 2), ("_max_size", 2 * size_of(VALUES.shape))])
+def test_an_evicted_pass_goes_forward_again(serve, connect, expected, bound, two):
     service = serve()
-    service._tickets._grace = 0
-    setattr(service._tickets, bound, two)
-    lines = [line() for _ in range(3)]
-    for one in lines:
+    service._cache._grace = 0
+    setattr(service._cache, bound, two)
+    transports = [connect() for _ in range(3)]
+    for one in transports:
         one.forward(VALUES)
-    assert len(service._tickets) == 2
-    for one in lines:
+    assert len(service._cache) == 2
+    for one in transports:
         assert one.backward(GRADIENTS).tobytes() == expected[1].tobytes()
 
 
-def test_clients_whose_tickets_leave_no_room_for_each_other_get_on(serve, line, expected):
-    serve()._tickets._numbers = 0
+def test_clients_that_leave_no_room_for_each_other_all_finish(serve, connect, expected):
+    serve()._cache._max_size = 0
 
     def ten_times():
         for _ in range(10):
-            there = line()
+            there = connect()
             there.forward(VALUES)
             yield there.backward(GRADIENTS).tobytes()
 
@@ -264,9 +264,9 @@ def test_clients_whose_tickets_leave_no_room_for_each_other_get_on(serve, line, 
             assert answers == {expected[1].tobytes()}
 
 
-def test_a_server_that_keeps_nothing_is_an_error(serve, line):
-    serve()._tickets.seconds = -1
-    there = line()
+def test_a_server_that_keeps_nothing_is_an_error(serve, connect):
+    serve()._cache.ttl = -1
+    there = connect()
     there.forward(VALUES)
     with pytest.raises(BackendError, match="HTTP 410 10 times, so too many clients") as error:
         there.backward(GRADIENTS)
@@ -287,17 +287,17 @@ def test_a_server_that_keeps_nothing_is_an_error(serve, line):
         (CutSpec("toy 7", 1, 1), r"another model \(toy\), or one with other weights"),
     ],
 )
-def test_another_body_is_refused_before_anything_is_sent(serve, host, line, cut, said):
+def test_another_body_is_refused_before_anything_is_sent(serve, host, connect, cut, said):
     serve()
     with pytest.raises(ConfigError, match=said) as error:
-        line(cut=cut).forward(VALUES)
+        connect(cut=cut).forward(VALUES)
     assert one_sentence(error)
     assert (host.up, host.down) == (0, 0)
 
 
-def test_a_server_that_comes_back_with_another_body_is_found_out(serve, host, line, make_split):
+def test_a_server_that_comes_back_with_another_body_is_found_out(serve, host, connect, make_split):
     serve()
-    there = line()
+    there = connect()
     there.forward(VALUES)
     host.stop()
     serve(make_split(0, 1, 12, []))
@@ -306,28 +306,28 @@ def test_a_server_that_comes_back_with_another_body_is_found_out(serve, host, li
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
-def test_without_the_servers_token_nothing_goes(serve, line, monkeypatch, token):
+def test_without_the_servers_token_nothing_goes(serve, connect, monkeypatch, token):
     serve(token=TOKEN)
     if token:
         monkeypatch.setenv("FEDBBPT_TOKEN", token)
     with pytest.raises(ConfigError, match="HTTP 401: set \\$FEDBBPT_TOKEN") as error:
-        line().forward(VALUES)
+        connect().forward(VALUES)
     assert "wrong" not in one_sentence(error)
 
 
-def test_with_it_everything_does(serve, line, monkeypatch, expected):
+def test_with_it_everything_does(serve, connect, monkeypatch, expected):
     serve(token=TOKEN)
     monkeypatch.setenv("FEDBBPT_TOKEN", TOKEN)
-    there = line()
+    there = connect()
     assert there.forward(VALUES).tobytes() == expected[0].tobytes()
     assert there.backward(GRADIENTS).tobytes() == expected[1].tobytes()
 
 
-def test_a_token_that_is_none_is_not_shown(serve, line, monkeypatch):
+def test_a_token_that_is_none_is_not_shown(serve, connect, monkeypatch):
     serve()
     monkeypatch.setenv("FEDBBPT_TOKEN", "two words")
     with pytest.raises(ConfigError, match="holds no token") as error:
-        line().forward(VALUES)
+        connect().forward(VALUES)
     assert "two words" not in str(error.value)
 
 
@@ -346,13 +346,13 @@ def test_a_token_that_is_none_is_not_shown(serve, line, monkeypatch):
         (500, BackendError, "HTTP 500, .* --resume"),
     ],
 )
-def test_refusals_say_what_to_do(answering, line, status, kind, said):
+def test_refusals_say_what_to_do(answering, connect, status, kind, said):
     again = [agreement()] if status == 409 else []  # it is asked which body it has
     answering(
         agreement(), Response(status_code=status, headers={"Location": "/"}), *again, Response(status_code=status)
     )
     with pytest.raises(kind, match=said) as error:
-        line(back=False).forward(VALUES)
+        connect(backward=False).forward(VALUES)
     one_sentence(error)
 
 
@@ -360,66 +360,66 @@ NO_REASONS = [b"", b"<html>", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"error
 
 
 @pytest.mark.parametrize("reply", NO_REASONS)
-def test_a_refusal_may_give_no_reason(answering, line, reply):
+def test_a_refusal_may_give_no_reason(answering, connect, reply):
     answering(agreement(), Response(reply, 400))
     with pytest.raises(ConfigError, match=r"HTTP 400$"):
-        line().forward(VALUES)
+        connect().forward(VALUES)
 
 
-def test_the_reason_of_a_refusal_is_shown_as_far_as_it_is_safe(answering, line):
+def test_the_reason_of_a_refusal_is_shown_as_far_as_it_is_safe(answering, connect):
     reason = "too\nmany\x1b[31m \u202esamples \ud800" + 1000 * "x"
     answering(agreement(), Response(json.dumps({"error": {"message": reason}}), 400))
     with pytest.raises(ConfigError) as error:
-        line().forward(VALUES)
+        connect().forward(VALUES)
     shown = one_sentence(error).partition(" answered with HTTP 400: ")[2]
     assert shown == ("too many[31m samples " + 1000 * "x")[:300]
 
 
-def test_the_reason_comes_from_the_server_itself(serve, line):
+def test_the_reason_comes_from_the_server_itself(serve, connect):
     serve()
     with pytest.raises(ConfigError, match=r"HTTP 400: expected an array .* 6\), got \(2, 5, 7\)$"):
-        line().forward(np.zeros((2, 5, 7), np.float32))
-    with pytest.raises(ConfigError, match=r"HTTP 400: .* send fewer samples at a time \(algorithm.batch_size, "):
-        line().forward(np.zeros((3, 4096, 6), np.float32))
+        connect().forward(np.zeros((2, 5, 7), np.float32))
+    with pytest.raises(ConfigError, match=r"HTTP 400: .* send fewer samples per request \(algorithm.batch_size, "):
+        connect().forward(np.zeros((3, 4096, 6), np.float32))
 
 
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (b"", "no message of this line"),
-        (b"<html>", "no message of this line"),
-        (pack(VALUES)[:-1], "no message of this line"),
+        (b"", "no packed activations"),
+        (b"<html>", "no packed activations"),
+        (pack(VALUES)[:-1], "no packed activations"),
         (pack(VALUES[:1]), r"an array \(1, 5, 6\) in place of \(3, 5, 6\)"),
     ],
 )
-def test_replies_that_make_no_sense_are_errors(answering, line, reply, said):
+def test_replies_that_make_no_sense_are_errors(answering, connect, reply, said):
     answering(agreement(), Response(reply))
     with pytest.raises(BackendError, match=said) as error:
-        line(back=False).forward(VALUES)
+        connect(backward=False).forward(VALUES)
     one_sentence(error)
 
 
 @pytest.mark.parametrize("reply", [b"", b"[]", b"{}", b"null", b'{"model": "toy"}', b"\xff"])
-def test_who_does_not_say_what_it_has_is_no_server(answering, line, reply):
+def test_a_server_that_describes_no_body_is_refused(answering, connect, reply):
     answering(Response(reply))
     with pytest.raises(ConfigError, match="does not say what body it has; start it with fedbbpt serve --split body"):
-        line().forward(VALUES)
+        connect().forward(VALUES)
 
 
-def test_what_is_too_large_is_said_by_the_server_itself(serve, line):
+def test_what_is_too_large_is_said_by_the_server_itself(serve, connect):
     serve(limits=RequestLimits(max_body=2**20))
     with pytest.raises(ConfigError, match="HTTP 413: start it with a larger --max-body"):
-        line().forward(np.zeros((2000, 1000, 6), np.float32))
+        connect().forward(np.zeros((2000, 1000, 6), np.float32))
 
 
-def test_a_model_that_fails_is_an_error(serve, line, make_split, monkeypatch):
+def test_a_model_that_fails_is_an_error(serve, connect, make_split, monkeypatch):
     def fail(self, parameters, values, trained):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(make_split, "body", fail)
     serve()
     with pytest.raises(BackendError, match="HTTP 500, and its log may say why; nothing is lost"):
-        line().forward(VALUES)
+        connect().forward(VALUES)
 
 
 NO_URLS = ["", "127.0.0.1:8000", "ftp://x", "http://", "http://[", "http://x:99999", "http://me:pw@x", "http://x/?a=1"]
@@ -427,28 +427,28 @@ NO_HOSTS = ["http://192.168..5:8000", "http://a..b:80", "http://.a", f"http://{'
 
 
 @pytest.mark.parametrize("url", NO_URLS + NO_HOSTS)
-def test_a_url_is_checked_at_once(line, url):
+def test_a_url_is_checked_at_once(connect, url):
     with pytest.raises(ConfigError, match=r"algorithm\.body_url (is what|must)") as error:
         RemoteBody(url, "float32", CUT)
     assert "pw" not in one_sentence(error)
 
 
-def test_a_proxy_that_cannot_be_one_is_an_error(line, monkeypatch):
+def test_a_proxy_that_cannot_be_one_is_an_error(connect, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://a..b:80")
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(ConfigError, match="http_proxy must be a proxy's address") as error:
-        line(url="http://10.0.0.1:8000").forward(VALUES)
+        connect(url="http://10.0.0.1:8000").forward(VALUES)
     one_sentence(error)
 
 
-def test_a_server_without_tls_is_not_asked_for_it(serve, host, line):
+def test_a_server_without_tls_is_not_asked_for_it(serve, host, connect):
     serve()
     with pytest.raises(ConfigError, match="does not speak TLS there") as error:
-        line(url=host.url.replace("http", "https")).forward(VALUES)
+        connect(url=host.url.replace("http", "https")).forward(VALUES)
     one_sentence(error)
 
 
-def test_nobody_is_asked_before_a_line_is_used(method, clients):
+def test_nothing_is_sent_before_a_transport_is_used(method, clients):
     algorithm = method(body_url="http://127.0.0.1:9", keep_fraction=0.5)
     assert algorithm.plan(clients[0], 1) == Usage(2, 1)
     assert set(algorithm.init().parameters) == {"prompt", "tail", "classifier"}
