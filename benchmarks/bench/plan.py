@@ -58,7 +58,7 @@ class Method(NamedTuple):
 BLACKVIP = {
     "prompt": {"name": "coordinator", "drawing": "random", "epsilon": 0.3 * 0.27},
     "readout": {"name": "identity"},
-    "optimizer": {"name": "spsa-gc", "a": 0.01 / 0.05**2, "c": 0.01 / 0.05, "directions": 5},
+    "optimizer": {"name": "spsa-gc", "a": 0.01 / 0.05**2, "c": 0.01 / 0.05, "num_directions": 5},
     "algorithm": {"name": "fedavg", "calibrate": False},
 }
 HEAD = {"rounds": 1, **NO_PROMPT}

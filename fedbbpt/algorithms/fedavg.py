@@ -18,7 +18,7 @@ from fedbbpt.algorithms.server import RATES, RULES
 from fedbbpt.algorithms.steps import TUNED, changes, draw, rng_of, sampled, short
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import Optimizer, OptimizerStart
-from fedbbpt.optim.still import Still
+from fedbbpt.optim.noop import NoOp
 from fedbbpt.readouts import Answered
 from fedbbpt.types import Batch, Client, Dataset, Message, Score, Sums, Update, Usage
 
@@ -64,7 +64,7 @@ class FedAvg:
     ) -> None:
         self._objective, self._make_optimizer, self._seed = parts
         if self._objective.prompt.dim == 0:
-            self._make_optimizer = Still
+            self._make_optimizer = NoOp
         self._fraction, self._local_steps, self._batch_size = fraction, local_steps, batch_size
         self._upload, self._calibrate = upload, calibrate
         self._scaled = not self._objective.prompt.choices

@@ -20,7 +20,7 @@ from fedbbpt.algorithms.steps import TUNED, rng_of, short
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import MOST_ASKED, Optimizer, OptimizerStart
-from fedbbpt.optim.evolution import Evolution
+from fedbbpt.optim.cma_base import CmaBase
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import rms
 from fedbbpt.types import Client, Floats, Inputs, Message, Update, Usage
@@ -203,7 +203,7 @@ def _with_population(parts: Parts, population: int) -> MakeOptimizer:
         ConfigError: it is another kind of optimizer.
     """
     made = parts.optimizer(OptimizerStart(np.zeros(parts.objective.prompt.dim), np.random.default_rng(0)))
-    if not isinstance(made, Evolution):
+    if not isinstance(made, CmaBase):
         raise ConfigError(
             "algorithm 'fedbpt' sends the distribution of an evolution strategy around: use --optimizer sep-cma, or "
             "cma for up to 300 numbers"

@@ -26,11 +26,11 @@ class Bdpl(OptimizerBase):
     of the expected loss by x, estimated from `population_size` samples (see `estimate`).
 
     x are logits ("softmax"), or as in the paper the probabilities themselves ("simplex"), projected after each step,
-    where the same `rate` changes equal probabilities by the same share: it is divided by choices². Nothing becomes
+    where the same `lr` changes equal probabilities by the same share: it is divided by choices². Nothing becomes
     impossible, so that no score divides by 0: logits of a place differ by at most 10, probabilities are at least a
     tenth of what they are among equals.
 
-    With 20 samples a step the default rate finds the one good word among 50 at each of 10 places in about 50 steps;
+    With 20 samples a step the default `lr` finds the one good word among 50 at each of 10 places in about 50 steps;
     where all words differ, larger rates settle sooner and for worse.
     """
 
@@ -42,14 +42,14 @@ class Bdpl(OptimizerBase):
         /,
         *,
         population_size: Annotated[int, Field(ge=2, le=MOST_ASKED)] = 20,
-        rate: PositiveFloat = 2.0,
+        lr: PositiveFloat = 2.0,
         parametrisation: Literal["softmax", "simplex"] = "softmax",
     ) -> None:
         super().__init__(start)
         self.population_size = population_size
         _, self._choices = positions_and_choices(start)
         self._space = PARAMETRISATIONS[parametrisation]
-        self._rate = rate if parametrisation == "softmax" else rate / self._choices**2
+        self._lr = lr if parametrisation == "softmax" else lr / self._choices**2
 
     def ask(self) -> Array:
         """A choice for each place, as rows of ones and zeros: (population_size, d)."""
@@ -70,7 +70,7 @@ class Bdpl(OptimizerBase):
             space, x = self._space, self._allowed()
             gradient = estimate(self._samples[measured], told, space.probabilities(x), space.score)
             with np.errstate(over="ignore"):
-                step = np.clip(self._rate * gradient, -space.longest, space.longest)
+                step = np.clip(self._lr * gradient, -space.longest, space.longest)
             self.x = space.allowed(x - step).ravel()
 
     def _allowed(self) -> Array:

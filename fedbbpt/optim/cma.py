@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat
 
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import MOST_ASKED, OptimizerStart
-from fedbbpt.optim.evolution import Evolution
+from fedbbpt.optim.cma_base import CmaBase
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Could not import matplotlib", UserWarning)  # only its plots need that
@@ -19,7 +19,7 @@ with warnings.catch_warnings():
 LIMIT = 300  # dimensions; a step costs time in d³
 
 
-class Cma(Evolution):
+class Cma(CmaBase):
     """CMA-ES: an evolution strategy that learns how the coordinates vary together, for up to 300 of them.
 
     `population_size` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than

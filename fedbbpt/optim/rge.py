@@ -14,7 +14,7 @@ class Rge(Spsa):
     x ← x − a_k ĝ, ĝ = mean over directions u of (L(x + c_k u) − L(x − c_k u)) / (2 c_k) · u, u ~ N(0, I).
 
     The gains a_k and c_k and the treatment of failed queries are those of `spsa`. Default `a`: the first step moves a
-    coordinate by a / (c √directions) = 0.3.
+    coordinate by a / (c √num_directions) = 0.3.
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class Rge(Spsa):
         c: PositiveFloat = 0.5,
         alpha: NonNegativeFloat = 0.602,
         gamma: NonNegativeFloat = 0.101,
-        stability: NonNegativeFloat = 0.0,
-        directions: Count = 4,
+        stability_constant: NonNegativeFloat = 0.0,
+        num_directions: Count = 4,
     ) -> None:
-        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(start, directions=directions, **gains)
+        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability_constant": stability_constant}
+        super().__init__(start, num_directions=num_directions, **gains)
 
     def _draw(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         return self._rng.standard_normal(shape)

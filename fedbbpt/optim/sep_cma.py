@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
 from fedbbpt.optim import MOST_ASKED, OptimizerStart
-from fedbbpt.optim.evolution import Evolution
+from fedbbpt.optim.cma_base import CmaBase
 
 
-class SepCma(Evolution):
+class SepCma(CmaBase):
     """Separable CMA-ES: an evolution strategy that adapts one variance a coordinate.
 
     `population_size` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than

@@ -22,10 +22,11 @@ class Spsa(OptimizerBase):
 
     x ← x − a_k ĝ, ĝ = mean over directions Δ of (L(x + c_k Δ) − L(x − c_k Δ)) / (2 c_k Δ), Δ of random signs.
 
-    a_k = a / (k + stability)^alpha, c_k = c / k^gamma, k = 1, 2, … counted through all rounds (Spall 1998, eqs. 3, 4).
+    a_k = a / (k + A)^alpha, c_k = c / k^gamma, k = 1, 2, … counted through all rounds, A = `stability_constant`
+    (Spall 1998, eqs. 3, 4).
     A direction without a finite loss on either side is left out of the mean.
 
-    Default `a`: the first step moves a coordinate by a / (c √directions) = 0.3.
+    Default `a`: the first step moves a coordinate by a / (c √num_directions) = 0.3.
     """
 
     _vectors: ClassVar[int] = 0  # number of vectors (d,) in the state
@@ -39,17 +40,17 @@ class Spsa(OptimizerBase):
         c: PositiveFloat = 0.5,
         alpha: NonNegativeFloat = 0.602,
         gamma: NonNegativeFloat = 0.101,
-        stability: NonNegativeFloat = 0.0,
-        directions: Count = 1,
+        stability_constant: NonNegativeFloat = 0.0,
+        num_directions: Count = 1,
     ) -> None:
         super().__init__(start, np.zeros(self._vectors * len(start.x)))
-        self.population_size = 2 * directions
+        self.population_size = 2 * num_directions
         self._k = start.step
-        self._a, self._alpha, self._stability = a, alpha, stability
+        self._a, self._alpha, self._stability = a, alpha, stability_constant
         self._c, self._gamma = c, gamma
 
     def ask(self) -> NDArray[np.float64]:
-        """x + c_k Δ for all directions, then x − c_k Δ: shape (2 · directions, d)."""
+        """x + c_k Δ for all directions, then x − c_k Δ: shape (2 · num_directions, d)."""
         self._begin_ask()
         self._k += 1
         self._radius = self._c / self._k**self._gamma
@@ -87,9 +88,9 @@ class SpsaGC(Spsa):
 
     m ← β m + ĝ, x ← x − a_k (ĝ + β m), Δ uniform on ±[½, 1]. The momentum m goes on through the rounds.
 
-    Defaults of the gains, not of a, c and `directions`, are the paper's (its a = c = .01 belong to its own prompt's
+    Defaults of the gains, not of a, c and `num_directions`, are the paper's (its a = c = .01 belong to its own prompt's
     scale). Default `a`: 1 / Δ has the size √2, so the first step moves a coordinate by
-    √2 (1 + β) a / ((1 + stability)^alpha c √directions) = 0.3.
+    √2 (1 + β) a / ((1 + A)^alpha c √num_directions) = 0.3.
     """
 
     _vectors = 1
@@ -103,12 +104,12 @@ class SpsaGC(Spsa):
         c: PositiveFloat = 0.5,
         alpha: NonNegativeFloat = 0.4,
         gamma: NonNegativeFloat = 0.1,
-        stability: NonNegativeFloat = 1.0,
+        stability_constant: NonNegativeFloat = 1.0,
         beta: NonNegativeFloat = 0.9,
-        directions: Count = 4,
+        num_directions: Count = 4,
     ) -> None:
-        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(start, directions=directions, **gains)
+        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability_constant": stability_constant}
+        super().__init__(start, num_directions=num_directions, **gains)
         self._beta = beta
 
     def _draw(self, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -124,8 +125,8 @@ class SpsaClip(Spsa):
 
     ĝ ← ĝ min(1, threshold √d / ‖ĝ‖): no step moves the coordinates by more than threshold · a_k on average.
 
-    Defaults of alpha, gamma, `stability`, `directions` and `threshold` are the paper's. Default `a`: the first step
-    moves a coordinate by a / ((1 + stability)^alpha c √directions) = 0.3.
+    Defaults of alpha, gamma, `stability_constant`, `num_directions` and `threshold` are the paper's. Default `a`: the
+    first step moves a coordinate by a / ((1 + A)^alpha c √num_directions) = 0.3.
     """
 
     def __init__(
@@ -137,12 +138,12 @@ class SpsaClip(Spsa):
         c: PositiveFloat = 0.5,
         alpha: NonNegativeFloat = 0.4,
         gamma: NonNegativeFloat = 0.1,
-        stability: NonNegativeFloat = 1.0,
-        directions: Count = 5,
+        stability_constant: NonNegativeFloat = 1.0,
+        num_directions: Count = 5,
         threshold: PositiveFloat = 1.0,
     ) -> None:
-        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(start, directions=directions, **gains)
+        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability_constant": stability_constant}
+        super().__init__(start, num_directions=num_directions, **gains)
         self._threshold = threshold
 
     def _descent(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:

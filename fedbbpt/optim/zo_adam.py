@@ -31,14 +31,14 @@ class ZoAdam(Rge):
         c: PositiveFloat = 0.5,
         alpha: NonNegativeFloat = 0.4,
         gamma: NonNegativeFloat = 0.101,
-        stability: NonNegativeFloat = 0.0,
-        directions: Count = 4,
+        stability_constant: NonNegativeFloat = 0.0,
+        num_directions: Count = 4,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         epsilon: PositiveFloat = 1e-8,
     ) -> None:
-        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(start, directions=directions, **gains)
+        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability_constant": stability_constant}
+        super().__init__(start, num_directions=num_directions, **gains)
         self._betas = np.array([[beta1], [beta2]])
         self._epsilon = epsilon
 

@@ -35,15 +35,15 @@ def local_round(query, theta, momentum, data, directions, batches, steps_before,
             rows = batches.choice(len(data.labels), s["batch_size"], replace=False)
         images = [data.inputs[row].astype(np.float32) / np.float32(255) for row in rows]
         labels = [data.labels[row] for row in rows]
-        signs = directions.choice([-1.0, 1.0], (s["directions"], d))
-        sizes = directions.uniform(0.5, 1, (s["directions"], d))
+        signs = directions.choice([-1.0, 1.0], (s["num_directions"], d))
+        sizes = directions.uniform(0.5, 1, (s["num_directions"], d))
         gradient = [0.0] * d
         for sign, size in zip(signs, sizes, strict=True):
             delta = [sign[i] * size[i] for i in range(d)]
             plus = loss(query, [theta[i] + c_k * delta[i] for i in range(d)], s["epsilon"], images, labels)
             minus = loss(query, [theta[i] - c_k * delta[i] for i in range(d)], s["epsilon"], images, labels)
             for i in range(d):
-                gradient[i] += (plus - minus) / (2 * c_k * delta[i]) / s["directions"]
+                gradient[i] += (plus - minus) / (2 * c_k * delta[i]) / s["num_directions"]
         for i in range(d):
             momentum[i] = s["beta"] * momentum[i] + gradient[i]
             theta[i] -= a_k * (gradient[i] + s["beta"] * momentum[i])

@@ -14,7 +14,7 @@ from fedbbpt.readouts.identity import Identity
 
 federate = runpy.run_path(str(Path(__file__).with_name("naive_twin.py")))["federate"]
 
-SETTINGS = {"a": 2.0, "c": 0.4, "alpha": 0.4, "gamma": 0.1, "o": 1.0, "beta": 0.9, "directions": 3}
+SETTINGS = {"a": 2.0, "c": 0.4, "alpha": 0.4, "gamma": 0.1, "o": 1.0, "beta": 0.9, "num_directions": 3}
 COST = {"local_steps": 2, "batch_size": 5, "epsilon": 0.1}
 SEED, ROUNDS = 11, 3
 CLOSE = 1e-6  # the last bit of a loss in float32 may differ, and with it θ by some 1e-7
@@ -30,7 +30,7 @@ def trained(make, rounds, fake_backend, clients, start):
     """`trained(upload)`: θ after every round of the real one."""
 
     def train(upload):
-        gains = {{"o": "stability"}.get(key, key): value for key, value in SETTINGS.items()}
+        gains = {{"o": "stability_constant"}.get(key, key): value for key, value in SETTINGS.items()}
         algorithm = make(
             fake_backend,
             prompt=Frame((8, 8), epsilon=COST["epsilon"], width=0.5),  # every pixel is frame

@@ -37,7 +37,7 @@ def update_of(make, holder):
     """`update_of(prompt, **options)`: what 50 SPSA steps with one direction send."""
 
     def update(prompt, **options):
-        optimizer = partial(Spsa, directions=1)
+        optimizer = partial(Spsa, num_directions=1)
         algorithm = make(Wide(), prompt=prompt, optimizer=optimizer, local_steps=50, batch_size=2, **options)
         return algorithm.local(algorithm.broadcast(algorithm.init()), holder)
 

@@ -95,13 +95,13 @@ def test_single_good_words_are_found_among_fifty_at_ten_places(kind, seed):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_rate_changes_equal_probabilities_by_the_same_share(kind):
-    optimizer = make(np.zeros(40), 4, kind, seed=1, rate=0.01)
+def test_a_learning_rate_changes_equal_probabilities_by_the_same_share(kind):
+    optimizer = make(np.zeros(40), 4, kind, seed=1, lr=0.01)
     before = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].allowed(np.zeros((10, 4))))
     optimizer.ask()
     optimizer.tell(np.arange(20.0) / 5)
     shares = PARAMETRISATIONS[kind].probabilities(optimizer.x.reshape(10, 4)) / before - 1
-    other = make(np.zeros(40), 4, "softmax", seed=1, rate=0.01)
+    other = make(np.zeros(40), 4, "softmax", seed=1, lr=0.01)
     other.ask()
     other.tell(np.arange(20.0) / 5)
     assert np.allclose(shares, PARAMETRISATIONS["softmax"].probabilities(other.x.reshape(10, 4)) * 4 - 1, atol=1e-4)
@@ -114,7 +114,7 @@ def test_nothing_makes_it_nan(kind, seed):
     rng = np.random.default_rng(seed)
     extremes = np.array([np.nan, np.inf, -np.inf, 0.0, 1.0, 1e4, -1e4, 1e308, -1e308, 1e-320])
     start = rng.choice([0.0, 1.0, 1e-30, 50.0, -1e6], 12) * rng.normal(size=12)
-    optimizer = make(start, 4, kind, seed, rate=10.0 ** rng.choice([-3, 0, 1, 5, 300]), population_size=6)
+    optimizer = make(start, 4, kind, seed, lr=10.0 ** rng.choice([-3, 0, 1, 5, 300]), population_size=6)
     for _ in range(40):
         candidates = optimizer.ask()
         assert (candidates.reshape(6, 3, 4).sum(2) == 1).all()
@@ -170,7 +170,7 @@ def test_choices_that_do_not_fit_are_refused(dim, choices):
         make(np.zeros(dim), choices, "softmax")
 
 
-@pytest.mark.parametrize("option", [{"population_size": 1}, {"rate": 0.0}, {"parametrisation": "logits"}])
+@pytest.mark.parametrize("option", [{"population_size": 1}, {"lr": 0.0}, {"parametrisation": "logits"}])
 def test_options_are_checked(option):
     with pytest.raises(ConfigError, match=rf"optimizer\.{next(iter(option))}"):
         resolve("optimizers", "bdpl", option)

@@ -6,7 +6,7 @@ import pytest
 from fedbbpt import registry
 from fedbbpt.optim import OptimizerStart
 
-STEPS = {"cma": 1, "nes": 1, "rge": 1, "sep-cma": 1, "sharp": 2, "spsa": 1, "spsa-clip": 1, "spsa-gc": 1, "zo-adam": 1}
+STEPS = {"cma": 1, "nes": 1, "rge": 1, "sep-cma": 1, "zo-sam": 2, "spsa": 1, "spsa-clip": 1, "spsa-gc": 1, "zo-adam": 1}
 SLOPE = np.random.default_rng(1).normal(size=200)
 
 

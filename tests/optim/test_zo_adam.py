@@ -47,7 +47,7 @@ def test_first_step_has_the_same_size_whatever_the_spread():
 
 def test_memory_is_both_moments():
     start = OptimizerStart(np.zeros(1), np.random.default_rng(0))
-    optimizer = ZoAdam(start, beta1=0.5, beta2=0.75, directions=1, c=1.0)
+    optimizer = ZoAdam(start, beta1=0.5, beta2=0.75, num_directions=1, c=1.0)
     u = optimizer.ask()[0, 0]
     optimizer.tell(np.array([2.0, 0.0]))  # slope 1 along u
     assert optimizer.state == pytest.approx([0.5 * u, 0.25 * u**2])

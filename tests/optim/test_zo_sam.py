@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from fedbbpt.optim import OptimizerStart
-from fedbbpt.optim.sharp import Sharp
+from fedbbpt.optim.zo_sam import ZoSam
 
 SLOPE = np.array([3.0, -4.0])
 
 
 def make(x, step=0, state=None, **options):
-    return Sharp(OptimizerStart(x, np.random.default_rng(0), step, state), **options)
+    return ZoSam(OptimizerStart(x, np.random.default_rng(0), step, state), **options)
 
 
 def centre(candidates):
@@ -19,7 +19,7 @@ def centre(candidates):
 
 def test_second_ask_is_centred_uphill_and_steps_from_x():
     x = np.array([1.0, 2.0])
-    optimizer = make(x, a=0.5, alpha=0.0, gamma=0.0, rho=0.2, directions=1)
+    optimizer = make(x, a=0.5, alpha=0.0, gamma=0.0, rho=0.2, num_directions=1)
     first = optimizer.ask()
     assert np.allclose(centre(first), x)
     optimizer.tell(first @ SLOPE)

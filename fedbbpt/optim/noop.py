@@ -7,7 +7,7 @@ from fedbbpt.optim import OptimizerBase, OptimizerStart
 from fedbbpt.types import Floats
 
 
-class Still(OptimizerBase):
+class NoOp(OptimizerBase):
     """Asks for x itself and stays there."""
 
     population_size = 1

@@ -8,7 +8,7 @@ from fedbbpt.optim import Count, OptimizerStart
 from fedbbpt.optim.spsa import Spsa, rms
 
 
-class Sharp(Spsa):
+class ZoSam(Spsa):
     """Sharpness-aware SPSA: the slope is taken a little uphill, so that flat minima win.
 
     Asks alternate: the first estimates ĝ at x, the second at x + ρ √d ĝ / ‖ĝ‖ and steps from x with what it finds, as
@@ -17,7 +17,7 @@ class Sharp(Spsa):
     A round may end between the two: the direction uphill waits in the state (the clients' mean, brought back to its
     length) and the next round begins with the second ask. An ask without information is repeated.
 
-    Default `a`: the first step is taken at k = 2 and moves a coordinate by a / (2^alpha c √directions) = 0.3.
+    Default `a`: the first step is taken at k = 2 and moves a coordinate by a / (2^alpha c √num_directions) = 0.3.
     """
 
     _vectors = 1  # the direction uphill, of size 1 a coordinate, or zeros where the next ask is a first one
@@ -31,12 +31,12 @@ class Sharp(Spsa):
         c: PositiveFloat = 0.5,
         alpha: NonNegativeFloat = 0.602,
         gamma: NonNegativeFloat = 0.101,
-        stability: NonNegativeFloat = 0.0,
-        directions: Count = 4,
+        stability_constant: NonNegativeFloat = 0.0,
+        num_directions: Count = 4,
         rho: PositiveFloat = 0.1,
     ) -> None:
-        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
-        super().__init__(start, directions=directions, **gains)
+        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability_constant": stability_constant}
+        super().__init__(start, num_directions=num_directions, **gains)
         self._rho = rho
 
     def _centre(self) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from fedbbpt.optim import OptimizerBase, OptimizerStart
 from fedbbpt.types import Floats
 
 
-class Evolution(OptimizerBase, ABC):
+class CmaBase(OptimizerBase, ABC):
     """A CMA evolution strategy of a library.
 
     A candidate that could not be measured ranks last; where fewer than half were measured, or all losses are equal, the
