@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
 from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provider, check_scores
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError, MissingExtra

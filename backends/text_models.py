@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from fedbbpt.assets.archive import members
-from fedbbpt.assets.store import cache, fetch, locked
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
+from fedbbpt.assets.store import cache_folder, fetch, locked
 from fedbbpt.backend import Embeddings
 from fedbbpt.dry_run import is_dry_run
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
@@ -151,7 +151,7 @@ def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
 
 def _unpacked(name: str) -> Path:
     """The folder of an asset's model, written on first use."""
-    folder = cache() / "models"
+    folder = cache_folder() / "models"
     kept = folder / f"{name}-{ASSETS[name].sha256[:16]}"
     if is_dry_run() and not kept.is_dir():
         fetch(name)  # says what is missing before a folder is made for it

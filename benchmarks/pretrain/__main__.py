@@ -12,7 +12,7 @@ import click
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fedbbpt.assets.store import cache
+from fedbbpt.assets.store import cache_folder
 from fedbbpt.commands.errors import Program
 from fedbbpt_benchmarks.pretrain import card, embed, provider, student, train
 
@@ -57,7 +57,7 @@ class Bar:
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 def main(out: Path, steps: int, seed: int, device: str) -> None:
     """Fetches, embeds, trains, fits heads, measures."""
-    work = cache() / "pretrain"
+    work = cache_folder() / "pretrain"
     settings = train.Settings(steps=steps, seed=seed)
     try:
         with Bar("views embedded by the teacher") as bar:

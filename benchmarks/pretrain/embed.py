@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedbbpt.assets.archive import member
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
 from fedbbpt_benchmarks.pretrain import teacher, views
 
 CHUNK = 32
@@ -44,7 +44,7 @@ def embed(folder: Path, device: str, progress: Callable[[int, int], None]) -> Em
     """
     plan, read = views.plan()
     used = sorted({TEACHER, *(name for source in views.SOURCES.values() for name in source.assets)})
-    recipe = json.dumps([[dataclasses.astuple(v) for v in plan], [ASSETS[name].pin for name in used]])
+    recipe = json.dumps([[dataclasses.astuple(v) for v in plan], [ASSETS[name].content_id for name in used]])
     folder = folder / sha256(recipe.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     images = _array(folder / "views.npy", (len(plan), 3, views.SIZE, views.SIZE), np.uint8)

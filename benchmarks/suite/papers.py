@@ -1,14 +1,14 @@
-"""The tasks of the papers, from the Hugging Face hub: none of them was within reach of the machines that test this.
+"""The tasks of the papers, from the Hugging Face hub, written without access to it.
 
-Revisions and counts are as public sources state them (`fedbbpt.assets.hub`); the first use checks the counts, and only
-then is it known how many test examples look like one for training (`dropped`). The splits are the hub's, not the few
-shots of CoOp and BlackVIP. Classes of large sets go by their numbers.
+Revisions and counts are those that public sources state (`fedbbpt.assets.hf_datasets`). The first use checks the
+counts, and only then is it known how many test examples look like a training example (`dropped`). The splits are the
+hub's, not the few-shot splits of CoOp and BlackVIP. Classes of large sets are named by their numbers.
 """
 
 from functools import partial
 from typing import Any
 
-from fedbbpt.assets.hub import HUB
+from fedbbpt.assets.hf_datasets import HF_DATASETS
 from fedbbpt_benchmarks.hub import Split, hub_pictures, hub_texts
 from fedbbpt_benchmarks.suite.row import Row
 
@@ -37,7 +37,7 @@ def _images(
 ) -> Row:
     read = partial(hub_pictures, asset, splits, classes, **columns)
     counts = (_counted(splits, for_test) for for_test in (False, True))
-    return Row(title, read, classes, *counts, None, "an official split", (asset,), HUB[asset].licence, citation)
+    return Row(title, read, classes, *counts, None, "an official split", (asset,), HF_DATASETS[asset].licence, citation)
 
 
 def _texts(
@@ -47,7 +47,7 @@ def _texts(
     read = partial(hub_texts, asset, splits, classes, tuple(columns.split()))
     counts = (_counted(splits, for_test) for for_test in (False, True))
     return Row(
-        title, read, classes, *counts, None, "an official split", (asset,), HUB[asset].licence, citation,
+        title, read, classes, *counts, None, "an official split", (asset,), HF_DATASETS[asset].licence, citation,
         modality="text", provider_shots_per_class=16,
     )  # fmt: skip
 
@@ -56,7 +56,7 @@ def _own(title: str, asset: str, classes: tuple[str, ...], examples: int, train:
     """One file set under a split of our own; `train` of its examples fall on that side."""
     read = partial(hub_pictures, asset, (Split("*.parquet", examples, examples, None),), classes)
     return Row(
-        title, read, classes, train, examples - train, None, "an image", (asset,), HUB[asset].licence, citation
+        title, read, classes, train, examples - train, None, "an image", (asset,), HF_DATASETS[asset].licence, citation
     )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.assets.store import cache, fetch, locked
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
+from fedbbpt.assets.store import cache_folder, fetch, locked
 from fedbbpt.data import images, texts
 from fedbbpt.dry_run import is_dry_run
 from fedbbpt.errors import DataError
@@ -44,9 +44,9 @@ def prepare(name: str, row: "Row", size: Size) -> Kept:
     Raises:
         DataError: an asset cannot be had, or the reader finds other examples than the row publishes.
     """
-    folder = cache() / "tasks"
+    folder = cache_folder() / "tasks"
     index = folder / (f"{name}-{size[0]}x{size[1]}.json" if size else f"{name}.json")
-    made_of = {"format": FORMAT, "assets": [ASSETS[asset].pin for asset in row.assets]}
+    made_of = {"format": FORMAT, "assets": [ASSETS[asset].content_id for asset in row.assets]}
     if is_dry_run() and not index.is_file():
         for asset in row.assets:
             fetch(asset)  # says what is missing before a folder is made for it

@@ -1,4 +1,4 @@
-"""Reads members of an archive where it lies; nothing is unpacked to disk."""
+"""Reads members of archives in place; nothing is unpacked to disk."""
 
 import lzma
 import subprocess
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from fedbbpt.assets import store
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
 from fedbbpt.errors import DataError
 
 Wanted = Callable[[str], bool]
@@ -18,10 +18,10 @@ DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFE
 
 
 def members(name: str, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
-    """(path in the archive, contents) of the wanted regular files, in the archive's order; links are left out.
+    """Yields (path, contents) of the wanted regular files, in the archive's order; links are skipped.
 
     Raises:
-        DataError: the asset cannot be fetched or is damaged, or a path in it leads out of it.
+        DataError: the asset cannot be fetched or is damaged, or a member's path points outside the archive.
     """
     archive, kind = store.fetch(name), ASSETS[name].kind
     try:
@@ -41,10 +41,10 @@ def members(name: str, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
 
 
 def member(name: str, path: str) -> bytes:
-    """One file of the archive.
+    """The contents of one file of the archive.
 
     Raises:
-        DataError: it is not in there; or see `members`.
+        DataError: the archive has no such file; or see `members`.
     """
     for _, contents in members(name, lambda p: p == path):
         return contents
@@ -59,15 +59,15 @@ def _of_tar(tar: tarfile.TarFile, wanted: Wanted, name: str) -> Iterator[tuple[s
 
 @contextmanager
 def _debian_tar(name: str, archive: Path) -> Iterator[tarfile.TarFile]:
-    command = [store.client("dpkg-deb", name), "--fsys-tarfile", str(archive)]
+    command = [store.find_program("dpkg-deb", name), "--fsys-tarfile", str(archive)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unpacker:
-        assert unpacker.stdout is not None  # a pipe was asked for
+        assert unpacker.stdout is not None  # it is a pipe
         with tarfile.open(fileobj=unpacker.stdout, mode="r|") as tar:
             yield tar
 
 
 def _inside(path: str, name: str) -> str:
-    """The path, if it stays in the archive: readers make keys and file names of it."""
+    """Checks that a path stays inside the archive: readers turn paths into keys and file names."""
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise DataError(f"the archive of {name} holds {path!r}, a path that leads out of it; it is not used")
     return path

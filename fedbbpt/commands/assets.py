@@ -1,4 +1,4 @@
-"""`fedbbpt assets`: what there is, and what is here."""
+"""`fedbbpt assets`: lists, downloads and verifies public files."""
 
 from pathlib import Path
 
@@ -18,35 +18,35 @@ def assets() -> None:
 
 @assets.command("list")
 def list_() -> None:
-    """All assets: name, size, whether it is here, licence, content."""
+    """List all assets: name, size, client, whether it is here, contents and licence."""
     from fedbbpt.assets import store
-    from fedbbpt.assets.table import ASSETS
+    from fedbbpt.assets.catalogue import ASSETS
 
     rows = []
     for name, asset in ASSETS.items():
-        here = "here" if store.place(name).exists() else "-"
+        here = "here" if store.path(name).exists() else "-"
         size = f"{asset.size / MEGA:.0f} MB" if asset.size else "?"
-        rows.append((name, size, asset.client, here, f"{asset.holds} ({asset.licence})"))
-    print_table(rows, "name", "size", "from", "here", "what it holds", right=["size"])
+        rows.append((name, size, asset.client, here, f"{asset.description} ({asset.licence})"))
+    print_table(rows, "name", "size", "from", "here", "contents", right=["size"])
 
 
 @assets.command()
 @click.argument("names", nargs=-1, metavar="NAME...")
-@click.option("--all", "everything", is_flag=True, help="All but those of the hub, about 1.5 GB.")
-@click.option("--offline", is_flag=True, help="Use the cache only.")
-@click.option("--from", "file", type=click.Path(path_type=Path), help="Take this file instead of fetching one.")
+@click.option("--all", "everything", is_flag=True, help="All but those of the hub: about 1.5 GB.")
+@click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option("--from", "file", type=click.Path(path_type=Path), help="Import this file instead of downloading one.")
 def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | None) -> None:
-    """Fetch assets into the cache, and check their hashes."""
+    """Download assets into the cache and check their hashes."""
     from fedbbpt.assets import store
-    from fedbbpt.assets.table import ASSETS
+    from fedbbpt.assets.catalogue import ASSETS
 
     chosen = tuple(name for name, asset in ASSETS.items() if asset.kind != "hub") if everything else names
     if not chosen:
-        raise ConfigError("say which assets, or --all; fedbbpt assets list shows them")
+        raise ConfigError("name the assets, or use --all; fedbbpt assets list shows them")
     if file is not None:
         if len(chosen) != 1:
             raise ConfigError("--from takes one asset at a time")
-        click.echo(store.adopt(chosen[0], file))
+        click.echo(store.import_file(chosen[0], file))
         return
     failed = 0
     for name in chosen:
@@ -59,30 +59,30 @@ def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | No
         raise click.exceptions.Exit(1)
 
 
-@assets.command(short_help="Compare what is in the cache with the hashes.")
+@assets.command(short_help="Compare files in the cache with their hashes.")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 def verify(names: tuple[str, ...]) -> None:
-    """Compare what is in the cache with the hashes; exit code 1 if a file is damaged."""
+    """Compare files in the cache with their hashes; exit code 1 if one is damaged."""
     from fedbbpt.assets import store
-    from fedbbpt.assets.table import ASSETS
+    from fedbbpt.assets.catalogue import ASSETS
 
     damaged = []
     for name in names or ASSETS:
-        found = store.state(name)
-        if names or found != "absent":
+        found = store.verify(name)
+        if names or found != "missing":
             click.echo(f"{name:22}{found}")
         if found == "damaged":
-            damaged.append(store.place(name))
+            damaged.append(store.path(name))
     if damaged:
         raise DataError(f"remove {' and '.join(map(str, damaged))}, then get it again")
 
 
-@assets.command(short_help="Print where an asset is.")
+@assets.command(short_help="Print the path of an asset.")
 @click.argument("name")
 def path(name: str) -> None:
-    """Print where an asset is; exit code 1 if it is not here."""
+    """Print the path of an asset; exit code 1 if it is not in the cache."""
     from fedbbpt.assets import store
 
-    if not store.place(name).exists():
+    if not store.path(name).exists():
         raise DataError(f"{name} is not here yet: fedbbpt assets get {name}")
-    click.echo(store.place(name))
+    click.echo(store.path(name))

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import numpy as np
 
-from fedbbpt.assets.store import cache
+from fedbbpt.assets.store import cache_folder
 from fedbbpt.backend import BackendOutput
 from fedbbpt.services import NO_SCORES, Reply, Service
 from fedbbpt.services.answer_cache import Store, open_store
@@ -25,7 +25,7 @@ WAVES = 32  # requests of a call for each that may be under way at a time
 
 def answers() -> Store:
     """All answers of services, and what they cost."""
-    return open_store(cache() / FILE)
+    return open_store(cache_folder() / FILE)
 
 
 class Desk:

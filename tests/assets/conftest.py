@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedbbpt.assets import table
+from fedbbpt.assets import catalogue
 
 CLIENT = """#!/bin/sh
 echo called >> "$COUNT"
@@ -57,8 +57,8 @@ def known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, Pat
 
     def enter(kind: str, file: Path) -> None:
         data = file.read_bytes()
-        row = table.Asset(kind, "toy", "1.0", hashlib.sha256(data).hexdigest(), len(data), "MIT", "two files")
-        monkeypatch.setitem(table.ASSETS, "toy", row)
+        row = catalogue.Asset(kind, "toy", "1.0", hashlib.sha256(data).hexdigest(), len(data), "MIT", "two files")
+        monkeypatch.setitem(catalogue.ASSETS, "toy", row)
 
     return enter
 

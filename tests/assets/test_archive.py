@@ -35,7 +35,7 @@ def archived(
         file = tmp_path / "toy"
         zipped(file, contents) if kind == "wheel" else tarball(file, contents, "" if kind == "deb" else "gz")
         known(kind, file)
-        return store.adopt("toy", file)
+        return store.import_file("toy", file)
 
     return make
 

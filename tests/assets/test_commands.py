@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fedbbpt.assets import store
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
 from fedbbpt.cli import main
 
 
@@ -27,8 +27,8 @@ def test_get_then_path_then_verify(served: Path) -> None:
     assert run("path", "toy").exit_code == 1
     got = run("get", "toy")
     assert got.exit_code == 0
-    assert Path(got.stdout.strip()) == Path(run("path", "toy").stdout.strip()) == store.place("toy")
-    assert run("verify").stdout == f"{'toy':22}whole\n"
+    assert Path(got.stdout.strip()) == Path(run("path", "toy").stdout.strip()) == store.path("toy")
+    assert run("verify").stdout == f"{'toy':22}intact\n"
 
 
 def test_a_damaged_file_is_shown_and_left_alone(served: Path) -> None:
@@ -44,7 +44,7 @@ def test_get_goes_on_after_a_failure_and_tells(served: Path) -> None:
     result = run("get", "nothing", "toy")
     assert result.exit_code == 1
     assert "unknown asset 'nothing'" in result.stderr
-    assert store.state("toy") == "whole"
+    assert store.verify("toy") == "intact"
 
 
 def test_get_from_a_file(served: Path, tmp_path: Path) -> None:

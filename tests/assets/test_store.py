@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from fedbbpt.assets import store
-from fedbbpt.assets.table import ARCHIVES, ASSETS
+from fedbbpt.assets.catalogue import ARCHIVES, ASSETS
 from fedbbpt.errors import DataError, UnknownName
 
 # A process of its own, in which `toy` is in the table.
 FETCH = """
 import sys
-from fedbbpt.assets import store, table
-table.ASSETS["toy"] = table.Asset("tgz", "toy", "1.0", sys.argv[1], 1, "MIT", "two files")
+from fedbbpt.assets import catalogue, store
+catalogue.ASSETS["toy"] = catalogue.Asset("tgz", "toy", "1.0", sys.argv[1], 1, "MIT", "two files")
 print(store.fetch("toy"))
 """
 SLOW = """#!/bin/sh
@@ -40,19 +40,19 @@ def cached(tmp_path: Path) -> list[str]:
 
 
 def test_a_file_is_fetched_once(served: Path, tmp_path: Path) -> None:
-    assert store.state("toy") == "absent"
+    assert store.verify("toy") == "missing"
     first, second = store.fetch("toy"), store.fetch("toy")
-    assert first == second == store.place("toy")
+    assert first == second == store.path("toy")
     assert first.read_bytes() == served.read_bytes()
     assert (tmp_path / "count").read_text() == "called\n"
     assert cached(tmp_path) == ["toy"]
-    assert store.state("toy") == "whole"
+    assert store.verify("toy") == "intact"
 
 
 def test_two_processes_fetch_it_once(served: Path, tmp_path: Path, program: Callable[[str, str], None]) -> None:
     program("npm", SLOW)
     both = [fetching(), fetching()]
-    assert [p.communicate()[0].strip() for p in both] == [str(store.place("toy"))] * 2
+    assert [p.communicate()[0].strip() for p in both] == [str(store.path("toy"))] * 2
     assert (tmp_path / "count").read_text() == "called\n"
 
 
@@ -63,7 +63,7 @@ def test_a_killed_download_is_never_used(served: Path, tmp_path: Path, program: 
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert store.state("toy") == "absent"
+    assert store.verify("toy") == "missing"
     program("npm", SLOW.replace("sleep 0.5", ""))
     assert store.fetch("toy").read_bytes() == served.read_bytes()
     assert cached(tmp_path) == ["toy"]  # what the killed one left is gone
@@ -87,7 +87,7 @@ def test_offline_takes_what_is_there_and_fetches_nothing(
     with pytest.raises(DataError, match="offline"):
         store.fetch("toy")
     assert not (tmp_path / "count").exists()
-    store.adopt("toy", served)
+    store.import_file("toy", served)
     assert store.fetch("toy").is_file()
 
 
@@ -95,18 +95,18 @@ def test_a_file_from_elsewhere_is_checked_and_copied(served: Path, tmp_path: Pat
     wrong = tmp_path / "wrong.tgz"
     wrong.write_bytes(b"something else")
     with pytest.raises(DataError, match=r"wrong\.tgz is not the toy that is expected"):
-        store.adopt("toy", wrong)
+        store.import_file("toy", wrong)
     with pytest.raises(DataError, match="no file"):
-        store.adopt("toy", tmp_path / "nowhere")
+        store.import_file("toy", tmp_path / "nowhere")
     assert wrong.exists()
-    assert store.adopt("toy", served).read_bytes() == served.read_bytes()
+    assert store.import_file("toy", served).read_bytes() == served.read_bytes()
     assert served.exists()
 
 
 def test_damage_is_found(served: Path) -> None:
     file = store.fetch("toy")
     file.write_bytes(file.read_bytes()[:-1])
-    assert store.state("toy") == "damaged"
+    assert store.verify("toy") == "damaged"
 
 
 def test_a_client_that_fails_is_quoted(served: Path, program: Callable[[str, str], None]) -> None:

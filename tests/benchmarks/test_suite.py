@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fedbbpt import registry
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.pictures import Picture

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from fedbbpt.assets.asset import CLIENTS
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
 
 
 @pytest.mark.parametrize("name", ASSETS)
@@ -21,9 +21,9 @@ def test_row(name: str) -> None:
         assert re.fullmatch("[0-9a-f]{64}", asset.sha256)
         assert asset.size > 1_000_000
     assert asset.licence
-    assert asset.holds
+    assert asset.description
     assert re.fullmatch("[a-z0-9-]+", name)  # it becomes a file name
 
 
 def test_no_file_stands_there_twice() -> None:
-    assert len({(asset.pin, asset.files) for asset in ASSETS.values()}) == len(ASSETS)
+    assert len({(asset.content_id, asset.files) for asset in ASSETS.values()}) == len(ASSETS)

@@ -1,20 +1,20 @@
-"""Files of a data set's repository on the Hugging Face hub, at a pinned revision."""
+"""Downloads files of a data set from the Hugging Face hub, at a pinned revision."""
 
 import logging
 import os
 import shutil
 from pathlib import Path
 
-from fedbbpt.assets.table import ASSETS
+from fedbbpt.assets.catalogue import ASSETS
 from fedbbpt.errors import DataError, MissingExtra
 
 
 def download(name: str, folder: Path) -> Path:
-    """The asset's files in a folder below the given one; HF_TOKEN and HF_ENDPOINT are the user's own.
+    """Downloads the asset's files to a folder inside the given one; the user's HF_TOKEN and HF_ENDPOINT apply.
 
     Raises:
         MissingExtra: huggingface_hub is not installed.
-        DataError: the hub cannot be reached, refuses, or has no such files.
+        DataError: the hub is unreachable, refuses, or has no such files.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
@@ -22,7 +22,7 @@ def download(name: str, folder: Path) -> Path:
         from huggingface_hub import logging as hub_logging
     except ImportError as e:
         raise MissingExtra(f"the data set {name}", "hub", e) from e
-    hub_logging.set_verbosity(logging.ERROR)  # its retries; what comes of them is said below
+    hub_logging.set_verbosity(logging.ERROR)  # not its retries: the error below tells how they ended
     asset, target = ASSETS[name], folder / "files"
     try:
         huggingface_hub.snapshot_download(
@@ -32,7 +32,7 @@ def download(name: str, folder: Path) -> Path:
             local_dir=target,
             allow_patterns=list(asset.files),
         )
-    except Exception as e:  # its errors have no common base, and come from three libraries
+    except Exception as e:  # they have no common base class and come from three libraries
         reason = str(e).strip().partition("\n")[0].rstrip(".") or type(e).__name__
         raise DataError(
             f"the hub did not deliver {asset.package} ({reason}). It needs a network, for some data sets an accepted "

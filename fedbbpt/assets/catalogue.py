@@ -1,7 +1,7 @@
-"""The table of assets. A published row never changes: a newer file is a new row."""
+"""The catalogue of assets. A published entry never changes: a newer file is a new entry."""
 
 from fedbbpt.assets.asset import Asset
-from fedbbpt.assets.hub import HUB
+from fedbbpt.assets.hf_datasets import HF_DATASETS
 
 ARCHIVES = {
     # models
@@ -134,4 +134,4 @@ ARCHIVES = {
     ),
 }  # fmt: skip
 
-ASSETS = {**ARCHIVES, **HUB}
+ASSETS = {**ARCHIVES, **HF_DATASETS}

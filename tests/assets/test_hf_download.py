@@ -7,7 +7,7 @@ import huggingface_hub
 import pytest
 from click.testing import CliRunner
 
-from fedbbpt.assets import store, table
+from fedbbpt.assets import catalogue, store
 from fedbbpt.assets.asset import Asset
 from fedbbpt.cli import main
 from fedbbpt.errors import DataError, MissingExtra
@@ -21,7 +21,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, objec
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FEDBBPT_OFFLINE", raising=False)
     row = Asset("hub", "some/set", REVISION, "", 0, "none", "nothing", ("data/train-*.parquet",))
-    monkeypatch.setitem(table.ASSETS, "toy", row)
+    monkeypatch.setitem(catalogue.ASSETS, "toy", row)
     asked: list[dict[str, object]] = []
 
     def snapshot_download(repository: str, local_dir: Path, **options: object) -> None:
@@ -35,7 +35,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, objec
 
 
 def test_the_revision_is_pinned_and_the_files_are_fetched_once(hub: list[dict[str, object]]) -> None:
-    assert store.state("toy") == "absent"
+    assert store.verify("toy") == "missing"
     for _ in range(2):
         folder = store.fetch("toy")
     assert [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()] == [
@@ -49,7 +49,7 @@ def test_the_revision_is_pinned_and_the_files_are_fetched_once(hub: list[dict[st
             "allow_patterns": ["data/train-*.parquet"],
         }
     ]
-    assert store.state("toy") == "unchecked"
+    assert store.verify("toy") == "unverified"
 
 
 def test_a_hub_that_fails_leaves_nothing(hub: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,8 +61,8 @@ def test_a_hub_that_fails_leaves_nothing(hub: list[dict[str, object]], monkeypat
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(DataError, match=r"did not deliver some/set \(Access to some/set is restricted\)\. .*HF_TOKEN"):
         store.fetch("toy")
-    assert store.state("toy") == "absent"
-    assert not list(store.place("toy").parent.glob(".toy-*"))
+    assert store.verify("toy") == "missing"
+    assert not list(store.path("toy").parent.glob(".toy-*"))
 
 
 def test_a_revision_without_the_files(hub: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,5 +89,5 @@ def test_commands(hub: list[dict[str, object]], tmp_path: Path) -> None:
 
     assert "fetching toy (hub)" in assets("get", "toy")
     assert any(line.split()[:4] == ["toy", "?", "hub", "here"] for line in assets("list").splitlines())
-    assert "unchecked" in assets("verify", "toy")
+    assert "unverified" in assets("verify", "toy")
     assert "cannot be taken from one" in assets("get", "toy", "--from", str(tmp_path))

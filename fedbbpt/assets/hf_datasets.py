@@ -1,7 +1,7 @@
-"""The papers' data sets, which only the Hugging Face hub has: rows of the table of assets.
+"""Catalogue entries of the papers' data sets, which only the Hugging Face hub has.
 
-No hub was within reach when these rows were written. Revisions, paths and counts are as public code and the data sets'
-own pages state them; a wrong one is an error on first use, never other data.
+These entries were written without access to the hub. Revisions, paths and counts are those of public code and the data
+sets' own pages; a wrong one raises an error on first use and never yields other data.
 """
 
 from fedbbpt.assets.asset import Asset
@@ -9,15 +9,15 @@ from fedbbpt.assets.asset import Asset
 GLUE = ("nyu-mll/glue", "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c")
 
 
-def _hub(repository: str, revision: str, licence: str, holds: str, *files: str) -> Asset:
-    return Asset("hub", repository, revision, "", 0, licence, holds, files or ("*.parquet",))
+def _hub(repository: str, revision: str, licence: str, description: str, *files: str) -> Asset:
+    return Asset("hub", repository, revision, "", 0, licence, description, files or ("*.parquet",))
 
 
-def _glue(config: str, holds: str, test: str = "validation") -> Asset:
-    return _hub(*GLUE, "other", holds, f"{config}/train-*.parquet", f"{config}/{test}-*.parquet")
+def _glue(config: str, description: str, test: str = "validation") -> Asset:
+    return _hub(*GLUE, "other", description, f"{config}/train-*.parquet", f"{config}/{test}-*.parquet")
 
 
-HUB = {
+HF_DATASETS = {
     "caltech101": _hub(
         "mteb/Caltech101", "011e51e5fb01f0c820824734edb7a539ab8e6650", "not stated", "Caltech-101"
     ),
