@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt
 
 from fedbbpt.backend import Modality
-from fedbbpt.config.components import MAX_STRING, check_keys, validate
 from fedbbpt.config.settings import read_toml
+from fedbbpt.config.validation import MAX_STRING, check_keys, validate
 from fedbbpt.dry_run import raise_unless_dry_run
 from fedbbpt.errors import ConfigError
 from fedbbpt.web.credentials import key_in

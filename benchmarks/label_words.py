@@ -16,7 +16,7 @@ import numpy as np
 
 from fedbbpt.backend import Provider
 from fedbbpt.commands.errors import Program
-from fedbbpt.config.components import load_class
+from fedbbpt.config.components import build_task, resolve
 from fedbbpt.data.texts import as_texts
 from fedbbpt.types import Float32, Prompted
 from fedbbpt_backends.hf_text import HfText
@@ -32,7 +32,7 @@ PROMPT = "Read the posting and decide which of the four groups its author sent i
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True)
 def main(texts: int, repetitions: int, dtype: str) -> None:
     """Prints texts/s of both ways, alternating, their ratio, and how far their log-probabilities are apart."""
-    task = load_class("tasks", "newsgroups")(None)
+    task = build_task(resolve("tasks", "newsgroups", {}))
     test, classes = task.load(None).test, list(task.classes)
     chosen = np.flatnonzero(np.isin(test.labels, [classes.index(group) for group in GROUPS]))[:texts]
     words = tuple(task.provider.words[classes.index(group)] for group in GROUPS)

@@ -82,13 +82,13 @@ def serving(
 ) -> None:
     """Throughput of `fedbbpt serve`, as a share of the model's own, and how soon it says that it is healthy."""
     from fedbbpt.commands.serve import opened
-    from fedbbpt.config.components import load_class
+    from fedbbpt.config.components import build_task, resolve
     from fedbbpt_backends.http_utils import base64_png
 
     backend, _ = opened(name, task, assignments, {})
     limit = backend.info.max_batch
     size = backend.info.input_size
-    inputs = load_class("tasks", task)(None).load(size).train.batch(slice(limit)).inputs
+    inputs = build_task(resolve("tasks", task, {})).load(size).train.batch(slice(limit)).inputs
     parts = [inputs[start : start + each] for start in range(0, len(inputs), each)]
     bodies = [json.dumps({"inputs": list(map(base64_png, part) if size else part)}).encode() for part in parts]
     rounds = max(1, queries // len(inputs))

@@ -46,7 +46,7 @@ class Method(NamedTuple):
     def access(self) -> str:
         """What the clients have of the model: its answers, its weights, or what crosses the cuts of a split one."""
         algorithm = self.settings.get("algorithm", {})
-        if not is_white_box(algorithm.get("name")):
+        if "name" not in algorithm or not is_white_box(algorithm["name"]):
             return "answers"
         if algorithm.get("topology") == "federated":
             return "weights"

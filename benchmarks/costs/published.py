@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedbbpt.config import Config
-from fedbbpt.config.components import load_class
+from fedbbpt.config.components import build_task, resolve
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.run.formatting import DASH
 from fedbbpt_backends.torchvision_compat import ensure_importable
@@ -36,7 +36,7 @@ def published(methods: Mapping[str, Config], samples: int, link: Link) -> str:
     own, task = chosen["sfprompt"].backend, chosen["sfprompt"].task.name
     columns = [_measured(str(own.options["model"]), chosen, samples, link)]
     with tempfile.TemporaryDirectory() as folder:
-        model = _random_vit_b(Path(folder), load_class("tasks", task)(task.partition(":")[2] or None).classes)
+        model = _random_vit_b(Path(folder), build_task(resolve("tasks", task, {})).classes)
         large = {method: _changed(config, "backend", model=model) for method, config in chosen.items()}
         columns.append(_measured(VIT_B.name, large, FEW, link))
     n = round(matching(methods, VIT_B))

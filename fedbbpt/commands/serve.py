@@ -90,11 +90,11 @@ def serve(
 
 def opened(name: str, task: str | None, assignments: tuple[str, ...], columns: dict[str, str | None]) -> Any:
     """The backend, and the provider of the task that it is opened for."""
-    from fedbbpt.config.components import load_class, resolve
+    from fedbbpt.config.components import build, build_task, load_class, resolve
     from fedbbpt.config.settings import parse_assignment
 
     chosen = load_class("backends", name)
-    options = resolve("backends", name, dict(parse_assignment(text) for text in assignments))
+    backend = resolve("backends", name, dict(parse_assignment(text) for text in assignments))
     if task is None:
         if "image" not in chosen.modalities:
             raise ConfigError(f"the backend {name!r} reads texts: name the --task whose classes it is asked for")
@@ -102,9 +102,9 @@ def opened(name: str, task: str | None, assignments: tuple[str, ...], columns: d
     kind = load_class("tasks", task)
     if kind.modality not in chosen.modalities:
         raise ConfigError(f"the backend {name!r} does not go with {kind.modality}s, which the task {task} holds")
-    settings = resolve("tasks", task, {key: column for key, column in columns.items() if column})
-    provider = kind(task.partition(":")[2] or None, **settings).provider
-    return chosen(provider, **options), provider
+    columns = {key: column for key, column in columns.items() if column is not None}
+    provider = build_task(resolve("tasks", task, columns)).provider
+    return build("backends", backend, provider), provider
 
 
 def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[str, ...], columns: Any) -> Any:

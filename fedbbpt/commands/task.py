@@ -34,7 +34,7 @@ def describe(name: str, sheet: Path | None, overrides: tuple[str, ...], **given:
     NAME is what train --task takes: a name of fedbbpt list tasks, folder:PATH, or csv:, jsonl: or parquet:PATH.
     """
     from fedbbpt.config import make_config
-    from fedbbpt.config.components import load_class
+    from fedbbpt.config.components import build_task
     from fedbbpt.config.settings import override, parse_assignment
     from fedbbpt.data import describe as description
     from fedbbpt.run.client_data import make_client_data
@@ -44,7 +44,7 @@ def describe(name: str, sheet: Path | None, overrides: tuple[str, ...], **given:
     for key, value in [*values, *map(parse_assignment, overrides)]:
         override(settings, key, value)
     config = make_config(settings)
-    chosen = load_class("tasks", name)(name.partition(":")[2] or None, **config.task.options)
+    chosen = build_task(config.task)
     if sheet is not None and chosen.modality == "text":
         raise ConfigError(f"{name} holds texts: there are no images for a --sheet")
     tile = description.TILE

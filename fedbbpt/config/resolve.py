@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedbbpt.backend import Backend, Modality
-from fedbbpt.config.components import check_keys, is_white_box, load_class, modalities_of, resolve, validate
+from fedbbpt.config.components import is_white_box, load_class, modalities_of, resolve
 from fedbbpt.config.presets import OPTIMIZER_FOR, PRESETS, SECTIONS, SELECTABLE
 from fedbbpt.config.schema import ComponentConfig, Config, Data
+from fedbbpt.config.validation import check_keys, validate
 from fedbbpt.errors import ConfigError, UnknownName
 from fedbbpt.printing import short_repr
 from fedbbpt.split_learning.protocol import Splittable
@@ -109,8 +110,7 @@ def _component(section: str, settings: Settings, defaults: dict[str, Any]) -> Co
     options, default = _table(section, settings.get(section, {})), defaults[section]
     if options.get("name", default["name"]) == default["name"]:
         options = default | options
-    name = _name(section, options.pop("name"))
-    return validate(ComponentConfig, {"name": name, "options": resolve(f"{section}s", name, options)}, section)
+    return resolve(f"{section}s", _name(section, options.pop("name")), options)
 
 
 def _uses_verbalizer(backend: ComponentConfig) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-from fedbbpt.config.components import MAX_STRING
+from fedbbpt.config.validation import MAX_STRING
 from fedbbpt.web.option_types import Dollars
 
 MAX_ROUNDS, MAX_SHARDS = 10**9, 10_000

@@ -8,7 +8,6 @@ from typing import Any
 
 from fedbbpt.algorithms import State
 from fedbbpt.config.components import resolve
-from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import DataError, RunError
 from fedbbpt.run import budget, checkpoint
 from fedbbpt.run.atomic_files import write_json
@@ -33,8 +32,7 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
     if task is not None:
         if (kind := config.task.name.partition(":")[0]) != task.partition(":")[0]:
             raise RunError(f"the data of {out} are a {kind!r}; say where they are now with --task {kind}:PATH")
-        options = resolve("tasks", task, config.task.options)
-        moved = config.model_copy(update={"task": ComponentConfig(name=task, options=options)})
+        moved = config.model_copy(update={"task": resolve("tasks", task, config.task.options)})
     try:
         session = open_session(moved, read_provider_data(out, environment))
     except DataError as e:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedbbpt.config import Config
-from fedbbpt.config.components import validate
+from fedbbpt.config.validation import validate
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
 from fedbbpt.services import charging

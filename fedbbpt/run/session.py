@@ -11,7 +11,7 @@ import numpy as np
 from fedbbpt.algorithms import Algorithm, Parts
 from fedbbpt.backend import Backend, Provider, check_scores
 from fedbbpt.config import Config
-from fedbbpt.config.components import build_prompt, is_white_box, load_class
+from fedbbpt.config.components import build, build_prompt, build_task, is_white_box, load_class
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data import Task
 from fedbbpt.data.texts import as_texts
@@ -91,7 +91,7 @@ class Session(Model):
             return made
 
         parts = Parts(objective, optimizer, self.config.seed)
-        return cast(Algorithm, load_class("algorithms", choice.name)(parts, **choice.options))
+        return cast(Algorithm, build("algorithms", choice, parts))
 
     @property
     def federated(self) -> bool:
@@ -191,8 +191,8 @@ def prepared(model: M, payer: Account) -> M:
 
 
 def _model(config: Config, task: Task, backend: Backend) -> Model:
-    prompt = build_prompt(config.prompt.name, config.prompt.options, backend.info.input_size, backend.info.embeddings)
-    readout: Readout = _build("readouts", config.readout, backend.info, task.classes)
+    prompt = build_prompt(config.prompt, backend.info.input_size, backend.info.embeddings)
+    readout: Readout = build("readouts", config.readout, backend.info, task.classes)
     return Model(_resolved(config, task, backend), task, backend, prompt, readout)
 
 
@@ -201,14 +201,14 @@ def open_session(config: Config, taken: bytes = b"") -> Session:
 
     Of the task's provider, the model has what it had `taken` when the run began (`RecordingProvider.to_bytes`).
     """
-    task: Task = _build("tasks", config.task, config.task.name.partition(":")[2] or None)
+    task = build_task(config.task)
     provider = recording(task.provider, taken)
     backend = _loaded(config, task, provider)
     clients, description = make_client_data(config, task, task.load(backend.info.input_size))
     config = config.model_copy(update={"data": config.data.model_copy(update={"clients": len(clients)})})
     model = _model(with_vocabulary(config, clients), task, backend)
     clients = [_with_features(client, model.prompt) for client in clients]
-    engine: Engine = _build("engines", config.engine, partial(_reopened, model.config))
+    engine: Engine = build("engines", config.engine, partial(_reopened, model.config))
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     remote = charging(backend)
     parts |= {"setup": remote.preparation if remote else Usage(), "data_description": description}
@@ -219,10 +219,6 @@ def _reopened(config: Config) -> tuple[Algorithm, Sequence[Client]]:
     """What another process needs to do the clients' work: the same session, which sends it no further."""
     session = open_session(config.model_copy(update={"engine": ComponentConfig(name="serial", options={})}))
     return session.algorithm(), session.clients
-
-
-def _build(kind: str, choice: ComponentConfig, *context: object) -> Any:
-    return load_class(kind, choice.name)(*context, **choice.options)
 
 
 def _resolved(config: Config, task: Task, backend: Backend) -> Config:

@@ -51,15 +51,15 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_defaults_are_filled_in() -> None:
-    assert components.resolve("backends", "mine", {"key": "k"}) == {"key": "k", "gain": 2.0, "extra": None}
+    assert components.resolve("backends", "mine", {"key": "k"}).options == {"key": "k", "gain": 2.0, "extra": None}
 
 
 def test_untyped_options_take_anything() -> None:
-    assert components.resolve("backends", "mine", {"key": "k", "extra": [1, "a"]})["extra"] == [1, "a"]
+    assert components.resolve("backends", "mine", {"key": "k", "extra": [1, "a"]}).options["extra"] == [1, "a"]
 
 
 def test_integers_are_numbers_but_strings_and_booleans_are_not() -> None:
-    assert components.resolve("backends", "mine", {"key": "k", "gain": 3})["gain"] == 3.0
+    assert components.resolve("backends", "mine", {"key": "k", "gain": 3}).options["gain"] == 3.0
     for wrong in ("3", True, -1.0, float("nan")):
         with pytest.raises(ConfigError, match=r"backend\.gain"):
             components.resolve("backends", "mine", {"key": "k", "gain": wrong})
@@ -84,7 +84,7 @@ def test_a_tasks_argument_is_not_part_of_its_name(monkeypatch: pytest.MonkeyPatc
 
 def test_a_wrapping_prompt_takes_the_options_of_both_its_own_first() -> None:
     resolved = components.resolve("prompts", "outer:inner", {"gain": 3.0, "dim": 5})
-    assert list(resolved.items()) == [("dim", 5), ("shared", 1), ("gain", 3.0)]
+    assert list(resolved.options.items()) == [("dim", 5), ("shared", 1), ("gain", 3.0)]
 
 
 def test_options_of_both_are_checked() -> None:
@@ -98,19 +98,19 @@ def test_options_of_both_are_checked() -> None:
 
 def test_an_option_of_both_names_is_the_wrapping_ones() -> None:
     resolved = components.resolve("prompts", "outer:inner", {"shared": 4, "dim": 5})
-    prompt = components.build_prompt("outer:inner", resolved, (8, 9))
+    prompt = components.build_prompt(resolved, (8, 9))
     assert (prompt.shared, prompt.inner.shared) == (4, "inner")
 
 
 def test_a_wrapping_prompt_is_built_around_the_inner() -> None:
     resolved = components.resolve("prompts", "outer:inner", {"gain": 3.0, "dim": 5})
-    prompt = components.build_prompt("outer:inner", resolved, (8, 9))
+    prompt = components.build_prompt(resolved, (8, 9))
     assert (type(prompt), prompt.size, prompt.dim) == (Outer, (8, 9), 5)
     assert (type(prompt.inner), prompt.inner.size, prompt.inner.gain) == (Inner, (8, 9), 3.0)
 
 
 def test_a_prompt_that_wraps_nothing_is_built_as_it_is() -> None:
-    prompt = components.build_prompt("inner", components.resolve("prompts", "inner", {"shared": "x"}), None)
+    prompt = components.build_prompt(components.resolve("prompts", "inner", {"shared": "x"}), None)
     assert (type(prompt), prompt.size, prompt.gain, prompt.shared) == (Inner, None, 2.0, "x")
 
 

@@ -31,7 +31,7 @@ def make(name, backend, optimizer=SpsaGC, seed=5, **wanted):
     objective = Objective(
         backend, Dct(backend.info.input_size, frequencies=2), Head(backend.info, backend.info.classes)
     )
-    options = {option: value for option, value in wanted.items() if option in resolve("algorithms", name, {})}
+    options = {option: value for option, value in wanted.items() if option in resolve("algorithms", name, {}).options}
     optimizer = SepCma if name == "fedbpt" else optimizer  # takes evolution strategies only
     return registry.load("algorithms", name)(Parts(objective, partial(optimizer), seed), **options)
 
@@ -160,7 +160,7 @@ def test_a_round_counts_and_leaves_the_old_state(name, fake_backend, clients):
 def test_sample_draws_the_fraction_in_order(name, fake_backend, make_client, fraction, count):
     everybody = [make_client(f"client-{i:03d}", 1) for i in range(20)]
     algorithm = make(name, fake_backend, fraction=fraction)
-    if "fraction" not in resolve("algorithms", name, {}):
+    if "fraction" not in resolve("algorithms", name, {}).options:
         count = 20
     chosen = [client.id for client in algorithm.sample(algorithm.init(), everybody)]
     assert len(set(chosen)) == len(chosen) == count

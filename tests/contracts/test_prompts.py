@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize(("name", "size"), [(name, size) for name in
 
 
 def make(name, size):
-    return build_prompt(name, resolve("prompts", name, OPTIONS.get(name, {})), size)
+    return build_prompt(resolve("prompts", name, OPTIONS.get(name, {})), size)
 
 
 def images(count, size):

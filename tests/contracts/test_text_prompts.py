@@ -19,7 +19,7 @@ pytestmark = pytest.mark.parametrize("name", NAMES)
 
 
 def make(name):
-    return build_prompt(name, resolve("prompts", name, OPTIONS.get(name, {})), None, Embeddings(16, 0.05))
+    return build_prompt(resolve("prompts", name, OPTIONS.get(name, {})), None, Embeddings(16, 0.05))
 
 
 def texts():

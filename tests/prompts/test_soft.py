@@ -71,11 +71,11 @@ def test_seed_alone_decides_the_projection():
 
 def test_a_model_without_embeddings_is_refused():
     with pytest.raises(ConfigError, match=r"reads vectors in place of words .*--prompt tokens"):
-        build_prompt("soft", resolve("prompts", "soft", {}), None)
+        build_prompt(resolve("prompts", "soft", {}), None)
 
 
 def test_it_is_built_by_name_for_a_models_embeddings():
-    prompt = build_prompt("soft", resolve("prompts", "soft", {"length": 2, "dim": 8}), None, WORDS)
+    prompt = build_prompt(resolve("prompts", "soft", {"length": 2, "dim": 8}), None, WORDS)
     assert prompt.dim == 8
     assert prefix(prompt, np.ones(8)).shape == (2, 24)
     assert modalities_of("soft") == prompt.modalities == ("text",)

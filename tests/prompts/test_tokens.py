@@ -46,7 +46,7 @@ def test_nothing_to_choose_from_is_refused(vocabulary):
 @pytest.mark.parametrize("name", ["tokens", "subspace:tokens"])
 def test_it_learns_its_words_also_inside_another(name):
     assert learns_vocabulary(name)
-    assert resolve("prompts", name, {})["vocabulary"] is None
+    assert resolve("prompts", name, {}).options["vocabulary"] is None
     assert not learns_vocabulary("none")
 
 
