@@ -56,7 +56,7 @@ class Work:
 
 @click.command(cls=Program)
 @click.option("--repetitions", default=9, show_default=True)
-@click.option("--prompt", default="colour", show_default=True)
+@click.option("--prompt", default="affine", show_default=True)
 @click.option("--peak", type=click.Choice(["raw", "training"]), help="Only print the peak of memory of one of the two.")
 def main(repetitions: int, prompt: str, peak: str | None) -> None:
     """Prints queries/s of the raw forward and of training, alternating, their memory, and the ratios."""

@@ -19,8 +19,8 @@ def test_loads_the_class_behind_a_name():
 
 
 def test_unknown_name_proposes_the_nearest_and_lists_all():
-    with pytest.raises(UnknownName, match=r"unknown prompt 'framme'\. Did you mean 'frame'") as e:
-        registry.load("prompts", "framme")
+    with pytest.raises(UnknownName, match=r"unknown prompt 'paddding'\. Did you mean 'padding'") as e:
+        registry.load("prompts", "paddding")
     assert all(name in str(e.value) for name in registry.names("prompts"))
 
 

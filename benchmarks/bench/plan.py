@@ -56,7 +56,7 @@ class Method(NamedTuple):
 # The published settings in our units: one unit of θ is .05 of a raw weight (so a / .05² and c / .05), and CLIP's
 # normalised pixels are about 1 / .27 of ours (so ε · .27). Of the ε by data set, the most frequent.
 BLACKVIP = {
-    "prompt": {"name": "coordinator", "drawing": "random", "epsilon": 0.3 * 0.27},
+    "prompt": {"name": "coordinator", "decoder_init": "random", "epsilon": 0.3 * 0.27},
     "readout": {"name": "identity"},
     "optimizer": {"name": "spsa-gc", "a": 0.01 / 0.05**2, "c": 0.01 / 0.05, "num_directions": 5},
     "algorithm": {"name": "fedavg", "calibrate": False},
@@ -64,7 +64,7 @@ BLACKVIP = {
 HEAD = {"rounds": 1, **NO_PROMPT}
 RANDOM = {"optimizer": {"name": "random", "population_size": 1}}
 ALONE = {"readout": {"name": "identity"}}
-BDPL = {"prompt": {"name": "tokens"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **ALONE}
+BDPL = {"prompt": {"name": "discrete"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **ALONE}
 ONE_CLIENT = {"name": "fedavg", "fraction": 1e-9}  # a round
 BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population_size": 20}, **ALONE}
 

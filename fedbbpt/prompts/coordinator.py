@@ -2,7 +2,7 @@
 
 Oh et al. 2023, arXiv 2303.14773, section 4.1. Differences: GroupNorm for BatchNorm, whose running statistics would be
 neither perturbed nor averaged; GELU by its tanh formula (at most .0005 off, and far faster in numpy); as many of the
-five up-sampling steps as fit into the input size; unless `drawing` says otherwise, the drawing layer starts at 0, so
+five up-sampling steps as fit into the input size; unless `decoder_init` says otherwise, the last layer starts at 0, so
 that training starts from the image as it is; θ counts in units of `UNIT`, so that an optimizer's steps mean about the
 same here as for other prompts; ε counts in pixel values from 0 to 1, in the authors' code in values that were divided
 by the channel's standard deviation, about 0.27.
@@ -41,7 +41,7 @@ class Coordinator(Prompt):
     clip(x + ε · decoder([encoder(x), trigger])).
 
     θ = the trigger, then for each stage the up-sampling kernel and bias, the 1×1 kernel and the norm's scale and shift,
-    last the drawing layer 16 → 3. At 224 × 224 pixels and 768 features: 9,920 numbers.
+    and the last layer 16 → 3. At 224 × 224 pixels and 768 features: 9,920 numbers.
 
     The paper's gains are those of the weights, of which one unit of θ is 0.05: its a is a / 0.05² here, its c is
     c / 0.05 (a = c = .01 become a = 4, c = 0.2).
@@ -56,11 +56,11 @@ class Coordinator(Prompt):
         *,
         epsilon: PositiveFloat = 0.3,
         encoder: str = "embedded",
-        drawing: Literal["zero", "random"] = "zero",
+        decoder_init: Literal["zero", "random"] = "zero",
     ) -> None:
         self._size = size
         self._epsilon = epsilon
-        self._drawing = drawing
+        self._decoder_init = decoder_init
         self._encoder = registry.load("encoders", encoder)()
         # Trigger of at least half the seed, as in the paper (800 of 1,568); longer features are cut.
         self._features = min(self._encoder.dim, SEED // 2)
@@ -78,7 +78,7 @@ class Coordinator(Prompt):
     def init(self, rng: np.random.Generator) -> Float32:
         """Trigger uniform on [0, 0.1); kernels and biases uniform on ±1/√fan-in; scales 1, shifts 0.
 
-        The drawing layer is 0, or with drawing="random" uniform on ±1/√fan-in too, as in the authors' code.
+        The last layer is 0, or with decoder_init="random" uniform on ±1/√fan-in too, as in the authors' code.
         """
         parts = [rng.uniform(0, 0.1, self._shapes[0])]
         for s in self._stages:
@@ -87,7 +87,7 @@ class Coordinator(Prompt):
             parts += [rng.uniform(-1, 1, (s.outputs, s.hidden)) / np.sqrt(s.hidden)]
             parts += [np.ones(s.outputs), np.zeros(s.outputs)]
         last = rng.uniform(-1, 1, self._shapes[-1]) / np.sqrt(self._shapes[-1][0])  # fan-in as torch counts it: 3 · up²
-        parts += [last if self._drawing == "random" else np.zeros(self._shapes[-1])]
+        parts += [last if self._decoder_init == "random" else np.zeros(self._shapes[-1])]
         return (np.concatenate([part.ravel() for part in parts]) / UNIT).astype(np.float32)
 
     def features(self, inputs: Float32) -> Float32:

@@ -1,4 +1,4 @@
-"""Prompts in plain words: an instruction before the text and a lead to the answer, each out of a pool.
+"""Prompts in plain words: an instruction before the text and a lead to the answer, each out of a list.
 
 Which wording serves a model best is searched among ready ones, as in APE (Zhou et al. 2023, arXiv 2211.01910), where a
 language model writes them for the task, and with bandits in TRIPLE (Shi et al. 2024, arXiv 2402.09723). Ours are
@@ -14,7 +14,7 @@ from fedbbpt.backend import Modality
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts import Prompt
-from fedbbpt.prompts.edits import EDITS, unchanged
+from fedbbpt.prompts.phrase_edits import EDITS, unchanged
 from fedbbpt.types import Float32, Floats, Inputs, Prompted, Size
 
 INSTRUCTIONS = (
@@ -77,12 +77,12 @@ Example = Annotated[list[str], Field(min_length=2, max_length=2)]  # a text, its
 class Instruction(Prompt):
     """A prompt in plain words, for any model that reads text, also one that only answers with text.
 
-    An instruction stands before the text, in a line of its own, and a lead to the answer in a line behind it; `places`
-    says which of the two. The instructions are the user's own `pool` or else ours, which go with any kind of classes.
+    An instruction stands before the text, in a line of its own, and a lead to the answer in a line behind it, or only
+    one of them (`positions`). The user's own `instructions` take the place of ours, which go with any kind of classes.
     With `edits`, one of `EDITS` changes the instruction. With `examples`, texts with their answers that may be told to
     the model and to all clients, up to `shots` different ones stand before all.
 
-    θ is (places, choices), for the instruction, its edit, the lead, and each of the shots: at each place, what has the
+    θ is (positions, choices), for the instruction, its edit, the lead, and each of the shots: the choice with the
     largest number is taken, the first of equals. Zeros are the text as it is. The shorter lists are gone through
     repeatedly until they are as long as the longest.
     """
@@ -95,22 +95,22 @@ class Instruction(Prompt):
         size: Size,
         /,
         *,
-        pool: list[str] | None = None,
-        places: Literal["both", "before", "after"] = "both",
+        instructions: list[str] | None = None,
+        positions: Literal["both", "before", "after"] = "both",
         edits: bool = False,
         examples: list[Example] | None = None,
         shots: PositiveInt = 2,
     ) -> None:
-        if pool is not None and not any(pool):
-            raise ConfigError("prompt.pool holds no instruction; leave it out for the built-in ones")
-        if edits and places == "after":
-            raise ConfigError("prompt.edits changes instructions, and prompt.places=after leaves them out")
+        if instructions is not None and not any(instructions):
+            raise ConfigError("prompt.instructions holds no instruction; leave it out for the built-in ones")
+        if edits and positions == "after":
+            raise ConfigError("prompt.edits changes instructions, and prompt.positions=after leaves them out")
         self._lists: dict[str, Sequence[Any]] = {}
-        if places != "after":
-            self._lists["before"] = _lines(INSTRUCTIONS if pool is None else pool)
+        if positions != "after":
+            self._lists["before"] = _lines(INSTRUCTIONS if instructions is None else instructions)
             if edits:
                 self._lists["edit"] = EDITS
-        if places != "before":
+        if positions != "before":
             self._lists["after"] = _lines(LEADS)
         if examples:
             self._lists |= {f"shot {number}": [None, *examples] for number in range(shots)}
@@ -119,15 +119,15 @@ class Instruction(Prompt):
 
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """See `Prompt`."""
-        largest = theta.reshape(len(theta), len(self._lists), self.choices).argmax(2)  # (n, places)
+        largest = theta.reshape(len(theta), len(self._lists), self.choices).argmax(2)  # (n, positions)
         prompts = [self._worded(row) for row in largest.tolist()]
         return as_texts([Prompted(text, **prompt) for prompt in prompts for text in inputs])
 
     def _worded(self, choices: list[int]) -> dict[str, Any]:
-        """What surrounds a text, by these choices for each place."""
-        one = {place: some[i % len(some)] for i, (place, some) in zip(choices, self._lists.items(), strict=True)}
+        """What surrounds a text, by these choices for each position."""
+        one = {position: some[i % len(some)] for i, (position, some) in zip(choices, self._lists.items(), strict=True)}
         before, after = one.get("edit", unchanged)(one.get("before", "")), one.get("after", "")
-        shots = [example for place, example in one.items() if place.startswith("shot") and example is not None]
+        shots = [example for position, example in one.items() if position.startswith("shot") and example is not None]
         return {
             "before": before and f"{before}\n",
             "after": after and f"\n{after}",

@@ -16,8 +16,8 @@ class Reprogram(Prompt):
 
     x shrunk to a window in the middle, and clip(½ + ε · p) around it, p free on the border.
 
-    The window's sides are the share `inner` of the image's, by area average. Zeros are not the image as it is but the
-    small one in mid grey.
+    The window's sides are the share `image_scale` of the image's, by area average. θ = 0 is not the image as it is but
+    the small one in mid grey.
     """
 
     modalities: tuple[Modality, ...] = ("image",)
@@ -28,9 +28,9 @@ class Reprogram(Prompt):
         /,
         *,
         epsilon: PositiveFloat = 0.1,
-        inner: Annotated[float, Field(gt=0, lt=1)] = 0.75,
+        image_scale: Annotated[float, Field(gt=0, lt=1)] = 0.75,
     ) -> None:
-        sides = [max(1, min(n - 1, round(inner * n))) for n in size]  # of the window
+        sides = [max(1, min(n - 1, round(image_scale * n))) for n in size]  # of the window
         self._rows, self._columns = (average(n, side) for n, side in zip(size, sides, strict=True))
         self._window = tuple(slice((n - s) // 2, (n - s) // 2 + s) for n, s in zip(size, sides, strict=True))
         self._mask = np.ones((3, *size), bool)

@@ -15,7 +15,7 @@ from fedbbpt.types import Float32, Floats, Inputs, Prompted
 class Soft(Prompt):
     """Vectors in the place of words, before the text: any point of the model's embeddings, not only words.
 
-    The `length` vectors (length, width) are A θ, θ the `dim` numbers that are tuned and A (length · width, dim) drawn
+    The vectors (num_tokens, width) are A θ, θ the `dim` numbers that are tuned and A (num_tokens · width, dim) drawn
     once from `seed`, its entries normal with standard deviation α σ_e / √dim, σ_e that of the model's own embeddings:
     θ of size 1 a number gives vectors as large as the model's own, times `alpha`. Everybody who is to use the same θ
     needs the same `seed`. The start θ = 0 gives vectors of zeros (BBT's p₀ = 0), which the model reads as well: it is
@@ -34,22 +34,22 @@ class Soft(Prompt):
         /,
         *,
         dim: Annotated[int, Field(gt=0, le=500)] = 500,
-        length: PositiveInt = 10,
+        num_tokens: PositiveInt = 10,
         alpha: PositiveFloat = 1.0,
         seed: NonNegativeInt = 0,
     ) -> None:
         if embeddings is None:
             raise ConfigError(
                 "prompt 'soft' needs a model that reads vectors in place of words (a local one: --backend hf-text "
-                "-o backend.model=smollm2); use --prompt tokens or --prompt instruction"
+                "-o backend.model=smollm2); use --prompt discrete or --prompt instruction"
             )
         self.dim = dim
-        self._shape = length, embeddings.width
+        self._shape = num_tokens, embeddings.width
         std = np.float32(alpha * embeddings.std / np.sqrt(dim))
-        drawn = np.random.default_rng(seed).standard_normal((dim, length * embeddings.width), np.float32)
+        drawn = np.random.default_rng(seed).standard_normal((dim, num_tokens * embeddings.width), np.float32)
         self._projection = std * drawn  # Aᵀ
 
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """See `Prompt`. All texts of a candidate share one array of vectors, which a model may read once for all."""
-        prefixes = (theta.astype(np.float32) @ self._projection).reshape(-1, *self._shape)  # (n, length, width)
+        prefixes = (theta.astype(np.float32) @ self._projection).reshape(-1, *self._shape)  # (n, num_tokens, width)
         return as_texts([Prompted(text, prefix=prefix) for prefix in prefixes for text in inputs])

@@ -83,7 +83,7 @@ class Session(Model):
         if chosen.categorical and objective.prompt.dim and not choices:
             raise ConfigError(
                 f"the optimizer {self.config.optimizer.name!r} draws from choices, and the prompt "
-                f"{self.config.prompt.name!r} has none; use --prompt tokens or --prompt instruction"
+                f"{self.config.prompt.name!r} has none; use --prompt discrete or --prompt instruction"
             )
 
         def optimizer(start: OptimizerStart) -> Optimizer:

@@ -10,7 +10,7 @@ from fedbbpt.backend import BackendInfo, BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.optim.bdpl import Bdpl
 from fedbbpt.optim.spsa import SpsaGC
-from fedbbpt.prompts.tokens import Tokens
+from fedbbpt.prompts.discrete import DiscretePrompt
 from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.types import Client, Dataset, Update, Usage
@@ -57,7 +57,7 @@ def bdpl(make):
     """`bdpl(backend, optimizer=Bdpl, readout=Identity, **options)`: FedAvg of four words before each text."""
 
     def build(backend=None, *, optimizer=Bdpl, readout=Identity, **options):
-        prompt = Tokens(None, length=4, vocabulary=WORDS)
+        prompt = DiscretePrompt(None, num_tokens=4, vocabulary=WORDS)
         return make(backend or Reader(), prompt=prompt, optimizer=optimizer, readout=readout, **options)
 
     return build

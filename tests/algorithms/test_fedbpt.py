@@ -11,8 +11,8 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.optim.cma import Cma
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import rms
-from fedbbpt.prompts.frame import Frame
-from fedbbpt.prompts.lowrank import LowRank
+from fedbbpt.prompts.low_rank import LowRank
+from fedbbpt.prompts.padding import Padding
 from fedbbpt.prompts.soft import Soft
 from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
@@ -60,7 +60,7 @@ def make_bpt(make):
     """`make_bpt(backend, dim=12, sigma=1.0, **options)`: FedBPT on a soft prompt."""
 
     def bpt(backend, dim=12, sigma=1.0, readout=Identity, optimizer=SepCma, **options):
-        prompt = Soft(backend.info.embeddings, dim=dim, length=2)
+        prompt = Soft(backend.info.embeddings, dim=dim, num_tokens=2)
         chosen = partial(optimizer, sigma=sigma)
         return make(backend, FedBpt, prompt=prompt, readout=readout, optimizer=chosen, **options)
 
@@ -262,7 +262,7 @@ def test_other_optimizers_are_refused(make, fake_backend):
 
 
 def test_cma_is_for_few_dimensions(make, fake_backend):
-    frame = Frame((64, 64))
+    frame = Padding((64, 64))
     with pytest.raises(ConfigError, match="use 'sep-cma'"):
         make(fake_backend, FedBpt, prompt=frame, optimizer=Cma)
 

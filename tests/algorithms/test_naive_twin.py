@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.optim.spsa import SpsaGC
-from fedbbpt.prompts.frame import Frame
+from fedbbpt.prompts.padding import Padding
 from fedbbpt.readouts.identity import Identity
 
 federate = runpy.run_path(str(Path(__file__).with_name("naive_twin.py")))["federate"]
@@ -33,7 +33,7 @@ def trained(make, rounds, fake_backend, clients, start):
         gains = {{"o": "stability_constant"}.get(key, key): value for key, value in SETTINGS.items()}
         algorithm = make(
             fake_backend,
-            prompt=Frame((8, 8), epsilon=COST["epsilon"], width=0.5),  # every pixel is frame
+            prompt=Padding((8, 8), epsilon=COST["epsilon"], width=0.5),  # every pixel is frame
             readout=Identity,
             optimizer=partial(SpsaGC, **gains),
             seed=SEED,

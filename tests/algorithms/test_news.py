@@ -10,7 +10,7 @@ from fedbbpt.algorithms import news
 from fedbbpt.engines.serial import Serial
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
-from fedbbpt.prompts.frame import Frame
+from fedbbpt.prompts.padding import Padding
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.types import Message, Update, Usage
 
@@ -48,7 +48,7 @@ def wide(make, make_backend):
     """`wide(**options)`: a method whose prompt has far more numbers than clients have losses."""
 
     def build(**options):
-        prompt = Frame((8, 8), width=0.5)
+        prompt = Padding((8, 8), width=0.5)
         return make(make_backend(fails=fails), prompt=prompt, **{"local_steps": 2, "batch_size": 3} | options)
 
     return build
@@ -92,7 +92,7 @@ def test_a_run_goes_on_from_any_round_with_the_same_bits(wide, same, clients, lo
 def test_what_goes_down_does_not_depend_on_the_dimension(make, fake_backend, clients):
     sizes = []
     for width in (0.25, 0.5):
-        prompt = Frame((8, 8), width=width)
+        prompt = Padding((8, 8), width=width)
         algorithm = make(fake_backend, prompt=prompt, local_steps=1, batch_size=2)
         state = near(algorithm, clients, 2)[-1]
         message = algorithm.broadcast(state)
@@ -105,8 +105,8 @@ def test_what_goes_down_does_not_depend_on_the_dimension(make, fake_backend, cli
     ("prompt", "options"),
     [
         (Dct((8, 8), frequencies=1), {}),
-        (Frame((8, 8), width=0.5), {"fraction": 0.5}),
-        (Frame((8, 8), width=0.5), {"upload": "parameters"}),
+        (Padding((8, 8), width=0.5), {"fraction": 0.5}),
+        (Padding((8, 8), width=0.5), {"upload": "parameters"}),
     ],
     ids=["few numbers", "some clients", "whole uploads"],
 )

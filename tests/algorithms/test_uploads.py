@@ -10,7 +10,7 @@ from fedbbpt import registry
 from fedbbpt.backend import BackendInfo, BackendOutput
 from fedbbpt.optim.spsa import Spsa
 from fedbbpt.prompts.dct import Dct
-from fedbbpt.prompts.frame import Frame
+from fedbbpt.prompts.padding import Padding
 from fedbbpt.types import Client, Dataset
 
 
@@ -76,7 +76,7 @@ def test_failed_queries_reach_the_server_as_such(make, make_backend, clients):
     assert 0 < np.isnan(losses).sum() < len(losses)
 
 
-@pytest.mark.parametrize("prompt", [Dct((64, 64), frequencies=2), Frame((64, 64), width=0.5)], ids=["12", "12288"])
+@pytest.mark.parametrize("prompt", [Dct((64, 64), frequencies=2), Padding((64, 64), width=0.5)], ids=["12", "12288"])
 def test_an_update_of_a_hundred_losses_takes_at_most_400_bytes(update_of, prompt):
     update = update_of(prompt)
     (losses,) = update.payload.values()
@@ -92,7 +92,7 @@ def test_twice_the_precision_takes_two_bytes_more_a_loss(update_of):
 
 
 def test_losses_take_the_same_whatever_the_dimension_and_parameters_do_not(update_of):
-    few, many = Dct((64, 64), frequencies=2), Frame((64, 64), width=0.5)
+    few, many = Dct((64, 64), frequencies=2), Padding((64, 64), width=0.5)
     assert (few.dim, many.dim) == (12, 12288)
     assert size(update_of(few)) == size(update_of(many))
     assert size(update_of(many, upload="parameters")) > 4 * many.dim

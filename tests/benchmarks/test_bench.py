@@ -84,11 +84,13 @@ class TestPlan:
             assert (config.optimizer.name, config.readout.name) == (search, "identity")
         config = make_config({"task": {"name": "spam"}, "algorithm": {"name": "fedbpt"}, "prompt": {"name": "soft"}})
         assert config.optimizer.name == "sep-cma"
-        config = make_config({"task": {"name": "spam"}, "algorithm": {"name": "fedavg"}, "prompt": {"name": "tokens"}})
+        config = make_config(
+            {"task": {"name": "spam"}, "algorithm": {"name": "fedavg"}, "prompt": {"name": "discrete"}}
+        )
         assert config.optimizer.name == "bdpl"
 
     def test_a_method_is_stronger_than_the_settings_of_all(self) -> None:
-        config = bench(settings={"prompt": {"name": "frame", "epsilon": 0.3}, "rounds": 4}).config(
+        config = bench(settings={"prompt": {"name": "padding", "epsilon": 0.3}, "rounds": 4}).config(
             Cell("digits", "zero-shot", 1)
         )
         assert (config.prompt.name, config.rounds) == ("none", 0)

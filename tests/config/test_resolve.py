@@ -116,7 +116,7 @@ def test_a_task_of_texts_has_other_defaults_which_may_be_overruled():
     assert (named.backend.name, named.backend.options["model"]) == ("hf-text", "bert-tiny")
 
 
-@pytest.mark.parametrize(("section", "name"), [("prompt", "frame"), ("backend", "local-vit")])
+@pytest.mark.parametrize(("section", "name"), [("prompt", "padding"), ("backend", "local-vit")])
 def test_what_is_for_images_does_not_go_with_texts(section, name):
     with pytest.raises(
         ConfigError, match=f"{section} '{name}' does not go with texts, which the task newsgroups holds"
@@ -148,7 +148,7 @@ def test_every_component_survives_toml(section, name):
         {"data": {"dirichlet_alpha": 0.1 + 0.2}},
         {"backend": {"model": 'dir:C:\\new "ö"\n'}},
         {"optimizer": {"name": "sep-cma", "population_size": 5, "sigma": 1e-300}},
-        {"prompt": {"name": "frame", "width": 1 / 3}},
+        {"prompt": {"name": "padding", "width": 1 / 3}},
     ],
 )
 def test_settings_survive_toml(values):
@@ -162,8 +162,8 @@ def test_settings_survive_toml(values):
     [
         ({"round": 3}, "unknown setting 'round'. Did you mean 'rounds'"),
         ({"data": {"shots_per_clas": 3}}, "unknown setting of data 'shots_per_clas'. Did you mean 'shots_per_class'"),
-        ({"prompt": {"name": "colr"}}, "unknown prompt 'colr'. Did you mean 'colour'"),
-        ({"prompt": {"epsilom": 1.0}}, "unknown option of prompt 'colour' 'epsilom'. Did you mean 'epsilon'"),
+        ({"prompt": {"name": "colr"}}, "unknown prompt 'colr'. Did you mean 'affine'"),
+        ({"prompt": {"epsilom": 1.0}}, "unknown option of prompt 'affine' 'epsilom'. Did you mean 'epsilon'"),
         ({"task": {"name": "folders:/x"}}, "unknown task 'folders'. Did you mean 'folder'"),
         ({"prompt": {"name": "none", "epsilon": 1.0}}, "'epsilon'. Known: none."),
         ({"optimizer": {"rng": 1}}, "'rng'"),
@@ -193,7 +193,7 @@ def test_unknown_names_propose_the_nearest(values, hint):
         {"prompt": {"epsilon": float("inf")}},
         {"prompt": {"epsilon": True}},
         {"prompt": {"epsilon": [0.1]}},
-        {"prompt": {"name": "frame", "width": 0.6}},
+        {"prompt": {"name": "padding", "width": 0.6}},
         {"algorithm": {"name": "fedavg", "fraction": 1.1}},
         {"algorithm": {"name": "fedavg", "fraction": 0}},
         {"algorithm": {"name": "fedavg", "upload": "gradients"}},
@@ -235,7 +235,7 @@ def test_config_cannot_be_changed():
     [
         {"task": {"name": "csv:\udcff"}},
         {"task": {"name": "csv:x", "text_column": "\udcff"}},
-        {"prompt": {"name": "tokens", "vocabulary": ["a", "\ud83d"]}},
+        {"prompt": {"name": "discrete", "vocabulary": ["a", "\ud83d"]}},
     ],
 )
 def test_settings_that_no_file_can_hold(settings):

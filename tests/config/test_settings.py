@@ -20,12 +20,12 @@ def test_override_sets_and_adds():
 
 @pytest.mark.parametrize("before", [{"prompt": {"name": "dct", "frequencies": 3}}, {"prompt": {"frequencies": 3}}])
 def test_override_with_another_name_drops_the_old_options(before):
-    assert overridden(before, "prompt.name", "frame") == {"prompt": {"name": "frame"}}
+    assert overridden(before, "prompt.name", "padding") == {"prompt": {"name": "padding"}}
 
 
-@pytest.mark.parametrize("before", [{"prompt": {"name": "colour", "epsilon": 0.3}}, {"prompt": {"epsilon": 0.3}}])
+@pytest.mark.parametrize("before", [{"prompt": {"name": "affine", "epsilon": 0.3}}, {"prompt": {"epsilon": 0.3}}])
 def test_override_with_the_same_name_keeps_the_options(before):
-    assert overridden(before, "prompt.name", "colour")["prompt"]["epsilon"] == 0.3
+    assert overridden(before, "prompt.name", "affine")["prompt"]["epsilon"] == 0.3
 
 
 @pytest.mark.parametrize("section", [*DEFAULTS, "data"])

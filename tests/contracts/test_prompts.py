@@ -8,14 +8,14 @@ from fedbbpt.config.components import build_prompt, load_class, modalities_of, r
 
 REGISTERED = registry.names("prompts")
 WRAPPING = [name for name in REGISTERED if load_class("prompts", name).wraps]
-INSIDE = ["frame", "coordinator", "lowrank"]
+INSIDE = ["padding", "coordinator", "low-rank"]
 ALL = [*(set(REGISTERED) - set(WRAPPING)), *(f"{outer}:{inner}" for outer in WRAPPING for inner in INSIDE)]
 NAMES = sorted(name for name in ALL if "image" in modalities_of(name))
 OPTIONS = {
     "coordinator": {"encoder": "pixels"},
     "subspace:coordinator": {"encoder": "pixels", "projection": "gaussian"},
-    "subspace:frame": {"dim": 64},
-    "subspace:lowrank": {"dim": 48},
+    "subspace:padding": {"dim": 64},
+    "subspace:low-rank": {"dim": 48},
 }
 SIZES = [(16, 24), (21, 13), (8, 8)]
 pytestmark = pytest.mark.parametrize(("name", "size"), [(name, size) for name in NAMES for size in SIZES])

@@ -13,8 +13,8 @@ REGISTERED = registry.names("prompts")
 WRAPPING = [name for name in REGISTERED if load_class("prompts", name).wraps]
 ALL = [*(set(REGISTERED) - set(WRAPPING)), *(f"{outer}:tokens" for outer in WRAPPING)]
 NAMES = sorted(name for name in ALL if modalities_of(name) == ("text",))
-WORDS = {"vocabulary": ["good", "bad", "so so", "film", "plot"], "length": 4}
-OPTIONS = {"tokens": WORDS, "subspace:tokens": WORDS | {"dim": 12}}
+WORDS = {"vocabulary": ["good", "bad", "so so", "film", "plot"], "num_tokens": 4}
+OPTIONS = {"discrete": WORDS, "subspace:discrete": WORDS | {"dim": 12}}
 pytestmark = pytest.mark.parametrize("name", NAMES)
 
 

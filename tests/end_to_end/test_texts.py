@@ -103,7 +103,7 @@ def test_describe_shows_texts(fedbbpt: Cli, texts: Path, tmp_path: Path) -> None
     ("changed", "says"),
     [
         (["--backend", "thumbnails"], "the backend 'thumbnails' does not go with texts"),
-        (["--prompt", "colour"], "the prompt 'colour' does not go with texts"),
+        (["--prompt", "affine"], "the prompt 'affine' does not go with texts"),
         (
             ["--label-column", "moods"],
             "no column 'moods' (it has 'review', 'mood', 'clinic'); choose one",

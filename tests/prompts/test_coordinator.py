@@ -84,13 +84,13 @@ def test_initial_norms_pass_through():
     assert trigger.max() < 0.1
     channels = 64 + 32 + 32 + 16
     assert np.count_nonzero(theta == 1) == channels
-    assert np.count_nonzero(theta == 0) == channels + 3 * 16  # and the drawing layer
+    assert np.count_nonzero(theta == 0) == channels + 3 * 16  # and the last layer
 
 
 @pytest.mark.parametrize(("size", "up"), [((16, 24), 1), ((224, 224), 2)])
 def test_a_random_drawing_layer_spreads_as_torchs_own(size, up):
     rng = np.random.default_rng
-    zero, random = (make(size, drawing=drawing).init(rng(0)) for drawing in ("zero", "random"))
+    zero, random = (make(size, decoder_init=way).init(rng(0)) for way in ("zero", "random"))
     count = 3 * up**2 * 16
     torch.manual_seed(0)
     theirs = float(torch.nn.ConvTranspose2d(16, 3, up, up, bias=False).weight.detach().abs().max())
@@ -100,7 +100,7 @@ def test_a_random_drawing_layer_spreads_as_torchs_own(size, up):
 
 
 def test_a_random_drawing_layer_draws_from_the_start():
-    prompt, inputs = make((16, 24), drawing="random"), images(2, (16, 24))
+    prompt, inputs = make((16, 24), decoder_init="random"), images(2, (16, 24))
     theta = prompt.init(np.random.default_rng(0))
     assert np.abs(prompt.apply(theta[None], inputs, prompt.features(inputs)) - inputs).mean() > 0.01
 

@@ -4,14 +4,14 @@ import pytest
 from fedbbpt.config import make_config
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
-from fedbbpt.prompts.edits import EDITS
 from fedbbpt.prompts.instruction import INSTRUCTIONS, LEADS, Instruction
+from fedbbpt.prompts.phrase_edits import EDITS
 
 TEXTS = as_texts(["It rains.", "The sun {shines}."])
 
 
 def chosen(prompt, *choices):
-    """θ (n, d) that takes these choices, a tuple of places each."""
+    """θ (n, d) that takes these choices, a tuple of positions each."""
     return np.eye(prompt.choices)[list(choices)].reshape(len(choices), -1)
 
 
@@ -53,52 +53,52 @@ def test_the_shorter_list_is_gone_through_repeatedly():
 
 
 @pytest.mark.parametrize(
-    ("places", "choices", "said"),
+    ("positions", "choices", "said"),
     [("before", 32, f"{INSTRUCTIONS[7]}\nIt rains."), ("after", 16, f"It rains.\n{LEADS[7]}")],
 )
-def test_one_place_alone(places, choices, said):
-    prompt = Instruction(None, places=places)
+def test_one_place_alone(positions, choices, said):
+    prompt = Instruction(None, positions=positions)
     assert prompt.dim == prompt.choices == choices
     assert apply(prompt, (7,))[0] == said
 
 
 def test_own_pool_takes_the_place_of_ours():
-    prompt = Instruction(None, pool=["Is it {nice}?", "", "Weather?", "Weather?"], places="before")
+    prompt = Instruction(None, instructions=["Is it {nice}?", "", "Weather?", "Weather?"], positions="before")
     said = [apply(prompt, (i,))[0] for i in range(prompt.choices)]
     assert said == ["It rains.", "Is it {nice}?\nIt rains.", "Weather?\nIt rains."]
-    assert Instruction(None, pool=["Weather?"]).choices == len(LEADS)
+    assert Instruction(None, instructions=["Weather?"]).choices == len(LEADS)
 
 
-@pytest.mark.parametrize("pool", [[], [""]])
-def test_a_pool_without_any_instruction_is_refused(pool):
-    with pytest.raises(ConfigError, match=r"prompt\.pool holds no instruction"):
-        Instruction(None, pool=pool)
+@pytest.mark.parametrize("instructions", [[], [""]])
+def test_a_pool_without_any_instruction_is_refused(instructions):
+    with pytest.raises(ConfigError, match=r"prompt\.instructions holds no instruction"):
+        Instruction(None, instructions=instructions)
 
 
 def test_own_pool_comes_from_a_config():
     settings = {"task": {"name": "csv:x.csv", "text_column": "a", "label_column": "b"}, "backend": {"name": "hf-text"}}
-    config = make_config(settings | {"prompt": {"name": "instruction", "pool": ["Hot?", "Cold?"]}})
+    config = make_config(settings | {"prompt": {"name": "instruction", "instructions": ["Hot?", "Cold?"]}})
     assert config.prompt.options == {
-        "pool": ["Hot?", "Cold?"],
-        "places": "both",
+        "instructions": ["Hot?", "Cold?"],
+        "positions": "both",
         "edits": False,
         "examples": None,
         "shots": 2,
     }
 
 
-@pytest.mark.parametrize("pool", [INSTRUCTIONS, LEADS])
-def test_our_pools_hold_nothing_twice_and_start_with_nothing(pool):
-    assert pool[0] == ""
-    assert len(set(pool)) == len(pool)
-    assert all(line == line.strip() and "\n" not in line for line in pool)
+@pytest.mark.parametrize("instructions", [INSTRUCTIONS, LEADS])
+def test_our_pools_hold_nothing_twice_and_start_with_nothing(instructions):
+    assert instructions[0] == ""
+    assert len(set(instructions)) == len(instructions)
+    assert all(line == line.strip() and "\n" not in line for line in instructions)
 
 
 EXAMPLES = [("It hails.", "bad"), ("Warm and {dry}.", "good"), ("Fog.", "bad")]
 
 
 def test_examples_stand_before_all_each_in_the_prompt_of_the_text():
-    prompt = Instruction(None, pool=["Weather?"], examples=EXAMPLES, shots=2)
+    prompt = Instruction(None, instructions=["Weather?"], examples=EXAMPLES, shots=2)
     assert (prompt.choices, prompt.dim) == (len(LEADS), 4 * len(LEADS))
     one, other = apply(prompt, (1, 1, 2, 1))
     lead = f"\n{LEADS[1]}"
@@ -110,13 +110,13 @@ def test_examples_stand_before_all_each_in_the_prompt_of_the_text():
 
 @pytest.mark.parametrize(("choices", "told"), [((0, 3), (2,)), ((3, 3), (2,)), ((0, 0), ()), ((5, 2), (0, 1))])
 def test_a_place_may_show_none_and_no_example_is_shown_twice(choices, told):
-    prompt = Instruction(None, places="before", examples=EXAMPLES)
+    prompt = Instruction(None, positions="before", examples=EXAMPLES)
     one = apply(prompt, (0, *choices))[0]
     assert one.examples == tuple(EXAMPLES[i] for i in told)
 
 
 def test_shots_say_how_many_examples_there_may_be():
-    prompt = Instruction(None, places="after", examples=EXAMPLES, shots=3)
+    prompt = Instruction(None, positions="after", examples=EXAMPLES, shots=3)
     assert len(apply(prompt, (0, 1, 2, 3))[0].examples) == 3
     assert prompt.dim == 4 * prompt.choices
     assert Instruction(None, examples=[], shots=3).dim == Instruction(None).dim
@@ -136,7 +136,7 @@ def test_examples_that_are_no_texts_with_answers_are_refused(examples):
 
 
 def test_an_edit_changes_the_instruction():
-    prompt = Instruction(None, pool=["Look. Then answer."], places="before", edits=True)
+    prompt = Instruction(None, instructions=["Look. Then answer."], positions="before", edits=True)
     said = [apply(prompt, (1, edit))[0].before for edit in range(len(EDITS))]
     assert said == [
         "Look. Then answer.\n",
@@ -150,7 +150,7 @@ def test_an_edit_changes_the_instruction():
 
 def test_no_instruction_no_edit():
     with pytest.raises(ConfigError, match=r"prompt\.edits changes instructions"):
-        Instruction(None, places="after", edits=True)
+        Instruction(None, positions="after", edits=True)
 
 
 @pytest.mark.parametrize("text", ["Answer", "", "Is it, or is it not?", "A: b; c.", "...", "Wait... what?!"])

@@ -47,9 +47,9 @@ def test_border_does_not_depend_on_the_image_nor_the_window_on_theta(inputs):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 9), (2, 3)])
-@pytest.mark.parametrize("inner", [0.01, 0.5, 0.999])
-def test_there_is_always_a_window_and_a_border(size, inner):
-    prompt = Reprogram(size, inner=inner)
+@pytest.mark.parametrize("image_scale", [0.01, 0.5, 0.999])
+def test_there_is_always_a_window_and_a_border(size, image_scale):
+    prompt = Reprogram(size, image_scale=image_scale)
     assert 0 < prompt.dim < 3 * size[0] * size[1]
     white = prompt.apply(np.full((1, prompt.dim), -100.0), np.ones((1, 3, *size), np.float32), None)
     assert (white == 0).sum() == prompt.dim

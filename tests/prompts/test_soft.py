@@ -36,14 +36,14 @@ def test_numbers_of_size_one_give_vectors_like_the_models_own(dim):
 
 
 def test_vectors_are_linear_in_theta():
-    prompt, (one, other) = Soft(WORDS, length=3), thetas(2)
+    prompt, (one, other) = Soft(WORDS, num_tokens=3), thetas(2)
     both = 2 * prefix(prompt, one) - 0.5 * prefix(prompt, other)
     assert both.shape == (3, 24)
     assert np.allclose(prefix(prompt, 2 * one - 0.5 * other), both, rtol=0, atol=1e-6)
 
 
 def test_it_starts_with_vectors_of_zeros():
-    prompt = Soft(WORDS, length=7)
+    prompt = Soft(WORDS, num_tokens=7)
     start = prompt.init(np.random.default_rng(0))
     assert start.dtype == np.float32
     assert np.array_equal(prefix(prompt, start), np.zeros((7, 24)))
@@ -70,12 +70,12 @@ def test_seed_alone_decides_the_projection():
 
 
 def test_a_model_without_embeddings_is_refused():
-    with pytest.raises(ConfigError, match=r"reads vectors in place of words .*--prompt tokens"):
+    with pytest.raises(ConfigError, match=r"reads vectors in place of words .*--prompt discrete"):
         build_prompt(resolve("prompts", "soft", {}), None)
 
 
 def test_it_is_built_by_name_for_a_models_embeddings():
-    prompt = build_prompt(resolve("prompts", "soft", {"length": 2, "dim": 8}), None, WORDS)
+    prompt = build_prompt(resolve("prompts", "soft", {"num_tokens": 2, "dim": 8}), None, WORDS)
     assert prompt.dim == 8
     assert prefix(prompt, np.ones(8)).shape == (2, 24)
     assert modalities_of("soft") == prompt.modalities == ("text",)

@@ -3,9 +3,9 @@ import pytest
 
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.coordinator import Coordinator
-from fedbbpt.prompts.frame import Frame
-from fedbbpt.prompts.lowrank import LowRank
+from fedbbpt.prompts.low_rank import LowRank
 from fedbbpt.prompts.none import NoPrompt
+from fedbbpt.prompts.padding import Padding
 from fedbbpt.prompts.subspace import Subspace, fastfood, gaussian, hadamard
 
 SIZE = (16, 24)
@@ -97,7 +97,7 @@ def test_it_is_the_inner_prompt_at_its_start_plus_the_projection(projection):
 
 
 def test_seed_decides_the_start_and_the_rng_does_not():
-    inner, grey = Coordinator(SIZE, encoder="pixels", drawing="random"), np.full((1, 3, *SIZE), 0.5, np.float32)
+    inner, grey = Coordinator(SIZE, encoder="pixels", decoder_init="random"), np.full((1, 3, *SIZE), 0.5, np.float32)
 
     def started(seed, stream):
         prompt = Subspace(SIZE, inner, seed=seed)
@@ -115,7 +115,7 @@ def test_features_and_modalities_are_those_of_the_inner_prompt():
 
 
 def test_more_dimensions_than_the_inner_prompt_has_are_refused():
-    inner = Frame((8, 8))
+    inner = Padding((8, 8))
     with pytest.raises(ConfigError, match="has only 84 numbers, fewer than dim=85"):
         Subspace((8, 8), inner, dim=85)
     assert Subspace((8, 8), inner, dim=84).dim == 84

@@ -27,7 +27,7 @@ def test_each_prompt_is_worded_around_the_place_of_the_text():
 
 
 def test_vectors_are_counted():
-    prompt = Soft(Embeddings(4, 0.1), dim=6, length=3)
+    prompt = Soft(Embeddings(4, 0.1), dim=6, num_tokens=3)
     assert prompt_texts(session(prompt), np.ones(6, np.float32)) == [f"⟨3 vectors⟩ {PLACEHOLDER}"]
 
 

@@ -20,7 +20,7 @@ CUT = {"name": "sfprompt", "body_url": "http://here:8000"}
         ({"algorithm": {"name": "local"}}, {"algorithm": {"server": "adam"}}, "algorithm.server is mean, not adam"),
         ({"algorithm": CUT}, {"algorithm": {"lr": 0.2}}, "algorithm.lr is 0.1, not 0.2"),
         ({"algorithm": {"name": "sfprompt"}}, {"algorithm": CUT}, "algorithm.body_url is None, not http://here:8000"),
-        ({}, {"prompt": {"name": "dct"}}, "prompt.name is colour, not dct"),
+        ({}, {"prompt": {"name": "dct"}}, "prompt.name is affine, not dct"),
         ({}, {"data": {"dirichlet_alpha": float("inf")}}, "data.dirichlet_alpha is None, not inf"),
         ({}, {"seed": 2}, "seed is 1, not 2"),
         ({"engine": {"name": "processes"}}, {"engine": {"workers": 3}}, "engine.workers is 2, not 3"),

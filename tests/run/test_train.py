@@ -13,7 +13,7 @@ from fedbbpt.backend import Provider
 from fedbbpt.config import make_config
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, BudgetError
-from fedbbpt.prompts.colour import Colour
+from fedbbpt.prompts.affine import Affine
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
@@ -50,7 +50,7 @@ class Watch(Callback):
 def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) -> Callable[..., dict]:
     """Trains on the fake backend, or goes on where it stopped; `fails` as in the fake backend."""
 
-    def go(fails=None, rounds=3, tuned=(Colour, Head), callback=train.NO_CALLBACK, **settings):
+    def go(fails=None, rounds=3, tuned=(Affine, Head), callback=train.NO_CALLBACK, **settings):
         backend = make_backend(fails=fails)
         unprompted = {"prompt": {"name": "none"}} if tuned[0] is NoPrompt else {}
         config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **unprompted, **settings})
@@ -181,7 +181,7 @@ def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> No
     assert seen["best_round"] in (0, 2, 4, 5)
 
 
-@pytest.mark.parametrize("tuned", [(Colour, Head), (NoPrompt, Head)])
+@pytest.mark.parametrize("tuned", [(Affine, Head), (NoPrompt, Head)])
 def test_a_run_that_gets_no_better_ends_early_and_counts_what_it_took(run, tmp_path, tuned) -> None:
     summary = run(rounds=30, patience=2, tuned=tuned)
     assert summary["ended"].startswith(f"early, after {summary['rounds']} of 30 rounds: 2 (patience)")

@@ -60,7 +60,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., d
             "data": {"clients": 3, "shots_per_class": 12},
             "task": {"name": f"csv:{tmp_path / 'reviews.csv'}", "provider_shots_per_class": 2},
             "backend": {"name": "reader"},
-            "prompt": {"name": "tokens", "length": 3, "words": 12} | options,
+            "prompt": {"name": "discrete", "num_tokens": 3, "vocabulary_size": 12} | options,
             "readout": {"name": "identity"},
             "optimizer": {"name": "bdpl"},
         }

@@ -18,7 +18,8 @@ class LowRank(Prompt):
     clip(x + ε · Σ_r s_r u_r v_rᵀ / √rank).
 
     θ = U (h', rank), V (w', rank), s (3, rank), a column and a row for all three channels and a number for each. Sides
-    longer than `points` are drawn on as many points, with linear interpolation between them: 105 numbers by default.
+    longer than `resolution` are drawn on that many points, with linear interpolation between them: 105 numbers by
+    default.
 
     Scaled so that random signs for all of θ move a pixel by ε (root mean square). U and V start at random, since at
     U = V = s = 0 no single step changes anything; s starts at 0.
@@ -33,9 +34,9 @@ class LowRank(Prompt):
         *,
         epsilon: PositiveFloat = 0.1,
         rank: PositiveInt = 3,
-        points: PositiveInt = 16,
+        resolution: PositiveInt = 16,
     ) -> None:
-        self._rows, self._columns = (_curves(min(n, points), n) for n in size)  # (h, h'), (w, w')
+        self._rows, self._columns = (_curves(min(n, resolution), n) for n in size)  # (h, h'), (w, w')
         self._shapes = [(self._rows.shape[1], rank), (self._columns.shape[1], rank), (3, rank)]
         self.dim = sum(a * b for a, b in self._shapes)
         self._scale = epsilon / np.sqrt(rank)

@@ -7,7 +7,7 @@ from fedbbpt.config import make_config
 from fedbbpt.config.components import learns_vocabulary, resolve
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
-from fedbbpt.prompts.tokens import Tokens
+from fedbbpt.prompts.discrete import DiscretePrompt
 
 WORDS = ("good", "bad", "so so")
 
@@ -15,7 +15,7 @@ WORDS = ("good", "bad", "so so")
 def shown(places, text="film"):
     """What θ (length, 3) makes of a text."""
     theta = np.array(places, np.float32)
-    prompt = Tokens(None, length=len(theta), vocabulary=WORDS)
+    prompt = DiscretePrompt(None, num_tokens=len(theta), vocabulary=WORDS)
     (prompted,) = prompt.apply(theta.reshape(1, -1), as_texts([text]), None)
     return prompted
 
@@ -32,7 +32,7 @@ def test_a_place_whose_numbers_are_equal_shows_nothing():
 
 
 def test_a_number_for_each_word_at_each_place():
-    prompt = Tokens(None, length=5, vocabulary=WORDS)
+    prompt = DiscretePrompt(None, num_tokens=5, vocabulary=WORDS)
     assert (prompt.choices, prompt.dim) == (3, 15)
     assert not prompt.init(np.random.default_rng(0)).any()
 
@@ -40,10 +40,10 @@ def test_a_number_for_each_word_at_each_place():
 @pytest.mark.parametrize("vocabulary", [None, [], ["alone"]])
 def test_nothing_to_choose_from_is_refused(vocabulary):
     with pytest.raises(ConfigError, match="two words or more"):
-        Tokens(None, vocabulary=vocabulary)
+        DiscretePrompt(None, vocabulary=vocabulary)
 
 
-@pytest.mark.parametrize("name", ["tokens", "subspace:tokens"])
+@pytest.mark.parametrize("name", ["discrete", "subspace:discrete"])
 def test_it_learns_its_words_also_inside_another(name):
     assert learns_vocabulary(name)
     assert resolve("prompts", name, {}).options["vocabulary"] is None
@@ -53,12 +53,12 @@ def test_it_learns_its_words_also_inside_another(name):
 def test_a_vocabulary_that_is_no_list_of_words_is_refused():
     for wrong in ("good", [1, 2]):
         with pytest.raises(ConfigError, match=r"prompt\.vocabulary"):
-            resolve("prompts", "tokens", {"vocabulary": wrong})
+            resolve("prompts", "discrete", {"vocabulary": wrong})
 
 
 @pytest.mark.parametrize("vocabulary", [[], ["a", "b"], ["ünd", 'say "so"', "don't"]])
 def test_the_words_survive_the_config_file(vocabulary):
-    options = {"name": "tokens", "length": 3, "vocabulary": vocabulary}
+    options = {"name": "discrete", "num_tokens": 3, "vocabulary": vocabulary}
     written = make_config({"task": {"name": "newsgroups"}, "prompt": options}).to_toml()
     again = make_config(tomllib.loads(written))
     assert list(again.prompt.options["vocabulary"]) == vocabulary

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedbbpt.prompts.lowrank import LowRank
+from fedbbpt.prompts.low_rank import LowRank
 
 SIZE = (16, 24)
 
@@ -28,7 +28,7 @@ def test_picture_is_a_sum_of_coloured_products():
 
 
 def test_long_sides_are_drawn_on_few_points_and_interpolated():
-    prompt = LowRank(SIZE, rank=1, points=4)
+    prompt = LowRank(SIZE, rank=1, resolution=4)
     theta = np.ones((1, prompt.dim))
     theta[0, :4] = [0, 0, 1, 0]  # one point of the column
     profile = added(prompt, theta)[0, 0, :, 12]  # points at rows 1.5, 5.5, 9.5 and 13.5
@@ -41,7 +41,7 @@ def test_default_is_105_numbers_at_any_large_size():
     assert LowRank((70, 70)).dim == LowRank((224, 160)).dim == 105
 
 
-@pytest.mark.parametrize("options", [{}, {"rank": 8, "points": 5}])
+@pytest.mark.parametrize("options", [{}, {"rank": 8, "resolution": 5}])
 def test_random_signs_move_pixels_by_epsilon_in_the_root_mean_square(options):
     prompt = LowRank(SIZE, epsilon=0.01, **options)
     moved = added(prompt, np.random.default_rng(0).choice([-1.0, 1.0], (400, prompt.dim)))

@@ -17,7 +17,7 @@ from fedbbpt.types import Float32, Floats
 MOST = 10.0  # log gain and log contrast: far beyond, float32 overflows and black times infinity is no pixel
 
 
-class Colour(Prompt):
+class Affine(Prompt):
     """Exposure by channel, contrast, and place, size and slant of the image: thirteen numbers.
 
     clip(gain · (contrast · (warp(x) − ½) + ½) + offset), with all of θ measured in units of ε. θ = 0 is the image as it

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import affine_transform
 
-from fedbbpt.prompts.colour import Colour
+from fedbbpt.prompts.affine import Affine
 
 SIZE = (12, 16)
 PLACES = {"gain": slice(3), "offset": slice(3, 6), "matrix": slice(6, 10), "shift": slice(10, 12), "contrast": 12}
@@ -17,7 +17,7 @@ def prompted(inputs, epsilon=0.1, size=SIZE, **parts):
     theta = np.zeros((1, 13))
     for part, value in parts.items():
         theta[0, PLACES[part]] = value
-    return Colour(size, epsilon=epsilon).apply(theta, inputs, None)
+    return Affine(size, epsilon=epsilon).apply(theta, inputs, None)
 
 
 def test_gain_multiplies_its_channel(inputs):
@@ -98,4 +98,4 @@ def test_candidates_gone_astray_still_give_valid_images(inputs, part, value):
 
 @pytest.mark.parametrize("shift", [(-9, 0), (9, 0), (0, -9), (0, 9), (9, 9), (-9, -9), (1.0, 1.0)])
 def test_nothing_is_read_from_outside_the_memory_of_the_image(shift):
-    Colour(SIZE)._warp(np.array([0.0, 0, 0, 0, *shift]).tobytes()).check_format(full_check=True)
+    Affine(SIZE)._warp(np.array([0.0, 0, 0, 0, *shift]).tobytes()).check_format(full_check=True)

@@ -10,14 +10,14 @@ from fedbbpt.prompts import Prompt
 from fedbbpt.types import Float32, Floats, Inputs, Prompted, Size
 
 
-class Tokens(Prompt):
+class DiscretePrompt(Prompt):
     """Words before the text, each chosen among a few.
 
-    θ (length, V) holds a number for each of V words at each of `length` places; a place shows the word whose number is
-    largest. Where all numbers of a place are equal it shows none, so that training starts from the text itself.
+    θ (num_tokens, V) holds a number for each of V words at each position; a position shows the word whose number is
+    largest. Where all numbers of a position are equal it shows none, so that training starts from the text itself.
 
-    The words are `vocabulary`; without any, the `words` most frequent ones are learned from what the clients count in
-    their training texts (see `data.ngrams`), before the first round, and become part of the run's config.
+    The words are `vocabulary`; without any, the `vocabulary_size` most frequent ones are learned from what the clients
+    count in their training texts (see `data.ngrams`), before the first round, and become part of the run's config.
     """
 
     modalities: tuple[Modality, ...] = ("text",)
@@ -29,25 +29,25 @@ class Tokens(Prompt):
         size: Size,
         /,
         *,
-        length: PositiveInt = 8,
-        words: PositiveInt = 50,
+        num_tokens: PositiveInt = 8,
+        vocabulary_size: PositiveInt = 50,
         vocabulary: list[str] | None = None,
     ) -> None:
         self._vocabulary = tuple(vocabulary or ())
         if len(self._vocabulary) < 2:
             raise ConfigError(
-                f"prompt 'tokens' chooses among two words or more, got {vocabulary or 'none'}; name some, as in -o "
+                f"prompt 'discrete' chooses among two words or more, got {vocabulary or 'none'}; name some, as in -o "
                 """'prompt.vocabulary=["good", "bad"]', or none, and they are learned from the clients' texts"""
             )
         self.choices = len(self._vocabulary)
-        self.dim = length * self.choices
+        self.dim = num_tokens * self.choices
 
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """See `Prompt`."""
-        places = theta.astype(np.float32).reshape(len(theta), -1, self.choices)  # (n, length, V)
-        shown = [" ".join([*self._words(candidate), ""]) for candidate in places]
+        positions = theta.astype(np.float32).reshape(len(theta), -1, self.choices)  # (n, num_tokens, V)
+        shown = [" ".join([*self._words(candidate), ""]) for candidate in positions]
         return as_texts([Prompted(text, before=words) for words in shown for text in inputs])
 
-    def _words(self, places: Floats) -> list[str]:
-        """What a candidate (length, V) shows."""
-        return [self._vocabulary[one.argmax()] for one in places if one.max() > one.min()]
+    def _words(self, positions: Floats) -> list[str]:
+        """What a candidate (num_tokens, V) shows."""
+        return [self._vocabulary[one.argmax()] for one in positions if one.max() > one.min()]

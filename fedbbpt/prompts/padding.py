@@ -10,7 +10,7 @@ from fedbbpt.prompts import Prompt, add
 from fedbbpt.types import Float32, Floats
 
 
-class Frame(Prompt):
+class Padding(Prompt):
     """A free pattern on a border around the image.
 
     clip(x + ε · p), p free on a border of `width` (share of the shorter side) and 0 inside. θ = 0 is the image as it
