@@ -81,11 +81,11 @@ def serving(
     name: str, task: str, assignments: tuple[str, ...], clients: int, queries: int, each: int, times: int
 ) -> None:
     """Throughput of `fedbbpt serve`, as a share of the model's own, and how soon it says that it is healthy."""
-    from fedbbpt.commands.serve import opened
+    from fedbbpt.commands.serve import open_backend
     from fedbbpt.config.components import build_task, resolve
     from fedbbpt_backends.http_utils import base64_png
 
-    backend, _ = opened(name, task, assignments, {})
+    backend, _ = open_backend(name, task, assignments, {})
     limit = backend.info.max_batch
     size = backend.info.input_size
     inputs = build_task(resolve("tasks", task, {})).load(size).train.batch(slice(limit)).inputs

@@ -20,7 +20,7 @@ from fedbbpt.run.checkpoint import load_best
 from fedbbpt.run.train import train
 
 SETTINGS = {"rounds": 2, "data": {"clients": 2, "shots_per_class": 2, "test_limit": 20}}
-SERVE = ["serve", "--backend", "local-vit", "--split", "body", "--port", "0"]
+SERVE = ["serve-body", "--backend", "local-vit", "--port", "0"]
 
 
 @contextmanager

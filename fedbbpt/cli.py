@@ -12,7 +12,7 @@ from fedbbpt.commands.cache import cache
 from fedbbpt.commands.config import config
 from fedbbpt.commands.errors import Program, print_error
 from fedbbpt.commands.list import list_
-from fedbbpt.commands.serve import serve
+from fedbbpt.commands.serve import serve, serve_body
 from fedbbpt.commands.task import task
 from fedbbpt.commands.train import train
 from fedbbpt.errors import DataError
@@ -39,7 +39,7 @@ def main() -> None:
     """Federated black-box prompt tuning: clients improve a prompt for a model that they may only query."""
 
 
-for command in (assets, cache, config, list_, serve, task, train):
+for command in (assets, cache, config, list_, serve, serve_body, task, train):
     main.add_command(command)
 
 

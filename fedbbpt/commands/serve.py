@@ -1,131 +1,222 @@
-"""`fedbbpt serve`: a backend for whoever asks over HTTP."""
+"""`fedbbpt serve` and `fedbbpt serve-body`: a backend, or the body of a partitioned model, over HTTP."""
 
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from fedbbpt.errors import ConfigError, MissingExtra
 
-DEFAULT_TASK = "digits"  # of backends that read images
-SLOW_LINE = 600.0  # seconds that activations, which are large, may take to arrive
+if TYPE_CHECKING:
+    import socket
+    from concurrent.futures import Executor
+
+    from fedbbpt.backend import Backend, Provider
+    from fedbbpt.serve.app import InferenceService
+    from fedbbpt.split_learning.server import BodyService, ServedBody
+
+DEFAULT_TASK = "digits"  # for backends that read images
+BODY_TIMEOUT = 600.0  # seconds for activations to arrive: they are large
 
 
-@click.command(short_help="Answer over HTTP with a backend.")
-@click.option("--backend", "name", required=True, help="The model: a name of fedbbpt list backends.")
-@click.option("--task", help="Whose classes are asked for  [default: digits for images; needed for texts].")
-@click.option("--text-column", help="Of a table: the column of the texts  [default: text].")
-@click.option("--label-column", help="Of a table: the column of the classes  [default: label].")
-@click.option("-o", "assignments", multiple=True, metavar="KEY=VALUE", help="Options of the backend: -o model=smollm2.")
-@click.option("--host", default="127.0.0.1", help="Where to listen; beyond 127.0.0.1 only with a token.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="0 takes a free one  [default: 8000].")
-@click.option("--token-file", type=click.Path(path_type=Path), help="Of mode 600  [default: $FEDBBPT_TOKEN, or none].")
-@click.option("--split", type=click.Choice(["body"]), help="Serve the body of a model that is cut, and nothing else.")
-@click.option("--head-blocks", type=click.IntRange(0), help="Of --split: that the clients hold  [default: 1].")
-@click.option("--tail-blocks", type=click.IntRange(0), help="Of --split: that the clients hold  [default: 1].")
-@click.option("--max-body", type=click.IntRange(1), default=32, help="MiB of one request  [default: 32].")
-@click.option("--max-pixels", type=click.IntRange(1), default=2**28, help="Of a request's images  [default: 2^28].")
-@click.option("--concurrency", type=click.IntRange(1), default=64, help="Requests at a time  [default: 64].")
+def _options(*options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+backend_options = _options(
+    click.option("--backend", "name", required=True, help="Name of the model's backend: see fedbbpt list backends."),
+    click.option(
+        "-o", "assignments", multiple=True, metavar="KEY=VALUE", help="Option of the backend, such as -o model=smollm2."
+    ),
+)
+server_options = _options(
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need a token."),
+    click.option(
+        "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 takes a free one."
+    ),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path),
+        help="File of mode 600 with the token that clients must send  [default: $FEDBBPT_TOKEN, else no token].",
+    ),
+    click.option(
+        "--max-body", type=click.IntRange(1), default=32, show_default=True, help="Largest request body, in MiB."
+    ),
+    click.option(
+        "--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Most requests handled at a time."
+    ),
+)
+
+
+@click.command(short_help="Serve a backend over HTTP.")
+@backend_options
+@click.option("--task", help="Task whose classes are scored  [default: digits for images; required for texts].")
+@click.option("--text-column", help="Column of the texts, where the task is a table  [default: text].")
+@click.option("--label-column", help="Column of the classes, where the task is a table  [default: label].")
+@server_options
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=2**28,
+    help="Most pixels of a request's images  [default: 2^28].",
+)
 def serve(
     name: str,
+    assignments: tuple[str, ...],
     task: str | None,
     text_column: str | None,
     label_column: str | None,
-    assignments: tuple[str, ...],
     host: str,
     port: int,
     token_file: Path | None,
-    split: str | None,
-    head_blocks: int | None,
-    tail_blocks: int | None,
     max_body: int,
-    max_pixels: int,
     concurrency: int,
+    max_pixels: int,
 ) -> None:
-    """Answer over HTTP with any backend: its own scores, and what OpenAI's clients ask for.
+    """Serve any backend over HTTP: its own scores, and the routes of the OpenAI API.
 
-    POST /v1/classify, /v1/completions, /v1/chat/completions, /v1/embeddings; GET /v1/models, /healthz, /metrics,
-    /openapi.json, which describes them all. Prints its URL when it is ready.
-
-    With --split body it answers nobody's questions: it is the server of a model that is cut in three, for clients that
-    hold head and tail, and train with fedbbpt train --algorithm sfprompt -o algorithm.body_url=URL.
+    POST /v1/classify, /v1/completions, /v1/chat/completions, /v1/embeddings; GET /v1/models, /healthz, /metrics, and
+    /openapi.json, which describes all of them. Prints its URL once it is ready.
     """
     try:
         from fedbbpt.backend import check_scores
         from fedbbpt.serve import MIB, RequestLimits
         from fedbbpt.serve.app import InferenceService
-        from fedbbpt.serve.batching import model_thread
         from fedbbpt.serve.model import ServedModel
-        from fedbbpt.serve.server import bind, serve_until_interrupted, url_of
-        from fedbbpt.split_learning.server import BodyService
-        from fedbbpt.web.auth import read_token
     except ImportError as e:
         raise MissingExtra("fedbbpt serve", "serve", e) from e
 
-    if split is None and (head_blocks, tail_blocks) != (None, None):
-        raise ConfigError("--head-blocks and --tail-blocks say where a model is cut: give --split body, too")
-    token = read_token(token_file)
-    how = (name, task, assignments, {"text_column": text_column, "label_column": label_column})
-    limits = RequestLimits(max_body * MIB, max_pixels, concurrency)
-    head, tail = (1 if blocks is None else blocks for blocks in (head_blocks, tail_blocks))
+    columns = {"text_column": text_column, "label_column": label_column}
+    with _listening(host, port, token_file) as (socket, thread, token):
+        backend, provider = thread.submit(open_backend, name, task, assignments, columns).result()
+        check_scores(backend.info)
+        limits = RequestLimits(max_body * MIB, max_pixels, concurrency)
+        _serve(InferenceService(thread, ServedModel(backend, provider), limits, token), socket)
+
+
+@click.command(short_help="Serve the body of a partitioned model over HTTP.")
+@backend_options
+@click.option(
+    "--head-blocks",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Number of transformer blocks before the body, held by the clients.",
+)
+@click.option(
+    "--tail-blocks",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Number of transformer blocks after the body, held by the clients.",
+)
+@server_options
+def serve_body(
+    name: str,
+    assignments: tuple[str, ...],
+    head_blocks: int,
+    tail_blocks: int,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    max_body: int,
+    concurrency: int,
+) -> None:
+    """Serve the body of a model that is partitioned for split learning.
+
+    Clients hold the head and the tail, and train with fedbbpt train --algorithm sfprompt -o algorithm.body_url=URL.
+    POST /v1/split/forward, /v1/split/backward; GET /v1/split, /healthz, /metrics. Prints its URL once it is ready.
+    """
     try:
-        with bind(host, port, token) as socket, model_thread() as thread:
-            service: InferenceService | BodyService
-            if split is None:
-                backend, provider = thread.submit(opened, *how).result()
-                check_scores(backend.info)
-                service = InferenceService(thread, ServedModel(backend, provider), limits, token)
-            else:
-                body = thread.submit(cut, head, tail, *how).result()
-                service = BodyService(thread, body, limits._replace(body_timeout=SLOW_LINE), token)
-            with closing(service):
-                socket.listen()
-                click.echo(url_of(socket))
-                serve_until_interrupted(service, socket)
+        from fedbbpt.serve import MIB, RequestLimits
+        from fedbbpt.split_learning.server import BodyService
+    except ImportError as e:
+        raise MissingExtra("fedbbpt serve-body", "serve", e) from e
+
+    with _listening(host, port, token_file) as (socket, thread, token):
+        body = thread.submit(_open_body, name, assignments, head_blocks, tail_blocks).result()
+        limits = RequestLimits(max_body * MIB, concurrency=concurrency, body_timeout=BODY_TIMEOUT)
+        _serve(BodyService(thread, body, limits, token), socket)
+
+
+@contextmanager
+def _listening(
+    host: str, port: int, token_file: Path | None
+) -> Iterator[tuple["socket.socket", "Executor", str | None]]:
+    """A bound socket, the model's thread, and the token, until Ctrl-C."""
+    from fedbbpt.serve.batching import model_thread
+    from fedbbpt.serve.server import bind
+    from fedbbpt.web.auth import read_token
+
+    token = read_token(token_file)
+    try:
+        with bind(host, port, token) as bound, model_thread() as thread:
+            yield bound, thread, token
     except KeyboardInterrupt:
         click.echo("\nStopped.", err=True)
         raise SystemExit(130) from None
 
 
-def opened(name: str, task: str | None, assignments: tuple[str, ...], columns: dict[str, str | None]) -> Any:
-    """The backend, and the provider of the task that it is opened for."""
+def _serve(service: "InferenceService | BodyService", bound: "socket.socket") -> None:
+    from fedbbpt.serve.server import serve_until_interrupted, url_of
+
+    with closing(service):
+        bound.listen()
+        click.echo(url_of(bound))
+        serve_until_interrupted(service, bound)
+
+
+def open_backend(
+    name: str, task: str | None, assignments: tuple[str, ...], columns: Mapping[str, str | None]
+) -> "tuple[Backend, Provider]":
+    """Opens a backend for a task; gives the task's provider, too.
+
+    Raises:
+        ConfigError: there is no such backend, task or option, or the backend cannot read the task's inputs.
+    """
     from fedbbpt.config.components import build, build_task, load_class, resolve
     from fedbbpt.config.settings import parse_assignment
 
-    chosen = load_class("backends", name)
+    backend_class = load_class("backends", name)
     backend = resolve("backends", name, dict(parse_assignment(text) for text in assignments))
     if task is None:
-        if "image" not in chosen.modalities:
-            raise ConfigError(f"the backend {name!r} reads texts: name the --task whose classes it is asked for")
+        if "image" not in backend_class.modalities:
+            raise ConfigError(f"the backend {name!r} reads texts: give the --task whose classes it scores")
         task = DEFAULT_TASK
-    kind = load_class("tasks", task)
-    if kind.modality not in chosen.modalities:
-        raise ConfigError(f"the backend {name!r} does not go with {kind.modality}s, which the task {task} holds")
-    columns = {key: column for key, column in columns.items() if column is not None}
-    provider = build_task(resolve("tasks", task, columns)).provider
+    task_class = load_class("tasks", task)
+    if task_class.modality not in backend_class.modalities:
+        raise ConfigError(f"the backend {name!r} cannot read {task_class.modality}s, which the task {task} holds")
+    given = {key: column for key, column in columns.items() if column is not None}
+    provider = build_task(resolve("tasks", task, given)).provider
     return build("backends", backend, provider), provider
 
 
-def cut(head: int, tail: int, name: str, task: str | None, assignments: tuple[str, ...], columns: Any) -> Any:
-    """The body of a backend's model, behind its first `head` blocks and before its last `tail` ones."""
+def _open_body(name: str, assignments: tuple[str, ...], head_blocks: int, tail_blocks: int) -> "ServedBody":
+    """The body of a backend's model, without its first `head_blocks` and last `tail_blocks`."""
     from fedbbpt.config.components import load_class
     from fedbbpt.config.settings import parse_assignment
     from fedbbpt.split_learning.protocol import Splittable
     from fedbbpt.split_learning.server import ServedBody
 
     if not issubclass(load_class("backends", name), Splittable):
-        raise ConfigError(f"the backend {name!r} has no model that can be cut; use --backend local-vit")
-    backend, _ = opened(name, task, assignments, columns)
-    given = dict(parse_assignment(text) for text in assignments).get("dtype")
-    dtype = given or "float32"  # as algorithm.dtype, whose default is another than the backend's
+        raise ConfigError(f"the backend {name!r} has no model that can be partitioned; use --backend local-vit")
+    backend = cast(Splittable, open_backend(name, None, assignments, {})[0])
+    # float32 as algorithm.dtype has by default; the backend's own default is "auto".
+    dtype = dict(parse_assignment(text) for text in assignments).get("dtype", "float32")
     split = backend.partition_model(
-        head_blocks=head,
-        tail_blocks=tail,
+        head_blocks=head_blocks,
+        tail_blocks=tail_blocks,
         num_prompt_tokens=0,
         deep_prompt=False,
         num_classes=1,
         dtype=dtype,
         role="server",
     )
-    return ServedBody(split, backend.info.model, head, tail)
+    return ServedBody(split, backend.info.model, head_blocks, tail_blocks)

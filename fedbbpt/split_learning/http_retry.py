@@ -57,7 +57,7 @@ class RetryingClient:
     def __init__(self, url: str) -> None:
         self._address = read_address(url, SETTING)
         if "?" in url:
-            raise ConfigError(f"{SETTING} is what fedbbpt serve --split body prints, such as http://127.0.0.1:8000")
+            raise ConfigError(f"{SETTING} is what fedbbpt serve-body prints, such as http://127.0.0.1:8000")
         self.url = self._address.url.rstrip("/")
 
     def request(self, method: str, path: str, content: bytes = b"", **query: str) -> HttpResult:

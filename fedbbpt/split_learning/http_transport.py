@@ -1,4 +1,4 @@
-"""A transport to a body that another process runs: `fedbbpt serve --split body`."""
+"""A transport to a body that another process runs: `fedbbpt serve-body`."""
 
 import json
 import secrets
@@ -16,7 +16,7 @@ OTHER_BODY, FORGOTTEN = 409, 410
 MAX_FORWARDS = 10  # of one batch, if its pass is evicted before its gradients come
 MAX_REASON = 300  # characters of a server's own words
 TOKEN_ADVICE = f"set ${TOKEN_VARIABLE} to the token that it was started with"
-URL_ADVICE = "start it with fedbbpt serve --split body, or correct algorithm.body_url"
+URL_ADVICE = "start it with fedbbpt serve-body, or correct algorithm.body_url"
 ADVICE = {
     401: TOKEN_ADVICE,
     403: TOKEN_ADVICE,

@@ -55,7 +55,7 @@ class SFPrompt:
     with that client, and takes the copies' weighted mean. Only what is trained travels. With topology=federated the
     clients hold the whole model (FL) and take the same steps.
 
-    `body_url` is the address of `fedbbpt serve --split body`, which then runs the body. `clip_norm` and
+    `body_url` is the address of `fedbbpt serve-body`, which then runs the body. `clip_norm` and
     `noise_multiplier` limit what it sees of a sample (`ClippedNoisyTransport`); no seed repeats the noise there.
 
     The share `fraction` of the clients (at least one) takes part in a round. A query is a sample that passes the body

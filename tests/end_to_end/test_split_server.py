@@ -1,4 +1,4 @@
-"""A model whose body is another process: `fedbbpt serve --split body` and `fedbbpt train --algorithm sfprompt`."""
+"""A model whose body is another process: `fedbbpt serve-body` and `fedbbpt train --algorithm sfprompt`."""
 
 import json
 import signal
@@ -33,7 +33,7 @@ class Server:
         assert self.url != before
 
     def start(self) -> None:
-        self._process = self._started("serve", "--backend", "local-vit", "--split", "body", "--port", self._port)
+        self._process = self._started("serve-body", "--backend", "local-vit", "--port", self._port)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
         self._port = self.url.rpartition(":")[2]
@@ -131,7 +131,7 @@ def test_a_body_that_was_cut_elsewhere_is_refused(in_process: Fedbbpt, server: S
 
 
 def test_more_blocks_than_there_are_cannot_be_left_out(in_process: Fedbbpt) -> None:
-    refused = in_process("serve", "--backend", "local-vit", "--split", "body", "--head-blocks", 8, "--port", 0)
+    refused = in_process("serve-body", "--backend", "local-vit", "--head-blocks", 8, "--port", 0)
     assert refused.returncode == 1
     assert "has 8 blocks" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -89,14 +89,12 @@ def test_it_answers_until_ctrl_c(environment: dict[str, str], table: Path, tmp_p
     ("arguments", "sentence"),
     [
         (("--backend", "local-vit", "--host", "0.0.0.0"), "a token is needed"),
-        (("--backend", "hf-text", "--port", 0), "name the --task"),
-        (("--backend", "hf-text", "--port", 0, "--task", "digits"), "does not go with images"),
+        (("--backend", "hf-text", "--port", 0), "give the --task whose classes it scores"),
+        (("--backend", "hf-text", "--port", 0, "--task", "digits"), "cannot read images, which the task digits holds"),
         (("--backend", "nothing", "--port", 0), "unknown backend 'nothing'"),
         (("--backend", "local-vit", "--port", 0, "-o", "modle=x"), "Did you mean 'model'?"),
         (("--backend", "local-vit", "--port", 0, "-o", "model"), "-o expects key=value"),
         (("--backend", "local-vit", "--port", 0, "--token-file", "/nowhere"), "cannot read the token"),
-        (("--backend", "hf-text", "--port", 0, "--split", "body"), "no model that can be cut; use --backend local-vit"),
-        (("--backend", "local-vit", "--port", 0, "--head-blocks", 2), "give --split body, too"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(
@@ -110,10 +108,22 @@ def test_what_cannot_be_served_is_one_sentence(
     assert sentence in done.stderr
 
 
-def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fedbbpt.serve.app", None)
-    done = CliRunner().invoke(main, ["serve", "--backend", "local-vit"])
+def test_a_model_that_cannot_be_partitioned_has_no_body_to_serve() -> None:
+    done = CliRunner().invoke(main, ["serve-body", "--backend", "hf-text", "--port", "0"])
     assert done.exit_code == 1
+    assert done.stderr == (
+        "Error: the backend 'hf-text' has no model that can be partitioned; use --backend local-vit\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "module"), [("serve", "fedbbpt.serve.app"), ("serve-body", "fedbbpt.split_learning.server")]
+)
+def test_a_missing_extra_is_named(command: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    done = CliRunner().invoke(main, [command, "--backend", "local-vit"])
+    assert done.exit_code == 1
+    assert f"fedbbpt {command} needs" in done.stderr
     assert "pip install 'fedbbpt[serve]'" in done.stderr
 
 

@@ -337,7 +337,7 @@ def test_a_token_that_is_none_is_not_shown(serve, connect, monkeypatch):
         (301, ConfigError, "so it has moved"),
         (401, ConfigError, "set \\$FEDBBPT_TOKEN"),
         (403, ConfigError, "set \\$FEDBBPT_TOKEN"),
-        (404, ConfigError, "fedbbpt serve --split body"),
+        (404, ConfigError, "fedbbpt serve-body"),
         (413, ConfigError, "larger --max-body, .* lower algorithm.batch_size"),
         (400, ConfigError, "answered with HTTP 400$"),
         (405, ConfigError, "answered with HTTP 405$"),
@@ -402,7 +402,7 @@ def test_replies_that_make_no_sense_are_errors(answering, connect, reply, said):
 @pytest.mark.parametrize("reply", [b"", b"[]", b"{}", b"null", b'{"model": "toy"}', b"\xff"])
 def test_a_server_that_describes_no_body_is_refused(answering, connect, reply):
     answering(Response(reply))
-    with pytest.raises(ConfigError, match="does not say what body it has; start it with fedbbpt serve --split body"):
+    with pytest.raises(ConfigError, match="does not say what body it has; start it with fedbbpt serve-body"):
         connect().forward(VALUES)
 
 
