@@ -8,8 +8,8 @@ from pydantic import PositiveInt
 
 from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provider, usage
 from fedbbpt.errors import ConfigError, MissingExtra
-from fedbbpt.services.client import Desk
-from fedbbpt.services.prices import Given, Price
+from fedbbpt.services.client import ServiceClient
+from fedbbpt.services.prices import Price, PriceOption
 from fedbbpt.types import Dataset, Inputs, Usage
 from fedbbpt.web.option_types import Concurrency, Retries, Seconds
 from fedbbpt_backends.heads import FITTERS, Fit, LinearHead, load_head
@@ -32,7 +32,6 @@ class HttpJson(Backend):
     """
 
     modalities: tuple[Modality, ...] = ("image", "text")
-    finds_out = False
 
     def __init__(
         self,
@@ -44,7 +43,7 @@ class HttpJson(Backend):
         concurrency: Concurrency = 8,
         requests_per_minute: PositiveInt | None = None,
         retries: Retries = 6,
-        price: Given | None = None,
+        price: PriceOption | None = None,
         expire_after: Literal[-1] | Seconds = -1,
         only_if_cached: bool = False,
     ) -> None:
@@ -69,7 +68,7 @@ class HttpJson(Backend):
         memory = Memory(expire_after, only_if_cached)
         service = JsonService(about, () if about.dimensions else classes, concurrency, memory)
         self.session = service.session
-        self.desk = Desk(
+        self.service_client = ServiceClient(
             service,
             width=service.width,
             concurrency=concurrency,
@@ -77,23 +76,23 @@ class HttpJson(Backend):
             retries=retries,
             price=Price(*price) if price else None,
         )
-        ahead = self.desk.max_batch if size is None else -(-IMAGES_AHEAD // about.batch) * about.batch
+        ahead = self.service_client.max_batch if size is None else -(-IMAGES_AHEAD // about.batch) * about.batch
         self.info = BackendInfo(
             model=about.url,
             input_size=size,
             classes=classes,
             scores="logits" if about.kind == "embeddings" else about.kind,
-            max_batch=min(self.desk.max_batch, ahead),
+            max_batch=min(self.service_client.max_batch, ahead),
             max_inputs_per_request=about.batch,
             resolved={"description": str(file.absolute())},
         )
 
     @property
-    def preparation(self) -> Usage:
-        """What `prepare` asks for, exactly."""
+    def setup_usage(self) -> Usage:
+        """What `set_up` asks for, exactly."""
         return Usage() if self._fit is None else usage(len(self._shots()), self.info)
 
-    def prepare(self) -> None:
+    def set_up(self) -> None:
         """Asks about the provider's shots, where a head is to be fitted to them.
 
         Raises:
@@ -103,7 +102,7 @@ class HttpJson(Backend):
             self._head = LinearHead.fitted(self._provider, partial(self._fitted, self._fit))
 
     def _fitted(self, fit: Fit) -> LinearHead:
-        return fit_service_head(fit, self.desk, self._shots(), self.info)
+        return fit_service_head(fit, self.service_client, self._shots(), self.info)
 
     def _shots(self) -> Dataset:
         assert self._provider.shots is not None  # as has been checked
@@ -111,5 +110,5 @@ class HttpJson(Backend):
 
     def query(self, inputs: Inputs) -> BackendOutput:
         """Class scores of texts (b,), or of images (b, 3, h, w), float32 in [0, 1]."""
-        answers = self.desk.query(inputs)
+        answers = self.service_client.query(inputs)
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))

@@ -11,8 +11,8 @@ from fedbbpt.data.resize import average, bilinear
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.json_text import parse
 from fedbbpt.printing import excerpt
-from fedbbpt.services import Lost, Reply, Size, Spoilt, counted
-from fedbbpt.services.client import answers
+from fedbbpt.services import InvalidResponse, RequestFailed, ServiceAnswer, TokenEstimate, token_count
+from fedbbpt.services.client import default_cache
 from fedbbpt.services.http_cache import HttpCache
 from fedbbpt.types import Float32, Floats
 from fedbbpt.web.credentials import tenant
@@ -68,7 +68,7 @@ class JsonService:
         self._find_scores = finder(description.scores)
         self._find_names = finder(description.classes_path) if description.classes_path else None
         self._find_tokens = finder(description.tokens_path) if description.tokens_path else None
-        self._cache = HttpCache(answers, description.url, tenant(self._key), self._key, description.headers)
+        self._cache = HttpCache(default_cache, description.url, tenant(self._key), self._key, description.headers)
         self.session = CachedSession(
             backend=self._cache,
             allowable_methods=(description.method,),
@@ -96,45 +96,47 @@ class JsonService:
             )
         return str(one) if picture is None else _encoded(one, picture)
 
-    def size(self, encoded: str) -> Size:
+    def estimate_tokens(self, encoded: str) -> TokenEstimate:
         """Four characters are about a token, and none is less than a byte; nothing is written."""
-        return Size(-(-len(encoded) // 4), 0, len(encoded.encode()) + AROUND)
+        return TokenEstimate(-(-len(encoded) // 4), 0, len(encoded.encode()) + AROUND)
 
-    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+    def send(self, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
         """See `Service`. Scores that are null or infinite are NaN; a known response with some is asked for anew."""
         known, replies = self._asked(encoded, key, anew=False)
         if known and (not replies or any(np.isnan(reply.scores).any() for reply in replies)):
             _, replies = self._asked(encoded, key, anew=True)
         return replies
 
-    def _asked(self, encoded: Sequence[str], key: str, anew: bool) -> tuple[bool, list[Reply]]:
+    def _asked(self, encoded: Sequence[str], key: str, anew: bool) -> tuple[bool, list[ServiceAnswer]]:
         """Whether the response was known, and the replies in it; none in one that was known and cannot be read."""
         response = self._ask(encoded, key, anew)
-        source = self._cache.taken(response)
+        source = self._cache.claim(response)
         try:
-            return source.known, [reply._replace(source=source) for reply in self._read(response.content, len(encoded))]
-        except (Lost, Spoilt):
-            if source.known:
+            return source.from_cache, [
+                reply._replace(response=source) for reply in self._read(response.content, len(encoded))
+            ]
+        except (RequestFailed, InvalidResponse):
+            if source.from_cache:
                 return True, []
             raise
 
-    def _read(self, content: bytes, count: int) -> list[Reply]:
+    def _read(self, content: bytes, count: int) -> list[ServiceAnswer]:
         try:
             return self._replies(content, count)
-        except Lost as e:
-            raise Lost(f"{e} (it says: {self._quoted(content)})") from e
+        except RequestFailed as e:
+            raise RequestFailed(f"{e} (it says: {self._quoted(content)})") from e
 
-    def _replies(self, content: bytes, count: int) -> list[Reply]:
+    def _replies(self, content: bytes, count: int) -> list[ServiceAnswer]:
         try:
             answer = parse(content)
         except ValueError as e:
-            raise Lost(f"{self._description.url} answered with malformed JSON") from e
+            raise RequestFailed(f"{self._description.url} answered with malformed JSON") from e
         rows = self._for_each(self._find_scores, self._description.scores, answer, count)
         if self._find_names:
             names = self._for_each(self._find_names, str(self._description.classes_path), answer, count)
             rows = [self._ordered(row, named) for row, named in zip(rows, names, strict=True)]
-        tokens = shared(counted(self._find_tokens(answer) if self._find_tokens else None), count)
-        return [Reply(self._numbers(row), read) for row, read in zip(rows, tokens, strict=True)]
+        tokens = shared(token_count(self._find_tokens(answer) if self._find_tokens else None), count)
+        return [ServiceAnswer(self._numbers(row), read) for row, read in zip(rows, tokens, strict=True)]
 
     def _ask(self, encoded: Sequence[str], key: str, anew: bool) -> requests.Response:
         about = self._description
@@ -162,11 +164,13 @@ class JsonService:
         """What a path finds for each input; for the only one also where it stands in no list of its own."""
         found = find(answer)
         if not isinstance(found, list):
-            raise Lost(f"{self._description.url} answered with nothing at {path}")
+            raise RequestFailed(f"{self._description.url} answered with nothing at {path}")
         if count == 1 < len(found) and not any(isinstance(one, list) for one in found):
             found = [found]
         if len(found) != count:
-            raise Lost(f"{self._description.url} answered about {len(found)} inputs at {path}, asked about {count}")
+            raise RequestFailed(
+                f"{self._description.url} answered about {len(found)} inputs at {path}, asked about {count}"
+            )
         return found
 
     def _ordered(self, row: Any, names: Any) -> list[Any] | None:
@@ -176,12 +180,12 @@ class JsonService:
         own = excerpt(", ".join(map(str, names)))
         scores = dict(zip(map(str, names), row, strict=False))
         if not len(scores) == len(names) == len(row):
-            raise Spoilt(
+            raise InvalidResponse(
                 f"{self._description.url} answered with {len(row)} scores for {len(names)} classes ({own}), each of "
                 "which should have one: correct scores or classes_path"
             )
         if missing := [name for name in self._classes if name not in scores]:
-            raise Spoilt(
+            raise InvalidResponse(
                 f"{self._description.url} scores {len(scores)} classes ({own}) and not {missing[0]!r}; name some of "
                 "its own in classes"
             )
@@ -194,16 +198,18 @@ class JsonService:
             with np.errstate(over="ignore"):  # infinity is looked for below
                 scores = np.array(row, np.float32)
         except (TypeError, ValueError, OverflowError) as e:
-            raise Lost(f"{self._description.url} answered with no numbers at {self._description.scores}") from e
+            raise RequestFailed(
+                f"{self._description.url} answered with no numbers at {self._description.scores}"
+            ) from e
         if scores.shape != (self.width,):
-            raise Spoilt(
+            raise InvalidResponse(
                 f"{self._description.url} answered with scores {scores.shape} for an input, and its description says "
                 f"({self.width},): correct scores, classes or dimensions there"
             )
         least, most = RANGES.get(self._description.kind, (-np.inf, np.inf))
         finite = scores[np.isfinite(scores)]
         if (wrong := finite[(finite < least - ROUNDING) | (finite > most + ROUNDING)]).size:
-            raise Spoilt(
+            raise InvalidResponse(
                 f"{self._description.url} answered with {wrong[0]:g}, and its description says "
                 f"{self._description.kind}: correct kind there"
             )

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from fedbbpt.errors import BackendError
-from fedbbpt.services import Refused
+from fedbbpt.services import RequestRejected
 from fedbbpt.types import Floats
 from fedbbpt.web.policy import refuses, seconds_of
 
@@ -42,4 +42,4 @@ def refusal(status: int, sentence: str, reasons: str) -> BackendError:
     """What is raised of a request that a service refused with an HTTP status, for reasons in its own words."""
     if not refuses(status):
         return BackendError(sentence)
-    return Refused(sentence, status == TOO_LARGE or ABOUT_INPUT.search(reasons) is not None)
+    return RequestRejected(sentence, status == TOO_LARGE or ABOUT_INPUT.search(reasons) is not None)

@@ -16,9 +16,9 @@ from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provi
 from fedbbpt.data.texts import as_texts
 from fedbbpt.dry_run import raise_unless_dry_run
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.services import Refused, Service
-from fedbbpt.services.client import Desk
-from fedbbpt.services.prices import FREE, Given, Price, known
+from fedbbpt.services import RequestRejected, Service
+from fedbbpt.services.client import ServiceClient
+from fedbbpt.services.prices import FREE, Price, PriceOption, list_price
 from fedbbpt.types import Dataset, Inputs, Size, Usage
 from fedbbpt.web.credentials import key_from, key_in, tenant
 from fedbbpt.web.option_types import Concurrency, Retries, Timeout
@@ -76,7 +76,7 @@ class OpenAI(Backend):
         tokens_per_minute: PositiveInt | None = None,
         retries: Retries = 6,
         timeout: Timeout = 60.0,
-        price: Given | None = None,
+        price: PriceOption | None = None,
     ) -> None:
         key = key_in(key_variable) if key_file is None else key_from(Path(key_file))
         if key is None and base_url is None:
@@ -106,22 +106,22 @@ class OpenAI(Backend):
         told = len({way.logprobs for way in self._possible})
         self._probes = Usage(told, told) if len(self._possible) > 1 else Usage()
         self._head: LinearHead | None = None
-        self.desk = Desk(
+        self.service_client = ServiceClient(
             self._service(Words, self._possible[0]),
             width=None if api == "embeddings" else len(self._words),
             concurrency=concurrency,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             retries=retries,
-            price=Price(*price) if price else known(model) if base_url is None else FREE,
-            drawn=self._possible[0].drawn,
+            price=Price(*price) if price else list_price(model) if base_url is None else FREE,
+            sampled=self._possible[0].drawn,
         )
         self.info = BackendInfo(
             model=model,
             input_size=(image_size, image_size) if image_size else None,
             classes=provider.classes,
             scores="logits" if api == "embeddings" else "log-probabilities",
-            max_batch=min(self.desk.max_batch, IMAGES_AHEAD) if image_size else self.desk.max_batch,
+            max_batch=min(self.service_client.max_batch, IMAGES_AHEAD) if image_size else self.service_client.max_batch,
             max_inputs_per_request=self._batch,
         )
 
@@ -131,18 +131,18 @@ class OpenAI(Backend):
         return options["api"] != "embeddings" and options["image_size"] is None
 
     @property
-    def preparation(self) -> Usage:
-        """What `prepare` asks for: of vectors exactly, else at most, and exactly once it is done."""
+    def setup_usage(self) -> Usage:
+        """What `set_up` asks for: of vectors exactly, else at most, and exactly once it is done."""
         if self._shots is not None and self._api == "embeddings":
             return usage(len(self._shots(None)), self.info)
         return self._probes
 
     @property
-    def finds_out(self) -> bool:
-        """Whether what `prepare` will ask depends on the answers."""
+    def adaptive_setup(self) -> bool:
+        """Whether what `set_up` will ask depends on the answers."""
         return self._api != "embeddings" and len({way.logprobs for way in self._possible}) > 1
 
-    def prepare(self) -> None:
+    def set_up(self) -> None:
         """Asks what the model can do, or about the provider's shots.
 
         Raises:
@@ -153,18 +153,18 @@ class OpenAI(Backend):
             return
         if self._probes.queries:
             self._possible = [self._best()]
-            self.desk.switch(self._service(Words, self._possible[0]), self._possible[0].drawn)
-            self.desk.trouble.answers = True
+            self.service_client.set_service(self._service(Words, self._possible[0]), self._possible[0].drawn)
+            self.service_client.refusals.has_answered = True
         (best,) = self._possible
         temperature = "default" if best.temperature is None else best.temperature
         self.info = replace(self.info, resolved={**best._asdict(), "temperature": temperature})
 
     def _prototypes(self, give: Callable[[Size], Dataset]) -> LinearHead:
-        return fit_service_head(prototypes, self.desk, give(None), self.info)
+        return fit_service_head(prototypes, self.service_client, give(None), self.info)
 
     def query(self, inputs: Inputs) -> BackendOutput:
         """See `Backend.query`."""
-        answers = self.desk.query(inputs)
+        answers = self.service_client.query(inputs)
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))
 
     def _best(self) -> asking.Capabilities:
@@ -174,15 +174,15 @@ class OpenAI(Backend):
         self._probes, silent = Usage(), False
         while possible:
             way = possible.pop(0)
-            self.desk.switch(self._service(Probe, way), way.drawn)
-            with suppress(Refused):
-                (reply,) = self.desk.replies(one)
+            self.service_client.set_service(self._service(Probe, way), way.drawn)
+            with suppress(RequestRejected):
+                (reply,) = self.service_client.ask(one)
                 self._probes += Usage(1, 1)
                 if reply is None and way.logprobs and len({other.logprobs for other in self._possible}) > 1:
                     possible = [other for other in possible if not other.logprobs]  # some break when asked for them
                     continue
                 if reply is None:
-                    last = self.desk.trouble.last or "no scores"
+                    last = self.service_client.refusals.last_error or "no scores"
                     raise BackendError(
                         f"{self.info.model} does not answer ({last}); look whether the service is up and base_url is "
                         "right, and try again"
@@ -193,7 +193,7 @@ class OpenAI(Backend):
         if silent and all(way.logprobs for way in self._possible):
             raise BackendError(f"{self.info.model} tells no log-probabilities; leave out -o backend.logprobs, or use 0")
         hint = f"; nothing else was tried than {' and '.join(self._given)}" if self._given else ""
-        raise Refused(self.desk.trouble.last + hint)
+        raise RequestRejected(self.service_client.refusals.last_error + hint)
 
     def _service(self, kind: type[Words], capabilities: asking.Capabilities) -> Service:
         if self._api == "embeddings":

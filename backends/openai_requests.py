@@ -12,7 +12,7 @@ import openai
 
 from fedbbpt.errors import BackendError, FedbbptError
 from fedbbpt.printing import excerpt
-from fedbbpt.services import Lost, Reply, counted
+from fedbbpt.services import RequestFailed, ServiceAnswer, token_count
 from fedbbpt.web.credentials import key_of
 from fedbbpt.web.httpx2_transport import client
 from fedbbpt.web.policy import mended_by_waiting
@@ -81,7 +81,7 @@ Ask = Callable[[Endpoint, Sequence[str], Capabilities, int, str], list[Told]]
 
 
 def connect(key: str, base_url: str | None, timeout: float, connections: int, model: str, question: str) -> Endpoint:
-    """An endpoint that keeps its connections, and repeats nothing by itself: `Desk` does that, and counts.
+    """An endpoint that keeps its connections, and repeats nothing by itself: `ServiceClient` does that, and counts.
 
     OpenAI's own client says where to and with which headers. Its methods are passed by: around each request they take
     about half as long again as the request itself does.
@@ -120,11 +120,11 @@ def completions(
     return _told(_posted(endpoint, "/completions", body, key), len(encoded))
 
 
-def embeddings(endpoint: Endpoint, encoded: Sequence[str], key: str) -> list[Reply]:
+def embeddings(endpoint: Endpoint, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
     """Vectors of texts."""
     answer = _posted(endpoint, "/embeddings", {"input": list(encoded)}, key)
     read = shared(_counted(answer)[0], len(encoded))
-    return [Reply(one, n) for one, n in zip(vectors(answer, len(encoded)), read, strict=True)]
+    return [ServiceAnswer(one, n) for one, n in zip(vectors(answer, len(encoded)), read, strict=True)]
 
 
 def _told(answer: dict[str, Any], count: int) -> list[Told]:
@@ -134,7 +134,7 @@ def _told(answer: dict[str, Any], count: int) -> list[Told]:
         usage = answer.get("usage")
         charged = isinstance(usage, dict) and any(map(number, usage.values()))
         if not charged or not isinstance(answer.get("choices", 0), list | None):
-            raise Lost("an answer without choices")
+            raise RequestFailed("an answer without choices")
         found = [Answer(None, None)] * count
     read, output = (shared(total, count) for total in _counted(answer))
     return [Told(one, r + w, w) for one, r, w in zip(found, read, output, strict=True)]
@@ -147,7 +147,7 @@ def parse_response(ask: Callable[[], T]) -> T:
     except FedbbptError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as e:
-        raise Lost(f"an answer of another shape ({excerpt(str(e))})") from e
+        raise RequestFailed(f"an answer of another shape ({excerpt(str(e))})") from e
 
 
 def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> Any:
@@ -184,7 +184,7 @@ def _failure(response: httpx2.Response, said: Failure) -> Exception:
     if any(code in said.codes for code in SPENT) or (not passing and NO_MONEY.search(f"{said.codes} {words}")):
         return BackendError(f"the service refuses: {words}")
     if passing:
-        return Lost(f"HTTP {response.status_code}: {words}") if isinstance(passing, Lost) else passing
+        return RequestFailed(f"HTTP {response.status_code}: {words}") if isinstance(passing, RequestFailed) else passing
     if 300 <= status < 400:
         moved = public(response.headers.get("location", "elsewhere"))
         return BackendError(f"the service has moved (HTTP {status}) to {_public(moved, response)}; say so in base_url")
@@ -193,11 +193,11 @@ def _failure(response: httpx2.Response, said: Failure) -> Exception:
 
 
 def _counted(answer: Any) -> tuple[int, int]:
-    """Input and output tokens, see `fedbbpt.services.counted`."""
+    """Input and output tokens, see `fedbbpt.services.token_count`."""
     usage = answer.get("usage")
     told = usage if isinstance(usage, dict) else {}
-    read, output = counted(told.get("prompt_tokens")), counted(told.get("completion_tokens"))
-    beside = counted(told.get("total_tokens")) - read - output  # some leave out of the others what was only thought
+    read, output = token_count(told.get("prompt_tokens")), token_count(told.get("completion_tokens"))
+    beside = token_count(told.get("total_tokens")) - read - output  # some leave out of the others what was only thought
     return read, output + max(0, beside) if min(read, output) >= 0 else output
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fedbbpt.services import NO_SCORES, Refused, Reply, Size
+from fedbbpt.services import NO_SCORES, RequestRejected, ServiceAnswer, TokenEstimate
 from fedbbpt.types import Float32
 from fedbbpt_backends import answer_parsing
 from fedbbpt_backends.http_utils import AROUND, PNG, base64_png
@@ -46,36 +46,36 @@ class Words:
         """A text in the template; an image as 8-bit PNG."""
         return self._template.whole(one) if isinstance(one, str) else PNG + base64_png(one)
 
-    def size(self, encoded: str) -> Size:
+    def estimate_tokens(self, encoded: str) -> TokenEstimate:
         """See `Service`."""
         if encoded.startswith(PNG):
-            return Size(IMAGE, self._most, LARGEST_IMAGE)
-        return Size(len(encoded) // LETTERS + AROUND, self._most, len(encoded.encode()) + AROUND)
+            return TokenEstimate(IMAGE, self._most, LARGEST_IMAGE)
+        return TokenEstimate(len(encoded) // LETTERS + AROUND, self._most, len(encoded.encode()) + AROUND)
 
-    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+    def send(self, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
         """See `Service`."""
 
-        def ask() -> list[Reply]:
+        def ask() -> list[ServiceAnswer]:
             return [self._reply(one) for one in self._ask(self._endpoint, encoded, self._capabilities, self._most, key)]
 
         return parse_response(ask)
 
-    def _reply(self, told: Told) -> Reply:
+    def _reply(self, told: Told) -> ServiceAnswer:
         answer = told.answer
         if answer is None:
-            return Reply(np.full(len(self._words), np.nan, np.float32))
+            return ServiceAnswer(np.full(len(self._words), np.nan, np.float32))
         if answer.text is None:
             reply = NO_SCORES
         elif self._capabilities.logprobs and answer.top and not begins_otherwise(answer.top):
             unparsed = int(names_none(answer.top, self._words))
-            reply = Reply(scores_of(answer.top, self._words), unparsed=unparsed)
+            reply = ServiceAnswer(scores_of(answer.top, self._words), unparsed=unparsed)
         elif self._capabilities.logprobs:
             reply = self._without(answer.text)
         else:
             reply = self._read(answer.text)
         return reply._replace(tokens=told.tokens, output_tokens=told.output_tokens)
 
-    def _without(self, token: str) -> Reply:
+    def _without(self, token: str) -> ServiceAnswer:
         """Of an answer that should have log-probabilities of a class, and has none: what its one token says."""
         if not self._missed:
             self._missed = True
@@ -85,9 +85,9 @@ class Words:
         number = answer_parsing.meant(token, self._words)
         return self._read(token if number is None else self._words[number])
 
-    def _read(self, text: str) -> Reply:
+    def _read(self, text: str) -> ServiceAnswer:
         read = answer_parsing.read([text], self._words)
-        return Reply(read.scores[0], unparsed=read.unparsed)
+        return ServiceAnswer(read.scores[0], unparsed=read.unparsed)
 
 
 class Probe(Words):
@@ -97,14 +97,14 @@ class Probe(Words):
         super().__init__(*arguments)
         self.identity = {**self.identity, "probe": True}
 
-    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+    def send(self, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
         """See `Service`; whatever is refused, something else may be taken."""
         try:
             return super().send(encoded, key)
-        except Refused as e:
-            raise Refused(str(e)) from e
+        except RequestRejected as e:
+            raise RequestRejected(str(e)) from e
 
-    def _without(self, token: str) -> Reply:
+    def _without(self, token: str) -> ServiceAnswer:
         return NO_SCORES
 
 
@@ -118,11 +118,11 @@ class Vectors:
         """The text with its prompt."""
         return str(one)
 
-    def size(self, encoded: str) -> Size:
+    def estimate_tokens(self, encoded: str) -> TokenEstimate:
         """See `Service`."""
-        return Size(len(encoded) // LETTERS + 1, 0, len(encoded.encode()) + AROUND)
+        return TokenEstimate(len(encoded) // LETTERS + 1, 0, len(encoded.encode()) + AROUND)
 
-    def send(self, encoded: Sequence[str], key: str) -> list[Reply]:
+    def send(self, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
         """See `Service`."""
         return parse_response(lambda: embeddings(self._endpoint, encoded, key))
 

@@ -6,22 +6,22 @@ import numpy as np
 
 from fedbbpt.backend import BackendInfo
 from fedbbpt.errors import BackendError
-from fedbbpt.services.client import Desk
+from fedbbpt.services.client import ServiceClient
 from fedbbpt.types import Dataset
 from fedbbpt_backends.heads import Fit, LinearHead
 
 log = logging.getLogger("fedbbpt")
 
 
-def fit_service_head(fit: Fit, desk: Desk, shots: Dataset, info: BackendInfo) -> LinearHead:
+def fit_service_head(fit: Fit, client: ServiceClient, shots: Dataset, info: BackendInfo) -> LinearHead:
     """The head for the vectors of the shots, without those that the service refuses.
 
     Raises:
         BackendError: some of them got no answer, or all the same, or all of a class are refused.
     """
     pieces = range(0, len(shots), info.max_batch)
-    replies = [one for i in pieces for one in desk.replies(shots.batch(slice(i, i + info.max_batch)).inputs)]
-    said = f" ({desk.trouble.last})" if desk.trouble.last else ""
+    replies = [one for i in pieces for one in client.ask(shots.batch(slice(i, i + info.max_batch)).inputs)]
+    said = f" ({client.refusals.last_error})" if client.refusals.last_error else ""
     if silent := replies.count(None):
         raise BackendError(
             f"{silent} of the provider's {len(replies)} shots got no answer{said}; look whether {info.model} is up, "

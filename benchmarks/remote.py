@@ -173,7 +173,7 @@ def own_cache() -> Iterator[None]:
         try:
             yield
         finally:
-            client.open_store.cache_clear()
+            client.open_cache.cache_clear()
             os.environ.pop("FEDBBPT_CACHE") if before is None else os.environ.update(FEDBBPT_CACHE=before)
 
 

@@ -3,13 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
+
+if TYPE_CHECKING:
+    from fedbbpt.services.client import ServiceClient
 
 Modality = Literal["image", "text"]
 Fitted = Mapping[str, NDArray[Any]]  # arrays by name
@@ -77,10 +80,24 @@ class Backend(ABC):
     info: BackendInfo
     feature_extractor: FeatureExtractor | None = None  # None: the model gives no features
     label_words: tuple[str, ...] | None = None  # a word for each class, if the scores are those of words
+    service_client: "ServiceClient | None" = None  # if queries are requests to a service, which may charge for them
 
     @abstractmethod
     def query(self, inputs: Inputs) -> BackendOutput:
         """Scores images (b, 3, h, w), float32 in [0, 1], or texts (b,), with b ≤ info.max_batch."""
+
+    @property
+    def setup_usage(self) -> Usage:
+        """What `set_up` asks, at most; once it has asked, exactly."""
+        return Usage()
+
+    @property
+    def adaptive_setup(self) -> bool:
+        """Whether what `set_up` asks depends on the answers."""
+        return False
+
+    def set_up(self) -> None:  # noqa: B027 - by default there is nothing to ask
+        """Asks what has to be known before the first query, and completes `info`."""
 
     @staticmethod
     def uses_verbalizer(options: Mapping[str, Any]) -> bool:

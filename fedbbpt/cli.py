@@ -68,14 +68,14 @@ def evaluate(folder: Path, task: str | None) -> None:
 def predict(folder: Path, files: tuple[Path, ...]) -> None:
     """Classify pictures, or files with a text each, as a run has learned to: FILE, class, probability, by tabs."""
     from fedbbpt.run.predict import Predictor
-    from fedbbpt.services import Refused
+    from fedbbpt.services import RequestRejected
 
     predictor = Predictor(folder)
     unreadable = 0
     for file in files:
         try:
             name, probability = predictor(file)
-        except (DataError, Refused) as e:
+        except (DataError, RequestRejected) as e:
             unreadable += 1
             print_error(e)
         else:

@@ -8,7 +8,7 @@ import click
 from fedbbpt.printing import print_table
 
 if TYPE_CHECKING:
-    from fedbbpt.services.answer_cache import Store
+    from fedbbpt.services.answer_cache import AnswerCache
 
 
 @click.group(short_help="Answers of services that were paid for.")
@@ -19,16 +19,16 @@ def cache() -> None:
 @cache.command(short_help="What is kept.")
 def info() -> None:
     """Print how many answers are kept of each model, and what they took."""
-    from fedbbpt.services.prices import NANO
+    from fedbbpt.services.prices import NANODOLLARS
 
     store = _store()
     click.echo(store.path)
     rows = [
-        (name, f"{answers:,} answers", f"{tokens:,} tokens", f"{output_tokens:,} output", f"${cost / NANO:.4f}")
-        for name, answers, tokens, output_tokens, cost in store.info()
+        (name, f"{answers:,} answers", f"{tokens:,} tokens", f"{output_tokens:,} output", f"${cost / NANODOLLARS:.4f}")
+        for name, answers, tokens, output_tokens, cost in store.statistics()
     ]
-    counted = "answers", "tokens", "of them", "cost"
-    print_table(rows, "model", *counted, right=counted)
+    token_count = "answers", "tokens", "of them", "cost"
+    print_table(rows, "model", *token_count, right=token_count)
 
 
 @cache.command(short_help="Write all answers to a file.")
@@ -54,7 +54,7 @@ def clear(model: str | None, refused: bool) -> None:
     click.echo(f"{_store().clear(model, refused):,} answers forgotten")
 
 
-def _store() -> "Store":
-    from fedbbpt.services.client import answers
+def _store() -> "AnswerCache":
+    from fedbbpt.services.client import default_cache
 
-    return answers()
+    return default_cache()

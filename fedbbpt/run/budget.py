@@ -10,13 +10,12 @@ from fedbbpt.config import Config
 from fedbbpt.config.validation import validate
 from fedbbpt.run.plan import Plan
 from fedbbpt.run.session import Session
-from fedbbpt.services import charging
-from fedbbpt.services.ledger import Account, Limits
-from fedbbpt.services.prices import NANO, known, version
+from fedbbpt.services.ledger import Account, Budget
+from fedbbpt.services.prices import NANODOLLARS, list_month, list_price
 
 SAMPLE_SIZE = 100  # inputs
 MAX_REASONS = 3  # of refusals
-LIMITS = ("max_queries", "max_requests", "max_cost")  # of a config, in the order of `Limits`
+LIMITS = ("max_queries", "max_requests", "max_cost")  # of a config, in the order of `Budget`
 
 
 def new_account(config: Config) -> Account:
@@ -31,23 +30,22 @@ def resumed_account(run: str, config: Config, limits: Mapping[str, Any]) -> Acco
 
 def billed(session: Session) -> dict[str, Any] | None:
     """What the service billed, which leaves out cached answers; None for a backend that is free of charge."""
-    remote = charging(session.backend)
-    if remote is None:
+    client = session.backend.service_client
+    if client is None:
         return None
-    usage = remote.desk.paid()
-    return usage._asdict() | {"cost": None if remote.desk.price is None else usage.cost / NANO}
+    usage = client.billed()
+    return usage._asdict() | {"cost": None if client.price is None else usage.cost / NANODOLLARS}
 
 
 def setup_is_at_most(session: Session) -> bool:
     """Whether the setup may cost less than planned, because the backend probes what its service can do."""
-    remote = charging(session.backend)
-    return remote is not None and remote.finds_out
+    return session.backend.adaptive_setup
 
 
 def refused(session: Session) -> dict[str, int]:
     """How many inputs the service refused since this process began, by its own words: the most frequent."""
-    remote = charging(session.backend)
-    return dict(remote.desk.trouble.refused.most_common(MAX_REASONS)) if remote else {}
+    client = session.backend.service_client
+    return dict(client.refusals.counts.most_common(MAX_REASONS)) if client else {}
 
 
 class CostEstimate(NamedTuple):
@@ -60,19 +58,19 @@ class CostEstimate(NamedTuple):
 
 def estimate_cost(session: Session, planned: Plan) -> CostEstimate | None:
     """From the sizes of some training inputs under the prompt's start; None where nothing is charged."""
-    remote = charging(session.backend)
-    if remote is None:
+    service = session.backend.service_client
+    if service is None:
         return None
     batch = max((client.train for client in session.clients), key=len).batch(slice(SAMPLE_SIZE))
     start = session.prompt.init(np.random.default_rng(session.config.seed))
-    read, output = remote.desk.size(session.prompt.apply(start[None], batch.inputs, batch.features))
+    read, output = service.estimate_tokens(session.prompt.apply(start[None], batch.inputs, batch.features))
     queries = planned.total.queries
-    tokens, price = round((read + output) * queries), remote.desk.price
-    cost = None if price is None else price.of(tokens, round(output * queries)) / NANO
-    listed = price is not None and price == known(session.backend.info.model)
-    return CostEstimate(tokens, cost, f"prices of {version()}" if listed else "at the price given")
+    tokens, price = round((read + output) * queries), service.price
+    cost = None if price is None else price.cost(tokens, round(output * queries)) / NANODOLLARS
+    listed = price is not None and price == list_price(session.backend.info.model)
+    return CostEstimate(tokens, cost, f"prices of {list_month()}" if listed else "at the price given")
 
 
-def _limits(settings: Mapping[str, Any]) -> Limits:
+def _limits(settings: Mapping[str, Any]) -> Budget:
     queries, requests, cost = (settings[limit] for limit in LIMITS)
-    return Limits(queries, requests, None if cost is None else int(cost * NANO))
+    return Budget(queries, requests, None if cost is None else int(cost * NANODOLLARS))

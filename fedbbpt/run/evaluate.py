@@ -17,7 +17,6 @@ from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.run.checkpoint import Best
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.run.session import Session
-from fedbbpt.services import charging
 from fedbbpt.types import Client, Dataset, Float32, Inputs, Int64, Score, Usage
 
 
@@ -85,9 +84,9 @@ def silence(session: Session, where: str) -> FedbbptError:
             f"the parameters diverged: the scores of {where} are not numbers; start a new run with smaller steps "
             "(-o algorithm.lr, -o algorithm.self_update_lr)"
         )
-    remote = charging(session.backend)
-    said = (remote and remote.desk.trouble.last) or "no reply, or scores that are not numbers"
-    again = "; what was refused is asked again after fedbbpt cache clear --refused" if remote else ""
+    client = session.backend.service_client
+    said = (client and client.refusals.last_error) or "no reply, or scores that are not numbers"
+    again = "; what was refused is asked again after fedbbpt cache clear --refused" if client else ""
     return BackendError(
         f"the model answered none of the queries for {where} ({said}); nothing is lost: once it answers, continue "
         f"with --resume{again}"

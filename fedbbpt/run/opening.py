@@ -5,7 +5,6 @@ from fedbbpt.config import Config
 from fedbbpt.config.components import load_class, uses_embeddings
 from fedbbpt.dry_run import NotFetched, raise_unless_dry_run
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Inputs
 
@@ -41,8 +40,8 @@ def open_backend(config: Config, provider: Provider) -> Backend:
 
 def check_payable(backend: Backend, payer: Account) -> None:
     """Raises ConfigError if what may be spent is limited, and no price is known."""
-    remote = charging(backend)
-    if remote is not None and payer.limits.cost is not None and remote.desk.price is None:
+    client = backend.service_client
+    if client is not None and payer.budget.cost is not None and client.price is None:
         raise ConfigError(
             f"max_cost needs a price, and none is known of {backend.info.model}; say how many dollars a million "
             "input and output tokens cost: -o 'backend.price=[0.1, 0.4]'"

@@ -13,7 +13,7 @@ from fedbbpt.run.environment import read_provider_data
 from fedbbpt.run.resume import check_config_unchanged, read_run
 from fedbbpt.run.saved_task import SavedTask
 from fedbbpt.run.session import open_model, prepared
-from fedbbpt.services import Refused, charging
+from fedbbpt.services import RequestRejected
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Dataset
 
@@ -45,7 +45,7 @@ class Predictor:
 
         Raises:
             DataError: the file is not what the model reads.
-            Refused: a service does not take the file.
+            RequestRejected: a service does not take the file.
             BackendError: the model did not answer.
         """
         objective = self._objective
@@ -56,9 +56,9 @@ class Predictor:
         scores = objective.answers(self._parameters["prompt"][None], batch)[0]
         log_p = objective.readout.log_probabilities(self._parameters["readout"], scores)[0]
         if np.isnan(log_p).any():
-            remote = charging(objective.backend)
-            if remote and remote.desk.trouble.last:
-                raise Refused(f"the service did not answer the query for {file}: {remote.desk.trouble.last}")
+            client = objective.backend.service_client
+            if client and client.refusals.last_error:
+                raise RequestRejected(f"the service did not answer the query for {file}: {client.refusals.last_error}")
             raise BackendError(f"the model did not answer the query for {file}; try again")
         best = int(log_p.argmax())
         return self._classes[best], float(np.exp(log_p[best]))

@@ -26,7 +26,6 @@ from fedbbpt.run.client_data import make_client_data
 from fedbbpt.run.opening import check_payable, open_backend
 from fedbbpt.run.saved_task import RecordingProvider, recording
 from fedbbpt.run.vocabulary import with_vocabulary
-from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Client, Dataset, Usage
 
@@ -63,8 +62,8 @@ class Session(Model):
     def algorithm(self, backend: Backend | None = None) -> Algorithm:
         """The federated method; on another backend that knows the answers already."""
         algorithm = self._made(self.config.algorithm, self.objective._replace(backend=backend or self.backend))
-        counted = self.from_memory or charging(self.backend)  # what was asked is known in this process
-        if self.engine.elsewhere and (counted or not getattr(algorithm, "portable", False)):
+        token_count = self.from_memory or self.backend.service_client  # what was asked is known in this process
+        if self.engine.elsewhere and (token_count or not getattr(algorithm, "portable", False)):
             raise ConfigError(
                 f"the engine {self.config.engine.name!r} runs clients in other processes, and with these settings they "
                 f"need what algorithm {self.config.algorithm.name!r} keeps in this one; use --engine serial"
@@ -183,10 +182,10 @@ def prepared(model: M, payer: Account) -> M:
         ConfigError: what may be spent is limited, and no price is known.
     """
     check_payable(model.backend, payer)
-    if (remote := charging(model.backend)) is None:
+    if model.backend.service_client is None:
         return model
-    remote.desk.charge(payer)
-    remote.prepare()
+    model.backend.service_client.bill_to(payer)
+    model.backend.set_up()
     return replace(model, config=_resolved(model.config, model.task, model.backend))
 
 
@@ -210,8 +209,7 @@ def open_session(config: Config, taken: bytes = b"") -> Session:
     clients = [_with_features(client, model.prompt) for client in clients]
     engine: Engine = build("engines", config.engine, partial(_reopened, model.config))
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
-    remote = charging(backend)
-    parts |= {"setup": remote.preparation if remote else Usage(), "data_description": description}
+    parts |= {"setup": backend.setup_usage, "data_description": description}
     return Session(**parts, clients=clients, engine=engine, provider=provider)
 
 

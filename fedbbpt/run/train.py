@@ -32,7 +32,6 @@ from fedbbpt.run.session import Session, open_session, prepared
 from fedbbpt.run.stopping import stop_reason
 from fedbbpt.run.summary import summarise
 from fedbbpt.run.vocabulary import vocabulary_bytes
-from fedbbpt.services import charging
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Usage
 
@@ -49,8 +48,8 @@ def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[s
         check_new_run_folder(out, config)
         account, session, planned = ready(config)
         session = prepared(session, account)
-        if (remote := charging(session.backend)) is not None:  # which now knows what that took
-            session = replace(session, setup=remote.preparation)
+        if session.backend.service_client is not None:  # which now knows what that took
+            session = replace(session, setup=session.backend.setup_usage)
             planned = plan(session)
         write_environment(out, session, account.run, config_sha256(session.config))
         write_atomic(out / "config.toml", session.config.to_toml().encode())
@@ -93,7 +92,7 @@ def ready(config: Config) -> tuple[Account, Session, Plan]:
 def ready_again(out: Path, session: Session, limits: Mapping[str, Any]) -> tuple[Plan, Progress | None, list[str]]:
     """What a run will have asked in the end, where it stands, and its damaged checkpoints, if it may go on."""
     for limit, value in limits.items():
-        if charging(session.backend) is None and value != (ours := getattr(session.config, limit)):
+        if session.backend.service_client is None and value != (ours := getattr(session.config, limit)):
             raise setting_changed_error(limit, ours, value)
     metrics = out / "metrics.jsonl"
     progress, damaged = checkpoint.load_last(
@@ -113,8 +112,8 @@ class _Run:
     def __init__(self, session: Session, planned: Plan, out: Path, callback: Callback, asked: int) -> None:
         self.session, self.plan, self.out, self.callback = session, planned, out, callback
         self.started = time.perf_counter()
-        if remote := charging(session.backend):
-            remote.desk.asked = planned.setup.queries if session.from_memory else asked
+        if client := session.backend.service_client:
+            client.query_index = planned.setup.queries if session.from_memory else asked
         # Without a prompt the same inputs come again and again: each is asked about once. Answers to test
         # inputs stay unread until the end.
         self.memory = remember(session) if session.from_memory else None
@@ -144,7 +143,7 @@ class _Run:
         totals = replace(totals, **usage._asdict())
         if 2 * totals.unparsed > totals.queries:
             hint = "-o backend.words and -o backend.template say how the model is asked for one"
-            if charging(self.session.backend):
+            if self.session.backend.service_client:
                 hint += ", and -o backend.room=1000 gives room to one that thinks first"
             text = f"{totals.unparsed:,} of {totals.queries:,} answers name no class; {hint}"
             self.callback.on_message(text)

@@ -1,8 +1,7 @@
-"""Several requests at a time: which of them may be sent, what came of them, which are sent again."""
+"""Sends requests, several at a time: which may be sent, what came of them, and which are retried."""
 
 import logging
 import math
-import random
 import threading
 import time
 from collections import deque
@@ -13,226 +12,242 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from fedbbpt.errors import BudgetError, FedbbptError
-from fedbbpt.services import NO_SCORES, Busy, Lost, Refused, Reply, Service, Spoilt
-from fedbbpt.services.answer_cache import Book, Store
-from fedbbpt.services.ledger import Account, Entry
+from fedbbpt.services import (
+    NO_SCORES,
+    InvalidResponse,
+    RateLimited,
+    RequestFailed,
+    RequestRejected,
+    Service,
+    ServiceAnswer,
+)
+from fedbbpt.services.answer_cache import AnswerCache, Transaction
+from fedbbpt.services.ledger import Account, LedgerEntry
 from fedbbpt.services.prices import Price
-from fedbbpt.services.rate_limit import Pace
-from fedbbpt.services.refusals import Trouble
-from fedbbpt.services.request import Request, believed
+from fedbbpt.services.rate_limit import AdaptiveLimiter
+from fedbbpt.services.refusals import RefusalTracker
+from fedbbpt.services.request import Request, with_plausible_tokens
 
-MOST_BUSY = 50  # times in a row that a request is turned away before it counts as failed
-WORTH_SAYING = 5  # of them, from which on it is said
+MAX_THROTTLED = 50  # times in a row that a busy service turns a request away before it counts as failed
+LOG_THROTTLED = 5  # of them, after which it is logged
 UNUSABLE = "scores that are no numbers, or not as many as before"
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # seconds before a request is sent again
-BEARABLE = (Busy, Lost, Refused)  # what does not end everything
-LOOK = 0.05  # seconds after which is looked whether others, who share the pace, have left room
+RECOVERABLE = (RateLimited, RequestFailed, RequestRejected)  # all other errors end the run
+POLL_INTERVAL = 0.05  # seconds between two looks at a limiter that others use too
 log = logging.getLogger("fedbbpt")
 
-Booked = tuple[Request, Entry]  # and how it stands in the book
-Ended = tuple[Request, Entry, list[Reply] | BaseException]  # and what came of it
+Reserved = tuple[Request, LedgerEntry]
+Result = list[ServiceAnswer] | BaseException
+Completed = tuple[Request, LedgerEntry, Result]
 
 
-class Terms(NamedTuple):
-    """On what terms is asked."""
+class DispatchOptions(NamedTuple):
+    """Who pays for requests, and how they are sent."""
 
     account: Account
     price: Price
     retries: int
     concurrency: int
-    usable: Callable[[Reply], bool]
-    trouble: Trouble
+    is_usable: Callable[[ServiceAnswer], bool]
+    refusals: RefusalTracker
 
 
-class Asking:
-    """Asks a service all of some requests. Threads send what is in the book, one after the other; this one keeps it.
+class RequestDispatcher:
+    """Sends requests to a service. Worker threads send what is reserved; the calling thread keeps the ledger.
 
-    Each request is in the book before it is sent, and each answer in the store before it is returned. What has ended
-    since the last look is one commit with what may be sent next, so that no thread has to wait for the disk.
+    Each request is reserved in the ledger before it is sent, and each answer is in the cache before it is returned.
+    All requests that have completed since the last commit share the next one with new reservations, so that no worker
+    waits for the disk.
     """
 
-    def __init__(self, service: Service, store: Store, pace: Pace, terms: Terms) -> None:
-        self._service, self._store, self._pace, self._terms = service, store, pace, terms
-        self._most = terms.concurrency + max(1, terms.concurrency // 4)  # requests that are booked or under way
+    def __init__(
+        self, service: Service, cache: AnswerCache, limiter: AdaptiveLimiter, options: DispatchOptions
+    ) -> None:
+        self._service, self._cache, self._limiter, self._options = service, cache, limiter, options
+        self._name = str(service.identity["name"])
+        self._max_reserved = options.concurrency + max(1, options.concurrency // 4)  # in flight or about to be
         self._waiting: deque[Request] = deque()
-        self._resting: list[Request] = []
-        self._left = 0  # requests of which is not known how they end
-        self._found: dict[bytes, Reply] = {}
-        self._ended: SimpleQueue[Ended] = SimpleQueue()
-        self._changed = threading.Condition()  # guards what threads share:
-        self._booked: deque[Booked] = deque()
-        self._under_way, self._over = 0, False
+        self._backing_off: list[Request] = []
+        self._open = 0  # requests without an outcome
+        self._answers: dict[bytes, ServiceAnswer] = {}
+        self._completed: SimpleQueue[Completed] = SimpleQueue()
+        self._changed = threading.Condition()  # guards what the threads share:
+        self._reserved: deque[Reserved] = deque()
+        self._in_flight, self._stopped = 0, False
 
-    def all(self, requests: Sequence[Request]) -> dict[bytes, Reply]:
-        """The replies, without those that never came. Where a request fails for good, those under way are kept.
+    def run(self, requests: Sequence[Request]) -> dict[bytes, ServiceAnswer]:
+        """Sends the requests; returns the answers by key, without those that never came.
+
+        If an error ends it, requests in flight are waited for, and their answers stored.
 
         Raises:
-            FedbbptError: what no repetition mends.
+            FedbbptError: the service reports an error that no retry mends.
             BudgetError: the next request could cost more than the run may spend.
-            RunError: the store cannot be written.
+            RunError: the cache cannot be written.
         """
         self._waiting.extend(requests)
-        self._left = len(requests)
-        threads = min(self._terms.concurrency, len(requests))
+        self._open = len(requests)
+        threads = min(self._options.concurrency, len(requests))
         with ThreadPoolExecutor(threads, "dispatcher") as pool:
             for _ in range(threads):
                 pool.submit(self._work)
             try:
                 self._commit([], more=True)
-                while self._left:
-                    ended = self._next(self._until_rested())
-                    errors = [o for _, _, o in ended if isinstance(o, BaseException) and not isinstance(o, BEARABLE)]
-                    self._commit(ended, more=not errors)
+                while self._open:
+                    done = self._next_completed(self._backoff_remaining())
+                    errors = [r for _, _, r in done if isinstance(r, BaseException) and not isinstance(r, RECOVERABLE)]
+                    self._commit(done, more=not errors)
                     if errors:
                         raise errors[0]
-                    self._terms.trouble.check()
-                self._terms.trouble.check(over=True)
+                    self._options.refusals.check()
+                self._options.refusals.check(done=True)
             finally:
-                self._end()
-        return self._found
+                self._drain()
+        return self._answers
 
     def _work(self) -> None:
-        """Sends requests, in a thread, as long as there are some."""
-        while one := self._take():
-            request, entry = one
-            outcome: list[Reply] | BaseException
+        """Sends requests, in a worker thread, until all is over."""
+        while reserved := self._next_request():
+            request, entry = reserved
+            result: Result
             try:
-                outcome = self._service.send(request.encoded, request.name)
+                result = self._service.send(request.encoded, request.idempotency_key)
             except BaseException as e:
-                outcome = e
-            if isinstance(outcome, Busy):
-                self._pace.busy(outcome.after)
-            elif isinstance(outcome, BaseException) and not isinstance(outcome, BEARABLE):
-                self._over = True
-            self._pace.leave()
-            self._ended.put((request, entry, outcome))
+                result = e
+            if isinstance(result, RateLimited):
+                self._limiter.on_throttle(result.retry_after)
+            elif isinstance(result, BaseException) and not isinstance(result, RECOVERABLE):
+                self._stopped = True
+            self._limiter.release()
+            self._completed.put((request, entry, result))
 
-    def _take(self) -> Booked | None:
+    def _next_request(self) -> Reserved | None:
         """The next request, as soon as it may be sent; None when all is over."""
         with self._changed:
-            while not self._over:
-                wait = self._pace.enter(self._booked[0][0].tokens) if self._booked else math.inf
+            while not self._stopped:
+                wait = self._limiter.try_acquire(self._reserved[0][0].tokens) if self._reserved else math.inf
                 if not wait:
-                    self._under_way += 1
-                    return self._booked.popleft()
-                self._changed.wait((LOOK if math.isinf(wait) else wait) if self._booked else None)
+                    self._in_flight += 1
+                    return self._reserved.popleft()
+                self._changed.wait((POLL_INTERVAL if math.isinf(wait) else wait) if self._reserved else None)
             return None
 
-    def _next(self, timeout: float | None) -> list[Ended]:
-        """What has ended, when something has, or so many seconds are over."""
-        ended: list[Ended] = []
+    def _next_completed(self, timeout: float | None) -> list[Completed]:
+        """The requests that have completed: at least one, unless the timeout (seconds) passes first."""
+        done: list[Completed] = []
         with suppress(Empty):
-            ended.append(self._ended.get(timeout=timeout))
+            done.append(self._completed.get(timeout=timeout))
             while True:
-                ended.append(self._ended.get_nowait())
+                done.append(self._completed.get_nowait())
         with self._changed:
-            self._under_way -= len(ended)
-        return ended
+            self._in_flight -= len(done)
+        return done
 
-    def _until_rested(self) -> float | None:
-        """Seconds until a request may be sent again; None if none waits for it."""
-        first = min((one.not_before for one in self._resting), default=None)
+    def _backoff_remaining(self) -> float | None:
+        """Seconds until a request may be retried; None if none is backing off."""
+        first = min((request.not_before for request in self._backing_off), default=None)
         return None if first is None else max(0.0, first - time.monotonic())
 
-    def _commit(self, ended: Sequence[Ended], more: bool) -> None:
-        """Writes down what has ended, and, if there is to be `more`, what may be sent next."""
+    def _commit(self, done: Sequence[Completed], more: bool) -> None:
+        """Records completed requests and, with `more`, reserves the next ones, in one transaction."""
         now = time.monotonic()
-        self._waiting.extendleft(one for one in self._resting if one.not_before <= now)
-        self._resting = [one for one in self._resting if one.not_before > now]
+        self._waiting.extendleft(request for request in self._backing_off if request.not_before <= now)
+        self._backing_off = [request for request in self._backing_off if request.not_before > now]
         with self._changed:
-            going = len(self._booked) + self._under_way
-        booked: list[Booked] = []
-        too_much = None
-        with self._store.writing() as book:
-            for one in ended:
-                self._note(book, *one)
+            under_way = len(self._reserved) + self._in_flight
+        reserved: list[Reserved] = []
+        over_budget = None
+        with self._cache.transaction() as transaction:
+            for one in done:
+                self._record(transaction, *one)
             try:
-                while more and self._waiting and going + len(booked) < self._most:
-                    booked.append((self._waiting[0], self._reserve(book, self._waiting[0])))
+                while more and self._waiting and under_way + len(reserved) < self._max_reserved:
+                    reserved.append((self._waiting[0], self._reserve(transaction, self._waiting[0])))
                     self._waiting.popleft()
             except BudgetError as e:
-                too_much = e
+                over_budget = e
         with self._changed:
-            self._booked.extend(booked)
-            self._changed.notify(len(booked))
-            if too_much and not (self._booked or self._under_way):  # those may turn out to be cheaper
-                raise too_much
+            self._reserved.extend(reserved)
+            self._changed.notify(len(reserved))
+            if over_budget and not (self._reserved or self._in_flight):  # those may turn out to be cheaper
+                raise over_budget
 
-    def _end(self) -> None:
-        """Waits for what is under way, keeps it, and takes back what was not sent."""
+    def _drain(self) -> None:
+        """Waits for requests in flight, records them, and releases those that were not sent."""
         with self._changed:
-            self._over = True
+            self._stopped = True
             self._changed.notify_all()
-        while self._under_way:
-            self._commit(self._next(None), more=False)
-        if self._booked:
-            with self._store.writing() as book:
-                for _, entry in self._booked:
-                    book.refuse(entry)
+        while self._in_flight:
+            self._commit(self._next_completed(None), more=False)
+        if self._reserved:
+            with self._cache.transaction() as transaction:
+                for _, entry in self._reserved:
+                    transaction.release(entry)
 
-    def _reserve(self, book: Book, request: Request) -> Entry:
-        run, limits = self._terms.account
-        name = str(self._service.identity["name"])
-        return book.reserve(run, limits, name, request.name, len(request.keys), request.most)
+    def _reserve(self, transaction: Transaction, request: Request) -> LedgerEntry:
+        run, budget = self._options.account
+        key, cost = request.idempotency_key, request.max_cost
+        return transaction.reserve(run, budget, self._name, key, len(request.keys), cost)
 
-    def _note(self, book: Book, request: Request, entry: Entry, outcome: list[Reply] | BaseException) -> None:
-        """Writes down what came of a request; one that brought nothing is to be sent again."""
-        self._left -= 1
-        if isinstance(outcome, Refused):
-            book.refuse(entry)
-            self._refused(book, request, outcome)
-        elif isinstance(outcome, (Busy, FedbbptError)) and not isinstance(outcome, Spoilt):
-            book.refuse(entry)
-            self._again(request, outcome)
-        elif isinstance(outcome, BaseException) or not self._settle(book, request, entry, outcome):
-            book.lose(entry)
-            self._again(request, outcome)
+    def _record(self, transaction: Transaction, request: Request, entry: LedgerEntry, result: Result) -> None:
+        """Records what came of a request, and retries it if that was nothing."""
+        self._open -= 1
+        if isinstance(result, RequestRejected):
+            transaction.release(entry)
+            self._isolate(transaction, request, result)
+        elif isinstance(result, (RateLimited, FedbbptError)) and not isinstance(result, InvalidResponse):
+            transaction.release(entry)
+            self._retry(request, result)
+        elif isinstance(result, BaseException) or not self._accept(transaction, request, entry, result):
+            transaction.mark_lost(entry)
+            self._retry(request, result)
         else:
-            self._pace.answered()
+            self._limiter.on_success()
 
-    def _again(self, request: Request, outcome: object) -> None:
-        """The request is sent again after a while, unless that has been tried often enough."""
-        trouble = self._terms.trouble
-        trouble.last = str(outcome) if isinstance(outcome, Exception) else UNUSABLE
-        if isinstance(outcome, Busy):
-            request.turned_away += 1
-            if request.turned_away == WORTH_SAYING and not trouble.busy:
-                trouble.busy = True
-                log.warning("%s; it is asked again, less and less often, up to %d times", outcome, MOST_BUSY)
+    def _retry(self, request: Request, result: object) -> None:
+        """Sends the request again after a backoff, unless that has been tried often enough."""
+        refusals = self._options.refusals
+        refusals.last_error = str(result) if isinstance(result, Exception) else UNUSABLE
+        if isinstance(result, RateLimited):
+            request.throttled += 1
+            if request.throttled == LOG_THROTTLED and not refusals.busy_logged:
+                refusals.busy_logged = True
+                log.warning("%s; it is asked again, less and less often, up to %d times", result, MAX_THROTTLED)
         else:
-            request.lost, request.turned_away = request.lost + 1, 0
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**request.lost) * random.SystemRandom().uniform(0.5, 1)
-            request.not_before = time.monotonic() + pause
-        if request.lost <= self._terms.retries and request.turned_away < MOST_BUSY:
-            self._resting.append(request)
-            self._left += 1
+            request.back_off()
+        if request.failures <= self._options.retries and request.throttled < MAX_THROTTLED:
+            self._backing_off.append(request)
+            self._open += 1
 
-    def _refused(self, book: Book, request: Request, error: Refused) -> None:
-        """Finds out which input it is that the service refuses; that one is not asked again."""
+    def _isolate(self, transaction: Transaction, request: Request, error: RequestRejected) -> None:
+        """Finds out which input is refused, by sending each by itself; that one is not sent again."""
         if len(request.keys) > 1:
-            self._waiting.extendleft(request.part([i]) for i in range(len(request.keys)))
-            self._left += len(request.keys)
+            self._waiting.extendleft(request.subset([i]) for i in range(len(request.keys)))
+            self._open += len(request.keys)
         else:
-            self._give_up(book, self._terms.trouble.refuse(request.keys[0], error))
+            self._give_up(transaction, self._options.refusals.refuse(request.keys[0], error))
 
-    def _give_up(self, book: Book, refused: Sequence[bytes]) -> None:
-        without = dict.fromkeys(refused, NO_SCORES)
-        book.know(str(self._service.identity["name"]), without)
-        self._found |= without
+    def _give_up(self, transaction: Transaction, keys: Sequence[bytes]) -> None:
+        refused = dict.fromkeys(keys, NO_SCORES)
+        transaction.add(self._name, refused)
+        self._answers |= refused
 
-    def _settle(self, book: Book, request: Request, entry: Entry, said: Sequence[Reply]) -> bool:
-        """Keeps the replies that are usable, if there are some; the other inputs are asked about again."""
-        if len(said) != len(request.keys):
+    def _accept(
+        self, transaction: Transaction, request: Request, entry: LedgerEntry, answers: Sequence[ServiceAnswer]
+    ) -> bool:
+        """Stores the usable answers, and retries the other inputs; False if none is usable."""
+        if len(answers) != len(request.keys):
             return False
-        replies = believed(said, request.sizes)
-        usable = {key: reply for key, reply in zip(request.keys, replies, strict=True) if self._terms.usable(reply)}
+        answers = with_plausible_tokens(answers, request.estimates)
+        pairs = zip(request.keys, answers, strict=True)
+        usable = {key: answer for key, answer in pairs if self._options.is_usable(answer)}
         if not usable:
             return False
-        book.keep(entry, usable, sum(self._terms.price.of(reply.tokens, reply.output_tokens) for reply in replies))
-        self._found |= usable
-        if any(len(reply.scores) for reply in usable.values()):
-            self._give_up(book, self._terms.trouble.answered())
-        if rest := [i for i, key in enumerate(request.keys) if key not in usable]:
-            for i in rest:  # each by itself: some read only the first of several
-                self._again(request.part([i]), None)
+        cost = sum(self._options.price.cost(answer.tokens, answer.output_tokens) for answer in answers)
+        transaction.commit_answers(entry, usable, cost)
+        self._answers |= usable
+        if any(len(answer.scores) for answer in usable.values()):
+            self._give_up(transaction, self._options.refusals.answer())
+        for i, key in enumerate(request.keys):
+            if key not in usable:  # each by itself: some services read only the first of several
+                self._retry(request.subset([i]), None)
         return True

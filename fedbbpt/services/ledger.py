@@ -1,4 +1,4 @@
-"""The book of requests: what a run has spent, and whether it may spend more."""
+"""The ledger of requests: what each run has spent, and whether it may spend more."""
 
 import secrets
 import sqlite3
@@ -8,136 +8,161 @@ from typing import NamedTuple
 
 from fedbbpt.errors import BudgetError
 
-MOST_ROWS = 90  # of a statement, which may have 999 values
+ROWS_PER_STATEMENT = 90  # a statement may hold 999 values
 
 
-class Limits(NamedTuple):
+class Budget(NamedTuple):
     """What a run may spend at most; None is no limit."""
 
     queries: int | None = None
     requests: int | None = None
-    cost: int | None = None  # 10⁻⁹ dollars
+    cost: int | None = None  # nanodollars
 
 
 class Account(NamedTuple):
-    """Who pays, and how much at most; nobody's has no limits."""
+    """The run that pays, and its budget; by default nobody in particular, without limits."""
 
     run: str = ""
-    limits: Limits = Limits()
+    budget: Budget = Budget()
 
 
-class Spent(NamedTuple):
-    """What a run has spent. Requests that brought no answer, or of which nothing is known yet, count in full."""
+class ReservedUsage(NamedTuple):
+    """What a run has spent, as its budget sees it: requests in flight or lost count in full."""
 
     queries: int = 0
     requests: int = 0
-    cost: int = 0  # 10⁻⁹ dollars: of answers what they cost, of the others the most it can be
+    cost: int = 0  # nanodollars: what answered requests cost, and the most that the others can have cost
 
 
-class Paid(NamedTuple):
-    """What a run's answers took, without requests that brought none."""
+class BilledUsage(NamedTuple):
+    """What a run's answered requests took."""
 
     queries: int = 0
     requests: int = 0
     tokens: int = 0
     output_tokens: int = 0
-    cost: int = 0  # 10⁻⁹ dollars
+    cost: int = 0  # nanodollars
 
 
-class Entry(NamedTuple):
-    """A request, as it stands in the book."""
+class LedgerEntry(NamedTuple):
+    """One request."""
 
     id: int
     run: str
     service: str
     key: str
-    state: str  # sent, answered, or lost: it brought nothing, and may have been charged
+    state: str  # "sent", "answered", or "lost": no answer came, and it may have been charged
     queries: int
     tokens: int
     output_tokens: int
-    cost: int  # 10⁻⁹ dollars: before it is answered, the most it can be
-    at: float
+    cost: int  # nanodollars; the maximum, until it is answered
+    at: float  # seconds since the epoch
 
 
 class Ledger:
-    """The book in one commit: what it says is read when it is asked for, what is new is written by `close`."""
+    """The ledger within one SQLite transaction: totals are read on demand, changes are written by `flush`.
+
+    A request is reserved at its maximal cost before it is sent, and then committed, released or marked as lost:
+
+    >>> import sqlite3
+    >>> from fedbbpt.services import schema
+    >>> connection = sqlite3.connect(":memory:", isolation_level=None)
+    >>> schema.create(connection)
+    >>> ledger = Ledger(connection)
+    >>> budget = Budget(cost=10)
+    >>> entry = ledger.reserve("run", budget, "service", "key", queries=1, cost=8)
+    >>> ledger.reserve("run", budget, "service", "another", queries=1, cost=8)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    fedbbpt.errors.BudgetError: max_cost=1e-08 does not allow another request: 8e-09 dollars are spent, ...
+    >>> ledger.commit(entry, tokens=5, output_tokens=1, cost=2)
+    >>> other = ledger.reserve("run", budget, "service", "another", queries=1, cost=8)
+    >>> ledger.mark_lost(other)
+    >>> ledger.flush()
+    >>> reserved_usage(connection, "run")
+    ReservedUsage(queries=2, requests=2, cost=10)
+    >>> billed_usage(connection, "run")
+    BilledUsage(queries=1, requests=1, tokens=5, output_tokens=1, cost=2)
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._spent: dict[str, Spent] = {}
-        self._entries: dict[int, Entry] = {}
-        self._gone: list[int] = []
+        self._reserved: dict[str, ReservedUsage] = {}
+        self._entries: dict[int, LedgerEntry] = {}
+        self._released: list[int] = []
 
-    def reserve(self, run: str, limits: Limits, service: str, key: str, queries: int, cost: int) -> Entry:
-        """Notes that a request is about to be sent.
+    def reserve(self, run: str, budget: Budget, service: str, key: str, queries: int, cost: int) -> LedgerEntry:
+        """Records that a request of `queries` inputs, which can cost `cost` nanodollars, is about to be sent.
 
         Raises:
-            BudgetError: with it, the run could spend more than it may. Nothing is noted of it.
+            BudgetError: the run could then spend more than its budget. Nothing is recorded.
         """
-        has = self._of(run)
-        after = Spent(has.queries + queries, has.requests + 1, has.cost + cost)
-        for name, limit, would, before in zip(Limits._fields, limits, after, has, strict=True):
+        before = self._of(run)
+        after = ReservedUsage(before.queries + queries, before.requests + 1, before.cost + cost)
+        for name, limit, would, spent in zip(Budget._fields, budget, after, before, strict=True):
             if limit is not None and would > limit:
-                raise _too_much(name, limit, before)
-        self._spent[run] = after
-        return self._enter(Entry(secrets.randbits(63), run, service, key, "sent", queries, 0, 0, cost, time.time()))
-
-    def settle(self, entry: Entry, tokens: int, output_tokens: int, cost: int) -> None:
-        """The request was answered."""
-        has = self._of(entry.run)
-        self._spent[entry.run] = has._replace(cost=has.cost + cost - entry.cost)
-        self._enter(entry._replace(state="answered", tokens=tokens, output_tokens=output_tokens, cost=cost))
-
-    def lose(self, entry: Entry) -> None:
-        """The request brought nothing, and may have been charged."""
-        self._enter(entry._replace(state="lost"))
-
-    def refuse(self, entry: Entry) -> None:
-        """The service turned the request away: it costs nothing."""
-        has = self._of(entry.run)
-        self._spent[entry.run] = Spent(has.queries - entry.queries, has.requests - 1, has.cost - entry.cost)
-        self._gone.append(entry.id)
-
-    def close(self) -> None:
-        """Writes all that is new, in as few statements as can be: each one lets other threads go first."""
-        insert(self._connection, "REPLACE INTO requests", list(self._entries.values()))
-        insert(self._connection, "REPLACE INTO spent", [(run, *spent) for run, spent in self._spent.items()])
-        self._connection.executemany("DELETE FROM requests WHERE id = ?", [(one,) for one in self._gone])
-
-    def _enter(self, entry: Entry) -> Entry:
+                raise _budget_error(name, limit, spent)
+        self._reserved[run] = after
+        entry = LedgerEntry(secrets.randbits(63), run, service, key, "sent", queries, 0, 0, cost, time.time())
         self._entries[entry.id] = entry
         return entry
 
-    def _of(self, run: str) -> Spent:
-        if run not in self._spent:
-            self._spent[run] = spent(self._connection, run)
-        return self._spent[run]
+    def commit(self, entry: LedgerEntry, tokens: int, output_tokens: int, cost: int) -> None:
+        """Records that the request was answered, and what it cost."""
+        reserved = self._of(entry.run)
+        self._reserved[entry.run] = reserved._replace(cost=reserved.cost + cost - entry.cost)
+        self._entries[entry.id] = entry._replace(
+            state="answered", tokens=tokens, output_tokens=output_tokens, cost=cost
+        )
+
+    def mark_lost(self, entry: LedgerEntry) -> None:
+        """Records that the request brought no answer, and may have been charged."""
+        self._entries[entry.id] = entry._replace(state="lost")
+
+    def release(self, entry: LedgerEntry) -> None:
+        """Takes the reservation back: the request was not sent, or turned away, and costs nothing."""
+        reserved = self._of(entry.run)
+        self._reserved[entry.run] = ReservedUsage(
+            reserved.queries - entry.queries, reserved.requests - 1, reserved.cost - entry.cost
+        )
+        self._released.append(entry.id)
+
+    def flush(self) -> None:
+        """Writes all changes, in as few statements as possible: each one lets other threads go first."""
+        insert(self._connection, "REPLACE INTO requests", list(self._entries.values()))
+        insert(self._connection, "REPLACE INTO spent", [(run, *usage) for run, usage in self._reserved.items()])
+        self._connection.executemany("DELETE FROM requests WHERE id = ?", [(one,) for one in self._released])
+
+    def _of(self, run: str) -> ReservedUsage:
+        if run not in self._reserved:
+            self._reserved[run] = reserved_usage(self._connection, run)
+        return self._reserved[run]
 
 
-def insert(connection: sqlite3.Connection, into: str, rows: Sequence[Sequence[object]]) -> None:
-    """Many rows in a statement."""
-    for start in range(0, len(rows), MOST_ROWS):
-        some = rows[start : start + MOST_ROWS]
+def insert(connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]) -> None:
+    """Inserts rows, many per statement."""
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        some = rows[start : start + ROWS_PER_STATEMENT]
         marks = f"({','.join('?' * len(some[0]))})"
-        connection.execute(f"{into} VALUES {','.join([marks] * len(some))}", [value for row in some for value in row])
+        values = [value for row in some for value in row]
+        connection.execute(f"{statement} VALUES {','.join([marks] * len(some))}", values)
 
 
-def spent(connection: sqlite3.Connection, run: str) -> Spent:
-    """See `Spent`."""
+def reserved_usage(connection: sqlite3.Connection, run: str) -> ReservedUsage:
+    """Reads a run's `ReservedUsage`."""
     row = connection.execute("SELECT queries, requests, cost FROM spent WHERE run = ?", (run,)).fetchone()
-    return Spent(*row) if row else Spent()
+    return ReservedUsage(*row) if row else ReservedUsage()
 
 
-def paid(connection: sqlite3.Connection, run: str) -> Paid:
-    """See `Paid`."""
+def billed_usage(connection: sqlite3.Connection, run: str) -> BilledUsage:
+    """Sums a run's `BilledUsage`."""
     sums = "SUM(queries), COUNT(*), SUM(tokens), SUM(output_tokens), SUM(cost)"
     row = connection.execute(f"SELECT {sums} FROM requests WHERE run = ? AND state = 'answered'", (run,)).fetchone()
-    return Paid(*(value or 0 for value in row))
+    return BilledUsage(*(value or 0 for value in row))
 
 
-def _too_much(name: str, limit: int, spent: int) -> BudgetError:
+def _budget_error(name: str, limit: int, spent: int) -> BudgetError:
     shown = (f"{limit * 1e-9:g}", f"{spent * 1e-9:g} dollars") if name == "cost" else (f"{limit:,}", f"{spent:,}")
     return BudgetError(
-        f"max_{name}={shown[0]} does not allow another request: {shown[1]} are spent, requests whose answers got lost "
-        f"included; nothing is lost: go on with --resume and a higher --max-{name}"
+        f"max_{name}={shown[0]} does not allow another request: {shown[1]} are spent, lost requests included; nothing "
+        f"is lost: go on with --resume and a higher --max-{name}"
     )

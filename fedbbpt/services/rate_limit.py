@@ -1,4 +1,4 @@
-"""How many requests are under way at a time, and how many a minute: what a service allows, found while asking."""
+"""How many requests may be in flight, and how many per minute: found out while asking."""
 
 import math
 import threading
@@ -6,69 +6,86 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds, where a busy service does not say how long
+MIN_WAIT, MAX_WAIT = 1.0, 60.0  # seconds, where a busy service does not say how long
 MINUTE = 60.0
 
 
-class Pace:
-    """A limit that threads share: half as many at a time when the service is busy, one more after as many answers.
+class AdaptiveLimiter:
+    """A concurrency limit shared by threads: halved when the service is busy, one more after that many answers.
 
-    (Additive increase, multiplicative decrease: Chiu & Jain 1989.) While a service wants to be left alone, all wait.
-    `requests` and `tokens` are its limits a minute, counted over the last sixty seconds; None is no limit.
+    (Additive increase, multiplicative decrease: Chiu & Jain 1989.) While the service asks to wait, nothing is sent.
+
+    >>> limiter = AdaptiveLimiter(2)
+    >>> [limiter.try_acquire(tokens=1) for _ in range(3)]
+    [0.0, 0.0, inf]
+    >>> limiter.release()
+    >>> limiter.try_acquire(tokens=1)
+    0.0
+
+    Args:
+        max_concurrency: requests in flight, at most.
+        requests_per_minute: over the last sixty seconds; None is no limit.
+        tokens_per_minute: likewise; a request that needs more goes alone.
+        clock: seconds, monotonic.
     """
 
     def __init__(
         self,
-        most: int,
-        requests: int | None = None,
-        tokens: int | None = None,
+        max_concurrency: int,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._most, self._requests, self._tokens, self._clock = most, requests, tokens, clock
-        self._allowed, self._under_way = float(most), 0
-        self._not_before, self._wait = 0.0, FIRST_WAIT
-        self._sent: deque[tuple[float, int]] = deque()  # when, and of how many tokens: within the last minute
+        self._max, self._requests, self._tokens, self._clock = (
+            max_concurrency,
+            requests_per_minute,
+            tokens_per_minute,
+            clock,
+        )
+        self._allowed, self._in_flight = float(max_concurrency), 0
+        self._not_before, self._wait = 0.0, MIN_WAIT
+        self._sent: deque[tuple[float, int]] = deque()  # time and tokens of each request of the last minute
         self._lock = threading.Lock()
 
-    def enter(self, tokens: int) -> float:
-        """0 if a request of so many tokens is now under way, else after how many seconds it is worth trying again.
+    def try_acquire(self, tokens: int) -> float:
+        """Admits a request of about `tokens`, or returns the seconds after which to try again.
 
-        (Infinity where that is when another one is over.)
+        0.0: the request is admitted, and has to be released. Infinity: try again when another one is released.
         """
         with self._lock:
-            wait = self._until_free(tokens)
+            wait = self._seconds_until_free(tokens)
             if not wait:
-                self._under_way += 1
+                self._in_flight += 1
                 self._sent.append((self._clock(), tokens))
             return wait
 
-    def leave(self) -> None:
-        """The request is over."""
+    def release(self) -> None:
+        """The request has ended, whatever came of it."""
         with self._lock:
-            self._under_way -= 1
+            self._in_flight -= 1
 
-    def answered(self) -> None:
-        """The service keeps up."""
+    def on_success(self) -> None:
+        """The service answered: raises the limit a little."""
         with self._lock:
-            self._allowed = min(self._most, self._allowed + 1 / self._allowed)
-            self._wait = FIRST_WAIT
+            self._allowed = min(self._max, self._allowed + 1 / self._allowed)
+            self._wait = MIN_WAIT
 
-    def busy(self, after: float | None) -> None:
-        """The service wants to be left alone for so many seconds; without a number twice as long as the last time."""
+    def on_throttle(self, retry_after: float | None) -> None:
+        """The service is busy: halves the limit, and waits so many seconds; without a number, twice the last wait."""
         with self._lock:
-            if after is None:
-                after, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT)
+            if retry_after is None:
+                retry_after, self._wait = self._wait, min(2 * self._wait, MAX_WAIT)
             self._allowed = max(1.0, self._allowed / 2)
-            self._not_before = max(self._not_before, self._clock() + after)
+            self._not_before = max(self._not_before, self._clock() + retry_after)
 
-    def _until_free(self, tokens: int) -> float:
+    def _seconds_until_free(self, tokens: int) -> float:
         now = self._clock()
         while self._sent and self._sent[0][0] <= now - MINUTE:
             self._sent.popleft()
         if now < self._not_before:
             return self._not_before - now
-        if self._under_way >= int(self._allowed):
+        if self._in_flight >= int(self._allowed):
             return math.inf
-        full = self._requests is not None and len(self._sent) >= self._requests
-        much = self._tokens is not None and self._sent and tokens + sum(t for _, t in self._sent) > self._tokens
-        return self._sent[0][0] + MINUTE - now if full or much else 0.0
+        too_many = self._requests is not None and len(self._sent) >= self._requests
+        too_long = self._tokens is not None and self._sent and tokens + sum(t for _, t in self._sent) > self._tokens
+        return self._sent[0][0] + MINUTE - now if too_many or too_long else 0.0

@@ -1,47 +1,47 @@
-"""What a service says in place of scores, and whether it is one input that it refuses or everybody."""
+"""Which inputs a service refuses, and whether it refuses everything."""
 
 from collections import Counter
 
-from fedbbpt.services import Refused
+from fedbbpt.services import RequestRejected
 
-# Inputs in a row, without an answer to any other: then it is not they that are refused. More of a service that has
-# answered before, since inputs of one class may stand together.
-FIRST_REFUSED, MOST_REFUSED = 10, 100
+# Refused inputs in a row, without any answer in between, after which the service and not the inputs must be the cause.
+# More for a service that has answered before, since the inputs of one class may follow each other.
+MAX_SUSPECTED_AT_START, MAX_SUSPECTED = 10, 100
 
 
-class Trouble:
+class RefusalTracker:
     """What has gone wrong with a service so far.
 
-    An input counts as refused once the service says that it is the input that it does not want, or answers another one
-    afterwards; until then it is `doubtful`.
+    An input counts as refused once the service says that the input is the reason, or answers another one afterwards;
+    until then it is `suspected`.
     """
 
     def __init__(self) -> None:
-        self.last = ""  # what was said last
-        self.refused: Counter[str] = Counter()  # inputs, by what was said
-        self.doubtful: dict[bytes, Refused] = {}
-        self.busy = False  # whether it was said that the service is
-        self.answers = False  # whether the service has ever answered an input
+        self.last_error = ""  # in the service's words
+        self.counts: Counter[str] = Counter()  # refused inputs, by the service's words
+        self.suspected: dict[bytes, RequestRejected] = {}
+        self.busy_logged = False
+        self.has_answered = False  # any input, ever
 
-    def refuse(self, key: bytes, error: Refused) -> list[bytes]:
-        """The service refuses an input; which inputs are refused for good now."""
-        self.last = str(error)
+    def refuse(self, key: bytes, error: RequestRejected) -> list[bytes]:
+        """Records a refused input; returns the inputs that are now refused for good."""
+        self.last_error = str(error)
         if not error.about_input:
-            self.doubtful[key] = error
+            self.suspected[key] = error
             return []
-        self.refused[str(error)] += 1
+        self.counts[str(error)] += 1
         return [key]
 
-    def answered(self) -> list[bytes]:
-        """The service answers an input; which other inputs are refused for good now."""
-        refused = list(self.doubtful)
-        self.refused.update(map(str, self.doubtful.values()))
-        self.doubtful.clear()
-        self.answers = True
+    def answer(self) -> list[bytes]:
+        """Records an answer; returns the inputs that are now refused for good."""
+        refused = list(self.suspected)
+        self.counts.update(map(str, self.suspected.values()))
+        self.suspected.clear()
+        self.has_answered = True
         return refused
 
-    def check(self, over: bool = False) -> None:
-        """Raises Refused if the service seems to refuse everybody; `over`: nothing else is asked for the moment."""
-        most = MOST_REFUSED if self.answers else FIRST_REFUSED
-        if len(self.doubtful) >= most or (over and self.doubtful and not self.answers):
-            raise self.doubtful[next(iter(self.doubtful))]
+    def check(self, done: bool = False) -> None:
+        """Raises RequestRejected if the service seems to refuse everything; `done`: no more inputs follow for now."""
+        limit = MAX_SUSPECTED if self.has_answered else MAX_SUSPECTED_AT_START
+        if len(self.suspected) >= limit or (done and self.suspected and not self.has_answered):
+            raise self.suspected[next(iter(self.suspected))]

@@ -1,55 +1,70 @@
-"""What is asked together, and how much of what is said of its tokens can be."""
+"""A request: the inputs that are sent together, and which token counts of its answers are plausible."""
 
 import hashlib
 import logging
+import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fedbbpt.services import Reply, Size
+from fedbbpt.services import ServiceAnswer, TokenEstimate
 
+MIN_BACKOFF, MAX_BACKOFF = 0.25, 30.0  # seconds before a failed request is sent again
 log = logging.getLogger("fedbbpt")
 
 
 @dataclass(eq=False)
 class Request:
-    """Inputs that are asked about together."""
+    """Inputs that are sent together, and how often that has failed."""
 
-    keys: Sequence[bytes]
+    keys: Sequence[bytes]  # of the answers in the cache
     encoded: Sequence[str]
-    sizes: Sequence[Size]
-    most: int  # 10⁻⁹ dollars that it can cost
-    lost: int = 0  # times that it brought nothing
-    turned_away: int = 0  # times in a row
-    not_before: float = 0.0
+    estimates: Sequence[TokenEstimate]
+    max_cost: int  # nanodollars
+    failures: int = 0
+    throttled: int = 0  # times in a row
+    not_before: float = 0.0  # seconds of the monotonic clock
 
     def __post_init__(self) -> None:
-        self.tokens = sum(size.read + size.output_tokens for size in self.sizes)  # about
-        self.name = hashlib.blake2b(b"".join(self.keys), digest_size=20).hexdigest()
+        self.tokens = sum(one.input_tokens + one.output_tokens for one in self.estimates)  # about
+        self.idempotency_key = hashlib.blake2b(b"".join(self.keys), digest_size=20).hexdigest()
 
-    def part(self, rows: Sequence[int]) -> "Request":
-        """Some of its inputs, asked about by themselves; what all of them can cost, these may."""
+    def back_off(self) -> None:
+        """The request failed: it waits, twice as long each time, with jitter."""
+        self.failures, self.throttled = self.failures + 1, 0
+        wait = min(MAX_BACKOFF, MIN_BACKOFF * 2**self.failures) * random.SystemRandom().uniform(0.5, 1)
+        self.not_before = time.monotonic() + wait
+
+    def subset(self, rows: Sequence[int]) -> "Request":
+        """Some of its inputs as a request of their own, which may cost as much as all of them."""
         keys, encoded = [self.keys[i] for i in rows], [self.encoded[i] for i in rows]
-        return Request(keys, encoded, [self.sizes[i] for i in rows], self.most, self.lost)
+        return Request(keys, encoded, [self.estimates[i] for i in rows], self.max_cost, self.failures)
+
+
+def with_plausible_tokens(
+    answers: Sequence[ServiceAnswer], estimates: Sequence[TokenEstimate]
+) -> Sequence[ServiceAnswer]:
+    """The answers of a request; where their tokens are negative or above the maximum, with what was reserved."""
+    output = sum(one.output_tokens for one in answers)
+    tokens = sum(one.tokens for one in answers) - output
+    max_tokens, max_output = (
+        sum(one.max_input_tokens for one in estimates),
+        sum(one.output_tokens for one in estimates),
+    )
+    if 0 <= tokens <= max_tokens and 0 <= output <= max_output:
+        return answers
+    if tokens > max_tokens or output > max_output:
+        _warn()
+    return [
+        one._replace(tokens=size.max_input_tokens + size.output_tokens, output_tokens=size.output_tokens)
+        for one, size in zip(answers, estimates, strict=True)
+    ]
 
 
 @lru_cache(1)
-def _say() -> None:
+def _warn() -> None:
     log.warning(
-        "the service says that an answer took more tokens than it may; what it may take is counted, so that it may "
-        "charge more than is shown"
+        "the service reports more tokens for an answer than it can take; the maximum is counted, so it may charge more "
+        "than is shown"
     )
-
-
-def believed(replies: Sequence[Reply], sizes: Sequence[Size]) -> Sequence[Reply]:
-    """The replies with tokens that can be: what was reserved, in place of less than none or of more than that."""
-    given, produced = sum(one.tokens - one.output_tokens for one in replies), sum(one.output_tokens for one in replies)
-    most_given, most_produced = sum(size.longest for size in sizes), sum(size.output_tokens for size in sizes)
-    if 0 <= given <= most_given and 0 <= produced <= most_produced:
-        return replies
-    if given > most_given or produced > most_produced:
-        _say()
-    return [
-        one._replace(tokens=size.longest + size.output_tokens, output_tokens=size.output_tokens)
-        for one, size in zip(replies, sizes, strict=True)
-    ]

@@ -6,7 +6,7 @@ import time
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-from fedbbpt.services import Busy, Lost
+from fedbbpt.services import RateLimited, RequestFailed
 
 TO_CONNECT = 10.0  # seconds
 AS_LONG_AGAIN = 2  # times the timeout: how long a whole reply may take, each byte of which came in time
@@ -42,13 +42,13 @@ def seconds_of(retry_after: str) -> float | None:
     return wait
 
 
-def mended_by_waiting(status: int, retry_after: str, said: str) -> Busy | Lost | None:
+def mended_by_waiting(status: int, retry_after: str, said: str) -> RateLimited | RequestFailed | None:
     """What an HTTP status means that is no answer, if asking again may bring one; `said` comes with it."""
     sentence = f"HTTP {status}: {said}" if said else f"HTTP {status}"
     if status in BUSY:
-        return Busy(seconds_of(retry_after), sentence)
+        return RateLimited(seconds_of(retry_after), sentence)
     if status in AWAY + SAME_KEY or (status >= 500 and status != NOT_DONE):
-        return Lost(sentence)
+        return RequestFailed(sentence)
     return None
 
 

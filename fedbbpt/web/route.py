@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fedbbpt.errors import ConfigError, FedbbptError, MissingExtra
 from fedbbpt.printing import excerpt
-from fedbbpt.services import Lost, Spoilt
+from fedbbpt.services import InvalidResponse, RequestFailed
 from fedbbpt.web.policy import TO_CONNECT
 from fedbbpt.web.response_limits import TooLong, Torn
 from fedbbpt.web.urls import Address, parse, read_address
@@ -85,11 +85,11 @@ class Route:
             return self._no_way(self.proxy, reason)
         return ConfigError(f"{self._host} {reason}; look whether the service is up, and correct {self._setting} if not")
 
-    def outcome(self, error: BaseException) -> FedbbptError | Lost:
+    def outcome(self, error: BaseException) -> FedbbptError | RequestFailed:
         """What came of a request that ended with an error, as `Service.send` has it."""
         if isinstance(error, TooLong):
-            return Spoilt(f"{self.address.shown} answered with {error}; look whether {self._setting} is right")
-        return self.fault(error) or Lost(f"{self.address.shown} {self._broken(error)}")
+            return InvalidResponse(f"{self.address.shown} answered with {error}; look whether {self._setting} is right")
+        return self.fault(error) or RequestFailed(f"{self.address.shown} {self._broken(error)}")
 
     def _broken(self, error: BaseException) -> str:
         """How an answer failed to come, in words."""

@@ -14,15 +14,15 @@ from requests.adapters import BaseAdapter
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, BudgetError
-from fedbbpt.services import dispatcher
+from fedbbpt.services import request
 from fedbbpt.services.client import FILE
-from fedbbpt.services.ledger import Account, Limits
+from fedbbpt.services.ledger import Account, Budget
 from fedbbpt_backends.http_json import HttpJson
 
 URL = "http://127.0.0.1:9/score"
 KEY = "sk-very-secret-0123"
 TEXTS = as_texts(["a", "bcd", "ef"])
-NO_LIMITS = Limits()
+NO_LIMITS = Budget()
 Opened = Callable[..., HttpJson]
 
 
@@ -53,13 +53,13 @@ class Endpoint(BaseAdapter):
 def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Endpoint:
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     monkeypatch.setenv("MY_KEY", KEY)
-    monkeypatch.setattr(dispatcher, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(request, "MIN_BACKOFF", 0.001)
     return Endpoint()
 
 
 @pytest.fixture
 def opened(endpoint: Endpoint, tmp_path: Path) -> Opened:
-    def make(changed: dict[str, Any] | None = None, limits: Limits = NO_LIMITS, **options: Any) -> HttpJson:
+    def make(changed: dict[str, Any] | None = None, limits: Budget = NO_LIMITS, **options: Any) -> HttpJson:
         described = {
             "url": URL,
             "modality": "text",
@@ -75,7 +75,7 @@ def opened(endpoint: Endpoint, tmp_path: Path) -> Opened:
         provider = Provider(("no", "yes"))
         backend = HttpJson(provider, description=str(tmp_path / "d.toml"), price=[1e6, 0.0], retries=1, **options)
         backend.session.mount("http://", endpoint)
-        backend.desk.charge(Account("a run", limits))
+        backend.service_client.bill_to(Account("a run", limits))
         return backend
 
     return make
@@ -99,7 +99,7 @@ def test_what_was_answered_is_a_response_in_the_cache(endpoint: Endpoint, opened
     (first, *_) = cache.filter()
     assert first.json()["results"]
     assert (first.status_code, first.url, first.request.method) == (200, URL, "POST")
-    assert backend.desk.paid()[:3] == (3, 2, 3)
+    assert backend.service_client.billed()[:3] == (3, 2, 3)
 
 
 def test_what_is_deleted_is_asked_again(endpoint: Endpoint, opened: Opened) -> None:
@@ -136,7 +136,7 @@ def test_with_only_if_cached_nobody_is_asked(endpoint: Endpoint, opened: Opened)
     with pytest.raises(BackendError, match=r"not all .* is known; leave out -o backend\.only_if_cached"):
         replay.query(as_texts(["another"]))
     assert len(endpoint.asked) == 2
-    assert replay.desk.paid().queries == 3
+    assert replay.service_client.billed().queries == 3
 
 
 def test_a_known_response_is_read_in_another_way_for_nothing(endpoint: Endpoint, opened: Opened) -> None:
@@ -144,7 +144,7 @@ def test_a_known_response_is_read_in_another_way_for_nothing(endpoint: Endpoint,
     other = opened({"scores": "results[*].scores[::-1]"})
     assert other.query(TEXTS).scores.tolist() == [[1, 0], [3, 0], [2, 0]]
     assert len(endpoint.asked) == 2
-    assert other.desk.paid()[:3] == (3, 2, 3)
+    assert other.service_client.billed()[:3] == (3, 2, 3)
 
 
 def test_a_known_response_that_lacks_what_is_wanted_is_asked_for_anew(endpoint: Endpoint, opened: Opened) -> None:
@@ -177,5 +177,5 @@ def test_no_secret_and_no_input_is_kept(endpoint: Endpoint, opened: Opened, tmp_
 
 def test_a_limit_holds_for_what_is_asked(endpoint: Endpoint, opened: Opened) -> None:
     with pytest.raises(BudgetError):
-        opened(limits=Limits(cost=10)).query(TEXTS)
+        opened(limits=Budget(cost=10)).query(TEXTS)
     assert not endpoint.asked

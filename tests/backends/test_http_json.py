@@ -13,7 +13,7 @@ import tomli_w
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, MissingExtra
-from fedbbpt.services import Lost, Reply
+from fedbbpt.services import RequestFailed, ServiceAnswer
 from fedbbpt.types import Dataset, Usage
 from fedbbpt_backends.http_json import HttpJson
 from fedbbpt_backends.http_service import JsonService
@@ -28,9 +28,9 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     """All that is sent; the answer to a text is its number of letters."""
     sent: list[Sequence[str]] = []
 
-    def send(self: JsonService, encoded: Sequence[str], key: str) -> list[Reply]:
+    def send(self: JsonService, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
         sent.append(encoded)
-        return [Reply(np.array([0, len(text)], np.float32), tokens=3) for text in encoded]
+        return [ServiceAnswer(np.array([0, len(text)], np.float32), tokens=3) for text in encoded]
 
     monkeypatch.setattr(JsonService, "send", send)
     return sent
@@ -75,8 +75,8 @@ def test_the_backend_asks_in_requests(requests: list[Sequence[str]], build: Buil
 def test_a_head_is_fitted_to_embeddings_of_the_shots(requests: list[Sequence[str]], build: Build) -> None:
     backend = build(**EMBEDDINGS)
     assert requests == []
-    assert backend.preparation == Usage(4, 1)
-    backend.prepare()
+    assert backend.setup_usage == Usage(4, 1)
+    backend.set_up()
     assert requests == [["a", "aa", "aaaaaa", "aaaaaaa"]]
     scores = backend.query(as_texts(["aaa", "aaaaa", "aaaaaaaa"])).scores
     assert scores.argmax(1).tolist() == [0, 1, 1]
@@ -85,21 +85,21 @@ def test_a_head_is_fitted_to_embeddings_of_the_shots(requests: list[Sequence[str
 
 
 def test_shots_without_an_answer_are_said(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose(self: JsonService, encoded: Sequence[str], key: str) -> list[Reply]:
-        raise Lost
+    def lose(self: JsonService, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
+        raise RequestFailed
 
     monkeypatch.setattr(JsonService, "send", lose)
     backend = build(**EMBEDDINGS)
     with pytest.raises(BackendError, match="4 of the provider's 4 shots got no answer"):
-        backend.prepare()
+        backend.set_up()
 
 
 def test_a_head_from_a_file(requests: list[Sequence[str]], build: Build, tmp_path: Path) -> None:
     weights = {"weight": np.array([[0, 1], [0, -1], [0, 0]], np.float32), "bias": np.array([0, 5, 0], np.float32)}
     safetensors.numpy.save_file(weights, tmp_path / "head.safetensors")
     backend = build(str(tmp_path / "head.safetensors"), **EMBEDDINGS)
-    backend.prepare()
-    assert backend.preparation == Usage()
+    backend.set_up()
+    assert backend.setup_usage == Usage()
     assert backend.query(as_texts(["aa"])).scores.tolist() == [[2, 3, 0]]
     assert backend.info.classes == ("0", "1", "2")
 

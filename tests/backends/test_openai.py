@@ -16,7 +16,7 @@ from PIL import Image
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
-from fedbbpt.services import dispatcher
+from fedbbpt.services import request
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Dataset, Prompted, Usage
 from fedbbpt_backends.label_scores import scores_of
@@ -95,7 +95,7 @@ def service(monkeypatch, tmp_path):
     service = Service()
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr(dispatcher, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(request, "MIN_BACKOFF", 0.001)
     transport = httpx2.MockTransport(service)
     mocked = type(
         "Mocked", (httpx2.Client,), {"__init__": lambda self, **_: CLIENT.__init__(self, transport=transport)}
@@ -106,7 +106,7 @@ def service(monkeypatch, tmp_path):
 
 def opened(provider=PROVIDER, **options):
     backend = OpenAI(provider, **{"logprobs": 20, "limit": "max_tokens", "retries": 2} | options)
-    backend.desk.charge(Account("a run"))
+    backend.service_client.bill_to(Account("a run"))
     return backend
 
 
@@ -183,8 +183,8 @@ class TestEmbeddings:
 
         service.answer = vectors
         backend = opened(provider, api="embeddings", batch=2)
-        assert backend.preparation == Usage(4, 2)
-        backend.prepare()
+        assert backend.setup_usage == Usage(4, 2)
+        backend.set_up()
         answers = backend.query(as_texts(["go up", "go down"]))
         assert answers.scores.argmax(1).tolist() == [0, 1]
         assert answers.tokens == 6
@@ -200,16 +200,16 @@ class TestEmbeddings:
         service.answer = vectors
         backend = opened(provider, api="embeddings", batch=4)
         if left:
-            backend.prepare()
+            backend.set_up()
             assert backend.query(as_texts(["go up"])).scores.argmax(1).tolist() == [0]
         else:
             with pytest.raises(BackendError, match=r"refuses all of the provider's examples of 'rise' .*flagged"):
-                backend.prepare()
+                backend.set_up()
 
     def test_that_are_all_the_same_are_refused(self, service, provider):
         service.answer = lambda path, body: (200, {}, {"data": [{"embedding": [0.0, 0.0]} for _ in body["input"]]})
         with pytest.raises(BackendError, match="all of the provider's examples with the same vector"):
-            opened(provider, api="embeddings").prepare()
+            opened(provider, api="embeddings").set_up()
 
     def test_need_examples(self, service):
         with pytest.raises(ConfigError, match="embeddings need examples"):
@@ -309,7 +309,7 @@ class TestErrors:
             backend = opened(api=api, batch=4)
             scores = backend.query(as_texts(["another", "a film", "and another"])).scores
             assert np.isnan(scores).any(1).tolist() == [False, True, False]
-            assert backend.desk.paid().queries == 2
+            assert backend.service_client.billed().queries == 2
         assert len(service.bodies) == (3 if api == "chat" else 4)  # the answers are known, and the refusal is
 
     def test_where_a_service_has_moved_is_said_without_what_may_be_secret(self, service):
@@ -321,7 +321,7 @@ class TestErrors:
         service.answer = lambda path, body: (200, {}, {"output": [], "usage": {"output_tokens": 1}})
         backend = opened(retries=0)
         assert np.isnan(backend.query(TEXTS[:1]).scores).all()
-        assert backend.desk.trouble.last == "an answer without choices"
+        assert backend.service_client.refusals.last_error == "an answer without choices"
 
     def test_a_service_that_cannot_be_reached_is_said_at_once(self, service):
         service.answer = lambda path, body: (200, {}, no_route)
@@ -359,7 +359,7 @@ def test_the_shapes_of_the_provider(monkeypatch, tmp_path):
         backend = opened(concurrency=1)
         answers = backend.query(TEXTS[:1])
         assert np.isnan(backend.query(TEXTS[1:]).scores).all()
-        assert "HTTP 400): Unsupported parameter: 'max_tokens'" in backend.desk.trouble.last
+        assert "HTTP 400): Unsupported parameter: 'max_tokens'" in backend.service_client.refusals.last_error
         assert cassette.play_count == 2
     good = np.logaddexp(-0.31725305, -1.9190147)
     np.testing.assert_allclose(answers.scores, [[good, -2.6319860, -4.9023438]], rtol=1e-6)

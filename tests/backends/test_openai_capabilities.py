@@ -10,7 +10,7 @@ import pytest
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError
-from fedbbpt.services import dispatcher
+from fedbbpt.services import request
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Usage
 from fedbbpt_backends.openai_api import OpenAI
@@ -42,7 +42,7 @@ class Model:
 def model(monkeypatch, tmp_path):
     model = Model()
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
-    monkeypatch.setattr(dispatcher, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(request, "MIN_BACKOFF", 0.001)
     transport = httpx2.MockTransport(model)
     mocked = {"__init__": lambda self, **_: CLIENT.__init__(self, transport=transport)}
     monkeypatch.setattr(httpx2, "Client", type("Mocked", (CLIENT,), mocked))
@@ -54,13 +54,13 @@ def opened(**options):
     backend = OpenAI(
         provider, **{"model": "m", "base_url": "http://127.0.0.1:9", "retries": 0, "price": [1, 1]} | options
     )
-    backend.desk.charge(Account("a run"))
+    backend.service_client.bill_to(Account("a run"))
     return backend
 
 
 def prepared(**options):
     backend = opened(**options)
-    backend.prepare()
+    backend.set_up()
     return backend
 
 
@@ -81,22 +81,22 @@ def test_of_a_model_that_thinks_first_the_first_token_tells_nothing(model, monke
 
 def test_a_model_that_can_do_all_is_asked_once(model):
     backend = opened()
-    assert backend.preparation == Usage(3, 3)
-    assert backend.finds_out
+    assert backend.setup_usage == Usage(3, 3)
+    assert backend.adaptive_setup
     assert backend.info.resolved == {}
-    backend.prepare()
-    assert backend.preparation == Usage(1, 1)
-    assert not backend.finds_out
+    backend.set_up()
+    assert backend.setup_usage == Usage(1, 1)
+    assert not backend.adaptive_setup
     assert backend.info.resolved == AUTO
-    assert len(model.bodies) == backend.desk.paid().queries == 1
+    assert len(model.bodies) == backend.service_client.billed().queries == 1
     prepared()
     assert len(model.bodies) == 1  # the answer is known
 
 
 def test_what_was_found_is_not_asked_again(model):
     backend = opened(**AUTO)
-    assert backend.preparation == Usage()
-    backend.prepare()
+    assert backend.setup_usage == Usage()
+    backend.set_up()
     assert model.bodies == []
     assert backend.query(TEXTS).scores[0].tolist() == [-0.5, -1.5]
 
@@ -110,8 +110,8 @@ def test_any_refusal_lets_the_next_way_be_tried(model, status):
     )
     backend = prepared()
     assert backend.info.resolved == {"logprobs": 0, "limit": "max_completion_tokens", "temperature": "default"}
-    assert backend.preparation == Usage(1, 1)
-    assert backend.desk.paid().queries == 1
+    assert backend.setup_usage == Usage(1, 1)
+    assert backend.service_client.billed().queries == 1
     assert backend.query(TEXTS).scores.argmax(1).tolist() == [0, 0]
     assert "temperature" not in model.bodies[-1]
 
@@ -122,8 +122,8 @@ def test_what_is_taken_and_passed_over_counts_as_refused(model, most):
     backend = prepared()
     assert backend.info.resolved == AUTO | {"logprobs": most}
     asked = 3 if most == 0 else 2
-    assert backend.preparation == Usage(asked, asked)
-    assert len(model.bodies) == backend.desk.paid().queries == asked
+    assert backend.setup_usage == Usage(asked, asked)
+    assert len(model.bodies) == backend.service_client.billed().queries == asked
     before = len(model.bodies)
     assert not np.isnan(backend.query(as_texts(["Hello."])).scores).any()  # as was asked to find out
     assert len(model.bodies) == before + 1

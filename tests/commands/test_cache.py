@@ -8,22 +8,22 @@ import pytest
 from click.testing import CliRunner
 
 from fedbbpt.cli import main
-from fedbbpt.services import NO_SCORES, Reply
-from fedbbpt.services.answer_cache import open_store
+from fedbbpt.services import NO_SCORES, ServiceAnswer
+from fedbbpt.services.answer_cache import open_cache
 from fedbbpt.services.client import FILE
-from fedbbpt.services.ledger import Limits
+from fedbbpt.services.ledger import Budget
 
 
 @pytest.fixture(autouse=True)
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two answers of one model and one of another."""
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
-    store = open_store(tmp_path / FILE)
+    store = open_cache(tmp_path / FILE)
     for name, keys in {"gpt": [b"a", b"b"], "other": [b"c"]}.items():
         scores = np.array([-0.1, -2.5], np.float32)
-        with store.writing() as book:
-            entry = book.reserve("run", Limits(), name, "request", len(keys), 0)
-            book.keep(entry, {key: Reply(scores, 1200, 1) for key in keys}, 250_000_000)
+        with store.transaction() as transaction:
+            entry = transaction.reserve("run", Budget(), name, "request", len(keys), 0)
+            transaction.commit_answers(entry, {key: ServiceAnswer(scores, 1200, 1) for key in keys}, 250_000_000)
 
 
 def run(*arguments: object, typed: str = "") -> str:
@@ -57,9 +57,9 @@ def test_clear_asks_first() -> None:
 
 
 def test_refusals_may_be_all_that_is_forgotten(tmp_path: Path) -> None:
-    with open_store(tmp_path / FILE).writing() as book:
-        book.know("gpt", {b"refused": NO_SCORES})
-        book.know("other", {b"too": NO_SCORES})
+    with open_cache(tmp_path / FILE).transaction() as transaction:
+        transaction.add("gpt", {b"refused": NO_SCORES})
+        transaction.add("other", {b"too": NO_SCORES})
     assert "1 answers forgotten" in run("clear", "--refused", "--model", "gpt", "--yes")
     assert "1 answers forgotten" in run("clear", "--refused", "--yes")
     assert run("info").splitlines()[1].split()[:2] == ["gpt", "2"]

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fedbbpt.services import Reply, Size, dispatcher
+from fedbbpt.services import ServiceAnswer, TokenEstimate, request
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(dispatcher, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(request, "MIN_BACKOFF", 0.001)
 
 
 class FakeService:
@@ -32,8 +32,8 @@ class FakeService:
     def encode(self, one):
         return str(one)
 
-    def size(self, encoded):
-        return Size(len(encoded), 1, len(encoded))
+    def estimate_tokens(self, encoded):
+        return TokenEstimate(len(encoded), 1, len(encoded))
 
     def send(self, encoded, key):
         with self._lock:
@@ -52,7 +52,7 @@ class FakeService:
         return other or [self.reply(one) for one in encoded]
 
     def reply(self, one):
-        return Reply(np.array([len(one), 1], np.float32), len(one) + 1, 1)
+        return ServiceAnswer(np.array([len(one), 1], np.float32), len(one) + 1, 1)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from fedbbpt.errors import BudgetError, RunError
-from fedbbpt.services import Reply
-from fedbbpt.services.answer_cache import Store, _connected
-from fedbbpt.services.ledger import Limits, Paid
-from fedbbpt.services.prices import FREE, Price, known, version
+from fedbbpt.services import ServiceAnswer
+from fedbbpt.services.answer_cache import AnswerCache, _connect
+from fedbbpt.services.ledger import BilledUsage, Budget
+from fedbbpt.services.prices import FREE, Price, list_month, list_price
 
 EARLIER = """
 CREATE TABLE answers (
@@ -32,59 +32,59 @@ CREATE TABLE spent (
 
 @pytest.fixture
 def store(tmp_path):
-    store = Store(tmp_path / "answers.sqlite")
+    store = AnswerCache(tmp_path / "answers.sqlite")
     yield store
     store.close()
 
 
 def reply(number):
-    return Reply(np.array([number, -0.1, np.inf], np.float32), 7, 2, 1)
+    return ServiceAnswer(np.array([number, -0.1, np.inf], np.float32), 7, 2, 1)
 
 
-def answer(store, key, run="run", cost=5, service="s", limits=Limits()):  # noqa: B008
-    with store.writing() as book:
-        entry = book.reserve(run, limits, service, "name", 1, cost)
-    with store.writing() as book:
-        book.keep(entry, {key: reply(len(key))}, cost)
+def answer(store, key, run="run", cost=5, service="s", limits=Budget()):  # noqa: B008
+    with store.transaction() as transaction:
+        entry = transaction.reserve(run, limits, service, "name", 1, cost)
+    with store.transaction() as transaction:
+        transaction.commit_answers(entry, {key: reply(len(key))}, cost)
 
 
 def test_answers_come_back_with_all_their_bits(store, tmp_path):
     answer(store, b"key")
-    with closing(Store(tmp_path / "answers.sqlite")) as again:
-        (found,) = again.read([b"key", b"other"]).values()
+    with closing(AnswerCache(tmp_path / "answers.sqlite")) as again:
+        (found,) = again.get([b"key", b"other"]).values()
     assert found.scores.tobytes() == reply(3).scores.tobytes()
     assert found[1:] == (7, 2, 1, None)
 
 
 def test_many_keys_are_read_at_once(store):
     answer(store, b"key")
-    assert list(store.read([*(bytes([i % 256, i // 256]) for i in range(3000)), b"key"])) == [b"key"]
-    assert store.read([]) == {}
+    assert list(store.get([*(bytes([i % 256, i // 256]) for i in range(3000)), b"key"])) == [b"key"]
+    assert store.get([]) == {}
 
 
 def test_the_first_answer_stays(store):
     answer(store, b"key")
-    with store.writing() as book:
-        entry = book.reserve("run", Limits(), "s", "name", 1, 1)
-        book.keep(entry, {b"key": reply(99)}, 1)
-    assert store.read([b"key"])[b"key"].scores[0] == 3
+    with store.transaction() as transaction:
+        entry = transaction.reserve("run", Budget(), "s", "name", 1, 1)
+        transaction.commit_answers(entry, {b"key": reply(99)}, 1)
+    assert store.get([b"key"])[b"key"].scores[0] == 3
 
 
 def test_a_refused_request_costs_nothing_and_a_lost_one_its_most(store):
-    with store.writing() as book:
-        first = book.reserve("run", Limits(requests=2, cost=10), "s", "a", 1, 10)
+    with store.transaction() as transaction:
+        first = transaction.reserve("run", Budget(requests=2, cost=10), "s", "a", 1, 10)
         with pytest.raises(BudgetError, match="max_cost"):
-            book.reserve("run", Limits(requests=2, cost=10), "s", "b", 1, 1)
-        book.refuse(first)
-        second = book.reserve("run", Limits(requests=2, cost=10), "s", "b", 1, 8)
-        book.lose(second)
+            transaction.reserve("run", Budget(requests=2, cost=10), "s", "b", 1, 1)
+        transaction.release(first)
+        second = transaction.reserve("run", Budget(requests=2, cost=10), "s", "b", 1, 8)
+        transaction.mark_lost(second)
         with pytest.raises(BudgetError, match="max_cost"):
-            book.reserve("run", Limits(requests=2, cost=10), "s", "c", 1, 3)
-        third = book.reserve("run", Limits(requests=2, cost=10), "s", "c", 1, 2)
-        book.keep(third, {}, 1)
+            transaction.reserve("run", Budget(requests=2, cost=10), "s", "c", 1, 3)
+        third = transaction.reserve("run", Budget(requests=2, cost=10), "s", "c", 1, 2)
+        transaction.commit_answers(third, {}, 1)
         with pytest.raises(BudgetError, match="max_requests=2"):
-            book.reserve("run", Limits(requests=2, cost=10), "s", "d", 1, 0)
-    assert store.paid("run") == Paid(1, 1, 0, 0, 1)
+            transaction.reserve("run", Budget(requests=2, cost=10), "s", "d", 1, 0)
+    assert store.billed("run") == BilledUsage(1, 1, 0, 0, 1)
 
 
 def test_many_threads_share_a_limit(store):
@@ -93,7 +93,7 @@ def test_many_threads_share_a_limit(store):
     def spend():
         for number in range(20):
             try:
-                answer(store, f"{threading.get_ident()}-{number}".encode(), limits=Limits(requests=50))
+                answer(store, f"{threading.get_ident()}-{number}".encode(), limits=Budget(requests=50))
             except BudgetError:
                 refused.append(1)
 
@@ -102,19 +102,19 @@ def test_many_threads_share_a_limit(store):
         thread.start()
     for thread in threads:
         thread.join()
-    assert store.paid("run").requests == 50
+    assert store.billed("run").requests == 50
     assert len(refused) == 110
 
 
 def test_info_export_and_clear(store):
     answer(store, b"one")
     answer(store, b"three", service="t")
-    assert store.info() == [("s", 1, 7, 2, 5), ("t", 1, 7, 2, 5)]
+    assert store.statistics() == [("s", 1, 7, 2, 5), ("t", 1, 7, 2, 5)]
     assert [(name, key, one.scores[0]) for name, key, one in store.export()] == [("s", b"one", 3), ("t", b"three", 5)]
     assert store.clear("s") == 1
     assert store.clear() == 1
-    assert store.read([b"one", b"three"]) == {}
-    assert store.paid("run").requests == 2  # the book stays
+    assert store.get([b"one", b"three"]) == {}
+    assert store.billed("run").requests == 2  # the book stays
 
 
 def test_an_answer_survives_the_death_of_the_process(tmp_path):
@@ -122,28 +122,28 @@ def test_an_answer_survives_the_death_of_the_process(tmp_path):
 import os, signal, sys
 import numpy as np
 from pathlib import Path
-from fedbbpt.services import Reply
-from fedbbpt.services.ledger import Limits
-from fedbbpt.services.answer_cache import Store, _connected
-store = Store(Path({str(tmp_path)!r}) / "answers.sqlite")
-with store.writing() as book:
-    entry = book.reserve("run", Limits(), "s", "a", 1, 4)
-    book.keep(entry, {{b"key": Reply(np.ones(2, np.float32))}}, 3)
-    book.reserve("run", Limits(), "s", "b", 2, 40)
+from fedbbpt.services import ServiceAnswer
+from fedbbpt.services.ledger import Budget
+from fedbbpt.services.answer_cache import AnswerCache, _connect
+store = AnswerCache(Path({str(tmp_path)!r}) / "answers.sqlite")
+with store.transaction() as transaction:
+    entry = transaction.reserve("run", Budget(), "s", "a", 1, 4)
+    transaction.commit_answers(entry, {{b"key": ServiceAnswer(np.ones(2, np.float32))}}, 3)
+    transaction.reserve("run", Budget(), "s", "b", 2, 40)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", program], env=dict(os.environ), check=False)
     assert done.returncode == -signal.SIGKILL
-    store = Store(tmp_path / "answers.sqlite")
-    assert list(store.read([b"key"])) == [b"key"]
-    assert store.paid("run")[:2] == (1, 1)
-    with store.writing() as book, pytest.raises(BudgetError, match="3 are spent"):  # with the two in flight
-        book.reserve("run", Limits(queries=3), "s", "c", 1, 0)
+    store = AnswerCache(tmp_path / "answers.sqlite")
+    assert list(store.get([b"key"])) == [b"key"]
+    assert store.billed("run")[:2] == (1, 1)
+    with store.transaction() as transaction, pytest.raises(BudgetError, match="3 are spent"):  # with the two in flight
+        transaction.reserve("run", Budget(queries=3), "s", "c", 1, 0)
     store.close()
 
 
 def test_what_cannot_be_written_is_said(store, tmp_path, monkeypatch):
-    with closing(_connected(store.path)) as connection:
+    with closing(_connect(store.path)) as connection:
         connection.execute(
             "CREATE TRIGGER full BEFORE INSERT ON answers BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
         )
@@ -151,14 +151,14 @@ def test_what_cannot_be_written_is_said(store, tmp_path, monkeypatch):
         answer(store, b"key")
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="set FEDBBPT_CACHE"):
-        Store(tmp_path / "file" / "answers.sqlite")
+        AnswerCache(tmp_path / "file" / "answers.sqlite")
     (tmp_path / "no.sqlite").write_text("something else, and long enough to be seen as such" * 30)
     with pytest.raises(RunError, match="not a database"):
-        Store(tmp_path / "no.sqlite")
+        AnswerCache(tmp_path / "no.sqlite")
 
 
 def test_it_waits_for_the_disk(store):
-    with closing(_connected(store.path)) as connection:
+    with closing(_connect(store.path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
     assert sqlite3.threadsafety > 0
@@ -166,9 +166,9 @@ def test_it_waits_for_the_disk(store):
 
 class TestPrices:
     def test_are_whole_billionths_of_a_dollar(self):
-        assert Price(0.15, 0.6).of(1_000_000, 0) == 150_000_000
-        assert Price(0.15, 0.6).of(7, 2) == 5 * 150 + 2 * 600
-        assert FREE.of(10**9, 10**9) == 0
+        assert Price(0.15, 0.6).cost(1_000_000, 0) == 150_000_000
+        assert Price(0.15, 0.6).cost(7, 2) == 5 * 150 + 2 * 600
+        assert FREE.cost(10**9, 10**9) == 0
 
     @pytest.mark.parametrize(
         ("model", "price"),
@@ -181,8 +181,8 @@ class TestPrices:
         ],
     )
     def test_of_a_dated_model_are_those_of_its_family(self, model, price):
-        assert known(model) == price
-        assert len(version()) == 7
+        assert list_price(model) == price
+        assert len(list_month()) == 7
 
 
 def test_answers_of_an_earlier_version_stay_known(tmp_path):
@@ -194,8 +194,8 @@ def test_answers_of_an_earlier_version_stay_known(tmp_path):
     old.execute("INSERT INTO spent VALUES ('run', 1, 1, 5)")
     old.commit()
     old.close()
-    with closing(Store(path)) as store, closing(Store(path)):  # opened twice
-        assert store.read([b"key"])[b"key"][1:4] == (7, 2, 1)
-        assert store.paid("run") == Paid(1, 1, 7, 2, 5)
-        with pytest.raises(BudgetError, match="max_requests=1"), store.writing() as book:
-            book.reserve("run", Limits(requests=1), "s", "name", 1, 1)
+    with closing(AnswerCache(path)) as store, closing(AnswerCache(path)):  # opened twice
+        assert store.get([b"key"])[b"key"][1:4] == (7, 2, 1)
+        assert store.billed("run") == BilledUsage(1, 1, 7, 2, 5)
+        with pytest.raises(BudgetError, match="max_requests=1"), store.transaction() as transaction:
+            transaction.reserve("run", Budget(requests=1), "s", "name", 1, 1)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from fedbbpt.services import Busy, Lost
+from fedbbpt.services import RateLimited, RequestFailed
 from fedbbpt.web.policy import LONGEST_WAIT, mended_by_waiting, seconds_of
 
 
@@ -27,6 +27,8 @@ def test_what_says_nothing_is_as_if_it_had_not_been_said(told: str) -> None:
 
 
 def test_what_a_status_means() -> None:
-    assert all(isinstance(mended_by_waiting(status, "", ""), Busy) for status in (429, 503))
-    assert all(isinstance(mended_by_waiting(status, "", ""), Lost) for status in (408, 409, 425, 500, 502, 504, 599))
+    assert all(isinstance(mended_by_waiting(status, "", ""), RateLimited) for status in (429, 503))
+    assert all(
+        isinstance(mended_by_waiting(status, "", ""), RequestFailed) for status in (408, 409, 425, 500, 502, 504, 599)
+    )
     assert not any(mended_by_waiting(status, "", "") for status in (200, 302, 400, 401, 404, 422, 501))

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from fedbbpt.errors import ConfigError, FedbbptError, MissingExtra
-from fedbbpt.services import Lost
+from fedbbpt.services import RequestFailed
 from fedbbpt.web import httpx2_transport, requests_adapter, route
 from fedbbpt.web.route import Route
 
@@ -159,7 +159,7 @@ def test_a_host_that_does_not_exist_is_named_until_it_was_met(ask: Ask) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.invalid:80 cannot be found .* correct base_url"):
         ask(way)
     way.met = True
-    with pytest.raises(Lost):
+    with pytest.raises(RequestFailed):
         ask(way)
 
 
@@ -179,7 +179,7 @@ def test_who_speaks_no_http_may_speak_tls(ask: Ask, said: bytes) -> None:
         with server(said) as (address, _):
             way = Route(f"http://{address}/", "base_url")
             way.met = met
-            with pytest.raises(Lost, match=rf"cut the connection, or .* {end}"):
+            with pytest.raises(RequestFailed, match=rf"cut the connection, or .* {end}"):
                 ask(way)
 
 
