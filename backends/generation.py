@@ -27,7 +27,7 @@ class Generator:
 
     def __init__(self, model: "TextModel", verbalizer: Verbalizer) -> None:
         if model.language != "causal":
-            raise ConfigError(f"{model.name} does not write on; use another backend.head than 'generated'")
+            raise ConfigError(f"{model.name} does not write on; use another backend.classifier than 'generated'")
         self._net: Any = model.net
         self._tokenizer, self._verbalizer = model.tokenizer, verbalizer
         self._longest = MORE + max(map(len, verbalizer.words))

@@ -144,13 +144,15 @@ def resolve_head(name: str, network: FeatureNetwork, provider: Provider) -> Line
             return None
     if name == "own":
         if model.logits is None:
-            raise ConfigError(f"{model.name} has no classifier of its own; use another backend.head")
+            raise ConfigError(f"{model.name} has no classifier of its own; use another backend.classifier")
         return None
     if name in builtin_heads() and model.name != "embedded":
         raise ConfigError(f"head {name!r} was made for the embedded model, not for {model.name}")
     if name in FITTERS:
         if provider.shots is None:
-            raise ConfigError(f"backend.head={name} is fitted to the provider's shots, which this task does not have")
+            raise ConfigError(
+                f"backend.classifier={name} is fitted to the provider's shots, which this task does not have"
+            )
         give = provider.shots
 
         def make() -> LinearHead:

@@ -24,22 +24,23 @@ if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
 
 AT_ONCE = 4096  # tokens of one forward pass, padding included: more gains nothing on a CPU
-BATCH_LIMIT = 128
+MAX_BATCH = 128
 WORDED = ("verbalizer", "generated")  # heads that ask for words
 WRITING = ("smollm2",)  # assets that write on
 
 
 class HfText(Backend):
-    """A local text model: one of the assets, Hugging Face's, or your own folder.
+    """A local text model: one of the assets, one from Hugging Face, or your own folder.
 
     `model` is minilm (all-MiniLM-L6-v2, 23 M parameters), smollm2 (SmolLM2-135M-Instruct), bert-tiny (all fetched on
-    first use), hf:ID or dir:PATH. `head` says where the class scores come from: `verbalizer`, how likely a language
-    model finds each class's `words` (default: the task's) in the `template` (see `Verbalizer`); `generated`, which of
-    them it writes, as a service without scores does; the model's `own` classifier; `prototypes` or `linear` on the mean
-    of the last layer, fitted to the provider's shots; a safetensors file. `auto` is the first that is there of: own,
-    verbalizer with a model that writes on, prototypes. Texts are cut after `max_tokens`; with `whole`, a language model
-    reads prompt and text as one string, as it would behind a network. A call takes at most `batch` texts: with one, an
-    answer has the same bits whatever else is asked. `dtype` auto is bfloat16 where the processor is fast at it.
+    first use), hf:ID or dir:PATH. `classifier` names the source of the class scores: `verbalizer`, the probability of
+    each class's `label_words` (default: the task's) in the `template` (see `Verbalizer`); `generated`, the label words
+    that the model generates, as with a service that returns no scores; `own`, the model's classifier; `prototypes` or
+    `linear`, on the mean of the last layer, fitted to the provider's shots; or a safetensors file. `auto` takes the
+    first one available of `own`, `verbalizer` (causal models only), and `prototypes`. Texts are truncated to
+    `max_tokens`; with `single_string`, prompt and text are tokenized and truncated as one string, as behind a network.
+    A call holds at most `max_batch` texts; with max_batch=1, the scores of a text have the same bits in every call.
+    dtype `auto` is bfloat16 if the device computes faster in it.
     """
 
     modalities: tuple[Modality, ...] = ("text",)
@@ -50,14 +51,14 @@ class HfText(Backend):
         /,
         *,
         model: str = "minilm",
-        head: str = "auto",
+        classifier: str = "auto",
         template: str | None = None,
-        words: list[str] | None = None,
+        label_words: list[str] | None = None,
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         max_tokens: PositiveInt = 128,
-        whole: bool = False,
-        batch: PositiveInt = BATCH_LIMIT,
+        single_string: bool = False,
+        max_batch: PositiveInt = MAX_BATCH,
     ) -> None:
         try:
             self.network = TextNetwork(model, dtype, device, max_tokens)
@@ -67,30 +68,30 @@ class HfText(Backend):
         from fedbbpt_backends.loading import reason
 
         text_model = self.network.model
-        if head == "auto" and text_model.logits is None and text_model.language == "causal":
-            head = "verbalizer"
+        if classifier == "auto" and text_model.logits is None and text_model.language == "causal":
+            classifier = "verbalizer"
         self.verbalizer: Verbalizer | None = None
         self._head: LinearHead | None = None
         self._generator: Generator | None = None
-        if head in WORDED:
-            template = template or (ASK if head == "generated" else None)
-            self.verbalizer = Verbalizer(text_model, provider, template, words, max_tokens, whole)
-            if head == "generated":
+        if classifier in WORDED:
+            template = template or (ASK if classifier == "generated" else None)
+            self.verbalizer = Verbalizer(text_model, provider, template, label_words, max_tokens, single_string)
+            if classifier == "generated":
                 from fedbbpt_backends import generation
 
                 self._generator = generation.Generator(text_model, self.verbalizer)
         else:
-            if template is not None or words is not None:
+            if template is not None or label_words is not None:
                 raise ConfigError(
-                    "backend.template and backend.words are a verbalizer's; use -o backend.head=verbalizer"
+                    "backend.template and backend.label_words need a verbalizer; use -o backend.classifier=verbalizer"
                 )
-            self._head = resolve_head(head, self.network, provider)
+            self._head = resolve_head(classifier, self.network, provider)
         self.info = BackendInfo(
             model=model,
             input_size=None,
             classes=(self.verbalizer or self._head or text_model).classes,
             scores="log-probabilities" if self._generator else "logits",
-            max_batch=batch,
+            max_batch=max_batch,
             embeddings=text_model.embeddings if self.verbalizer else None,
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
@@ -102,25 +103,25 @@ class HfText(Backend):
         except (FedbbptError, MemoryError):
             raise
         except Exception as e:  # of models that do not read what their kind reads, each in words of its own
-            raise BackendError(f"{model} cannot be asked with backend.head={head}: {reason(e)}") from e
+            raise BackendError(f"{model} cannot be asked with backend.classifier={classifier}: {reason(e)}") from e
 
     @staticmethod
     def sketch(provider: Provider, options: Mapping[str, Any]) -> BackendInfo | None:
         """What `info` will say of an asset with its usual head, before it is fetched; None where it must be opened."""
         model, writes = options["model"], options["model"] in WRITING
-        asked = options["template"], options["words"], options["whole"]
-        if model not in ASSETS or options["head"] != "auto" or not (writes or asked == (None, None, False)):
+        asked = options["template"], options["label_words"], options["single_string"]
+        if model not in ASSETS or options["classifier"] != "auto" or not (writes or asked == (None, None, False)):
             return None
         if writes:
-            words = resolve_label_words(options["words"], provider.classes, provider.words)
+            words = resolve_label_words(options["label_words"], provider.classes, provider.words)
             Template(options["template"] or COMPLETE, provider.question, words, " ")
         classes = provider.classes if writes or provider.shots is not None else ()
-        return BackendInfo(model, None, classes, "logits", options["batch"])
+        return BackendInfo(model, None, classes, "logits", options["max_batch"])
 
     @staticmethod
     def uses_verbalizer(options: Mapping[str, Any]) -> bool:
         """Whether the classes are asked for in words, as far as that is known before the model is opened."""
-        return options["head"] in WORDED or (options["head"] == "auto" and options["model"] in WRITING)
+        return options["classifier"] in WORDED or (options["classifier"] == "auto" and options["model"] in WRITING)
 
     def query(self, inputs: Inputs) -> BackendOutput:
         """Class scores of texts (b,); the tokens are those of the texts as cut, without padding."""

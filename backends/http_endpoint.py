@@ -65,7 +65,7 @@ class Description(Table):
     scores: str  # path to a list for each input, of C scores or D features
     kind: Literal["logits", "log-probabilities", "probabilities", "embeddings"]
     method: Literal["POST", "PUT", "PATCH"] = "POST"
-    batch: PositiveInt = 1  # most inputs in one request
+    max_inputs_per_request: PositiveInt = 1
     classes: list[str] | None = None  # in the order of the scores; with `classes_path` those wanted, or else the task's
     classes_path: str | None = None  # to a list for each input: the classes in the order of its scores
     dimensions: PositiveInt | None = None  # of embeddings
@@ -131,7 +131,7 @@ def _rules(d: Description) -> list[tuple[bool, str]]:
     embeds, names = d.kind == "embeddings", d.classes or ()
     public = d.headers | ({d.auth.header: d.auth.prefix} if d.auth else {})
     secret = next((name for name in d.headers if name.lower() in FOR_KEYS), None)
-    inputs = [f"<input {i}>" for i in range(min(d.batch, 2))]
+    inputs = [f"<input {i}>" for i in range(min(d.max_inputs_per_request, 2))]
     body = json.dumps(fill(d.body, inputs))
     return [
         (
@@ -146,7 +146,7 @@ def _rules(d: Description) -> list[tuple[bool, str]]:
         (
             not all(one in body for one in inputs),
             "body must hold the inputs: {inputs} for their list, {input} for each in a list of one element, or for the "
-            "only one with batch = 1",
+            "only one with max_inputs_per_request = 1",
         ),
         ((d.modality == "image") != (d.image is not None), "image = {width, height} goes with modality = 'image'"),
         (embeds != (d.dimensions is not None), "dimensions goes with kind = 'embeddings'"),

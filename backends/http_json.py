@@ -1,5 +1,6 @@
 """Any endpoint that answers texts or images with scores or embeddings, as a file describes it."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -16,19 +17,19 @@ from fedbbpt_backends.heads import FITTERS, Fit, LinearHead, load_head
 from fedbbpt_backends.http_endpoint import read_description
 from fedbbpt_backends.service_head import fit_service_head
 
-IMAGES_AHEAD = 128  # most images of one `query`, for the memory's sake
+MAX_IMAGES = 128  # per call of `query`, to bound memory; rounded up to full requests
 
 
 class HttpJson(Backend):
-    """A model behind an endpoint that is described in a TOML file, `description` (see `examples/http_json.toml`).
+    """A model behind an HTTP endpoint, which `endpoint_file` describes in TOML (see `examples/http_json.toml`).
 
-    `head` is for endpoints that answer with embeddings: `prototypes` (the default) or `linear`, fitted to the
-    provider's shots, which are asked about first; or a safetensors file. At most `concurrency` requests are under way,
-    fewer where the service is busy. A request that brings nothing is repeated `retries` times. `price` is in dollars
-    per million input and output tokens.
+    `classifier` is for endpoints that return embeddings: `prototypes` (the default) or `linear`, fitted to the
+    provider's shots, which are queried first; or a safetensors file. At most `concurrency` requests are in flight,
+    fewer while the service is busy; a failed request is retried `retries` times. `usd_per_million_tokens` holds the
+    prices of input and output tokens.
 
-    Requests go through a session of `requests_cache`, `session`: answers are known for `expire_after` seconds (-1: for
-    ever), and with `only_if_cached` nobody is asked.
+    Requests go through `session`, a `requests_cache.CachedSession`: responses expire after `expire_after` seconds (-1:
+    never), and with `only_if_cached` no request is sent.
     """
 
     modalities: tuple[Modality, ...] = ("image", "text")
@@ -38,12 +39,12 @@ class HttpJson(Backend):
         provider: Provider,
         /,
         *,
-        description: str,
-        head: str | None = None,
+        endpoint_file: str,
+        classifier: str | None = None,
         concurrency: Concurrency = 8,
         requests_per_minute: PositiveInt | None = None,
         retries: Retries = 6,
-        price: PriceOption | None = None,
+        usd_per_million_tokens: PriceOption | None = None,
         expire_after: Literal[-1] | Seconds = -1,
         only_if_cached: bool = False,
     ) -> None:
@@ -51,19 +52,21 @@ class HttpJson(Backend):
             from fedbbpt_backends.http_service import JsonService, Memory
         except ImportError as e:
             raise MissingExtra("backend 'http-json'", "http", e) from e
-        file = Path(description)
+        file = Path(endpoint_file)
         about = read_description(file)
         size = (about.image.height, about.image.width) if about.image else None
-        if head is not None and about.dimensions is None:
-            raise ConfigError(f"backend.head goes on embeddings, not on the {about.kind} of {file}; leave it out")
-        self._fit = FITTERS.get(head or "prototypes") if about.dimensions else None
+        if classifier is not None and about.dimensions is None:
+            raise ConfigError(f"backend.classifier is for embeddings, and {file} describes {about.kind}; leave it out")
+        self._fit = FITTERS.get(classifier or "prototypes") if about.dimensions else None
         self._provider = provider
         if self._fit and provider.shots is None:
             raise ConfigError(
                 "the head is fitted to the provider's shots, which this task does not have; give one with "
-                "-o backend.head=PATH.safetensors"
+                "-o backend.classifier=PATH.safetensors"
             )
-        self._head = load_head(head, about.dimensions) if head and about.dimensions and not self._fit else None
+        self._head = (
+            load_head(classifier, about.dimensions) if classifier and about.dimensions and not self._fit else None
+        )
         classes = self._head.classes if self._head else tuple(about.classes or provider.classes)
         memory = Memory(expire_after, only_if_cached)
         service = JsonService(about, () if about.dimensions else classes, concurrency, memory)
@@ -74,17 +77,21 @@ class HttpJson(Backend):
             concurrency=concurrency,
             requests_per_minute=requests_per_minute,
             retries=retries,
-            price=Price(*price) if price else None,
+            price=Price(*usd_per_million_tokens) if usd_per_million_tokens else None,
         )
-        ahead = self.service_client.max_batch if size is None else -(-IMAGES_AHEAD // about.batch) * about.batch
+        max_batch = self.service_client.max_batch
+        if size is not None:
+            max_batch = min(
+                max_batch, math.ceil(MAX_IMAGES / about.max_inputs_per_request) * about.max_inputs_per_request
+            )
         self.info = BackendInfo(
             model=about.url,
             input_size=size,
             classes=classes,
             scores="logits" if about.kind == "embeddings" else about.kind,
-            max_batch=min(self.service_client.max_batch, ahead),
-            max_inputs_per_request=about.batch,
-            resolved={"description": str(file.absolute())},
+            max_batch=max_batch,
+            max_inputs_per_request=about.max_inputs_per_request,
+            resolved={"endpoint_file": str(file.absolute())},
         )
 
     @property

@@ -56,7 +56,7 @@ class JsonService:
     ) -> None:
         self._description, self._classes = description, tuple(classes)
         self.width = description.dimensions or len(classes)
-        self.max_inputs_per_request = description.batch
+        self.max_inputs_per_request = description.max_inputs_per_request
         self._key = description.auth.key() if description.auth else None
         self.identity = {
             "backend": "http-json",
@@ -92,7 +92,7 @@ class JsonService:
             holds = "texts" if isinstance(one, str) else "images"
             raise ConfigError(
                 f"the endpoint is described as one for {self._description.modality}s, and the task holds {holds}; give "
-                "another with -o backend.description=FILE"
+                "another with -o backend.endpoint_file=FILE"
             )
         return str(one) if picture is None else _encoded(one, picture)
 

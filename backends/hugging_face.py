@@ -150,7 +150,9 @@ def _before_the_classifier(name: str, net: Any) -> Callable[[Tensor], Tensor]:
             for hook in hooks:
                 hook.remove()
         if not read:
-            raise BackendError(f"{name} classifies without a last part that reads features; use -o backend.head=own")
+            raise BackendError(
+                f"{name} classifies without a last part that reads features; use -o backend.classifier=own"
+            )
         return read[0]
 
     return features

@@ -1,4 +1,4 @@
-"""A pretrained vision transformer on this machine, treated as a black box: images in, class scores out."""
+"""A pretrained vision model on this machine, treated as a black box: images in, class scores out."""
 
 import functools
 from typing import TYPE_CHECKING, Literal
@@ -26,13 +26,14 @@ LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601), a
 
 
 class LocalViT(Splittable):
-    """A local vision model: the embedded one, timm's, Hugging Face's, or your own folder.
+    """A local vision model: the embedded one, one from timm or Hugging Face, or your own folder.
 
-    `head` says where the class scores come from: the model's `own` classifier; `prototypes` or `linear`, fitted to the
-    provider's shots; a head of the embedded model by name (`mnist`); a safetensors file. `auto` is the first that is
-    there of: own, the named head that the task asks for, prototypes.
-    `memory` bounds the activations of one call, in MiB; a call takes at most `batch` images: with one, an answer has
-    the same bits whatever else is asked. `dtype` auto is bfloat16 where the processor is fast at it.
+    `model` is embedded, timm:NAME (with optional `weights`, a file), hf:ID or dir:PATH. `classifier` names the source
+    of the class scores: `own`, the model's classifier; `prototypes` or `linear`, fitted to the provider's shots; a head
+    of the embedded model by name (`mnist`); or a safetensors file. `auto` takes the first one available of `own`, the
+    head that the task names, and `prototypes`. A call holds at most `max_batch` images, and as many as keep its
+    activations below `max_activation_mib` (MiB); with max_batch=1, the scores of an image have the same bits in every
+    call. dtype `auto` is bfloat16 if the device computes faster in it.
     """
 
     modalities: tuple[Modality, ...] = ("image",)
@@ -44,27 +45,27 @@ class LocalViT(Splittable):
         *,
         model: str = "embedded",
         weights: str | None = None,
-        head: str = "auto",
+        classifier: str = "auto",
         dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
-        memory: PositiveInt = 512,
-        batch: PositiveInt | None = None,
+        max_activation_mib: PositiveInt = 512,
+        max_batch: PositiveInt | None = None,
     ) -> None:
         try:
-            self.network: Network | None = Network(model, weights, dtype, device, memory)
+            self.network: Network | None = Network(model, weights, dtype, device, max_activation_mib)
         except ImportError as e:
             raise MissingExtra("backend 'local-vit'", "local", e) from e
         from fedbbpt_backends.heads import resolve_head
 
-        self._anew = functools.partial(Network, model, weights, device=device, memory=memory)
+        self._reload = functools.partial(Network, model, weights, device=device, max_activation_mib=max_activation_mib)
         self._cuts: dict[tuple[object, ...], SplitModel] = {}
-        self._head = resolve_head(head, self.network, provider)
+        self._head = resolve_head(classifier, self.network, provider)
         self.info = BackendInfo(
             model=model,
             input_size=self.network.model.size,
             classes=self.network.model.classes if self._head is None else self._head.classes,
             scores="logits",
-            max_batch=min(self.network.max_batch, batch or self.network.max_batch),
+            max_batch=min(self.network.max_batch, max_batch or self.network.max_batch),
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
         self.feature_extractor = self._features
@@ -110,7 +111,7 @@ class LocalViT(Splittable):
         cut = (head_blocks, tail_blocks, num_prompt_tokens, deep_prompt, num_classes, dtype, role)
         if cut not in self._cuts:
             self._cuts[cut] = SplitViT(
-                self._anew(dtype=dtype),
+                self._reload(dtype=dtype),
                 head_blocks=head_blocks,
                 tail_blocks=tail_blocks,
                 num_prompt_tokens=num_prompt_tokens,
@@ -126,7 +127,7 @@ class LocalViT(Splittable):
 class Network:
     """A model with its normalisation and resizing, its number format and its batch limit."""
 
-    def __init__(self, model: str, weights: str | None, dtype: str, device: str, memory: int) -> None:
+    def __init__(self, model: str, weights: str | None, dtype: str, device: str, max_activation_mib: int) -> None:
         import torch
 
         from fedbbpt_backends.device import dtype_of, usable_device
@@ -142,7 +143,9 @@ class Network:
         self.model.net.requires_grad_(False)
         self.dtype = str(self.precision).removeprefix("torch.")
         most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
-        self.max_batch = int(np.clip(memory * 2**20 // (self.model.activation * self.precision.itemsize), 1, most))
+        self.max_batch = int(
+            np.clip(max_activation_mib * 2**20 // (self.model.activation * self.precision.itemsize), 1, most)
+        )
         moments = self.model.preprocessing.mean, self.model.preprocessing.std
         mean, std = (torch.tensor(values, device=self.device).view(-1, 1, 1) for values in moments)
         self._scale, self._shift = 1 / std, -mean / std

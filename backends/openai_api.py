@@ -30,25 +30,26 @@ from fedbbpt_backends.template import ASK, COMPLETE, Template, resolve_label_wor
 
 KEYLESS = "none"  # what local servers are told, which want some key and no certain one
 IMAGES_AHEAD = 128  # most images of one call, for the memory's sake
-LOGPROBS, LIMITS = (20, 5, 0), ("max_tokens", "max_completion_tokens")  # from the most useful on
+TOP_LOGPROBS, MAX_TOKENS_PARAMETERS = (20, 5, 0), ("max_tokens", "max_completion_tokens")  # from the most useful on
 log = logging.getLogger("fedbbpt")
 
 
 class OpenAI(Backend):
     """OpenAI's models, or those of any server with its API (vLLM, llama.cpp, Ollama, fedbbpt serve).
 
-    `base_url` names the server; without it, it is OpenAI. The key comes from the variable `key_variable` or a file of
-    mode 600, `key_file`. `api` chat asks a question about each text, or about each image of `image_size` pixels a side;
-    completions has base models go on with it, `batch` texts a request; embeddings takes vectors, with prototypes of the
-    provider's shots as classes. `words` (default: the task's) stand for the classes in the `template`. Scores are those
-    of the next token, where the model tells its likeliest ones (`logprobs`), else the model writes a class's words.
-    What it can do is asked once, and kept in the run's config; also whether a `temperature` can be set, which is 0
-    unless the service insists on its own ("default"). An answer in words may take `room` tokens: more than its words do
-    where a model thinks first.
+    `base_url` names the server; the default is OpenAI. The key comes from the environment variable `key_variable` or
+    from `key_file`, a file of mode 600. With `api` chat, each text, or each image of `image_size` pixels per side, is
+    one question; with completions, base models continue the text, `max_inputs_per_request` texts per request; with
+    embeddings, the classes are prototypes of the provider's shots. `label_words` (default: the task's) stand for the
+    classes in the `template`. The scores are log-probabilities of the next token if the model returns some
+    (`top_logprobs`); otherwise the class is read from the answer, which may take `max_answer_tokens` tokens: give it
+    more if the model reasons first. Before the first round, one or more requests find out what the model accepts, and
+    the run's config keeps the result; that includes the `temperature`, which is 0 unless the service accepts only its
+    own ("default").
 
-    At most `concurrency` requests are under way, fewer where the service is busy, and as many a minute as it allows. A
-    request that brings nothing is repeated `retries` times. `price` is in dollars per million input and output
-    tokens; without it, OpenAI's list is used, and other servers are free.
+    At most `concurrency` requests are in flight, fewer while the service is busy, and no more per minute than it
+    allows; a failed request is retried `retries` times. `usd_per_million_tokens` holds the prices of input and output
+    tokens; by default, OpenAI's list applies, and other servers are free.
     """
 
     modalities: tuple[Modality, ...] = ("text", "image")
@@ -64,19 +65,19 @@ class OpenAI(Backend):
         key_variable: str = "OPENAI_API_KEY",
         key_file: str | None = None,
         template: str | None = None,
-        words: list[str] | None = None,
+        label_words: list[str] | None = None,
         image_size: PositiveInt | None = None,
-        logprobs: Literal["auto", 20, 5, 0] = "auto",
-        limit: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto",
-        room: PositiveInt | None = None,
+        top_logprobs: Literal["auto", 20, 5, 0] = "auto",
+        max_tokens_parameter: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto",
+        max_answer_tokens: PositiveInt | None = None,
         temperature: NonNegativeFloat | Literal["auto", "default"] = "auto",
-        batch: PositiveInt = 16,
+        max_inputs_per_request: PositiveInt = 16,
         concurrency: Concurrency = 8,
         requests_per_minute: PositiveInt | None = None,
         tokens_per_minute: PositiveInt | None = None,
         retries: Retries = 6,
         timeout: Timeout = 60.0,
-        price: PriceOption | None = None,
+        usd_per_million_tokens: PriceOption | None = None,
     ) -> None:
         key = key_in(key_variable) if key_file is None else key_from(Path(key_file))
         if key is None and base_url is None:
@@ -84,28 +85,35 @@ class OpenAI(Backend):
             raise_unless_dry_run(ConfigError(f"{message} -o backend.key_file=PATH"))
         if image_size is not None and api != "chat":
             raise ConfigError(f"images are for -o backend.api=chat, not for {api}")
-        self._api, self._batch = api, 1 if api == "chat" else batch
+        self._api, self._batch = api, 1 if api == "chat" else max_inputs_per_request
         self._provider, self._shots = provider, provider.shots
         if api == "embeddings" and provider.shots is None:
             raise ConfigError("embeddings need examples of the task's provider, which this task does not have")
-        self._words = resolve_label_words(words, provider.classes, provider.words)
+        self._words = resolve_label_words(label_words, provider.classes, provider.words)
         usual = COMPLETE if api == "completions" else ASK
         self._template = Template(template or usual, provider.question, self._words, " ")
         question = self._template.whole("")
-        self._room = room
+        self._max_answer_tokens = max_answer_tokens
         self._endpoint = asking.connect(key or KEYLESS, base_url, timeout, concurrency, model, question)
         self._identity = {"backend": "openai", "name": model, "url": base_url, "tenant": tenant(key), "api": api}
         temperatures = {"auto": (0.0, None), "default": (None,)}.get(str(temperature), (temperature,))
-        given = {"logprobs": logprobs, "limit": limit, "temperature": temperature}
+        given = {
+            "top_logprobs": top_logprobs,
+            "max_tokens_parameter": max_tokens_parameter,
+            "temperature": temperature,
+        }
         self._given = [f"-o backend.{name}={value}" for name, value in given.items() if value != "auto"]
         self._possible = [
             asking.Capabilities(*way)
-            for way in product(LOGPROBS, LIMITS, temperatures)
-            if logprobs in ("auto", way[0]) and limit in ("auto", way[1])
+            for way in product(TOP_LOGPROBS, MAX_TOKENS_PARAMETERS, temperatures)
+            if top_logprobs in ("auto", way[0]) and max_tokens_parameter in ("auto", way[1])
         ]
-        told = len({way.logprobs for way in self._possible})
+        told = len({way.top_logprobs for way in self._possible})
         self._probes = Usage(told, told) if len(self._possible) > 1 else Usage()
         self._head: LinearHead | None = None
+        price = list_price(model) if base_url is None else FREE
+        if usd_per_million_tokens:
+            price = Price(*usd_per_million_tokens)
         self.service_client = ServiceClient(
             self._service(Words, self._possible[0]),
             width=None if api == "embeddings" else len(self._words),
@@ -113,7 +121,7 @@ class OpenAI(Backend):
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             retries=retries,
-            price=Price(*price) if price else list_price(model) if base_url is None else FREE,
+            price=price,
             sampled=self._possible[0].drawn,
         )
         self.info = BackendInfo(
@@ -140,7 +148,7 @@ class OpenAI(Backend):
     @property
     def adaptive_setup(self) -> bool:
         """Whether what `set_up` will ask depends on the answers."""
-        return self._api != "embeddings" and len({way.logprobs for way in self._possible}) > 1
+        return self._api != "embeddings" and len({way.top_logprobs for way in self._possible}) > 1
 
     def set_up(self) -> None:
         """Asks what the model can do, or about the provider's shots.
@@ -178,8 +186,8 @@ class OpenAI(Backend):
             with suppress(RequestRejected):
                 (reply,) = self.service_client.ask(one)
                 self._probes += Usage(1, 1)
-                if reply is None and way.logprobs and len({other.logprobs for other in self._possible}) > 1:
-                    possible = [other for other in possible if not other.logprobs]  # some break when asked for them
+                if reply is None and way.top_logprobs and len({other.top_logprobs for other in self._possible}) > 1:
+                    possible = [other for other in possible if not other.top_logprobs]  # some break when asked for them
                     continue
                 if reply is None:
                     last = self.service_client.refusals.last_error or "no scores"
@@ -187,11 +195,13 @@ class OpenAI(Backend):
                         f"{self.info.model} does not answer ({last}); look whether the service is up and base_url is "
                         "right, and try again"
                     )
-                if len(reply.scores) or not way.logprobs:
+                if len(reply.scores) or not way.top_logprobs:
                     return way
                 silent, possible = True, [other for other in possible if other[1:] == way[1:]]
-        if silent and all(way.logprobs for way in self._possible):
-            raise BackendError(f"{self.info.model} tells no log-probabilities; leave out -o backend.logprobs, or use 0")
+        if silent and all(way.top_logprobs for way in self._possible):
+            raise BackendError(
+                f"{self.info.model} tells no log-probabilities; leave out -o backend.top_logprobs, or use 0"
+            )
         hint = f"; nothing else was tried than {' and '.join(self._given)}" if self._given else ""
         raise RequestRejected(self.service_client.refusals.last_error + hint)
 
@@ -199,5 +209,5 @@ class OpenAI(Backend):
         if self._api == "embeddings":
             return Vectors(self._endpoint, self._identity, self._batch)
         ask = asking.chat if self._api == "chat" else asking.completions
-        parts = (self._template, self._words, capabilities, self._batch, self._room)
+        parts = (self._template, self._words, capabilities, self._batch, self._max_answer_tokens)
         return kind(self._endpoint, self._identity, ask, *parts)

@@ -44,8 +44,8 @@ T = TypeVar("T")
 class Capabilities(NamedTuple):
     """What a model can be asked for."""
 
-    logprobs: int  # likeliest tokens that it tells of the next; 0: none
-    limit: str  # the parameter that says how much it may write
+    top_logprobs: int  # log-probabilities of the next token that it returns; 0: none
+    max_tokens_parameter: str  # the name of the parameter that bounds the answer's length
     temperature: float | None  # None: the service's own
 
     @property
@@ -103,9 +103,13 @@ def chat(endpoint: Endpoint, encoded: Sequence[str], capabilities: Capabilities,
     content: Any = one
     if one.startswith(PNG):
         content = [{"type": "text", "text": endpoint.question}, {"type": "image_url", "image_url": {"url": one}}]
-    body = {"messages": [{"role": "user", "content": content}], capabilities.limit: most, **capabilities.sent}
-    if capabilities.logprobs:
-        body |= {"logprobs": True, "top_logprobs": capabilities.logprobs}
+    body = {
+        "messages": [{"role": "user", "content": content}],
+        capabilities.max_tokens_parameter: most,
+        **capabilities.sent,
+    }
+    if capabilities.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": capabilities.top_logprobs}
     return _told(_posted(endpoint, "/chat/completions", body, key), 1)
 
 
@@ -114,9 +118,9 @@ def completions(
 ) -> list[Told]:
     """Texts to be gone on with, each by `most` tokens at most."""
     prompt = list(encoded) if len(encoded) > 1 else encoded[0]  # some servers read no list
-    body = {"prompt": prompt, capabilities.limit: most, **capabilities.sent}
-    if capabilities.logprobs:
-        body["logprobs"] = capabilities.logprobs
+    body = {"prompt": prompt, capabilities.max_tokens_parameter: most, **capabilities.sent}
+    if capabilities.top_logprobs:
+        body["logprobs"] = capabilities.top_logprobs
     return _told(_posted(endpoint, "/completions", body, key), len(encoded))
 
 

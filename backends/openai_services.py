@@ -33,10 +33,15 @@ class Words:
         words: tuple[str, ...],
         capabilities: Capabilities,
         batch: int,
-        room: int | None = None,
+        max_answer_tokens: int | None = None,
     ) -> None:
-        self._most = 1 if capabilities.logprobs else room or MORE + max(map(_tokens, words))
-        told = {"words": words, "logprobs": capabilities.logprobs, "written": self._most, "question": endpoint.question}
+        self._most = 1 if capabilities.top_logprobs else max_answer_tokens or MORE + max(map(_tokens, words))
+        told = {
+            "words": words,
+            "logprobs": capabilities.top_logprobs,
+            "written": self._most,
+            "question": endpoint.question,
+        }
         self.identity = {**identity, **told, "temperature": capabilities.temperature}
         self.max_inputs_per_request = batch
         self._endpoint, self._ask, self._template = endpoint, ask, template
@@ -66,10 +71,10 @@ class Words:
             return ServiceAnswer(np.full(len(self._words), np.nan, np.float32))
         if answer.text is None:
             reply = NO_SCORES
-        elif self._capabilities.logprobs and answer.top and not begins_otherwise(answer.top):
+        elif self._capabilities.top_logprobs and answer.top and not begins_otherwise(answer.top):
             unparsed = int(names_none(answer.top, self._words))
             reply = ServiceAnswer(scores_of(answer.top, self._words), unparsed=unparsed)
-        elif self._capabilities.logprobs:
+        elif self._capabilities.top_logprobs:
             reply = self._without(answer.text)
         else:
             reply = self._read(answer.text)

@@ -50,7 +50,7 @@ def resolve_label_words(
     chosen = tuple(words or known or classes)
     if len(chosen) != len(classes) or len(set(chosen)) < len(chosen) or not all(chosen):
         raise ConfigError(
-            f"backend.words wants {len(classes)} different words, one for each of {', '.join(classes)}; got "
+            f"backend.label_words wants {len(classes)} different words, one for each of {', '.join(classes)}; got "
             f"{', '.join(map(repr, chosen))}"
         )
     return chosen

@@ -49,20 +49,20 @@ class Verbalizer:
         model: "TextModel",
         provider: Provider,
         template: str | None,
-        words: list[str] | None,
-        longest: int,
-        whole: bool = False,
+        label_words: list[str] | None,
+        max_tokens: int,
+        single_string: bool = False,
     ) -> None:
         if model.language is None:
-            raise ConfigError(f"{model.name} writes no words; use another backend.head than 'verbalizer'")
-        if whole and model.language != "causal":
-            raise ConfigError(f"backend.whole is for models that write on, and {model.name} fills in words")
+            raise ConfigError(f"{model.name} writes no words; use another backend.classifier than 'verbalizer'")
+        if single_string and model.language != "causal":
+            raise ConfigError(f"backend.single_string is for models that write on, and {model.name} fills in words")
         self.classes = provider.classes
-        self._tokenizer, self._longest, self._most = model.tokenizer, longest, model.longest
-        self.names = resolve_label_words(words, provider.classes, provider.words)
+        self._tokenizer, self._max_tokens, self._longest = model.tokenizer, max_tokens, model.longest
+        self.names = resolve_label_words(label_words, provider.classes, provider.words)
         space = " " if model.language == "causal" else ""  # a word after a space is a token of its own
         self._template = Template(template or TEMPLATES[model.language], provider.question, self.names, space)
-        self._whole = whole
+        self._single_string = single_string
         self._ids = lru_cache(maxsize=4096)(self._tokens)
         self.words = [self._ids(space + word) for word in self.names]  # in tokens
         self._room = max(map(len, self.words))  # tokens that the words may take
@@ -89,15 +89,17 @@ class Verbalizer:
         """What the model reads of a text before it is asked for the words."""
         one = text if isinstance(text, Prompted) else Prompted(text)
         before, after = self._template.before(one), self._template.after(one)
-        if self._whole:
+        if self._single_string:
             before, one, after = "", Prompted(before + one.text + after), ""
         return self._context(one, (*self._begin, *self._ids(before)), (*self._with_mask(after), *self._end))
 
     def _context(self, one: Prompted, before: tuple[int, ...], after: tuple[int, ...]) -> Context:
         taken = len(before) + len(after) + (0 if one.prefix is None else len(one.prefix)) + self._room
-        if taken >= self._most:
-            raise ConfigError(f"prompt and template take {taken} tokens, and the model reads {self._most}")
-        return Context(one.prefix, before, self._tokens(one.text)[: min(self._longest, self._most - taken)], after)
+        if taken >= self._longest:
+            raise ConfigError(f"prompt and template take {taken} tokens, and the model reads {self._longest}")
+        return Context(
+            one.prefix, before, self._tokens(one.text)[: min(self._max_tokens, self._longest - taken)], after
+        )
 
     def _with_mask(self, text: str) -> tuple[int, ...]:
         if self._mask is None:

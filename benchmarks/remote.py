@@ -59,7 +59,14 @@ def latency(queries: int, takes: float, concurrency: int, times: int) -> None:
     """Throughput against a service that takes its time, as a share of the best that is possible."""
     ideal = -(-queries // concurrency) * takes
     with slow_service(takes) as url, own_cache():
-        backend = OpenAI(PROVIDER, model="m", base_url=url, logprobs=20, limit="max_tokens", concurrency=concurrency)
+        backend = OpenAI(
+            PROVIDER,
+            model="m",
+            base_url=url,
+            top_logprobs=20,
+            max_tokens_parameter="max_tokens",
+            concurrency=concurrency,
+        )
         for number in range(times):
             texts = as_texts([f"{number} {i}" for i in range(queries)])
             started = time.perf_counter()

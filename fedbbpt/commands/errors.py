@@ -46,7 +46,9 @@ def errors_as_sentences() -> Iterator[None]:
     except (MemoryError, RuntimeError) as e:
         if not isinstance(e, MemoryError) and not _is_torch_out_of_memory(e):
             raise
-        raise click.ClickException("out of memory; lower -o backend.memory=MIB or -o algorithm.batch_size=N") from e
+        raise click.ClickException(
+            "out of memory; lower -o backend.max_activation_mib=MIB or -o algorithm.batch_size=N"
+        ) from e
 
 
 def _discard_output() -> None:

@@ -44,5 +44,5 @@ def check_payable(backend: Backend, payer: Account) -> None:
     if client is not None and payer.budget.cost is not None and client.price is None:
         raise ConfigError(
             f"max_cost needs a price, and none is known of {backend.info.model}; say how many dollars a million "
-            "input and output tokens cost: -o 'backend.price=[0.1, 0.4]'"
+            "input and output tokens cost: -o 'backend.usd_per_million_tokens=[0.1, 0.4]'"
         )

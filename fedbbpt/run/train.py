@@ -142,9 +142,9 @@ class _Run:
         totals = self._add(Totals(bytes_up=up, bytes_down=down), Usage(), result.bytes_up, result.bytes_down)
         totals = replace(totals, **usage._asdict())
         if 2 * totals.unparsed > totals.queries:
-            hint = "-o backend.words and -o backend.template say how the model is asked for one"
+            hint = "-o backend.label_words and -o backend.template say how the model is asked for one"
             if self.session.backend.service_client:
-                hint += ", and -o backend.room=1000 gives room to one that thinks first"
+                hint += ", and -o backend.max_answer_tokens=1000 lets it reason first"
             text = f"{totals.unparsed:,} of {totals.queries:,} answers name no class; {hint}"
             self.callback.on_message(text)
         best = better(result, state, None, self.algorithm.keeps)

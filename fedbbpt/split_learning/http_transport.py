@@ -21,7 +21,7 @@ ADVICE = {
     401: TOKEN_ADVICE,
     403: TOKEN_ADVICE,
     404: URL_ADVICE,
-    413: "start it with a larger --max-body, or send less at a time: lower algorithm.batch_size and backend.batch",
+    413: "start it with a larger --max-body, or send less at a time: lower algorithm.batch_size and backend.max_batch",
 }
 Direction = Literal["forward", "backward"]
 

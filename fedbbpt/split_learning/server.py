@@ -137,7 +137,7 @@ class BodyService:
             expected = f"(samples, at most {MAX_TOKENS} tokens, {self._body.split_model.width})"
             raise HttpError(400, f"expected an array {expected}, got {values.shape}", code="shape")
         if size_of(values.shape) > MAX_REQUEST_SIZE:
-            advice = "send fewer samples per request (algorithm.batch_size, backend.batch)"
+            advice = "send fewer samples per request (algorithm.batch_size, backend.max_batch)"
             raise HttpError(400, f"an array {values.shape} is too large for one request; {advice}", code="too_much")
         return values, dtype
 

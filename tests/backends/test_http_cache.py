@@ -63,7 +63,7 @@ def opened(endpoint: Endpoint, tmp_path: Path) -> Opened:
         described = {
             "url": URL,
             "modality": "text",
-            "batch": 2,
+            "max_inputs_per_request": 2,
             "body": {"inputs": "{inputs}"},
             "scores": "results[*].scores",
             "tokens_path": "total",
@@ -73,7 +73,9 @@ def opened(endpoint: Endpoint, tmp_path: Path) -> Opened:
         }
         (tmp_path / "d.toml").write_text(tomli_w.dumps(described | (changed or {})))
         provider = Provider(("no", "yes"))
-        backend = HttpJson(provider, description=str(tmp_path / "d.toml"), price=[1e6, 0.0], retries=1, **options)
+        backend = HttpJson(
+            provider, endpoint_file=str(tmp_path / "d.toml"), usd_per_million_tokens=[1e6, 0.0], retries=1, **options
+        )
         backend.session.mount("http://", endpoint)
         backend.service_client.bill_to(Account("a run", limits))
         return backend
@@ -103,7 +105,7 @@ def test_what_was_answered_is_a_response_in_the_cache(endpoint: Endpoint, opened
 
 
 def test_what_is_deleted_is_asked_again(endpoint: Endpoint, opened: Opened) -> None:
-    backend = opened({"batch": 1})
+    backend = opened({"max_inputs_per_request": 1})
     asked_again(endpoint, backend)
     cache = backend.session.cache
     cache.delete(requests=[requests.Request("POST", URL, json={"inputs": ["bcd"]})])

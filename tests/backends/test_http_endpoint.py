@@ -15,7 +15,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "http_json.toml"
 USUAL = {
     "url": "https://example.com/score",
     "modality": "text",
-    "batch": 4,
+    "max_inputs_per_request": 4,
     "body": {"inputs": "{inputs}"},
     "scores": "results[*].scores",
     "kind": "logits",
@@ -38,7 +38,7 @@ def described(endpoint: Path, **changed: Any) -> JsonService:
 
 
 def test_the_example_is_right() -> None:
-    assert read_description(EXAMPLE).batch == 16
+    assert read_description(EXAMPLE).max_inputs_per_request == 16
 
 
 def test_bodies() -> None:
@@ -53,7 +53,7 @@ def test_bodies() -> None:
         ({"score": "x"}, "unknown key of .*'score'.* Did you mean 'scores'"),
         ({"auth": {"variable": "MY_KEY", "perfix": ""}}, "unknown key of auth .* Did you mean 'prefix'"),
         ({"scores": None, "kind": None}, r"endpoint\.toml lacks scores, kind"),
-        ({"batch": 0}, "batch: input should be greater than 0"),
+        ({"max_inputs_per_request": 0}, "max_inputs_per_request: input should be greater than 0"),
         ({"url": "ftp://host"}, "'ftp://host' begins with none of http://, https://"),
         ({"url": "https://me:word@host/"}, "must not hold a name or a password"),
         ({"headers": {"X-Über": "1"}}, "names of ASCII letters"),

@@ -45,7 +45,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     usual = {
         "url": "https://example.com/score",
         "modality": "text",
-        "batch": 4,
+        "max_inputs_per_request": 4,
         "body": "{inputs}",
         "scores": "@",
         "kind": "logits",
@@ -55,7 +55,7 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     def built(head: str | None = None, provider: Provider = provider, **changed: Any) -> HttpJson:
         values = {key: value for key, value in (usual | changed).items() if value is not None}
         (tmp_path / "endpoint.toml").write_text(tomli_w.dumps(values))
-        return HttpJson(provider, description=str(tmp_path / "endpoint.toml"), head=head, retries=0)
+        return HttpJson(provider, endpoint_file=str(tmp_path / "endpoint.toml"), classifier=head, retries=0)
 
     return built
 
@@ -105,7 +105,7 @@ def test_a_head_from_a_file(requests: list[Sequence[str]], build: Build, tmp_pat
 
 
 def test_heads_that_make_no_sense(build: Build) -> None:
-    with pytest.raises(ConfigError, match=r"backend\.head goes on embeddings"):
+    with pytest.raises(ConfigError, match=r"backend\.classifier is for embeddings"):
         build("prototypes")
     with pytest.raises(ConfigError, match="fitted to the provider's shots, which this task does not have"):
         build(provider=Provider(CLASSES), **EMBEDDINGS)
@@ -115,7 +115,7 @@ def test_images_are_asked_for_in_the_described_size(build: Build) -> None:
     backend = build(modality="image", image={"width": 5, "height": 4})
     assert backend.info.input_size == (4, 5)
     assert backend.info.max_batch == 128
-    backend = build(modality="image", image={"width": 5, "height": 4}, batch=3)
+    backend = build(modality="image", image={"width": 5, "height": 4}, max_inputs_per_request=3)
     assert backend.info.max_batch == 129  # whole requests
 
 

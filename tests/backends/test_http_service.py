@@ -90,7 +90,7 @@ def serve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Se
     usual = {
         "url": server.url,
         "modality": "text",
-        "batch": 4,
+        "max_inputs_per_request": 4,
         "body": {"inputs": "{inputs}"},
         "scores": "results[*].scores",
         "kind": "logits",
@@ -176,7 +176,7 @@ def test_the_query_of_an_address_is_kept(server: Server, serve: Serve) -> None:
 
 def test_the_only_input_needs_no_list(server: Server, serve: Serve) -> None:
     server.answer = lambda body: (200, {}, {"scores": [len(body["prompt"]), 0]})
-    service = serve(batch=1, body={"prompt": "Is it? {input}", "n": 1}, scores="scores")
+    service = serve(max_inputs_per_request=1, body={"prompt": "Is it? {input}", "n": 1}, scores="scores")
     assert service.send(["ab"], "k")[0].scores.tolist() == [9, 0]
 
 

@@ -60,12 +60,12 @@ def test_number_formats_agree(images: np.ndarray) -> None:
 
 def test_folder_is_the_embedded_model(vit: LocalViT, images: np.ndarray) -> None:
     head = embedded.HEADS / "mnist.safetensors"
-    options = {"model": f"dir:{embedded.FOLDER}", "head": str(head), "dtype": vit.info.resolved["dtype"]}
+    options = {"model": f"dir:{embedded.FOLDER}", "classifier": str(head), "dtype": vit.info.resolved["dtype"]}
     np.testing.assert_array_equal(LocalViT(DIGITS.provider, **options).query(images).scores, vit.query(images).scores)
 
 
 def test_memory_limits_the_batch() -> None:
-    limits = [LocalViT(DIGITS.provider, memory=m, dtype="float32").info.max_batch for m in (1, 20, 10_000)]
+    limits = [LocalViT(DIGITS.provider, max_activation_mib=m, dtype="float32").info.max_batch for m in (1, 20, 10_000)]
     assert 1 <= limits[0] < limits[1] < limits[2]
 
 
@@ -84,7 +84,7 @@ def _shots(size: tuple[int, int]) -> Dataset:
 @pytest.mark.parametrize("head", ["prototypes", "linear"])
 def test_heads_fitted_to_the_providers_shots(head: str) -> None:
     provider = Provider(DIGITS.classes, shots=_shots)
-    vit = LocalViT(provider, head=head)
+    vit = LocalViT(provider, classifier=head)
     rest = DIGITS.load(vit.info.input_size).train.batch(slice(300, 420))
     assert (vit.query(rest.inputs).scores.argmax(1) == rest.labels).mean() > 0.6
 
@@ -94,7 +94,7 @@ def test_two_classes_have_two_scores() -> None:
         shots = _shots(size)
         return shots.take(np.flatnonzero(shots.labels < 2))
 
-    vit = LocalViT(Provider(("0", "1"), shots=two), head="linear")
+    vit = LocalViT(Provider(("0", "1"), shots=two), classifier="linear")
     batch = two(vit.info.input_size).batch(slice(None))
     scores = vit.query(batch.inputs).scores
     assert scores.shape == (16, 2)
@@ -161,9 +161,9 @@ def test_timm_model_from_a_file(tmp_path: Path) -> None:
         ({"model": "timm:vit_tinny"}, "timm has no model"),
         ({"model": "timm:vit_tiny_patch16_224", "weights": "/nowhere.safetensors"}, "cannot load timm"),
         ({"weights": "x"}, "goes with model=timm"),
-        ({"head": "own"}, "no classifier of its own"),
-        ({"head": "prototypes"}, "provider's shots"),
-        ({"head": "nowhere.safetensors"}, "unknown head"),
+        ({"classifier": "own"}, "no classifier of its own"),
+        ({"classifier": "prototypes"}, "provider's shots"),
+        ({"classifier": "nowhere.safetensors"}, "unknown head"),
         ({"device": "tpu9"}, "backend.device"),
     ],
 )
@@ -176,10 +176,10 @@ def test_head_of_another_size(tmp_path: Path) -> None:
     file = tmp_path / "head.safetensors"
     safetensors.numpy.save_file({"weight": np.zeros((2, 7), np.float32), "bias": np.zeros(2, np.float32)}, file)
     with pytest.raises(BackendError, match="features have"):
-        LocalViT(DIGITS.provider, head=str(file))
+        LocalViT(DIGITS.provider, classifier=str(file))
     file.write_bytes(b"no safetensors")
     with pytest.raises(BackendError, match="is not a provider head"):
-        LocalViT(DIGITS.provider, head=str(file))
+        LocalViT(DIGITS.provider, classifier=str(file))
 
 
 def test_a_folder_that_lacks_weights(classifier: Path, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_damaged_weights(classifier: Path, tmp_path: Path) -> None:
 
 def test_a_head_of_the_embedded_model_is_for_that_model_only(classifier: Path) -> None:
     with pytest.raises(ConfigError, match="made for the embedded model"):
-        LocalViT(Provider(("x", "y")), model=f"dir:{classifier}", head="mnist")
+        LocalViT(Provider(("x", "y")), model=f"dir:{classifier}", classifier="mnist")
 
 
 def test_the_probe_chooses_by_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def service(monkeypatch, tmp_path):
 
 
 def opened(provider=PROVIDER, **options):
-    backend = OpenAI(provider, **{"logprobs": 20, "limit": "max_tokens", "retries": 2} | options)
+    backend = OpenAI(provider, **{"top_logprobs": 20, "max_tokens_parameter": "max_tokens", "retries": 2} | options)
     backend.service_client.bill_to(Account("a run"))
     return backend
 
@@ -143,7 +143,7 @@ class TestChat:
 
     def test_without_log_probabilities_the_model_writes(self, service):
         service.answer = lambda path, body: (200, {}, chat("It is so so." if "film" in str(body) else "Hm.", None))
-        answers = opened(logprobs=0).query(TEXTS)
+        answers = opened(top_logprobs=0).query(TEXTS)
         assert answers.scores.argmax(1)[0] == 2
         assert len(set(answers.scores[1])) == 1
         assert answers.unparsed == 1
@@ -161,7 +161,9 @@ class TestChat:
 
 class TestCompletions:
     def test_several_texts_go_in_one_request(self, service):
-        answers = opened(api="completions", batch=3, concurrency=1).query(as_texts([f"text {i}" for i in range(5)]))
+        answers = opened(api="completions", max_inputs_per_request=3, concurrency=1).query(
+            as_texts([f"text {i}" for i in range(5)])
+        )
         assert sorted(len(body["prompt"]) for body in service.bodies) == [2, 3]
         assert service.bodies[0]["prompt"][0] == "Text: text 0\nSentiment:"
         assert answers.scores[:, 0].tolist() == [-0.5, -1.5, -2.5, -0.5, -1.5]
@@ -182,7 +184,7 @@ class TestEmbeddings:
             return 200, {}, {"object": "list", "data": data[::-1], "model": "m", "usage": usage}
 
         service.answer = vectors
-        backend = opened(provider, api="embeddings", batch=2)
+        backend = opened(provider, api="embeddings", max_inputs_per_request=2)
         assert backend.setup_usage == Usage(4, 2)
         backend.set_up()
         answers = backend.query(as_texts(["go up", "go down"]))
@@ -198,7 +200,7 @@ class TestEmbeddings:
             return 200, {}, {"data": [{"embedding": [1.0 if "up" in text else -1.0, 0.5]} for text in body["input"]]}
 
         service.answer = vectors
-        backend = opened(provider, api="embeddings", batch=4)
+        backend = opened(provider, api="embeddings", max_inputs_per_request=4)
         if left:
             backend.set_up()
             assert backend.query(as_texts(["go up"])).scores.argmax(1).tolist() == [0]
@@ -306,7 +308,7 @@ class TestErrors:
         usual = service.answer
         service.answer = lambda path, body: trouble if "film" in str(body) else usual(path, body)
         for _ in range(2):
-            backend = opened(api=api, batch=4)
+            backend = opened(api=api, max_inputs_per_request=4)
             scores = backend.query(as_texts(["another", "a film", "and another"])).scores
             assert np.isnan(scores).any(1).tolist() == [False, True, False]
             assert backend.service_client.billed().queries == 2

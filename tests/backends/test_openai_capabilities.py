@@ -18,7 +18,7 @@ from fedbbpt_backends.openai_api import OpenAI
 CLIENT = httpx2.Client
 TOP = [{"token": " good", "logprob": -0.5}, {"token": " bad", "logprob": -1.5}]
 TEXTS = as_texts(["a film", "another"])
-AUTO = {"logprobs": 20, "limit": "max_tokens", "temperature": 0.0}
+AUTO = {"top_logprobs": 20, "max_tokens_parameter": "max_tokens", "temperature": 0.0}
 
 
 class Model:
@@ -52,7 +52,8 @@ def model(monkeypatch, tmp_path):
 def opened(**options):
     provider = Provider(("pos", "neg"), words=("good", "bad"))
     backend = OpenAI(
-        provider, **{"model": "m", "base_url": "http://127.0.0.1:9", "retries": 0, "price": [1, 1]} | options
+        provider,
+        **{"model": "m", "base_url": "http://127.0.0.1:9", "retries": 0, "usd_per_million_tokens": [1, 1]} | options,
     )
     backend.service_client.bill_to(Account("a run"))
     return backend
@@ -67,16 +68,16 @@ def prepared(**options):
 @pytest.mark.parametrize("status", [400, 500, 501])
 def test_a_model_that_breaks_when_asked_for_log_probabilities_writes_words(model, status):
     model.status, model.refuses = status, lambda body: "list index out of range" if "logprobs" in body else None
-    assert prepared().info.resolved["logprobs"] == 0
+    assert prepared().info.resolved["top_logprobs"] == 0
     assert len(model.bodies) <= 9
 
 
 @pytest.mark.parametrize("token", ["<think>", "<|channel|>", "<｜begin｜>", "\n[THINK]"])
 def test_of_a_model_that_thinks_first_the_first_token_tells_nothing(model, monkeypatch, token):
     monkeypatch.setitem(TOP[0], "token", token)
-    assert prepared().info.resolved["logprobs"] == 0
+    assert prepared().info.resolved["top_logprobs"] == 0
     with pytest.raises(BackendError, match="tells no log-probabilities"):
-        prepared(logprobs=20)
+        prepared(top_logprobs=20)
 
 
 def test_a_model_that_can_do_all_is_asked_once(model):
@@ -109,7 +110,11 @@ def test_any_refusal_lets_the_next_way_be_tried(model, status):
         or (body.get("temperature", 1) != 1 and "only the default temperature is supported")
     )
     backend = prepared()
-    assert backend.info.resolved == {"logprobs": 0, "limit": "max_completion_tokens", "temperature": "default"}
+    assert backend.info.resolved == {
+        "top_logprobs": 0,
+        "max_tokens_parameter": "max_completion_tokens",
+        "temperature": "default",
+    }
     assert backend.setup_usage == Usage(1, 1)
     assert backend.service_client.billed().queries == 1
     assert backend.query(TEXTS).scores.argmax(1).tolist() == [0, 0]
@@ -120,7 +125,7 @@ def test_any_refusal_lets_the_next_way_be_tried(model, status):
 def test_what_is_taken_and_passed_over_counts_as_refused(model, most):
     model.tells = lambda body: body["top_logprobs"] <= most
     backend = prepared()
-    assert backend.info.resolved == AUTO | {"logprobs": most}
+    assert backend.info.resolved == AUTO | {"top_logprobs": most}
     asked = 3 if most == 0 else 2
     assert backend.setup_usage == Usage(asked, asked)
     assert len(model.bodies) == backend.service_client.billed().queries == asked
@@ -140,8 +145,8 @@ def test_refused_by_everything_is_the_last_reason_and_what_was_given(model):
 
 def test_log_probabilities_that_were_asked_for_are_missed(model):
     model.tells = lambda body: False
-    with pytest.raises(BackendError, match=r"m tells no log-probabilities; leave out -o backend\.logprobs"):
-        prepared(logprobs=5)
+    with pytest.raises(BackendError, match=r"m tells no log-probabilities; leave out -o backend\.top_logprobs"):
+        prepared(top_logprobs=5)
     assert len(model.bodies) == 1
 
 

@@ -89,7 +89,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 
 def opened(model: str, **options: object) -> HfText:
-    return HfText(PROVIDER, model=model, head="verbalizer", dtype="float32", **options)
+    return HfText(PROVIDER, model=model, classifier="verbalizer", dtype="float32", **options)
 
 
 def one_at_a_time(backend: HfText, context: str, prefix: np.ndarray | None = None) -> list[float]:
@@ -225,7 +225,7 @@ class TestGenerated:
         told: list[list[str]] = []
         monkeypatch.setattr(answer_parsing, "read", lambda *a: told.append(a) or read(*a))
         backend = HfText(
-            PROVIDER, model=saved("causal"), head="generated", dtype="float32", template="{text} {question} :"
+            PROVIDER, model=saved("causal"), classifier="generated", dtype="float32", template="{text} {question} :"
         )
         prefix = np.random.default_rng(0).normal(0, 1, (2, 32)).astype(np.float32)
         texts = [*TEXTS, Prompted(TEXTS[0], prefix=prefix)]
@@ -240,14 +240,14 @@ class TestGenerated:
         assert answers.output_tokens == 5 * count
 
     def test_it_is_told_what_it_may_answer(self, saved: Callable[[str], str]) -> None:
-        backend = HfText(PROVIDER, model=saved("causal"), head="generated", dtype="float32")
+        backend = HfText(PROVIDER, model=saved("causal"), classifier="generated", dtype="float32")
         asked = backend.network.model.tokenizer("Is the Sentiment good, very bad or not so good?")["input_ids"]
         after = backend.verbalizer.context("film").after
         assert any(list(after[i : i + len(asked)]) == asked for i in range(len(after)))
 
     def test_a_masked_model_does_not_write(self, saved: Callable[[str], str]) -> None:
         with pytest.raises(ConfigError, match="does not write on"):
-            HfText(PROVIDER, model=saved("masked"), head="generated", dtype="float32")
+            HfText(PROVIDER, model=saved("masked"), classifier="generated", dtype="float32")
 
 
 class TestExamples:
@@ -289,7 +289,7 @@ class TestWhole:
 
     def test_the_scores_are_those_of_the_string(self, saved: Callable[[str], str]) -> None:
         one = Prompted("so so", "read this : ", " carefully", examples=(("bad film", "bad"),))
-        asked = opened(saved("causal"), template="{text} {question} :", whole=True)
+        asked = opened(saved("causal"), template="{text} {question} :", single_string=True)
         plain = opened(saved("causal"), template="{text}")
         string = "read this : bad film carefully Sentiment : bad\n\nread this : so so carefully Sentiment :"
         np.testing.assert_array_equal(
@@ -298,22 +298,22 @@ class TestWhole:
 
     def test_a_masked_model_has_no_use_for_it(self, saved: Callable[[str], str]) -> None:
         with pytest.raises(ConfigError, match="for models that write on"):
-            opened(saved("masked"), whole=True)
+            opened(saved("masked"), single_string=True)
 
 
 class TestBad:
     @pytest.mark.parametrize("words", [["good"], ["good", "good", "bad"], ["good", "", "bad"]])
     def test_words(self, saved: Callable[[str], str], words: list[str]) -> None:
         with pytest.raises(ConfigError, match="3 different words, one for each of pos, neg, mid"):
-            opened(saved("causal"), words=words)
+            opened(saved("causal"), label_words=words)
 
     def test_template(self, saved: Callable[[str], str]) -> None:
         with pytest.raises(ConfigError, match=r"\{text\} where the text goes, got 'Sentiment:'"):
             opened(saved("causal"), template="Sentiment:")
 
     def test_a_template_without_a_verbalizer(self, saved: Callable[[str], str]) -> None:
-        with pytest.raises(ConfigError, match=r"use -o backend.head=verbalizer"):
-            HfText(PROVIDER, model=saved("masked"), head="prototypes", template="{text}", dtype="float32")
+        with pytest.raises(ConfigError, match=r"use -o backend.classifier=verbalizer"):
+            HfText(PROVIDER, model=saved("masked"), classifier="prototypes", template="{text}", dtype="float32")
 
     def test_a_prompt_longer_than_the_model_reads(self, saved: Callable[[str], str]) -> None:
         with pytest.raises(ConfigError, match="the model reads 48"):

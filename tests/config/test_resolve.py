@@ -41,7 +41,8 @@ LANGUAGE = {"task": {"name": "newsgroups"}, "backend": {"model": "smollm2"}}
 
 
 @pytest.mark.parametrize(
-    "backend", [{"model": "smollm2"}, {"model": "hf:x", "head": "verbalizer"}, {"model": "hf:x", "head": "generated"}]
+    "backend",
+    [{"model": "smollm2"}, {"model": "hf:x", "classifier": "verbalizer"}, {"model": "hf:x", "classifier": "generated"}],
 )
 def test_a_language_model_gets_instructions(backend):
     config = make_config({"task": {"name": "newsgroups"}, "backend": backend})
@@ -134,7 +135,7 @@ def test_given_settings_stay_as_they_are():
 def test_every_component_survives_toml(section, name):
     texts = name == "hf-text" or (section == "prompt" and "image" not in modalities_of(name))
     task = {"task": {"name": "newsgroups"}} if texts else {}
-    needed = {"description": "service.toml"} if name == "http-json" else {}
+    needed = {"endpoint_file": "service.toml"} if name == "http-json" else {}
     cut = {"algorithm": {"name": "sfprompt"}} if (section, name) == ("readout", "none") else {}
     config = make_config(task | cut | {section: {"name": name} | needed})
     assert make_config(tomllib.loads(config.to_toml())) == config

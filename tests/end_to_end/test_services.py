@@ -194,12 +194,13 @@ class TestBits:
         train(*there, *task, "--out", tmp_path / "there")
         assert parameters(tmp_path / "there") == parameters(tmp_path / "here")
         (tmp_path / "colours.toml").write_text(
-            f'url = "{url}/v1/classify"\nmodality = "image"\nbatch = 64\nbody = {{inputs = "{{inputs}}"}}\n'
+            f'url = "{url}/v1/classify"\nmodality = "image"\nmax_inputs_per_request = 64\n'
+            f'body = {{inputs = "{{inputs}}"}}\n'
             'scores = "scores"\nkind = "log-probabilities"\nclasses = ["circle", "square"]\n'
             'auth = {header = "Authorization", prefix = "Bearer ", variable = "FEDBBPT_TOKEN"}\n'
             "image = {width = 8, height = 8}\n"
         )
-        described = ["--backend", "http-json", "-o", f"backend.description={tmp_path / 'colours.toml'}"]
+        described = ["--backend", "http-json", "-o", f"backend.endpoint_file={tmp_path / 'colours.toml'}"]
         train(*described, *task, "--out", tmp_path / "described")
         assert parameters(tmp_path / "described") == parameters(tmp_path / "here")
 
@@ -219,7 +220,7 @@ class TestFaults:
     ) -> None:
         url = serve("letters", f"csv:{site / 'reviews.csv'}")
         with FaultProxy(url, 0.2, seed=1, kinds=kinds) as proxy:
-            there = remote(proxy.url, "completions", "batch=4", "timeout=5", "retries=20")
+            there = remote(proxy.url, "completions", "max_inputs_per_request=4", "timeout=5", "retries=20")
             train(*there, *texts(site), "--out", tmp_path / "there")
         assert sum(proxy.counts.values()) - proxy.counts["passed"] >= 5
         assert parameters(tmp_path / "there") == parameters(undisturbed)
@@ -237,7 +238,7 @@ class TestFaults:
     ) -> None:
         url = serve("letters", f"csv:{site / 'reviews.csv'}")
         out, rng, killed = tmp_path / "there", random.Random(1), 0
-        options = [*remote(url, "completions", "batch=4", "concurrency=2"), *texts(site), "--out", out]
+        options = [*remote(url, "completions", "max_inputs_per_request=4", "concurrency=2"), *texts(site), "--out", out]
         for _ in range(4):
             command = ["--resume", out] if (out / "config.toml").exists() else options
             env = environment(site, tmp_path / "cache")
@@ -258,7 +259,7 @@ class TestFaults:
     def test_a_service_that_is_gone_stops_the_run_and_loses_nothing(
         self, site: Path, train: Train, tmp_path: Path
     ) -> None:
-        there = remote("http://127.0.0.1:9", "chat", "retries=1", "logprobs=20", "limit=max_tokens")
+        there = remote("http://127.0.0.1:9", "chat", "retries=1", "top_logprobs=20", "max_tokens_parameter=max_tokens")
         done = train(*there, *texts(site), "--out", tmp_path / "there", check=False)
         assert done.returncode == 1
         assert "127.0.0.1:9 refuses connections; look whether the service is up" in done.stderr
@@ -269,7 +270,10 @@ class TestLimits:
         self, site: Path, serve: Serve, train: Train, undisturbed: Path, tmp_path: Path
     ) -> None:
         url = serve("letters", f"csv:{site / 'reviews.csv'}")
-        there = [*remote(url, "completions", "price=[10.0, 10.0]", "batch=4"), *texts(site)]
+        there = [
+            *remote(url, "completions", "usd_per_million_tokens=[10.0, 10.0]", "max_inputs_per_request=4"),
+            *texts(site),
+        ]
         dry = train(*there, "--dry-run").stdout
         estimated = float(re.search(r"estimated .* tokens, \$([0-9.]+)", dry).group(1))  # type: ignore[union-attr]
         assert not counted(url)["fedbbpt_queries_total"]

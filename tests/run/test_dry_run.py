@@ -15,7 +15,7 @@ body = { inputs = "{inputs}" }
 scores = "scores"
 classes = ["ham", "eggs"]
 kind = "logits"
-batch = 8
+max_inputs_per_request = 8
 [auth]
 variable = "KEY_OF_THE_MODEL"
 """
@@ -52,7 +52,10 @@ def left(folder: Path) -> list[str]:
     ("options", "note"),
     [
         (["--backend", "openai"], MISSING),
-        (["--backend", "http-json", "-o", "backend.description=model.toml"], "set the environment variable KEY_OF_THE"),
+        (
+            ["--backend", "http-json", "-o", "backend.endpoint_file=model.toml"],
+            "set the environment variable KEY_OF_THE",
+        ),
         ([], "minilm (83 MB) is not on this machine, and a dry run fetches nothing: fetch it with fedbbpt assets get"),
         (["-o", "backend.model=smollm2"], "smollm2 (93 MB) is not on this machine"),
     ],
@@ -71,8 +74,8 @@ def test_what_a_plan_does_not_need_is_noted(alone: Path, options: list[str], not
     "options",
     [
         ["-o", "backend.model=smollm2", "--prompt", "soft"],
-        ["-o", "backend.head=prototypes", "--prompt", "none"],
-        ["-o", "backend.model=bert-tiny", "-o", "backend.head=verbalizer"],
+        ["-o", "backend.classifier=prototypes", "--prompt", "none"],
+        ["-o", "backend.model=bert-tiny", "-o", "backend.classifier=verbalizer"],
     ],
 )
 def test_a_model_that_must_be_opened_is_named_with_what_fetches_it(alone: Path, options: list[str]) -> None:
@@ -89,8 +92,8 @@ def test_a_model_that_must_be_opened_is_named_with_what_fetches_it(alone: Path, 
         ["--backend", "openai", "--max-queries", "3"],
         ["--backend", "openai", "--max-requests", "3"],
         ["--backend", "openai", "--clients", "1000000000"],
-        ["--backend", "openai", "-o", "backend.words=['a', 'a']"],
-        ["-o", "backend.model=smollm2", "-o", "backend.words=['a']"],
+        ["--backend", "openai", "-o", "backend.label_words=['a', 'a']"],
+        ["-o", "backend.model=smollm2", "-o", "backend.label_words=['a']"],
         ["-o", "backend.model=smollm2", "-o", "backend.template='no place for it'"],
         ["--backend", "openai", "--out", "texts.csv/run"],
         ["--backend", "openai", "--out", "full"],

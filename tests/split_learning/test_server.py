@@ -158,7 +158,7 @@ def test_a_request_is_limited_by_what_it_takes_to_pass(post):
         refused = post(way, pack(np.zeros((3, 4096, 6), np.float32), "int8"), ticket="a")
         assert refused.status_code == 400
         assert refused.json()["error"]["message"].endswith(
-            "send fewer samples per request (algorithm.batch_size, backend.batch)"
+            "send fewer samples per request (algorithm.batch_size, backend.max_batch)"
         )
     assert post("forward", pack(np.zeros((1, 4096, 6), np.float32))).status_code == 200
 
