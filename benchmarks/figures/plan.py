@@ -98,5 +98,5 @@ def numbers(text: str) -> list[int]:
 
 def _in_this_process(settings: dict[str, Any]) -> dict[str, Any]:
     """With body and clients here, as full fine-tuning needs it; results do not depend on where they are."""
-    algorithm = {key: value for key, value in settings["algorithm"].items() if key != "server"}
+    algorithm = {key: value for key, value in settings["algorithm"].items() if key != "body_url"}
     return settings | {"algorithm": algorithm, "engine": {"name": "serial"}}

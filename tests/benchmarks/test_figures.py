@@ -134,7 +134,7 @@ class TestPlan:
             config.read_text().replace('name = "sfprompt"', 'name = "sfprompt"\nbody_url = "http://there"')
         )
         beside = plan.beside(tmp_path / "run", [2])
-        assert {beside.config(cell).algorithm.options["server"] for cell in beside.cells} == {None}
+        assert {beside.config(cell).algorithm.options["body_url"] for cell in beside.cells} == {None}
 
     @pytest.mark.parametrize("text", ["0", "5,0", "", "5,", "-1", "ten", "2.5"])
     def test_clients_are_numbers(self, text: str) -> None:
@@ -228,7 +228,7 @@ class TestCommand:
         (unfinished / "summary.json").unlink()
         shutil.copytree(trained, other := tmp_path / "other")
         shutil.copytree(trained, whole := tmp_path / "whole")
-        (other / "config.toml").write_text('[algorithm]\nname = "greedy"\n')
+        (other / "config.toml").write_text('version = 2\n[algorithm]\nname = "greedy"\n')
         config = whole / "config.toml"
         config.write_text(config.read_text().replace('trainable = "prompt"', 'trainable = "full"'))
         for folder, clients, said in [
