@@ -6,7 +6,7 @@ from typing import Any
 from fedbbpt.backend import Backend, Modality
 from fedbbpt.config.components import is_white_box, load_class, modalities_of, resolve
 from fedbbpt.config.presets import OPTIMIZER_FOR, PRESETS, SECTIONS, SELECTABLE
-from fedbbpt.config.schema import ComponentConfig, Config, Data
+from fedbbpt.config.schema import VERSION, ComponentConfig, Config, Data
 from fedbbpt.config.validation import check_keys, validate
 from fedbbpt.errors import ConfigError, UnknownName
 from fedbbpt.printing import short_repr
@@ -33,6 +33,11 @@ def make_config(values: Settings, preset: str | None = None) -> Config:
     """
     if preset is not None and preset not in SELECTABLE:
         raise UnknownName("preset", preset, SELECTABLE)
+    if (version := values.get("version", VERSION)) != VERSION:
+        raise ConfigError(
+            f"the settings have version {short_repr(version)}, and this fedbbpt reads version {VERSION}, in which some "
+            "have other names; leave out version, and rename those that are then refused"
+        )
     check_keys("setting", values, Config.model_fields)
     settings = dict(values)
     check_keys("setting of data", _table("data", settings.get("data", {})), Data.model_fields)

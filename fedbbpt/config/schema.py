@@ -1,6 +1,6 @@
 """The settings of a run, resolved: every component by name with all its options."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
@@ -9,6 +9,7 @@ from fedbbpt.config.validation import MAX_STRING
 from fedbbpt.web.option_types import Dollars
 
 MAX_ROUNDS, MAX_SHARDS = 10**9, 10_000
+VERSION: Final = 2  # of the settings' names and of a run's folder
 
 
 class ComponentConfig(BaseModel):
@@ -37,6 +38,7 @@ class Config(BaseModel):
     """Everything that determines a run's result, apart from the data and the machine."""
 
     model_config = ConfigDict(frozen=True, strict=True)
+    version: Literal[2] = VERSION
     seed: NonNegativeInt = 1
     rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 7  # 0: score the initial parameters
     evaluate_every: PositiveInt = 1  # rounds between two evaluations on the validation data

@@ -7,6 +7,7 @@ from fedbbpt import registry
 from fedbbpt.config import make_config
 from fedbbpt.config.components import modalities_of
 from fedbbpt.config.presets import DEFAULTS
+from fedbbpt.config.schema import VERSION
 from fedbbpt.errors import ConfigError, UnknownName
 
 
@@ -258,3 +259,13 @@ def test_a_readout_of_nothing_is_for_models_that_are_cut() -> None:
 def test_a_white_box_takes_rounds_enough() -> None:
     assert make_config({"algorithm": {"name": "sfprompt"}}).rounds == 20
     assert make_config({"algorithm": {"name": "sfprompt"}, "rounds": 3}).rounds == 3
+
+
+def test_settings_of_the_same_version_are_read() -> None:
+    assert make_config({"version": VERSION}) == make_config({})
+
+
+@pytest.mark.parametrize("version", [1, 3, "2", [2]])
+def test_settings_of_another_version_are_refused(version) -> None:
+    with pytest.raises(ConfigError, match="this fedbbpt reads version 2"):
+        make_config({"version": version, "round": 3})
