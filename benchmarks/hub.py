@@ -1,6 +1,6 @@
-"""Readers of the papers' data sets, in the format that the Hugging Face hub keeps them in: Parquet by split.
+"""Readers of the papers' data sets in the format of the Hugging Face hub: Parquet files by split.
 
-Of large splits a fixed draw is used: the examples whose numbers have the lowest hashes.
+Of large splits a fixed subsample is used: the examples whose numbers have the lowest hashes.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,58 +11,58 @@ from typing import Any, NamedTuple
 
 from fedbbpt.assets import store
 from fedbbpt.errors import DataError, MissingExtra
-from fedbbpt_benchmarks.pictures.picture import Picture, decoded
-from fedbbpt_benchmarks.texts.text import Text, shown
+from fedbbpt_benchmarks.images.example import ImageExample, decode
+from fedbbpt_benchmarks.texts.example import TextExample, normalise
 
 BATCH = 64  # rows read at a time
 
 Row = dict[str, Any]
 
 
-class Split(NamedTuple):
-    """One side of a data set, or with `official` None both."""
+class HubSplit(NamedTuple):
+    """The files of one split of a data set."""
 
     files: str  # pattern of the paths
-    examples: int  # labelled ones, as its publishers state
-    most: int  # to be used
-    official: bool | None  # whether it is for tests; None: a split of our own
+    examples: int  # labelled examples, as the publishers state
+    limit: int  # examples to use
+    official: bool | None  # whether it is the test split; None: both sides, split by us
 
 
-def hub_pictures(
+def hub_images(
     asset: str,
-    splits: tuple[Split, ...],
+    splits: tuple[HubSplit, ...],
     classes: tuple[str, ...],
     image: str = "image",
     label: str = "label",
     first: int = 0,
     once: tuple[str, ...] = (),
-) -> Iterator[Picture]:
-    """Pictures of a data set; of those that agree in the columns `once`, say the frames of a clip, only the first.
+) -> Iterator[ImageExample]:
+    """Images of a data set, with only the first of those that agree in the columns `once`, say the frames of a clip.
 
-    `first` is the number that stands for the first class.
+    `first` is the label of the first class.
     """
     for split in splits:
         for key, row in _drawn(asset, split, (image, label, *once), label, range(first, first + len(classes)), once):
-            yield Picture(key, classes[row[label] - first], decoded(row[image]["bytes"]), official=split.official)
+            yield ImageExample(key, classes[row[label] - first], decode(row[image]["bytes"]), official=split.official)
 
 
 def hub_texts(
-    asset: str, splits: tuple[Split, ...], classes: tuple[str, ...], columns: tuple[str, ...], label: str = "label"
-) -> Iterator[Text]:
-    """Texts of a data set; the columns of a pair are joined by a space."""
+    asset: str, splits: tuple[HubSplit, ...], classes: tuple[str, ...], columns: tuple[str, ...], label: str = "label"
+) -> Iterator[TextExample]:
+    """Texts of a data set; the columns of a pair are joined with a space."""
     for split in splits:
         for key, row in _drawn(asset, split, (*columns, label), label, range(len(classes)), ()):
-            text = shown(" ".join(row[column] for column in columns))
-            yield Text(key, classes[row[label]], text, official=split.official)
+            text = normalise(" ".join(row[column] for column in columns))
+            yield TextExample(key, classes[row[label]], text, official=split.official)
 
 
 def _drawn(
-    asset: str, split: Split, columns: tuple[str, ...], label: str, labels: range, once: tuple[str, ...]
+    asset: str, split: HubSplit, columns: tuple[str, ...], label: str, labels: range, once: tuple[str, ...]
 ) -> Iterator[tuple[str, Row]]:
-    """Key and row of the examples that are used; those without a label, which is −1 then, do not count."""
+    """Yields key and row of the used examples; those without a label (−1) do not count."""
     key: Callable[[int], str] = f"{asset}/{split.files}/{{}}".format
     ranked = sorted(range(split.examples), key=lambda i: sha256(key(i).encode()).digest())
-    chosen, number, seen = set(ranked[: split.most]), 0, set()
+    chosen, number, seen = set(ranked[: split.limit]), 0, set()
     for row in _rows(asset, split.files, columns):
         same = tuple(row[column] for column in once)
         if row[label] not in labels or (once and same in seen):

@@ -165,7 +165,7 @@ def _facts(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
         "standings": standings(bench, rows),
         "lines": lines,
         "errors": [row for row in rows if row["error"] is not None],
-        "notes": [(task, note) for task in bench.tasks if task in suite.ROWS and (note := suite.ROWS[task].note)],
+        "notes": [(task, note) for task in bench.tasks if task in suite.SPECS and (note := suite.SPECS[task].note)],
         "versions": next((row["versions"] for row in rows if row["error"] is None), {}),
     }
 

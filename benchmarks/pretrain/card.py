@@ -20,8 +20,8 @@ from fedbbpt.data.images import to_array
 from fedbbpt.types import Float32
 from fedbbpt_backends.heads import load_head
 from fedbbpt_backends.local_vit import Network
-from fedbbpt_benchmarks import pictures
-from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.images import ImageExample
 from fedbbpt_benchmarks.pretrain import embed, score, student, tasks, train, views
 
 PIXELS = (32, 32)
@@ -33,7 +33,7 @@ READINGS = {
     "16 shots": score.few_shots,
     "probe": score.linear_probe,
 }
-Reader = Callable[[str, list[Picture]], Float32]  # name of the set, pictures -> features
+Reader = Callable[[str, list[ImageExample]], Float32]  # name of the set, pictures -> features
 
 
 def measure(folder: Path, cache: Path, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -78,9 +78,9 @@ def measure_unseen(readers: dict[str, Reader]) -> dict[str, dict[str, Any]]:
 
 def _large(network: Network) -> dict[str, float]:
     """The two claims that deserve more examples than a row of the table has."""
-    everything, (_, unseen) = list(pictures.cifar10()), pictures.cifar10_split()
+    everything, (_, unseen) = list(images.cifar10()), images.cifar10_split()
     cifar10 = [everything[i] for i in unseen]
-    mnist = list(pictures.mnist("train", 11_000))[3_000:], list(pictures.mnist("test", 10_000))
+    mnist = list(images.mnist("train", 11_000))[3_000:], list(images.mnist("test", 10_000))
     names = sorted({picture.label for picture in cifar10})
     labels = np.array([names.index(picture.label) for picture in cifar10])
     x = network.features(score.stacked(cifar10, network.model.size))
@@ -122,7 +122,7 @@ def _rate(function: Callable[[Any], Any], inputs: Any) -> Callable[[], float]:
     return run
 
 
-def _teacher(cache: Path, name: str, some: list[Picture], device: str) -> Float32:
+def _teacher(cache: Path, name: str, some: list[ImageExample], device: str) -> Float32:
     """Embeddings (n, 512) of the pictures as they are, at 224 px; kept, since they take minutes."""
     cache.mkdir(parents=True, exist_ok=True)
     digest = sha256(" ".join(picture.key for picture in some).encode()).hexdigest()

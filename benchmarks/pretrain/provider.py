@@ -8,20 +8,20 @@ from safetensors.numpy import save_file
 
 from fedbbpt_backends import heads
 from fedbbpt_backends.local_vit import Network
-from fedbbpt_benchmarks import pictures
-from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.images import ImageExample
 from fedbbpt_benchmarks.pretrain import score
 
 MNIST_DIGITS = 20_000  # of the 60,000 for training
 
 
-def training_pictures() -> dict[str, list[Picture]]:
+def training_pictures() -> dict[str, list[ImageExample]]:
     """What each head is fitted to, by the head's name."""
-    cifar10, (seen, _) = list(pictures.cifar10()), pictures.cifar10_split()
+    cifar10, (seen, _) = list(images.cifar10()), images.cifar10_split()
     return {
-        "mnist": list(pictures.mnist("train", MNIST_DIGITS)),
+        "mnist": list(images.mnist("train", MNIST_DIGITS)),
         "cifar10": [cifar10[i] for i in seen],
-        "emoji": [picture for picture in pictures.emoji("twitter") if not picture.for_test],
+        "emoji": [picture for picture in images.emoji("twitter") if not picture.for_test],
     }
 
 

@@ -7,12 +7,12 @@ import numpy as np
 from fedbbpt.data.images import to_array
 from fedbbpt.types import Float32, Int64
 from fedbbpt_backends import heads
-from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks.images import ImageExample
 
 NEIGHBOURS = 10
 
 
-def stacked(examples: Sequence[Picture], size: tuple[int, int]) -> Float32:
+def stacked(examples: Sequence[ImageExample], size: tuple[int, int]) -> Float32:
     """Pixels in [0, 1] (n, 3, h, w), as a task hands them to a backend of this input size."""
     return np.stack([to_array(picture.image, size) for picture in examples]).astype(np.float32) / np.float32(255)
 

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from fedbbpt.data import digits
 from fedbbpt.data.images import fingerprint
-from fedbbpt_benchmarks import pictures
-from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.images import ImageExample
 
 
 class Sides(NamedTuple):
     """Examples to fit a reading to, and examples to score it on."""
 
-    train: list[Picture]
-    test: list[Picture]
+    train: list[ImageExample]
+    test: list[ImageExample]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class CardTask:
     limit: int = 300  # examples of each side
 
 
-def _halves(read: Callable[[], Iterable[Picture]], least: int = 0) -> Callable[[], Sides]:
+def _halves(read: Callable[[], Iterable[ImageExample]], least: int = 0) -> Callable[[], Sides]:
     """Split by key; of the classes with at least `least` pictures on either side."""
 
     def sides() -> Sides:
@@ -44,17 +44,17 @@ def _halves(read: Callable[[], Iterable[Picture]], least: int = 0) -> Callable[[
 
 
 def _unseen_cifar10() -> Sides:
-    everything, (_, unseen) = list(pictures.cifar10()), pictures.cifar10_split()
+    everything, (_, unseen) = list(images.cifar10()), images.cifar10_split()
     return Sides([everything[i] for i in unseen[:1000]], [everything[i] for i in unseen[1000:]])
 
 
 def _mnist() -> Sides:
-    return Sides(list(pictures.mnist("train", 8000)), list(pictures.mnist("test", 10_000)))
+    return Sides(list(images.mnist("train", 8000)), list(images.mnist("test", 10_000)))
 
 
-def _uci_digits() -> list[Picture]:
+def _uci_digits() -> list[ImageExample]:
     return [
-        Picture(f"digits/{i}", str(digit), drawing)
+        ImageExample(f"digits/{i}", str(digit), drawing)
         for i, (drawing, digit) in enumerate(zip(*digits.read(), strict=True))
     ]
 
@@ -63,27 +63,27 @@ TRAINED, OTHER, NEVER = "training side", "other drawings", "unseen domain"
 TASKS = {
     "cifar10": CardTask("CIFAR-10, the unseen half", "other images", _unseen_cifar10, limit=1000),
     "mnist": CardTask("MNIST", TRAINED, _mnist),
-    "emoji-twitter": CardTask("emoji category, Twitter", TRAINED, _halves(lambda: pictures.emoji("twitter"))),
-    "emoji-google": CardTask("emoji category, Google", TRAINED, _halves(lambda: pictures.emoji("google"))),
-    "emoji-fluent": CardTask("emoji category, Fluent", TRAINED, _halves(lambda: pictures.emoji("fluent"))),
-    "openclipart": CardTask("clip-art folder", TRAINED, _halves(lambda: pictures.clipart(), least=40)),
-    "scripts": CardTask("script of a letter", TRAINED, _halves(lambda: pictures.scripts(), least=20)),
-    "emoji-tones": CardTask("emoji skin tone, Twitter", OTHER, _halves(lambda: pictures.emoji_tones("twitter"))),
+    "emoji-twitter": CardTask("emoji category, Twitter", TRAINED, _halves(lambda: images.emoji("twitter"))),
+    "emoji-google": CardTask("emoji category, Google", TRAINED, _halves(lambda: images.emoji("google"))),
+    "emoji-fluent": CardTask("emoji category, Fluent", TRAINED, _halves(lambda: images.emoji("fluent"))),
+    "openclipart": CardTask("clip-art folder", TRAINED, _halves(lambda: images.clipart(), least=40)),
+    "scripts": CardTask("script of a letter", TRAINED, _halves(lambda: images.scripts(), least=20)),
+    "emoji-tones": CardTask("emoji skin tone, Twitter", OTHER, _halves(lambda: images.emoji_tones("twitter"))),
     "digits": CardTask("UCI digits", NEVER, _halves(_uci_digits)),
-    "textile": CardTask("faults in textiles", NEVER, _halves(lambda: pictures.textile())),
-    "textures": CardTask("brick, grass, gravel", NEVER, _halves(lambda: pictures.textures())),
-    "wesnoth-races": CardTask("Wesnoth races", NEVER, _halves(lambda: pictures.wesnoth_races(), least=20)),
-    "wesnoth-terrain": CardTask("Wesnoth terrain", NEVER, _halves(lambda: pictures.wesnoth_terrain(), least=20)),
-    "faenza": CardTask("Faenza icon context", NEVER, _halves(lambda: pictures.faenza(), least=15)),
+    "textile": CardTask("faults in textiles", NEVER, _halves(lambda: images.textile())),
+    "textures": CardTask("brick, grass, gravel", NEVER, _halves(lambda: images.textures())),
+    "wesnoth-races": CardTask("Wesnoth races", NEVER, _halves(lambda: images.wesnoth_races(), least=20)),
+    "wesnoth-terrain": CardTask("Wesnoth terrain", NEVER, _halves(lambda: images.wesnoth_terrain(), least=20)),
+    "faenza": CardTask("Faenza icon context", NEVER, _halves(lambda: images.faenza(), least=15)),
 }
 
 
 class Sample(NamedTuple):
     """What the card scores: a random part of a task's sides, labels as numbers."""
 
-    train: list[Picture]
+    train: list[ImageExample]
     train_labels: NDArray[np.int64]
-    test: list[Picture]
+    test: list[ImageExample]
     test_labels: NDArray[np.int64]
 
 
@@ -103,5 +103,5 @@ def sample(task: CardTask, limit: int | None = None) -> Sample:
     return Sample(train, train_labels, test, test_labels)
 
 
-def _some(side: list[Picture], limit: int) -> list[Picture]:
+def _some(side: list[ImageExample], limit: int) -> list[ImageExample]:
     return [side[i] for i in np.random.default_rng(0).permutation(len(side))[:limit]]

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fedbbpt.data.images import to_array
-from fedbbpt_benchmarks import pictures
-from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.images import ImageExample
 
 SIZE = 96  # px of a stored view
 HELD_OUT = 500  # CIFAR pictures of the training part that measure progress and are never trained on
@@ -17,18 +17,18 @@ LETTERS = 1000  # rendered, of those on the training side
 DIGITS = 3000
 
 
-def _seen(read: Callable[[], Iterable[Picture]]) -> Callable[[], list[Picture]]:
+def _seen(read: Callable[[], Iterable[ImageExample]]) -> Callable[[], list[ImageExample]]:
     """The training side of a reader."""
     return lambda: [picture for picture in read() if not picture.for_test]
 
 
-def _cifar10(part: slice) -> list[Picture]:
-    everything, (seen, _) = list(pictures.cifar10()), pictures.cifar10_split()
+def _cifar10(part: slice) -> list[ImageExample]:
+    everything, (seen, _) = list(images.cifar10()), images.cifar10_split()
     return [everything[i] for i in seen[part]]
 
 
-def _letters() -> list[Picture]:
-    letters = _seen(lambda: pictures.scripts())()
+def _letters() -> list[ImageExample]:
+    letters = _seen(lambda: images.scripts())()
     chosen = np.random.default_rng(0).permutation(len(letters))[:LETTERS]
     return [letters[i] for i in sorted(chosen)]
 
@@ -37,7 +37,7 @@ def _letters() -> list[Picture]:
 class Source:
     """A set of pictures and how many views of each are taken."""
 
-    read: Callable[[], Iterable[Picture]]
+    read: Callable[[], Iterable[ImageExample]]
     licence: str
     assets: tuple[str, ...]
     whole: int = 0  # the picture as it is
@@ -52,18 +52,16 @@ SOURCES = {
         lambda: _cifar10(slice(None, -HELD_OUT)), "as bigbench, Apache-2.0", ("bigbench",), whole=1, crop=2, mix=2
     ),
     "held-out": Source(lambda: _cifar10(slice(-HELD_OUT, None)), "as bigbench, Apache-2.0", ("bigbench",), whole=1),
-    "mnist": Source(lambda: pictures.mnist("train", DIGITS), "ISC", ("mnist",), whole=1),
-    "emoji-twitter": Source(_seen(lambda: pictures.emoji("twitter")), "CC-BY-4.0", ("emoji-twitter",), whole=1),
+    "mnist": Source(lambda: images.mnist("train", DIGITS), "ISC", ("mnist",), whole=1),
+    "emoji-twitter": Source(_seen(lambda: images.emoji("twitter")), "CC-BY-4.0", ("emoji-twitter",), whole=1),
     "emoji-google": Source(
-        _seen(lambda: pictures.emoji("google")), "Apache-2.0", ("emoji-twitter", "emoji-google"), whole=1
+        _seen(lambda: images.emoji("google")), "Apache-2.0", ("emoji-twitter", "emoji-google"), whole=1
     ),
-    "emoji-fluent": Source(_seen(lambda: pictures.emoji("fluent")), "MIT", ("emoji-twitter", "emoji-fluent"), whole=1),
-    "openclipart": Source(
-        _seen(lambda: pictures.clipart()), "public domain", ("openclipart",), whole=1, labelled=False
-    ),
+    "emoji-fluent": Source(_seen(lambda: images.emoji("fluent")), "MIT", ("emoji-twitter", "emoji-fluent"), whole=1),
+    "openclipart": Source(_seen(lambda: images.clipart()), "public domain", ("openclipart",), whole=1, labelled=False),
     "letters": Source(_letters, "OFL-1.1", ("noto",), whole=1),
     "photographs": Source(
-        lambda: pictures.photographs(),
+        lambda: images.large_photographs(),
         "BSD-3-Clause and CC-BY-SA-4.0",
         ("scikit-image", "wallpapers"),
         crop=150,
@@ -83,7 +81,7 @@ class View:
     seed: int
 
 
-def plan() -> tuple[list[View], dict[str, list[Picture]]]:
+def plan() -> tuple[list[View], dict[str, list[ImageExample]]]:
     """All views in a random order, so that any beginning of it is a fair sample, and the pictures they are made of."""
     read = {name: list(source.read()) for name, source in SOURCES.items()}
     views = [
@@ -97,7 +95,7 @@ def plan() -> tuple[list[View], dict[str, list[Picture]]]:
     return [views[i] for i in order], read
 
 
-def render(view: View, read: dict[str, list[Picture]]) -> NDArray[np.uint8]:
+def render(view: View, read: dict[str, list[ImageExample]]) -> NDArray[np.uint8]:
     """The view as (3, 96, 96)."""
     source, siblings = SOURCES[view.source], read[view.source]
     kind = ("whole", "crop", "mix").index(view.kind)

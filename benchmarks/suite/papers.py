@@ -9,63 +9,65 @@ from functools import partial
 from typing import Any
 
 from fedbbpt.assets.hf_datasets import HF_DATASETS
-from fedbbpt_benchmarks.hub import Split, hub_pictures, hub_texts
-from fedbbpt_benchmarks.suite.row import Row
+from fedbbpt_benchmarks.hub import HubSplit, hub_images, hub_texts
+from fedbbpt_benchmarks.suite.task import TaskSpec
 
-MOST = 5000
-OF_A_CLASS = 50  # at least, on average, of the training side
-
-
-def _train(examples: int, classes: tuple[str, ...], name: str = "train") -> Split:
-    return Split(f"*{name}-*.parquet", examples, max(MOST, OF_A_CLASS * len(classes)), False)
+LIMIT = 5000
+PER_CLASS = 50  # training examples, at least and on average
 
 
-def _test(examples: int, name: str = "test") -> Split:
-    return Split(f"*{name}-*.parquet", examples, MOST, True)
+def _train(examples: int, classes: tuple[str, ...], name: str = "train") -> HubSplit:
+    return HubSplit(f"*{name}-*.parquet", examples, max(LIMIT, PER_CLASS * len(classes)), False)
+
+
+def _test(examples: int, name: str = "test") -> HubSplit:
+    return HubSplit(f"*{name}-*.parquet", examples, LIMIT, True)
 
 
 def _numbers(count: int) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-def _counted(splits: tuple[Split, ...], for_test: bool) -> int:
-    return sum(min(split.examples, split.most) for split in splits if split.official == for_test)
+def _counted(splits: tuple[HubSplit, ...], for_test: bool) -> int:
+    return sum(min(split.examples, split.limit) for split in splits if split.official == for_test)
 
 
 def _images(
-    title: str, asset: str, classes: tuple[str, ...], splits: tuple[Split, ...], citation: str, **columns: Any
-) -> Row:
-    read = partial(hub_pictures, asset, splits, classes, **columns)
+    title: str, asset: str, classes: tuple[str, ...], splits: tuple[HubSplit, ...], citation: str, **columns: Any
+) -> TaskSpec:
+    read = partial(hub_images, asset, splits, classes, **columns)
     counts = (_counted(splits, for_test) for for_test in (False, True))
-    return Row(title, read, classes, *counts, None, "an official split", (asset,), HF_DATASETS[asset].licence, citation)
+    return TaskSpec(
+        title, read, classes, *counts, None, "an official split", (asset,), HF_DATASETS[asset].licence, citation
+    )
 
 
 def _texts(
     title: str, asset: str, classes: tuple[str, ...], train: int, test: tuple[int, str], columns: str, citation: str
-) -> Row:
+) -> TaskSpec:
     splits = _train(train, classes), _test(*test)
     read = partial(hub_texts, asset, splits, classes, tuple(columns.split()))
     counts = (_counted(splits, for_test) for for_test in (False, True))
-    return Row(
+    return TaskSpec(
         title, read, classes, *counts, None, "an official split", (asset,), HF_DATASETS[asset].licence, citation,
         modality="text", provider_shots_per_class=16,
     )  # fmt: skip
 
 
-def _own(title: str, asset: str, classes: tuple[str, ...], examples: int, train: int, citation: str) -> Row:
-    """One file set under a split of our own; `train` of its examples fall on that side."""
-    read = partial(hub_pictures, asset, (Split("*.parquet", examples, examples, None),), classes)
-    return Row(
+def _own(title: str, asset: str, classes: tuple[str, ...], examples: int, train: int, citation: str) -> TaskSpec:
+    """A data set without a usable official split; hashes of its keys put `train` examples on the training side."""
+    read = partial(hub_images, asset, (HubSplit("*.parquet", examples, examples, None),), classes)
+    return TaskSpec(
         title, read, classes, train, examples - train, None, "an image", (asset,), HF_DATASETS[asset].licence, citation
     )  # fmt: skip
 
 
-def _sides(classes: tuple[str, ...], train: int, test: int, name: str = "test") -> tuple[Split, ...]:
+def _two(classes: tuple[str, ...], train: int, test: int, name: str = "test") -> tuple[HubSplit, ...]:
     return _train(train, classes), _test(test, name)
 
 
-def _three(classes: tuple[str, ...], train: int, validation: tuple[int, str], test: int) -> tuple[Split, ...]:
-    """The validation split of a small set belongs to the training side."""
+def _three(classes: tuple[str, ...], train: int, validation: tuple[int, str], test: int) -> tuple[HubSplit, ...]:
+    """The validation split of a small data set is used for training."""
     return _train(train, classes), _train(validation[0], classes, validation[1]), _test(test)
 
 
@@ -84,28 +86,28 @@ NLI = ("entailment", "neutral", "contradiction")
 GLUE = "Wang et al. 2019"
 
 PAPERS = {
-    "caltech101": _images("Caltech-101", "caltech101", C102, _sides(C102, 3060, 6084), "Fei-Fei et al. 2004"),
-    "pets": _images("Oxford-IIIT Pets", "pets", C37, _sides(C37, 3680, 3669), "Parkhi et al. 2012"),
-    "cars": _images("Stanford Cars", "cars", C196, _sides(C196, 8144, 8041), "Krause et al. 2013"),
+    "caltech101": _images("Caltech-101", "caltech101", C102, _two(C102, 3060, 6084), "Fei-Fei et al. 2004"),
+    "pets": _images("Oxford-IIIT Pets", "pets", C37, _two(C37, 3680, 3669), "Parkhi et al. 2012"),
+    "cars": _images("Stanford Cars", "cars", C196, _two(C196, 8144, 8041), "Krause et al. 2013"),
     "flowers102": _images(
         "Oxford Flowers-102", "flowers102", C102, _three(C102, 1020, (1020, "validation"), 6149),
         "Nilsback & Zisserman 2008",
     ),
-    "food101": _images("Food-101", "food101", C101, _sides(C101, 75750, 25250, "validation"), "Bossard et al. 2014"),
+    "food101": _images("Food-101", "food101", C101, _two(C101, 75750, 25250, "validation"), "Bossard et al. 2014"),
     "aircraft": _images(
         "FGVC Aircraft, variants", "aircraft", C100, _three(C100, 3334, (3333, "val"), 3333), "Maji et al. 2013"
     ),
-    "sun397": _images("SUN397, official partition", "sun397", C397, _sides(C397, 19850, 19850), "Xiao et al. 2010"),
-    "dtd": _images("Describable Textures", "dtd", C47, _sides(C47, 3760, 1880), "Cimpoi et al. 2014"),
-    "svhn": _images("Street View House Numbers", "svhn", DIGITS, _sides(DIGITS, 73257, 26032), "Netzer et al. 2011"),
-    "eurosat": _images("EuroSAT, RGB", "eurosat", EUROSAT, _sides(EUROSAT, 16200, 5400), "Helber et al. 2019"),
-    "resisc45": _images("RESISC45", "resisc45", C45, _sides(C45, 18900, 6300), "Cheng et al. 2017"),
+    "sun397": _images("SUN397, official partition", "sun397", C397, _two(C397, 19850, 19850), "Xiao et al. 2010"),
+    "dtd": _images("Describable Textures", "dtd", C47, _two(C47, 3760, 1880), "Cimpoi et al. 2014"),
+    "svhn": _images("Street View House Numbers", "svhn", DIGITS, _two(DIGITS, 73257, 26032), "Netzer et al. 2011"),
+    "eurosat": _images("EuroSAT, RGB", "eurosat", EUROSAT, _two(EUROSAT, 16200, 5400), "Helber et al. 2019"),
+    "resisc45": _images("RESISC45", "resisc45", C45, _two(C45, 18900, 6300), "Cheng et al. 2017"),
     "clevr-count": _images(
-        "CLEVR, how many objects", "clevr", C8, _sides(C8, 70000, 15000), "Johnson et al. 2017",
+        "CLEVR, how many objects", "clevr", C8, _two(C8, 70000, 15000), "Johnson et al. 2017",
         label="label_count", first=3,
     ),
     "ucf101": _images(
-        "UCF101, the first frame of each clip", "ucf101", C101, _sides(C101, 9537, 3783), "Soomro et al. 2012",
+        "UCF101, the first frame of each clip", "ucf101", C101, _two(C101, 9537, 3783), "Soomro et al. 2012",
         once=("video_id", "clip_id"),
     ),
     "imagenet": _own(
@@ -113,7 +115,7 @@ PAPERS = {
         "Russakovsky et al. 2015",
     ),
     "cifar100": _images(
-        "CIFAR-100", "cifar100", C100, _sides(C100, 50000, 10000), "Krizhevsky 2009", image="img", label="fine_label"
+        "CIFAR-100", "cifar100", C100, _two(C100, 50000, 10000), "Krizhevsky 2009", image="img", label="fine_label"
     ),
     "sst2": _texts(
         "sentiment of a sentence about a film", "sst2", ("negative", "positive"), 67349, (872, "validation"),

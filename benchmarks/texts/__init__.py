@@ -1,4 +1,4 @@
-"""Readers: from a fetched archive to texts, each with its class and the key that decides its side of the split."""
+"""Readers of text data sets: each yields `TextExample`s, with a class and the key that decides the split."""
 
 from fedbbpt_benchmarks.texts.big_bench import (
     fever,
@@ -12,21 +12,21 @@ from fedbbpt_benchmarks.texts.big_bench import (
     vitaminc,
 )
 from fedbbpt_benchmarks.texts.documents import GENRES, SUPERSENSES, brown, spam, supersenses
+from fedbbpt_benchmarks.texts.example import TextExample
 from fedbbpt_benchmarks.texts.tables import (
     crepe,
     election_tweets,
     fine_foods,
     newsgroups,
-    rated,
+    rated_snippets,
     reuters,
     sarcasm,
 )
-from fedbbpt_benchmarks.texts.text import Text
 
 __all__ = [
     "GENRES",
     "SUPERSENSES",
-    "Text",
+    "TextExample",
     "brown",
     "crepe",
     "election_tweets",
@@ -39,7 +39,7 @@ __all__ = [
     "multiemo_languages",
     "newsgroups",
     "presuppositions",
-    "rated",
+    "rated_snippets",
     "reuters",
     "sarcasm",
     "social_support",

@@ -1,4 +1,4 @@
-"""Texts that come as documents: mails, the Brown corpus, WordNet."""
+"""Texts from documents: mails, the Brown corpus, WordNet."""
 
 import email
 import email.policy
@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from pathlib import PurePosixPath
 
 from fedbbpt.assets.archive import members
-from fedbbpt_benchmarks.texts.text import Text, shown, some
+from fedbbpt_benchmarks.texts.example import TextExample, normalise, subsample
 
 GENRES = {
     **{"a": "news", "b": "editorial", "c": "reviews", "d": "religion", "e": "hobbies", "f": "lore"},
@@ -28,18 +28,18 @@ VERBS = (
 )
 SUPERSENSES = (*(f"noun.{name}" for name in NOUNS), *(f"verb.{name}" for name in VERBS))
 FIRST = 3  # WordNet's number of noun.Tops
-MOST, OF_A_SENSE = 5000, 120
+LIMIT, SENSE_LIMIT = 5000, 120
 
 
-def spam() -> Iterator[Text]:
-    """Mails of SpamAssassin's public corpus: subject and plain text; those of one subject share its key."""
+def spam() -> Iterator[TextExample]:
+    """Mails of SpamAssassin's public corpus, subject and plain text; mails of one subject share a key."""
     for path, contents in members("spam-assassin", lambda p: p.startswith("package/data/") and p.count("/") == 3):
         if path.endswith(".json"):
             mail = email.message_from_string(json.loads(contents)["text"], policy=email.policy.compat32)
             subject = " ".join(str(mail.get("Subject", "")).split())
             thread = re.sub(r"^(re|fwd?): *", "", subject.casefold())
             label = "spam" if PurePosixPath(path).parts[2].startswith("spam") else "ham"
-            yield Text(f"mail/{thread}", label, shown(f"{subject}\n{_body(mail)}"))
+            yield TextExample(f"mail/{thread}", label, normalise(f"{subject}\n{_body(mail)}"))
 
 
 def _body(mail: EmailMessage) -> str:
@@ -50,30 +50,32 @@ def _body(mail: EmailMessage) -> str:
     return text if plain else re.sub(r"<[^>]*>", " ", text)
 
 
-def brown() -> Iterator[Text]:
-    """Passages of five sentences by genre (Francis & Kučera 1964); those of one document share its key."""
+def brown() -> Iterator[TextExample]:
+    """Passages of five sentences by genre (Francis & Kučera 1964); passages of one document share a key."""
 
-    def passages() -> Iterator[Text]:
+    def passages() -> Iterator[TextExample]:
         for path, contents in members("brown", lambda p: re.fullmatch(r"package/c[a-r]\d\d", p) is not None):
             name = PurePosixPath(path).name
             sentences = [line.strip() for line in contents.decode("latin-1").splitlines() if line.strip()]
             for start in range(0, len(sentences) - PASSAGE + 1, PASSAGE):
                 words = " ".join(sentences[start : start + PASSAGE]).split()
                 text = " ".join(word.rpartition("/")[0] for word in words)
-                yield Text(f"brown/{name}", GENRES[name[1]], shown(text.replace("``", '"').replace("''", '"')))
+                yield TextExample(
+                    f"brown/{name}", GENRES[name[1]], normalise(text.replace("``", '"').replace("''", '"'))
+                )
 
-    return some(passages(), MOST)
+    return subsample(passages(), LIMIT)
 
 
-def supersenses() -> Iterator[Text]:
-    """Definitions of WordNet 3.0 (Fellbaum 1998) by the supersense of what they define."""
+def supersenses() -> Iterator[TextExample]:
+    """Definitions of WordNet 3.0 (Fellbaum 1998) by the supersense of the defined word."""
 
-    def glosses() -> Iterator[Text]:
+    def glosses() -> Iterator[TextExample]:
         for _, contents in members("wordnet", lambda p: p.endswith(("/data.noun", "/data.verb"))):
             for line in contents.decode().splitlines():
                 if not line.startswith(" "):  # the licence
                     data, _, gloss = line.partition("|")
                     label = SUPERSENSES[int(data.split()[1]) - FIRST]
-                    yield Text(f"wordnet/{gloss.strip()}", label, shown(gloss))
+                    yield TextExample(f"wordnet/{gloss.strip()}", label, normalise(gloss))
 
-    return some(glosses(), len(SUPERSENSES) * OF_A_SENSE, OF_A_SENSE)
+    return subsample(glosses(), len(SUPERSENSES) * SENSE_LIMIT, SENSE_LIMIT)

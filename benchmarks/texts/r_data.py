@@ -1,4 +1,4 @@
-"""Data frames of an R package: its lazy-load data base, and the part of R's serialisation that they need.
+"""Reads data frames from an R package: its lazy-load database, and the part of R's serialisation that it needs.
 
 Formats: "R Internals", sections 1.8 (serialization, XDR) and 1.10 of lazy-loading; `compressed = 3` is LZMA, raw.
 """
@@ -19,8 +19,8 @@ def load(index: bytes, base: bytes, name: str) -> dict[str, Any]:
     """A data frame by name, from a package's `Rdata.rdx` and `Rdata.rdb`: its columns, factors as their labels.
 
     Raises:
-        KeyError: there is none of that name.
-        ValueError: it is written in another way than these were.
+        KeyError: no data frame of that name.
+        ValueError: the file uses a format that is not supported here.
     """
     start, length = _Reader(gzip.decompress(index)).read()["variables"][name]
     piece = base[start : start + length]

@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks.images import ImageExample
 from fedbbpt_benchmarks.pretrain import views
 
 COUNT = 8
 
 
-def _pictures_of(name: str, labels: int = 2) -> list[Picture]:
+def _pictures_of(name: str, labels: int = 2) -> list[ImageExample]:
     """Random pictures whose brightness tells their class."""
     rng = np.random.default_rng(list(name.encode()))
     noise = rng.integers(0, 100, (COUNT, 32, 32, 3), np.uint8)
     return [
-        Picture(f"{name}/{i}", f"class {i % labels}", Image.fromarray(noise[i] + np.uint8(100 * (i % labels))))
+        ImageExample(f"{name}/{i}", f"class {i % labels}", Image.fromarray(noise[i] + np.uint8(100 * (i % labels))))
         for i in range(COUNT)
     ]
 
 
 @pytest.fixture
-def pictures_of() -> Callable[[str], list[Picture]]:
+def pictures_of() -> Callable[[str], list[ImageExample]]:
     return _pictures_of
 
 

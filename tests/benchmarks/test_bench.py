@@ -207,8 +207,8 @@ class TestLeaderboard:
     def test_what_is_published_has_no_links_and_says_why_a_head_fails(
         self, rows: list[dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        noted = dataclasses.replace(suite.ROWS["mnist"], note="too few digits.")
-        monkeypatch.setitem(suite.ROWS, "mnist", noted)
+        noted = dataclasses.replace(suite.SPECS["mnist"], note="too few digits.")
+        monkeypatch.setitem(suite.SPECS, "mnist", noted)
         leaderboard.publish(bench(tasks=self.TASKS, seeds=(1, 2)), tmp_path / "kept" / "one", rows)
         text = (tmp_path / "kept" / "one.md").read_text()
         assert "| .600 ± .014 |" in text

@@ -12,10 +12,10 @@ from PIL import Image
 
 from fedbbpt.errors import DataError
 from fedbbpt_benchmarks import hub, suite
-from fedbbpt_benchmarks.hub import Split, hub_pictures, hub_texts
+from fedbbpt_benchmarks.hub import HubSplit, hub_images, hub_texts
 
 Write = Callable[[str, list[dict[str, Any]]], None]
-TRAIN, TEST = Split("*train-*.parquet", 6, 6, False), Split("*test-*.parquet", 4, 2, True)
+TRAIN, TEST = HubSplit("*train-*.parquet", 6, 6, False), HubSplit("*test-*.parquet", 4, 2, True)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_pictures_by_split_over_all_shards(write: Write) -> None:
     for shard in range(2):
         write(f"data/train-{shard:05}-of-00002.parquet", [picture(10 * shard + i, i) for i in range(3)])
     write("data/test-00000-of-00001.parquet", [picture(100 + i, i % 3) for i in range(4)])
-    found = list(hub_pictures("set", (TRAIN, TEST), ("a", "b", "c")))
+    found = list(hub_images("set", (TRAIN, TEST), ("a", "b", "c")))
     assert [(p.label, p.image.getpixel((0, 0)), p.for_test) for p in found[:6]] == [
         (label, level, False) for level, label in zip((0, 1, 2, 10, 11, 12), "abcabc", strict=True)
     ]
@@ -54,20 +54,20 @@ def test_pictures_by_split_over_all_shards(write: Write) -> None:
 def test_other_columns_and_labels_that_do_not_start_at_zero(write: Write) -> None:
     rows = [{"img": picture(i, 0)["image"], "count": 3 + i % 2} for i in range(6)]
     write("train-0.parquet", rows)
-    found = list(hub_pictures("set", (TRAIN,), ("3", "4"), image="img", label="count", first=3))
+    found = list(hub_images("set", (TRAIN,), ("3", "4"), image="img", label="count", first=3))
     assert [p.label for p in found] == ["3", "4"] * 3
 
 
 def test_only_the_first_frame_of_a_clip(write: Write) -> None:
     rows = [picture(i, 0, video=i // 6, clip=i // 2) for i in range(12)]
     write("train-0.parquet", rows)
-    found = list(hub_pictures("set", (TRAIN,), ("a",), once=("video", "clip")))
+    found = list(hub_images("set", (TRAIN,), ("a",), once=("video", "clip")))
     assert [p.image.getpixel((0, 0)) for p in found] == [0, 2, 4, 6, 8, 10]
 
 
 def test_a_split_of_our_own(write: Write) -> None:
     write("validation-0.parquet", [picture(i, 0) for i in range(100)])
-    found = list(hub_pictures("set", (Split("*.parquet", 100, 100, None),), ("a",)))
+    found = list(hub_images("set", (HubSplit("*.parquet", 100, 100, None),), ("a",)))
     assert 30 < sum(p.for_test for p in found) < 70
 
 
@@ -83,7 +83,7 @@ class TestBad:
     def test_another_count_than_published(self, write: Write) -> None:
         write("train-0.parquet", [picture(i, 0) for i in range(5)])
         with pytest.raises(DataError, match=r"5 labelled examples .* where 6 were expected"):
-            list(hub_pictures("set", (TRAIN,), ("a",)))
+            list(hub_images("set", (TRAIN,), ("a",)))
 
     def test_missing_column(self, write: Write) -> None:
         write("train-0.parquet", [{"text": "a", "label": 0}])
@@ -101,14 +101,14 @@ class TestBad:
 
 
 @pytest.mark.parametrize("name", suite.PAPERS)
-def test_rows_publish_what_their_splits_draw(name: str) -> None:
-    row = suite.PAPERS[name]
-    asset, splits, classes = row.read.args[:3]
-    assert (asset,) == row.assets
-    assert classes == row.classes
+def test_specs_publish_what_their_splits_draw(name: str) -> None:
+    spec = suite.PAPERS[name]
+    asset, splits, classes = spec.read.args[:3]
+    assert (asset,) == spec.assets
+    assert classes == spec.classes
     for split in splits:
         assert split.examples >= 200
     if all(split.official is not None for split in splits):
-        drawn = [sum(min(s.examples, s.most) for s in splits if s.official == side) for side in (False, True)]
-        assert drawn == [row.train, row.test]
-    assert row.dropped is None
+        drawn = [sum(min(s.examples, s.limit) for s in splits if s.official == side) for side in (False, True)]
+        assert drawn == [spec.train, spec.test]
+    assert spec.dropped is None

@@ -18,7 +18,7 @@ SIZE = (64, 64)
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     everything = metafunc.config.getoption("--assets")
-    free = [name for name in SUITES["offline"] if name not in suite.ROWS or not suite.ROWS[name].assets]
+    free = [name for name in SUITES["offline"] if name not in suite.SPECS or not suite.SPECS[name].assets]
     metafunc.parametrize("name", SUITES["offline"] if everything else free)
 
 
@@ -35,6 +35,6 @@ def test_no_example_of_the_test_looks_like_one_for_training(name: str) -> None:
     tested, trained = set(seen(pool.test)), set(seen(pool.train))
     assert len(tested) > 10
     assert not tested & trained
-    row = suite.ROWS.get(name)
-    if task.provider.shots is not None and not (row and row.provider_row):
+    row = suite.SPECS.get(name)
+    if task.provider.shots is not None and not (row and row.provider_task):
         assert not tested & set(seen(task.provider.shots(size)))

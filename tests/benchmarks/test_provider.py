@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fedbbpt_backends.heads import load_head
-from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks.images import ImageExample
 from fedbbpt_benchmarks.pretrain import provider
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
@@ -22,7 +22,7 @@ def _features(inputs: np.ndarray) -> np.ndarray:
 def test_a_saved_head_tells_what_it_was_fitted_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     pictures = [
-        Picture(f"{name}/{i}", name, Image.fromarray((colour + rng.integers(0, 40, (8, 8, 3))).astype(np.uint8)))
+        ImageExample(f"{name}/{i}", name, Image.fromarray((colour + rng.integers(0, 40, (8, 8, 3))).astype(np.uint8)))
         for name, colour in COLOURS.items()
         for i in range(10)
     ]

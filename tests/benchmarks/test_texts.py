@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fedbbpt_benchmarks import texts
-from fedbbpt_benchmarks.texts import Text, big_bench, documents, tables
-from fedbbpt_benchmarks.texts.text import LONGEST, shown, some
+from fedbbpt_benchmarks.texts import TextExample, big_bench, documents, tables
+from fedbbpt_benchmarks.texts.example import LONGEST, normalise, subsample
 
 
 def example(text: str, label: str, *others: str, **more: object) -> dict[str, object]:
@@ -36,25 +36,25 @@ def task(*examples: dict[str, object]) -> bytes:
 
 
 class TestSome:
-    many = tuple(Text(f"{i}", "ab"[i % 3 == 0], f"text {i}", official=i % 2 == 1) for i in range(400))
+    many = tuple(TextExample(f"{i}", "ab"[i % 3 == 0], f"text {i}", official=i % 2 == 1) for i in range(400))
 
     def test_at_most_so_many_of_a_side_in_their_order(self) -> None:
-        chosen = list(some(self.many, 50))
+        chosen = list(subsample(self.many, 50))
         assert [text.for_test for text in chosen].count(True) == [text.for_test for text in chosen].count(False) == 50
         assert [int(text.key) for text in chosen] == sorted(int(text.key) for text in chosen)
-        assert chosen == list(some(reversed(self.many), 50))[::-1]
+        assert chosen == list(subsample(reversed(self.many), 50))[::-1]
 
     def test_and_of_a_class(self) -> None:
-        chosen = list(some(self.many, 400, 10))
+        chosen = list(subsample(self.many, 400, 10))
         assert len(chosen) == 40
 
     def test_few_are_all_kept(self) -> None:
-        assert tuple(some(self.many, 400)) == self.many
+        assert tuple(subsample(self.many, 400)) == self.many
 
 
 def test_texts_are_kept_with_single_spaces_and_cut() -> None:
-    assert shown(" a\n\tb  c ") == "a b c"
-    assert len(shown("word " * LONGEST)) == LONGEST
+    assert normalise(" a\n\tb  c ") == "a b c"
+    assert len(normalise("word " * LONGEST)) == LONGEST
 
 
 class TestBigBench:
@@ -124,7 +124,7 @@ class TestTables:
             info.size = len(lines)
             tar.addfile(info, io.BytesIO(lines))
         holds(tables, {tables.VADER: packed.getvalue()})
-        found = [(text.key, text.label, text.text) for text in texts.rated("amazon")]
+        found = [(text.key, text.label, text.text) for text in texts.rated_snippets("amazon")]
         assert found == [("amazon/1", "negative", "no picture"), ("amazon/2", "positive", "lovely")]
 
     def test_conversations_of_evals(self, holds: Callable[..., None]) -> None:
@@ -136,7 +136,7 @@ class TestTables:
         )
         holds(tables, {"evals/registry/data/crepe/samples.jsonl": f"{line}\n".encode()})
         (step,) = texts.crepe()
-        assert step == Text("crepe/I'm trying to cook", "more likely", question.partition(" Answer")[0])
+        assert step == TextExample("crepe/I'm trying to cook", "more likely", question.partition(" Answer")[0])
 
 
 class TestDocuments:

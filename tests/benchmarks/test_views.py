@@ -8,24 +8,24 @@ import pytest
 from PIL import Image
 
 from fedbbpt.data import hash_split
-from fedbbpt_benchmarks import pictures
-from fedbbpt_benchmarks.pictures import Picture
+from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.images import ImageExample
 from fedbbpt_benchmarks.pretrain import provider, tasks, views
 
 
-def keyed(prefix: str, count: int = 400) -> list[Picture]:
-    return [Picture(f"{prefix}/{i}", f"class {i % 3}", Image.new("RGB", (8, 8))) for i in range(count)]
+def keyed(prefix: str, count: int = 400) -> list[ImageExample]:
+    return [ImageExample(f"{prefix}/{i}", f"class {i % 3}", Image.new("RGB", (8, 8))) for i in range(count)]
 
 
 @pytest.fixture
 def archives(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers that answer with keyed blanks, as many as the real archives hold where the number decides the split."""
-    monkeypatch.setattr(pictures, "cifar10", lambda: keyed("cifar10", 10_000))
-    monkeypatch.setattr(pictures, "mnist", lambda side, count: keyed(f"mnist/{side}", count))
-    monkeypatch.setattr(pictures, "emoji", lambda vendor: keyed("emoji"))
-    monkeypatch.setattr(pictures, "photographs", lambda: keyed("photo", 5))
+    monkeypatch.setattr(images, "cifar10", lambda: keyed("cifar10", 10_000))
+    monkeypatch.setattr(images, "mnist", lambda side, count: keyed(f"mnist/{side}", count))
+    monkeypatch.setattr(images, "emoji", lambda vendor: keyed("emoji"))
+    monkeypatch.setattr(images, "large_photographs", lambda: keyed("photo", 5))
     for reader in ("clipart", "scripts", "emoji_tones", "wesnoth_races", "wesnoth_terrain", "faenza", "textile"):
-        monkeypatch.setattr(pictures, reader, lambda reader=reader: keyed(reader))
+        monkeypatch.setattr(images, reader, lambda reader=reader: keyed(reader))
 
 
 @pytest.mark.usefixtures("archives")
@@ -46,8 +46,8 @@ class TestSplits:
                 assert not {p.key for p in sides.train} & {p.key for p in sides.test}, name
 
     def test_what_looks_like_a_training_picture_is_not_tested(self) -> None:
-        def flag(key: str, grey: int) -> Picture:
-            return Picture(key, "flag", Image.new("L", (4, 4), grey))
+        def flag(key: str, grey: int) -> ImageExample:
+            return ImageExample(key, "flag", Image.new("L", (4, 4), grey))
 
         sides = tasks.Sides([flag("a", 1), flag("b", 2)], [flag("c", 2), flag("d", 3)])
         sample = tasks.sample(tasks.CardTask("flags", tasks.NEVER, lambda: sides, limit=1))
@@ -69,7 +69,7 @@ class TestSplits:
     def test_provider_heads_are_fitted_on_the_training_side(self) -> None:
         fitted = provider.training_pictures()
         assert set(fitted) == {"mnist", "cifar10", "emoji"}
-        _, unseen = pictures.cifar10_split()
+        _, unseen = images.cifar10_split()
         assert not {p.key for p in fitted["cifar10"]} & {f"cifar10/{i}" for i in unseen}
         assert all(p.key.startswith("mnist/train/") for p in fitted["mnist"])
         assert not any(hash_split(p.key) == "test" for p in fitted["emoji"])
@@ -90,7 +90,7 @@ class TestRendering:
 
     @pytest.mark.parametrize("kind", ["whole", "crop", "mix"])
     def test_a_view_is_the_same_picture_every_time(
-        self, kind: str, pictures_of: Callable[[str], list[Picture]]
+        self, kind: str, pictures_of: Callable[[str], list[ImageExample]]
     ) -> None:
         read = {"cifar10": pictures_of("cifar10")}
         view = views.View("cifar10", kind, 3, 0)
@@ -100,13 +100,13 @@ class TestRendering:
         np.testing.assert_array_equal(first, second)
 
     @pytest.mark.parametrize("kind", ["crop", "mix"])
-    def test_another_seed_is_another_view(self, kind: str, pictures_of: Callable[[str], list[Picture]]) -> None:
+    def test_another_seed_is_another_view(self, kind: str, pictures_of: Callable[[str], list[ImageExample]]) -> None:
         read = {"cifar10": pictures_of("cifar10")}
         view = views.View("cifar10", kind, 3, 0)
         other = dataclasses.replace(view, seed=1)
         assert not np.array_equal(views.render(view, read), views.render(other, read))
 
     def test_transparency_becomes_white_in_crops_too(self) -> None:
-        clear = [Picture("a", "", Image.new("RGBA", (40, 40), (0, 0, 0, 0)))]
+        clear = [ImageExample("a", "", Image.new("RGBA", (40, 40), (0, 0, 0, 0)))]
         view = views.View("photographs", "crop", 0, 0)
         assert (views.render(view, {"photographs": clear}) == 255).all()

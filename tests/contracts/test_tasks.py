@@ -13,8 +13,8 @@ from PIL import Image
 from fedbbpt import registry
 from fedbbpt.data import hash_split
 from fedbbpt_benchmarks import suite
-from fedbbpt_benchmarks.pictures import Picture
-from fedbbpt_benchmarks.texts import Text
+from fedbbpt_benchmarks.images import ImageExample
+from fedbbpt_benchmarks.texts import TextExample
 
 SIZE = (8, 12)
 UCI = ["digits", "digits-iid"]
@@ -50,7 +50,7 @@ def texts_of(classes):
     """Eight texts a class and side."""
     for side in (False, True):
         for i in range(8 * len(classes)):
-            yield Text(f"{side}/{i}", classes[i % len(classes)], f"text {i} of {side}", official=side)
+            yield TextExample(f"{side}/{i}", classes[i % len(classes)], f"text {i} of {side}", official=side)
 
 
 def pictures_of(classes):
@@ -59,7 +59,7 @@ def pictures_of(classes):
     for side in (False, True):
         for i in range(8 * len(classes)):
             noise = Image.fromarray(rng.integers(0, 256, (30, 30, 3), np.uint8))
-            yield Picture(f"{side}/{i}", classes[i % len(classes)], noise, official=side)
+            yield ImageExample(f"{side}/{i}", classes[i % len(classes)], noise, official=side)
 
 
 @pytest.fixture(params=registry.names("tasks"))
@@ -72,11 +72,11 @@ def task(request, tmp_path, monkeypatch):
         TABLES[request.param](tmp_path / "table")
         return registry.load("tasks", request.param)(str(tmp_path / "table"))
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
-    for name, row in suite.ROWS.items():
+    for name, row in suite.SPECS.items():
         count = 8 * len(row.classes)
         read = partial(texts_of if row.modality == "text" else pictures_of, row.classes)
         small = dataclasses.replace(row, read=read, train=count, test=count, dropped=0, provider_shots_per_class=4)
-        monkeypatch.setitem(suite.ROWS, name, small)
+        monkeypatch.setitem(suite.SPECS, name, small)
     return registry.load("tasks", request.param)(None)
 
 

@@ -9,35 +9,36 @@ from fedbbpt.data import hash_split
 LONGEST = 4000  # characters; no model here reads further
 
 
-class Text(NamedTuple):
-    """A text of a data set. Texts that must not be on both sides of a split share their key."""
+class TextExample(NamedTuple):
+    """One text of a data set. Texts that must not be on both sides of a split share a key."""
 
     key: str
     label: str
     text: str
-    official: bool | None = None  # the official split's word on whether it is for tests; None where there is none
-    domain: str = ""  # where it comes from, where a data set has several origins
+    official: bool | None = None  # whether the official split has it in the test; None if there is no official split
+    domain: str = ""  # the origin, if a data set has several
 
     @property
     def for_test(self) -> bool:
+        """Whether the official split, or else the key's hash, puts it into the test."""
         return hash_split(self.key) == "test" if self.official is None else self.official
 
 
-def some(texts: Iterable[Text], most: int, of_class: int | None = None) -> Iterator[Text]:
-    """At most so many of each side, and of each class of a side: those whose hashes are lowest, in their order."""
+def subsample(texts: Iterable[TextExample], limit: int, class_limit: int | None = None) -> Iterator[TextExample]:
+    """The texts of lowest hashes, in order: at most `limit` per side and `class_limit` per class of a side."""
     everything = list(texts)
     ranked = sorted(range(len(everything)), key=lambda i: sha256(everything[i].text.encode()).digest())
     taken: dict[tuple[bool, str | None], int] = {}
     kept = set()
     for i in ranked:
         side, label = everything[i].for_test, everything[i].label
-        if taken.get((side, None), 0) < most and (of_class is None or taken.get((side, label), 0) < of_class):
+        if taken.get((side, None), 0) < limit and (class_limit is None or taken.get((side, label), 0) < class_limit):
             kept.add(i)
             for counted in (None, label):
                 taken[side, counted] = taken.get((side, counted), 0) + 1
     return (everything[i] for i in sorted(kept))
 
 
-def shown(text: str) -> str:
-    """As it is kept: single spaces, and no longer than any model here reads."""
+def normalise(text: str) -> str:
+    """Joins words by single spaces, and cuts the text where no model here reads on."""
     return " ".join(text.split())[:LONGEST]

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from fedbbpt.assets.archive import members
-from fedbbpt_benchmarks.pictures.picture import Picture, decoded
+from fedbbpt_benchmarks.images.example import ImageExample, decode
 
 TEXTURES = ("brick.png", "grass.png", "gravel.png")
 PHOTOGRAPHS = [
@@ -17,23 +17,23 @@ PHOTOGRAPHS = [
 PATCH = 64  # px
 
 
-def textures() -> Iterator[Picture]:
-    """64-px patches of photographs of brick, grass and gravel: the lower halves to train on, the upper to test."""
+def textures() -> Iterator[ImageExample]:
+    """64-px patches of photographs of brick, grass and gravel; the upper halves are for the test."""
     for path, contents in members("scikit-image", lambda p: PurePosixPath(p).name in TEXTURES):
-        name, photograph = PurePosixPath(path).stem, decoded(contents)
+        name, photograph = PurePosixPath(path).stem, decode(contents)
         middle = photograph.height // 2
         for top in range(0, photograph.height - PATCH + 1, PATCH // 2):
             if top < middle < top + PATCH:
                 continue  # in both halves
             for left in range(0, photograph.width - PATCH + 1, PATCH // 2):
                 patch = photograph.crop((left, top, left + PATCH, top + PATCH))
-                yield Picture(f"texture/{name}/{top}/{left}", name, patch, official=top < middle)
+                yield ImageExample(f"texture/{name}/{top}/{left}", name, patch, official=top < middle)
 
 
-def photographs() -> Iterator[Picture]:
-    """Large pictures to take crops from: of scikit-image, and those wallpapers whose own licence is CC-BY-SA-4.0."""
+def large_photographs() -> Iterator[ImageExample]:
+    """Large photographs to crop: scikit-image's, and the wallpapers that are licensed under CC-BY-SA-4.0."""
     for path, contents in members("scikit-image", lambda p: PurePosixPath(p).name in PHOTOGRAPHS):
-        yield Picture(f"photo/{PurePosixPath(path).stem}", "", decoded(contents))
+        yield ImageExample(f"photo/{PurePosixPath(path).stem}", "", decode(contents))
     free, largest = set(), dict[str, tuple[int, Image.Image]]()
     for path, contents in members("wallpapers", lambda p: "/wallpapers/" in p and "/contents/screenshot" not in p):
         parts = PurePosixPath(path).parts
@@ -47,4 +47,4 @@ def photographs() -> Iterator[Picture]:
     for title in sorted(free):
         image = largest[title][1].convert("RGB")
         image.thumbnail((1600, 1600))
-        yield Picture(f"photo/{title}", "", image)
+        yield ImageExample(f"photo/{title}", "", image)

@@ -1,4 +1,4 @@
-"""Emoji as three vendors draw them; all drawings of an emoji share its key, whoever drew it."""
+"""Emoji drawn by three vendors; all vendors' drawings of an emoji share a key."""
 
 import functools
 import json
@@ -7,35 +7,35 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from fedbbpt.assets.archive import member, members
-from fedbbpt_benchmarks.pictures.picture import Picture, decoded
+from fedbbpt_benchmarks.images.example import ImageExample, decode
 
 VENDORS = ("twitter", "google", "fluent")
 
 
-def emoji(vendor: str) -> Iterator[Picture]:
+def emoji(vendor: str) -> Iterator[ImageExample]:
     """One drawing of each base emoji, by category."""
     drawings = _drawings(vendor)
     for stem, entry in _base().items():
         if stem in drawings and entry["category"] != "Component":
-            yield Picture(f"emoji/{stem}", entry["category"], decoded(drawings[stem]), domain=vendor)
+            yield ImageExample(f"emoji/{stem}", entry["category"], decode(drawings[stem]), domain=vendor)
 
 
-def emoji_subgroups(prefix: str) -> Iterator[Picture]:
-    """All vendors' drawings of the base emoji whose subgroup begins so, by subgroup."""
+def emoji_subgroups(prefix: str) -> Iterator[ImageExample]:
+    """All vendors' drawings of the base emoji whose subgroup starts with `prefix`, by subgroup."""
     for vendor in VENDORS:
         drawings = _drawings(vendor)
         for stem, entry in _base().items():
             if stem in drawings and entry["subcategory"].startswith(prefix):
-                yield Picture(f"emoji/{stem}", entry["subcategory"], decoded(drawings[stem]), domain=vendor)
+                yield ImageExample(f"emoji/{stem}", entry["subcategory"], decode(drawings[stem]), domain=vendor)
 
 
-def emoji_tones(vendor: str) -> Iterator[Picture]:
+def emoji_tones(vendor: str) -> Iterator[ImageExample]:
     """Emoji in five skin tones (Fitzpatrick 1-2 to 6)."""
     drawings = _drawings(vendor)
     for entry in _table():
         for tone, variant in sorted(entry.get("skin_variations", {}).items()):
             if "-" not in tone and (drawn := _stem(variant["image"])) in drawings:
-                yield Picture(f"emoji/{_stem(entry['image'])}", tone, decoded(drawings[drawn]), domain=vendor)
+                yield ImageExample(f"emoji/{_stem(entry['image'])}", tone, decode(drawings[drawn]), domain=vendor)
 
 
 @functools.cache
@@ -45,13 +45,13 @@ def _table() -> list[dict[str, Any]]:
 
 
 def _base() -> dict[str, dict[str, Any]]:
-    """What is known of each base emoji, in the order of their code points."""
+    """The table's entry of each base emoji, in the order of code points."""
     return dict(sorted((_stem(entry["image"]), entry) for entry in _table()))
 
 
 @functools.cache
 def _drawings(vendor: str) -> dict[str, bytes]:
-    """Encoded drawings by code point, without the variation selector that vendors put or leave out."""
+    """Encoded drawings by code point, without the variation selector that some vendors leave out."""
     folder = "package/assets/" if vendor == "fluent" else f"package/img/{vendor}/64/"
     return {_stem(PurePosixPath(p).name): data for p, data in members(f"emoji-{vendor}", lambda p: folder in p)}
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from fedbbpt_benchmarks import pictures
-from fedbbpt_benchmarks.pictures import digits, emojis, glyphs, photos
+from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.images import digits, emojis, glyphs, photographs
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def some_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("some_digits")
 class TestDigits:
     def test_both_official_files(self) -> None:
-        sides = Counter(picture.for_test for picture in pictures.both_sides())
+        sides = Counter(picture.for_test for picture in images.mnist_5k())
         assert sides == {False: 400, True: 200}
 
     @pytest.mark.parametrize("correlation", [0.8, 0.9])
     def test_background_tells_the_digit_in_training_and_misleads_in_the_test(self, correlation: float) -> None:
         telling: dict[bool, list[bool]] = {False: [], True: []}
-        for picture in pictures.biased(correlation):
+        for picture in images.biased_mnist(correlation):
             pixels = np.asarray(picture.image)
             assert (pixels[10:18, 10:18] == 255).all()
             telling[picture.for_test].append(tuple(pixels[0, 0]) == digits.COLOURS[int(picture.label)])
@@ -46,8 +46,8 @@ class TestDigits:
 
     @pytest.mark.parametrize("distractor", [1, 4])
     def test_the_digit_is_at_the_edge_and_another_in_the_centre(self, distractor: int) -> None:
-        originals = list(pictures.both_sides())
-        moved = list(pictures.located(distractor))
+        originals = list(images.mnist_5k())
+        moved = list(images.loc_mnist(distractor))
         for original, picture in zip(originals[:50], moved[:50], strict=True):
             assert (original.key, original.label) == (picture.key, picture.label)
             ink = np.asarray(picture.image)
@@ -103,19 +103,19 @@ def some_emoji(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("some_emoji")
 class TestEmoji:
     def test_categories_without_components(self) -> None:
-        labels = {picture.key: picture.label for picture in pictures.emoji("twitter")}
+        labels = {picture.key: picture.label for picture in images.emoji("twitter")}
         assert labels == {"emoji/1f600": "Smileys & Emotion", "emoji/1f44b": "People & Body", "emoji/2764": "Symbols"}
 
     def test_what_a_vendor_did_not_draw_is_left_out(self) -> None:
-        assert {picture.key for picture in pictures.emoji("fluent")} == {"emoji/1f600", "emoji/2764"}
+        assert {picture.key for picture in images.emoji("fluent")} == {"emoji/1f600", "emoji/2764"}
 
     def test_subgroups_come_from_all_vendors_under_one_key(self) -> None:
-        faces = list(pictures.emoji_subgroups("face-"))
+        faces = list(images.emoji_subgroups("face-"))
         assert {picture.key for picture in faces} == {"emoji/1f600"}
         assert [picture.domain for picture in faces] == ["twitter", "google", "fluent"]
 
     def test_tones_are_those_of_one_person(self) -> None:
-        assert [(p.key, p.label) for p in pictures.emoji_tones("twitter")] == [("emoji/1f44b", "1F3FB")]
+        assert [(p.key, p.label) for p in images.emoji_tones("twitter")] == [("emoji/1f44b", "1F3FB")]
 
 
 @pytest.fixture
@@ -128,30 +128,30 @@ def one_font(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("one_font")
 class TestGlyphs:
     def test_letters_of_a_style_share_its_key(self) -> None:
-        read = [p for p in pictures.letters() if p.key == "letters/NotoSans-Bold.ttf"]
+        read = [p for p in images.letters() if p.key == "letters/NotoSans-Bold.ttf"]
         assert {p.label for p in read} == set("ABCDEFGHIJ")
         assert len(read) == 20
 
     def test_styles_that_the_font_lacks_are_left_out(self) -> None:
-        assert not [p for p in pictures.letters() if "MATHEMATICAL" in p.key]  # Pillow's own has none of these
+        assert not [p for p in images.letters() if "MATHEMATICAL" in p.key]  # Pillow's own has none of these
 
     def test_a_letter_is_on_one_side_with_and_without_serifs(self) -> None:
         kinds: dict[str, set[str]] = {}
-        for picture in pictures.serifs():
+        for picture in images.serifs():
             kinds.setdefault(picture.key, set()).add(picture.label)
         assert kinds
         assert all(kind == {"sans", "serif"} for kind in kinds.values())
 
     def test_scripts_are_told_by_the_font(self) -> None:
-        assert {p.label for p in pictures.scripts()} == set(pictures.SCRIPTS)
+        assert {p.label for p in images.scripts()} == set(images.SCRIPTS)
 
 
 def test_patches_of_the_two_halves_do_not_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 200, 1)
     file = io.BytesIO()
     Image.fromarray(ramp).save(file, "png")
-    monkeypatch.setattr(photos, "members", lambda asset, wanted: [("data/brick.png", file.getvalue())])
+    monkeypatch.setattr(photographs, "members", lambda asset, wanted: [("data/brick.png", file.getvalue())])
     rows = {side: set[int]() for side in (False, True)}
-    for picture in pictures.textures():
+    for picture in images.textures():
         rows[picture.for_test] |= set(np.asarray(picture.image)[:, 0].tolist())
     assert max(rows[True]) < 128 <= min(rows[False])

@@ -1,4 +1,4 @@
-"""Pictures that need no archive: drawn here, or cut from the photographs that come with scikit-learn."""
+"""Images that need no archive: drawn here, or cut from the photographs that come with scikit-learn."""
 
 import math
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fedbbpt.errors import MissingExtra
-from fedbbpt_benchmarks.pictures.picture import Picture
+from fedbbpt_benchmarks.images.example import ImageExample
 
 SIDE = 64  # px
 SHAPES = ("circle", "cross", "square", "triangle")
 ANGLES = ("0", "45", "90", "135")
 LETTERS = "ABCDEFGHIJ"
-EACH = 60  # pictures a class and side
+EACH = 60  # images per class, in training and in test
 
 
-def shapes() -> Iterator[Picture]:
+def shapes() -> Iterator[ImageExample]:
     """A shape in one colour on another, anywhere, of any size."""
     for name, i, for_test, rng in _turns(SHAPES, seed=1):
         back, front = (tuple(int(v) for v in rng.integers(low, low + 128, 3)) for low in rng.permutation([0, 128]))
@@ -33,10 +33,10 @@ def shapes() -> Iterator[Picture]:
         else:
             pen.rectangle((x - r, y - r / 3, x + r, y + r / 3), front)
             pen.rectangle((x - r / 3, y - r, x + r / 3, y + r), front)
-        yield Picture(f"shapes/{name}/{i}", name, canvas, for_test)
+        yield ImageExample(f"shapes/{name}/{i}", name, canvas, for_test)
 
 
-def stripes() -> Iterator[Picture]:
+def stripes() -> Iterator[ImageExample]:
     """Noisy stripes in one of four directions."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     for name, i, for_test, rng in _turns(ANGLES, seed=2):
@@ -45,10 +45,10 @@ def stripes() -> Iterator[Picture]:
         wave = np.sin(across * 2 * math.pi / rng.uniform(6, 16) + rng.uniform(0, 2 * math.pi))
         noisy = 127 + 90 * wave + rng.normal(0, 50, wave.shape)
         canvas = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
-        yield Picture(f"stripes/{name}/{i}", name, canvas, for_test)
+        yield ImageExample(f"stripes/{name}/{i}", name, canvas, for_test)
 
 
-def pillow_letters() -> Iterator[Picture]:
+def pillow_letters() -> Iterator[ImageExample]:
     """A to J in Pillow's own type, turned, moved, large and small."""
     for name, i, for_test, rng in _turns(LETTERS, seed=3):
         letter = Image.new("L", (SIDE, SIDE), 255)
@@ -56,14 +56,14 @@ def pillow_letters() -> Iterator[Picture]:
         ImageDraw.Draw(letter).text((SIDE / 2, SIDE / 2), name, 0, font, anchor="mm")
         moved = tuple(int(v) for v in rng.integers(-8, 9, 2))
         canvas = letter.rotate(rng.uniform(-25, 25), Image.Resampling.BILINEAR, translate=moved, fillcolor=255)
-        yield Picture(f"pillow-letters/{name}/{i}", name, canvas, for_test)
+        yield ImageExample(f"pillow-letters/{name}/{i}", name, canvas, for_test)
 
 
-def sample_photos() -> Iterator[Picture]:
-    """Patches of a temple and of a flower: the left halves to train on, the right ones to test.
+def sample_photos() -> Iterator[ImageExample]:
+    """Patches of a temple and of a flower; the left halves for training, the right halves for the test.
 
     Raises:
-        MissingExtra: scikit-learn, which carries the two photographs, is not installed.
+        MissingExtra: scikit-learn, which contains the two photographs, is not installed.
     """
     try:
         from sklearn.datasets import load_sample_images
@@ -75,11 +75,11 @@ def sample_photos() -> Iterator[Picture]:
             for top in range(0, half.shape[0] - SIDE + 1, SIDE // 2):
                 for left in range(0, half.shape[1] - SIDE + 1, SIDE // 2):
                     patch = Image.fromarray(half[top : top + SIDE, left : left + SIDE])
-                    yield Picture(f"{name}/{for_test}/{top}/{left}", name, patch, for_test)
+                    yield ImageExample(f"{name}/{for_test}/{top}/{left}", name, patch, for_test)
 
 
 def _turns(names: tuple[str, ...] | str, seed: int) -> Iterator[tuple[str, int, bool, np.random.Generator]]:
-    """Class, number, side and a generator for every picture of a set."""
+    """Yields class, number, whether it is for the test, and a generator, for each image of a set."""
     for label, name in enumerate(names):
         for i in range(2 * EACH):
             yield name, i, i >= EACH, np.random.default_rng([seed, label, i])
