@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Everything heavy is imported by the command that needs it."""
+"""The command line: parse, call, print. Each command imports what it needs when it runs, so that --help is fast."""
 
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -43,11 +43,11 @@ for command in (assets, cache, config, list_, serve, serve_body, task, train):
     main.add_command(command)
 
 
-@main.command("eval", short_help="Score a run on its test data once more.")
+@main.command("eval", short_help="Evaluate a run on its test data again.")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--task", help="Where the run's data are now, say folder:PATH  [default: where they were].")
+@click.option("--task", help="Where the run's data are now: folder:PATH  [default: where they were].")
 def evaluate(folder: Path, task: str | None) -> None:
-    """Score the parameters that a run kept on the test data, once more; writes evaluation.json."""
+    """Evaluate a run's best parameters on its test data again, and write evaluation.json."""
     from fedbbpt.run.again import reevaluate
 
     result = reevaluate(folder, task)
@@ -62,11 +62,14 @@ def evaluate(folder: Path, task: str | None) -> None:
             click.echo(f"{failing:15}{result[failing]:,} {what}")
 
 
-@main.command(short_help="Classify pictures or texts with a run's prompt.")
+@main.command(short_help="Classify images or texts with a run's prompt.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(folder: Path, files: tuple[Path, ...]) -> None:
-    """Classify pictures, or files with a text each, as a run has learned to: FILE, class, probability, by tabs."""
+    """Classify images, or files with one text each, with what a run has learned.
+
+    Prints FILE, class and probability, separated by tabs.
+    """
     from fedbbpt.run.predict import Predictor
     from fedbbpt.services import RequestRejected
 
@@ -86,7 +89,7 @@ def predict(folder: Path, files: tuple[Path, ...]) -> None:
 
 @main.command(short_help="Check the installation.")
 def doctor() -> None:
-    """Check what is installed and how fast the embedded model answers here."""
+    """Check what is installed, and how fast the embedded model answers on this machine."""
     from fedbbpt.doctor import examine
 
     healthy = True
