@@ -22,7 +22,7 @@ from fedbbpt.engines.serial import Serial
 from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.affine import Affine
-from fedbbpt.readouts.head import Head
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.types import Client, Dataset, Float32
 
@@ -72,7 +72,7 @@ def main() -> None:
 def measure(registered: int) -> tuple[float, int]:
     """Median seconds of a round of 50 clients, and the peak of allocated bytes in one more round."""
     backend = Projection()
-    objective = Objective(backend, Affine((SIDE, SIDE)), Head(backend.info, backend.info.classes))
+    objective = Objective(backend, Affine((SIDE, SIDE)), LinearReadout(backend.info, backend.info.classes))
     algorithm = FedAvg(Parts(objective, partial(SpsaGC), 1), fraction=SAMPLED / registered)
     state, clients, times = algorithm.init(), Registered(registered), []
     for _ in range(ROUNDS):

@@ -87,7 +87,7 @@ METHODS = {
     },
     "contextual": Method(
         "the model as it is, calibrated by texts without content",
-        {"rounds": 0, "readout": {"name": "contextual"}, **NO_PROMPT},
+        {"rounds": 0, "readout": {"name": "contextual-calibration"}, **NO_PROMPT},
         TEXTS,
     ),
     "instructions": Method("four instructions and a head, chosen greedily", PRESETS["language-model"], TEXTS),

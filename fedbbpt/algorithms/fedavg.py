@@ -19,7 +19,7 @@ from fedbbpt.algorithms.steps import TUNED, changes, draw, rng_of, sampled, shor
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import Optimizer, OptimizerStart
 from fedbbpt.optim.noop import NoOp
-from fedbbpt.readouts import Answered
+from fedbbpt.readouts import ReadoutData
 from fedbbpt.types import Batch, Client, Dataset, Message, Score, Sums, Update, Usage
 
 LARGEST = np.finfo(np.float32).max
@@ -71,7 +71,7 @@ class FedAvg:
         self._server, self._server_rate = server, RATES[server] if server_rate is None else server_rate
         self._precision = np.float32 if not calibrate else np.dtype(precision).type
         # In the clients' hands: each one's answers of the round, and the parameters that all of them know.
-        self._kept: dict[str, Answered] = {}
+        self._kept: dict[str, ReadoutData] = {}
         self._known = State(-1, {})  # nothing
 
     def init(self) -> State:
@@ -128,7 +128,7 @@ class FedAvg:
             told.append(self._told(calibration, losses[-1]))
             optimizer.tell(told[-1])
             kept.append((scores.reshape(-1, *scores.shape[2:]), np.tile(batch.labels, len(scores))))
-        self._kept[client.id] = self._objective.readout.answered(*map(np.concatenate, zip(*kept, strict=True)))
+        self._kept[client.id] = self._objective.readout.fit_data(*map(np.concatenate, zip(*kept, strict=True)))
         payload: Mapping[str, NDArray[Any]] = {"losses": np.stack(told)}
         if self._upload == "parameters" or not self._objective.prompt.dim:
             payload = changes(message, calibration.scale, optimizer)

@@ -102,7 +102,7 @@ class FedBpt(FedAvg):
         there = measured(mean[None])
         there[np.isinf(there)] = np.nan  # as good as not measured
         payload: dict[str, NDArray[Any]] = {"prompt": mean, "loss": there, "sigmas": sigmas}
-        self._kept[client.id] = objective.readout.answered(*map(np.concatenate, zip(*kept, strict=True)))
+        self._kept[client.id] = objective.readout.fit_data(*map(np.concatenate, zip(*kept, strict=True)))
         loss = short(finite_mean(np.concatenate(losses)))
         return Update(client.id, payload, len(client.train), loss, meter.usage)
 

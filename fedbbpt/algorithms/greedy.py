@@ -18,8 +18,8 @@ from fedbbpt.algorithms.readouts import blank_sums, fit, total_of
 from fedbbpt.algorithms.score import blank_score, metered, score
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import OptimizerStart
-from fedbbpt.readouts import Answered
-from fedbbpt.readouts.head import Head
+from fedbbpt.readouts import ReadoutData
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.types import Client, Float32, Floats, Message, Score, Sums, Update, Usage
 
 MOST_VIEWS = 1024  # queries for each prediction
@@ -30,8 +30,8 @@ class Greedy:
 
     Each prediction takes `views` queries. In a round, all clients ask about all their training inputs under the same
     candidates, which the optimizer proposes from a seed, and tell how far each would lower the loss of the head
-    (`Head.gains`: sums, as for its fit). The best becomes a further view; once there are `views` of them, each round
-    gives up one in turn and takes the best of itself and the candidates around it.
+    (`LinearReadout.candidate_gains`: sums, as for its fit). The best becomes a further view; once there are `views` of
+    them, each round gives up one in turn and takes the best of itself and the candidates around it.
 
     The first view is the prompt's own start. Clients keep their answers to the chosen views, so that nothing is asked
     twice; all of them take part in every round.
@@ -44,12 +44,12 @@ class Greedy:
         self._objective, self._make_optimizer, self._seed = parts
         self._views, self.settled = views, max(2, views)
         head = self._objective.readout
-        if not isinstance(head, Head) or not self._objective.prompt.dim:
+        if not isinstance(head, LinearReadout) or not self._objective.prompt.dim:
             raise ConfigError("algorithm 'greedy' chooses prompts for a head: give it both, or use --algorithm fedavg")
         self._head = head
         # By client, in its hands: the answers to views, then candidates (v + n, N, C), and those that a fit is about.
         self._answers: dict[str, Float32] = {}
-        self._ready: dict[str, tuple[tuple[float, ...], Answered]] = {}
+        self._ready: dict[str, tuple[tuple[float, ...], ReadoutData]] = {}
 
     def init(self) -> State:
         """One view: the prompt's own start."""
@@ -83,7 +83,7 @@ class Greedy:
         updates = exchange(self.local, _with(message, **told))
         slopes = np.stack([update.payload["slopes"] for update in updates])  # (clients, tried, ·)
         slopes[np.isnan(slopes[:, -len(candidates) :]).all((1, 2))] = 0  # who has no answer to them does not count
-        gains = self._head.gains(slopes.sum(0, np.float64))
+        gains = self._head.candidate_gains(slopes.sum(0, np.float64))
         best = tried[int(np.argmax(np.where(np.isnan(gains), -np.inf, gains)))]
         chosen = [*stay[:slot], best, *stay[slot:]]
         weights = refit(self._head.resized(weights, insert=slot), chosen)
@@ -101,7 +101,9 @@ class Greedy:
         """Answers to the candidates, and what each view that is `tried` promises beside the `views`."""
         update = self._ask(self._candidates(message), client)
         kept, more = (self._of(client, message.parameters[part]) for part in ("views", "tried"))
-        slopes = self._head.slopes(message.parameters["readout"], kept.swapaxes(0, 1), more, client.train.labels)
+        slopes = self._head.candidate_gradients(
+            message.parameters["readout"], kept.swapaxes(0, 1), more, client.train.labels
+        )
         return replace(update, payload={"slopes": slopes.astype(np.float32)})
 
     def sums(self, message: Message, client: Client) -> Sums:
@@ -109,7 +111,7 @@ class Greedy:
         views = tuple(message.parameters["views"])
         if client.id not in self._ready or self._ready[client.id][0] != views:
             scores = self._of(client, message.parameters["views"]).swapaxes(0, 1)  # (N, V, C)
-            self._ready[client.id] = views, self._head.answered(scores, client.train.labels)
+            self._ready[client.id] = views, self._head.fit_data(scores, client.train.labels)
         statistics = self._head.statistics(message.parameters["readout"], self._ready[client.id][1])
         return Sums(statistics.astype(np.float32))
 
@@ -132,7 +134,7 @@ class Greedy:
         if work == self.sums:
             return blank_sums(self._head, parts["readout"], scores)
         more = np.zeros((len(parts["tried"]), 0, inputs), np.float32)
-        slopes = self._head.slopes(parts["readout"], scores, more, np.zeros(0, np.int64))
+        slopes = self._head.candidate_gradients(parts["readout"], scores, more, np.zeros(0, np.int64))
         return Update("", {"slopes": np.full_like(slopes, np.nan, np.float32)}, 0, math.nan, Usage())
 
     def score(self, split: str, message: Message, client: Client) -> Score:

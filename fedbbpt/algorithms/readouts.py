@@ -20,7 +20,7 @@ def fit(readout: Readout, weights: Floats, exchange: Exchange, sums: Work, messa
 
 def blank_sums(readout: Readout, weights: Floats, scores: Float32) -> Sums:
     """What clients without data add, whose answers `scores` (0, V, C) are."""
-    return Sums(readout.statistics(weights, readout.answered(scores, np.zeros(0, np.int64))).astype(np.float32))
+    return Sums(readout.statistics(weights, readout.fit_data(scores, np.zeros(0, np.int64))).astype(np.float32))
 
 
 def total_of(weights: Floats, exchange: Exchange, sums: Work, message: Message) -> NDArray[np.float64]:

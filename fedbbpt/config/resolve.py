@@ -102,7 +102,7 @@ def _check(config: Config, modality: Modality) -> None:
             "backend that gives access to its model, such as local-vit"
         )
     if config.readout.name == "none" and not split:
-        raise ConfigError("readout 'none' is for algorithms that split the model; use --readout head or identity")
+        raise ConfigError("readout 'none' is for algorithms that split the model; use --readout linear or identity")
     if config.prompt.name == "none" and config.readout.name == "identity" and config.rounds:
         raise ConfigError(
             "prompt 'none' with readout 'identity' leaves nothing to train; choose another prompt or readout, or set "

@@ -1,4 +1,4 @@
-"""No prompt: the inputs as they are. With readout `head`, the baseline that every prompt has to beat."""
+"""No prompt: the inputs as they are. With readout `linear`, the baseline that every prompt has to beat."""
 
 import numpy as np
 

@@ -1,7 +1,8 @@
-"""What turns a backend's scores into log-probabilities over the task's classes.
+"""Readouts map a backend's scores to log-probabilities over the task's classes.
 
-All functions are pure: a readout's parameters are one flat vector, `weights`, that the caller keeps. An example may be
-asked about under several prompts ("views"): its answers are then V rows of C scores.
+They are pure functions: a readout's parameters are one flat vector, `weights`, which the caller keeps. In shapes, K is
+the number of the task's classes, C of the backend's, V of the prompts under which each example is asked about, N or b
+of examples.
 """
 
 from abc import abstractmethod
@@ -10,55 +11,56 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy import special
 
 from fedbbpt.backend import BackendInfo
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Float32, Floats, Int64
 
-LEAST = 1e-12  # probability: what a service rounds to 0 is not quite impossible
+LEAST = 1e-12  # smallest probability: what a service rounds to 0 is not quite impossible
 
-Total = Callable[
-    [NDArray[np.float64]], NDArray[np.float64]
-]  # weights -> `statistics` at these weights, summed over all clients
+AggregateFn = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # weights -> `statistics` summed over all clients
 
 
-class Answered(NamedTuple):
-    """Answers as a readout computes with them."""
+class ReadoutData(NamedTuple):
+    """Labelled answers in the form that a fit computes with."""
 
-    features: NDArray[np.float64]  # (N, V·C): log-scores over √C
-    base: NDArray[np.float64] | None  # (N, K): the log-scores of the task's classes, mean over views; None if unknown
+    features: NDArray[np.float64]  # (N, V·C): centred log-scores over √C
+    class_log_scores: NDArray[np.float64]  # (N, K): mean over prompts; equal where the backend lacks a class
     labels: Int64  # (N,)
 
 
 class Readout(Protocol):
-    """Answers (…, V, C) of the backend to log-probabilities (…, K) over the task's classes.
+    """Scores (…, V, C) of the backend to log-probabilities (…, K) over the task's classes.
 
     A readout's class takes the backend's info and the task's classes as its positional arguments, and its options by
     keyword.
     """
 
-    trainable: ClassVar[bool] = False  # whether there is anything to fit
+    trainable: ClassVar[bool] = False  # whether there are weights to fit
     probes: ClassVar[tuple[str, ...]] = ()  # texts to ask about beside every batch, under the same prompts
 
-    def init(self, views: int) -> Float32:
+    def init(self, num_prompts: int) -> Float32:
         """Initial weights for answers under that many prompts; (0,) where nothing is trained."""
         return np.zeros(0, np.float32)
 
     @abstractmethod
     def log_probabilities(self, weights: Floats, scores: Float32) -> NDArray[np.float64]:
-        """scores (…, V, C) -> (…, K); an example without a whole answer is a row of NaN."""
+        """Scores (…, V, C) -> (…, K); an example whose answers are incomplete is a row of NaN."""
 
     @abstractmethod
-    def answered(self, scores: Float32, labels: Int64) -> Answered:
-        """Answers (N, V, C) with labels (N,), ready for a fit: examples whose query failed are left out."""
+    def fit_data(self, scores: Float32, labels: Int64) -> ReadoutData:
+        """Scores (N, V, C) and labels (N,) for a fit; examples whose answers are incomplete are left out."""
 
-    def statistics(self, weights: Floats, answered: Answered) -> NDArray[np.float64]:
-        """All that a client tells for the fit: sums (S,) over its answers. Sums go with secure aggregation."""
+    def statistics(self, weights: Floats, data: ReadoutData) -> NDArray[np.float64]:
+        """Sums (S,) over a client's answers: all that it tells for a fit, so that secure aggregation applies."""
         return np.zeros(0)
 
-    def fit(self, weights: Floats, total: Total) -> NDArray[np.float64]:
-        """Better weights from sums over all clients; every call of `total` is one exchange with them, and no query."""
+    def fit(self, weights: Floats, aggregate: AggregateFn) -> NDArray[np.float64]:
+        """Better weights, from `statistics` summed over all clients.
+
+        Every call of `aggregate` is one exchange with the clients, and costs no query.
+        """
         return np.zeros(0)
 
     def calibrate(self, scores: Float32, probes: Float32) -> Float32:
@@ -66,17 +68,23 @@ class Readout(Protocol):
         return scores
 
 
-class Scores:
-    """The backend's scores, whatever their kind, as log-probabilities over its classes, up to a constant."""
+class ReadoutBase(Readout):
+    """A readout of log-scores: log-probabilities over the backend's classes up to a constant, whatever it scores in."""
 
     def __init__(self, info: BackendInfo, classes: tuple[str, ...]) -> None:
-        self.inputs, self.classes = len(info.classes), len(classes)
+        self._num_scores, self._num_classes = len(info.classes), len(classes)  # C, K
         self._kind = info.scores
         where = {name: column for column, name in enumerate(info.classes)}
-        self.columns = [where[name] for name in classes] if set(classes) <= set(where) else None
+        self._columns = [where[name] for name in classes] if set(classes) <= set(where) else None
 
-    def centred(self, scores: Float32) -> NDArray[np.float64]:
-        """Any kind of scores (…, C) -> log-scores of mean 0."""
+    def fit_data(self, scores: Float32, labels: Int64) -> ReadoutData:
+        """See `Readout`."""
+        features, class_log_scores = self.features(scores), self.class_log_scores(scores)
+        whole = np.isfinite(features).all(1)
+        return ReadoutData(features[whole], class_log_scores[whole], labels[whole])
+
+    def centred_log_scores(self, scores: Float32) -> NDArray[np.float64]:
+        """Scores of any kind (…, C) -> log-scores of mean 0."""
         s = scores.astype(np.float64)
         if self._kind == "probabilities":
             s = np.log(np.maximum(s, LEAST))
@@ -86,60 +94,43 @@ class Scores:
         return centred
 
     def features(self, scores: Float32) -> NDArray[np.float64]:
-        """(…, V, C) -> (…, V·C): log-scores over √C, so that a picture's features have a length of about 1."""
-        s = self.centred(scores)
-        features: NDArray[np.float64] = s.reshape(*s.shape[:-2], s.shape[-2] * s.shape[-1]) / np.sqrt(self.inputs)
+        """(…, V, C) -> (…, V·C): centred log-scores over √C, so that those under one prompt have length about 1."""
+        s = self.centred_log_scores(scores)
+        features: NDArray[np.float64] = s.reshape(*s.shape[:-2], s.shape[-2] * s.shape[-1]) / np.sqrt(self._num_scores)
         return features
 
-    def base(self, scores: Float32) -> NDArray[np.float64] | None:
-        """(…, V, C) -> (…, K): the task's classes by name, mean over views; None where any is missing."""
-        if self.columns is None:
-            return None
-        views = max(1, scores.shape[-2])  # without any, nothing is known: zeros
-        mean: NDArray[np.float64] = self.centred(scores)[..., self.columns].sum(-2) / views
+    def class_log_scores(self, scores: Float32) -> NDArray[np.float64]:
+        """(…, V, C) -> (…, K): the task's classes, mean over prompts; all equal where the backend lacks one of them."""
+        s = self.centred_log_scores(scores)
+        if self._columns is None:
+            equal: NDArray[np.float64] = np.zeros(self._num_classes) * s[..., :1].sum(-2)  # NaN stays NaN
+            return equal
+        mean: NDArray[np.float64] = s[..., self._columns].sum(-2) / max(1, s.shape[-2])
         return mean
-
-    def answered(self, scores: Float32, labels: Int64) -> Answered:
-        """The examples (N, V, C) that were answered, ready for a fit."""
-        features, base = self.features(scores), self.base(scores)
-        whole = np.isfinite(features).all(1)
-        return Answered(features[whole], None if base is None else base[whole], labels[whole])
-
-
-class ReadoutBase(Readout):
-    """A readout of the backend's log-scores."""
-
-    def __init__(self, info: BackendInfo, classes: tuple[str, ...]) -> None:
-        self._scores = Scores(info, classes)
-
-    def answered(self, scores: Float32, labels: Int64) -> Answered:
-        """See `Readout`."""
-        return self._scores.answered(scores, labels)
 
 
 def cross_entropy(log_probabilities: NDArray[np.float64], labels: Int64) -> NDArray[np.float64]:
-    """(…, b, K) and labels (b,) -> (…, b): nats by example."""
+    """Log-probabilities (…, b, K) and labels (b,) -> losses in nats (…, b).
+
+    >>> cross_entropy(np.log([[0.5, 0.5], [0.2, 0.8]]), np.array([0, 1])).round(3)
+    array([0.693, 0.223])
+    """
     return -log_probabilities[..., np.arange(len(labels)), labels]
 
 
-def normalised(logits: Any) -> NDArray[np.float64]:
+def log_softmax(logits: Any) -> NDArray[np.float64]:
     """Logits (…, K) to log-probabilities."""
-    result: NDArray[np.float64] = log_softmax(logits, axis=-1)
+    result: NDArray[np.float64] = special.log_softmax(logits, axis=-1)
     return result
 
 
-def by_name(scores: Scores, info: BackendInfo, classes: tuple[str, ...], readout: str) -> list[int]:
-    """Where the task's classes stand among the backend's.
-
-    Raises:
-        ConfigError: one of them is missing.
-    """
-    if scores.columns is None:
+def require_classes(info: BackendInfo, classes: tuple[str, ...], readout: str) -> None:
+    """Raises ConfigError where the backend lacks one of the task's classes, which the readout needs."""
+    if not set(classes) <= set(info.classes):
         raise ConfigError(
             f"readout {readout!r} needs a score for every class of the task, but {info.model} scores "
-            f"{_short(info.classes)} and the task has {_short(classes)}; use --readout head"
+            f"{_short(info.classes)} and the task has {_short(classes)}; use --readout linear"
         )
-    return scores.columns
 
 
 def _short(names: tuple[str, ...]) -> str:

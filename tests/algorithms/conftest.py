@@ -10,7 +10,7 @@ from fedbbpt.objective import Objective
 from fedbbpt.optim import Space
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
-from fedbbpt.readouts.head import Head
+from fedbbpt.readouts.linear import LinearReadout
 
 
 def _make(
@@ -18,7 +18,7 @@ def _make(
     kind=FedAvg,
     *,
     prompt=None,
-    readout=Head,
+    readout=LinearReadout,
     optimizer=SpsaGC,
     objective=Objective,
     classes=None,
@@ -36,5 +36,5 @@ def _make(
 
 @pytest.fixture
 def make():
-    """`make(backend, FedAvg, prompt=…, readout=Head, optimizer=SpsaGC, …, **options)`: a method."""
+    """`make(backend, FedAvg, prompt=…, readout=LinearReadout, optimizer=SpsaGC, …, **options)`: a method."""
     return _make

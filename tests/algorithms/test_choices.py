@@ -11,8 +11,8 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.optim.bdpl import Bdpl
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.discrete import DiscretePrompt
-from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.types import Client, Dataset, Update, Usage
 
 WORDS = ("the", "a", "review", "of", "mood", "it", "was", "film", "then", "so")
@@ -101,7 +101,9 @@ def test_the_server_rebuilds_what_the_clients_found_bit_for_bit(bdpl, rounds, sa
     ends = []
     for upload in ("losses", "parameters"):
         backend = Reader(fails=lambda text: "so film" in text)
-        algorithm = bdpl(backend, optimizer=optimizer, readout=Head, local_steps=3, upload=upload, server=server)
+        algorithm = bdpl(
+            backend, optimizer=optimizer, readout=LinearReadout, local_steps=3, upload=upload, server=server
+        )
         ends.append(rounds(algorithm, readers, 5)[0])
     for sent, rebuilt in zip(*ends, strict=True):
         assert same(sent.parameters, rebuilt.parameters)

@@ -8,8 +8,8 @@ from fedbbpt.engines.serial import Serial
 from fedbbpt.optim.random import Random
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.none import NoPrompt
-from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.readouts.prototypes import Prototypes
 from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.types import Client, Message, Sums, Update, Usage
@@ -110,14 +110,14 @@ def test_without_a_prompt_everything_is_asked_about_whatever_the_minibatch(make,
 
 
 def test_a_readout_without_weights_is_not_exchanged(make, fake_backend, clients):
-    for readout, least in ((Identity, 1), (Prototypes, 2), (Head, 3)):
+    for readout, least in ((Identity, 1), (Prototypes, 2), (LinearReadout, 3)):
         exchange, algorithm = Recording(clients), make(fake_backend, readout=readout)
         algorithm.round(algorithm.init(), exchange)
         assert len(exchange.replies) == least if least < 3 else len(exchange.replies) >= least
         assert all(isinstance(reply, Sums) for replies in exchange.replies[1:] for reply in replies)
 
 
-@pytest.mark.parametrize("readout", [Head, Prototypes])
+@pytest.mark.parametrize("readout", [LinearReadout, Prototypes])
 def test_the_federations_readout_is_that_of_one_hand_with_all_the_data(
     make, rounds, fake_backend, sorted_clients, readout
 ):

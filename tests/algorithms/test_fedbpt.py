@@ -14,8 +14,8 @@ from fedbbpt.optim.spsa import rms
 from fedbbpt.prompts.low_rank import LowRank
 from fedbbpt.prompts.padding import Padding
 from fedbbpt.prompts.soft import Soft
-from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.types import Client, Dataset, Update, Usage
 
 CLASSES = ("red", "green", "blue")
@@ -236,7 +236,7 @@ def test_clients_minimise_the_loss_over_that_of_their_copies(make_bpt, skewed):
 def test_the_head_is_fitted_to_answers_to_the_texts_themselves(make_bpt, skewed):
     counts = []
     for perturb in (0.0, 0.5):
-        algorithm = make_bpt(Reader(), perturb=perturb, readout=Head, local_steps=2)
+        algorithm = make_bpt(Reader(), perturb=perturb, readout=LinearReadout, local_steps=2)
         message = algorithm.broadcast(algorithm.init())
         algorithm.local(message, skewed[0])
         counts.append(algorithm.sums(message, skewed[0]).values[0])

@@ -16,8 +16,8 @@ from fedbbpt.objective import Objective
 from fedbbpt.optim.random import Random
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.prompts.none import NoPrompt
-from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.readouts.prototypes import Prototypes
 from fedbbpt.run.checkpoint import Best, Progress, Totals, load_last, save
 from fedbbpt.run.exchange import CountedExchange
@@ -42,7 +42,7 @@ def views_of(state):
 
 def asked_again(backend, theta, client):
     """The scores of a client's training data under one prompt."""
-    objective = Objective(backend, PROMPT, Head(backend.info, backend.info.classes))
+    objective = Objective(backend, PROMPT, LinearReadout(backend.info, backend.info.classes))
     return objective.answers(theta[None], client.train.batch(slice(None)))[0, :, 0]
 
 
@@ -134,14 +134,14 @@ def test_the_loss_is_that_of_the_new_parameters_on_the_training_data(greedy, rou
 
 def test_the_head_is_fitted_to_all_answers_to_the_views(greedy, rounds, fake_backend, clients):
     states, losses = rounds(greedy(fake_backend, views=3), clients, 5)
-    head = Head(fake_backend.info, fake_backend.info.classes)
+    head = LinearReadout(fake_backend.info, fake_backend.info.classes)
     labels = np.concatenate([client.train.labels for client in clients])
     for state, loss in zip(states[1:], losses, strict=True):
         scores = np.concatenate([state.memory[client.id] for client in clients], 1).swapaxes(0, 1)
         weights = head.fit(
-            head.init(scores.shape[1]), lambda w, scores=scores: head.statistics(w, head.answered(scores, labels))
+            head.init(scores.shape[1]), lambda w, scores=scores: head.statistics(w, head.fit_data(scores, labels))
         )
-        count, total = head.statistics(weights, head.answered(scores, labels))[:2]
+        count, total = head.statistics(weights, head.fit_data(scores, labels))[:2]
         assert loss == pytest.approx(total / count, abs=1e-3)
 
 
@@ -150,7 +150,7 @@ def test_the_candidate_that_explains_most_of_the_errors_is_chosen(greedy, rounds
     algorithm = greedy(fake_backend, views=4, population=12)
     states, _ = rounds(algorithm, clients, 3)
     labels = np.concatenate([client.train.labels for client in clients])
-    head = Head(fake_backend.info, fake_backend.info.classes)
+    head = LinearReadout(fake_backend.info, fake_backend.info.classes)
 
     def scores_under(views):
         asked = [[asked_again(fake_backend, theta, client) for client in clients] for theta in views]
@@ -160,7 +160,7 @@ def test_the_candidate_that_explains_most_of_the_errors_is_chosen(greedy, rounds
         candidates = algorithm._candidates(algorithm.broadcast(before)).astype(np.float32)
         kept, more = scores_under(views_of(before)), scores_under(candidates)
         weights = head.fit(
-            head.init(kept.shape[1]), lambda w, kept=kept: head.statistics(w, head.answered(kept, labels))
+            head.init(kept.shape[1]), lambda w, kept=kept: head.statistics(w, head.fit_data(kept, labels))
         )
         residual = np.exp(head.log_probabilities(weights, kept)) - np.eye(3)[labels]
         features = (more - more.mean(-1, keepdims=True)) / np.sqrt(3)
@@ -257,7 +257,7 @@ def test_a_client_without_an_answer_to_any_candidate_leaves_the_choice_to_the_ot
     first, second, third = (reply.payload["slopes"] for reply in replies)
     assert not np.nan_to_num(third[-60:]).any()
     assert np.isfinite(third[:-60]).all()
-    gains = Head(backend.info, backend.info.classes).gains(first + second)
+    gains = LinearReadout(backend.info, backend.info.classes).candidate_gains(first + second)
     best = int(message.parameters["tried"][np.argmax(gains)])
     prompts = np.concatenate([views_of(state), algorithm._candidates(algorithm.broadcast(state))])
     assert np.array_equal(views_of(after)[-1], prompts[best].astype(np.float32))
@@ -272,7 +272,9 @@ def test_single_failures_do_not_stop_the_search(greedy, rounds, make_backend, cl
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize(("prompt", "readout"), [(PROMPT, Identity), (PROMPT, Prototypes), (NoPrompt((8, 8)), Head)])
+@pytest.mark.parametrize(
+    ("prompt", "readout"), [(PROMPT, Identity), (PROMPT, Prototypes), (NoPrompt((8, 8)), LinearReadout)]
+)
 def test_it_wants_a_prompt_and_a_head(fake_backend, prompt, readout):
     objective = Objective(fake_backend, prompt, readout(fake_backend.info, fake_backend.info.classes))
     with pytest.raises(ConfigError, match=r"^[^.\n]*a head: give it both, or use --algorithm fedavg$"):

@@ -13,27 +13,27 @@ ASKED = (NEWS, "backend.name=openai", "backend.model=any")
 
 # command: rounds; backend, prompt, readout, optimizer and algorithm with the options that are not the class's defaults
 RECORDED: dict[tuple[str, ...], tuple[int, str]] = {
-    (): (7, "local-vit affine head random greedy"),
-    ("algorithm.name=fedavg",): (7, "local-vit affine head spsa-gc fedavg"),
-    ("algorithm.name=local",): (7, "local-vit affine head spsa-gc local"),
-    ("algorithm.name=fedbpt",): (7, "local-vit affine head sep-cma fedbpt"),
+    (): (7, "local-vit affine linear random greedy"),
+    ("algorithm.name=fedavg",): (7, "local-vit affine linear spsa-gc fedavg"),
+    ("algorithm.name=local",): (7, "local-vit affine linear spsa-gc local"),
+    ("algorithm.name=fedbpt",): (7, "local-vit affine linear sep-cma fedbpt"),
     ("algorithm.name=sfprompt",): (20, "local-vit none none spsa-gc sfprompt"),
     ("algorithm.name=sfprompt", "rounds=3"): (3, "local-vit none none spsa-gc sfprompt"),
-    ("optimizer.name=spsa-gc",): (7, "local-vit affine head spsa-gc fedavg"),
-    ("optimizer.name=cma",): (7, "local-vit affine head cma fedavg"),
-    ("prompt.name=none",): (7, "local-vit none head spsa-gc fedavg"),
+    ("optimizer.name=spsa-gc",): (7, "local-vit affine linear spsa-gc fedavg"),
+    ("optimizer.name=cma",): (7, "local-vit affine linear cma fedavg"),
+    ("prompt.name=none",): (7, "local-vit none linear spsa-gc fedavg"),
     ("readout.name=identity",): (7, "local-vit affine identity spsa-gc fedavg"),
-    (NEWS,): (7, "hf-text none head spsa-gc fedavg"),
-    (NEWS, "backend.model=smollm2"): (3, "hf-text instruction head+0.05 random+4 greedy+4"),
-    ASKED: (3, "openai instruction head+0.05 random+4 greedy+4"),
-    (*ASKED, "algorithm.views=2"): (3, "openai instruction head+0.05 random+4 greedy+2"),
-    (*ASKED, "prompt.name=discrete"): (3, "openai discrete head+0.05 random+4 greedy+4"),
-    (*ASKED, "algorithm.name=fedavg"): (7, "openai instruction head+0.05 bdpl fedavg"),
-    (*ASKED, "prompt.name=none"): (7, "openai none head+0.05 spsa-gc fedavg"),
-    (*ASKED, "readout.name=contextual"): (7, "openai instruction contextual bdpl fedavg"),
+    (NEWS,): (7, "hf-text none linear spsa-gc fedavg"),
+    (NEWS, "backend.model=smollm2"): (3, "hf-text instruction linear+0.05 random+4 greedy+4"),
+    ASKED: (3, "openai instruction linear+0.05 random+4 greedy+4"),
+    (*ASKED, "algorithm.views=2"): (3, "openai instruction linear+0.05 random+4 greedy+2"),
+    (*ASKED, "prompt.name=discrete"): (3, "openai discrete linear+0.05 random+4 greedy+4"),
+    (*ASKED, "algorithm.name=fedavg"): (7, "openai instruction linear+0.05 bdpl fedavg"),
+    (*ASKED, "prompt.name=none"): (7, "openai none linear+0.05 spsa-gc fedavg"),
+    (*ASKED, "readout.name=contextual-calibration"): (7, "openai instruction contextual-calibration bdpl fedavg"),
 }
 # Class defaults.
-DECIDED = {"readout": ("decay", 0.004), "optimizer": ("population_size", 8), "algorithm": ("views", 8)}
+DECIDED = {"readout": ("l2", 0.004), "optimizer": ("population_size", 8), "algorithm": ("views", 8)}
 TRAINS = ("backend", "prompt", "readout", "optimizer", "algorithm")
 
 
@@ -49,7 +49,7 @@ def told(config: Config) -> str:
     for section in TRAINS:
         component = getattr(config, section)
         option, default = DECIDED.get(section, ("", None))
-        differs = component.name in ("head", "random", "greedy") and component.options[option] != default
+        differs = component.name in ("linear", "random", "greedy") and component.options[option] != default
         words.append(f"{component.name}+{component.options[option]}" if differs else component.name)
     return " ".join(words)
 

@@ -48,16 +48,21 @@ LANGUAGE = {"task": {"name": "newsgroups"}, "backend": {"model": "smollm2"}}
 def test_a_language_model_gets_instructions(backend):
     config = make_config({"task": {"name": "newsgroups"}, "backend": backend})
     assert (config.rounds, config.prompt.name, config.algorithm.name) == (3, "instruction", "greedy")
-    assert (config.readout.options["decay"], config.optimizer.options["population_size"]) == (0.05, 4)
+    assert (config.readout.options["l2"], config.optimizer.options["population_size"]) == (0.05, 4)
     assert config.algorithm.options == {"views": 4}
     assert make_config({"task": {"name": "newsgroups"}, "backend": {"model": "minilm"}}).prompt.name == "none"
 
 
 def test_given_settings_win_over_those_of_a_language_model():
-    changed = {"rounds": 5, "algorithm": {"views": 2}, "readout": {"evaluations": 3}, "optimizer": {"name": "random"}}
+    changed = {
+        "rounds": 5,
+        "algorithm": {"views": 2},
+        "readout": {"max_evaluations": 3},
+        "optimizer": {"name": "random"},
+    }
     config = make_config(LANGUAGE | changed)
     assert (config.rounds, config.algorithm.options["views"]) == (5, 2)
-    assert config.readout.options == {"decay": 0.05, "evaluations": 3}
+    assert config.readout.options == {"l2": 0.05, "max_evaluations": 3}
     assert config.optimizer.options["population_size"] == 4
 
 
@@ -65,7 +70,7 @@ def test_given_settings_win_over_those_of_a_language_model():
     ("changed", "algorithm", "optimizer"),
     [
         ({"prompt": {"name": "none"}}, "fedavg", "spsa-gc"),
-        ({"readout": {"name": "contextual"}}, "fedavg", "bdpl"),
+        ({"readout": {"name": "contextual-calibration"}}, "fedavg", "bdpl"),
         ({"optimizer": {"name": "bandit"}}, "fedavg", "bandit"),
         ({"prompt": {"name": "soft"}, "algorithm": {"name": "fedbpt"}}, "fedbpt", "sep-cma"),
     ],
@@ -89,7 +94,7 @@ def test_options_without_a_name_belong_to_the_default():
     ("values", "algorithm", "optimizer"),
     [
         ({"prompt": "dct"}, "greedy", "random"),
-        ({"readout": "head"}, "greedy", "random"),
+        ({"readout": "linear"}, "greedy", "random"),
         ({"optimizer": "random"}, "greedy", "random"),
         ({"algorithm": "greedy"}, "greedy", "random"),
         ({"readout": "identity"}, "fedavg", "spsa-gc"),

@@ -16,7 +16,7 @@ from fedbbpt.optim.random import Random
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
-from fedbbpt.readouts.head import Head
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.types import Message, Sums, Update, Usage
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.parametrize("name", QUERYING)
 def make(name, backend, optimizer=SpsaGC, seed=5, **wanted):
     """The algorithm with those of the wanted options that it has."""
     objective = Objective(
-        backend, Dct(backend.info.input_size, frequencies=2), Head(backend.info, backend.info.classes)
+        backend, Dct(backend.info.input_size, frequencies=2), LinearReadout(backend.info, backend.info.classes)
     )
     options = {option: value for option, value in wanted.items() if option in resolve("algorithms", name, {}).options}
     optimizer = SepCma if name == "fedbpt" else optimizer  # takes evolution strategies only

@@ -20,7 +20,7 @@ KINDS = {
 }
 
 
-TEXTS_ONLY = {"contextual"}
+TEXTS_ONLY = {"contextual-calibration"}
 
 
 def make(name, scores="logits", classes=TASK):
@@ -45,7 +45,7 @@ def fit(readout, clients, start=None):
     """A fit to what several clients tell."""
     start = readout.init(clients[0][0].shape[1]) if start is None else start
     return readout.fit(
-        start, lambda w: np.sum([readout.statistics(w, readout.answered(*client)) for client in clients], 0)
+        start, lambda w: np.sum([readout.statistics(w, readout.fit_data(*client)) for client in clients], 0)
     )
 
 
@@ -159,7 +159,7 @@ def test_nothing_changes_its_arguments(name):
     copies = start.copy(), scores.copy(), labels.copy()
 
     def total(w):
-        sums = readout.statistics(w, readout.answered(scores, labels))
+        sums = readout.statistics(w, readout.fit_data(scores, labels))
         told.append((sums, sums.copy()))
         return sums
 
@@ -178,7 +178,7 @@ def test_what_is_not_trainable_exchanges_nothing(name):
 
     def total(w):
         exchanges.append(w)
-        return readout.statistics(w, readout.answered(*known()))
+        return readout.statistics(w, readout.fit_data(*known()))
 
     readout.fit(readout.init(2), total)
     assert bool(exchanges) == readout.trainable
@@ -201,10 +201,10 @@ def test_statistics_of_parts_add_up(name):
     readout, (scores, labels) = make(name), known()
     for w in (readout.init(2), weights(readout)):
         parts = [
-            readout.statistics(w, readout.answered(scores[part], labels[part])) for part in (slice(13), slice(13, None))
+            readout.statistics(w, readout.fit_data(scores[part], labels[part])) for part in (slice(13), slice(13, None))
         ]
         assert np.allclose(
-            np.sum(parts, 0), readout.statistics(w, readout.answered(scores, labels)), rtol=1e-9, atol=1e-9
+            np.sum(parts, 0), readout.statistics(w, readout.fit_data(scores, labels)), rtol=1e-9, atol=1e-9
         )
 
 
@@ -217,9 +217,9 @@ def test_clients_fit_as_one_hand_with_all_their_answers(name):
 def test_examples_with_a_failed_query_count_for_nothing(name):
     readout, (scores, labels) = make(name), known()
     w, kept = weights(readout), np.delete(np.arange(len(labels)), [1, 4])
-    expected = readout.statistics(w, readout.answered(scores[kept], labels[kept]))
+    expected = readout.statistics(w, readout.fit_data(scores[kept], labels[kept]))
     scores[1, 0], scores[4] = np.nan, np.nan  # one query of an example, all of another
-    assert np.allclose(readout.statistics(w, readout.answered(scores, labels)), expected, rtol=1e-9, atol=1e-9)
+    assert np.allclose(readout.statistics(w, readout.fit_data(scores, labels)), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("views", [1, 3])

@@ -11,7 +11,7 @@ from fedbbpt.types import Prompted
 
 REGISTERED = registry.names("prompts")
 WRAPPING = [name for name in REGISTERED if load_class("prompts", name).wraps]
-ALL = [*(set(REGISTERED) - set(WRAPPING)), *(f"{outer}:tokens" for outer in WRAPPING)]
+ALL = [*(set(REGISTERED) - set(WRAPPING)), *(f"{outer}:discrete" for outer in WRAPPING)]
 NAMES = sorted(name for name in ALL if modalities_of(name) == ("text",))
 WORDS = {"vocabulary": ["good", "bad", "so so", "film", "plot"], "num_tokens": 4}
 OPTIONS = {"discrete": WORDS, "subspace:discrete": WORDS | {"dim": 12}}

@@ -130,7 +130,7 @@ def texts(site: Path) -> list[str]:
         "algorithm.name=greedy",
         "algorithm.views=3",
         "optimizer.population_size=3",
-        "readout.decay=0.05",
+        "readout.l2=0.05",
     ]
     task = ["--task", f"csv:{site / 'reviews.csv'}", "--clients", "3", "--shots-per-class", "6"]
     return [*task, *(word for option in (*options, *greedy) for word in ("-o", option))]

@@ -18,7 +18,7 @@ def test_views_are_averaged_as_logarithms():
 
 
 def test_missing_classes_are_refused_and_the_head_proposed():
-    with pytest.raises(ConfigError, match="--readout head") as e:
+    with pytest.raises(ConfigError, match="--readout linear") as e:
         Identity(info("a", "b"), ("a", "b", "c"))
     assert "some-model" in str(e.value)
     assert "'identity'" in str(e.value)

@@ -18,7 +18,7 @@ def seen(*columns, inputs=5, rest=0.0):
 
 def fit(readout, scores, labels, start=None):
     start = readout.init(scores.shape[1]) if start is None else start
-    return readout.fit(start, lambda w: readout.statistics(w, readout.answered(scores, np.array(labels))))
+    return readout.fit(start, lambda w: readout.statistics(w, readout.fit_data(scores, np.array(labels))))
 
 
 @pytest.mark.parametrize("task", ["abcde", "vwxyz"])  # without and with a map by name
@@ -91,7 +91,7 @@ def test_first_choice_stays_unless_it_is_iterative():
 
         def total(w, readout=readout, exchanges=exchanges):
             exchanges.append(w)
-            return readout.statistics(w, readout.answered(later, np.array(labels)))
+            return readout.statistics(w, readout.fit_data(later, np.array(labels)))
 
         assert readout.fit(start, total).tolist() == expected
         assert len(exchanges) == iterative
@@ -99,7 +99,7 @@ def test_first_choice_stays_unless_it_is_iterative():
 
 @pytest.mark.parametrize(("task", "per_class"), [("abcdef", 1), ("abc", 2)])
 def test_too_few_classes_are_refused_and_the_head_proposed(task, per_class):
-    with pytest.raises(ConfigError, match=r"needs 6 classes of some-model .* scores 5; use --readout head"):
+    with pytest.raises(ConfigError, match=r"needs 6 classes of some-model .* scores 5; use --readout linear"):
         label_map(task, per_class=per_class)
 
 

@@ -16,7 +16,7 @@ def answers(labels, views=2, seed=0):
 
 
 def fit(readout, scores, labels):
-    return readout.fit(readout.init(scores.shape[1]), lambda w: readout.statistics(w, readout.answered(scores, labels)))
+    return readout.fit(readout.init(scores.shape[1]), lambda w: readout.statistics(w, readout.fit_data(scores, labels)))
 
 
 def features(scores):
@@ -47,7 +47,7 @@ def test_the_fit_takes_one_exchange():
     readout, labels, exchanges = prototypes("a", "b", "c"), np.array([0, 1, 2]), []
     readout.fit(
         readout.init(2),
-        lambda w: (exchanges.append(w), readout.statistics(w, readout.answered(answers(labels), labels)))[1],
+        lambda w: (exchanges.append(w), readout.statistics(w, readout.fit_data(answers(labels), labels)))[1],
     )
     assert len(exchanges) == 1
 

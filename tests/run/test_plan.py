@@ -10,7 +10,7 @@ from fedbbpt.config import make_config
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BudgetError
 from fedbbpt.prompts.affine import Affine
-from fedbbpt.readouts.head import Head
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import plan as planning
 from fedbbpt.run.plan import is_evaluated, plan
 from fedbbpt.run.session import Session
@@ -33,7 +33,7 @@ def session(fake_backend, clients):
     def make(**settings):
         config = make_config({"backend": {"name": "local-vit"}, **settings})
         task = SimpleNamespace(classes=fake_backend.info.classes, modality="image")
-        tuned = Affine((8, 8)), Head(fake_backend.info, fake_backend.info.classes)
+        tuned = Affine((8, 8)), LinearReadout(fake_backend.info, fake_backend.info.classes)
         return Session(config, task, fake_backend, *tuned, clients, Serial())
 
     return make

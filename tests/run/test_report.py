@@ -77,7 +77,7 @@ class Page(HTMLParser):
 def make(tmp_path, monkeypatch, make_backend, clients):
     def make(
         prompt="dct",
-        readout="head",
+        readout="linear",
         classes=("red", "green", "blue"),
         known=None,
         clients=clients,
@@ -229,7 +229,7 @@ def test_all_kept_prompts_are_shown_side_by_side(make):
     assert f"under each of the {len(prompts)} kept prompts" in run.page.text
     sizes = session.sizes
     assert sizes == {"prompt": 4 * session.prompt.dim, "readout": 3 * (4 * 3 + 1)}
-    assert f"Prompt dct ({sizes['prompt']} parameters), readout head ({sizes['readout']} parameters)" in run.page.text
+    assert f"Prompt dct ({sizes['prompt']} parameters), readout linear ({sizes['readout']} parameters)" in run.page.text
 
 
 def test_many_classes_have_no_names_on_charts(make, clients):

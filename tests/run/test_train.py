@@ -15,8 +15,8 @@ from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, BudgetError
 from fedbbpt.prompts.affine import Affine
 from fedbbpt.prompts.none import NoPrompt
-from fedbbpt.readouts.head import Head
 from fedbbpt.readouts.identity import Identity
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import again, checkpoint, train
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.exchange import CountedExchange
@@ -50,7 +50,7 @@ class Watch(Callback):
 def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) -> Callable[..., dict]:
     """Trains on the fake backend, or goes on where it stopped; `fails` as in the fake backend."""
 
-    def go(fails=None, rounds=3, tuned=(Affine, Head), callback=train.NO_CALLBACK, **settings):
+    def go(fails=None, rounds=3, tuned=(Affine, LinearReadout), callback=train.NO_CALLBACK, **settings):
         backend = make_backend(fails=fails)
         unprompted = {"prompt": {"name": "none"}} if tuned[0] is NoPrompt else {}
         config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **unprompted, **settings})
@@ -70,7 +70,7 @@ def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("readout", "rounds", "splits"),
-    [(Head, 20, ("train", "validation", "test")), (Identity, 0, ("validation", "test"))],
+    [(LinearReadout, 20, ("train", "validation", "test")), (Identity, 0, ("validation", "test"))],
 )
 def test_without_a_prompt_every_image_is_asked_about_once(run, clients, readout, rounds, splits) -> None:
     summary = run(rounds=rounds, tuned=(NoPrompt, readout))
@@ -181,7 +181,7 @@ def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> No
     assert seen["best_round"] in (0, 2, 4, 5)
 
 
-@pytest.mark.parametrize("tuned", [(Affine, Head), (NoPrompt, Head)])
+@pytest.mark.parametrize("tuned", [(Affine, LinearReadout), (NoPrompt, LinearReadout)])
 def test_a_run_that_gets_no_better_ends_early_and_counts_what_it_took(run, tmp_path, tuned) -> None:
     summary = run(rounds=30, patience=2, tuned=tuned)
     assert summary["ended"].startswith(f"early, after {summary['rounds']} of 30 rounds: 2 (patience)")

@@ -6,7 +6,7 @@ import pytest
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.dct import Dct
-from fedbbpt.readouts.head import Head
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run.evaluate import evaluate
 from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.split_learning import transport
@@ -372,7 +372,7 @@ def test_a_model_that_cannot_be_cut_is_refused(method, fake_backend):
         method(fake_backend)
 
 
-@pytest.mark.parametrize("wrong", [{"prompt": Dct(SIZE, frequencies=2)}, {"readout": Head}])
+@pytest.mark.parametrize("wrong", [{"prompt": Dct(SIZE, frequencies=2)}, {"readout": LinearReadout}])
 def test_other_prompts_and_readouts_are_refused(method, wrong):
     with pytest.raises(ConfigError, match="--prompt none and --readout none"):
         method(**wrong)

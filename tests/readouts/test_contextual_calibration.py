@@ -1,4 +1,4 @@
-"""Contextual calibration, by hand and through the objective."""
+"""ContextualCalibration calibration, by hand and through the objective."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective
 from fedbbpt.prompts.none import NoPrompt
-from fedbbpt.readouts.contextual import Contextual
+from fedbbpt.readouts.contextual_calibration import ContextualCalibration
 from fedbbpt.types import Batch, Dataset, Usage
 
 CLASSES = ("a", "b", "c")
@@ -42,27 +42,27 @@ TEXTS = ["one", "two", "three", "four", "five", "six"]
 @pytest.mark.parametrize("kind", ["logits", "log-probabilities", "probabilities"])
 def test_each_probability_is_divided_by_what_texts_without_content_get(kind):
     backend = ByText(kind)
-    readout = Contextual(backend.info, ("c", "a"))
+    readout = ContextualCalibration(backend.info, ("c", "a"))
     objective = Objective(backend, NoPrompt(None), readout)
     batch = Batch(as_texts(TEXTS), np.zeros(6, np.int64), None)
     scores = objective.answers(np.zeros((1, 0)), batch)
-    prior = np.mean([softmax(logits(text)) for text in Contextual.probes], axis=0)
+    prior = np.mean([softmax(logits(text)) for text in ContextualCalibration.probes], axis=0)
     expected = [(softmax(logits(text)) / prior)[[2, 0]] for text in TEXTS]
     read = np.exp(readout.log_probabilities(np.zeros(0), scores[0]))
     np.testing.assert_allclose(read, expected / np.sum(expected, axis=1, keepdims=True), rtol=1e-5)
 
 
 def test_a_text_without_content_itself_says_nothing():
-    objective = Objective(backend := ByText("logits"), NoPrompt(None), Contextual(backend.info, CLASSES))
+    objective = Objective(backend := ByText("logits"), NoPrompt(None), ContextualCalibration(backend.info, CLASSES))
     readout = objective.readout
-    single = Contextual.probes[:1]
+    single = ContextualCalibration.probes[:1]
     readout.probes = single
     scores = objective.answers(np.zeros((1, 0)), Batch(as_texts(single), np.zeros(1, np.int64), None))
     np.testing.assert_allclose(readout.log_probabilities(np.zeros(0), scores[0]), np.log(1 / 3), atol=1e-6)
 
 
 def test_the_probes_are_counted_beside_every_batch():
-    objective = Objective(backend := ByText("logits"), NoPrompt(None), Contextual(backend.info, CLASSES))
+    objective = Objective(backend := ByText("logits"), NoPrompt(None), ContextualCalibration(backend.info, CLASSES))
     data = Dataset(as_texts(TEXTS), np.array([0, 1, 2, 0, 1, 2]))
     told = score(objective, {"prompt": np.zeros(0), "readout": np.zeros(0)}, "client", data)
     batches = [7, 5]  # 4 + 3 and 2 + 3
@@ -72,4 +72,4 @@ def test_the_probes_are_counted_beside_every_batch():
 
 def test_images_are_refused():
     with pytest.raises(ConfigError, match="texts only"):
-        Contextual(BackendInfo("m", (8, 8), CLASSES, "logits", 8), CLASSES)
+        ContextualCalibration(BackendInfo("m", (8, 8), CLASSES, "logits", 8), CLASSES)

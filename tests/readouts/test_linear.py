@@ -4,7 +4,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from fedbbpt.backend import BackendInfo
-from fedbbpt.readouts.head import Head
+from fedbbpt.readouts.linear import LinearReadout
 
 MODEL = ("a", "b", "x", "y")
 UNKNOWN = ("a", "b", "c")  # one is not the model's: no base to start from
@@ -12,7 +12,7 @@ NAMED = ("y", "a", "b")  # columns 3, 0, 1
 
 
 def head(classes=UNKNOWN, **options):
-    return Head(BackendInfo("some-model", (8, 8), MODEL, "logits", 8), classes, **options)
+    return LinearReadout(BackendInfo("some-model", (8, 8), MODEL, "logits", 8), classes, **options)
 
 
 def answers(views=2, examples=30, seed=0):
@@ -34,16 +34,16 @@ def some_weights(readout, views=2):
 
 def fit(readout, scores, labels, start=None):
     start = readout.init(scores.shape[1]) if start is None else start
-    return readout.fit(start, lambda w: readout.statistics(w, readout.answered(scores, labels)))
+    return readout.fit(start, lambda w: readout.statistics(w, readout.fit_data(scores, labels)))
 
 
-def worth(w, scores, labels, classes, decay):
-    """What a fit minimises, step by step: mean cross-entropy + decay·|w|²/2."""
+def worth(w, scores, labels, classes, l2):
+    """What a fit minimises, step by step: mean cross-entropy + l2·|w|²/2."""
     s = scores.astype(np.float64)
     s -= s.mean(-1, keepdims=True)
     base = s[:, :, [MODEL.index(name) for name in classes]].mean(1) if set(classes) <= set(MODEL) else 0
     logits = base + s.reshape(len(s), -1) @ w[:-3].reshape(3, -1).T / 2 + w[-3:]  # 2: the root of 4 inputs
-    return -log_softmax(logits, -1)[np.arange(len(labels)), labels].mean() + decay * (w @ w) / 2
+    return -log_softmax(logits, -1)[np.arange(len(labels)), labels].mean() + l2 * (w @ w) / 2
 
 
 def slope(function, x, step=1e-5):
@@ -65,18 +65,18 @@ def test_head_of_unknown_classes_starts_undecided():
 def test_statistics_are_count_and_loss_and_its_gradient(classes, views):
     readout, (scores, labels) = head(classes), answers(views)
     w = some_weights(readout, views)
-    count, loss, *gradient = readout.statistics(w, readout.answered(scores, labels))
+    count, loss, *gradient = readout.statistics(w, readout.fit_data(scores, labels))
     assert count == 30
     assert np.isclose(loss, 30 * worth(w, scores, labels, classes, 0))
     assert np.allclose(gradient, slope(lambda v: 30 * worth(v, scores, labels, classes, 0), w), atol=1e-5)
 
 
-@pytest.mark.parametrize("decay", [0.005, 0.2])
+@pytest.mark.parametrize("l2", [0.005, 0.2])
 @pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("classes", [UNKNOWN, NAMED])
-def test_fit_finds_the_minimum(classes, views, decay):
-    readout, (scores, labels) = head(classes, decay=decay), answers(views)
-    terms = scores, labels, classes, decay * views**0.5
+def test_fit_finds_the_minimum(classes, views, l2):
+    readout, (scores, labels) = head(classes, l2=l2), answers(views)
+    terms = scores, labels, classes, l2 * views**0.5
     expected = minimize(worth, np.zeros(readout.init(views).shape), terms, method="BFGS").fun
     assert abs(worth(fit(readout, scores, labels), *terms) - expected) < 1e-3
     assert worth(readout.init(views), *terms) > expected + 0.01  # the start would not have done
@@ -90,50 +90,50 @@ def test_fit_finds_the_same_minimum_from_elsewhere():
 
 
 def test_equal_views_are_read_as_one_of_them():
-    (scores, labels), readout = answers(1), head(evaluations=300)
+    (scores, labels), readout = answers(1), head(max_evaluations=300)
     twice = np.repeat(scores, 2, axis=1)
     once, doubled = (fit(readout, s, labels) for s in (scores, twice))
     read = [readout.log_probabilities(w, s) for w, s in ((once, scores), (doubled, twice))]
     np.testing.assert_allclose(read[0], read[1], atol=0.05)
 
 
-def test_decay_pulls_to_the_base():
+def test_l2_pulls_to_the_base():
     scores, labels = answers()
     untrained = head(NAMED).log_probabilities(head(NAMED).init(2), scores)
     far = []
-    for decay in (1e-3, 1e-1, 10, 1e5):
-        readout = head(NAMED, decay=decay)
+    for l2 in (1e-3, 1e-1, 10, 1e5):
+        readout = head(NAMED, l2=l2)
         far.append(np.abs(readout.log_probabilities(fit(readout, scores, labels), scores) - untrained).max())
     assert far == sorted(far, reverse=True)
     assert far[0] > 1
     assert far[-1] < 1e-3
 
 
-@pytest.mark.parametrize("evaluations", [1, 2, 5, 30])
+@pytest.mark.parametrize("max_evaluations", [1, 2, 5, 30])
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
-def test_exchanges_are_at_most_the_evaluations(evaluations, seed):
-    readout, (scores, labels), asked = head(decay=5.0, evaluations=evaluations), answers(seed=seed), []
+def test_exchanges_are_at_most_the_evaluations(max_evaluations, seed):
+    readout, (scores, labels), asked = head(l2=5.0, max_evaluations=max_evaluations), answers(seed=seed), []
 
     def total(w):  # with the digits that are sent: near the minimum, a step finds no better place for long
         asked.append(w)
         return (
-            readout.statistics(w.astype(np.float32), readout.answered(scores, labels))
+            readout.statistics(w.astype(np.float32), readout.fit_data(scores, labels))
             .astype(np.float32)
             .astype(np.float64)
         )
 
     readout.fit(some_weights(readout), total)
-    assert len(asked) <= evaluations
+    assert len(asked) <= max_evaluations
 
 
-@pytest.mark.parametrize("evaluations", [2, 3, 4])
-def test_fit_keeps_the_best_of_what_was_asked(evaluations):
-    readout, (scores, labels), asked = head(evaluations=evaluations), answers(), []
+@pytest.mark.parametrize("max_evaluations", [2, 3, 4])
+def test_fit_keeps_the_best_of_what_was_asked(max_evaluations):
+    readout, (scores, labels), asked = head(max_evaluations=max_evaluations), answers(), []
     scores = 100 * scores  # so the first step goes too far
 
     def total(w):
         asked.append(w.copy())
-        return readout.statistics(w, readout.answered(scores, labels))
+        return readout.statistics(w, readout.fit_data(scores, labels))
 
     fitted = readout.fit(readout.init(2), total)
     losses = [worth(w, scores, labels, UNKNOWN, 0.008) for w in asked]
@@ -175,7 +175,7 @@ def test_removing_comes_before_inserting():
 def test_slopes_are_gradient_and_squares_of_each_further_view():
     readout, (scores, labels), more = head(), answers(), further()
     w = some_weights(readout)
-    slopes = readout.slopes(w, scores, more, labels)
+    slopes = readout.candidate_gradients(w, scores, more, labels)
     assert slopes.shape == (3, 3 * 4 + 1)
     for view, told in zip(more, slopes, strict=True):
         longer = np.concatenate([scores, view[:, None]], axis=1)
@@ -183,7 +183,7 @@ def test_slopes_are_gradient_and_squares_of_each_further_view():
         def loss(part, longer=longer):
             v = readout.resized(w, insert=2)
             v[:-3].reshape(3, 3, 4)[:, 2] = part.reshape(3, 4)
-            return readout.statistics(v, readout.answered(longer, labels))[1]
+            return readout.statistics(v, readout.fit_data(longer, labels))[1]
 
         assert np.allclose(told[:-1], slope(loss, np.zeros(3 * 4)), atol=1e-4)
         assert np.isclose(told[-1], ((view - view.mean(-1, keepdims=True)) ** 2).sum() / 4)
@@ -192,14 +192,17 @@ def test_slopes_are_gradient_and_squares_of_each_further_view():
 def test_slopes_of_parts_add_up():
     readout, (scores, labels), more = head(NAMED), answers(), further()
     w = some_weights(readout)
-    parts = [readout.slopes(w, scores[part], more[:, part], labels[part]) for part in (slice(11), slice(11, None))]
-    assert np.allclose(np.sum(parts, 0), readout.slopes(w, scores, more, labels), rtol=1e-9, atol=1e-9)
+    parts = [
+        readout.candidate_gradients(w, scores[part], more[:, part], labels[part])
+        for part in (slice(11), slice(11, None))
+    ]
+    assert np.allclose(np.sum(parts, 0), readout.candidate_gradients(w, scores, more, labels), rtol=1e-9, atol=1e-9)
 
 
 def test_gains_find_the_view_that_explains_the_errors():
     readout, (scores, labels), more = head(), answers(1, examples=120), further(8, examples=120)
     more[5] += 1.5 * np.eye(3, len(MODEL))[labels]
-    gains = readout.gains(readout.slopes(fit(readout, scores, labels), scores, more, labels))
+    gains = readout.candidate_gains(readout.candidate_gradients(fit(readout, scores, labels), scores, more, labels))
     assert gains.shape == (8,)
     assert gains.argmax() == 5
     assert gains[5] > 3 * np.sort(gains)[-2]
@@ -208,23 +211,23 @@ def test_gains_find_the_view_that_explains_the_errors():
 def test_gains_do_not_grow_with_the_scores():
     readout, (scores, labels), more = head(), answers(), further()
     w = some_weights(readout)
-    expected = readout.gains(readout.slopes(w, scores, more, labels))
-    assert np.allclose(readout.gains(readout.slopes(w, scores, 8 * more, labels)), expected)
+    expected = readout.candidate_gains(readout.candidate_gradients(w, scores, more, labels))
+    assert np.allclose(readout.candidate_gains(readout.candidate_gradients(w, scores, 8 * more, labels)), expected)
 
 
 def test_a_known_view_explains_nothing_more():
-    readout, (scores, labels), more = head(decay=1e-6, evaluations=300), answers(2, examples=120), further(1, 120)
-    w = fit(readout, scores, labels)
-    known, new = readout.gains(readout.slopes(w, scores, np.stack([scores[:, 0], more[0]]), labels))
+    readout, (scores, labels), more = head(l2=1e-6, max_evaluations=300), answers(2, examples=120), further(1, 120)
+    w, both = fit(readout, scores, labels), np.stack([scores[:, 0], more[0]])
+    known, new = readout.candidate_gains(readout.candidate_gradients(w, scores, both, labels))
     assert known < 1e-2 * new
 
 
 def test_a_silent_view_has_no_gain_and_leaves_the_others_theirs():
     readout, (scores, labels), more = head(), answers(), further()
     w = some_weights(readout)
-    expected = readout.gains(readout.slopes(w, scores, more, labels))
+    expected = readout.candidate_gains(readout.candidate_gradients(w, scores, more, labels))
     more[1] = np.nan
-    gains = readout.gains(readout.slopes(w, scores, more, labels))
+    gains = readout.candidate_gains(readout.candidate_gradients(w, scores, more, labels))
     assert np.isnan(gains[1])
     assert np.allclose(gains[[0, 2]], expected[[0, 2]])
 
@@ -233,13 +236,13 @@ def test_a_view_that_is_silent_for_one_client_has_no_gain():
     readout, (scores, labels), more = head(), answers(), further()
     more[2, :10] = np.nan
     w, parts = some_weights(readout), (slice(10), slice(10, None))
-    slopes = np.sum([readout.slopes(w, scores[part], more[:, part], labels[part]) for part in parts], 0)
-    assert np.isnan(readout.gains(slopes)).tolist() == [False, False, True]
+    slopes = np.sum([readout.candidate_gradients(w, scores[part], more[:, part], labels[part]) for part in parts], 0)
+    assert np.isnan(readout.candidate_gains(slopes)).tolist() == [False, False, True]
 
 
 def test_views_are_compared_on_what_all_of_them_answered():
     readout, (scores, labels), more = head(), answers(), further()
     w, kept = some_weights(readout), np.delete(np.arange(30), [2, 7, 9])
-    expected = readout.slopes(w, scores[kept], more[:, kept], labels[kept])
+    expected = readout.candidate_gradients(w, scores[kept], more[:, kept], labels[kept])
     more[0, 2], more[1, 7], scores[9, 1] = np.nan, np.nan, np.nan
-    assert np.allclose(readout.slopes(w, scores, more, labels), expected)
+    assert np.allclose(readout.candidate_gradients(w, scores, more, labels), expected)

@@ -1,0 +1,120 @@
+"""A linear layer on the backend's scores."""
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
+from fedbbpt.backend import BackendInfo
+from fedbbpt.readouts import AggregateFn, ReadoutBase, ReadoutData, cross_entropy, log_softmax
+from fedbbpt.readouts.lbfgs import lbfgs
+from fedbbpt.types import Float32, Floats, Int64
+
+TINY = 1e-12
+
+
+class LinearReadout(ReadoutBase):
+    """A linear layer on the answers, fitted with exact gradients; it costs no query of its own.
+
+    log p = log_softmax(s + W x / √C + b), x the centred log-scores under all prompts (V·C,), and s those of the task's
+    classes where the backend scores all of them by name, else 0. W and b start at 0, so that an untrained layer agrees
+    with `identity`. A fit minimises the mean cross-entropy over all clients' answers plus `l2`·√V·|weights|²/2, in at
+    most `max_evaluations` exchanges. (Equal prompts would share the weights of one, which calls for V; prompts that
+    have nothing to do with each other would call for 1.)
+
+    A backend that knows other classes than the task, fitted by a federation of one client:
+
+    >>> import numpy as np
+    >>> from fedbbpt.backend import BackendInfo
+    >>> info = BackendInfo("colours", None, ("red", "blue"), "probabilities", 64)
+    >>> readout = LinearReadout(info, ("apple", "plum"))
+    >>> scores = np.array([[[0.9, 0.1]], [[0.2, 0.8]]] * 8, np.float32)  # (N, V, C): 16 examples under one prompt
+    >>> data = readout.fit_data(scores, np.array([0, 1] * 8))
+    >>> weights = readout.fit(readout.init(1), lambda w: readout.statistics(w, data))
+    >>> np.exp(readout.log_probabilities(weights, scores[:2])).round(2)
+    array([[0.99, 0.01],
+           [0.01, 0.99]])
+    """
+
+    trainable = True
+
+    def __init__(
+        self,
+        info: BackendInfo,
+        classes: tuple[str, ...],
+        *,
+        l2: Annotated[float, Field(gt=0)] = 0.004,
+        max_evaluations: PositiveInt = 30,
+    ) -> None:
+        super().__init__(info, classes)
+        self._l2, self._max_evaluations = l2, max_evaluations
+
+    def init(self, num_prompts: int) -> Float32:
+        """Zeros: W (K, V·C), then b (K,)."""
+        return np.zeros(self._num_classes * (num_prompts * self._num_scores + 1), np.float32)
+
+    def log_probabilities(self, weights: Floats, scores: Float32) -> NDArray[np.float64]:
+        """See `Readout`."""
+        return self._read(weights, self.features(scores), self.class_log_scores(scores))
+
+    def statistics(self, weights: Floats, data: ReadoutData) -> NDArray[np.float64]:
+        """Number of answers, sum of their losses, and its gradient: (2 + K·V·C + K,)."""
+        log_p = self._read(weights, data.features, data.class_log_scores)
+        residual = self._residual(log_p, data.labels)
+        gradient = np.concatenate([(residual.T @ data.features).ravel(), residual.sum(0)])
+        return np.concatenate([[len(log_p), cross_entropy(log_p, data.labels).sum()], gradient])
+
+    def fit(self, weights: Floats, aggregate: AggregateFn) -> NDArray[np.float64]:
+        """See `Readout`."""
+        num_prompts = (len(weights) // self._num_classes - 1) // self._num_scores
+        return lbfgs(weights, aggregate, self._l2 * max(1, num_prompts) ** 0.5, self._max_evaluations)
+
+    def resized(self, weights: Floats, *, remove: int | None = None, insert: int | None = None) -> Floats:
+        """The weights without those of one prompt, or with zeros for a further prompt in that place."""
+        k = self._num_classes
+        matrix = weights[:-k].reshape(k, -1, self._num_scores)  # (K, V, C)
+        if remove is not None:
+            matrix = np.delete(matrix, remove, 1)
+        if insert is not None:
+            matrix = np.insert(matrix, insert, 0, 1)
+        return np.concatenate([matrix.ravel(), weights[-k:]])
+
+    def candidate_gradients(
+        self, weights: Floats, selected: Float32, candidates: Float32, labels: Int64
+    ) -> NDArray[np.float64]:
+        """What each candidate prompt explains of the remaining errors, without a fit: (n, K·C + 1).
+
+        For each of n candidates with answers `candidates` (n, N, C): the gradient of the summed losses by its part of W
+        at 0, all else as fitted to the answers under the `selected` prompts (N, V, C), and the sum of its squared
+        features. Sums over clients add up.
+        """
+        features, class_log_scores = self.features(selected), self.class_log_scores(selected)
+        s = self.features(candidates[:, :, None])  # (n, N, C)
+        answered = np.asarray(np.isfinite(s).all(axis=2))  # (n, N)
+        silent = ~answered.any(axis=1)  # all about them is NaN: they promise nothing
+        whole = np.isfinite(features).all(1) & answered[~silent].all(0)
+        if silent.all():  # nothing to say, for or against any
+            return np.zeros((len(s), self._num_classes * self._num_scores + 1))
+        residual = self._residual(self._read(weights, features[whole], class_log_scores[whole]), labels[whole])
+        s = s[:, whole]
+        gradients, squares = residual.T @ s, (s**2).sum((1, 2))  # (n, K, C), (n,)
+        return np.concatenate([gradients.reshape(len(s), -1), squares[:, None]], 1)
+
+    def candidate_gains(self, gradients: Floats) -> NDArray[np.float64]:
+        """How far each candidate goes to explain the errors (n,), from the sum of all clients' `candidate_gradients`.
+
+        |residualᵀ s|² / |s|²: the choice of matching pursuit (Mallat & Zhang 1993), for a matrix of coefficients.
+        """
+        gains: NDArray[np.float64] = (gradients[:, :-1] ** 2).sum(1) / np.maximum(gradients[:, -1], TINY)
+        return gains
+
+    def _residual(self, log_p: NDArray[np.float64], labels: Int64) -> NDArray[np.float64]:
+        """d loss / d logits: (N, K)."""
+        return np.exp(log_p) - np.eye(self._num_classes)[labels]
+
+    def _read(
+        self, weights: Floats, features: NDArray[np.float64], class_log_scores: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        matrix, bias = weights[: -self._num_classes].reshape(self._num_classes, -1), weights[-self._num_classes :]
+        return log_softmax(class_log_scores + features @ matrix.T + bias)
