@@ -111,13 +111,13 @@ class CausalScorer:
 
 def embed_prefix(embed: Any, context: Context) -> Tensor:
     """(P, D): vectors and what stands before the text."""
-    words = embed_tokens(embed, context.before)
-    return words if context.prefix is None else torch.cat([torch.from_numpy(context.prefix).to(words), words])
+    words = embed_tokens(embed, context.prefix)
+    return words if context.soft_prompt is None else torch.cat([torch.from_numpy(context.soft_prompt).to(words), words])
 
 
 def embed_suffix(embed: Any, context: Context) -> Tensor:
     """(t, D): the text and what stands behind it."""
-    return embed_tokens(embed, (*context.text, *context.after))
+    return embed_tokens(embed, (*context.text, *context.suffix))
 
 
 def embed_all(embed: Any, context: Context) -> Tensor:
@@ -135,12 +135,12 @@ def _groups(contexts: list[Context], worth: int) -> list[tuple[bool, list[int]]]
     """Rows that share what stands before the text, where that is worth it; and all others together."""
     alike: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for i, context in enumerate(contexts):
-        alike.setdefault((id(context.prefix), context.before), []).append(i)
+        alike.setdefault((id(context.soft_prompt), context.prefix), []).append(i)
     alone: list[int] = []
     groups = []
     for rows in alike.values():
         one = contexts[rows[0]]
-        shared = len(one) - len(one.text) - len(one.after)
+        shared = len(one) - len(one.text) - len(one.suffix)
         if (len(rows) - 1) * shared >= worth:
             groups.append((True, rows))
         else:

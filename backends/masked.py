@@ -49,13 +49,13 @@ class MaskedScorer:
         device = self._embed.weight.device
         x, places = [], []
         for context in contexts:
-            at = context.after.index(self._mask)
-            after = (*context.after[:at], *[self._mask] * gap, *context.after[at + 1 :])
-            ids = torch.tensor((*context.before, *context.text, *after), device=device)
+            at = context.suffix.index(self._mask)
+            after = (*context.suffix[:at], *[self._mask] * gap, *context.suffix[at + 1 :])
+            ids = torch.tensor((*context.prefix, *context.text, *after), device=device)
             own = self._embed(ids)
-            vectors = own[:0] if context.prefix is None else torch.from_numpy(context.prefix).to(own)
+            vectors = own[:0] if context.soft_prompt is None else torch.from_numpy(context.soft_prompt).to(own)
             x.append(torch.cat([own[:1], vectors, own[1:]]))  # the model's mark of the beginning stays the first
-            places.append(len(vectors) + len(context.before) + len(context.text) + at)
+            places.append(len(vectors) + len(context.prefix) + len(context.text) + at)
         lengths = torch.tensor([len(one) for one in x], device=device)
         padded = pad_sequence(x, batch_first=True)
         mask = (torch.arange(padded.shape[1], device=device) < lengths[:, None]).long()

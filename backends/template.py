@@ -26,12 +26,12 @@ class Template:
     def before(self, one: Prompted) -> str:
         """What stands before the text: examples with their answers, asked about as the text is, then the prompt."""
         left, _, right = self._after.partition("{mask}")
-        asked = [(self._before + one.before + text + one.after + left, answer) for text, answer in one.examples]
-        return "".join(f"{text}{self._space}{answer}{right}\n\n" for text, answer in asked) + self._before + one.before
+        asked = [(self._before + one.prefix + text + one.suffix + left, answer) for text, answer in one.examples]
+        return "".join(f"{text}{self._space}{answer}{right}\n\n" for text, answer in asked) + self._before + one.prefix
 
     def after(self, one: Prompted) -> str:
         """What stands behind the text."""
-        return one.after + self._after
+        return one.suffix + self._after
 
     def whole(self, one: str) -> str:
         """All of it, as a service reads it."""

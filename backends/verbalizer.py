@@ -21,13 +21,14 @@ TEMPLATES = {"causal": COMPLETE, "masked": FILL}
 class Context:
     """What a model reads before it is asked for the words, in tokens."""
 
-    prefix: Float32 | None  # (L, D): vectors before all
-    before: tuple[int, ...]  # what many contexts share: the template up to the text, the prompt
+    soft_prompt: Float32 | None  # (L, D): vectors before everything else
+    prefix: tuple[int, ...]  # what many contexts share: the template up to the text, the prompt
     text: tuple[int, ...]
-    after: tuple[int, ...]  # the prompt behind the text, the rest of the template
+    suffix: tuple[int, ...]  # the prompt behind the text, the rest of the template
 
     def __len__(self) -> int:
-        return len(self.prefix if self.prefix is not None else ()) + len(self.before) + len(self.text) + len(self.after)
+        vectors = 0 if self.soft_prompt is None else len(self.soft_prompt)
+        return vectors + len(self.prefix) + len(self.text) + len(self.suffix)
 
 
 class Scorer(Protocol):
@@ -94,11 +95,11 @@ class Verbalizer:
         return self._context(one, (*self._begin, *self._ids(before)), (*self._with_mask(after), *self._end))
 
     def _context(self, one: Prompted, before: tuple[int, ...], after: tuple[int, ...]) -> Context:
-        taken = len(before) + len(after) + (0 if one.prefix is None else len(one.prefix)) + self._room
+        taken = len(before) + len(after) + (0 if one.soft_prompt is None else len(one.soft_prompt)) + self._room
         if taken >= self._longest:
             raise ConfigError(f"prompt and template take {taken} tokens, and the model reads {self._longest}")
         return Context(
-            one.prefix, before, self._tokens(one.text)[: min(self._max_tokens, self._longest - taken)], after
+            one.soft_prompt, before, self._tokens(one.text)[: min(self._max_tokens, self._longest - taken)], after
         )
 
     def _with_mask(self, text: str) -> tuple[int, ...]:

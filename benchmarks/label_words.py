@@ -72,7 +72,7 @@ def _of_label(word: tuple[int, ...], net: Any, contexts: list[Context], at_once:
     import torch
 
     result = np.empty(len(contexts), np.float32)
-    texts = [torch.tensor([*c.before, *c.text, *c.after, *word]) for c in contexts]
+    texts = [torch.tensor([*c.prefix, *c.text, *c.suffix, *word]) for c in contexts]
     for rows in length_buckets([len(text) for text in texts], at_once):
         lengths = torch.tensor([len(texts[i]) for i in rows])
         ids = torch.nn.utils.rnn.pad_sequence([texts[i] for i in rows], batch_first=True)

@@ -46,7 +46,7 @@ class DiscretePrompt(Prompt):
         """See `Prompt`."""
         positions = theta.astype(np.float32).reshape(len(theta), -1, self.choices)  # (n, num_tokens, V)
         shown = [" ".join([*self._words(candidate), ""]) for candidate in positions]
-        return as_texts([Prompted(text, before=words) for words in shown for text in inputs])
+        return as_texts([Prompted(text, prefix=words) for words in shown for text in inputs])
 
     def _words(self, positions: Floats) -> list[str]:
         """What a candidate (num_tokens, V) shows."""

@@ -129,8 +129,8 @@ class Instruction(Prompt):
         before, after = one.get("edit", unchanged)(one.get("before", "")), one.get("after", "")
         shots = [example for position, example in one.items() if position.startswith("shot") and example is not None]
         return {
-            "before": before and f"{before}\n",
-            "after": after and f"\n{after}",
+            "prefix": before and f"{before}\n",
+            "suffix": after and f"\n{after}",
             "examples": tuple(dict.fromkeys(map(tuple, shots))),
         }
 

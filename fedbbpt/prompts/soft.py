@@ -52,4 +52,4 @@ class Soft(Prompt):
     def apply(self, theta: Floats, inputs: Inputs, features: Float32 | None) -> Inputs:
         """See `Prompt`. All texts of a candidate share one array of vectors, which a model may read once for all."""
         prefixes = (theta.astype(np.float32) @ self._projection).reshape(-1, *self._shape)  # (n, num_tokens, width)
-        return as_texts([Prompted(text, prefix=prefix) for prefix in prefixes for text in inputs])
+        return as_texts([Prompted(text, soft_prompt=prefix) for prefix in prefixes for text in inputs])

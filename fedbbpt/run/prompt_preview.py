@@ -30,7 +30,7 @@ def prompt_texts(session: Session, theta: Float32) -> list[str]:
 
 
 def _vectors(one: str) -> str:
-    prefix = one.prefix if isinstance(one, Prompted) else None
+    prefix = one.soft_prompt if isinstance(one, Prompted) else None
     return "" if prefix is None else f"⟨{len(prefix)} vectors⟩ "
 
 

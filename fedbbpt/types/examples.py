@@ -11,42 +11,53 @@ from fedbbpt.types.arrays import Float32, Inputs, Int64
 
 
 class Prompted(str):
-    """A text with its prompt: a plain string for whoever reads those, its parts for whoever cuts the text alone.
+    r"""A text with its prompt: a plain string, whose parts backends can tell apart to truncate the text alone.
 
-    `prefix` (L, D) stands before all in the model's own space of word embeddings, for models that read those.
-    `examples` are texts with their answers, each in the prompt as the text is: all of them stand before it.
+    `soft_prompt` (L, D) stands before everything else, in the model's own space of word embeddings. `examples` are
+    pairs of a text and its answer; they stand before the text, each with the same prefix and suffix.
+
+    >>> one = Prompted("It rains.", prefix="Weather: ", suffix=" It is", examples=(("It hails.", "bad"),))
+    >>> str(one)
+    'Weather: It hails. It is\nbad\n\nWeather: It rains. It is'
+    >>> one.text
+    'It rains.'
     """
 
-    before: str
+    prefix: str
     text: str
-    after: str
-    prefix: "Float32 | None"
+    suffix: str
+    soft_prompt: "Float32 | None"
     examples: tuple[tuple[str, str], ...]
 
     def __new__(
         cls,
         text: str,
-        before: str = "",
-        after: str = "",
-        prefix: "Float32 | None" = None,
+        prefix: str = "",
+        suffix: str = "",
+        soft_prompt: "Float32 | None" = None,
         examples: tuple[tuple[str, str], ...] = (),
     ) -> "Prompted":
-        shown = "".join(f"{before}{example}{after}\n{answer}\n\n" for example, answer in examples)
-        one = super().__new__(cls, shown + before + text + after)
-        one.before, one.text, one.after, one.prefix, one.examples = before, text, after, prefix, examples
+        shown = "".join(f"{prefix}{example}{suffix}\n{answer}\n\n" for example, answer in examples)
+        one = super().__new__(cls, shown + prefix + text + suffix)
+        one.prefix, one.text, one.suffix, one.soft_prompt, one.examples = prefix, text, suffix, soft_prompt, examples
         return one
 
 
 class Batch(NamedTuple):
-    """A few examples, as the prompt and the loss want them."""
+    """A minibatch, in the form that prompts and losses take."""
 
     inputs: Inputs
     labels: Int64  # (b,)
-    features: Float32 | None  # (b, D): a frozen encoder's, for prompts that ask for them
+    features: Float32 | None  # (b, D) of a frozen encoder, for prompts that use them
 
 
 class ArrayView:
-    """Rows of an array that may lie on disk: read when they are asked for, an index at a time as in an array."""
+    """Some rows of an array that may lie on disk; they are read when the view is indexed.
+
+    >>> view = ArrayView(np.arange(10) * 10, np.array([7, 3, 1]))
+    >>> len(view), view[np.array([0, 2])]
+    (3, array([70, 10]))
+    """
 
     def __init__(self, array: NDArray[Any], rows: NDArray[np.integer[Any]]) -> None:
         self._array, self._rows = array, rows
@@ -59,19 +70,19 @@ class ArrayView:
         return np.asarray(self._array[self._rows[index]])
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "ArrayView":
-        """Some of these; nothing is read."""
+        """A view of some of these rows; reads nothing."""
         return ArrayView(self._array, self._rows[rows])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images, kept as the 8-bit pictures that they are, or labelled texts."""
+    """Labelled images, kept in 8 bits, or labelled texts."""
 
     inputs: NDArray[Any] | ArrayView  # (N, 3, h, w) uint8, or (N,) of str
     labels: Int64  # (N,)
     features: Float32 | None = None  # (N, D)
-    domains: Int64 | None = None  # (N,): which of the task's domains each comes from, where it has several
-    groups: Int64 | None = None  # (N,): what each shows, where several show the same, say frames of one unit
+    domains: Int64 | None = None  # (N,): each example's domain, if the task has several
+    groups: Int64 | None = None  # (N,): equal for examples that must stay together, say frames of one sprite
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,13 +96,13 @@ class Dataset:
         return Batch(inputs, self.labels[rows], features)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Dataset":
-        """The chosen examples as a data set of their own: a copy, but for what lies on disk."""
+        """The chosen examples as a data set of their own; copies what is not on disk."""
         more = (None if column is None else column[rows] for column in (self.features, self.domains, self.groups))
         inputs = self.inputs.take(rows) if isinstance(self.inputs, ArrayView) else self.inputs[rows]
         return Dataset(inputs, self.labels[rows], *more)
 
     def contents(self) -> Iterator[bytes]:
-        """The bytes of each example's input: pixels, or UTF-8."""
+        """Yields the bytes of each input: its pixels, or its text in UTF-8."""
         for i in range(len(self)):
             one = self.inputs[i]
             yield one.encode() if isinstance(one, str) else one.tobytes()
@@ -99,7 +110,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Client:
-    """One holder of private data."""
+    """A client's private data."""
 
     id: str
     train: Dataset

@@ -34,7 +34,7 @@ class Reader:
         self.calls.append(len(inputs))
         self.seen.extend(one.text for one in inputs)
         counts = np.array([[one.text.split().count(name) for name in CLASSES] for one in inputs])
-        heard = np.stack([one.prefix.ravel() for one in inputs]) @ self._heard  # (b, 1 + K)
+        heard = np.stack([one.soft_prompt.ravel() for one in inputs]) @ self._heard  # (b, 1 + K)
         return BackendOutput((heard[:, :1] * counts + heard[:, 1:]).astype(np.float32))
 
 

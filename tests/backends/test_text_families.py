@@ -127,7 +127,7 @@ def test_every_model_that_writes_on_says_how_likely_words_are(
     scores = backend.query(TEXTS).scores
     for text, row in zip(TEXTS, scores, strict=True):
         context = backend.verbalizer.context(text)
-        read = [*context.before, *context.text, *context.after]
+        read = [*context.prefix, *context.text, *context.suffix]
         for ids, score in zip(backend.verbalizer.words, row, strict=True):
             with torch.inference_mode():
                 likely = model(input_ids=torch.tensor([[*read, *ids]])).logits[0].log_softmax(-1)

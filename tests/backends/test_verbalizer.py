@@ -126,7 +126,7 @@ class TestCausal:
         scores = backend.query(as_texts(prompted)).scores
         for text, row in zip(prompted, scores, strict=True):
             context = verbalizer.context(text)
-            before = [*context.before, *context.text, *context.after]
+            before = [*context.prefix, *context.text, *context.suffix]
             for word, score in zip(verbalizer.words, row, strict=True):
                 with torch.no_grad():
                     log_p = net(input_ids=torch.tensor([[*before, *word]])).logits[0].log_softmax(-1)
@@ -154,9 +154,9 @@ class TestCausal:
         backend = opened(saved("causal"), template="{text} {question} :")
         assert backend.info.embeddings.width == 32
         vectors = np.random.default_rng(0).normal(0, 0.1, (2, 3, 32)).astype(np.float32)
-        prompted = [Prompted(text, prefix=prefix) for prefix in vectors for text in TEXTS]
+        prompted = [Prompted(text, soft_prompt=prefix) for prefix in vectors for text in TEXTS]
         scores = backend.query(as_texts(prompted)).scores
-        expected = [one_at_a_time(backend, f"{one.text} Sentiment :", one.prefix) for one in prompted]
+        expected = [one_at_a_time(backend, f"{one.text} Sentiment :", one.soft_prompt) for one in prompted]
         np.testing.assert_allclose(scores, expected, atol=1e-5)
 
     def test_a_long_text_is_cut_and_the_template_is_not(self, saved: Callable[[str], str]) -> None:
@@ -203,7 +203,7 @@ class TestMasked:
     def test_vectors_stand_behind_the_mark_of_the_beginning(self, saved: Callable[[str], str]) -> None:
         backend = opened(saved("masked"))
         vectors = np.random.default_rng(0).normal(0, 1, (3, 32)).astype(np.float32)
-        one, other = backend.query(as_texts([Prompted(TEXTS[0], prefix=vectors), TEXTS[0]])).scores
+        one, other = backend.query(as_texts([Prompted(TEXTS[0], soft_prompt=vectors), TEXTS[0]])).scores
         assert not np.allclose(one, other, atol=1e-4)
 
 
@@ -228,7 +228,7 @@ class TestGenerated:
             PROVIDER, model=saved("causal"), classifier="generated", dtype="float32", template="{text} {question} :"
         )
         prefix = np.random.default_rng(0).normal(0, 1, (2, 32)).astype(np.float32)
-        texts = [*TEXTS, Prompted(TEXTS[0], prefix=prefix)]
+        texts = [*TEXTS, Prompted(TEXTS[0], soft_prompt=prefix)]
         answers = backend.query(as_texts(texts))
         count = 4 + 3  # MORE, the longest words
         expected = [self.written(backend, f"{text} Sentiment :", count) for text in TEXTS]
@@ -242,7 +242,7 @@ class TestGenerated:
     def test_it_is_told_what_it_may_answer(self, saved: Callable[[str], str]) -> None:
         backend = HfText(PROVIDER, model=saved("causal"), classifier="generated", dtype="float32")
         asked = backend.network.model.tokenizer("Is the Sentiment good, very bad or not so good?")["input_ids"]
-        after = backend.verbalizer.context("film").after
+        after = backend.verbalizer.context("film").suffix
         assert any(list(after[i : i + len(asked)]) == asked for i in range(len(after)))
 
     def test_a_masked_model_does_not_write(self, saved: Callable[[str], str]) -> None:
@@ -257,7 +257,7 @@ class TestExamples:
 
     def read(self, backend: HfText, text: str) -> str:
         context = backend.verbalizer.context(text)
-        return backend.network.model.tokenizer.decode([*context.before, *context.text, *context.after])
+        return backend.network.model.tokenizer.decode([*context.prefix, *context.text, *context.suffix])
 
     def test_causal(self, saved: Callable[[str], str]) -> None:
         backend = opened(saved("causal"), template="{text} {question} :")
@@ -317,7 +317,7 @@ class TestBad:
 
     def test_a_prompt_longer_than_the_model_reads(self, saved: Callable[[str], str]) -> None:
         with pytest.raises(ConfigError, match="the model reads 48"):
-            opened(saved("causal")).query(as_texts([Prompted("film", before="the " * 50)]))
+            opened(saved("causal")).query(as_texts([Prompted("film", prefix="the " * 50)]))
 
 
 def test_a_gguf_file_is_kept_in_hugging_faces_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

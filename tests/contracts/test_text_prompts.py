@@ -37,19 +37,19 @@ def apply(prompt, theta, inputs):
 
 def parts(prompted):
     """All that a model may read of prompted texts."""
-    vectors = [None if one.prefix is None else one.prefix.tolist() for one in prompted]
+    vectors = [None if one.soft_prompt is None else one.soft_prompt.tolist() for one in prompted]
     return [(one, *worded(one), prefix) for one, prefix in zip(prompted, vectors, strict=True)]
 
 
 def worded(one):
-    return one.before, one.text, one.after, one.examples
+    return one.prefix, one.text, one.suffix, one.examples
 
 
 def alike(some, others):
     """Whether a model reads the same, to the last bits of a vector."""
     return len(some) == len(others) and all(
         (a, *worded(a)) == (b, *worded(b))
-        and (a.prefix is b.prefix is None or np.allclose(a.prefix, b.prefix, rtol=0, atol=1e-6))
+        and (a.soft_prompt is b.soft_prompt is None or np.allclose(a.soft_prompt, b.soft_prompt, rtol=0, atol=1e-6))
         for a, b in zip(some, others, strict=True)
     )
 
@@ -71,8 +71,8 @@ def test_prompted_texts_hold_the_texts_as_they_came(name, dtype):
     assert prompted.dtype == object
     assert all(isinstance(one, Prompted) for one in prompted)
     assert [one.text for one in prompted] == 3 * list(texts())
-    assert all(one.endswith(one.before + one.text + one.after) for one in prompted)
-    assert all(one.examples or len(one) == len(one.before + one.text + one.after) for one in prompted)
+    assert all(one.endswith(one.prefix + one.text + one.suffix) for one in prompted)
+    assert all(one.examples or len(one) == len(one.prefix + one.text + one.suffix) for one in prompted)
 
 
 def test_candidates_come_first_and_texts_do_not_touch_each_other(name):
@@ -115,7 +115,7 @@ def test_training_starts_from_the_text_itself(name):
     prompted = apply(prompt, prompt.init(np.random.default_rng(0))[None], texts())
     assert list(prompted) == list(texts())
     embedded = load_class("prompts", name).uses_embeddings  # those start with vectors of zeros
-    assert all((one.prefix is None) != embedded for one in prompted)
+    assert all((one.soft_prompt is None) != embedded for one in prompted)
 
 
 def test_parameters_change_what_the_model_reads(name):

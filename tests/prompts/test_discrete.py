@@ -23,7 +23,7 @@ def shown(places, text="film"):
 def test_a_place_shows_the_word_with_the_largest_number():
     prompted = shown([[0, 1, 0], [3, 2, 1], [-3, -2, -1]])
     assert prompted == "bad good so so film"
-    assert (prompted.before, prompted.text, prompted.after) == ("bad good so so ", "film", "")
+    assert (prompted.prefix, prompted.text, prompted.suffix) == ("bad good so so ", "film", "")
 
 
 def test_a_place_whose_numbers_are_equal_shows_nothing():

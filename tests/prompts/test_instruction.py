@@ -22,7 +22,7 @@ def apply(prompt, *choices):
 def test_an_instruction_stands_before_and_a_lead_behind():
     one, other = apply(Instruction(None), (1, 2))
     assert one == f"{INSTRUCTIONS[1]}\nIt rains.\n{LEADS[2]}"
-    assert (one.before, one.text, one.after) == (f"{INSTRUCTIONS[1]}\n", "It rains.", f"\n{LEADS[2]}")
+    assert (one.prefix, one.text, one.suffix) == (f"{INSTRUCTIONS[1]}\n", "It rains.", f"\n{LEADS[2]}")
     assert other.text == "The sun {shines}."
 
 
@@ -36,7 +36,7 @@ def test_zeros_and_the_first_choices_are_the_text_as_it_is():
 def test_candidates_come_first():
     texts = apply(Instruction(None), (3, 0), (0, 4))
     assert [text.text for text in texts] == [*TEXTS, *TEXTS]
-    assert [bool(text.before) for text in texts] == [True, True, False, False]
+    assert [bool(text.prefix) for text in texts] == [True, True, False, False]
 
 
 def test_what_has_the_largest_number_is_taken():
@@ -137,7 +137,7 @@ def test_examples_that_are_no_texts_with_answers_are_refused(examples):
 
 def test_an_edit_changes_the_instruction():
     prompt = Instruction(None, instructions=["Look. Then answer."], positions="before", edits=True)
-    said = [apply(prompt, (1, edit))[0].before for edit in range(len(EDITS))]
+    said = [apply(prompt, (1, edit))[0].prefix for edit in range(len(EDITS))]
     assert said == [
         "Look. Then answer.\n",
         "Then answer.\n",
@@ -145,7 +145,7 @@ def test_an_edit_changes_the_instruction():
         "Then answer. Look.\n",
         "Look. Then answer. Look. Then answer.\n",
     ]
-    assert {apply(prompt, (0, edit))[0].before for edit in range(len(EDITS))} == {""}
+    assert {apply(prompt, (0, edit))[0].prefix for edit in range(len(EDITS))} == {""}
 
 
 def test_no_instruction_no_edit():

@@ -13,7 +13,7 @@ TEXTS = as_texts(["a plain text", "", "ein zweiter Text"])
 
 def prefix(prompt, theta):
     """(length, width) under one θ."""
-    return prompt.apply(theta[None], TEXTS[:1], None)[0].prefix
+    return prompt.apply(theta[None], TEXTS[:1], None)[0].soft_prompt
 
 
 def thetas(count, dim=500):
@@ -54,12 +54,12 @@ def test_texts_of_a_candidate_share_one_array():
     assert prompted.shape == (6,)
     assert prompted.dtype == object
     for candidate in (prompted[:3], prompted[3:]):
-        assert len({id(one.prefix) for one in candidate}) == 1
+        assert len({id(one.soft_prompt) for one in candidate}) == 1
         assert [one.text for one in candidate] == list(candidate) == list(TEXTS)
-    assert prompted[0].prefix.shape == (10, 24)
-    assert prompted[0].prefix.dtype == np.float32
-    assert prompted[0].prefix.flags.writeable  # torch warns of others
-    assert not np.allclose(prompted[0].prefix, prompted[3].prefix)
+    assert prompted[0].soft_prompt.shape == (10, 24)
+    assert prompted[0].soft_prompt.dtype == np.float32
+    assert prompted[0].soft_prompt.flags.writeable  # torch warns of others
+    assert not np.allclose(prompted[0].soft_prompt, prompted[3].soft_prompt)
 
 
 def test_seed_alone_decides_the_projection():

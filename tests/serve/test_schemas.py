@@ -135,7 +135,7 @@ def test_a_prompt_in_parts_reaches_the_model_in_parts(served: ServedModel) -> No
     assert plain == "plain"
     assert isinstance(prompted, Prompted)
     assert prompted == Prompted("t", "B ", " A", None, (("e", "fine"),))
-    assert (prompted.text, prompted.before, prompted.after) == ("t", "B ", " A")
+    assert (prompted.text, prompted.prefix, prompted.suffix) == ("t", "B ", " A")
     assert prompted.examples == (("e", "fine"),)
 
 
