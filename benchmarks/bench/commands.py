@@ -75,7 +75,7 @@ def _run(plan: "Bench", folder: Path, jobs: int, publish: Path | None, *, new: b
     from fedbbpt.run.lock import folder_lock
     from fedbbpt_benchmarks.bench import leaderboard, results, runner
     from fedbbpt_benchmarks.bench.plan import PLAN
-    from fedbbpt_benchmarks.bench.watch import Table
+    from fedbbpt_benchmarks.bench.progress import BenchProgress
 
     with folder_lock(folder):
         if new:
@@ -86,7 +86,7 @@ def _run(plan: "Bench", folder: Path, jobs: int, publish: Path | None, *, new: b
             plan.save(folder)
         stopped = False
         try:
-            with _terminable(), Table(plan, folder) as table:
+            with _terminable(), BenchProgress(plan, folder) as table:
                 runner.run(plan, folder, jobs, table)
         except KeyboardInterrupt:
             stopped = True

@@ -52,7 +52,7 @@ class Entry(NamedTuple):
         return statistics.stdev(row["accuracy"] for row in self.rows) if len(self.rows) > 1 else None
 
 
-class Standing(NamedTuple):
+class Ranking(NamedTuple):
     """A method over all tasks that it has finished."""
 
     method: str
@@ -81,7 +81,7 @@ def entries(rows: Sequence[Row]) -> dict[tuple[str, str], Entry]:
     return found
 
 
-def standings(bench: Bench, rows: Sequence[Row]) -> list[Standing]:
+def rankings(bench: Bench, rows: Sequence[Row]) -> list[Ranking]:
     """The methods with their averages, the best first."""
     known, rival, result = entries(rows), bench.against, []
     for method in bench.methods:
@@ -93,7 +93,7 @@ def standings(bench: Bench, rows: Sequence[Row]) -> list[Standing]:
         compared = _compared(pairs) if method != rival and pairs else (None,) * 4
         facts = method_of(method)
         sent = sum(statistics.fmean(entry.mean(key) for entry in own) for key in ("bytes_up", "bytes_down"))
-        result.append(Standing(method, facts.title, facts.access, len(own), *averages, sent, *compared))
+        result.append(Ranking(method, facts.title, facts.access, len(own), *averages, sent, *compared))
     return sorted(result, key=lambda s: -s.accuracy)
 
 
@@ -162,7 +162,7 @@ def _facts(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
             lines.append({"task": task, "cells": cells, "best": max(cell.mean() for cell in some), **facts})
     return {
         "bench": bench,
-        "standings": standings(bench, rows),
+        "rankings": rankings(bench, rows),
         "lines": lines,
         "errors": [row for row in rows if row["error"] is not None],
         "notes": [(task, note) for task in bench.tasks if task in suite.SPECS and (note := suite.SPECS[task].note)],

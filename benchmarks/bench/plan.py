@@ -29,10 +29,10 @@ SUITES = {
 }
 PLAN = "bench.toml"  # of a bench's folder
 NO_PROMPT = {"prompt": {"name": "none"}}
-CENTRAL = {"data": {"clients": 1}}
+CENTRALISED = {"data": {"clients": 1}}
 LOCAL = {"algorithm": {"name": "local"}}
-PROMPTED: tuple[Modality, ...] = ("image",)  # what a run has a prompt for unless it is told to
-TEXTS: tuple[Modality, ...] = ("text",)
+IMAGES_ONLY: tuple[Modality, ...] = ("image",)  # what a run has a prompt for unless it is told to
+TEXTS_ONLY: tuple[Modality, ...] = ("text",)
 
 
 class Method(NamedTuple):
@@ -61,47 +61,49 @@ BLACKVIP = {
     "optimizer": {"name": "spsa-gc", "a": 0.01 / 0.05**2, "c": 0.01 / 0.05, "num_directions": 5},
     "algorithm": {"name": "fedavg", "calibrate": False},
 }
-HEAD = {"rounds": 1, **NO_PROMPT}
-RANDOM = {"optimizer": {"name": "random", "population_size": 1}}
-ALONE = {"readout": {"name": "identity"}}
-BDPL = {"prompt": {"name": "discrete"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **ALONE}
-ONE_CLIENT = {"name": "fedavg", "fraction": 1e-9}  # a round
-BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population_size": 20}, **ALONE}
+LINEAR_READOUT = {"rounds": 1, **NO_PROMPT}
+RANDOM_PROMPTS = {"optimizer": {"name": "random", "population_size": 1}}
+NO_READOUT = {"readout": {"name": "identity"}}
+BDPL = {"prompt": {"name": "discrete"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **NO_READOUT}
+ONE_CLIENT_PER_ROUND = {"name": "fedavg", "fraction": 1e-9}  # a round
+BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population_size": 20}, **NO_READOUT}
 
 METHODS = {
     "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
-    "head": Method("a linear head on the answers", HEAD),
-    "head-central": Method("a linear head, all data in one hand", HEAD | CENTRAL),
-    "head-local": Method("a linear head, every client for itself", HEAD | LOCAL),
-    "default": Method("eight prompts and a head, chosen greedily", {}, PROMPTED),
-    "default-central": Method("eight prompts and a head, all data in one hand", CENTRAL, PROMPTED),
+    "head": Method("a linear head on the answers", LINEAR_READOUT),
+    "head-central": Method("a linear head, all data in one hand", LINEAR_READOUT | CENTRALISED),
+    "head-local": Method("a linear head, every client for itself", LINEAR_READOUT | LOCAL),
+    "default": Method("eight prompts and a head, chosen greedily", {}, IMAGES_ONLY),
+    "default-central": Method("eight prompts and a head, all data in one hand", CENTRALISED, IMAGES_ONLY),
     "one-view": Method(
-        "one prompt and a head, chosen greedily", {"algorithm": {"name": "greedy", "views": 1}}, PROMPTED
+        "one prompt and a head, chosen greedily", {"algorithm": {"name": "greedy", "views": 1}}, IMAGES_ONLY
     ),
-    "random-views": Method("eight random prompts and a head", RANDOM, PROMPTED),
-    "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, PROMPTED),
-    "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, PROMPTED),
+    "random-views": Method("eight random prompts and a head", RANDOM_PROMPTS, IMAGES_ONLY),
+    "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, IMAGES_ONLY),
+    "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, IMAGES_ONLY),
     **{
-        name: Method(title, {"algorithm": white_box.SETTINGS | options}, PROMPTED)
+        name: Method(title, {"algorithm": white_box.SETTINGS | options}, IMAGES_ONLY)
         for name, (title, options) in white_box.METHODS.items()
     },
     "contextual": Method(
         "the model as it is, calibrated by texts without content",
         {"rounds": 0, "readout": {"name": "contextual-calibration"}, **NO_PROMPT},
-        TEXTS,
+        TEXTS_ONLY,
     ),
-    "instructions": Method("four instructions and a head, chosen greedily", PRESETS["language-model"], TEXTS),
+    "instructions": Method("four instructions and a head, chosen greedily", PRESETS["language-model"], TEXTS_ONLY),
     "bandit": Method(
         "an instruction by a bandit, no head",
         BDPL | {"prompt": {"name": "instruction"}, "optimizer": {"name": "bandit"}},
-        TEXTS,
+        TEXTS_ONLY,
     ),
-    "bdpl": Method("BDPL: words by policy gradient, no head, all data in one hand", BDPL | CENTRAL, TEXTS),
-    "fed-bdpl": Method("BDPL, federated", BDPL, TEXTS),
-    "fedone": Method("BDPL, one client a round", BDPL | {"algorithm": ONE_CLIENT}, TEXTS),
-    "bbt": Method("BBT: a soft prompt by an evolution strategy, no head, all data in one hand", BBT | CENTRAL, TEXTS),
-    "fed-bbt": Method("BBT, federated by averaging", BBT, TEXTS),
-    "fedbpt": Method("BBT, federated by FedBPT", BBT | {"algorithm": {"name": "fedbpt"}}, TEXTS),
+    "bdpl": Method("BDPL: words by policy gradient, no head, all data in one hand", BDPL | CENTRALISED, TEXTS_ONLY),
+    "fed-bdpl": Method("BDPL, federated", BDPL, TEXTS_ONLY),
+    "fedone": Method("BDPL, one client a round", BDPL | {"algorithm": ONE_CLIENT_PER_ROUND}, TEXTS_ONLY),
+    "bbt": Method(
+        "BBT: a soft prompt by an evolution strategy, no head, all data in one hand", BBT | CENTRALISED, TEXTS_ONLY
+    ),
+    "fed-bbt": Method("BBT, federated by averaging", BBT, TEXTS_ONLY),
+    "fedbpt": Method("BBT, federated by FedBPT", BBT | {"algorithm": {"name": "fedbpt"}}, TEXTS_ONLY),
 }
 
 
@@ -121,9 +123,9 @@ def method(name: str) -> Method:
         raise UnknownName("method", name, [*METHODS, *(f"{known}+PROMPT" for known in searches)])
     modalities_of(prompt)
     if search == "greedy":
-        return Method(f"several prompts ({prompt}) and a head", {"prompt": {"name": prompt}}, PROMPTED)
+        return Method(f"several prompts ({prompt}) and a head", {"prompt": {"name": prompt}}, IMAGES_ONLY)
     settings = {"prompt": {"name": prompt}, "optimizer": {"name": search}, "algorithm": {"name": "fedavg"}}
-    return Method(f"a prompt ({prompt}) by {search}, and a head", settings, PROMPTED)
+    return Method(f"a prompt ({prompt}) by {search}, and a head", settings, IMAGES_ONLY)
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class Bench:
         """The settings of a cell's run; unless told otherwise all take as many rounds as they may, to be alike."""
         values: dict[str, Any] = {"seed": cell.seed, "task": {"name": cell.task}, "patience": 0}
         for layer in (self.settings, method(cell.method).settings):
-            lay(values, layer)
+            merge_settings(values, layer)
         return make_config(values)
 
     def save(self, out: Path) -> None:
@@ -223,7 +225,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, value
 
 
-def lay(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
+def merge_settings(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
     """Lays settings over others, section by section."""
     for key, value in layer.items():
         if isinstance(value, Mapping):

@@ -16,10 +16,10 @@ from fedbbpt.run import train
 from fedbbpt.run.atomic_files import write_json, writing
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 
-Watch = Callable[[Cell, str | None], None]  # told of a finished cell, and of its error
+OnCellDone = Callable[[Cell, str | None], None]  # told of a finished cell, and of its error
 
 
-def run(bench: Bench, out: Path, jobs: int, watch: Watch) -> None:
+def run(bench: Bench, out: Path, jobs: int, on_cell_done: OnCellDone) -> None:
     """Brings every cell to its end, `jobs` at a time; cells that are finished already are left alone.
 
     However it ends, no process stays behind.
@@ -30,7 +30,7 @@ def run(bench: Bench, out: Path, jobs: int, watch: Watch) -> None:
     left = [cell for cell in bench.cells if not finished(out, cell)]
     with closing(_serial(bench, out, left) if jobs == 1 else _parallel(bench, out, left, jobs)) as done:
         for cell, error in done:
-            watch(cell, error)
+            on_cell_done(cell, error)
 
 
 def finished(out: Path, cell: Cell) -> bool:

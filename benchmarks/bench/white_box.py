@@ -7,13 +7,13 @@ the default, is the paper's own.
 from typing import Any
 
 SETTINGS: dict[str, Any] = {"name": "sfprompt", "dtype": "auto"}
-WHOLE: dict[str, Any] = {
+PLAIN_SPLIT_LEARNING: dict[str, Any] = {
     "num_prompt_tokens": 0,
     "keep_fraction": 1.0,
     "local_epochs": 0,
 }  # without what makes it SFPrompt
-LINEAR = WHOLE | {"trainable": "linear", "lr": 0.3}
-FULL = WHOLE | {"trainable": "full", "lr": 0.03, "batch_size": 16}
+LINEAR = PLAIN_SPLIT_LEARNING | {"trainable": "linear", "lr": 0.3}
+FULL = PLAIN_SPLIT_LEARNING | {"trainable": "full", "lr": 0.03, "batch_size": 16}
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "sfprompt": ("SFPrompt: soft tokens and the tail, split", {}),

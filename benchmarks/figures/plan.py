@@ -10,7 +10,7 @@ from fedbbpt.config import Config, make_config
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.run.settings import load_run_settings
 from fedbbpt_benchmarks.bench import white_box
-from fedbbpt_benchmarks.bench.plan import Bench, Cell, lay
+from fedbbpt_benchmarks.bench.plan import Bench, Cell, merge_settings
 
 TUNINGS = {"sfl-full": "full fine-tuning", "sfl-linear": "linear", "sfprompt": "SFPrompt"}  # of the bench's methods
 
@@ -53,7 +53,7 @@ class Tunings(Bench):
         values: dict[str, Any] = {}
         _, options = white_box.METHODS[cell.method]
         for layer in (self.settings, {"algorithm": options, "data": {"clients": cell.clients}}):
-            lay(values, layer)
+            merge_settings(values, layer)
         return make_config(values)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fedbbpt_benchmarks.experiments.pretrain import views
 from fedbbpt_benchmarks.images import ImageExample
-from fedbbpt_benchmarks.pretrain import views
 
 COUNT = 8
 

@@ -165,7 +165,7 @@ class TestLeaderboard:
         return zero + head
 
     def test_methods_are_compared_task_by_task(self, rows: list[dict[str, object]]) -> None:
-        best, zero = leaderboard.standings(bench(tasks=self.TASKS, seeds=(1, 2)), rows)
+        best, zero = leaderboard.rankings(bench(tasks=self.TASKS, seeds=(1, 2)), rows)
         assert (best.method, best.tasks, best.wins, best.ties, best.losses) == ("head", 6, 4, 1, 1)
         assert best.accuracy == pytest.approx(0.5 + sum(self.GAINS) / 6)
         assert (best.queries, best.requests, best.tokens, best.sent) == (1500, 10, 3750, 1500)
@@ -175,7 +175,7 @@ class TestLeaderboard:
 
     def test_the_method_to_be_compared_with_is_chosen(self, rows: list[dict[str, object]], tmp_path: Path) -> None:
         one = bench(tasks=self.TASKS, seeds=(1, 2), against="head")
-        best, zero = leaderboard.standings(one, rows)
+        best, zero = leaderboard.rankings(one, rows)
         assert (zero.method, zero.wins, zero.ties, zero.losses) == ("zero-shot", 1, 1, 4)
         assert (best.method, best.wins) == ("head", None)
         one.save(tmp_path)
@@ -183,7 +183,7 @@ class TestLeaderboard:
 
     def test_a_task_that_one_method_did_not_finish_is_not_compared(self, rows: list[dict[str, object]]) -> None:
         left = [r for r in rows if (r["task"], r["method"]) != ("mnist", "zero-shot")]
-        best = leaderboard.standings(bench(tasks=self.TASKS, seeds=(1, 2)), left)[0]
+        best = leaderboard.rankings(bench(tasks=self.TASKS, seeds=(1, 2)), left)[0]
         assert (best.tasks, best.wins + best.ties + best.losses) == (6, 5)
 
     def test_files_hold_means_spreads_links_and_failures(

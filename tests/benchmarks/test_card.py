@@ -9,7 +9,7 @@ import transformers
 
 from fedbbpt_backends import embedded
 from fedbbpt_backends.torchvision_compat import ensure_importable
-from fedbbpt_benchmarks.pretrain import card, score, student
+from fedbbpt_benchmarks.experiments.pretrain import card, score, student
 
 NUMBERS = json.loads((embedded.FOLDER / "scores.json").read_text())
 

@@ -18,16 +18,16 @@ from fedbbpt_backends.split_vit import SplitViT
 from fedbbpt_backends.torchvision_compat import ensure_importable
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
-from fedbbpt_benchmarks.costs.__main__ import main
-from fedbbpt_benchmarks.costs.accuracies import accuracies
-from fedbbpt_benchmarks.costs.by_size import Bytes, by_size, bytes_of, settings_of
-from fedbbpt_benchmarks.costs.claims import matching, remarks
-from fedbbpt_benchmarks.costs.cost import Cost, Link
-from fedbbpt_benchmarks.costs.formula import Setting, cost
-from fedbbpt_benchmarks.costs.measure import METHODS, Stand, configs
-from fedbbpt_benchmarks.costs.meters import Flops, Memory
-from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape, embedded_shape, shape_of
-from fedbbpt_benchmarks.costs.watched import Watch, WatchedSplit
+from fedbbpt_benchmarks.experiments.costs.__main__ import main
+from fedbbpt_benchmarks.experiments.costs.accuracies import accuracies
+from fedbbpt_benchmarks.experiments.costs.cost import Cost, Link
+from fedbbpt_benchmarks.experiments.costs.formula import Setting, cost
+from fedbbpt_benchmarks.experiments.costs.instrumented import Instrument, InstrumentedSplit
+from fedbbpt_benchmarks.experiments.costs.measure import METHODS, Stand, configs
+from fedbbpt_benchmarks.experiments.costs.meters import Flops, Memory
+from fedbbpt_benchmarks.experiments.costs.paper_claims import matching, remarks
+from fedbbpt_benchmarks.experiments.costs.scaling import Bytes, by_size, bytes_of, settings_of
+from fedbbpt_benchmarks.experiments.costs.vit_sizes import VIT_B, VIT_L, Shape, embedded_shape, shape_of
 
 ensure_importable()
 ALL = frozenset({"prompt", "head", "body", "tail", "classifier"})
@@ -88,7 +88,7 @@ def test_flops_are_those_counted_by_hand(tiny: str) -> None:
         ({"body", "tail"}, {"head": None, "body": 4 * linear, "tail": 2 * linear + 96}),
     ):
         flops = Flops()
-        watched = WatchedSplit(split, Watch(flops, "server"))
+        watched = InstrumentedSplit(split, Instrument(flops, "server"))
         head = watched.head(parameters, images, frozenset(trained))
         assert flops.of == {"client": 2 * (embedding + linear + attention), "server": 0}
         body = watched.body(parameters, head.values, frozenset(trained))

@@ -3,8 +3,8 @@
 import pytest
 
 from fedbbpt.errors import RunError
-from fedbbpt_benchmarks import efficiency
-from fedbbpt_benchmarks.efficiency import Point, Run
+from fedbbpt_benchmarks.experiments import efficiency
+from fedbbpt_benchmarks.experiments.efficiency import Point, Run
 
 
 def run(method="ours", task="digits", seed=1, test=0.8, losses=((100, 2.0), (500, 1.0)), last=1.0, **baselines):

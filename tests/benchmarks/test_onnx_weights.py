@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from fedbbpt_benchmarks.pretrain import onnx_weights
+from fedbbpt_benchmarks.experiments.pretrain import onnx_weights
 
 
 def _file() -> tuple[bytes, np.ndarray, np.ndarray]:

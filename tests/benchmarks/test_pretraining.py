@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedbbpt_benchmarks.pretrain import embed, student, teacher, train
+from fedbbpt_benchmarks.experiments.pretrain import embed, student, teacher, train
 
 SETTINGS = train.Settings(steps=6, batch=32, warm_up=2)
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from fedbbpt_backends.heads import load_head
+from fedbbpt_benchmarks.experiments.pretrain import provider
 from fedbbpt_benchmarks.images import ImageExample
-from fedbbpt_benchmarks.pretrain import provider
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from fedbbpt.data import hash_split
 from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.experiments.pretrain import provider, tasks, views
 from fedbbpt_benchmarks.images import ImageExample
-from fedbbpt_benchmarks.pretrain import provider, tasks, views
 
 
 def keyed(prefix: str, count: int = 400) -> list[ImageExample]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fedbbpt_benchmarks.faults import KINDS, FaultProxy
+from fedbbpt_benchmarks.experiments.fault_proxy import KINDS, FaultProxy
 
 TOKEN = "hush-0123456789-do-not-tell"
 BACKENDS = """

@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 from fedbbpt_backends import heads
 from fedbbpt_backends.local_vit import Network
 from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.experiments.pretrain import score
 from fedbbpt_benchmarks.images import ImageExample
-from fedbbpt_benchmarks.pretrain import score
 
 MNIST_DIGITS = 20_000  # of the 60,000 for training
 

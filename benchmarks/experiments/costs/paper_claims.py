@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fedbbpt.config import Config
-from fedbbpt_benchmarks.costs.by_size import MANY, Bytes, bytes_of, client_share, settings_of, share
-from fedbbpt_benchmarks.costs.cost import Link
-from fedbbpt_benchmarks.costs.formula import FLOAT32, Setting
-from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape
+from fedbbpt_benchmarks.experiments.costs.cost import Link
+from fedbbpt_benchmarks.experiments.costs.formula import FLOAT32, Setting
+from fedbbpt_benchmarks.experiments.costs.scaling import MANY, Bytes, bytes_of, client_share, settings_of, share
+from fedbbpt_benchmarks.experiments.costs.vit_sizes import VIT_B, VIT_L, Shape
 
 # Cao, Zhu & Gong 2024 (arXiv 2407.17533). Abstract: "a mere 0.46% of local computing resources". Experiments: bytes of
 # those of full fine-tuning by FL. Appendix: run times at 54 Mbit/s down and 12 up.

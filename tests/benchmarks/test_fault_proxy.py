@@ -17,8 +17,8 @@ import requests
 from requests.exceptions import ChunkedEncodingError, ConnectionError
 
 from fedbbpt.errors import UnknownName
-from fedbbpt_benchmarks import faults
-from fedbbpt_benchmarks.faults import KINDS, FaultProxy, without_a_score
+from fedbbpt_benchmarks.experiments import fault_proxy
+from fedbbpt_benchmarks.experiments.fault_proxy import KINDS, FaultProxy, without_a_score
 
 Make = Callable[..., FaultProxy]
 
@@ -106,7 +106,7 @@ def test_connections_close_without_an_answer(upstream: Upstream, proxy: Make, ki
 
 
 def test_delay(upstream: Upstream, proxy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "LONGEST", 0.1)
+    monkeypatch.setattr(fault_proxy, "LONGEST", 0.1)
     running, start = proxy("delay"), time.monotonic()
     assert ask(running).ok
     assert time.monotonic() - start >= 0.05
@@ -204,13 +204,13 @@ def test_reorder(upstream: Upstream, proxy: Make) -> None:
 
 
 def test_nobody_waits_for_ever(proxy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "HELD", 0.05)
+    monkeypatch.setattr(fault_proxy, "HELD", 0.05)
     assert ask(proxy("reorder")).ok
 
 
 def test_a_seed_decides_what_requests_meet(proxy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SHORTEST", "LONGEST", "HELD", "BEHIND"):
-        monkeypatch.setattr(faults, name, 0)
+        monkeypatch.setattr(fault_proxy, name, 0)
 
     def met(seed: int) -> list[str]:
         running, seen = proxy(rate=0.6, seed=seed), []
@@ -236,7 +236,16 @@ def test_an_unknown_kind() -> None:
 
 def test_the_program_says_what_it_did(upstream: Upstream) -> None:
     background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # where shells ignore Ctrl-C
-    command = [*background, sys.executable, "-m", "fedbbpt_benchmarks.faults", "--to", upstream.url, "--port", "0"]
+    command = [
+        *background,
+        sys.executable,
+        "-m",
+        "fedbbpt_benchmarks.experiments.fault_proxy",
+        "--to",
+        upstream.url,
+        "--port",
+        "0",
+    ]
     with subprocess.Popen([*command, "--rate", "1", "--kinds", "error"], stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         url = program.stdout.readline().split()[0]

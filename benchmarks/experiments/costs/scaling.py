@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from fedbbpt.config import Config
 from fedbbpt.run.formatting import format_percent
-from fedbbpt_benchmarks.costs.cost import Cost
-from fedbbpt_benchmarks.costs.formula import Setting, cost
-from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape, embedded_shape
-from fedbbpt_benchmarks.costs.tables import table
+from fedbbpt_benchmarks.experiments.costs.cost import Cost
+from fedbbpt_benchmarks.experiments.costs.formula import Setting, cost
+from fedbbpt_benchmarks.experiments.costs.tables import table
+from fedbbpt_benchmarks.experiments.costs.vit_sizes import VIT_B, VIT_L, Shape, embedded_shape
 
 CUTS = ((1, 1), (1, 0), (0, 1), (0, 0))  # (head_blocks, tail_blocks)
 CLASSES = 10

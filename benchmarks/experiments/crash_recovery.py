@@ -1,4 +1,4 @@
-"""What it costs to be killed while asking a service: `python -m fedbbpt_benchmarks.kills`."""
+"""What it costs to be killed while asking a service: `python -m fedbbpt_benchmarks.experiments.crash_recovery`."""
 
 import os
 import random
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from fedbbpt_benchmarks.remote import served
+from fedbbpt_benchmarks.experiments.service_latency import served
 
 ONE = "max_batch=1"  # so that an answer has the same bits whatever else is asked
 

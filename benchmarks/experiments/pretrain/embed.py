@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fedbbpt.assets.archive import member
 from fedbbpt.assets.catalogue import ASSETS
-from fedbbpt_benchmarks.pretrain import teacher, views
+from fedbbpt_benchmarks.experiments.pretrain import teacher, views
 
 CHUNK = 32
 TEACHER = "clip-vit-b16-int8"

@@ -14,12 +14,12 @@ from fedbbpt.split_learning.protocol import Part
 from fedbbpt.types import Message, Update
 from fedbbpt_backends.local_vit import LocalViT
 from fedbbpt_benchmarks.bench import white_box
-from fedbbpt_benchmarks.bench.plan import lay
-from fedbbpt_benchmarks.costs.cost import Cost
-from fedbbpt_benchmarks.costs.formula import FLOAT32, Setting, cost
-from fedbbpt_benchmarks.costs.meters import Clock, Flops, Memory
-from fedbbpt_benchmarks.costs.shape import Shape, shape_of
-from fedbbpt_benchmarks.costs.watched import SIDES, Meter, Side, Watch, WatchedBackend
+from fedbbpt_benchmarks.bench.plan import merge_settings
+from fedbbpt_benchmarks.experiments.costs.cost import Cost
+from fedbbpt_benchmarks.experiments.costs.formula import FLOAT32, Setting, cost
+from fedbbpt_benchmarks.experiments.costs.instrumented import SIDES, Instrument, InstrumentedBackend, Meter, Side
+from fedbbpt_benchmarks.experiments.costs.meters import Clock, Flops, Memory
+from fedbbpt_benchmarks.experiments.costs.vit_sizes import Shape, shape_of
 
 METHODS = ("fl-full", "fl-linear", "sfl-full", "sfl-linear", "sfprompt-unpruned", "sfprompt-no-update", "sfprompt")
 
@@ -30,7 +30,7 @@ def configs(task: str, settings: Mapping[str, Any]) -> dict[str, Config]:
     def config(method: str) -> Config:
         values: dict[str, Any] = {"task": {"name": task}, "algorithm": {"name": "sfprompt"}}
         for layer in (settings, {"algorithm": white_box.METHODS[method][1]}):
-            lay(values, layer)
+            merge_settings(values, layer)
         return make_config(values)
 
     return {method: config(method) for method in METHODS}
@@ -63,7 +63,7 @@ class Measured(NamedTuple):
 class _Round(NamedTuple):
     message: bytes
     update: Update
-    watch: Watch
+    watch: Instrument
     sizes: Mapping[Part, int]
     seconds: float
 
@@ -125,8 +125,8 @@ class Stand:
 
     def _round(self, config: Config, meter: Meter) -> _Round:
         """What the method sends to the client, and what comes back."""
-        watch = Watch(meter, self._body(config))
-        backend = WatchedBackend(self._backend, watch)
+        watch = Instrument(meter, self._body(config))
+        backend = InstrumentedBackend(self._backend, watch)
         algorithm: Any = replace(self._session, config=config).algorithm(backend)
         message = algorithm.broadcast(algorithm.init()).to_bytes()
         start = time.perf_counter()

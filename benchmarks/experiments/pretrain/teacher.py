@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fedbbpt_backends.torchvision_compat import ensure_importable
-from fedbbpt_benchmarks.pretrain import onnx_weights
+from fedbbpt_benchmarks.experiments.pretrain import onnx_weights
 
 WIDTH = 512  # of an embedding
 SIZE = 224

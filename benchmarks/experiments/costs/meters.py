@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from fedbbpt_benchmarks.costs.watched import SIDES, Side
+from fedbbpt_benchmarks.experiments.costs.instrumented import SIDES, Side
 
 
 class Flops:

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fedbbpt_benchmarks.pretrain import score, student
-from fedbbpt_benchmarks.pretrain.embed import Embedded
+from fedbbpt_benchmarks.experiments.pretrain import score, student
+from fedbbpt_benchmarks.experiments.pretrain.embed import Embedded
 
 SHARES = {  # of a batch
     "cifar10": 0.5,

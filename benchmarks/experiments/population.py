@@ -1,4 +1,4 @@
-"""What registered clients cost who do not take part: `python -m fedbbpt_benchmarks.population`.
+"""What registered clients cost who do not take part: `python -m fedbbpt_benchmarks.experiments.population`.
 
 Rounds of `fedavg` with 50 clients out of 1,000, 10,000 and 100,000, whose data exist only while they are looked at. The
 model is a small random projection, so that what is measured is the toolkit's own work.

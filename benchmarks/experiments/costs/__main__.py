@@ -1,4 +1,4 @@
-"""What a client's round costs, measured and by formula: `python -m fedbbpt_benchmarks.costs`.
+"""What a client's round costs, measured and by formula: `python -m fedbbpt_benchmarks.experiments.costs`.
 
 FL and SFL, of the whole model and of a classifier alone, and SFPrompt: as it is, without pruning, and without
 self-update. One client, one round of training; scoring is apart. `--by-size` prints the formulas alone, for larger
@@ -14,12 +14,12 @@ import click
 from fedbbpt.commands.errors import Program
 from fedbbpt.config.settings import override, parse_assignment
 from fedbbpt.run.atomic_files import write_json
-from fedbbpt_benchmarks.costs import tables
-from fedbbpt_benchmarks.costs.accuracies import accuracies
-from fedbbpt_benchmarks.costs.by_size import by_size
-from fedbbpt_benchmarks.costs.cost import Link
-from fedbbpt_benchmarks.costs.measure import Measured, Stand, configs
-from fedbbpt_benchmarks.costs.published import published
+from fedbbpt_benchmarks.experiments.costs import tables
+from fedbbpt_benchmarks.experiments.costs.accuracies import accuracies
+from fedbbpt_benchmarks.experiments.costs.cost import Link
+from fedbbpt_benchmarks.experiments.costs.measure import Measured, Stand, configs
+from fedbbpt_benchmarks.experiments.costs.published import published
+from fedbbpt_benchmarks.experiments.costs.scaling import by_size
 
 SAMPLES = 64
 BY_SIZE = (40, 1000)

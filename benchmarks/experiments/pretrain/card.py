@@ -21,8 +21,8 @@ from fedbbpt.types import Float32
 from fedbbpt_backends.heads import load_head
 from fedbbpt_backends.local_vit import Network
 from fedbbpt_benchmarks import images
+from fedbbpt_benchmarks.experiments.pretrain import embed, score, student, tasks, train, views
 from fedbbpt_benchmarks.images import ImageExample
-from fedbbpt_benchmarks.pretrain import embed, score, student, tasks, train, views
 
 PIXELS = (32, 32)
 REPETITIONS = 5
@@ -164,7 +164,7 @@ def write(folder: Path, numbers: dict[str, Any], data: embed.Embedded) -> None:
 def page(numbers: dict[str, Any]) -> str:
     """The card as Markdown."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fedbbpt_benchmarks.pretrain", "."), undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("fedbbpt_benchmarks.experiments.pretrain", "."), undefined=jinja2.StrictUndefined
     )
     environment.globals |= {"share": _share, "cell": lambda model: " / ".join(map(_share, model.values()))}
     return environment.get_template("card.md.j2").render(**numbers)

@@ -1,4 +1,4 @@
-"""The numbers of the README's table: `python -m fedbbpt_benchmarks.default_task [--out DIR]`.
+"""The numbers of the README's table: `python -m fedbbpt_benchmarks.experiments.default_task [--out DIR]`.
 
 Runs the default task over the seeds, in the default way and with one prompt tuned by SPSA-GC, with a head and without,
 and prints mean and sample standard deviation of the test accuracy, with the queries that each run asked. "Head alone"

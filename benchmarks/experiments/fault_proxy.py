@@ -1,4 +1,4 @@
-"""A proxy that breaks some of what passes through it: `python -m fedbbpt_benchmarks.faults --to URL --rate .2`.
+"""A fault-injecting HTTP proxy: `python -m fedbbpt_benchmarks.experiments.fault_proxy --to URL --rate .2`.
 
 What a client may meet between itself and a service, drawn from a seed: the same requests, one after the other, meet the
 same. They must say their length; they and their answers are passed on whole, over HTTP without TLS.

@@ -10,12 +10,12 @@ from fedbbpt.config.components import build_task, resolve
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.run.formatting import DASH
 from fedbbpt_backends.torchvision_compat import ensure_importable
-from fedbbpt_benchmarks.costs.by_size import costs_of, settings_of, share
-from fedbbpt_benchmarks.costs.claims import CLIENT, COMMUNICATION, MINUTES, matching, remarks
-from fedbbpt_benchmarks.costs.cost import Cost, Link
-from fedbbpt_benchmarks.costs.measure import Stand
-from fedbbpt_benchmarks.costs.shape import VIT_B, VIT_L, Shape
-from fedbbpt_benchmarks.costs.tables import table
+from fedbbpt_benchmarks.experiments.costs.cost import Cost, Link
+from fedbbpt_benchmarks.experiments.costs.measure import Stand
+from fedbbpt_benchmarks.experiments.costs.paper_claims import CLIENT, COMMUNICATION, MINUTES, matching, remarks
+from fedbbpt_benchmarks.experiments.costs.scaling import costs_of, settings_of, share
+from fedbbpt_benchmarks.experiments.costs.tables import table
+from fedbbpt_benchmarks.experiments.costs.vit_sizes import VIT_B, VIT_L, Shape
 
 TITLES = {"fl-full": "FL full", "sfl-full": "SFL full", "sfprompt": "SFPrompt"}
 BARE = "sfprompt of embedding and classifier"  # head_blocks=0, tail_blocks=0

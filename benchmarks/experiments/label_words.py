@@ -1,4 +1,4 @@
-"""What it saves to score all classes' words side by side: `python -m fedbbpt_benchmarks.label_words`.
+"""What it saves to score all classes' words side by side: `python -m fedbbpt_benchmarks.experiments.label_words`.
 
 Postings of four of the 20 Newsgroups, SmolLM2, a prompt before each text. One label at a time is what is usually done:
 for each label the model reads the whole batch of contexts with that label behind them, padded, and gives the scores of

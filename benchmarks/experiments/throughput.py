@@ -1,4 +1,4 @@
-"""How close training comes to the raw speed and memory of the model: `python -m fedbbpt_benchmarks.throughput`.
+"""Training against the bare model, in speed and memory: `python -m fedbbpt_benchmarks.experiments.throughput`.
 
 Raw is the bare forward pass of the same network in the same process on full batches that are already resized,
 normalised and in the model's number format. Training is a whole round of the default run: prompts, queries, losses,

@@ -9,7 +9,7 @@ from fedbbpt.errors import RunError
 from fedbbpt.run.formatting import DASH
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
-from fedbbpt_benchmarks.costs.tables import table
+from fedbbpt_benchmarks.experiments.costs.tables import table
 
 LINEAR, PROMPT = "sfl-linear", "sfprompt"
 # Cao, Zhu & Gong 2024 (arXiv 2407.17533), appendix: percent of SFL+Linear and of SFPrompt; non-IID is α = .1.

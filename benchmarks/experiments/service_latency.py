@@ -1,4 +1,4 @@
-"""How fast services are asked and served: `python -m fedbbpt_benchmarks.remote latency | serving`.
+"""How fast services are asked and served: `python -m fedbbpt_benchmarks.experiments.service_latency latency | serving`.
 
 Ratios, each taken in one run on one machine. Services run in processes of their own, on loopback.
 """

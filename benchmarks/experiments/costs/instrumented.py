@@ -13,7 +13,7 @@ SIDES: tuple[Side, ...] = ("client", "server")
 Meter = Callable[[Side], AbstractContextManager[Any]]  # put around the work of a side
 
 
-class Watch:
+class Instrument:
     """Puts a meter around each part's way forward and back, and counts what is sent between the sides for it."""
 
     def __init__(self, meter: Meter, body: Side) -> None:
@@ -29,10 +29,10 @@ class Watch:
             yield
 
 
-class WatchedSplit:
+class InstrumentedSplit:
     """See `split_learning.protocol.SplitModel`; another one under a watch."""
 
-    def __init__(self, split: SplitModel, watch: Watch) -> None:
+    def __init__(self, split: SplitModel, watch: Instrument) -> None:
         self.num_prompt_tokens, self.width = split.num_prompt_tokens, split.width
         self.identity, self.sizes = split.identity, split.sizes
         self._split, self._watch = split, watch
@@ -74,12 +74,12 @@ class WatchedSplit:
         return Forward(passed.values, vjp)
 
 
-class WatchedBackend(Splittable):
+class InstrumentedBackend(Splittable):
     """A backend whose model is cut under a watch."""
 
     sizes: Mapping[Part, int]  # of the parts, once it is cut
 
-    def __init__(self, backend: Splittable, watch: Watch) -> None:
+    def __init__(self, backend: Splittable, watch: Instrument) -> None:
         self.info, self._backend, self._watch = backend.info, backend, watch
 
     def query(self, inputs: Inputs) -> BackendOutput:
@@ -90,8 +90,8 @@ class WatchedBackend(Splittable):
         """See `Splittable`."""
         return self._backend.computes_in(dtype)
 
-    def partition_model(self, **how: Any) -> WatchedSplit:
+    def partition_model(self, **how: Any) -> InstrumentedSplit:
         """See `Splittable.partition_model`."""
-        made = WatchedSplit(self._backend.partition_model(**how), self._watch)
+        made = InstrumentedSplit(self._backend.partition_model(**how), self._watch)
         self.sizes = made.sizes
         return made

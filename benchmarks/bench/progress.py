@@ -5,14 +5,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table as RichTable
+from rich.table import BenchProgress as RichTable
 
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.bench.runner import finished
 
 
-class Table:
+class BenchProgress:
     """Told of every finished run; writes `results.jsonl` anew each time."""
 
     def __init__(self, bench: Bench, out: Path) -> None:
@@ -22,7 +22,7 @@ class Table:
         self._rows = {cell: results.read(out, cell) for cell in bench.cells}
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
 
-    def __enter__(self) -> "Table":
+    def __enter__(self) -> "BenchProgress":
         cells = len(self._bench.cells)
         self._console.print(f"{cells} runs in {self._out}" + (f", {self._done} done already" if self._done else ""))
         if self._live:
