@@ -29,7 +29,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--task", help="Data: a name, folder:PATH, or csv:, jsonl: or parquet:PATH  [default: digits]."),
         click.option("--text-column", help="Column of a table that holds the texts  [default: text]."),
         click.option("--label-column", help="Column of a table that holds the classes  [default: label]."),
-        click.option("--prompt", help="Prompt to tune  [default: colour; for texts: instruction or none]."),
+        click.option("--prompt", help="Prompt to tune  [default: affine; for texts: instruction or none]."),
         click.option("--readout", help="Maps the model's scores to the task's classes  [default: linear]."),
         click.option("--optimizer", help="Zeroth-order optimizer  [default: random; spsa-gc for a single prompt]."),
         click.option("--algorithm", help="Federated algorithm  [default: greedy; fedavg for a single prompt]."),

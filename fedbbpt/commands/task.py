@@ -5,13 +5,9 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.settings import KEYS
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.printing import one_line, print_table
-
-SETTINGS = {  # by option
-    **{"text_column": "task.text_column", "label_column": "task.label_column"},
-    **{"clients": "data.clients", "shots_per_class": "data.shots_per_class", "seed": "seed"},
-}
 
 
 @click.group(short_help="Examine a task's data: describe.")
@@ -40,7 +36,7 @@ def describe(name: str, sheet: Path | None, overrides: tuple[str, ...], **given:
     from fedbbpt.run.client_data import make_client_data
 
     settings: dict[str, Any] = {"task": {"name": name}}
-    values = [(SETTINGS[option], value) for option, value in given.items() if value is not None]
+    values = [(KEYS[option], value) for option, value in given.items() if value is not None]
     for key, value in [*values, *map(parse_assignment, overrides)]:
         override(settings, key, value)
     config = make_config(settings)

@@ -62,10 +62,9 @@ def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The config of the run in a folder, and the limits that were changed for this continuation."""
     from fedbbpt.config import make_config
     from fedbbpt.run.resume import check_settings_unchanged, read_run, with_known_task_path
-    from fedbbpt.run.settings import load_run_settings
 
     ours, _ = read_run(folder)
-    asked = with_known_task_path(make_config(settings_of(given, load_run_settings(folder))), ours)
+    asked = with_known_task_path(make_config(settings_of(given, ours.to_settings())), ours)
     before = {limit: getattr(ours, limit) for limit in LIMITS}
     limits = {limit: value for limit in LIMITS if (value := getattr(asked, limit)) != before[limit]}
     config = asked.model_copy(update=before)

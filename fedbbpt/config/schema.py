@@ -55,13 +55,14 @@ class Config(BaseModel):
     algorithm: ComponentConfig
     engine: ComponentConfig
 
+    def to_settings(self) -> dict[str, Any]:
+        """The nested settings from which `make_config` makes the same config."""
+        components = {key: value for key, value in self if isinstance(value, ComponentConfig)}
+        return self.model_dump() | {key: {"name": value.name} | value.options for key, value in components.items()}
+
     def to_toml(self) -> str:
         """Serialises all settings; what is None is left out."""
-        values = self.model_dump()
-        for key, value in values.items():
-            if isinstance(getattr(self, key), ComponentConfig):
-                values[key] = {"name": value["name"]} | value["options"]
-        return tomli_w.dumps(_without_none(values))
+        return tomli_w.dumps(_without_none(self.to_settings()))
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

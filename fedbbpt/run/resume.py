@@ -120,9 +120,8 @@ def _addresses(config: Config) -> tuple[str, ...]:
 
 def _flat_settings(config: Config) -> Iterator[tuple[str, Any]]:
     """All settings with their names, as -o takes them."""
-    for key, value in config.model_dump().items():
+    for key, value in config.to_settings().items():
         if isinstance(value, dict):
-            table = {"name": value["name"]} | value["options"] if key != "data" else value
-            yield from ((f"{key}.{option}", inner) for option, inner in table.items())
+            yield from ((f"{key}.{option}", inner) for option, inner in value.items())
         else:
             yield key, value

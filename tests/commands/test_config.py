@@ -3,12 +3,14 @@
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from fedbbpt.cli import main, train
 from fedbbpt.commands.config import show
 from fedbbpt.config import make_config
+from fedbbpt.config.presets import DEFAULTS
 
 
 def fedbbpt(*arguments: str) -> Result:
@@ -65,3 +67,10 @@ def test_a_resumed_run_takes_no_preset() -> None:
     result = fedbbpt("train", "--resume", "run", "--preset", "split")
     assert result.exit_code == 1
     assert "leave out --out, --config and --preset" in result.stderr
+
+
+@pytest.mark.parametrize("section", DEFAULTS)
+def test_help_names_the_default_of_every_component(section: str) -> None:
+    option = next(one for one in train.params if one.name == section)
+    assert isinstance(option, click.Option)
+    assert f"[default: {DEFAULTS[section]}" in str(option.help)

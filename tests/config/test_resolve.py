@@ -169,7 +169,7 @@ def test_settings_survive_toml(values):
     [
         ({"round": 3}, "unknown setting 'round'. Did you mean 'rounds'"),
         ({"data": {"shots_per_clas": 3}}, "unknown setting of data 'shots_per_clas'. Did you mean 'shots_per_class'"),
-        ({"prompt": {"name": "colr"}}, "unknown prompt 'colr'. Did you mean 'affine'"),
+        ({"prompt": {"name": "affin"}}, "unknown prompt 'affin'. Did you mean 'affine'"),
         ({"prompt": {"epsilom": 1.0}}, "unknown option of prompt 'affine' 'epsilom'. Did you mean 'epsilon'"),
         ({"task": {"name": "folders:/x"}}, "unknown task 'folders'. Did you mean 'folder'"),
         ({"prompt": {"name": "none", "epsilon": 1.0}}, "'epsilon'. Known: none."),
@@ -230,6 +230,12 @@ def test_sections_are_tables_with_a_name(values):
 def test_nothing_to_train_is_refused():
     with pytest.raises(ConfigError, match="nothing to train"):
         make_config({"prompt": {"name": "none"}, "readout": {"name": "identity"}})
+
+
+def test_settings_of_a_config_make_the_same_config() -> None:
+    config = make_config({"prompt": {"name": "padding"}, "data": {"clients": 3}})
+    assert config.to_settings()["prompt"] == {"name": "padding"} | config.prompt.options
+    assert make_config(config.to_settings()) == config
 
 
 def test_config_cannot_be_changed():
