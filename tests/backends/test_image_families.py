@@ -1,8 +1,6 @@
 """Image models of transformers, each against its own forward pass: tiny and random, as they are saved."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,8 @@ from fedbbpt_backends.torchvision_compat import ensure_importable
 ensure_importable()
 import transformers as t  # noqa: E402
 
+Save, Load = Callable[..., str], Callable[[str], Any]
+
 VIT = {
     "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 32,
     "patch_size": 16,
@@ -30,21 +30,17 @@ PROCESSOR = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.2, 0.3], "do_no
 SMALL = {"size": {"shortest_edge": 32}, "do_center_crop": False}
 
 
-def saved(folder: Path, model: Any, processor: dict[str, Any] | None = PROCESSOR, **config: Any) -> str:
-    """The folder of a model, with other settings in its config, as a backend's model."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.02 * torch.randn(parameter.shape))
-    model.eval().save_pretrained(folder)
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | config))
-    if processor is not None:
-        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return f"dir:{folder}"
+@pytest.fixture
+def saved(save_image_model: Callable[..., str]) -> Callable[..., str]:
+    """`saved(model, processor, **config)`: a model, none of whose weights is zero, as a backend's model."""
 
+    def save(model: Any, processor: dict[str, Any] | None = PROCESSOR, **config: Any) -> str:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape))
+        return save_image_model(model, processor, **config)
 
-def network(name: str) -> Network:
-    return Network(name, None, "float32", "cpu", 512)
+    return save
 
 
 def pictures(size: tuple[int, int]) -> tuple[np.ndarray, Tensor]:
@@ -88,11 +84,11 @@ FAMILIES: dict[str, tuple[Any, dict[str, Any], Callable[[Any, Tensor], Tensor]]]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_features_are_the_models_own(family: str, tmp_path: Path) -> None:
+def test_features_are_the_models_own(family: str, saved: Save, network: Load) -> None:
     kind, settings, expected = FAMILIES[family]
     torch.manual_seed(0)
     model = kind(kind.config_class(**settings))
-    loaded = network(saved(tmp_path, model, PROCESSOR | SMALL))
+    loaded = network(saved(model, PROCESSOR | SMALL))
     x, values = pictures((32, 32))
     with torch.inference_mode():
         wanted = expected(model, values).numpy()
@@ -112,11 +108,11 @@ CLASSIFIERS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("family", CLASSIFIERS)
-def test_a_classifier_gives_its_scores_and_what_it_reads(family: str, tmp_path: Path) -> None:
+def test_a_classifier_gives_its_scores_and_what_it_reads(family: str, saved: Save, network: Load) -> None:
     kind, settings = CLASSIFIERS[family]
     torch.manual_seed(0)
     model = kind(kind.config_class(**settings, num_labels=3))
-    loaded = network(saved(tmp_path, model, PROCESSOR | SMALL))
+    loaded = network(saved(model, PROCESSOR | SMALL))
     x, values = pictures((32, 32))
     with torch.inference_mode():
         logits = model(pixel_values=values).logits.numpy()
@@ -125,21 +121,21 @@ def test_a_classifier_gives_its_scores_and_what_it_reads(family: str, tmp_path: 
     np.testing.assert_allclose(again, logits, rtol=1e-4, atol=1e-5)
 
 
-def test_a_distilled_classifier_is_read_at_its_class_token(tmp_path: Path) -> None:
+def test_a_distilled_classifier_is_read_at_its_class_token(saved: Save, network: Load) -> None:
     torch.manual_seed(0)
     model = t.DeiTForImageClassificationWithTeacher(t.DeiTConfig(**VIT, num_labels=3))
-    loaded = network(saved(tmp_path, model))
+    loaded = network(saved(model))
     x, values = pictures((32, 32))
     with torch.inference_mode():
         np.testing.assert_allclose(loaded.logits(x), model(values).logits.numpy(), atol=1e-5)
         np.testing.assert_allclose(loaded.features(x), model.deit(values).last_hidden_state[:, 0].numpy(), atol=1e-5)
 
 
-def test_patches_of_any_number_are_cut_as_the_models_processor_does(tmp_path: Path) -> None:
+def test_patches_of_any_number_are_cut_as_the_models_processor_does(saved: Save, network: Load) -> None:
     torch.manual_seed(0)
     vision = {k: v for k, v in VIT.items() if k != "image_size"} | {"num_patches": 4}
     model = t.Siglip2Model(t.Siglip2Config(**TOWERS | {"vision_config": vision}))
-    loaded = network(saved(tmp_path, model, PROCESSOR))
+    loaded = network(saved(model, PROCESSOR))
     x, values = pictures(loaded.model.size)
     assert loaded.model.size == (32, 32)
     one = [values[:, :, i : i + 16, j : j + 16] for i in (0, 16) for j in (0, 16)]
@@ -151,29 +147,29 @@ def test_patches_of_any_number_are_cut_as_the_models_processor_does(tmp_path: Pa
     np.testing.assert_allclose(loaded.features(x), wanted.numpy(), atol=1e-5)
 
 
-def test_a_pooler_that_was_never_trained_is_left_out(tmp_path: Path) -> None:
+def test_a_pooler_that_was_never_trained_is_left_out(saved: Save, network: Load) -> None:
     torch.manual_seed(0)
     model = t.BeitForMaskedImageModeling(t.BeitConfig(**VIT, vocab_size=20))
-    loaded = network(saved(tmp_path, model))
+    loaded = network(saved(model))
     x, values = pictures((32, 32))
     with torch.inference_mode():
         wanted = model.beit(values).last_hidden_state[:, 0].numpy()
     np.testing.assert_allclose(loaded.features(x), wanted, atol=1e-5)
 
 
-def test_the_tower_for_texts_is_not_kept(tmp_path: Path) -> None:
-    loaded = network(saved(tmp_path, t.CLIPModel(t.CLIPConfig(**TOWERS, projection_dim=12))))
+def test_the_tower_for_texts_is_not_kept(saved: Save, network: Load) -> None:
+    loaded = network(saved(t.CLIPModel(t.CLIPConfig(**TOWERS, projection_dim=12))))
     assert not [name for name, _ in loaded.model.net.named_parameters() if name.startswith("text")]
 
 
-def test_a_timm_model_in_a_folder_answers_with_its_own_classes(tmp_path: Path) -> None:
+def test_a_timm_model_in_a_folder_answers_with_its_own_classes(saved: Save) -> None:
     torch.manual_seed(0)
     names = ["cat", "dog", "eel"]
     args = {"img_size": [32, 48], "in_chans": 1}
     shown = {"input_size": [1, 32, 48], "mean": [0.5], "std": [0.25]}
     config = t.TimmWrapperConfig(architecture="test_vit", num_labels=3, model_args=args, pretrained_cfg=shown)
     model = t.TimmWrapperForImageClassification(config)
-    name = saved(tmp_path, model, None, label_names=names)
+    name = saved(model, None, label_names=names)
     vit = LocalViT(Provider(("x", "y")), model=name, dtype="float32")
     assert vit.info.classes == tuple(names)
     assert vit.info.input_size == (32, 48)
@@ -185,11 +181,11 @@ def test_a_timm_model_in_a_folder_answers_with_its_own_classes(tmp_path: Path) -
     assert vit.network.features(x).shape == (2, 64)
 
 
-def test_a_family_that_does_not_compute_in_bfloat16_computes_in_float32(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_family_without_bfloat16_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, saved: Save, network: Load
 ) -> None:
     small = {"hidden_sizes": [16, 24, 32], "num_attention_heads": [1, 2, 2], "depths": [1] * 3, "key_dim": [8] * 3}
-    name = saved(tmp_path, t.LevitModel(t.LevitConfig(image_size=64, **small)))
+    name = saved(t.LevitModel(t.LevitConfig(image_size=64, **small)))
     monkeypatch.setattr("fedbbpt_backends.device.fast_dtype", lambda device: torch.bfloat16)
     chosen = Network(name, None, "auto", "cpu", 512)
     assert chosen.dtype == "float32"
@@ -208,22 +204,22 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_model_that_reads_something_else_is_refused(what: str, tmp_path: Path) -> None:
+def test_a_model_that_reads_something_else_is_refused(what: str, saved: Save, network: Load) -> None:
     kind, settings, says = REFUSED[what]
     with pytest.raises(BackendError, match=says):
-        network(saved(tmp_path, kind(kind.config_class(**settings))))
+        network(saved(kind(kind.config_class(**settings))))
 
 
-def test_a_model_that_draws_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = saved(tmp_path, t.ViTModel(t.ViTConfig(**VIT, hidden_dropout_prob=0.5)))
+def test_a_model_that_draws_is_refused(monkeypatch: pytest.MonkeyPatch, saved: Save, network: Load) -> None:
+    name = saved(t.ViTModel(t.ViTConfig(**VIT, hidden_dropout_prob=0.5)))
     monkeypatch.setattr(t.PreTrainedModel, "eval", lambda self: self.train())
     with pytest.raises(BackendError, match="the same question differently each time"):
         network(name)
 
 
-def test_a_model_that_says_no_number_is_refused(tmp_path: Path) -> None:
+def test_a_model_that_says_no_number_is_refused(saved: Save, network: Load) -> None:
     model = t.ViTModel(t.ViTConfig(**VIT))
     with torch.no_grad():
         model.embeddings.cls_token.fill_(float("nan"))
     with pytest.raises(BackendError, match="not finite"):
-        network(saved(tmp_path, model))
+        network(saved(model))

@@ -1,6 +1,7 @@
 """The files beside an image model's weights, in the shapes that they have in the wild."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +10,30 @@ import pytest
 import torch
 
 from fedbbpt.errors import BackendError
-from fedbbpt_backends.local_vit import Network
 from fedbbpt_backends.preprocessing import Preprocessing, height_width, preprocessing_of, processed_size
 from fedbbpt_backends.torchvision_compat import ensure_importable
 
 ensure_importable()
 import transformers as t  # noqa: E402
 
+Save, Load = Callable[..., str], Callable[[str], Any]
+
 VIT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "patch_size": 8}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 NAMES = {"0": "cat", "1": "dog", "2": "eel"}
 
 
-def vit(folder: Path, processor: dict[str, Any] | None = HALF, size: Any = 16, channels: int = 3, **config: Any) -> str:
-    """A tiny classifier in a folder, its config changed."""
-    torch.manual_seed(0)
-    made = t.ViTConfig(**VIT, image_size=size, num_channels=channels, id2label={int(k): v for k, v in NAMES.items()})
-    t.ViTForImageClassification(made).save_pretrained(folder)
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | config))
-    if processor is not None:
-        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return f"dir:{folder}"
+@pytest.fixture
+def vit(save_image_model: Callable[..., str]) -> Callable[..., str]:
+    """`vit(processor, size, channels, **config)`: a tiny classifier in a folder, its config changed."""
 
+    def save(processor: dict[str, Any] | None = HALF, size: Any = 16, channels: int = 3, **config: Any) -> str:
+        torch.manual_seed(0)
+        names = {int(number): name for number, name in NAMES.items()}
+        settings = t.ViTConfig(**VIT, image_size=size, num_channels=channels, id2label=names)
+        return save_image_model(t.ViTForImageClassification(settings), processor, **config)
 
-def network(name: str) -> Network:
-    return Network(name, None, "float32", "cpu", 512)
+    return save
 
 
 class TestSizes:
@@ -65,18 +64,18 @@ class TestSizes:
         assert processed_size(settings | {"do_center_crop": False}) == (256, 256)
         assert processed_size({"size": 64, "do_resize": False}) is None
 
-    def test_lists_in_the_config(self, tmp_path: Path) -> None:
-        assert network(vit(tmp_path, image_size=[16, 16], patch_size=[8, 8])).model.size == (16, 16)
+    def test_lists_in_the_config(self, vit: Save, network: Load) -> None:
+        assert network(vit(image_size=[16, 16], patch_size=[8, 8])).model.size == (16, 16)
 
-    def test_pictures_that_are_not_square(self, tmp_path: Path) -> None:
-        loaded = network(vit(tmp_path, size=(32, 16)))
+    def test_pictures_that_are_not_square(self, vit: Save, network: Load) -> None:
+        loaded = network(vit(size=(32, 16)))
         assert loaded.model.size == (32, 16)
         assert loaded.logits(np.zeros((2, 3, 32, 16), np.float32)).shape == (2, 3)
 
-    def test_a_processors_size_that_the_model_does_not_take_gives_way_to_the_configs(self, tmp_path: Path) -> None:
-        assert network(vit(tmp_path, HALF | {"size": 64})).model.size == (16, 16)
+    def test_a_processors_size_that_the_model_refuses_gives_way_to_the_configs(self, vit: Save, network: Load) -> None:
+        assert network(vit(HALF | {"size": 64})).model.size == (16, 16)
 
-    def test_a_processors_size_comes_first_where_a_model_takes_any(self, tmp_path: Path) -> None:
+    def test_a_processors_size_comes_first_where_a_model_takes_any(self, tmp_path: Path, network: Load) -> None:
         model = t.Dinov2Model(t.Dinov2Config(**VIT, image_size=32))
         model.save_pretrained(tmp_path)
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(HALF | {"size": 32, "crop_size": 16}))
@@ -125,21 +124,21 @@ class TestPreprocessing:
         with pytest.raises(BackendError, match=says):
             preprocessing_of("m", settings, 3)
 
-    def test_grey_models_read_grey(self, tmp_path: Path) -> None:
-        loaded = network(vit(tmp_path, {"image_mean": [0.5], "image_std": [0.5]}, channels=1))
+    def test_grey_models_read_grey(self, vit: Save, network: Load) -> None:
+        loaded = network(vit({"image_mean": [0.5], "image_std": [0.5]}, channels=1))
         x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
         grey = (0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2])[:, None]
         np.testing.assert_allclose(loaded.prepare(x).numpy(), (grey - 0.5) / 0.5, atol=1e-6)
         assert loaded.logits(x).shape == (2, 3)
 
-    def test_values_that_are_not_written_are_the_familys(self, tmp_path: Path) -> None:
+    def test_values_that_are_not_written_are_the_familys(self, tmp_path: Path, network: Load) -> None:
         model = t.MobileNetV2Model(t.MobileNetV2Config(depth_multiplier=0.25, image_size=32))
         model.save_pretrained(tmp_path)
         (tmp_path / "preprocessor_config.json").write_text("{}")
         assert network(f"dir:{tmp_path}").model.preprocessing == Preprocessing((0.5,) * 3, (0.5,) * 3, "RGB")
 
-    def test_a_kind_of_processor_that_nobody_knows_is_read_as_it_is_written(self, tmp_path: Path) -> None:
-        loaded = network(vit(tmp_path, HALF | {"image_processor_type": "MyOwnProcessor"}))
+    def test_a_kind_of_processor_that_nobody_knows_is_read_as_it_is_written(self, vit: Save, network: Load) -> None:
+        loaded = network(vit(HALF | {"image_processor_type": "MyOwnProcessor"}))
         assert loaded.model.preprocessing == Preprocessing((0.5,) * 3, (0.5,) * 3, "RGB")
 
 
@@ -156,15 +155,17 @@ class TestClasses:
             ({"0": "cat", "1": "dog"}, "2 of its weights do not fit its config, classifier.bias among them"),
         ],
     )
-    def test_labels_that_do_not_go_with_the_outputs(self, labels: dict[str, str], says: str, tmp_path: Path) -> None:
+    def test_labels_that_do_not_go_with_the_outputs(
+        self, labels: dict[str, str], says: str, vit: Save, network: Load
+    ) -> None:
         with pytest.raises(BackendError, match=says):
-            network(vit(tmp_path, id2label=labels, label2id=None))
+            network(vit(id2label=labels, label2id=None))
 
-    def test_a_name_that_stands_twice_gets_its_number(self, tmp_path: Path) -> None:
-        loaded = network(vit(tmp_path, id2label={"0": "crane", "2": "crane", "1": "eel"}, label2id=None))
+    def test_a_name_that_stands_twice_gets_its_number(self, vit: Save, network: Load) -> None:
+        loaded = network(vit(id2label={"0": "crane", "2": "crane", "1": "eel"}, label2id=None))
         assert loaded.model.classes == ("crane (0)", "eel", "crane (2)")
 
-    def test_a_single_output_is_no_class_score(self, tmp_path: Path) -> None:
+    def test_a_single_output_is_no_class_score(self, tmp_path: Path, network: Load) -> None:
         t.ViTForImageClassification(t.ViTConfig(**VIT, image_size=16, num_labels=1)).save_pretrained(tmp_path)
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(HALF))
         loaded = network(f"dir:{tmp_path}")
@@ -173,27 +174,27 @@ class TestClasses:
 
 
 class TestFiles:
-    def test_weights_as_pytorch_saves_them(self, tmp_path: Path) -> None:
-        network(vit(tmp_path))
+    def test_weights_as_pytorch_saves_them(self, tmp_path: Path, vit: Save, network: Load) -> None:
+        network(vit())
         model = t.ViTForImageClassification.from_pretrained(tmp_path)
         (tmp_path / "model.safetensors").unlink()
         torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
         assert network(f"dir:{tmp_path}").model.classes == ("cat", "dog", "eel")
 
-    def test_no_weights(self, tmp_path: Path) -> None:
-        name = vit(tmp_path)
+    def test_no_weights(self, tmp_path: Path, vit: Save, network: Load) -> None:
+        name = vit()
         (tmp_path / "model.safetensors").unlink()
         with pytest.raises(BackendError, match=r"cannot load .*no file named") as caught:
             network(name)
         assert "Without a hub" not in str(caught.value)
 
-    def test_no_word_on_how_pictures_become_numbers(self, tmp_path: Path) -> None:
+    def test_no_word_on_how_pictures_become_numbers(self, vit: Save, network: Load) -> None:
         with pytest.raises(BackendError, match=r"no preprocessor_config\.json"):
-            network(vit(tmp_path, None))
+            network(vit(None))
 
-    def test_a_processor_that_is_saved_with_others(self, tmp_path: Path) -> None:
+    def test_a_processor_that_is_saved_with_others(self, tmp_path: Path, vit: Save, network: Load) -> None:
         inner = HALF | {"image_processor_type": "ViTImageProcessor"}
-        name = vit(tmp_path, None)
+        name = vit(None)
         (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": inner}))
         assert network(name).model.preprocessing == Preprocessing((0.5,) * 3, (0.5,) * 3, "RGB")
 
@@ -206,27 +207,27 @@ class TestFiles:
             ('{"model_type": "moon"}', "cannot load"),
         ],
     )
-    def test_a_config_that_describes_no_model(self, text: str, says: str, tmp_path: Path) -> None:
+    def test_a_config_that_describes_no_model(self, text: str, says: str, tmp_path: Path, network: Load) -> None:
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(BackendError, match=says) as caught:
             network(f"dir:{tmp_path}")
         assert len(str(caught.value)) < 500
 
-    def test_damaged_processor(self, tmp_path: Path) -> None:
-        name = vit(tmp_path)
+    def test_damaged_processor(self, tmp_path: Path, vit: Save, network: Load) -> None:
+        name = vit()
         for text in ("{", "[1]"):
             (tmp_path / "preprocessor_config.json").write_text(text)
             with pytest.raises(BackendError, match=r"preprocessor_config\.json"):
                 network(name)
 
-    def test_code_beside_a_model_is_not_run(self, tmp_path: Path) -> None:
+    def test_code_beside_a_model_is_not_run(self, tmp_path: Path, network: Load) -> None:
         (tmp_path / "ours.py").write_text("raise SystemExit('run')")
         config = {"model_type": "ours", "auto_map": {"AutoConfig": "ours.Config"}}
         (tmp_path / "config.json").write_text(json.dumps(config))
         with pytest.raises(BackendError, match="cannot load"):
             network(f"dir:{tmp_path}")
 
-    def test_weights_of_another_size_are_named(self, tmp_path: Path) -> None:
+    def test_weights_of_another_size_are_named(self, vit: Save, network: Load) -> None:
         with pytest.raises(BackendError, match="23 of its weights do not fit its config") as caught:
-            network(vit(tmp_path, hidden_size=32, intermediate_size=64))
+            network(vit(hidden_size=32, intermediate_size=64))
         assert "report" not in str(caught.value)
