@@ -30,7 +30,7 @@ class Generator:
             raise ConfigError(f"{model.name} does not write on; use another backend.classifier than 'generated'")
         self._net: Any = model.net
         self._tokenizer, self._verbalizer = model.tokenizer, verbalizer
-        self._longest = MORE + max(map(len, verbalizer.words))
+        self._longest = MORE + max(map(len, verbalizer.label_ids))
 
     def __call__(self, inputs: Inputs) -> BackendOutput:
         """Log-probabilities (b, K) as `answer_parsing.read` has them; the tokens are input and output."""
@@ -42,7 +42,7 @@ class Generator:
                 text = self._tokenizer.decode(ids, skip_special_tokens=True)
                 texts[i] = text.strip().partition("\n")[0]
                 output += len(ids)
-        return answer_parsing.read(texts, self._verbalizer.names, read + output)._replace(output_tokens=output)
+        return answer_parsing.read(texts, self._verbalizer.label_words, read + output)._replace(output_tokens=output)
 
     def _written(self, contexts: list[Context]) -> list[list[int]]:
         """The tokens that follow each context, up to the first mark of the end."""

@@ -11,7 +11,7 @@ from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provi
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError, MissingExtra
 from fedbbpt.types import Float32, Inputs
-from fedbbpt_backends.template import ASK, COMPLETE, Template, resolve_label_words
+from fedbbpt_backends.template import COMPLETION, QUESTION, Template, resolve_label_words
 from fedbbpt_backends.verbalizer import Verbalizer, length_buckets
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class HfText(Backend):
         self._head: LinearHead | None = None
         self._generator: Generator | None = None
         if classifier in WORDED:
-            template = template or (ASK if classifier == "generated" else None)
+            template = template or (QUESTION if classifier == "generated" else None)
             self.verbalizer = Verbalizer(text_model, provider, template, label_words, max_tokens, single_string)
             if classifier == "generated":
                 from fedbbpt_backends import generation
@@ -96,7 +96,7 @@ class HfText(Backend):
             resolved={"model": self.network.model.name, "dtype": self.network.dtype, "device": self.network.device},
         )
         self.feature_extractor = self._features
-        self.label_words = self.verbalizer and self.verbalizer.names
+        self.label_words = self.verbalizer and self.verbalizer.label_words
         check_scores(self.info)
         try:
             self.query(as_texts(["a"]))
@@ -114,7 +114,7 @@ class HfText(Backend):
             return None
         if writes:
             words = resolve_label_words(options["label_words"], provider.classes, provider.words)
-            Template(options["template"] or COMPLETE, provider.question, words, " ")
+            Template(options["template"] or COMPLETION, provider.question, words, " ")
         classes = provider.classes if writes or provider.shots is not None else ()
         return BackendInfo(model, None, classes, "logits", options["max_batch"])
 

@@ -26,7 +26,7 @@ from fedbbpt_backends import openai_requests as asking
 from fedbbpt_backends.heads import LinearHead, prototypes
 from fedbbpt_backends.openai_services import Probe, Vectors, Words
 from fedbbpt_backends.service_head import fit_service_head
-from fedbbpt_backends.template import ASK, COMPLETE, Template, resolve_label_words
+from fedbbpt_backends.template import COMPLETION, QUESTION, Template, resolve_label_words
 
 KEYLESS = "none"  # what local servers are told, which want some key and no certain one
 IMAGES_AHEAD = 128  # most images of one call, for the memory's sake
@@ -90,9 +90,9 @@ class OpenAI(Backend):
         if api == "embeddings" and provider.shots is None:
             raise ConfigError("embeddings need examples of the task's provider, which this task does not have")
         self._words = resolve_label_words(label_words, provider.classes, provider.words)
-        usual = COMPLETE if api == "completions" else ASK
+        usual = COMPLETION if api == "completions" else QUESTION
         self._template = Template(template or usual, provider.question, self._words, " ")
-        question = self._template.whole("")
+        question = self._template.render("")
         self._max_answer_tokens = max_answer_tokens
         self._endpoint = asking.connect(key or KEYLESS, base_url, timeout, concurrency, model, question)
         self._identity = {"backend": "openai", "name": model, "url": base_url, "tenant": tenant(key), "api": api}

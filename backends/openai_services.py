@@ -49,7 +49,7 @@ class Words:
 
     def encode(self, one: str | Float32) -> str:
         """A text in the template; an image as 8-bit PNG."""
-        return self._template.whole(one) if isinstance(one, str) else PNG + base64_png(one)
+        return self._template.render(one) if isinstance(one, str) else PNG + base64_png(one)
 
     def estimate_tokens(self, encoded: str) -> TokenEstimate:
         """See `Service`."""

@@ -65,7 +65,7 @@ def main(texts: int, repetitions: int, dtype: str) -> None:
 def one_label_at_a_time(verbalizer: Verbalizer, net: Any, inputs: Any, at_once: int) -> Float32:
     """(b, C), without sharing anything between labels or texts."""
     contexts = [verbalizer.context(text) for text in inputs]
-    return np.stack([_of_label(word, net, contexts, at_once) for word in verbalizer.words], 1)
+    return np.stack([_of_label(word, net, contexts, at_once) for word in verbalizer.label_ids], 1)
 
 
 def _of_label(word: tuple[int, ...], net: Any, contexts: list[Context], at_once: int) -> Float32:

@@ -128,7 +128,7 @@ def test_every_model_that_writes_on_says_how_likely_words_are(
     for text, row in zip(TEXTS, scores, strict=True):
         context = backend.verbalizer.context(text)
         read = [*context.prefix, *context.text, *context.suffix]
-        for ids, score in zip(backend.verbalizer.words, row, strict=True):
+        for ids, score in zip(backend.verbalizer.label_ids, row, strict=True):
             with torch.inference_mode():
                 likely = model(input_ids=torch.tensor([[*read, *ids]])).logits[0].log_softmax(-1)
             expected = sum(likely[len(read) - 1 + i, token].item() for i, token in enumerate(ids))

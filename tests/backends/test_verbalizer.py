@@ -127,7 +127,7 @@ class TestCausal:
         for text, row in zip(prompted, scores, strict=True):
             context = verbalizer.context(text)
             before = [*context.prefix, *context.text, *context.suffix]
-            for word, score in zip(verbalizer.words, row, strict=True):
+            for word, score in zip(verbalizer.label_ids, row, strict=True):
                 with torch.no_grad():
                     log_p = net(input_ids=torch.tensor([[*before, *word]])).logits[0].log_softmax(-1)
                 expected = sum(log_p[len(before) + j - 1, token].item() for j, token in enumerate(word))
@@ -297,7 +297,7 @@ class TestWhole:
         )
 
     def test_a_masked_model_has_no_use_for_it(self, saved: Callable[[str], str]) -> None:
-        with pytest.raises(ConfigError, match="for models that write on"):
+        with pytest.raises(ConfigError, match="for causal language models"):
             opened(saved("masked"), single_string=True)
 
 
