@@ -1,4 +1,4 @@
-"""A model that is arithmetic, and any backend served on a port of this machine."""
+"""A text model made of arithmetic, and any backend served on a local port."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -23,16 +23,16 @@ LIMITS = RequestLimits()
 
 
 class FakeTexts(Backend):
-    """Scores of texts, or of images of a `size`; as with real models, the last bits depend on what else is in the call.
+    """Scores texts, or images of a `size`. As with real models, the last bits depend on the other inputs of the batch.
 
-    It does not answer "lost", cannot read "unreadable", and breaks at "broken". `calls` keeps the texts of all calls;
-    while `gate` is cleared, no call comes back.
+    It does not answer "lost", cannot read "unreadable", and fails at "broken". `batches` holds the texts of all
+    batches; while `gate` is cleared, no batch returns.
     """
 
     def __init__(self, *, max_batch=4, scores="logits", size=None):
         self.info = BackendInfo("fake-texts", size, CLASSES, scores, max_batch)
         self.feature_extractor = lambda inputs: BackendOutput(self.features(inputs))
-        self.calls = []
+        self.batches = []
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
@@ -40,7 +40,7 @@ class FakeTexts(Backend):
     def query(self, inputs):
         assert 0 < len(inputs) <= self.info.max_batch
         names = [str(one) for one in inputs]
-        self.calls.append(names)
+        self.batches.append(names)
         self.entered.release()
         assert self.gate.wait(10)
         if "unreadable" in names:
@@ -63,11 +63,11 @@ def _served(backend, provider=PROVIDER, *, limits=LIMITS, token=None) -> Iterato
         service = InferenceService(model, ServedModel(backend, provider), limits, token)
         server = make_server(service)
         socket.listen()
-        where = url_of(socket)
+        url = url_of(socket)
         thread = threading.Thread(target=server.run, args=([socket],))
         thread.start()
         try:
-            yield where
+            yield url
         finally:
             server.should_exit = True
             thread.join()
@@ -82,18 +82,18 @@ def make_texts() -> type[FakeTexts]:
 
 @pytest.fixture
 def texts() -> FakeTexts:
-    """A text model of three classes, at most 4 texts a call."""
+    """A text model of three classes, with at most 4 texts per batch."""
     return FakeTexts()
 
 
 @pytest.fixture(scope="session")
 def serving() -> Callable:
-    """`serving(backend, provider, limits=, token=)`: a context that gives the URL of a running service."""
+    """`serving(backend, provider, limits=, token=)`: a context with the URL of a running service."""
     return _served
 
 
 @pytest.fixture
-def asking(texts) -> Iterator[httpx2.Client]:
+def client(texts) -> Iterator[httpx2.Client]:
     """An HTTP client of the text model's service."""
-    with _served(texts) as where, httpx2.Client(base_url=where) as client:
+    with _served(texts) as url, httpx2.Client(base_url=url) as client:
         yield client

@@ -1,4 +1,4 @@
-"""What goes into one call, and who gets what of it."""
+"""Which inputs share a batch, and who gets which part of its output."""
 
 import time
 from collections.abc import Iterator
@@ -35,36 +35,36 @@ def _submit(batcher: Batcher, texts: Any, *names: str) -> Any:
     return batcher.submit(texts.query, as_texts(names))
 
 
-def test_who_is_alone_makes_the_calls_it_would_make_in_process(batcher: Batcher, texts: Any) -> None:
+def test_a_request_alone_gets_the_batches_of_its_own_process(batcher: Batcher, texts: Any) -> None:
     names = as_texts(list("abcdefghi"))
     parts = [future.result() for future in batcher.submit(texts.query, names)]
-    assert texts.calls == [list("abcd"), list("efgh"), ["i"]]
+    assert texts.batches == [list("abcd"), list("efgh"), ["i"]]
     alone = np.concatenate([texts.query(names[i : i + 4]).scores for i in (0, 4, 8)])
     assert np.concatenate([part.scores for part in parts]).tobytes() == alone.tobytes()
 
 
-def test_requests_share_a_call_in_the_order_in_which_they_came(batcher: Batcher, texts: Any) -> None:
+def test_requests_share_a_batch_in_order_of_arrival(batcher: Batcher, texts: Any) -> None:
     futures = [_submit(batcher, texts, *names) for names in (("a",), ("b", "c"), ("d",), ("e",))]
     results = [[future.result() for future in one] for one in futures]
-    assert texts.calls == [["a", "b", "c", "d"], ["e"]]
+    assert texts.batches == [["a", "b", "c", "d"], ["e"]]
     together = texts.query(as_texts(list("abcd"))).scores
     assert results[1][0].scores.tobytes() == together[1:3].tobytes()
 
 
-def test_what_fits_into_a_call_is_not_split(batcher: Batcher, texts: Any) -> None:
+def test_a_request_that_fits_into_a_batch_is_not_split(batcher: Batcher, texts: Any) -> None:
     for one in [_submit(batcher, texts, *names) for names in (("a", "b"), ("c", "d", "e"), ("f",))]:
         one[0].result()
-    assert texts.calls == [["a", "b"], ["c", "d", "e", "f"]]
+    assert texts.batches == [["a", "b"], ["c", "d", "e", "f"]]
 
 
-def test_the_rest_of_a_large_request_shares_a_call(batcher: Batcher, texts: Any) -> None:
+def test_the_rest_of_a_large_request_shares_a_batch(batcher: Batcher, texts: Any) -> None:
     large, small = _submit(batcher, texts, *"abcdef"), _submit(batcher, texts, "g")
     for future in [*large, *small]:
         future.result()
-    assert texts.calls == [list("abcd"), ["e", "f", "g"]]
+    assert texts.batches == [list("abcd"), ["e", "f", "g"]]
 
 
-def test_a_full_call_does_not_wait_for_the_window(thread: Executor, texts: Any) -> None:
+def test_a_full_batch_does_not_wait_for_the_window(thread: Executor, texts: Any) -> None:
     batcher = Batcher(thread, 4, lambda *_: None, window=60)
     start = time.monotonic()
     _submit(batcher, texts, *"abcd")[0].result(10)
@@ -72,7 +72,7 @@ def test_a_full_call_does_not_wait_for_the_window(thread: Executor, texts: Any) 
     assert time.monotonic() - start < 10
 
 
-def test_what_comes_while_the_model_is_busy_is_put_together(thread: Executor, texts: Any) -> None:
+def test_requests_that_arrive_while_the_model_is_busy_share_a_batch(thread: Executor, texts: Any) -> None:
     batcher = Batcher(thread, 4, lambda *_: None, window=0)
     texts.gate.clear()
     first = _submit(batcher, texts, "a")
@@ -82,22 +82,22 @@ def test_what_comes_while_the_model_is_busy_is_put_together(thread: Executor, te
     for one in [first, *later]:
         one[0].result()
     batcher.close()
-    assert texts.calls == [["a"], ["b", "c", "d"]]
+    assert texts.batches == [["a"], ["b", "c", "d"]]
 
 
-def test_other_questions_go_into_other_calls(batcher: Batcher, texts: Any) -> None:
+def test_other_functions_get_other_batches(batcher: Batcher, texts: Any) -> None:
     features = texts.features
 
     def embed(inputs: Any) -> Any:
         return texts.query(inputs)._replace(scores=features(inputs))
 
-    asked = [(texts.query, "a"), (embed, "b"), (texts.query, "c"), (texts.query, "d")]
-    results = [batcher.submit(ask, as_texts([name]))[0] for ask, name in asked]
+    submitted = [(texts.query, "a"), (embed, "b"), (texts.query, "c"), (texts.query, "d")]
+    results = [batcher.submit(function, as_texts([name]))[0] for function, name in submitted]
     assert [future.result().scores.shape[1] for future in results] == [3, 5, 3, 3]
-    assert texts.calls == [["a"], ["b"], ["c", "d"]]
+    assert texts.batches == [["a"], ["b"], ["c", "d"]]
 
 
-def test_a_failure_reaches_only_those_who_fail_by_themselves(batcher: Batcher, texts: Any, seen: list[Any]) -> None:
+def test_a_failure_reaches_only_the_requests_that_fail_alone(batcher: Batcher, texts: Any, seen: list[Any]) -> None:
     bad, good = _submit(batcher, texts, "broken"), _submit(batcher, texts, "a")
     later = _submit(batcher, texts, *"bcd")
     with pytest.raises(RuntimeError):
@@ -108,21 +108,21 @@ def test_a_failure_reaches_only_those_who_fail_by_themselves(batcher: Batcher, t
 
 
 @pytest.mark.parametrize("nonsense", [None, 1, BackendOutput(None)])  # type: ignore[arg-type]
-def test_a_model_that_answers_nonsense_does_not_end_the_thread(batcher: Batcher, texts: Any, nonsense: Any) -> None:
+def test_a_malformed_output_does_not_end_the_thread(batcher: Batcher, texts: Any, nonsense: Any) -> None:
     bad = batcher.submit(lambda _: nonsense, as_texts(["a"]))
     with pytest.raises((AttributeError, ValueError, TypeError)):
         bad[0].result(10)
     assert np.isfinite(_submit(batcher, texts, "b")[0].result(10).scores).all()
 
 
-def test_a_failed_query_is_a_row_of_nan_for_its_own_request(batcher: Batcher, texts: Any) -> None:
+def test_an_unanswered_query_is_a_row_of_nan_in_its_own_request(batcher: Batcher, texts: Any) -> None:
     lost, good = _submit(batcher, texts, "a", "lost"), _submit(batcher, texts, "b")
     assert np.isnan(lost[0].result().scores).all(1).tolist() == [False, True]
     assert np.isfinite(good[0].result().scores).all()
-    assert len(texts.calls) == 1
+    assert len(texts.batches) == 1
 
 
-def test_the_tokens_of_a_shared_call_are_shared_out(batcher: Batcher, texts: Any, seen: list[Any]) -> None:
+def test_tokens_of_a_shared_batch_are_split_by_length(batcher: Batcher, texts: Any, seen: list[Any]) -> None:
     parts = [_submit(batcher, texts, *names)[0] for names in (("a",), ("bbb", "ccccc"), ("d",))]
     answers = [part.result() for part in parts]
     assert seen == [(4, 10)]
@@ -132,7 +132,7 @@ def test_the_tokens_of_a_shared_call_are_shared_out(batcher: Batcher, texts: Any
     assert all(part.output_tokens <= part.tokens for part in answers)
 
 
-def test_what_was_cancelled_is_not_asked(thread: Executor, texts: Any) -> None:
+def test_a_cancelled_request_is_not_queried(thread: Executor, texts: Any) -> None:
     batcher = Batcher(thread, 4, lambda *_: None, window=0)
     texts.gate.clear()
     first = _submit(batcher, texts, "a")
@@ -143,10 +143,10 @@ def test_what_was_cancelled_is_not_asked(thread: Executor, texts: Any) -> None:
     batcher.close()
     assert first[0].done()
     assert kept[0].done()
-    assert texts.calls == [["a"], ["c"]]
+    assert texts.batches == [["a"], ["c"]]
 
 
-def test_closing_answers_what_waits_and_leaves_the_thread(thread: Executor, texts: Any) -> None:
+def test_close_answers_waiting_requests_and_frees_the_thread(thread: Executor, texts: Any) -> None:
     batcher = Batcher(thread, 4, lambda *_: None, window=60)
     futures = _submit(batcher, texts, "a")
     batcher.close()

@@ -1,4 +1,4 @@
-"""`fedbbpt serve` as it is typed, with a backend of a third party."""
+"""`fedbbpt serve` as a command, with a third party's backend."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from fedbbpt.backend import BackendOutput, Backend, BackendInfo
 
 
 class Lengths(Backend):
-    \"\"\"Longer texts are more of the first class.\"\"\"
+    \"\"\"The longer a text, the higher the score of the first class.\"\"\"
 
     modalities = ("text",)
 
@@ -39,7 +39,7 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Of a process that finds the backend `lengths` installed."""
+    """The environment of a process in which the backend `lengths` is installed."""
     site = tmp_path_factory.mktemp("site")
     (site / "lengths.py").write_text(BACKEND)
     info = site / "lengths-1.0.dist-info"
@@ -63,7 +63,7 @@ def _command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "fedbbpt", "serve", *map(str, arguments)]
 
 
-def test_it_answers_until_ctrl_c(environment: dict[str, str], table: Path, tmp_path: Path) -> None:
+def test_it_serves_until_ctrl_c(environment: dict[str, str], table: Path, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("correct-horse")
     token.chmod(0o600)
@@ -72,15 +72,16 @@ def test_it_answers_until_ctrl_c(environment: dict[str, str], table: Path, tmp_p
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as process:
         assert process.stdout is not None
-        where = process.stdout.readline().strip()
+        url = process.stdout.readline().strip()
         headers = {"Authorization": "Bearer correct-horse"}
-        with httpx2.Client(base_url=where, headers=headers) as client:
-            said = client.post("/v1/classify?x=1", json={"inputs": ["four"], "model": "lengths"}).json()
+        with httpx2.Client(base_url=url, headers=headers) as client:
+            response = client.post("/v1/classify?x=1", json={"inputs": ["four"], "model": "lengths"}).json()
             assert client.get("/v1/models", headers={"Authorization": "Bearer x"}).status_code == 401
             process.send_signal(signal.SIGINT)
             out, errors = process.communicate(timeout=10)
-    assert where.startswith("http://127.0.0.1:")
-    assert dict(zip(said["classes"], said["scores"][0], strict=True)) == {said["classes"][0]: 2, said["classes"][1]: 0}
+    assert url.startswith("http://127.0.0.1:")
+    first, second = response["classes"]
+    assert dict(zip(response["classes"], response["scores"][0], strict=True)) == {first: 2, second: 0}
     assert process.returncode == 130
     assert (out, errors) == ("", "\nStopped.\n")
 
@@ -97,7 +98,7 @@ def test_it_answers_until_ctrl_c(environment: dict[str, str], table: Path, tmp_p
         (("--backend", "local-vit", "--port", 0, "--token-file", "/nowhere"), "cannot read the token"),
     ],
 )
-def test_what_cannot_be_served_is_one_sentence(
+def test_wrong_options_are_one_sentence(
     arguments: tuple[object, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FEDBBPT_TOKEN", raising=False)
@@ -127,7 +128,7 @@ def test_a_missing_extra_is_named(command: str, module: str, monkeypatch: pytest
     assert "pip install 'fedbbpt[serve]'" in done.stderr
 
 
-def test_neither_help_nor_the_package_imports_a_server() -> None:
+def test_help_imports_no_server() -> None:
     program = (
         "import sys; from click.testing import CliRunner; import fedbbpt; from fedbbpt.cli import main;"
         "assert CliRunner().invoke(main, ['serve', '--help']).exit_code == 0;"

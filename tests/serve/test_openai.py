@@ -1,4 +1,4 @@
-"""OpenAI's own client speaks with the service."""
+"""OpenAI's own client works with the service."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +15,8 @@ TOKEN = "correct-horse"
 @pytest.fixture
 def client(serving: Any, texts: Any) -> Iterator[openai.OpenAI]:
     with (
-        serving(texts, token=TOKEN) as where,
-        openai.OpenAI(base_url=f"{where}/v1", api_key=TOKEN, max_retries=0) as opened,
+        serving(texts, token=TOKEN) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key=TOKEN, max_retries=0) as opened,
     ):
         yield opened
 
@@ -31,29 +31,29 @@ def test_models(client: openai.OpenAI) -> None:
 
 
 def test_completions(client: openai.OpenAI, texts: Any) -> None:
-    said = client.completions.create(
+    response = client.completions.create(
         model="fake-texts", prompt=["a", "b"], max_tokens=1, logprobs=20, temperature=0, n=1, echo=False
     )
     expected = _logprobs(texts, "a", "b")
-    for choice, row in zip(said.choices, expected, strict=True):
+    for choice, row in zip(response.choices, expected, strict=True):
         assert choice.logprobs is not None
         (top,) = choice.logprobs.top_logprobs or []
         np.testing.assert_allclose([top[f" {word}"] for word in ("fine", "bad", "odd")], row, rtol=1e-6)
         assert choice.text == " " + ("fine", "bad", "odd")[int(row.argmax())]
         assert choice.logprobs.token_logprobs == [max(top.values())]
-    assert said.usage is not None
-    assert said.usage.total_tokens == 2
+    assert response.usage is not None
+    assert response.usage.total_tokens == 2
 
 
 def test_chat(client: openai.OpenAI, texts: Any) -> None:
-    said = client.chat.completions.create(
+    response = client.chat.completions.create(
         model="fake-texts",
         messages=[{"role": "system", "content": "Which?"}, {"role": "user", "content": "a"}],
         logprobs=True,
         top_logprobs=20,
         max_completion_tokens=1,
     )
-    (choice,) = said.choices
+    (choice,) = response.choices
     assert choice.logprobs is not None
     (token,) = choice.logprobs.content or []
     row = _logprobs(texts, "Which?\n\na")[0]
@@ -66,25 +66,25 @@ def test_embeddings(client: openai.OpenAI, texts: Any) -> None:
     rows = texts.features(as_texts(["a", "b"]))
     plain = client.embeddings.create(model="fake-texts", input=["a", "b"], encoding_format="float")
     coded = client.embeddings.create(model="fake-texts", input=["a", "b"])
-    for said in (plain, coded):
-        assert np.float32([one.embedding for one in said.data]).tobytes() == rows.tobytes()
+    for response in (plain, coded):
+        assert np.float32([one.embedding for one in response.data]).tobytes() == rows.tobytes()
 
 
 def test_idempotency_keys(client: openai.OpenAI, texts: Any) -> None:
-    said = [
+    response = [
         client.completions.create(model="fake-texts", prompt="a", extra_headers={"Idempotency-Key": "k"}).id
         for _ in range(2)
     ]
-    assert said[0] == said[1]
-    assert texts.calls == [["a"]]
+    assert response[0] == response[1]
+    assert texts.batches == [["a"]]
 
 
 def test_errors(client: openai.OpenAI) -> None:
-    ask: Any = client.completions.create
+    create: Any = client.completions.create
     with pytest.raises(openai.BadRequestError, match="stream: ") as refused:
-        ask(model="fake-texts", prompt="a", stream=True)
+        create(model="fake-texts", prompt="a", stream=True)
     assert refused.value.param == "stream"
     with pytest.raises(openai.NotFoundError, match="one model"):
-        ask(model="another", prompt="a")
+        create(model="another", prompt="a")
     with pytest.raises(openai.AuthenticationError, match="token is missing or wrong"):
         client.with_options(api_key="wrong").models.list()

@@ -6,7 +6,7 @@ from fedbbpt.serve.semaphore import WeightedSemaphore
 
 
 def _run(size: int, amounts: list[int]) -> tuple[list[int], int]:
-    """The order in which tasks that ask for these amounts are let in, and the most that they held together."""
+    """The order in which tasks acquire these amounts, and the most that they held together."""
     order: list[int] = []
     held = [0, 0]  # now, at most
 
