@@ -90,11 +90,11 @@ def predict(folder: Path, files: tuple[Path, ...]) -> None:
 @main.command(short_help="Check the installation.")
 def doctor() -> None:
     """Check what is installed, and how fast the embedded model answers on this machine."""
-    from fedbbpt.doctor import examine
+    from fedbbpt.doctor import run_checks
 
     healthy = True
-    for name, fine, text in examine():
-        click.echo(f"{'ok ' if fine else 'NO '} {name:14}{text}")
-        healthy &= fine
+    for subject, passed, details in run_checks():
+        click.echo(f"{'ok ' if passed else 'NO '} {subject:14}{details}")
+        healthy &= passed
     if not healthy:
         raise click.exceptions.Exit(1)
