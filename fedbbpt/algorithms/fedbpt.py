@@ -22,7 +22,7 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.optim import MOST_ASKED, Optimizer, OptimizerStart
 from fedbbpt.optim.cma_base import CmaBase
 from fedbbpt.optim.sep_cma import SepCma
-from fedbbpt.optim.spsa import rms
+from fedbbpt.optim.two_point import rms
 from fedbbpt.types import Client, Floats, Inputs, Message, Update, Usage
 
 

@@ -12,26 +12,36 @@ from fedbbpt.optim import MOST_ASKED, OptimizerBase, OptimizerStart, positions_a
 from fedbbpt.types import Floats
 
 Array = NDArray[np.float64]
-Score = Callable[[Array, Array], Array]  # samples (n, places, choices), probabilities -> ∇ log p (n, places, choices)
+Score = Callable[[Array, Array], Array]  # samples (n, positions, choices), probabilities -> ∇ log p, of the same shape
 
-SPAN = 10.0  # most between two logits of a place, and most that a step moves one
-RAREST = 0.1  # of the probability among equals: least that a choice keeps on the simplex
-MOST = 1e100  # a loss beyond it says no more, and no sum of such losses overflows
+SPAN = 10.0  # largest difference between two logits of a position, and longest step of one
+RAREST = 0.1  # smallest probability on the simplex, as a share of that among equals
+MOST = 1e100  # losses are clipped to it, so that no sum overflows
 
 
 class Bdpl(OptimizerBase):
-    """Draws choices, and learns from the losses how likely to draw each of them: for prompts that choose words.
+    """Samples choices, and learns from the losses how likely to draw each of them: for prompts that choose words.
 
-    At each place of the prompt one of `choices` is drawn from probabilities p of its own. A step follows the gradient
-    of the expected loss by x, estimated from `population_size` samples (see `estimate`).
+    At each position of the prompt a choice is drawn from probabilities p of its own. A step follows the gradient of the
+    expected loss by x, estimated from `population_size` samples (see `estimate`).
 
     x are logits ("softmax"), or as in the paper the probabilities themselves ("simplex"), projected after each step,
     where the same `lr` changes equal probabilities by the same share: it is divided by choices². Nothing becomes
-    impossible, so that no score divides by 0: logits of a place differ by at most 10, probabilities are at least a
+    impossible, so that no score divides by 0: logits of a position differ by at most 10, probabilities are at least a
     tenth of what they are among equals.
 
-    With 20 samples a step the default `lr` finds the one good word among 50 at each of 10 places in about 50 steps;
+    With 20 samples a step the default `lr` finds the one good word among 50 at each of 10 positions in about 50 steps;
     where all words differ, larger rates settle sooner and for worse.
+
+    One position with three choices, of which the last has the lowest loss:
+
+    >>> import numpy as np
+    >>> from fedbbpt.optim import OptimizerStart, Space
+    >>> optimizer = Bdpl(OptimizerStart(np.zeros(3), np.random.default_rng(1), space=Space(choices=3)))
+    >>> for _ in range(20):
+    ...     optimizer.tell(optimizer.ask() @ np.array([1.0, 2.0, 0.0]))
+    >>> int(optimizer.x.argmax())
+    2
     """
 
     categorical = True
@@ -52,11 +62,11 @@ class Bdpl(OptimizerBase):
         self._lr = lr if parametrisation == "softmax" else lr / self._choices**2
 
     def ask(self) -> Array:
-        """A choice for each place, as rows of ones and zeros: (population_size, d)."""
+        """One choice per position, as rows of ones and zeros: (population_size, d)."""
         self._begin_ask()
-        cumulative = self._space.probabilities(self._allowed()).cumsum(1)
+        cumulative = self._space.probabilities(self._projected()).cumsum(1)
         drawn = self._rng.random((self.population_size, len(cumulative), 1)) * cumulative[:, -1:]
-        self._samples = np.eye(self._choices)[(drawn >= cumulative).sum(2)]  # (n, places, choices)
+        self._samples = np.eye(self._choices)[(drawn >= cumulative).sum(2)]  # (n, positions, choices)
         candidates: Array = self._samples.reshape(self.population_size, -1).copy()
         return candidates
 
@@ -67,34 +77,34 @@ class Bdpl(OptimizerBase):
         told = np.clip(losses[measured], -MOST, MOST)
         told = told - told[:1]  # takes away their level exactly, which a mean would not
         if told.any():
-            space, x = self._space, self._allowed()
+            space, x = self._space, self._projected()
             gradient = estimate(self._samples[measured], told, space.probabilities(x), space.score)
             with np.errstate(over="ignore"):
                 step = np.clip(self._lr * gradient, -space.longest, space.longest)
-            self.x = space.allowed(x - step).ravel()
+            self.x = space.project(x - step).ravel()
 
-    def _allowed(self) -> Array:
-        return self._space.allowed(self.x.reshape(-1, self._choices))
+    def _projected(self) -> Array:
+        return self._space.project(self.x.reshape(-1, self._choices))
 
 
 def estimate(samples: Array, losses: Array, probabilities: Array, score: Score) -> Array:
-    """Σ (L − L̄) ∇ log p / (n − 1) over samples (n, places, choices) of losses (n,): (places, choices).
+    """Σ (L − L̄) ∇ log p / (n − 1) over samples (n, positions, choices) of losses (n,): (positions, choices).
 
     The covariance of loss and score: unbiased for the gradient of the expected loss, but for one number at all choices
-    of a place where scores are not 0 on average. No projection onto the simplex sees that number.
+    of a position where scores are not 0 on average. No projection onto the simplex sees that number.
     """
     centred = losses - losses.mean()
     gradient: Array = np.tensordot(centred, score(samples, probabilities), 1) / (len(losses) - 1)
     return gradient
 
 
-def of_logits(samples: Array, probabilities: Array) -> Array:
+def score_softmax(samples: Array, probabilities: Array) -> Array:
     """∇ log p by x where p = softmax(x): 1 − p for what was drawn, −p for the rest."""
     score: Array = samples - probabilities
     return score
 
 
-def of_probabilities(samples: Array, probabilities: Array) -> Array:
+def score_simplex(samples: Array, probabilities: Array) -> Array:
     """∇ log p by p itself: 1 / p for what was drawn, 0 for the rest.
 
     The authors' code has −1 / p for the rest: twice this less 1 / p, and what does not depend on the draw no covariance
@@ -104,14 +114,14 @@ def of_probabilities(samples: Array, probabilities: Array) -> Array:
     return score
 
 
-def apart(x: Array) -> Array:
-    """Logits (places, choices), none more than SPAN below the largest of its place."""
+def clamp_logits(x: Array) -> Array:
+    """Logits (positions, choices), none more than SPAN below the largest of its position."""
     logits: Array = np.maximum(x, x.max(1, keepdims=True) - SPAN)
     return logits
 
 
-def project(x: Array) -> Array:
-    """The nearest probabilities (places, choices) of at least RAREST / choices (Duchi et al. 2008, ICML, figure 1)."""
+def project_to_simplex(x: Array) -> Array:
+    """The nearest probabilities (positions, choices), none below RAREST / choices (Duchi et al. 2008, ICML, fig. 1)."""
     choices = x.shape[1]
     ordered = -np.sort(-x, axis=1)
     shifts = (ordered.cumsum(1) - (1 - RAREST)) / np.arange(1, choices + 1)
@@ -121,15 +131,15 @@ def project(x: Array) -> Array:
 
 
 class Parametrisation(NamedTuple):
-    """What x (places, choices) says of the probabilities."""
+    """How x (positions, choices) gives the probabilities."""
 
-    allowed: Callable[[Array], Array]  # the nearest x that may be
-    probabilities: Callable[[Array], Array]  # those of an x that may be
+    project: Callable[[Array], Array]  # any x -> the nearest valid one
+    probabilities: Callable[[Array], Array]  # of a valid x
     score: Score
-    longest: float  # step of a number, which takes it from one end of what may be to the other
+    longest: float  # step of a number: from one end of its range to the other
 
 
 PARAMETRISATIONS = {
-    "softmax": Parametrisation(apart, lambda x: softmax(x, 1), of_logits, SPAN),
-    "simplex": Parametrisation(project, lambda x: x, of_probabilities, 1.0),
+    "softmax": Parametrisation(clamp_logits, lambda x: softmax(x, 1), score_softmax, SPAN),
+    "simplex": Parametrisation(project_to_simplex, lambda x: x, score_simplex, 1.0),
 }

@@ -19,6 +19,14 @@ class Nes(OptimizerBase):
     `population_size` is even, the next such number from 4 + ⌊3 ln d⌋ on unless given. Pairs without both losses are
     left out; where fewer than half are measured, or all losses are equal, the generation is dropped. The first step
     moves a coordinate by about σ / √(population_size / 4), 0.3 with the defaults.
+
+    >>> import numpy as np
+    >>> from fedbbpt.optim import OptimizerStart
+    >>> optimizer = Nes(OptimizerStart(np.full(4, 2.0), np.random.default_rng(1)))
+    >>> for _ in range(100):
+    ...     optimizer.tell((optimizer.ask() ** 2).sum(1))
+    >>> bool((abs(optimizer.x) < 0.01).all())
+    True
     """
 
     def __init__(

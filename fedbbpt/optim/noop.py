@@ -1,4 +1,4 @@
-"""The optimizer of prompts that have nothing to tune."""
+"""The optimizer of prompts without parameters."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from fedbbpt.types import Floats
 
 
 class NoOp(OptimizerBase):
-    """Asks for x itself and stays there."""
+    """Asks about x itself, and stays there."""
 
     population_size = 1
 

@@ -1,20 +1,26 @@
 """Random gradient estimation: slopes along Gaussian directions (Nesterov & Spokoiny 2017, FoCM 17(2))."""
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from fedbbpt.optim import Count, OptimizerStart
-from fedbbpt.optim.spsa import Spsa
+from fedbbpt.optim.two_point import Gains, GaussianTwoPoint
 
 
-class Rge(Spsa):
+class Rge(GaussianTwoPoint):
     """Random gradient estimation along Gaussian directions (Nesterov & Spokoiny 2017).
 
     x ← x − a_k ĝ, ĝ = mean over directions u of (L(x + c_k u) − L(x − c_k u)) / (2 c_k) · u, u ~ N(0, I).
 
     The gains a_k and c_k and the treatment of failed queries are those of `spsa`. Default `a`: the first step moves a
     coordinate by a / (c √num_directions) = 0.3.
+
+    >>> import numpy as np
+    >>> from fedbbpt.optim import OptimizerStart
+    >>> optimizer = Rge(OptimizerStart(np.full(4, 2.0), np.random.default_rng(1)))
+    >>> for _ in range(100):
+    ...     optimizer.tell((optimizer.ask() ** 2).sum(1))
+    >>> bool((abs(optimizer.x) < 0.01).all())
+    True
     """
 
     def __init__(
@@ -29,12 +35,4 @@ class Rge(Spsa):
         stability_constant: NonNegativeFloat = 0.0,
         num_directions: Count = 4,
     ) -> None:
-        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability_constant": stability_constant}
-        super().__init__(start, num_directions=num_directions, **gains)
-
-    def _draw(self, shape: tuple[int, int]) -> NDArray[np.float64]:
-        return self._rng.standard_normal(shape)
-
-    def _estimate(self, slopes: NDArray[np.float64], directions: NDArray[np.float64]) -> NDArray[np.float64]:
-        estimate: NDArray[np.float64] = (slopes[:, None] * directions).mean(0)  # Nesterov & Spokoiny 2017, section 3
-        return estimate
+        super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)

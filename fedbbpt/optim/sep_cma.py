@@ -19,6 +19,14 @@ class SepCma(CmaBase):
     rounds.
 
     Only ranks count: the first step moves a coordinate by about σ / √(population_size / 4), 0.3 with the defaults.
+
+    >>> import numpy as np
+    >>> from fedbbpt.optim import OptimizerStart
+    >>> optimizer = SepCma(OptimizerStart(np.full(4, 2.0), np.random.default_rng(1)))
+    >>> for _ in range(100):
+    ...     optimizer.tell((optimizer.ask() ** 2).sum(1))
+    >>> bool((abs(optimizer.x) < 0.01).all())
+    True
     """
 
     def __init__(

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from fedbbpt.optim import Count, OptimizerStart
-from fedbbpt.optim.rge import Rge
+from fedbbpt.optim.two_point import Gains, GaussianTwoPoint
 
 
-class ZoAdam(Rge):
+class ZoAdam(GaussianTwoPoint):
     """Adam on the gradient estimates of `rge`.
 
     m ← β₁ m + (1 − β₁) ĝ, v ← β₂ v + (1 − β₂) ĝ², x ← x − a_k m̂ / (√v̂ + ε), m̂ = m / (1 − β₁^k), v̂ = v / (1 − β₂^k).
@@ -18,9 +18,17 @@ class ZoAdam(Rge):
     Both moments go on through the rounds, k counts the steps of all of them. The first step moves every coordinate by
     a = 0.3, whatever the spread of the losses; a_k falls as in `spsa`, more slowly since Adam's steps shrink by
     themselves where the estimates disagree.
+
+    >>> import numpy as np
+    >>> from fedbbpt.optim import OptimizerStart
+    >>> optimizer = ZoAdam(OptimizerStart(np.full(4, 2.0), np.random.default_rng(1)))
+    >>> for _ in range(200):
+    ...     optimizer.tell((optimizer.ask() ** 2).sum(1))
+    >>> bool((abs(optimizer.x) < 0.01).all())
+    True
     """
 
-    _vectors = 2
+    _state_vectors = 2
 
     def __init__(
         self,
@@ -37,8 +45,7 @@ class ZoAdam(Rge):
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         epsilon: PositiveFloat = 1e-8,
     ) -> None:
-        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability_constant": stability_constant}
-        super().__init__(start, num_directions=num_directions, **gains)
+        super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)
         self._betas = np.array([[beta1], [beta2]])
         self._epsilon = epsilon
 

@@ -5,10 +5,10 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from fedbbpt.optim import Count, OptimizerStart
-from fedbbpt.optim.spsa import Spsa, rms
+from fedbbpt.optim.two_point import Gains, TwoPoint, rms
 
 
-class ZoSam(Spsa):
+class ZoSam(TwoPoint):
     """Sharpness-aware SPSA: the slope is taken a little uphill, so that flat minima win.
 
     Asks alternate: the first estimates ĝ at x, the second at x + ρ √d ĝ / ‖ĝ‖ and steps from x with what it finds, as
@@ -18,9 +18,17 @@ class ZoSam(Spsa):
     length) and the next round begins with the second ask. An ask without information is repeated.
 
     Default `a`: the first step is taken at k = 2 and moves a coordinate by a / (2^alpha c √num_directions) = 0.3.
+
+    >>> import numpy as np
+    >>> from fedbbpt.optim import OptimizerStart
+    >>> optimizer = ZoSam(OptimizerStart(np.full(4, 2.0), np.random.default_rng(1)))
+    >>> for _ in range(200):
+    ...     optimizer.tell((optimizer.ask() ** 2).sum(1))
+    >>> bool((abs(optimizer.x) < 0.01).all())
+    True
     """
 
-    _vectors = 1  # the direction uphill, of size 1 a coordinate, or zeros where the next ask is a first one
+    _state_vectors = 1  # the direction uphill, of size 1 a coordinate, or zeros where the next ask is a first one
 
     def __init__(
         self,
@@ -35,8 +43,7 @@ class ZoSam(Spsa):
         num_directions: Count = 4,
         rho: PositiveFloat = 0.1,
     ) -> None:
-        gains = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "stability_constant": stability_constant}
-        super().__init__(start, num_directions=num_directions, **gains)
+        super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)
         self._rho = rho
 
     def _centre(self) -> NDArray[np.float64]:

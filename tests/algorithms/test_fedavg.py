@@ -5,7 +5,7 @@ import pytest
 
 from fedbbpt.algorithms.steps import draw
 from fedbbpt.engines.serial import Serial
-from fedbbpt.optim.random import Random
+from fedbbpt.optim.random_search import RandomSearch
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.identity import Identity
@@ -82,7 +82,7 @@ def test_directions_do_not_depend_on_how_much_data_a_client_has(make, fake_backe
     asked = []
 
     def optimizer(start):
-        asked.append(Random(start, population_size=3))
+        asked.append(RandomSearch(start, population_size=3))
         return asked[-1]
 
     algorithm = make(fake_backend, optimizer=optimizer, batch_size=2)
@@ -231,7 +231,7 @@ def test_minibatch_of_all_keeps_the_order(make_data, size):
 
 
 def test_every_step_draws_another_minibatch(make, fake_backend, make_client):
-    optimizer = partial(Random, sigma=1e-9, population_size=1)  # pictures stay what they are
+    optimizer = partial(RandomSearch, sigma=1e-9, population_size=1)  # pictures stay what they are
     algorithm = make(fake_backend, optimizer=optimizer, local_steps=6, batch_size=3)
     update = algorithm.local(algorithm.broadcast(algorithm.init()), make_client(train=9))
     assert update.usage.queries == 6 * 3

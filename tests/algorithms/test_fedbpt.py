@@ -10,7 +10,7 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.cma import Cma
 from fedbbpt.optim.sep_cma import SepCma
-from fedbbpt.optim.spsa import rms
+from fedbbpt.optim.two_point import rms
 from fedbbpt.prompts.low_rank import LowRank
 from fedbbpt.prompts.padding import Padding
 from fedbbpt.prompts.soft import Soft

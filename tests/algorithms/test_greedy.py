@@ -13,7 +13,7 @@ from fedbbpt.algorithms.greedy import Greedy
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective
-from fedbbpt.optim.random import Random
+from fedbbpt.optim.random_search import RandomSearch
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.identity import Identity
@@ -32,7 +32,11 @@ OTHERS = ("one", "two", "three")  # classes that the model does not know by name
 def greedy(make):
     """`greedy(backend, population, **options)`: the method over random search."""
     return lambda backend, population=5, **options: make(
-        backend, Greedy, prompt=PROMPT, optimizer=partial(Random, sigma=2.0, population_size=population), **options
+        backend,
+        Greedy,
+        prompt=PROMPT,
+        optimizer=partial(RandomSearch, sigma=2.0, population_size=population),
+        **options,
     )
 
 
@@ -278,7 +282,7 @@ def test_single_failures_do_not_stop_the_search(greedy, rounds, make_backend, cl
 def test_it_wants_a_prompt_and_a_head(fake_backend, prompt, readout):
     objective = Objective(fake_backend, prompt, readout(fake_backend.info, fake_backend.info.classes))
     with pytest.raises(ConfigError, match=r"^[^.\n]*a head: give it both, or use --algorithm fedavg$"):
-        Greedy(Parts(objective, partial(Random), 5))
+        Greedy(Parts(objective, partial(RandomSearch), 5))
 
 
 def test_everybody_takes_part(greedy, fake_backend, clients):

@@ -12,7 +12,7 @@ from fedbbpt.config.components import resolve
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError
 from fedbbpt.objective import Objective
-from fedbbpt.optim.random import Random
+from fedbbpt.optim.random_search import RandomSearch
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
@@ -74,7 +74,7 @@ def validation_loss(algorithm, state, clients):
 @pytest.mark.parametrize("limit", [3, 16, 1000])
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("batch", [4, 50])
-@pytest.mark.parametrize("optimizer", [SpsaGC, Random])
+@pytest.mark.parametrize("optimizer", [SpsaGC, RandomSearch])
 def test_plan_is_what_the_rounds_then_ask(name, make_backend, clients, limit, steps, batch, optimizer):
     backend = make_backend(max_batch=limit)
     algorithm = make(name, backend, optimizer=optimizer, local_steps=steps, batch_size=batch)

@@ -7,7 +7,7 @@ from fedbbpt.algorithms.calibration import Calibration
 from fedbbpt.config.components import resolve
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import OptimizerStart, Space
-from fedbbpt.optim.bdpl import PARAMETRISATIONS, RAREST, SPAN, Bdpl, apart, estimate, project
+from fedbbpt.optim.bdpl import PARAMETRISATIONS, RAREST, SPAN, Bdpl, clamp_logits, estimate, project_to_simplex
 
 KINDS = ["softmax", "simplex"]
 TABLE = np.random.default_rng(0).normal(size=(3, 3))  # the loss of each pair of choices at two places
@@ -43,7 +43,7 @@ def estimates(kind, score, groups=4000, n=20):
     x = START[kind]
     samples = make(x.ravel(), 3, kind, population_size=groups * n).ask().reshape(groups, n, *x.shape)
     losses = np.einsum("gni,ij,gnj->gn", samples[:, :, 0], TABLE, samples[:, :, 1])
-    p = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].allowed(x))
+    p = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].project(x))
     return np.array([estimate(drawn, told, p, score) for drawn, told in zip(samples, losses, strict=True)])
 
 
@@ -58,7 +58,7 @@ def errors(found, truth):
     return np.abs(found.mean(0) - within(truth)) / (found.std(0) / np.sqrt(len(found)))
 
 
-def of_the_authors(samples, probabilities):
+def score_of_the_authors(samples, probabilities):
     return np.where(samples == 1, 1 / probabilities, -1 / probabilities)
 
 
@@ -70,7 +70,7 @@ def test_the_estimate_is_the_exact_gradient_but_for_the_error_of_sampling(kind):
 
 
 def test_the_authors_score_fails_the_same_check_by_a_factor_of_two():
-    truth, theirs = exact(START["simplex"], "simplex"), estimates("simplex", of_the_authors)
+    truth, theirs = exact(START["simplex"], "simplex"), estimates("simplex", score_of_the_authors)
     assert errors(theirs, truth).max() > 20
     assert errors(theirs, 2 * truth).max() < 4
     assert np.allclose(theirs, 2 * estimates("simplex", PARAMETRISATIONS["simplex"].score))
@@ -79,7 +79,7 @@ def test_the_authors_score_fails_the_same_check_by_a_factor_of_two():
 def test_the_authors_score_is_nan_where_a_probability_is_0():
     samples, p = np.eye(3)[[[0], [1]]], np.array([[0.5, 0.5, 0.0]])
     with np.errstate(divide="ignore", invalid="ignore"):
-        assert np.isnan(estimate(samples, np.array([0.0, 1.0]), p, of_the_authors)).any()
+        assert np.isnan(estimate(samples, np.array([0.0, 1.0]), p, score_of_the_authors)).any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -97,7 +97,7 @@ def test_single_good_words_are_found_among_fifty_at_ten_places(kind, seed):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_learning_rate_changes_equal_probabilities_by_the_same_share(kind):
     optimizer = make(np.zeros(40), 4, kind, seed=1, lr=0.01)
-    before = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].allowed(np.zeros((10, 4))))
+    before = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].project(np.zeros((10, 4))))
     optimizer.ask()
     optimizer.tell(np.arange(20.0) / 5)
     shares = PARAMETRISATIONS[kind].probabilities(optimizer.x.reshape(10, 4)) / before - 1
@@ -136,14 +136,14 @@ def test_losses_that_say_nothing_leave_x_as_it_is(kind, losses):
 def test_candidates_are_drawn_as_often_as_x_says(kind):
     x = START[kind]
     drawn = make(x.ravel(), 3, kind, population_size=20_000).ask().reshape(-1, 2, 3)
-    p = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].allowed(x))
+    p = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].project(x))
     assert np.abs(drawn.mean(0) - p).max() < 4 * 0.5 / np.sqrt(20_000)
     together = np.einsum("ni,nj->ij", drawn[:, 0], drawn[:, 1]) / len(drawn)
     assert np.abs(together - np.outer(*p)).max() < 4 * 0.5 / np.sqrt(20_000)
 
 
 def test_zeros_are_equal_probabilities():
-    assert np.allclose(project(np.zeros((2, 5))), 0.2)
+    assert np.allclose(project_to_simplex(np.zeros((2, 5))), 0.2)
     assert np.allclose(make(np.zeros(500), 5, "softmax", population_size=4000).ask().mean(0), 0.2, atol=0.03)
 
 
@@ -151,16 +151,16 @@ def test_no_allowed_point_is_nearer_than_the_projection():
     rng = np.random.default_rng(0)
     least = RAREST / 6
     for x in rng.normal(size=(50, 1, 6)) * 10 ** rng.uniform(-2, 2, (50, 1, 1)):
-        found = project(x)
+        found = project_to_simplex(x)
         assert found.sum() == pytest.approx(1)
         assert found.min() >= least - 1e-12
         others = least + (1 - RAREST) * rng.dirichlet(np.full(6, 0.3), 1000)
         assert (np.linalg.norm(others - x, axis=1) >= np.linalg.norm(found - x) - 1e-9).all()
-        assert np.allclose(project(found), found)
+        assert np.allclose(project_to_simplex(found), found)
 
 
 def test_logits_stay_close_enough_to_be_drawn():
-    x = apart(np.array([[0.0, -50.0, 3.0], [1.0, 1.0, 1.0]]))
+    x = clamp_logits(np.array([[0.0, -50.0, 3.0], [1.0, 1.0, 1.0]]))
     assert x.tolist() == [[0.0, 3.0 - SPAN, 3.0], [1.0, 1.0, 1.0]]
 
 

@@ -8,10 +8,18 @@ from fedbbpt.optim import Count, OptimizerBase, OptimizerStart
 from fedbbpt.types import Floats
 
 
-class Random(OptimizerBase):
+class RandomSearch(OptimizerBase):
     """Random search: tries normal steps from x, and moves to the best of them ("(1, λ)": Rechenberg 1973).
 
     Their standard deviation is σ / (1 + steps)^decay, steps counted through all rounds.
+
+    >>> import numpy as np
+    >>> from fedbbpt.optim import OptimizerStart
+    >>> optimizer = RandomSearch(OptimizerStart(np.full(4, 2.0), np.random.default_rng(1)))
+    >>> for _ in range(200):
+    ...     optimizer.tell((optimizer.ask() ** 2).sum(1))
+    >>> bool((abs(optimizer.x) < 0.5).all())
+    True
     """
 
     def __init__(
