@@ -113,4 +113,4 @@ def _dataset(stored: store.StoredTask, rows: Int64) -> Dataset:
 def task_class(name: str, specs: Mapping[str, TaskSpec]) -> type[SuiteTask]:
     """The class of a task; `specs` also holds the one that its spec may name as `provider_task`."""
     facts = {"name": name, "specs": specs, "modality": specs[name].modality, "__doc__": f"{specs[name].title}."}
-    return type(name, (SuiteTask,), facts)
+    return type(name, (SuiteTask,), {"__module__": __name__} | facts)  # type() alone would name the module of ABCMeta
