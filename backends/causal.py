@@ -1,4 +1,4 @@
-"""Words after a text, scored by a model that writes from left to right."""
+"""Scores label words after a text, with a causal language model."""
 
 from collections.abc import Sequence
 from inspect import signature
@@ -15,18 +15,17 @@ from fedbbpt_backends.verbalizer import Context, length_buckets
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
 
-AT_ONCE = 2048  # tokens of one forward pass, padding included
-WORTH = 64  # tokens that sharing must save: it takes a pass of its own
-POSITIONS = 256  # whose probabilities over the whole vocabulary are computed at a time
+MAX_TOKENS = 2048  # per forward pass, padding included
+MIN_SAVED_TOKENS = 64  # a shared prefix is read once if that saves more: it takes a forward pass of its own
+POSITIONS = 256  # per chunk, when normalising over the vocabulary
 
 
 class CausalScorer:
-    """All words of all classes after each context, in one forward pass for many contexts.
+    """Scores all label words of all classes after each context, in one forward pass for many contexts.
 
-    What contexts share, the prompt before the text, is read once and its keys and values are kept. The words of all
-    classes stand behind each context side by side: a mask lets each see the context and itself only, and they count
-    positions from the context's end. So a context is read once, however many classes there are and however many tokens
-    they take.
+    A prefix that contexts share is read once, and its keys and values are cached. The label words of all classes follow
+    each context side by side: the attention mask lets each see the context and itself only, and their positions count
+    from the end of the context. So each context is read once, whatever the number of classes and of their tokens.
     """
 
     def __init__(self, model: "TextModel", words: Sequence[tuple[int, ...]]) -> None:
@@ -44,24 +43,25 @@ class CausalScorer:
         self._next = torch.tensor([words[c][j + 1] for c, j in parents], dtype=torch.long, device=device)
         self._sees = (self._class[:, None] == self._class) & (self._depth[:, None] >= self._depth)  # (S, S)
 
-    def __call__(self, contexts: list[Context], worth: int = WORTH) -> Float32:
-        """See `Scorer`; what would save `worth` tokens is read once."""
+    def __call__(self, contexts: list[Context], min_saved: int | None = None) -> Float32:
+        """See `Scorer`; a shared prefix is cached if that saves at least `min_saved` tokens."""
+        min_saved = MIN_SAVED_TOKENS if min_saved is None else min_saved
         result = np.empty((len(contexts), len(self._first)), np.float32)
         with torch.inference_mode():
-            for shared, rows in _groups(contexts, worth):
+            for shared, rows in _groups(contexts, min_saved):
                 start = embed_prefix(self._embed, contexts[rows[0]]) if shared else None
-                past = None if start is None else self._read_once(start)
+                past = None if start is None else self._prefill(start)
                 inside = 0 if start is None else len(start)
                 lengths = [len(contexts[i]) + len(self._read) for i in rows]
-                for piece in length_buckets(lengths, AT_ONCE):
+                for piece in length_buckets(lengths, MAX_TOKENS):
                     some = [rows[i] for i in piece]
                     embed = embed_suffix if shared else embed_all
                     own = [embed(self._embed, contexts[i]) for i in some]
                     result[some] = self._forward(own, past, inside).cpu().numpy()
         return result
 
-    def _read_once(self, start: Tensor) -> Any:
-        """Keys and values of what stands before many texts, vectors (P, D)."""
+    def _prefill(self, start: Tensor) -> Any:
+        """The key-value cache of a shared prefix (P, D)."""
         from transformers import DynamicCache
 
         past = DynamicCache()
@@ -69,7 +69,7 @@ class CausalScorer:
         return past
 
     def _forward(self, own: list[Tensor], past: Any, inside: int) -> Tensor:
-        """Log-probabilities (b, C) of the words behind contexts (t, D) that go on from `inside` tokens of `past`."""
+        """Log-probabilities (b, C) of the label words after contexts (t, D), which follow `inside` cached tokens."""
         lengths = torch.tensor([len(one) for one in own], device=self._head.weight.device)
         x = pad_sequence(own, batch_first=True)  # (b, T, D)
         b, t, _ = x.shape
@@ -88,7 +88,7 @@ class CausalScorer:
             attention_mask=mask[:, None],
             position_ids=places,
             use_cache=past is not None,
-            **({} if past is None else {self._cache: _copies(past, b)}),
+            **({} if past is None else {self._cache: _expanded(past, b)}),
         ).last_hidden_state
         last = hidden[torch.arange(b, device=x.device), lengths - 1]
         scores = self._log_probabilities(last[:, None].expand(-1, len(self._first), -1), self._first, last)
@@ -97,9 +97,10 @@ class CausalScorer:
         return scores.index_add(1, self._class, more)
 
     def _log_probabilities(self, hidden: Tensor, tokens: Tensor, distinct: Tensor) -> Tensor:
-        """Of tokens (c,) by hidden states (b, c, D), whose normalisers are those of `distinct` (·, D), each once.
+        """Log-probabilities (b, c) of tokens (c,) from hidden states (b, c, D).
 
-        The words' own scores in float32: in bfloat16 a score of 20 is known to a sixteenth only.
+        `distinct` (·, D) holds each different hidden state once, to normalise over the vocabulary. The logits of the
+        tokens are computed in float32: bfloat16 resolves a logit of 20 only to 1/16.
         """
         bias = getattr(self._head, "bias", None)
         own = torch.einsum("bcd,cd->bc", hidden.float(), self._head.weight[tokens].float())
@@ -110,29 +111,29 @@ class CausalScorer:
 
 
 def embed_prefix(embed: Any, context: Context) -> Tensor:
-    """(P, D): vectors and what stands before the text."""
+    """The soft prompt and the prefix, (P, D)."""
     words = embed_tokens(embed, context.prefix)
     return words if context.soft_prompt is None else torch.cat([torch.from_numpy(context.soft_prompt).to(words), words])
 
 
 def embed_suffix(embed: Any, context: Context) -> Tensor:
-    """(t, D): the text and what stands behind it."""
+    """The text and the suffix, (t, D)."""
     return embed_tokens(embed, (*context.text, *context.suffix))
 
 
 def embed_all(embed: Any, context: Context) -> Tensor:
-    """(P + t, D): a context as the model reads it."""
+    """The whole context, (P + t, D)."""
     return torch.cat([embed_prefix(embed, context), embed_suffix(embed, context)])
 
 
 def embed_tokens(embed: Any, ids: tuple[int, ...]) -> Tensor:
-    """(t, D): tokens."""
+    """Token ids as vectors, (t, D)."""
     vectors: Tensor = embed(torch.tensor(ids, dtype=torch.long, device=embed.weight.device))
     return vectors
 
 
-def _groups(contexts: list[Context], worth: int) -> list[tuple[bool, list[int]]]:
-    """Rows that share what stands before the text, where that is worth it; and all others together."""
+def _groups(contexts: list[Context], min_saved: int) -> list[tuple[bool, list[int]]]:
+    """Rows that share a prefix, if caching it saves `min_saved` tokens; all other rows form one group."""
     alike: dict[tuple[int, tuple[int, ...]], list[int]] = {}
     for i, context in enumerate(contexts):
         alike.setdefault((id(context.soft_prompt), context.prefix), []).append(i)
@@ -141,15 +142,15 @@ def _groups(contexts: list[Context], worth: int) -> list[tuple[bool, list[int]]]
     for rows in alike.values():
         one = contexts[rows[0]]
         shared = len(one) - len(one.text) - len(one.suffix)
-        if (len(rows) - 1) * shared >= worth:
+        if (len(rows) - 1) * shared >= min_saved:
             groups.append((True, rows))
         else:
             alone += rows
     return [*groups, (False, alone)] if alone else groups
 
 
-def _copies(past: Any, count: int) -> Any:
-    """Keys and values of one text (1, h, P, d), as if of that many."""
+def _expanded(past: Any, count: int) -> Any:
+    """Keys and values of one text (1, h, P, d), expanded to `count` texts without copying."""
     from transformers import DynamicCache
 
     copies = DynamicCache()

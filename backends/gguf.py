@@ -1,4 +1,4 @@
-"""A model in a GGUF file, kept from then on in Hugging Face's layout: reading it takes half a minute each time."""
+"""Converts a GGUF file to Hugging Face's layout, once: reading the file takes half a minute each time."""
 
 import io
 from contextlib import redirect_stderr
@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from fedbbpt.errors import MissingExtra
 
 
-def unpack(file: Path, folder: Path) -> None:
-    """Writes the causal language model in `file` to `folder`: weights in float16, config, tokenizer.
+def convert(file: Path, folder: Path) -> None:
+    """Writes the causal language model in `file` to `folder`: weights, config, tokenizer.
 
-    float16 holds more digits than the file's 4 bits with their scales have.
+    The weights become float16, which has more digits than the file's 4 bits with their scales.
 
     Raises:
-        MissingExtra: what reads GGUF is not installed.
+        MissingExtra: accelerate or gguf is not installed.
     """
     try:
         import accelerate  # noqa: F401
@@ -27,7 +27,7 @@ def unpack(file: Path, folder: Path) -> None:
     import transformers
 
     source: dict[str, Any] = {"gguf_file": file.name}
-    with redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
+    with redirect_stderr(io.StringIO()):  # hides a progress bar that has no switch
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(file.parent, **source)
     tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
@@ -36,7 +36,7 @@ def unpack(file: Path, folder: Path) -> None:
         del weights["lm_head.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config  # it is not quantised any more
+        del model.config.quantization_config  # the weights are no longer quantised
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

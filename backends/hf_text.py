@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fedbbpt_backends.heads import LinearHead
     from fedbbpt_backends.text_models import TextModel
 
-AT_ONCE = 4096  # tokens of one forward pass, padding included: more gains nothing on a CPU
+MAX_TOKENS = 4096  # per forward pass, padding included: more is no faster on a CPU
 MAX_BATCH = 128
 WORDED = ("verbalizer", "generated")  # heads that ask for words
 WRITING = ("smollm2",)  # assets that write on
@@ -144,12 +144,12 @@ class TextNetwork:
     """A model with its tokenizer, its number format and the length at which it cuts."""
 
     def __init__(self, model: str, dtype: str, device: str, max_tokens: int) -> None:
-        from fedbbpt_backends.device import dtype_of, usable_device
+        from fedbbpt_backends.device import resolve_device, resolve_dtype
         from fedbbpt_backends.text_models import load_text_model
 
-        self.device = usable_device(device)
+        self.device = resolve_device(device)
         self.model: TextModel = load_text_model(model, self.device)
-        self._dtype = dtype_of(dtype, self.device)
+        self._dtype = resolve_dtype(dtype, self.device)
         self.dtype = str(self._dtype).removeprefix("torch.")
         self.model.net.to(self._dtype).requires_grad_(False)
         self._longest = min(max_tokens, self.model.longest)
@@ -178,7 +178,7 @@ class TextNetwork:
 
         ids = self.model.tokenizer(list(inputs), truncation=True, max_length=self._longest)["input_ids"]
         lengths = [len(tokens) for tokens in ids]
-        pieces = length_buckets(lengths, AT_ONCE)
+        pieces = length_buckets(lengths, MAX_TOKENS)
         outputs = []
         with torch.inference_mode():
             for rows in pieces:

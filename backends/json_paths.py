@@ -1,4 +1,4 @@
-"""JMESPath that leaves what is null in its place, so that the nth thing found belongs to the nth input."""
+"""JMESPath that keeps nulls in lists, so that the nth value found belongs to the nth input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,20 +18,23 @@ class _InPlace(TreeInterpreter):
 
 
 def finder(path: str) -> Callable[[Any], Any]:
-    """What a path finds in parsed JSON; None for nothing.
+    """Compiles a path into a function of parsed JSON that returns what it finds, or None.
 
     Raises:
-        ConfigError: it is no path.
+        ConfigError: `path` is not a JMESPath.
+
+    >>> finder("results[*].score")({"results": [{"score": 1}, {}]})
+    [1, None]
     """
     try:
         parsed = jmespath.compile(path).parsed
     except JMESPathError as e:
-        raise ConfigError(f"{path!r} is no JMESPath (https://jmespath.org): {str(e).splitlines()[0]}") from e
+        raise ConfigError(f"{path!r} is not a JMESPath (https://jmespath.org): {str(e).splitlines()[0]}") from e
 
     def find(answer: Any) -> Any:
         try:
             return _InPlace().visit(parsed, answer)
-        except JMESPathError:  # a function in the path, on what it is not made for
+        except JMESPathError:  # a function in the path, applied to another type
             return None
 
     return find

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from fedbbpt.split_learning.protocol import Precision, Role, SplitModel
     from fedbbpt_backends.image_models import ImageModel
 
-# Larger batches gain nothing on a CPU, and lose once a layer no longer fits into its caches.
-MOST_ON_CPU, MOST_ON_GPU = 128, 2048
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey (ITU-R BT.601), as Pillow has it
+# Larger batches are no faster on a CPU, and slower once a layer no longer fits into its caches.
+MAX_BATCH_CPU, MAX_BATCH_GPU = 128, 2048
+LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in grey (ITU-R BT.601), as in Pillow
 
 
 class LocalViT(Splittable):
@@ -71,10 +71,10 @@ class LocalViT(Splittable):
         self.feature_extractor = self._features
 
     def query(self, inputs: Float32) -> BackendOutput:
-        """Class scores of images (b, 3, h, w), float32 in [0, 1].
+        """Scores images (b, 3, h, w), float32 in [0, 1].
 
         Raises:
-            BackendError: the model was given up for a part of it (`split`).
+            BackendError: only a part of the model was kept (`partition_model`).
         """
         if self._head is None:
             return BackendOutput(self._whole().logits(inputs))
@@ -85,14 +85,14 @@ class LocalViT(Splittable):
 
     def _whole(self) -> "Network":
         if self.network is None:
-            raise BackendError("only a part of the model is here, which cannot answer alone")
+            raise BackendError("this process holds only a part of the model, which cannot answer queries")
         return self.network
 
     def computes_in(self, dtype: "Precision") -> "Precision":
         """See `Splittable`."""
-        from fedbbpt_backends.device import dtype_of
+        from fedbbpt_backends.device import resolve_dtype
 
-        return "bfloat16" if "bfloat16" in str(dtype_of(dtype, self.info.resolved["device"])) else "float32"
+        return "bfloat16" if "bfloat16" in str(resolve_dtype(dtype, self.info.resolved["device"])) else "float32"
 
     def partition_model(
         self,
@@ -125,40 +125,40 @@ class LocalViT(Splittable):
 
 
 class Network:
-    """A model with its normalisation and resizing, its number format and its batch limit."""
+    """A model with its preprocessing, dtype, device and largest batch."""
 
     def __init__(self, model: str, weights: str | None, dtype: str, device: str, max_activation_mib: int) -> None:
         import torch
 
-        from fedbbpt_backends.device import dtype_of, usable_device
+        from fedbbpt_backends.device import resolve_device, resolve_dtype
         from fedbbpt_backends.image_models import load_image_model
 
-        self.device = usable_device(device)
+        self.device = resolve_device(device)
         self.model: ImageModel = load_image_model(model, weights, self.device)
-        self.precision = dtype_of(dtype, self.device)
-        if not self._takes(self.precision):
+        self.torch_dtype = resolve_dtype(dtype, self.device)
+        if not self._supports(self.torch_dtype):
             if dtype != "auto":
-                raise BackendError(f"{self.model.name} does not compute in {dtype}; use -o backend.dtype=float32")
-            self.precision, self.model = torch.float32, load_image_model(model, weights, self.device)
+                raise BackendError(f"{self.model.name} cannot compute in {dtype}; use -o backend.dtype=float32")
+            self.torch_dtype, self.model = torch.float32, load_image_model(model, weights, self.device)
         self.model.net.requires_grad_(False)
-        self.dtype = str(self.precision).removeprefix("torch.")
-        most = MOST_ON_CPU if self.device == "cpu" else MOST_ON_GPU
+        self.dtype = str(self.torch_dtype).removeprefix("torch.")
+        most = MAX_BATCH_CPU if self.device == "cpu" else MAX_BATCH_GPU
         self.max_batch = int(
-            np.clip(max_activation_mib * 2**20 // (self.model.activation * self.precision.itemsize), 1, most)
+            np.clip(max_activation_mib * 2**20 // (self.model.activation * self.torch_dtype.itemsize), 1, most)
         )
         moments = self.model.preprocessing.mean, self.model.preprocessing.std
         mean, std = (torch.tensor(values, device=self.device).view(-1, 1, 1) for values in moments)
         self._scale, self._shift = 1 / std, -mean / std
 
-    def _takes(self, precision: "torch.dtype") -> bool:
-        """Whether the model computes in this number format, in which it is from now on: some mix others into it."""
+    def _supports(self, dtype: "torch.dtype") -> bool:
+        """Converts the model to this dtype and checks that it computes in it; some models mix dtypes."""
         import torch
 
-        if precision == torch.float32:  # in which it has answered when it was loaded
+        if dtype == torch.float32:  # in which it answered when it was loaded
             return True
-        self.model.net.to(precision)
+        self.model.net.to(dtype)
         shape = (1, self.model.preprocessing.num_channels, *self.model.size)
-        blank = torch.zeros(shape, dtype=precision, device=self.device)
+        blank = torch.zeros(shape, dtype=dtype, device=self.device)
         try:
             with torch.inference_mode():
                 (self.model.logits or self.model.features)(blank)
@@ -167,17 +167,17 @@ class Network:
         return True
 
     def features(self, inputs: Float32) -> Float32:
-        """Pooled features (b, D)."""
+        """Pooled features (b, D), float32."""
         return self._run(self.model.features, inputs)
 
     def logits(self, inputs: Float32) -> Float32:
-        """The model's own class scores (b, C)."""
+        """The logits (b, C), float32, of the model's own classifier."""
         if self.model.logits is None:
             raise BackendError(f"{self.model.name} has no classifier of its own")
         return self._run(self.model.logits, inputs)
 
-    def prepare(self, inputs: Float32) -> "torch.Tensor":
-        """What the model reads (b, c, h, w): resized if need be, normalised, in its number format and on its device."""
+    def preprocess(self, inputs: Float32) -> "torch.Tensor":
+        """Resizes if necessary, and normalises: images (b, 3, h, w) in [0, 1] -> (b, c, h', w') on the device."""
         import torch
 
         x = torch.from_numpy(np.ascontiguousarray(inputs)).to(self.device)
@@ -185,7 +185,7 @@ class Network:
             x = torch.nn.functional.interpolate(x, self.model.size, mode="bicubic", antialias=True).clamp(0, 1)
         if self.model.preprocessing.channel_order == "L":
             x = (x * torch.tensor(LUMA, device=self.device).view(3, 1, 1)).sum(1, keepdim=True)
-        values = torch.addcmul(self._shift, x, self._scale).to(self.precision)
+        values = torch.addcmul(self._shift, x, self._scale).to(self.torch_dtype)
         return values.flip(1) if self.model.preprocessing.channel_order == "BGR" else values
 
     def _run(self, function: "Callable[[torch.Tensor], torch.Tensor]", inputs: Float32) -> Float32:
@@ -193,12 +193,12 @@ class Network:
 
         pieces = range(0, len(inputs), self.max_batch)
         with torch.inference_mode():
-            outputs = [function(self.prepare(inputs[i : i + self.max_batch])).float().cpu() for i in pieces]
+            outputs = [function(self.preprocess(inputs[i : i + self.max_batch])).float().cpu() for i in pieces]
         return torch.cat(outputs).numpy()
 
 
 class FeatureEncoder(Encoder):
-    """The embedded model's pooled features, in float32 so that they are the same on every processor's fast path."""
+    """The embedded model's pooled features, computed in float32 on the CPU, whatever the machine is fastest in."""
 
     def __init__(self) -> None:
         try:
@@ -208,7 +208,7 @@ class FeatureEncoder(Encoder):
         self.dim = self.features(np.zeros((1, 3, *self.network.model.size), np.float32)).shape[1]
 
     def features(self, inputs: Float32) -> Float32:
-        """(b, 3, h, w) in [0, 1] -> (b, dim), mean 0 and variance 1 by image."""
+        """(b, 3, h, w) in [0, 1] -> (b, dim), with mean 0 and variance 1 per image."""
         features = self.network.features(inputs)
         centred = features - features.mean(1, keepdims=True)
         return centred / (centred.std(1, keepdims=True) + np.float32(1e-6))

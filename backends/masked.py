@@ -1,4 +1,4 @@
-"""Words in the middle of a text, scored by a model that fills gaps."""
+"""Scores label words in a cloze, with a masked language model."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,14 @@ from fedbbpt_backends.verbalizer import Context, length_buckets
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
 
-AT_ONCE = 1024  # tokens of one forward pass, padding included: the scores of a whole vocabulary belong to each
+MAX_TOKENS = 1024  # per forward pass, padding included: each has scores over the whole vocabulary
 
 
 class MaskedScorer:
-    """Each class's words in a gap of as many masks as they have tokens, all of one length in one forward pass.
+    """Scores each class's label words at as many masks as they have tokens; one forward pass serves all of one length.
 
-    log p = Σ_j log p(mask j = token j | the text with all its masks): the tokens of a word are taken as independent
-    given the text, so that one pass serves all words of a length.
+    log p = Σ_j log p(mask j = token j | the text with all its masks): given the text, the tokens of a label word are
+    treated as independent.
     """
 
     def __init__(self, model: "TextModel", words: Sequence[tuple[int, ...]]) -> None:
@@ -39,13 +39,13 @@ class MaskedScorer:
         with torch.inference_mode():
             for gap, classes in self._by_length.items():
                 wanted = torch.tensor([self._words[c] for c in classes], device=self._embed.weight.device)  # (c, gap)
-                for rows in length_buckets([len(context) + gap - 1 for context in contexts], AT_ONCE):
+                for rows in length_buckets([len(context) + gap - 1 for context in contexts], MAX_TOKENS):
                     scores = self._forward([contexts[i] for i in rows], gap, wanted)
                     result[np.ix_(rows, classes)] = scores.cpu().numpy()
         return result
 
     def _forward(self, contexts: list[Context], gap: int, wanted: Tensor) -> Tensor:
-        """Log-probabilities (b, c) of words (c, gap)."""
+        """Log-probabilities (b, c) of label words, token ids (c, gap)."""
         device = self._embed.weight.device
         x, places = [], []
         for context in contexts:
@@ -54,7 +54,7 @@ class MaskedScorer:
             ids = torch.tensor((*context.prefix, *context.text, *after), device=device)
             own = self._embed(ids)
             vectors = own[:0] if context.soft_prompt is None else torch.from_numpy(context.soft_prompt).to(own)
-            x.append(torch.cat([own[:1], vectors, own[1:]]))  # the model's mark of the beginning stays the first
+            x.append(torch.cat([own[:1], vectors, own[1:]]))  # [CLS] stays first
             places.append(len(vectors) + len(context.prefix) + len(context.text) + at)
         lengths = torch.tensor([len(one) for one in x], device=device)
         padded = pad_sequence(x, batch_first=True)

@@ -1,4 +1,4 @@
-"""Words after a text, one class after the other, by a model's own answers: right for all models, and slow."""
+"""Scores label words one class at a time, from the model's own logits: correct for every causal model, and slow."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,16 @@ from fedbbpt_backends.verbalizer import Context, Scorer, length_buckets
 if TYPE_CHECKING:
     from fedbbpt_backends.text_models import TextModel
 
-AT_ONCE = 512  # tokens of one forward pass, padding included: the scores of a whole vocabulary belong to each
-APART = {torch.float32: 1e-2, torch.bfloat16: 0.5}  # nats by which the ways to one score may differ
+MAX_TOKENS = 512  # per forward pass, padding included: each has scores over the whole vocabulary
+TOLERANCE = {torch.float32: 1e-2, torch.bfloat16: 0.5}  # nats by which both scorers may differ
 
 
 class PerClassScorer:
-    """For models whose words cannot stand side by side: those that read without attention, by distance, or locally, and
-    those whose scores are more than a product of hidden states and words."""
+    """For models that `CausalScorer` cannot handle.
+
+    These are models without attention, with relative or local attention, and those whose logits are not just the
+    product of hidden states and output embeddings.
+    """
 
     def __init__(self, model: "TextModel", words: Sequence[tuple[int, ...]]) -> None:
         self._net: Any = model.net
@@ -34,12 +37,12 @@ class PerClassScorer:
         result = np.empty((len(contexts), len(self._words)), np.float32)
         with torch.inference_mode():
             for c, word in enumerate(self._words):
-                for rows in length_buckets([len(context) + len(word) for context in contexts], AT_ONCE):
+                for rows in length_buckets([len(context) + len(word) for context in contexts], MAX_TOKENS):
                     result[rows, c] = self._forward([contexts[i] for i in rows], word).cpu().numpy()
         return result
 
     def _forward(self, contexts: list[Context], word: tuple[int, ...]) -> torch.Tensor:
-        """Log-probabilities (b,) of a class's words."""
+        """Log-probabilities (b,) of one class's label words."""
         behind = embed_tokens(self._embed, word)
         x = [torch.cat([embed_all(self._embed, context), behind]) for context in contexts]
         lengths = torch.tensor([len(one) for one in x], device=behind.device)
@@ -54,18 +57,18 @@ class PerClassScorer:
 
 
 def choose_scorer(model: "TextModel", words: Sequence[tuple[int, ...]], context: Context) -> Scorer:
-    """How to score the words: all side by side, if that says about this context what the model itself says.
+    """The fast `CausalScorer` if, on this context, it agrees with the model's own logits; else `PerClassScorer`.
 
     Raises:
-        BackendError: the model does not say how likely words are.
+        BackendError: the model gives no logits for a text.
     """
     slow, fast = PerClassScorer(model, words), CausalScorer(model, words)
     try:
         expected = slow([context])[0]
-    except Exception as e:  # every model has its own words for an input that it does not take
-        raise BackendError(f"{model.name} cannot be asked how likely words are: {reason(e)}") from e
+    except Exception as e:  # models raise anything for inputs that they do not accept
+        raise BackendError(f"{model.name} does not score label words: {reason(e)}") from e
     try:
-        found = np.concatenate([fast([context]), fast([context, context], worth=1)])
-    except Exception:  # it takes no such masks or positions
+        found = np.concatenate([fast([context]), fast([context, context], min_saved=1)])
+    except Exception:  # the model does not accept such masks or positions
         return slow
-    return fast if np.abs(found - expected).max() < APART[model.net.get_input_embeddings().weight.dtype] else slow
+    return fast if np.abs(found - expected).max() < TOLERANCE[model.net.get_input_embeddings().weight.dtype] else slow

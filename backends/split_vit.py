@@ -46,7 +46,7 @@ class SplitViT:
         dtype: torch.dtype | None = None,
         role: Role = "all",
     ) -> None:
-        dtype = dtype or network.precision
+        dtype = dtype or network.torch_dtype
         self.num_prompt_tokens, self._network = num_prompt_tokens, network
         self._dtype, self._classes = dtype, num_classes
         self._exact = torch.promote_types(dtype, torch.float32)  # of the classifier
@@ -62,7 +62,7 @@ class SplitViT:
         self._wrapper = _FunctionalWrapper(layout.net.to(dtype).requires_grad_(False))
         self._names = self._partition()
         with torch.no_grad():
-            blank = network.prepare(np.zeros((1, 3, *network.model.size), np.float32))
+            blank = network.preprocess(np.zeros((1, 3, *network.model.size), np.float32))
             embedded = layout.embed(blank.to(dtype))
             self._features = layout.pool(embedded).shape[1]
         self.width: int = embedded.shape[2]
@@ -90,7 +90,7 @@ class SplitViT:
     def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Forward:
         """See `SplitModel.head`."""
         given = self._given(parameters, trained, "prompt", "head")
-        pixels = self._network.prepare(inputs).to(self._dtype)
+        pixels = self._network.preprocess(inputs).to(self._dtype)
         return _passed(self._call("head", given, self._through_head, pixels, given["prompt"]), None, given)
 
     def body(self, parameters: Parameters, values: Float32, trained: frozenset[Part]) -> Forward:

@@ -18,7 +18,7 @@ from fedbbpt.assets.store import cache_folder, fetch, locked
 from fedbbpt.backend import Embeddings
 from fedbbpt.dry_run import is_dry_run
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
-from fedbbpt_backends.gguf import unpack
+from fedbbpt_backends.gguf import convert
 from fedbbpt_backends.loading import SAFE, check_config, class_names, loading, pretrained, reads, reason, steady
 
 # A zip, a folder, or a GGUF file.
@@ -163,7 +163,7 @@ def _unpacked(name: str) -> Path:
                 for path, contents in _files(name):
                     (written / path).write_bytes(contents)
                 for file in written.glob("*.gguf"):
-                    unpack(file, written)
+                    convert(file, written)
                     file.unlink()
                 written.replace(kept)
     return kept

@@ -1,8 +1,8 @@
-"""Lets torchvision import beside a torch that it was not built for.
+"""Makes torchvision importable beside a torch that it was not built for.
 
-timm and transformers import torchvision, and `pip` brings a build of it that may not match the installed torch; then
-its compiled operators are missing and the import ends with "operator torchvision::nms does not exist". None of those
-operators is needed here, but their schemas are: torchvision registers fake kernels for them while it is imported.
+timm and transformers import torchvision, and `pip` may install a build that does not match the installed torch. Then
+its compiled operators are missing, and the import fails with "operator torchvision::nms does not exist". None of those
+operators is needed here, but their schemas are: torchvision registers fake kernels for them on import.
 """
 
 import sys
@@ -11,11 +11,11 @@ SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_keep_alive: list[object] = []  # a library's schemas go when it is collected
+_keep_alive: list[object] = []  # a library's schemas vanish when it is garbage-collected
 
 
 def ensure_importable() -> bool:
-    """Makes `import torchvision` work; True if it had to be mended, False if it is sound or not installed."""
+    """Makes `import torchvision` work; returns whether it had to define schemas for that."""
     if _keep_alive:
         return True
     try:
@@ -34,7 +34,7 @@ def ensure_importable() -> bool:
         library.define(schema)
     _keep_alive.append(library)
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]  # half imported
+        del sys.modules[name]  # partially imported
     import torchvision  # noqa: F401
 
     return True

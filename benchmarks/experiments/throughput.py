@@ -32,7 +32,7 @@ class Work:
         self._network, limit = cast(LocalViT, self._session.backend).network, self._session.backend.info.max_batch
         self._algorithm = self._session.algorithm()
         self._state = self._algorithm.init()
-        self._images: Any = self._network.prepare(
+        self._images: Any = self._network.preprocess(
             np.random.default_rng(0).random((limit, 3, *self._network.model.size), np.float32)
         )
 

@@ -66,7 +66,7 @@ def test_bodies() -> None:
         ({"kind": "embeddings", "dimensions": 3}, "embeddings have no classes"),
         ({"classes": None}, "classes, in the order of the scores, or classes_path"),
         ({"classes": ["a", "a"]}, "a name twice"),
-        ({"scores": "results[*"}, r"'results\[\*' is no JMESPath"),
+        ({"scores": "results[*"}, r"'results\[\*' is not a JMESPath"),
         ({"auth": {"variable": "NOT_SET"}}, "set the environment variable NOT_SET"),
     ],
 )

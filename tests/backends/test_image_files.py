@@ -128,7 +128,7 @@ class TestPreprocessing:
         loaded = network(vit({"image_mean": [0.5], "image_std": [0.5]}, channels=1))
         x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
         grey = (0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2])[:, None]
-        np.testing.assert_allclose(loaded.prepare(x).numpy(), (grey - 0.5) / 0.5, atol=1e-6)
+        np.testing.assert_allclose(loaded.preprocess(x).numpy(), (grey - 0.5) / 0.5, atol=1e-6)
         assert loaded.logits(x).shape == (2, 3)
 
     def test_values_that_are_not_written_are_the_familys(self, tmp_path: Path, network: Load) -> None:

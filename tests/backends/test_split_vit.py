@@ -185,7 +185,7 @@ def _whole(head: int, tail: int, prompt: np.ndarray, classifier: np.ndarray, ima
 
     for i in range(len(tokens)):
         blocks[i].register_forward_pre_hook(putting(i))
-    features = net(network.prepare(images).double()).last_hidden_state[:, 0]
+    features = net(network.preprocess(images).double()).last_hidden_state[:, 0]
     width = features.shape[1]
     features = torch.nn.functional.layer_norm(features, (width,))
     logits = features @ weights[: 3 * width].view(3, width).T + weights[3 * width :]

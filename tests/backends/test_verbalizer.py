@@ -133,11 +133,11 @@ class TestCausal:
                 expected = sum(log_p[len(before) + j - 1, token].item() for j, token in enumerate(word))
                 assert score == pytest.approx(expected, abs=1e-5, rel=1e-5)
 
-    @pytest.mark.parametrize("worth", [1, 10_000])
+    @pytest.mark.parametrize("min_saved", [1, 10_000])
     def test_a_prompt_that_is_read_once_for_all_changes_nothing(
-        self, saved: Callable[[str], str], worth: int, monkeypatch: pytest.MonkeyPatch
+        self, saved: Callable[[str], str], min_saved: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(causal, "WORTH", worth)
+        monkeypatch.setattr(causal, "MIN_SAVED_TOKENS", min_saved)
         backend = opened(saved("causal"), template="{text} {question} :")
         parts = [("read this : ", ""), ("", " what is it"), ("read this : ", " so"), ("sort it carefully ", "")]
         prompted = [Prompted(text, before, after) for before, after in parts for text in TEXTS]
@@ -146,11 +146,11 @@ class TestCausal:
             scores, [one_at_a_time(backend, f"{one} Sentiment :") for one in prompted], atol=1e-5
         )
 
-    @pytest.mark.parametrize("worth", [1, 10_000])
+    @pytest.mark.parametrize("min_saved", [1, 10_000])
     def test_vectors_stand_before_all(
-        self, saved: Callable[[str], str], worth: int, monkeypatch: pytest.MonkeyPatch
+        self, saved: Callable[[str], str], min_saved: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(causal, "WORTH", worth)
+        monkeypatch.setattr(causal, "MIN_SAVED_TOKENS", min_saved)
         backend = opened(saved("causal"), template="{text} {question} :")
         assert backend.info.embeddings.width == 32
         vectors = np.random.default_rng(0).normal(0, 0.1, (2, 3, 32)).astype(np.float32)
@@ -172,7 +172,7 @@ class TestCausal:
     def test_small_pieces_give_the_same(self, saved: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
         backend = opened(saved("causal"))
         whole = backend.query(as_texts(TEXTS)).scores
-        monkeypatch.setattr(causal, "AT_ONCE", 12)
+        monkeypatch.setattr(causal, "MAX_TOKENS", 12)
         np.testing.assert_allclose(backend.query(as_texts(TEXTS)).scores, whole, atol=1e-5)
 
     def test_a_model_that_writes_on_is_read_by_its_words_unless_told_otherwise(
@@ -246,7 +246,7 @@ class TestGenerated:
         assert any(list(after[i : i + len(asked)]) == asked for i in range(len(after)))
 
     def test_a_masked_model_does_not_write(self, saved: Callable[[str], str]) -> None:
-        with pytest.raises(ConfigError, match="does not write on"):
+        with pytest.raises(ConfigError, match="is not a causal language model"):
             HfText(PROVIDER, model=saved("masked"), classifier="generated", dtype="float32")
 
 
