@@ -1,4 +1,4 @@
-"""Classes read from what a language model writes: from an answer in words, and from a single token."""
+"""Parses classes from what a language model generates: from an answer in words, or from a single token."""
 
 import re
 import unicodedata
@@ -11,35 +11,43 @@ from fedbbpt.backend import BackendOutput
 from fedbbpt.types import Float32
 from fedbbpt_backends.token_decoding import readings
 
-SURE = 0.9  # probability of the class that an answer names: a model that only says so is taken to err now and then
-AROUND = " \t\n\"'`*_~.,:;!?()[]{}<>#“”„‘’«»…。、"  # of a token: quotes, punctuation, Markdown
-THOUGHT = ("<think>", "</think>")  # around what a model writes before its answer
+CONFIDENCE = 0.9  # probability given to the class that an answer names: models are wrong now and then
+PUNCTUATION = " \t\n\"'`*_~.,:;!?()[]{}<>#“”„‘’«»…。、"  # with quotes and Markdown
+THINK_TAGS = ("<think>", "</think>")  # around the reasoning before an answer
 
 
-def read(answers: Sequence[str], words: Sequence[str], tokens: int = 0) -> BackendOutput:
-    """Answers in words as log-probabilities (b, K) of the classes that `words` name.
+def parse_answers(answers: Sequence[str], words: Sequence[str], tokens: int = 0) -> BackendOutput:
+    """Converts answers in words into log-probabilities (b, K), float32, of the classes that `words` stand for.
 
-    An answer that names none leaves all classes equally likely, and is counted as `unparsed`.
+    An answer that names no class makes all classes equally likely, and counts as `unparsed`.
+
+    >>> output = parse_answers(["It is bad.", "Who knows?"], ["good", "bad"])
+    >>> output.scores.argmax(1).tolist(), output.unparsed
+    ([1, 0], 1)
     """
-    named = [match(answer, words) for answer in answers]
+    named = [match_label(answer, words) for answer in answers]
     scores: Float32 = np.full((len(answers), len(words)), -np.log(len(words)), np.float32)
     for row, number in zip(scores, named, strict=True):
         if number is not None:
-            row[:] = np.log((1 - SURE) / max(1, len(words) - 1))
-            row[number] = np.log(SURE)
+            row[:] = np.log((1 - CONFIDENCE) / max(1, len(words) - 1))
+            row[number] = np.log(CONFIDENCE)
     return BackendOutput(scores, tokens, sum(number is None for number in named))
 
 
-def match(answer: str, words: Sequence[str]) -> int | None:
-    """Which of the words an answer names first, the longest of several in one place; None where it names none.
+def match_label(answer: str, words: Sequence[str]) -> int | None:
+    """The index of the word that an answer names first; None if it names none.
 
-    Capitals, wide letters and what is around a word do not matter, but it must stand by itself: "unsure" does not name
-    "sure". What a model only thinks is passed over, and what tokenizers write for spaces is read as one.
+    Of several at one position, the longest counts. Case, width of letters and punctuation do not matter, but the word
+    must stand by itself: "unsure" does not name "sure". Reasoning is skipped, and the symbols that tokenizers use for
+    spaces count as spaces.
+
+    >>> match_label("<think>bad?</think> Not bad, not very good", ("good", "bad", "not bad"))
+    2
     """
     for reading in readings(answer):
-        text, found = _normal(_said(reading)), []
+        text, found = _normalized(_without_reasoning(reading)), []
         for number, word in enumerate(words):
-            place = re.search(rf"(?<![^\W_]){re.escape(_normal(word))}(?![^\W_])", text)
+            place = re.search(rf"(?<![^\W_]){re.escape(_normalized(word))}(?![^\W_])", text)
             if place:
                 found.append((place.start(), -len(word), number))
         if found:
@@ -48,14 +56,17 @@ def match(answer: str, words: Sequence[str]) -> int | None:
 
 
 @lru_cache(1 << 16)
-def meant(token: str, words: tuple[str, ...]) -> int | None:
-    """The class that a token says: the one whose words it is, else the only one whose words begin with it.
+def token_label(token: str, words: tuple[str, ...]) -> int | None:
+    """The index of the word that a token stands for: the word itself, or the only word that starts with the token.
 
-    Capitals, wide letters, tokenizers' signs, quotes and punctuation around it do not matter.
+    Case, width of letters, symbols of tokenizers, quotes and punctuation around it do not matter.
+
+    >>> token_label("▁Pos", ("positive", "negative"))
+    0
     """
-    names = [_normal(word).strip() for word in words]
-    parts = [_normal(reading).strip() for reading in readings(token)]
-    parts += [part.strip(AROUND) for part in parts]
+    names = [_normalized(word).strip() for word in words]
+    parts = [_normalized(reading).strip() for reading in readings(token)]
+    parts += [part.strip(PUNCTUATION) for part in parts]
     for part in parts:
         if part in names:
             return names.index(part)
@@ -66,13 +77,13 @@ def meant(token: str, words: tuple[str, ...]) -> int | None:
     return None
 
 
-def _normal(text: str) -> str:
+def _normalized(text: str) -> str:
     return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _said(answer: str) -> str:
-    """The answer without the thought before it; nothing where it did not come to an end."""
-    begin, end = THOUGHT
+def _without_reasoning(answer: str) -> str:
+    """The answer after the reasoning; empty if the reasoning is not finished."""
+    begin, end = THINK_TAGS
     if end in answer:
         return answer.rpartition(end)[2]
     return "" if answer.lstrip().startswith(begin) else answer

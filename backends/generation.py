@@ -35,7 +35,7 @@ class Generator:
         self._max_new_tokens = EXTRA_TOKENS + max(map(len, verbalizer.label_ids))
 
     def __call__(self, inputs: Inputs) -> BackendOutput:
-        """Log-probabilities (b, K) of texts (b,), see `answer_parsing.read`; counts the tokens of contexts and answers."""
+        """Log-probabilities (b, K) of texts (b,), see `parse_answers`; counts the tokens of contexts and answers."""
         contexts = [self._verbalizer.context(text) for text in inputs]
         texts, read, output = [""] * len(contexts), sum(map(len, contexts)), 0
         for rows in length_buckets([len(context) + self._max_new_tokens for context in contexts], MAX_TOKENS):
@@ -44,7 +44,9 @@ class Generator:
                 text = self._tokenizer.decode(ids, skip_special_tokens=True)
                 texts[i] = text.strip().partition("\n")[0]
                 output += len(ids)
-        return answer_parsing.read(texts, self._verbalizer.label_words, read + output)._replace(output_tokens=output)
+        return answer_parsing.parse_answers(texts, self._verbalizer.label_words, read + output)._replace(
+            output_tokens=output
+        )
 
     def _generate(self, contexts: list[Context]) -> list[list[int]]:
         """The tokens generated after each context, up to the first end-of-text token."""

@@ -1,4 +1,4 @@
-"""Provider heads: what a provider puts on a feature model so that it answers with class scores."""
+"""Linear classification heads that a provider puts on a feature model."""
 
 import os
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from fedbbpt.json_text import parse_strictly
 from fedbbpt.types import Float32, Inputs, Int64, Size
 from fedbbpt_backends import embedded
 
-PARTS = ("weight", "bias")  # of a head that somebody gives
-NUMBERS = ("F16", "F32", "F64")
-ARRAYS = ("weight", "bias", "centre", "cosine")  # of a head
-COSINE_SCALE = 20.0  # of prototype scores: a cosine difference of .05 is one nat
+PARTS = ("weight", "bias")  # in the file of a head
+DTYPES = ("F16", "F32", "F64")
+ARRAYS = ("weight", "bias", "centre", "cosine")  # of a `LinearHead`
+COSINE_SCALE = 20.0  # of prototype scores: a difference of .05 in cosine is one nat
 
 
 class LinearHead(NamedTuple):
-    """scores = weight · (feature − centre) + bias; on unit-length features where `cosine`."""
+    """scores = weight · (feature − centre) + bias; with `cosine`, the centred features are scaled to unit length."""
 
     weight: Float32  # (C, D)
     bias: Float32  # (C,)
@@ -33,13 +33,13 @@ class LinearHead(NamedTuple):
 
     @classmethod
     def fitted(cls, provider: Provider, make: "Callable[[], LinearHead]") -> "LinearHead":
-        """What is fitted to the provider's shots: `make()`, or what that gave when the run began."""
+        """The head fitted to the provider's shots: `make()`, or its result from the start of a resumed run."""
         arrays = provider.fit(lambda: {key: np.asarray(part) for key, part in zip(ARRAYS, make(), strict=False)})
         weight, bias, centre, cosine = (arrays[key] for key in ARRAYS)
         return cls(weight, bias, centre, bool(cosine), provider.classes)
 
     def __call__(self, features: Float32) -> Float32:
-        """(b, D) -> (b, C)."""
+        """Features (b, D) -> scores (b, C)."""
         centred = features - self.centre
         if self.cosine:
             centred /= np.linalg.norm(centred, axis=1, keepdims=True) + np.float32(1e-12)
@@ -47,23 +47,27 @@ class LinearHead(NamedTuple):
 
 
 def builtin_heads() -> list[str]:
-    """The heads that come with the embedded model."""
+    """The names of the heads that come with the embedded model."""
     return sorted(path.stem for path in embedded.HEADS.glob("*.safetensors"))
 
 
 def load_head(name: str, dim: int) -> LinearHead:
-    """A head of the embedded model by name, or any safetensors file with `weight` (C, D) and `bias` (C,).
+    """Loads a head of the embedded model by name, or any safetensors file with `weight` (C, D) and `bias` (C,).
 
-    Class names come from the file's metadata (`classes`, a JSON list), else they are "0", "1", …
+    The file's metadata may name the classes (`classes`, a JSON list); by default they are "0", "1", …
+
+    Raises:
+        UnknownName: there is no such head or file.
+        BackendError: the file is not a head, or is for features of another length than `dim`.
     """
     path = embedded.HEADS / f"{name}.safetensors" if name in builtin_heads() else Path(name)
-    if not os.path.isfile(path):  # noqa: PTH113 - of a name that is too long, Path.is_file raises
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises if the name is too long
         raise UnknownName("head", name, [*builtin_heads(), "own", "prototypes", "linear", "PATH.safetensors"])
     try:
         with safetensors.safe_open(path, "numpy") as file:
             for key in PARTS:
-                if (kind := file.get_slice(key).get_dtype()) not in NUMBERS:
-                    raise ValueError(f"{key} holds {kind}, and {', '.join(NUMBERS)} are read")
+                if (kind := file.get_slice(key).get_dtype()) not in DTYPES:
+                    raise ValueError(f"{key} holds {kind}, and {', '.join(DTYPES)} are read")
             weight, bias = (file.get_tensor(key).astype(np.float32) for key in PARTS)
             classes = parse_strictly((file.metadata() or {}).get("classes", "null").encode())
     except (SafetensorError, ValueError) as e:
@@ -76,8 +80,8 @@ def load_head(name: str, dim: int) -> LinearHead:
     return LinearHead(weight, bias, np.zeros(dim, np.float32), False, tuple(names))
 
 
-def prototypes(features: Float32, labels: Int64, classes: tuple[str, ...]) -> LinearHead:
-    """Cosine to the class means of centred features (nearest prototype)."""
+def fit_prototypes(features: Float32, labels: Int64, classes: tuple[str, ...]) -> LinearHead:
+    """Cosine similarity to the class means of centred features (nearest prototype, Snell et al. 2017)."""
     centre = features.mean(0)
     unit = features - centre
     unit /= np.linalg.norm(unit, axis=1, keepdims=True) + 1e-12
@@ -87,27 +91,27 @@ def prototypes(features: Float32, labels: Int64, classes: tuple[str, ...]) -> Li
     return LinearHead(weight, np.zeros(len(classes), np.float32), centre, True, classes)
 
 
-def linear(features: Float32, labels: Int64, classes: tuple[str, ...], strength: float = 1.0) -> LinearHead:
-    """Multinomial logistic regression on standardised features (scikit-learn, C = `strength`)."""
+def fit_linear(features: Float32, labels: Int64, classes: tuple[str, ...], c: float = 1.0) -> LinearHead:
+    """Multinomial logistic regression on standardised features; `c` is scikit-learn's C, the inverse L2 penalty."""
     from sklearn.linear_model import LogisticRegression
 
     centre, scale = features.mean(0), features.std(0) + 1e-6
-    fit: Any = LogisticRegression(C=strength, max_iter=1000).fit((features - centre) / scale, labels)
+    fit: Any = LogisticRegression(C=c, max_iter=1000).fit((features - centre) / scale, labels)
     weight, bias = fit.coef_, fit.intercept_
-    if len(classes) == 2:  # scikit-learn keeps one row then
+    if len(classes) == 2:  # scikit-learn returns a single row
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return LinearHead((weight / scale).astype(np.float32), bias.astype(np.float32), centre, False, classes)
 
 
-Fit = Callable[[Float32, Int64, tuple[str, ...]], LinearHead]  # features (n, D), labels (n,) and classes
+Fit = Callable[[Float32, Int64, tuple[str, ...]], LinearHead]  # of features (n, D), labels (n,) and class names
 FITTERS: dict[str, Fit] = {
-    "prototypes": prototypes,
-    "linear": linear,
+    "prototypes": fit_prototypes,
+    "linear": fit_linear,
 }
 
 
 class FeatureModel(Protocol):
-    """What a head is put on."""
+    """A model that may need a head."""
 
     name: str
     size: Size
@@ -115,22 +119,22 @@ class FeatureModel(Protocol):
 
 
 class FeatureNetwork(Protocol):
-    """A model that runs."""
+    """A loaded model that computes features."""
 
     model: FeatureModel
 
     def features(self, inputs: Inputs) -> Float32:
-        """(b, D)."""
+        """Features (b, D), float32."""
 
 
 def resolve_head(name: str, network: FeatureNetwork, provider: Provider) -> LinearHead | None:
-    """The head of that name, fitted where it has to be; None for the model's own classifier, if it has one.
+    """The head of that name, fitted if necessary; None for the model's own classifier or bare features.
 
-    `auto` is the first that is there of: own, the named head that the task asks for, prototypes, none at all.
+    `auto` takes the first one available of `own`, the head that the task names, and `prototypes`, else bare features.
 
     Raises:
-        UnknownName: no such head.
-        ConfigError: it does not go with the model, or the task's provider has no examples for it.
+        UnknownName: there is no such head.
+        ConfigError: the head does not fit the model, or the task's provider has no examples to fit it to.
     """
     model = network.model
     if name == "auto":
@@ -151,7 +155,7 @@ def resolve_head(name: str, network: FeatureNetwork, provider: Provider) -> Line
     if name in FITTERS:
         if provider.shots is None:
             raise ConfigError(
-                f"backend.classifier={name} is fitted to the provider's shots, which this task does not have"
+                f"backend.classifier={name} needs the provider's shots, and this task has none; name another classifier"
             )
         give = provider.shots
 

@@ -22,7 +22,7 @@ from fedbbpt.web.response_limits import TooLong
 from fedbbpt.web.route import Route
 from fedbbpt.web.urls import public
 from fedbbpt_backends.http_endpoint import Description, Picture, fill
-from fedbbpt_backends.http_utils import AROUND, PNG, base64_png, refusal, shared
+from fedbbpt_backends.http_utils import CHAT_OVERHEAD, PNG, base64_png, refusal, split_evenly
 from fedbbpt_backends.json_paths import finder
 
 MOST_READ = 2**16  # bytes of a refusal
@@ -98,7 +98,7 @@ class JsonService:
 
     def estimate_tokens(self, encoded: str) -> TokenEstimate:
         """Four characters are about a token, and none is less than a byte; nothing is written."""
-        return TokenEstimate(-(-len(encoded) // 4), 0, len(encoded.encode()) + AROUND)
+        return TokenEstimate(-(-len(encoded) // 4), 0, len(encoded.encode()) + CHAT_OVERHEAD)
 
     def send(self, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
         """See `Service`. Scores that are null or infinite are NaN; a known response with some is asked for anew."""
@@ -135,7 +135,7 @@ class JsonService:
         if self._find_names:
             names = self._for_each(self._find_names, str(self._description.classes_path), answer, count)
             rows = [self._ordered(row, named) for row, named in zip(rows, names, strict=True)]
-        tokens = shared(token_count(self._find_tokens(answer) if self._find_tokens else None), count)
+        tokens = split_evenly(token_count(self._find_tokens(answer) if self._find_tokens else None), count)
         return [ServiceAnswer(self._numbers(row), read) for row, read in zip(rows, tokens, strict=True)]
 
     def _ask(self, encoded: Sequence[str], key: str, anew: bool) -> requests.Response:

@@ -1,4 +1,4 @@
-"""What all services want in the same way."""
+"""What the clients of HTTP APIs share: images as PNG, token counts, and errors for rejected requests."""
 
 import base64
 import io
@@ -12,34 +12,38 @@ from fedbbpt.services import RequestRejected
 from fedbbpt.types import Floats
 from fedbbpt.web.policy import refuses, seconds_of
 
-__all__ = ["AROUND", "PNG", "base64_png", "refusal", "seconds_of", "shared"]
+__all__ = ["CHAT_OVERHEAD", "PNG", "base64_png", "refusal", "seconds_of", "split_evenly"]
 
-# How services say that it is an input which they do not take: for what it says, or for its length.
+# How services say that they reject an input, for its content or its length.
 ABOUT_INPUT = re.compile(
     r"content.?(filter|policy|management|moderation)|responsible.?ai|moderation|flagged|safety|data.?inspection"
     r"|invalid.?prompt|context.?(length|size|window)|too.?long|above.?max.?length|too many (input )?tokens",
     re.IGNORECASE,
 )
 TOO_LARGE = 413
-AROUND = 16  # tokens that a service puts around what is asked
-PNG = "data:image/png;base64,"  # before base64 makes a data URI
+CHAT_OVERHEAD = 16  # tokens that a chat template adds to an input
+PNG = "data:image/png;base64,"  # the start of a data URI
 
 
 def base64_png(image: Floats) -> str:
-    """An image (3, h, w) in [0, 1] as 8-bit PNG, rounded half to even."""
+    """Encodes an image (3, h, w) in [0, 1] as 8-bit PNG, rounded half to even, in base64."""
     pixels = np.rint(255 * image.clip(0, 1)).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels.transpose(1, 2, 0)).save(file, "png")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def shared(count: int, parts: int) -> list[int]:
-    """A whole number in equal parts, as far as that goes."""
+def split_evenly(count: int, parts: int) -> list[int]:
+    """Divides an integer into parts that differ by at most one; they add up to `count`.
+
+    >>> split_evenly(7, 3)
+    [3, 2, 2]
+    """
     return [count // parts + (i < count % parts) for i in range(parts)]
 
 
 def refusal(status: int, sentence: str, reasons: str) -> BackendError:
-    """What is raised of a request that a service refused with an HTTP status, for reasons in its own words."""
+    """The error for a request that a service answered with an HTTP status, for `reasons` in its own words."""
     if not refuses(status):
         return BackendError(sentence)
     return RequestRejected(sentence, status == TOO_LARGE or ABOUT_INPUT.search(reasons) is not None)

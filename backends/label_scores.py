@@ -1,4 +1,4 @@
-"""Scores of classes from the likeliest next tokens, all that a service tells of its model's probabilities."""
+"""Scores classes by the most likely next tokens, the only probabilities that a service returns."""
 
 import math
 from collections.abc import Mapping
@@ -6,34 +6,34 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedbbpt.types import Float32
-from fedbbpt_backends.answer_parsing import meant
-from fedbbpt_backends.token_decoding import is_control
+from fedbbpt_backends.answer_parsing import token_label
+from fedbbpt_backends.token_decoding import is_control_token
 
 
-def scores_of(top: Mapping[str, float], words: tuple[str, ...]) -> Float32:
-    """Log-probabilities (C,) of the classes that `words` name, from those of the listed tokens.
+def label_scores(top: Mapping[str, float], words: tuple[str, ...]) -> Float32:
+    """Log-probabilities (C,), float32, of the classes that `words` stand for, from those of the listed tokens.
 
-    A token counts for the class that it says (`answer_parsing.meant`), and what several tokens say of a class is added
-    up. One that is not listed is at most as likely as the least likely token that is, and as all that is not listed
-    together: it gets the lower of the two, which is the highest that can be true of it.
+    A token counts for the class that it stands for (`token_label`); several tokens of a class are summed. A class
+    without a listed token gets the tightest upper bound: it is at most as likely as the least likely listed token, and
+    as all unlisted tokens together.
     """
-    said: list[list[float]] = [[] for _ in words]
+    found: list[list[float]] = [[] for _ in words]
     for token, log_p in top.items():
-        if (number := meant(token, words)) is not None:
-            said[number].append(log_p)
+        if (number := token_label(token, words)) is not None:
+            found[number].append(log_p)
     rest = 1 - math.fsum(math.exp(log_p) for log_p in top.values())
     floor = min([*top.values(), math.log(rest)] if rest > 0 else top.values(), default=0.0)
-    return np.array([np.logaddexp.reduce(found) if found else floor for found in said], np.float32)
+    return np.array([np.logaddexp.reduce(own) if own else floor for own in found], np.float32)
 
 
-def begins_otherwise(top: Mapping[str, float]) -> bool:
-    """Whether something else comes first than an answer: a thought, or what only a chat's template writes.
+def starts_with_control_token(top: Mapping[str, float]) -> bool:
+    """Whether the most likely token opens reasoning or belongs to a chat template.
 
-    What else is listed then are accidents of its place, and tell nothing of classes.
+    The other listed tokens then say nothing about the classes.
     """
-    return is_control(max(top, key=lambda token: top[token]))
+    return is_control_token(max(top, key=lambda token: top[token]))
 
 
-def names_none(top: Mapping[str, float], words: tuple[str, ...]) -> bool:
-    """Whether no listed token says a class, so that the scores tell nothing."""
-    return all(meant(token, words) is None for token in top)
+def names_no_class(top: Mapping[str, float], words: tuple[str, ...]) -> bool:
+    """Whether no listed token stands for a class, so that the scores carry no information."""
+    return all(token_label(token, words) is None for token in top)

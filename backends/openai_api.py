@@ -23,7 +23,7 @@ from fedbbpt.types import Dataset, Inputs, Size, Usage
 from fedbbpt.web.credentials import key_from, key_in, tenant
 from fedbbpt.web.option_types import Concurrency, Retries, Timeout
 from fedbbpt_backends import openai_requests as asking
-from fedbbpt_backends.heads import LinearHead, prototypes
+from fedbbpt_backends.heads import LinearHead, fit_prototypes
 from fedbbpt_backends.openai_services import Probe, Vectors, Words
 from fedbbpt_backends.service_head import fit_service_head
 from fedbbpt_backends.template import COMPLETION, QUESTION, Template, resolve_label_words
@@ -168,7 +168,7 @@ class OpenAI(Backend):
         self.info = replace(self.info, resolved={**best._asdict(), "temperature": temperature})
 
     def _prototypes(self, give: Callable[[Size], Dataset]) -> LinearHead:
-        return fit_service_head(prototypes, self.service_client, give(None), self.info)
+        return fit_service_head(fit_prototypes, self.service_client, give(None), self.info)
 
     def query(self, inputs: Inputs) -> BackendOutput:
         """See `Backend.query`."""

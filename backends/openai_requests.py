@@ -19,7 +19,7 @@ from fedbbpt.web.policy import mended_by_waiting
 from fedbbpt.web.response_limits import GZIP, TooLong
 from fedbbpt.web.route import Route
 from fedbbpt.web.urls import below, public
-from fedbbpt_backends.http_utils import ABOUT_INPUT, PNG, refusal, shared
+from fedbbpt_backends.http_utils import ABOUT_INPUT, PNG, refusal, split_evenly
 from fedbbpt_backends.openai_responses import (
     Answer,
     Failure,
@@ -127,7 +127,7 @@ def completions(
 def embeddings(endpoint: Endpoint, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
     """Vectors of texts."""
     answer = _posted(endpoint, "/embeddings", {"input": list(encoded)}, key)
-    read = shared(_counted(answer)[0], len(encoded))
+    read = split_evenly(_counted(answer)[0], len(encoded))
     return [ServiceAnswer(one, n) for one, n in zip(vectors(answer, len(encoded)), read, strict=True)]
 
 
@@ -140,7 +140,7 @@ def _told(answer: dict[str, Any], count: int) -> list[Told]:
         if not charged or not isinstance(answer.get("choices", 0), list | None):
             raise RequestFailed("an answer without choices")
         found = [Answer(None, None)] * count
-    read, output = (shared(total, count) for total in _counted(answer))
+    read, output = (split_evenly(total, count) for total in _counted(answer))
     return [Told(one, r + w, w) for one, r, w in zip(found, read, output, strict=True)]
 
 

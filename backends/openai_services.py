@@ -9,8 +9,8 @@ import numpy as np
 from fedbbpt.services import NO_SCORES, RequestRejected, ServiceAnswer, TokenEstimate
 from fedbbpt.types import Float32
 from fedbbpt_backends import answer_parsing
-from fedbbpt_backends.http_utils import AROUND, PNG, base64_png
-from fedbbpt_backends.label_scores import begins_otherwise, names_none, scores_of
+from fedbbpt_backends.http_utils import CHAT_OVERHEAD, PNG, base64_png
+from fedbbpt_backends.label_scores import label_scores, names_no_class, starts_with_control_token
 from fedbbpt_backends.openai_requests import Ask, Capabilities, Endpoint, Told, embeddings, parse_response
 from fedbbpt_backends.template import Template
 
@@ -55,7 +55,7 @@ class Words:
         """See `Service`."""
         if encoded.startswith(PNG):
             return TokenEstimate(IMAGE, self._most, LARGEST_IMAGE)
-        return TokenEstimate(len(encoded) // LETTERS + AROUND, self._most, len(encoded.encode()) + AROUND)
+        return TokenEstimate(len(encoded) // LETTERS + CHAT_OVERHEAD, self._most, len(encoded.encode()) + CHAT_OVERHEAD)
 
     def send(self, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
         """See `Service`."""
@@ -71,9 +71,9 @@ class Words:
             return ServiceAnswer(np.full(len(self._words), np.nan, np.float32))
         if answer.text is None:
             reply = NO_SCORES
-        elif self._capabilities.top_logprobs and answer.top and not begins_otherwise(answer.top):
-            unparsed = int(names_none(answer.top, self._words))
-            reply = ServiceAnswer(scores_of(answer.top, self._words), unparsed=unparsed)
+        elif self._capabilities.top_logprobs and answer.top and not starts_with_control_token(answer.top):
+            unparsed = int(names_no_class(answer.top, self._words))
+            reply = ServiceAnswer(label_scores(answer.top, self._words), unparsed=unparsed)
         elif self._capabilities.top_logprobs:
             reply = self._without(answer.text)
         else:
@@ -87,11 +87,11 @@ class Words:
             log.warning(
                 "%s sends answers without log-probabilities of a class: of these, the word counts", self._endpoint.model
             )
-        number = answer_parsing.meant(token, self._words)
+        number = answer_parsing.token_label(token, self._words)
         return self._read(token if number is None else self._words[number])
 
     def _read(self, text: str) -> ServiceAnswer:
-        read = answer_parsing.read([text], self._words)
+        read = answer_parsing.parse_answers([text], self._words)
         return ServiceAnswer(read.scores[0], unparsed=read.unparsed)
 
 
@@ -125,7 +125,7 @@ class Vectors:
 
     def estimate_tokens(self, encoded: str) -> TokenEstimate:
         """See `Service`."""
-        return TokenEstimate(len(encoded) // LETTERS + 1, 0, len(encoded.encode()) + AROUND)
+        return TokenEstimate(len(encoded) // LETTERS + 1, 0, len(encoded.encode()) + CHAT_OVERHEAD)
 
     def send(self, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
         """See `Service`."""

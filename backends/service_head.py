@@ -1,4 +1,4 @@
-"""A head for a service's vectors, fitted to the provider's shots, which are asked about first."""
+"""Fits a head for the embeddings of a service to the provider's shots, which are queried first."""
 
 import logging
 
@@ -14,10 +14,10 @@ log = logging.getLogger("fedbbpt")
 
 
 def fit_service_head(fit: Fit, client: ServiceClient, shots: Dataset, info: BackendInfo) -> LinearHead:
-    """The head for the vectors of the shots, without those that the service refuses.
+    """Fits a head to the embeddings of the shots, leaving out those that the service rejects.
 
     Raises:
-        BackendError: some of them got no answer, or all the same, or all of a class are refused.
+        BackendError: a shot got no answer, all got the same embedding, or all of one class were rejected.
     """
     pieces = range(0, len(shots), info.max_batch)
     replies = [one for i in pieces for one in client.ask(shots.batch(slice(i, i + info.max_batch)).inputs)]

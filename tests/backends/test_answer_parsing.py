@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedbbpt_backends.answer_parsing import match, meant, read
+from fedbbpt_backends.answer_parsing import match_label, parse_answers, token_label
 
 WORDS = ("good", "very good", "bad", "C++")
 
@@ -33,11 +33,11 @@ WORDS = ("good", "very good", "bad", "C++")
     ],
 )
 def test_the_word_that_comes_first_counts_and_of_several_there_the_longest(answer, number):
-    assert match(answer, WORDS) == number
+    assert match_label(answer, WORDS) == number
 
 
 def test_answers_are_log_probabilities_and_what_matches_nothing_is_counted():
-    answers = read(["bad", "hm", "so good"], WORDS, tokens=7)
+    answers = parse_answers(["bad", "hm", "so good"], WORDS, tokens=7)
     assert (answers.tokens, answers.unparsed) == (7, 1)
     assert answers.scores.dtype == np.float32
     np.testing.assert_allclose(np.exp(answers.scores).sum(1), 1, rtol=1e-6)
@@ -60,11 +60,11 @@ def test_answers_are_log_probabilities_and_what_matches_nothing_is_counted():
     ],
 )
 def test_a_token_says_the_class_that_it_names_or_alone_begins(token, number):
-    assert meant(token, WORDS) == number
+    assert token_label(token, WORDS) == number
 
 
 def test_signs_of_tokenizers_may_be_letters_of_a_language():
     words = ("čas", "Ġid", "naïve", "są")
-    assert [meant(word, words) for word in words] == [0, 1, 2, 3]
-    assert [match(f"{word}.", words) for word in words] == [0, 1, 2, 3]
-    assert meant("naÃ¯ve", words) == 2
+    assert [token_label(word, words) for word in words] == [0, 1, 2, 3]
+    assert [match_label(f"{word}.", words) for word in words] == [0, 1, 2, 3]
+    assert token_label("naÃ¯ve", words) == 2

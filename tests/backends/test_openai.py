@@ -19,7 +19,7 @@ from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.services import request
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Dataset, Prompted, Usage
-from fedbbpt_backends.label_scores import scores_of
+from fedbbpt_backends.label_scores import label_scores
 from fedbbpt_backends.openai_api import OpenAI
 
 PROVIDER = Provider(("pos", "neg", "mid"), question="Sentiment", words=("good", "bad", "so so"))
@@ -418,19 +418,19 @@ class TestLabelScores:
     words = ("good", "very bad", "very good", "so so")
 
     def test_a_listed_token_counts_for_its_class(self):
-        scores = scores_of({" Good": -1.0, "good": -2.0, " so": -1.5, " very": -0.9, "x": -4.0}, self.words)
+        scores = label_scores({" Good": -1.0, "good": -2.0, " so": -1.5, " very": -0.9, "x": -4.0}, self.words)
         assert scores[0] == np.float32(np.logaddexp(-1.0, -2.0))
         assert scores[3] == -1.5
         assert scores[1] == scores[2]  # "very" may be either
 
     def test_what_is_not_listed_is_as_likely_as_it_may_be(self):
-        few = scores_of({" good": -0.05, " so": -3.5}, self.words)
+        few = label_scores({" good": -0.05, " so": -3.5}, self.words)
         assert few[1] == np.float32(np.log(1 - np.exp(-0.05) - np.exp(-3.5)))
-        many = scores_of({" good": -3.0, " so": -5.0}, self.words)
+        many = label_scores({" good": -3.0, " so": -5.0}, self.words)
         assert many[1] == -5.0
-        assert (scores_of({" good": 0.0}, self.words) == 0.0).all()
+        assert (label_scores({" good": 0.0}, self.words) == 0.0).all()
 
     def test_single_tokens_keep_their_bits(self):
         exact = np.random.default_rng(0).normal(-5, 3, 4).astype(np.float32)
         top = {f" {word}": float(value) for word, value in zip(self.words, exact, strict=True)}
-        assert np.array_equal(scores_of(json.loads(json.dumps(top)), self.words), exact)
+        assert np.array_equal(label_scores(json.loads(json.dumps(top)), self.words), exact)

@@ -13,7 +13,7 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Prompted
 from fedbbpt_backends import answer_parsing, causal
-from fedbbpt_backends.answer_parsing import read
+from fedbbpt_backends.answer_parsing import parse_answers
 from fedbbpt_backends.hf_text import HfText
 from fedbbpt_backends.torchvision_compat import ensure_importable
 
@@ -223,7 +223,7 @@ class TestGenerated:
 
     def test_the_class_is_what_is_written(self, saved: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
         told: list[list[str]] = []
-        monkeypatch.setattr(answer_parsing, "read", lambda *a: told.append(a) or read(*a))
+        monkeypatch.setattr(answer_parsing, "parse_answers", lambda *a: told.append(a) or parse_answers(*a))
         backend = HfText(
             PROVIDER, model=saved("causal"), classifier="generated", dtype="float32", template="{text} {question} :"
         )
@@ -234,7 +234,7 @@ class TestGenerated:
         expected = [self.written(backend, f"{text} Sentiment :", count) for text in TEXTS]
         expected.append(self.written(backend, f"{TEXTS[0]} Sentiment :", count, prefix))
         assert told[-1][0] == expected
-        assert answers.unparsed == sum(answer_parsing.match(text, PROVIDER.words) is None for text in expected)
+        assert answers.unparsed == sum(answer_parsing.match_label(text, PROVIDER.words) is None for text in expected)
         assert backend.info.scores == "log-probabilities"
         assert answers.tokens == sum(len(text.split()) + 2 for text in TEXTS) + len(TEXTS[0].split()) + 4 + 5 * count
         assert answers.output_tokens == 5 * count

@@ -33,7 +33,7 @@ def fit(folder: Path) -> None:
         classes = tuple(sorted({picture.label for picture in examples}))
         labels = np.array([classes.index(picture.label) for picture in examples])
         features = network.features(score.stacked(examples, network.model.size))
-        head = heads.linear(features, labels, classes, strength=0.01)
+        head = heads.fit_linear(features, labels, classes, c=0.01)
         # scikit-learn's weights lie column by column in memory, which safetensors would write down as if row by row
         tensors = {"weight": np.ascontiguousarray(head.weight), "bias": head.bias - head.weight @ head.centre}
         save_file(tensors, folder / "heads" / f"{name}.safetensors", {"classes": json.dumps(classes)})

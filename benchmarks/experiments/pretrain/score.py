@@ -19,7 +19,7 @@ def stacked(examples: Sequence[ImageExample], size: tuple[int, int]) -> Float32:
 
 def class_means(x: Float32, y: Int64, test_x: Float32, test_y: Int64) -> float:
     """Accuracy of the nearest class mean, by cosine of features less their mean over the training examples."""
-    head = heads.prototypes(x, y, tuple(str(c) for c in range(y.max() + 1)))
+    head = heads.fit_prototypes(x, y, tuple(str(c) for c in range(y.max() + 1)))
     return float((head(test_x).argmax(1) == test_y).mean())
 
 
@@ -34,7 +34,7 @@ def nearest_neighbours(x: Float32, y: Int64, test_x: Float32, test_y: Int64) -> 
 
 def linear_probe(x: Float32, y: Int64, test_x: Float32, test_y: Int64) -> float:
     """Accuracy of a logistic regression on standardised features (C = .01)."""
-    head = heads.linear(x, y, tuple(str(c) for c in range(y.max() + 1)), strength=0.01)
+    head = heads.fit_linear(x, y, tuple(str(c) for c in range(y.max() + 1)), c=0.01)
     return float((head(test_x).argmax(1) == test_y).mean())
 
 
