@@ -1,4 +1,4 @@
-"""What a cell of a table may be: a text or a label. Everything else is refused, with a reason that names the value."""
+"""Reads cells of tables as texts or labels; refuses everything else with a reason that names the value."""
 
 import math
 import re
@@ -11,9 +11,11 @@ from fedbbpt.data.texts import as_seen, tidied
 from fedbbpt.printing import short_repr
 
 LONGEST_LABEL = 1000  # characters
-NO_LABELS = frozenset({"nan", "NaN", "NAN", "<NA>", "NaT"})  # how programs write that there is none
-DOUBTFUL = frozenset({"na", "n/a", "#n/a", "nil", "none", "null", "-", "?"})  # names of classes, or of none
-BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\u200b"  # also those without a width
+NO_LABELS = frozenset({"nan", "NaN", "NAN", "<NA>", "NaT"})  # as which programs write a missing label
+DOUBTFUL = frozenset(
+    {"na", "n/a", "#n/a", "nil", "none", "null", "-", "?"}
+)  # class names that may mean a missing label
+BLANKS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\ufeff\u200b"  # also those of zero width
 WHOLE = re.compile(r"([+-]?\d+)\.0*")
 SHOWN = 3  # examples in a remark
 
@@ -23,11 +25,11 @@ class Missing(ValueError):  # noqa: N818 - reads as what it says
 
 
 def text(value: Any) -> str:
-    """A cell as a text (see `tidied`).
+    """Reads a cell as a text (see `tidied`).
 
     Raises:
-        Missing: there is none.
-        ValueError: it is something else; the message goes on after "the column holds ".
+        Missing: the cell is empty.
+        ValueError: it holds no text; the message completes "the column holds ".
     """
     if not isinstance(value, str):
         raise _missing(value) or ValueError(f"{short_repr(value)}, and a text is wanted")
@@ -39,10 +41,14 @@ def text(value: Any) -> str:
 
 
 def label(value: Any) -> str:
-    """A cell as the name of a class, or of a group: without blanks around it, and whole numbers without a point.
+    """Reads a cell as the name of a class, group or domain: strips blanks, writes whole numbers without a point.
+
+    >>> label(" spam "), label(2.0), label("2.00")
+    ('spam', '2', '2')
 
     Raises:
-        ValueError: as of `text`.
+        Missing: the cell is empty or NaN.
+        ValueError: it holds neither a word nor a number; the message completes "the column holds ".
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise _missing(value) or ValueError(f"{short_repr(value)}, and a word or a number is wanted")
@@ -61,13 +67,17 @@ def label(value: Any) -> str:
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once; numbers by their value."""
+    """The distinct names, sorted; by value if all are numbers.
+
+    >>> in_order(["10", "9", "10"]), in_order(["b", "a"])
+    (('9', '10'), ('a', 'b'))
+    """
     known = sorted(set(names))
     return tuple(sorted(known, key=_value) if all(name.isdecimal() for name in known) else known)
 
 
 def doubts(names: Iterable[str]) -> list[str]:
-    """What a person should look at: names of classes that look alike, or as if there was none."""
+    """Remarks on class names that look alike, or that may mean a missing label."""
     alike = defaultdict(list)
     for name in names:
         alike[_looks(name)].append(name)
@@ -91,13 +101,13 @@ def _missing(value: Any) -> Missing | None:
 
 
 def _value(name: str) -> tuple[int, str]:
-    """Orders digits by the number that they write, of any length."""
+    """A key that sorts strings of digits by value; they may be too long for `int`."""
     digits = name.lstrip("0")
     return len(digits), digits
 
 
 def _looks(name: str) -> str | float:
-    """The same for names that people take for the same: as `as_seen`, or by their value."""
+    """Equal for names that look alike (see `as_seen`) or are the same number."""
     look = as_seen(name)
     try:
         return float(look)

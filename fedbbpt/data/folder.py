@@ -1,4 +1,4 @@
-"""Anybody's images: a folder with one folder a class."""
+"""A user's own images: a folder with one folder per class."""
 
 import functools
 from hashlib import sha256
@@ -16,11 +16,11 @@ from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.text_files import absolute_path
 from fedbbpt.types import Dataset, Size
 
-DARK = 20  # of 255: what 12 bits come to in files of 16, and what shrinking adds
+DARK = 20  # of 255: the brightest value of 12 bits in a 16-bit file, and some room for resizing
 
 
 class Folder(Task):
-    """Your own images, a folder a class, or train/ and test/ above these: `folder:PATH`.
+    """Your own images: `folder:PATH` with one folder per class, or with train/ and test/ above these.
 
     About a fifth of each class becomes test data. A hash of the files' contents decides which (see `train_test_split`),
     so that copies of an image stay on one side. A split into train/ and test/ (and val/) folders is used as it is,
@@ -28,7 +28,7 @@ class Folder(Task):
     to them where the model has no classes of its own; the clients never see these.
 
     Raises:
-        DataError: what `layout.read` says, too few pictures, an unreadable picture.
+        DataError: see `layout.read`; or there are too few images, or an unreadable one.
     """
 
     modality: Modality = "image"
@@ -46,50 +46,50 @@ class Folder(Task):
         self.classes = self._found.classes
         self.remarks: list[str] = [*self._found.remarks, *doubts(self.classes)]
         self._provider_shots = provider_shots_per_class
-        self.provider = Provider(self.classes, shots=lambda size: self._read(self._sides.provider, size))
+        self.provider = Provider(self.classes, shots=lambda size: self._read(self._split.provider, size))
 
     def load(self, size: Size) -> TaskData:
         """See `Task`."""
-        sides = self._sides
-        validation = self._read(sides.validation, size) if sides.validation else None
-        train, test = (self._read(rows, size) for rows in (sides.train, sides.test))
-        pool = TaskData(train, test, validation, provider_examples=len(sides.provider), user_supplied=True)
-        self._say_if_dark([train, test])
-        return drop_duplicates(pool, self._read(sides.provider, size), self.classes, self.remarks)
+        split = self._split
+        validation = self._read(split.validation, size) if split.validation else None
+        train, test = (self._read(rows, size) for rows in (split.train, split.test))
+        data = TaskData(train, test, validation, provider_examples=len(split.provider), user_supplied=True)
+        self._remark_if_dark([train, test])
+        return drop_duplicates(data, self._read(split.provider, size), self.classes, self.remarks)
 
-    def _say_if_dark(self, sides: list[Dataset]) -> None:
-        brightest = [side.inputs[i].max() for side in sides for i in range(len(side))]
+    def _remark_if_dark(self, subsets: list[Dataset]) -> None:
+        brightest = [one.inputs[i].max() for one in subsets for i in range(len(one))]
         if dark := sum(value <= DARK for value in brightest):
             self.remarks.append(
-                f"{dark:,} of {len(brightest):,} pictures are nearly black; if they hold 12 bits in 16, or "
+                f"{dark:,} of {len(brightest):,} images are nearly black; if they hold 12 bits in 16, or "
                 "numbers of classes, stretch their values"
             )
 
     def _read(self, rows: list[int], size: Size) -> Dataset:
         labels = np.array([self._found.labels[i] for i in rows], np.int64)
-        pictures = open_images([self._found.files[i] for i in rows], size)
-        return Dataset(pictures, labels, groups=group_ids(self._digests, rows))
+        images = open_images([self._found.files[i] for i in rows], size)
+        return Dataset(images, labels, groups=group_ids(self._digests, rows))
 
     @functools.cached_property
     def _digests(self) -> list[bytes]:
         return [_digest(file) for file in self._found.files]
 
     @functools.cached_property
-    def _sides(self) -> SplitIndices:
+    def _split(self) -> SplitIndices:
         found = self._found
-        sides = train_test_split(
+        split = train_test_split(
             self._digests,
             found.labels,
             found.classes,
             self._provider_shots,
             "images",
-            found.sides,
+            found.subsets,
             lambda i: str(found.files[i]),
         )
-        if sides.copies:
-            copies = f"copies of earlier ones: {len(sides.copies):,} ({found.files[sides.copies[0]]}, …)"
-            self.remarks.append(f"pictures left out of test and validation, since they are {copies}")
-        return sides
+        if split.copies:
+            copies = f"copies of earlier ones: {len(split.copies):,} ({found.files[split.copies[0]]}, …)"
+            self.remarks.append(f"images left out of test and validation, since they are {copies}")
+        return split
 
 
 def _digest(file: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures to arrays, through Pillow."""
+"""Reads images into arrays, through Pillow."""
 
 import functools
 import tempfile
@@ -14,24 +14,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from fedbbpt.errors import DataError
 from fedbbpt.types import ArrayView, Size
 
-Picture = NDArray[np.uint8]  # (3, h, w)
-SIXTEEN_BITS = ("PNG", "PPM")  # formats whose 32-bit integers are 16 bits that were read into more
+ImageArray = NDArray[np.uint8]  # (3, h, w)
+SIXTEEN_BITS = ("PNG", "PPM")  # formats whose 16-bit values Pillow reads as 32-bit integers
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
-STRIP = 2**20  # pixels at a time where each step needs a copy, so that a large picture does not need several
-PROGRAMS = {"EPS", "WMF"}  # formats that Pillow has other programs draw
-NAMED = 3  # unreadable files that an error names
+STRIP = 2**20  # pixels converted at a time, so that a large image is not copied several times as a whole
+PROGRAMS = {"EPS", "WMF"}  # formats that Pillow renders with external programs
+NAMED = 3  # unreadable files named in an error
 
 
-def to_array(image: Image.Image, size: Size) -> Picture:
-    """The picture that a person sees, RGB (3, h, w), at the given size (bicubic).
+def to_array(image: Image.Image, size: Size) -> ImageArray:
+    """The image as a person sees it: RGB uint8 (3, h, w), resized to `size` (h, w) by bicubic interpolation.
 
-    It stands upright (EXIF), what is transparent becomes white, grey of 16 bits or of fractions becomes 8 bits, and
-    of several frames or pages it is the first.
+    It is rotated as its EXIF says, transparency becomes white, grey values of 16 bits or in [0, 1] become 8 bits, and
+    of several frames or pages the first is read.
 
     Raises:
-        DataError: nothing says which of its values is white.
+        DataError: which of its values is white is unknown.
     """
-    assert size is not None  # a task of images is never asked for texts
+    assert size is not None  # image tasks are never loaded as texts
     image = _eight_bits(_upright(image), image.format)
     if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
         image = _on_white(image)
@@ -43,56 +43,56 @@ def to_array(image: Image.Image, size: Size) -> Picture:
 
 
 def fingerprint(image: Image.Image) -> bytes:
-    """Equal for pictures that look the same at 64 × 64 px: copies of another size too."""
+    """A hash of the image at 64 × 64 px: equal for images that look the same there, whatever their size."""
     return sha256(to_array(image, (64, 64)).tobytes()).digest()
 
 
-def open_image(file: Path, size: Size) -> Picture:
-    """A picture from a file, as `to_array` gives it.
+def open_image(file: Path, size: Size) -> ImageArray:
+    """Reads an image file, see `to_array`.
 
     Raises:
-        DataError: the file is missing, or no readable picture.
+        DataError: the file is missing or not a readable image.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of notes that are damaged; the pixels are there, or there is an error
+            warnings.simplefilter("ignore")  # about damaged metadata; damaged pixels raise an error
             with Image.open(file, formats=_formats()) as image:
                 return to_array(image, size)
     except FileNotFoundError as e:
         raise DataError(f"no file {file}") from e
     except IsADirectoryError as e:
-        raise DataError(f"{file} is a folder; name the pictures in it") from e
+        raise DataError(f"{file} is a folder; name the images in it") from e
     except DataError as e:
-        raise DataError(f"{file} cannot be read as a picture: {e}") from e
+        raise DataError(f"{file} cannot be read as an image: {e}") from e
     except Exception as e:  # a decoder may raise anything on damaged bytes
         if not _reads_heif() and _is_heif(file):
-            raise DataError(f"{file} is a HEIC picture; to read those: pip install 'fedbbpt[heic]'") from e
-        raise DataError(f"{file} cannot be read as a picture ({_reason(e, file)}); repair or remove it") from e
+            raise DataError(f"{file} is a HEIC image; to read those: pip install 'fedbbpt[heic]'") from e
+        raise DataError(f"{file} cannot be read as an image ({_reason(e, file)}); repair or remove it") from e
 
 
 def open_images(files: Sequence[Path], size: Size) -> ArrayView:
-    """At least one picture, decoded once to an unnamed file on disk, which goes when nothing refers to it any more.
+    """Decodes one or more images into an unnamed file on disk, which vanishes with the last reference to the result.
 
     Raises:
-        DataError: files are no readable pictures (it names some), or there is no space to keep what is in them.
+        DataError: some files are not readable images (it names a few), or the disk is full.
     """
     unread: list[tuple[Path, DataError]] = []
     try:
         with tempfile.TemporaryFile() as pixels:
             for file in files:
                 try:
-                    picture = open_image(file, size)
+                    image = open_image(file, size)
                 except DataError as e:
                     unread.append((file, e))
                 else:
-                    pixels.write(picture.tobytes())
+                    pixels.write(image.tobytes())
             if unread:
                 raise _unread(unread)
             pixels.flush()
-            mapped = np.memmap(pixels, np.uint8, "r", shape=(len(files), *picture.shape))
+            mapped = np.memmap(pixels, np.uint8, "r", shape=(len(files), *image.shape))
     except OSError as e:
         reason = (e.strerror or str(e)).lower()
-        raise DataError(f"cannot keep the decoded pictures ({reason}); TMPDIR may name another folder") from e
+        raise DataError(f"cannot store the decoded images ({reason}); TMPDIR may name another folder") from e
     return ArrayView(mapped, np.arange(len(files)))
 
 
@@ -100,7 +100,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged notes about a picture do not make it unreadable
+    except Exception:  # damaged metadata do not make an image unreadable
         return image
 
 
@@ -119,7 +119,9 @@ def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN_BITS):
-        grey = np.divide(values, 257, dtype=np.float32)  # exact enough: no value is halfway between two greys
+        grey = np.divide(
+            values, 257, dtype=np.float32
+        )  # float32 is exact enough: no value is halfway between two greys
     elif image.mode == "F" and low >= 0 and high <= 1:
         grey = values * 255
     elif np.isnan(low):
@@ -135,7 +137,7 @@ def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
 
 @functools.cache
 def _formats() -> list[str]:
-    """All that Pillow itself decodes."""
+    """All formats that Pillow decodes without external programs."""
     _reads_heif()
     Image.init()
     return [name for name in Image.ID if name not in PROGRAMS]
@@ -167,7 +169,7 @@ def _reason(error: Exception, file: Path) -> str:
         return "it has too many pixels"
     if not file.stat().st_size:
         return "it is empty"
-    return "not a picture, or damaged" if isinstance(error, UnidentifiedImageError) else "truncated or damaged"
+    return "not an image, or damaged" if isinstance(error, UnidentifiedImageError) else "truncated or damaged"
 
 
 def _unread(found: Sequence[tuple[Path, DataError]]) -> DataError:

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, of which class, and for which side."""
+"""Finds the images in a folder, with their classes and, where folders are named so, their subsets."""
 
 import os
 import re
@@ -15,55 +15,55 @@ SUFFIXES = frozenset(
     | {".jfif", ".jp2", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm"}
     | {".ppm", ".qoi", ".sgi", ".tga", ".tif", ".tiff", ".webp"}
 )
-SYSTEM = frozenset(  # what systems and programs leave in folders, beside what begins with a dot
+SYSTEM = frozenset(  # files that systems and programs leave behind, besides hidden ones
     {"__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "@eadir"}
     | {"#recycle", "$recycle.bin", "recycler", "system volume information", "lost+found", "found.000"}
 )
-SIDE = re.compile(
+SUBSET = re.compile(
     r"(?:(?P<train>train(?:ing)?)|(?P<test>test(?:ing)?)|(?P<validation>val|valid|validation))"
     r"(?:[ _-]?(?:set|data|images?))?",
     re.IGNORECASE,
 )
-LISTED = 4  # kinds of other files that a remark names
+LISTED = 4  # kinds of other files named in a remark
 
 
 class Layout(NamedTuple):
-    """What a folder holds."""
+    """The images in a folder."""
 
     classes: tuple[str, ...]
-    files: list[Path]  # in the order of the classes
+    files: list[Path]  # sorted by class
     labels: list[int]
-    sides: list[Subset] | None  # as the folders have it; None where they do not
+    subsets: list[Subset] | None  # None if the folders are not split
     remarks: list[str]
 
 
 def read(root: Path) -> Layout:
-    """The pictures below a folder with one folder a class, or with train/ and test/ (and val/) above those.
+    """Finds the images below a folder that has one folder per class, or train/ and test/ (and val/) above those.
 
-    Hidden files, and those that systems leave, are passed over; other files are counted in the remarks.
+    Hidden files and files that systems leave behind are skipped; other files are counted in a remark.
 
     Raises:
-        DataError: no such folder, no two classes in it, a class without pictures, or sides that cannot be told apart.
+        DataError: no such folder, fewer than two classes, a class without images, or folders whose meaning is unclear.
     """
     if not root.is_dir():
         raise DataError(f"no folder {root}; --task folder:PATH wants a folder with one folder a class in it")
     others: Counter[str] = Counter()
-    found = sorted(_pictures(root, others))
+    found = sorted(_images(root, others))
     above = _by_folder(found, root)
     outside = above.pop("", [])
     inside = {top: _by_folder(files, root / top) for top, files in above.items()}
-    below = _turned(inside)
+    below = _subsets_on_top(inside)
     remarks = [_left_out(others)] if others else []
-    if sides := _sides(root, below):
-        examples = [(name, file, sides[top]) for top in below for name, files in below[top].items() for file in files]
+    if subsets := _subsets(root, below):
+        examples = [(name, file, subsets[top]) for top in below for name, files in below[top].items() for file in files]
         outside += [file for name, file, _ in examples if not name]
         examples = [example for example in examples if example[0]]
         remarks.append(
-            f"the split is that of the folders {', '.join(f'{top} ({side})' for top, side in sides.items())}"
+            f"the split is that of the folders {', '.join(f'{top} ({subset})' for top, subset in subsets.items())}"
         )
-        if "test" not in sides.values():
+        if "test" not in subsets.values():
             remarks.append("without a folder for the test, the one for validation is the test")
-            examples = [(name, file, "test" if side == "validation" else side) for name, file, side in examples]
+            examples = [(name, file, "test" if subset == "validation" else subset) for name, file, subset in examples]
     else:
         _check_classes(root, found, above, others)
         examples = [(name, file, "train") for name, files in above.items() for file in files]
@@ -79,7 +79,7 @@ def read(root: Path) -> Layout:
                 "train/CLASS and test/CLASS"
             )
     if outside:
-        remarks.append(f"pictures left out, since they are in no class folder: {len(outside):,} ({outside[0]}, …)")
+        remarks.append(f"images left out, since they are in no class folder: {len(outside):,} ({outside[0]}, …)")
     classes = sorted({name for name, _, _ in examples})
     for name in classes:
         _check_name(root, name)
@@ -89,13 +89,13 @@ def read(root: Path) -> Layout:
         tuple(classes),
         [file for _, file, _ in examples],
         [labels[name] for name, _, _ in examples],
-        [side for _, _, side in examples] if sides else None,
+        [subset for _, _, subset in examples] if subsets else None,
         remarks,
     )
 
 
-def _pictures(root: Path, others: Counter[str]) -> Iterator[Path]:
-    """All pictures below the root, through links to folders, too; counts what else is there, by its kind."""
+def _images(root: Path, others: Counter[str]) -> Iterator[Path]:
+    """Yields all images below the root, also through links to folders; counts other files by kind."""
 
     def unreadable(error: OSError) -> NoReturn:
         raise DataError(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
@@ -116,7 +116,7 @@ def _hidden(name: str) -> bool:
 
 
 def _leads_back(folder: Path, root: Path) -> bool:
-    """Whether a link goes to a folder that it lies in."""
+    """Whether a link leads to a folder that contains it."""
     if not folder.is_symlink():
         return False
     real, above = folder.resolve(), [folder.parent]
@@ -126,7 +126,7 @@ def _leads_back(folder: Path, root: Path) -> bool:
 
 
 def _by_folder(files: Iterable[Path], root: Path) -> dict[str, list[Path]]:
-    """Files by the folder below the root that they are in; "" for none."""
+    """Files by their top folder below the root; "" if there is none."""
     found: dict[str, list[Path]] = {}
     for file in files:
         *folders, _ = file.relative_to(root).parts
@@ -134,48 +134,47 @@ def _by_folder(files: Iterable[Path], root: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _turned(inside: dict[str, dict[str, list[Path]]]) -> dict[str, dict[str, list[Path]]]:
-    """With the sides on top, where they are inside every class (CLASS/train/PICTURE); else as it is."""
+def _subsets_on_top(inside: dict[str, dict[str, list[Path]]]) -> dict[str, dict[str, list[Path]]]:
+    """Puts subsets above classes if every class folder has them inside (CLASS/train/IMAGE)."""
     inner = {name for folders in inside.values() for name in folders}
-    if len(inside) < 2 or any(map(SIDE.fullmatch, inside)) or not all(map(SIDE.fullmatch, inner)):
+    if len(inside) < 2 or any(map(SUBSET.fullmatch, inside)) or not all(map(SUBSET.fullmatch, inner)):
         return inside
     return {
-        side: {name: folders[side] for name, folders in inside.items() if side in folders} for side in sorted(inner)
+        subset: {name: folders[subset] for name, folders in inside.items() if subset in folders}
+        for subset in sorted(inner)
     }
 
 
-def _sides(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, Subset]:
-    """The side of each folder with pictures, if that is what they are; else nothing: then they are classes."""
-    matched = {top: match for top in below if (match := SIDE.fullmatch(top))}
-    sides = {top: cast(Subset, match.lastgroup) for top, match in matched.items()}
-    flat = [top for top in sides if set(below[top]) == {""}]
-    if len({sides[top] for top in sides if top not in flat}) > 1 and len(sides) < len(below):
+def _subsets(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, Subset]:
+    """The subset that each folder with images stands for; empty if the folders are classes."""
+    matched = {top: match for top in below if (match := SUBSET.fullmatch(top))}
+    subsets = {top: cast(Subset, match.lastgroup) for top, match in matched.items()}
+    flat = [top for top in subsets if set(below[top]) == {""}]
+    if len({subsets[top] for top in subsets if top not in flat}) > 1 and len(subsets) < len(below):
         raise DataError(
-            f"{root} holds {_listed(sides)} beside {_listed(set(below) - set(sides))}: the first are sides of a split, "
-            "and the others are not; move the others elsewhere, or rename the first if they are classes"
+            f"{root} holds {_listed(subsets)} beside {_listed(set(below) - set(subsets))}: the first are subsets of a "
+            "split, and the others are not; move the others elsewhere, or rename the first if they are classes"
         )
-    if len(sides) < len(below) or len(set(sides.values())) < 2:
+    if len(subsets) < len(below) or len(set(subsets.values())) < 2:
         return {}
     if flat:
         raise DataError(
-            f"{root / flat[0]} holds pictures without a folder for each class (as {root}/train/CLASS/PICTURE); sort "
-            "them, or name a folder whose pictures are sorted with --task folder:PATH"
+            f"{root / flat[0]} holds images without a folder for each class (as {root}/train/CLASS/IMAGE); sort "
+            "them, or name a folder whose images are sorted with --task folder:PATH"
         )
-    if "train" not in sides.values():
-        raise DataError(f"{root} holds {_listed(sides)} and no folder 'train'; expected {root}/train/CLASS/PICTURE")
-    return sides
+    if "train" not in subsets.values():
+        raise DataError(f"{root} holds {_listed(subsets)} and no folder 'train'; expected {root}/train/CLASS/PICTURE")
+    return subsets
 
 
 def _check_classes(root: Path, found: list[Path], above: dict[str, list[Path]], others: Counter[str]) -> None:
     more = f"; {_left_out(others)}" if others else ""
     if not above:
-        pictures = f"{len(found):,} pictures" if found else "no pictures"
-        raise DataError(
-            f"{root} holds {pictures}, and no folders with pictures; put those of each class into one{more}"
-        )
+        images = f"{len(found):,} images" if found else "no images"
+        raise DataError(f"{root} holds {images}, and no folders with images; put those of each class into one{more}")
     deepest = Path(os.path.commonpath([file.parent for file in found]))
     if len(above) == 1 and any(file.parent != deepest for file in found):
-        raise DataError(f"all pictures of {root} are in {deepest}; is that what is meant? --task folder:{deepest}")
+        raise DataError(f"all images of {root} are in {deepest}; is that what is meant? --task folder:{deepest}")
     folders = sorted(child for child in root.iterdir() if child.is_dir() and not _hidden(child.name))
     if empty := [folder for folder in folders if folder.name not in above]:
         raise DataError(f"class {empty[0].name!r} has no images in {empty[0]}; add some or remove the folder{more}")
@@ -198,4 +197,4 @@ def _listed(names: Iterable[str]) -> str:
 def _left_out(others: Counter[str]) -> str:
     kinds = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common(LISTED))
     more = ", …" if len(others) > LISTED else ""
-    return f"files left out, since they are no pictures: {others.total():,} ({kinds}{more})"
+    return f"files left out, since they are not images: {others.total():,} ({kinds}{more})"

@@ -1,11 +1,11 @@
-"""A vocabulary from what clients count in their texts, which stay where they are.
+"""Builds a vocabulary from n-gram counts that clients send; the texts stay with the clients.
 
-As in BDPL (Diao et al. 2023, arXiv 2201.08531), neighbours that stand together far more often than chance has it are
-joined to n-grams, and the most frequent of words and n-grams are taken.
+As in BDPL (Diao et al. 2023, arXiv 2201.08531), neighbouring words that occur together far more often than by chance
+are joined to n-grams, and the most frequent words and n-grams are taken.
 
-A client tells which words, pairs and triples it holds at least twice, and how often. Whatever it wrote once stays with
-it; what it repeats, be it a name, does not. What is told are counts to be summed up: they go with secure aggregation,
-but for the list of what is counted.
+A client sends the words, pairs and triples that it holds at least twice, with their counts. What it wrote once stays
+private; what it repeats, even a name, does not. The counts are summed up, so that secure aggregation applies to them,
+but not to the list of n-grams.
 """
 
 import json
@@ -19,65 +19,72 @@ from itertools import pairwise
 from fedbbpt.json_text import parse
 from fedbbpt.types import wire
 
-LONGEST = 3  # words of an n-gram; the authors' are up to 5, of which few come twice in a client's few texts
-LEAST = 2  # times that a client must hold what it tells of
-CLOSE = 1.0  # nats of pointwise mutual information from which on neighbours are joined: the authors'
+MAX_WORDS = 3  # of an n-gram; the authors' have up to 5, which rarely occur twice in a client's few texts
+MIN_COUNT = 2  # occurrences from which on a client sends an n-gram
+MIN_PMI = 1.0  # pointwise mutual information, in nats, from which on neighbours are joined: the authors'
 
-_PAUSE = re.compile(r"[^\w\s'’-]+")  # no n-gram reaches across
+_PAUSE = re.compile(r"[^\w\s'’-]+")  # no n-gram crosses these
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What one client tells of its texts."""
+class NgramCounts:
+    """The n-gram counts of one client."""
 
     total: int  # words in all
-    ngrams: Mapping[str, int]  # how often it holds each, words between single spaces
+    ngrams: Mapping[str, int]  # n-gram, its words separated by single spaces -> count
 
     def to_bytes(self) -> bytes:
         """As JSON."""
         return json.dumps([self.total, self.ngrams], ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Counts":
+    def from_bytes(cls, data: bytes) -> "NgramCounts":
         """Inverse of `to_bytes`.
 
         Raises:
-            ValueError: `counts` makes no such thing.
+            ValueError: not a result of `count_ngrams`.
         """
         total, ngrams = wire.listed(parse(data), "counts", 2)
         told = {ngram: wire.whole(count, "a count") for ngram, count in wire.mapped(ngrams, "what is counted").items()}
         words = [(word, count) for ngram, count in told.items() for word in ngram.split(" ")]
         if not all(_WORD.fullmatch(word) and told.get(word, 0) >= count > 0 for word, count in words):
             raise ValueError("something counted is not of words that are counted as often")
-        if any(len(ngram.split(" ")) > LONGEST for ngram in told):
-            raise ValueError(f"something counted has more than {LONGEST} words")
+        if any(len(ngram.split(" ")) > MAX_WORDS for ngram in told):
+            raise ValueError(f"something counted has more than {MAX_WORDS} words")
         if sum(count for ngram, count in told.items() if " " not in ngram) > wire.whole(total, "the number of words"):
             raise ValueError("more words are counted than there are")
         return cls(total, told)
 
 
-def counts(texts: Iterable[str]) -> Counts:
-    """Words, pairs and triples of one client's texts, in small letters; those that it holds at least twice."""
+def count_ngrams(texts: Iterable[str]) -> NgramCounts:
+    """Counts words, pairs and triples in one client's texts, in lower case; keeps those that occur at least twice.
+
+    >>> count_ngrams(["a dull film", "A fine film."])
+    NgramCounts(total=6, ngrams={'a': 2, 'film': 2})
+    """
     total, found = 0, Counter[str]()
     for text in texts:
         for piece in _PAUSE.split(text.lower()):
             words = _WORD.findall(piece)
             total += len(words)
-            for n in range(1, LONGEST + 1):
+            for n in range(1, MAX_WORDS + 1):
                 found.update(" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
-    return Counts(total, {ngram: found[ngram] for ngram in sorted(found) if found[ngram] >= LEAST})
+    return NgramCounts(total, {ngram: found[ngram] for ngram in sorted(found) if found[ngram] >= MIN_COUNT})
 
 
-def vocabulary(told: Sequence[Counts], size: int) -> list[str]:
-    """The `size` most frequent of words and joined words, or all if they are fewer; equally frequent ones by name."""
+def build_vocabulary(told: Sequence[NgramCounts], size: int) -> list[str]:
+    """The `size` most frequent words and n-grams of all clients, or all if there are fewer; ties in alphabetical order.
+
+    Three words are joined if both pairs of neighbours are.
+    """
     total, sums = sum(client.total for client in told), Counter[str]()
     for client in told:
         sums.update(client.ngrams)
 
-    def belong(a: str, b: str) -> bool:
-        """log p(ab) / p(a) p(b) ≥ CLOSE."""
-        return math.log(total * sums[f"{a} {b}"] / (sums[a] * sums[b])) >= CLOSE
+    def associated(a: str, b: str) -> bool:
+        """Whether log p(ab) / p(a) p(b) ≥ MIN_PMI."""
+        return math.log(total * sums[f"{a} {b}"] / (sums[a] * sums[b])) >= MIN_PMI
 
-    joined = [ngram for ngram in sums if all(belong(a, b) for a, b in pairwise(ngram.split()))]
+    joined = [ngram for ngram in sums if all(associated(a, b) for a, b in pairwise(ngram.split()))]
     return sorted(joined, key=lambda ngram: (-sums[ngram], ngram))[:size]

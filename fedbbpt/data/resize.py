@@ -1,4 +1,4 @@
-"""Resizing one side of an image, as a small matrix: `rows @ images @ columns.T`."""
+"""Matrices that resize one axis of an image; `rows @ images @ columns.T` resizes both."""
 
 import numpy as np
 
@@ -6,7 +6,12 @@ from fedbbpt.types import Float32
 
 
 def average(source: int, target: int) -> Float32:
-    """The (target, source) matrix that averages over equal shares of the pixels: for shrinking."""
+    """The (target, source) matrix that averages over equal shares of the pixels, for shrinking.
+
+    >>> average(3, 2) * 3
+    array([[2., 1., 0.],
+           [0., 1., 2.]], dtype=float32)
+    """
     edges = np.arange(target + 1) * source / target
     pixel = np.arange(source)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
@@ -15,7 +20,14 @@ def average(source: int, target: int) -> Float32:
 
 
 def bilinear(source: int, target: int) -> Float32:
-    """The (target, source) matrix of linear interpolation between pixel centres: for stretching."""
+    """The (target, source) matrix of linear interpolation between pixel centres, for enlarging.
+
+    >>> bilinear(2, 4)
+    array([[1.  , 0.  ],
+           [0.75, 0.25],
+           [0.25, 0.75],
+           [0.  , 1.  ]], dtype=float32)
+    """
     place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     nearness: Float32 = (1 - np.abs(place[:, None] - np.arange(source))).astype(np.float32)
     return nearness.clip(0)

@@ -1,4 +1,4 @@
-"""The rows of tables in files, each with its place."""
+"""Reads rows of CSV, JSON Lines and Parquet files, each with its place in the file."""
 
 import csv
 import io
@@ -16,20 +16,20 @@ from fedbbpt.text_files import LINE_END, read_text
 LONGEST_CELL = 100_000_000  # characters
 LONGEST_HEADER = 100_000  # characters
 SEPARATORS = ",\t;|"
-DIRECTIVE = re.compile(r"\A\"?sep=.\"?(?=[\r\n])")  # a first line for Excel; the header says the same
+DIRECTIVE = re.compile(r"\A\"?sep=.\"?(?=[\r\n])")  # a first line for Excel; the separator is found without it
 
-Columns = Mapping[str, str]  # those that are wanted, by the option that chooses them
+Columns = Mapping[str, str]  # option that chooses a column -> the column's name
 
 
 class Row(NamedTuple):
-    """A row of the wanted columns."""
+    """The cells of one row in the wanted columns."""
 
-    place: str  # rows are counted from 1, without the header and blank lines; the line is that in which the row begins
+    place: str  # say row 3 (line 5): counted from 1 without header and blank lines; the line where the row begins
     cells: Mapping[str, Any]
 
 
 class Unreadable(NamedTuple):
-    """Stands for a cell that cannot be read."""
+    """Takes the place of a cell that cannot be decoded."""
 
     what: str
 
@@ -38,14 +38,14 @@ class Unreadable(NamedTuple):
 
 
 def from_csv(path: Path, columns: Columns, remarks: list[str]) -> Iterable[Row]:
-    """Rows of text under a header, separated by whichever of `SEPARATORS` leaves the wanted columns in the header.
+    """Reads a text file with a header; the separator is the one of `SEPARATORS` that finds the wanted columns in it.
 
-    Quotes stand around cells, as in CSV. In a table by tabs that cannot be read so they are characters like any other,
-    and `remarks` says so.
+    Quotes enclose cells, as in CSV. If a tab-separated table cannot be read this way, quotes are read as ordinary
+    characters, and a remark says so.
 
     Raises:
-        DataError: no text, a column is missing or there twice, a row has more or fewer cells than the header, or a
-            table by tabs can be read both ways, with other rows.
+        DataError: not a text file, a column is missing or occurs twice, a row has more or fewer cells than the header,
+            or a tab-separated table can be read both ways, with different rows.
     """
     csv.field_size_limit(LONGEST_CELL)
     text = DIRECTIVE.sub("", _text(path))
@@ -57,14 +57,14 @@ def from_csv(path: Path, columns: Columns, remarks: list[str]) -> Iterable[Row]:
     split = partial(_split, path, text, separator, columns)
     if separator != "\t" or '"' not in text:
         return split(quotes=True)
-    return _by_tabs(path, _tried(split(quotes=True)), _tried(split(quotes=False)), remarks)
+    return _read_tabs(path, _attempt(split(quotes=True)), _attempt(split(quotes=False)), remarks)
 
 
 def from_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
-    """Rows of a file with a JSON object in each line.
+    """Reads a file with one JSON object per line.
 
     Raises:
-        DataError: no text, a line that is no such object, or one that lacks a column.
+        DataError: not a text file, a line that is not a JSON object, or one that lacks a column.
     """
     number = 0
     for line, content in enumerate(_lines(_text(path)), 1):
@@ -84,11 +84,11 @@ def from_json_lines(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def from_parquet(path: Path, columns: Columns) -> Iterator[Row]:
-    """Rows of a Parquet file.
+    """Reads a Parquet file.
 
     Raises:
         MissingExtra: pyarrow is not installed.
-        DataError: it is no such file, or a column is missing or there twice.
+        DataError: not a Parquet file, or a column is missing or occurs twice.
     """
     try:
         import pyarrow
@@ -110,7 +110,7 @@ def from_parquet(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def check_columns(where: str, names: Sequence[str], columns: Columns) -> None:
-    """Raises DataError for a wanted column that is missing, or there more than once."""
+    """Raises DataError for a wanted column that is missing or occurs more than once."""
     for option, column in columns.items():
         found = [str(number) for number, name in enumerate(names, 1) if name == column]
         if not found:
@@ -130,7 +130,7 @@ def _text(path: Path) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    r"""With their ends, which are \n, \r\n or \r; `io.StringIO` would take four bytes for each character."""
+    r"""Yields lines with their ends (\n, \r\n or \r); `io.StringIO` would take four bytes per character."""
     return io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")
 
 
@@ -142,7 +142,7 @@ def _header(text: str, separator: str) -> list[str]:
 
 def _split(path: Path, text: str, separator: str, columns: Columns, quotes: bool) -> Iterator[Row]:
     first = LINE_END.split(text[:LONGEST_HEADER].lstrip(), 1)[0]
-    spaced = f"{separator} " in first  # the header says whether blanks belong to the separators
+    spaced = f"{separator} " in first  # the header shows whether blanks belong to the separators
     lines = csv.reader(
         _lines(text),
         delimiter=separator,
@@ -171,18 +171,20 @@ def _split(path: Path, text: str, separator: str, columns: Columns, quotes: bool
             number += 1
     except csv.Error as e:
         place = f"row {number} (line {begins})" if header else "the header"
-        raise DataError(f"{place} of {path} cannot be read: {_said(e)}") from e
+        raise DataError(f"{place} of {path} cannot be read: {_advice(e)}") from e
 
 
-def _tried(rows: Iterator[Row]) -> list[Row] | DataError:
+def _attempt(rows: Iterator[Row]) -> list[Row] | DataError:
     try:
         return list(rows)
     except DataError as e:
         return e
 
 
-def _by_tabs(path: Path, quoted: list[Row] | DataError, plain: list[Row] | DataError, remarks: list[str]) -> list[Row]:
-    """The reading that is possible; the quoted one, where both are and see the same rows."""
+def _read_tabs(
+    path: Path, quoted: list[Row] | DataError, plain: list[Row] | DataError, remarks: list[str]
+) -> list[Row]:
+    """The reading that succeeded; the quoted one if both did and yield the same number of rows."""
     if isinstance(quoted, DataError):
         if isinstance(plain, DataError):
             raise quoted
@@ -197,8 +199,8 @@ def _by_tabs(path: Path, quoted: list[Row] | DataError, plain: list[Row] | DataE
     return quoted
 
 
-def _said(error: csv.Error) -> str:
-    """What Python's csv says, and what to do."""
+def _advice(error: csv.Error) -> str:
+    """The message of Python's csv module, with advice."""
     if "end of data" in str(error):
         return "a quote opens there that is never closed; close it, or write quotes inside a cell twice"
     return f"{error}; write quotes inside a quoted cell twice" if "expected after" in str(error) else str(error)
@@ -209,10 +211,10 @@ def _blank(cells: Sequence[str]) -> bool:
 
 
 def _values(column: Any) -> list[Any]:
-    """The cells of a column of pyarrow's."""
+    """The cells of a pyarrow column."""
     try:
         values: list[Any] = column.to_pylist()
-    except (ValueError, OverflowError):  # of one of them
+    except (ValueError, OverflowError):  # raised by one of the cells
         return [_value(cell) for cell in column]
     return values
 

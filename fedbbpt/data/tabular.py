@@ -1,9 +1,10 @@
-"""Anybody's texts: a table with a row for each example."""
+"""A user's own texts: a table with one row per example."""
 
 import functools
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -18,11 +19,11 @@ from fedbbpt.text_files import absolute_path
 from fedbbpt.types import Dataset, Int64, Size
 
 TEXT, LABEL, GROUP, DOMAIN = "--text-column", "--label-column", "-o task.group_column", "-o task.domain_column"
-EXAMPLES = 3  # of labels that are not read as they are written
+EXAMPLES = 3  # named in a remark on labels that are not read as written
 
 
 class Table(Task, ABC):
-    """What the kinds of tables share; they differ in how a file is read.
+    """Base class of the tables; subclasses read the kinds of files.
 
     About a fifth of each class becomes test data. A hash of the text decides which (see `train_test_split`), so that
     copies stay on one side; with `group_column`, say the patient, all texts of a group do. data.partition=domain
@@ -30,8 +31,8 @@ class Table(Task, ABC):
     belong to the provider; the clients never see these.
 
     Raises:
-        DataError: no such file or column, an unreadable row, a cell that is missing or no text or label (see `cells`),
-            fewer than two classes.
+        DataError: no such file or column, an unreadable row, a cell that is empty or not a text or label (see `cells`),
+            or fewer than two classes.
     """
 
     kind: str  # set by the subclasses
@@ -72,25 +73,25 @@ class Table(Task, ABC):
         if max(Counter(names).values()) == 1:
             raise DataError(f"every row of {self.path} has its own {label_column!r}; is that the right --label-column?")
         self._provider_shots = provider_shots_per_class
-        self.provider = Provider(self.classes, shots=lambda size: self._side("provider"))
+        self.provider = Provider(self.classes, shots=lambda size: self._subset("provider"))
 
     def load(self, size: Size) -> TaskData:
         """See `Task`."""
-        pool = TaskData(
-            self._side("train"), self._side("test"), provider_examples=len(self._sides.provider), user_supplied=True
+        data = TaskData(
+            self._subset("train"), self._subset("test"), provider_examples=len(self._split.provider), user_supplied=True
         )
-        return drop_duplicates(pool, self._side("provider"), self.classes, self.remarks)
+        return drop_duplicates(data, self._subset("provider"), self.classes, self.remarks)
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:
-        """The rows of the columns in `self.columns`; what else there is to be said goes to `self.remarks`.
+        """Reads the rows of the columns in `self.columns`, and adds to `self.remarks`.
 
         Raises:
-            DataError: they cannot be read.
+            DataError: the file cannot be read.
         """
 
     def _read(self) -> dict[str, list[str]]:
-        """The cells of each column, by the option that chooses it."""
+        """Reads the cells of each column, by the option that chooses it."""
         found: dict[str, list[str]] = {option: [] for option in self.columns}
         changed: dict[str, Counter[tuple[str, str]]] = {column: Counter() for column in self.columns.values()}
         for row in self.rows():
@@ -114,27 +115,27 @@ class Table(Task, ABC):
         self.remarks += [_changes(column, counts, len(found[TEXT])) for column, counts in changed.items() if counts]
         return found
 
-    def _side(self, side: str) -> Dataset:
-        rows: list[int] = getattr(self._sides, side)
+    def _subset(self, name: Literal["provider", "train", "test"]) -> Dataset:
+        rows: list[int] = getattr(self._split, name)
         texts, groups = as_texts([self._texts[i] for i in rows]), group_ids(self._keys, rows)
         return Dataset(texts, self._labels[rows], domains=_numbered(self._domains, rows), groups=groups)
 
     @functools.cached_property
     def _keys(self) -> list[bytes]:
-        """What shares one stays on one side."""
+        """Rows of equal keys stay in one subset."""
         if self._groups is not None:
             return [group.encode() for group in self._groups]
         return [fingerprint(as_seen(text)) for text in self._texts]
 
     @functools.cached_property
-    def _sides(self) -> SplitIndices:
+    def _split(self) -> SplitIndices:
         return train_test_split(
             self._keys, self._labels.tolist(), self.classes, self._provider_shots, "texts", where=_row
         )
 
 
 class Csv(Table):
-    """Your own texts, a row each: `csv:PATH` (separated by commas, tabs, semicolons or `|`)."""
+    """Your own texts, one per row: `csv:PATH` (separated by commas, tabs, semicolons or `|`)."""
 
     kind = "csv"
 
@@ -144,7 +145,7 @@ class Csv(Table):
 
 
 class JsonLines(Table):
-    """Your own texts, an object in each line: `jsonl:PATH`."""
+    """Your own texts, one JSON object per line: `jsonl:PATH`."""
 
     kind = "jsonl"
 
@@ -154,7 +155,7 @@ class JsonLines(Table):
 
 
 class Parquet(Table):
-    """Your own texts, a row each: `parquet:PATH`."""
+    """Your own texts, one per row: `parquet:PATH`."""
 
     kind = "parquet"
 
@@ -164,7 +165,7 @@ class Parquet(Table):
 
 
 def _changes(column: str, counts: Counter[tuple[str, str]], rows: int) -> str:
-    """Which labels are not read as they are written."""
+    """A remark on labels that are not read as written."""
     most = counts.most_common(EXAMPLES)
     told = [f"{raw!r} is read as {read!r} (in {n:,} of {rows:,} rows)" for (raw, read), n in most]
     if len(counts) > EXAMPLES:
@@ -177,5 +178,5 @@ def _row(i: int) -> str:
 
 
 def _numbered(names: list[str] | None, rows: list[int]) -> Int64 | None:
-    """The same number for the same name, in the whole table."""
+    """Numbers names as in the whole table, so that a name has the same number in each subset."""
     return None if names is None else np.unique(names, return_inverse=True)[1][rows].astype(np.int64)

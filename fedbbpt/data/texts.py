@@ -1,4 +1,4 @@
-"""Texts as examples."""
+"""Reads, normalises and compares texts."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -13,37 +13,41 @@ from fedbbpt.types import Inputs
 
 
 def as_texts(texts: Sequence[str]) -> Inputs:
-    """Texts as the inputs of a data set: an object array (N,)."""
+    """Texts as an array of inputs (N,), dtype object."""
     array = np.empty(len(texts), object)
     array[:] = texts
     return array
 
 
 def fingerprint(text: str) -> bytes:
-    """Equal for texts that differ in their spaces and capitals only."""
+    """A hash that ignores spaces and capitals."""
     return sha256(" ".join(text.casefold().split()).encode()).digest()
 
 
 def as_seen(text: str) -> str:
-    """Equal for texts that people take for the same: of capitals, spaces, signs without a width and ways to encode."""
+    r"""A form that is equal for texts that look alike: ignores case, spaces, zero-width characters and encodings.
+
+    >>> as_seen("A\u0308 b") == as_seen("\u00e4\u00a0B\u200b")
+    True
+    """
     if not text.isascii():
         text = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
     return " ".join(text.casefold().split())
 
 
 def tidied(text: str) -> str:
-    r"""A text as it is asked about, from wherever it comes: no byte order mark before it, lines that end in `\n`.
+    r"""The text in the form in which models read it: no byte order mark, line ends `\n`, none after the last line.
 
-    After the last line there is none: files end in one, cells of tables do not.
+    Files end in a line end and cells of tables do not; both must read alike.
     """
     return text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
 def open_text(file: Path) -> str:
-    """A file as one text.
+    """Reads a file as one text.
 
     Raises:
-        DataError: the file is missing, no text, or blank.
+        DataError: the file is missing, is not text, or is blank.
     """
     try:
         text = tidied(read_text(file))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from fedbbpt.config import Config
 from fedbbpt.config.components import learns_vocabulary
-from fedbbpt.data.ngrams import Counts, counts, vocabulary
+from fedbbpt.data.ngrams import NgramCounts, build_vocabulary, count_ngrams
 from fedbbpt.errors import DataError
 from fedbbpt.types import Client
 
@@ -19,7 +19,7 @@ def with_vocabulary(config: Config, clients: Sequence[Client]) -> Config:
     options = config.prompt.options
     if not learns_vocabulary(config.prompt.name) or options["vocabulary"]:
         return config
-    learned = vocabulary(_client_counts(clients), options["vocabulary_size"])
+    learned = build_vocabulary(_client_counts(clients), options["vocabulary_size"])
     if len(learned) < 2:
         raise DataError(
             "the clients' training texts are too few to learn words from: none holds two words at least twice; use "
@@ -37,11 +37,11 @@ def vocabulary_bytes(config: Config, clients: Sequence[Client]) -> tuple[int, in
     if not learns_vocabulary(config.prompt.name):
         return 0, 0
     told, words = _client_counts(clients), config.prompt.options["vocabulary"]
-    if words != vocabulary(told, config.prompt.options["vocabulary_size"]):
+    if words != build_vocabulary(told, config.prompt.options["vocabulary_size"]):
         return 0, 0
     down = json.dumps(words, ensure_ascii=False, separators=(",", ":")).encode()
     return sum(len(client.to_bytes()) for client in told), len(down) * len(clients)
 
 
-def _client_counts(clients: Sequence[Client]) -> list[Counts]:
-    return [counts(client.train.inputs[:]) for client in clients]
+def _client_counts(clients: Sequence[Client]) -> list[NgramCounts]:
+    return [count_ngrams(client.train.inputs[:]) for client in clients]

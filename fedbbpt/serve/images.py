@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from fedbbpt.data.images import Picture, to_array
+from fedbbpt.data.images import ImageArray, to_array
 from fedbbpt.serve import MIB, HttpError
 from fedbbpt.types import Size
 
@@ -58,7 +58,7 @@ class EncodedImages:
         with self._opened(number) as image:
             return image.size
 
-    def _decoded(self, number: int) -> Picture:
+    def _decoded(self, number: int) -> ImageArray:
         with self._opened(number) as image:
             try:
                 return to_array(image, self._size)

@@ -102,7 +102,7 @@ def test_twelve_bits_in_sixteen_are_said(root):
         Image.fromarray(dim + np.uint16(int(file.stem))).save(file)
     task = Folder(str(root), provider_shots_per_class=1)
     task.load(SIZE)
-    assert task.remarks[0].startswith("23 of 46 pictures are nearly black")
+    assert task.remarks[0].startswith("23 of 46 images are nearly black")
 
 
 def test_copies_are_together_within_training(root):
@@ -175,7 +175,7 @@ def test_more_shots_than_pictures(root):
 
 def test_text_that_is_named_png(root):
     (root / "cat" / "liar.png").write_text("I am no picture")
-    with pytest.raises(DataError, match=r"liar\.png .*picture.*repair or remove it"):
+    with pytest.raises(DataError, match=r"liar\.png .*image.*repair or remove it"):
         everything(Folder(str(root)))
 
 
@@ -183,7 +183,7 @@ def test_text_that_is_named_png(root):
 def test_truncated_picture(root, kept):
     whole = (root / "cat" / "00.png").read_bytes()
     (root / "cat" / "half.png").write_bytes(whole[:kept])
-    with pytest.raises(DataError, match=r"half\.png .*picture.*repair or remove it"):
+    with pytest.raises(DataError, match=r"half\.png .*image.*repair or remove it"):
         everything(Folder(str(root)))
 
 

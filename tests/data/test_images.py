@@ -31,7 +31,7 @@ def test_a_damaged_note_about_a_picture_says_nothing(tmp_path, recwarn):
 def test_no_other_program_draws_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript runs"))
     Image.fromarray(RAMP).save(tmp_path / "a.png", "eps")
-    with pytest.raises(DataError, match="not a picture, or damaged"):
+    with pytest.raises(DataError, match="not an image, or damaged"):
         open_image(tmp_path / "a.png", SIZE)
 
 
@@ -233,7 +233,7 @@ def test_photographs_of_phones_are_read(tmp_path):
 def test_photographs_of_phones_are_named_where_they_cannot_be_read(tmp_path, monkeypatch):
     (tmp_path / "photo.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     monkeypatch.setattr(images, "_reads_heif", lambda: False)
-    with pytest.raises(DataError, match=r"photo\.jpg is a HEIC picture.*pip install 'fedbbpt\[heic\]'"):
+    with pytest.raises(DataError, match=r"photo\.jpg is a HEIC image.*pip install 'fedbbpt\[heic\]'"):
         open_image(tmp_path / "photo.jpg", SIZE)
 
 
@@ -242,10 +242,10 @@ def test_photographs_of_phones_are_named_where_they_cannot_be_read(tmp_path, mon
     [
         (lambda file: None, "no file"),
         (lambda file: file.touch(), "it is empty"),
-        (lambda file: file.mkdir(), "is a folder; name the pictures in it"),
+        (lambda file: file.mkdir(), "is a folder; name the images in it"),
         (lambda file: file.symlink_to(file), "too many levels of symbolic links"),
         (lambda file: file.write_bytes(b"GIF89a"), "damaged"),
-        (lambda file: file.write_text("a text"), "not a picture"),
+        (lambda file: file.write_text("a text"), "not an image"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path, make, says):

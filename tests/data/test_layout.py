@@ -31,7 +31,7 @@ def test_classes_are_the_folders(made):
     assert found.classes == ("cat", "dog")
     assert names(found, root) == list(PLAIN)
     assert found.labels == [0, 0, 1, 1]
-    assert found.sides is None
+    assert found.subsets is None
     assert found.remarks == []
 
 
@@ -71,7 +71,7 @@ def test_other_files_are_counted(made):
     found = layout.read(root)
     assert names(found, root) == list(PLAIN)
     (remark,) = found.remarks
-    assert remark.startswith("files left out, since they are no pictures: 8 (2 .nef, 1 ")
+    assert remark.startswith("files left out, since they are not images: 8 (2 .nef, 1 ")
 
 
 def test_pictures_outside_the_classes_are_counted(made):
@@ -105,7 +105,7 @@ def test_folders_of_sides_are_the_split(made, folders):
     root = made(*(f"{side}/{name}" for side in folders for name in PLAIN), "annotations/train.json")
     found = layout.read(root)
     assert found.classes == ("cat", "dog")
-    sides = dict(zip(names(found, root), found.sides, strict=True))
+    sides = dict(zip(names(found, root), found.subsets, strict=True))
     for folder, side in zip(folders, ("train", "test", "validation"), strict=True):
         assert {sides[f"{folder}/{name}"] for name in PLAIN} == {side}
     assert any(f"{folders[0]} (train)" in remark for remark in found.remarks)
@@ -113,14 +113,14 @@ def test_folders_of_sides_are_the_split(made, folders):
 
 def test_validation_stands_in_for_a_missing_test(made):
     found = layout.read(made(*(f"{side}/{name}" for side in ("train", "val") for name in PLAIN)))
-    assert set(found.sides) == {"train", "test"}
+    assert set(found.subsets) == {"train", "test"}
     assert "without a folder for the test, the one for validation is the test" in found.remarks
 
 
 def test_a_train_may_be_a_class(made):
     found = layout.read(made("train/0.png", "train/steam/1.png", "bus/0.png"))
     assert found.classes == ("bus", "train")
-    assert found.sides is None
+    assert found.subsets is None
 
 
 def test_another_level_below_all_classes_is_doubted(made):
@@ -139,20 +139,20 @@ def test_sides_may_be_inside_the_classes(made):
     )
     assert found.classes == ("cat", "dog")
     assert names(found, root) == ["cat/test/0.png", "cat/train/0.png", "dog/test/0.png", "dog/train/0.png"]
-    assert found.sides == ["test", "train", "test", "train"]
+    assert found.subsets == ["test", "train", "test", "train"]
 
 
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ([], "holds no pictures, and no folders with pictures"),
-        (["0.png", "1.png"], "holds 2 pictures, and no folders with pictures; put those of each class into one"),
-        (["notes.txt"], r"holds no pictures.* 1 \(1 .txt\)"),
+        ([], "holds no images, and no folders with images"),
+        (["0.png", "1.png"], "holds 2 images, and no folders with images; put those of each class into one"),
+        (["notes.txt"], r"holds no images.* 1 \(1 .txt\)"),
         (["cat/0.png"], "holds 1 class folder, 'cat'; a task needs at least 2"),
         ([f"pets/pets/{name}" for name in PLAIN], "are in .*/pets/pets; is that what is meant"),
         ([f"train/{name}" for name in PLAIN], "are in .*/train; is that what is meant"),
-        ([*(f"train/{name}" for name in PLAIN), "test/0.png"], "test holds pictures without a folder for each class"),
-        (["train/0.png", "test/0.png"], "holds pictures without a folder for each class"),
+        ([*(f"train/{name}" for name in PLAIN), "test/0.png"], "test holds images without a folder for each class"),
+        (["train/0.png", "test/0.png"], "holds images without a folder for each class"),
         ([f"{side}/{name}" for side in ("test", "val") for name in PLAIN], "no folder 'train'"),
         ([*(f"{s}/{n}" for s in ("train", "test") for n in PLAIN), "bird/0.png"], "'test', 'train' beside 'bird'"),
         (["cat/0.png", "dog/0.nef"], r"class 'dog' has no images in .* \(1 .nef\)"),

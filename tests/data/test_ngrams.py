@@ -2,22 +2,22 @@ import json
 
 import pytest
 
-from fedbbpt.data.ngrams import Counts, counts, vocabulary
+from fedbbpt.data.ngrams import NgramCounts, build_vocabulary, count_ngrams
 
 
 def test_what_a_client_holds_once_stays_with_it():
-    told = counts(["my name is Anna Secret", "a film", "A FILM"])
+    told = count_ngrams(["my name is Anna Secret", "a film", "A FILM"])
     assert told.ngrams == {"a": 2, "a film": 2, "film": 2}
     assert told.total == 9
     assert b"secret" not in told.to_bytes()
 
 
 def test_what_it_repeats_does_not():
-    assert "anna" in counts(["Anna came", "Anna left"]).ngrams
+    assert "anna" in count_ngrams(["Anna came", "Anna left"]).ngrams
 
 
 def test_words_pairs_and_triples_are_counted_but_not_across_a_pause():
-    told = counts(["New York city hall. New York, New York city"] * 2)
+    told = count_ngrams(["New York city hall. New York, New York city"] * 2)
     assert told.ngrams["new york"] == 6
     assert told.ngrams["new york city"] == 4
     assert "hall new" not in told.ngrams
@@ -37,34 +37,34 @@ def test_words_pairs_and_triples_are_counted_but_not_across_a_pause():
     ],
 )
 def test_words_are_letters_and_digits_and_what_joins_them(text, words):
-    assert set(counts([text, text]).ngrams) == words
+    assert set(count_ngrams([text, text]).ngrams) == words
 
 
 def test_counts_survive_the_wire():
-    told = counts(["größe zählt", "größe zählt nicht"])
-    assert Counts.from_bytes(told.to_bytes()) == told
+    told = count_ngrams(["größe zählt", "größe zählt nicht"])
+    assert NgramCounts.from_bytes(told.to_bytes()) == told
     assert json.loads(told.to_bytes())[0] == 5
 
 
 def test_the_most_frequent_of_all_clients_come_first_and_equals_by_name():
-    told = [Counts(100, {"b": 2, "a": 3, "d": 4}), Counts(100, {"b": 3, "c": 3})]
-    assert vocabulary(told, 10) == ["b", "d", "a", "c"]
-    assert vocabulary(told, 2) == ["b", "d"]
-    assert vocabulary(told[::-1], 10) == vocabulary(told, 10)
+    told = [NgramCounts(100, {"b": 2, "a": 3, "d": 4}), NgramCounts(100, {"b": 3, "c": 3})]
+    assert build_vocabulary(told, 10) == ["b", "d", "a", "c"]
+    assert build_vocabulary(told, 2) == ["b", "d"]
+    assert build_vocabulary(told[::-1], 10) == build_vocabulary(told, 10)
 
 
 def test_neighbours_that_stand_together_by_chance_are_not_joined():
     # log p(ab) / p(a) p(b): of "new york" log(100 · 4 / (4 · 5)) = 3.0, of "of the" log(100 · 4 / (20 · 18)) = 0.1.
-    told = [Counts(100, {"new": 4, "york": 5, "new york": 4, "of": 20, "the": 18, "of the": 4})]
-    assert vocabulary(told, 10) == ["of", "the", "york", "new", "new york"]
+    told = [NgramCounts(100, {"new": 4, "york": 5, "new york": 4, "of": 20, "the": 18, "of the": 4})]
+    assert build_vocabulary(told, 10) == ["of", "the", "york", "new", "new york"]
 
 
 def test_a_triple_is_joined_where_both_of_its_pairs_are():
     words = {"new": 4, "york": 4, "city": 5, "of": 40, "new york": 4, "york city": 4, "city of": 3}
-    told = [Counts(100, words | {"new york city": 4, "york city of": 3})]
-    assert set(vocabulary(told, 10)) - {"new", "york", "city", "of"} == {"new york", "york city", "new york city"}
+    told = [NgramCounts(100, words | {"new york city": 4, "york city of": 3})]
+    assert set(build_vocabulary(told, 10)) - {"new", "york", "city", "of"} == {"new york", "york city", "new york city"}
 
 
 def test_nothing_told_is_no_word():
-    assert vocabulary([], 5) == []
-    assert vocabulary([counts([]), counts(["once only"])], 5) == []
+    assert build_vocabulary([], 5) == []
+    assert build_vocabulary([count_ngrams([]), count_ngrams(["once only"])], 5) == []

@@ -93,7 +93,7 @@ def test_folders_of_images(refuse: Callable[..., str], shapes: Path, tmp_path: P
     assert "class 'triangle' has no images" in refuse("train", "--backend", "thumbnails", "--task", f"folder:{copy}")
     (copy / "triangle").rmdir()
     (copy / "circle" / "notes.png").write_text("this is no picture")
-    assert "notes.png cannot be read as a picture" in refuse(
+    assert "notes.png cannot be read as an image" in refuse(
         "train", "--backend", "thumbnails", "--task", f"folder:{copy}"
     )
     shutil.rmtree(copy / "square")

@@ -6,18 +6,18 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from fedbbpt.data.ngrams import Counts
+from fedbbpt.data.ngrams import NgramCounts
 from fedbbpt.types import Message, Score, Sums, Traffic, Update, Usage
 from fedbbpt.types.wire import LONGEST_HEADER, packed
 
-KINDS = (Message, Update, Sums, Score, Counts)
+KINDS = (Message, Update, Sums, Score, NgramCounts)
 VALUES = np.arange(3, dtype=np.float32)
 HONEST = {
     Message: Message(1, 7, {"prompt": VALUES}),
     Update: Update("c", {"prompt": VALUES}, 5, 0.5, Usage(3, 1, 9, 0, 1, 2), 0.1, Traffic(3, 4)),
     Sums: Sums(VALUES),
     Score: Score("c", np.eye(2, dtype=np.int64), 1.5, 1, Usage(3, 1)),
-    Counts: Counts(9, {"a": 4, "b": 3, "a b": 2}),
+    NgramCounts: NgramCounts(9, {"a": 4, "b": 3, "a b": 2}),
 }
 UPDATE = ["c", 5, 0.5, 0.1, 3, 1, 9, 0, 1]
 SCORE = {"client": "c", "loss_sum": 1.5, "unanswered": 1, "usage": [3, 1, 0, 0, 0]}
@@ -188,4 +188,4 @@ def test_scores_are_of_their_kind_and_range(wrong):
     ],
 )
 def test_counts_are_those_that_texts_can_have(told):
-    _refused(Counts, told)
+    _refused(NgramCounts, told)
