@@ -99,9 +99,11 @@ def update_addresses(out: Path, asked: Config) -> None:
     """Lets the run in the folder go on with the addresses of another config that is the same otherwise.
 
     Raises:
-        RunError: no run there, or its config has changed, or another process works on it.
+        RunError: no run there, or its config has changed, or the other config differs in more than addresses, or
+            another process works on the run.
     """
     ours, _ = read_run(out)
+    check_settings_unchanged(ours, asked)
     if ours != asked:
         with folder_lock(out):
             write_atomic(out / "config.toml", asked.to_toml().encode())

@@ -2,9 +2,13 @@
 
 import pytest
 
+from fedbbpt import registry
 from fedbbpt.config import make_config
+from fedbbpt.config.components import load_class
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import RunError
-from fedbbpt.run.resume import check_settings_unchanged, config_sha256, with_known_task_path
+from fedbbpt.run import resume
+from fedbbpt.run.resume import check_settings_unchanged, config_sha256, update_addresses, with_known_task_path
 
 CUT = {"name": "sfprompt", "body_url": "http://here:8000"}
 
@@ -49,3 +53,25 @@ def test_the_server_with_a_body_may_have_moved() -> None:
     here, there = (make_config({"algorithm": CUT | {"body_url": url}}) for url in ("http://here:1", "http://there:2"))
     check_settings_unchanged(here, there)
     assert config_sha256(here) == config_sha256(there)
+
+
+@pytest.mark.parametrize("name", registry.names("algorithms"))
+def test_only_declared_addresses_reach_the_config_of_a_run(name, tmp_path, monkeypatch) -> None:
+    config = make_config({"algorithm": {"name": name}})
+    addresses = getattr(load_class("algorithms", name), "addresses", ())
+
+    def changed(**options):
+        algorithm = ComponentConfig(name=name, options=config.algorithm.options | options)
+        return config.model_copy(update={"algorithm": algorithm})
+
+    for option in config.algorithm.options:
+        began, asked = changed(**{option: "http://here"}), changed(**{option: "http://there"})
+        monkeypatch.setattr(resume, "read_run", lambda out, began=began: (began, None))
+        (tmp_path / "config.toml").write_text("as it was")
+        if option in addresses:
+            update_addresses(tmp_path, asked)
+            assert (tmp_path / "config.toml").read_text() == asked.to_toml()
+        else:
+            with pytest.raises(RunError, match=f"algorithm.{option} is http://here, not http://there"):
+                update_addresses(tmp_path, asked)
+            assert (tmp_path / "config.toml").read_text() == "as it was"
