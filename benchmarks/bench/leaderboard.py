@@ -182,7 +182,7 @@ def _curve(bench: Bench, out: Path, task: str, cells: Sequence[Entry | None]) ->
                 for m in metrics
                 if m["split"] == "validation" and m["accuracy"] is not None
             ]
-            lines.append(charts.Line(row["method"], style, points))
+            lines.append(charts.Series(row["method"], style, points))
     return charts.line_chart(task, "queries", lines, legend=False)  # one stands above all charts
 
 

@@ -1,4 +1,4 @@
-"""What a bench consists of: suites of tasks, methods as settings, and the cells that they make."""
+"""A bench: suites of tasks, methods as settings, and the cells (task × method × seed) that they span."""
 
 import itertools
 import shlex
@@ -36,7 +36,7 @@ TEXTS_ONLY: tuple[Modality, ...] = ("text",)
 
 
 class Method(NamedTuple):
-    """A way to get predictions, as settings of a run."""
+    """A method to compare, as settings of a run."""
 
     title: str
     settings: Mapping[str, Any]
@@ -44,7 +44,7 @@ class Method(NamedTuple):
 
     @property
     def access(self) -> str:
-        """What the clients have of the model: its answers, its weights, or what crosses the cuts of a split one."""
+        """The clients' access to the model: answers, weights, or what crosses the cuts of a split model."""
         algorithm = self.settings.get("algorithm", {})
         if "name" not in algorithm or not is_white_box(algorithm["name"]):
             return "answers"
@@ -69,12 +69,12 @@ ONE_CLIENT_PER_ROUND = {"name": "fedavg", "fraction": 1e-9}  # a round
 BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population_size": 20}, **NO_READOUT}
 
 METHODS = {
-    "zero-shot": Method("the model as it is", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
+    "zero-shot": Method("the untuned model", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
     "head": Method("a linear head on the answers", LINEAR_READOUT),
-    "head-central": Method("a linear head, all data in one hand", LINEAR_READOUT | CENTRALISED),
-    "head-local": Method("a linear head, every client for itself", LINEAR_READOUT | LOCAL),
+    "head-central": Method("a linear head, centralised", LINEAR_READOUT | CENTRALISED),
+    "head-local": Method("a linear head, local to each client", LINEAR_READOUT | LOCAL),
     "default": Method("eight prompts and a head, chosen greedily", {}, IMAGES_ONLY),
-    "default-central": Method("eight prompts and a head, all data in one hand", CENTRALISED, IMAGES_ONLY),
+    "default-central": Method("eight prompts and a head, centralised", CENTRALISED, IMAGES_ONLY),
     "one-view": Method(
         "one prompt and a head, chosen greedily", {"algorithm": {"name": "greedy", "views": 1}}, IMAGES_ONLY
     ),
@@ -86,7 +86,7 @@ METHODS = {
         for name, (title, options) in white_box.METHODS.items()
     },
     "contextual": Method(
-        "the model as it is, calibrated by texts without content",
+        "the untuned model, calibrated with content-free texts",
         {"rounds": 0, "readout": {"name": "contextual-calibration"}, **NO_PROMPT},
         TEXTS_ONLY,
     ),
@@ -96,12 +96,10 @@ METHODS = {
         BDPL | {"prompt": {"name": "instruction"}, "optimizer": {"name": "bandit"}},
         TEXTS_ONLY,
     ),
-    "bdpl": Method("BDPL: words by policy gradient, no head, all data in one hand", BDPL | CENTRALISED, TEXTS_ONLY),
+    "bdpl": Method("BDPL: words by policy gradient, no head, centralised", BDPL | CENTRALISED, TEXTS_ONLY),
     "fed-bdpl": Method("BDPL, federated", BDPL, TEXTS_ONLY),
-    "fedone": Method("BDPL, one client a round", BDPL | {"algorithm": ONE_CLIENT_PER_ROUND}, TEXTS_ONLY),
-    "bbt": Method(
-        "BBT: a soft prompt by an evolution strategy, no head, all data in one hand", BBT | CENTRALISED, TEXTS_ONLY
-    ),
+    "fedone": Method("BDPL, one client per round", BDPL | {"algorithm": ONE_CLIENT_PER_ROUND}, TEXTS_ONLY),
+    "bbt": Method("BBT: a soft prompt by an evolution strategy, no head, centralised", BBT | CENTRALISED, TEXTS_ONLY),
     "fed-bbt": Method("BBT, federated by averaging", BBT, TEXTS_ONLY),
     "fedbpt": Method("BBT, federated by FedBPT", BBT | {"algorithm": {"name": "fedbpt"}}, TEXTS_ONLY),
 }
@@ -149,7 +147,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that decides a bench's results."""
+    """Everything that determines the results of a bench."""
 
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
@@ -177,7 +175,7 @@ class Bench:
 
     @property
     def command(self) -> str:
-        """What starts this bench anew."""
+        """The command that starts this bench again."""
         suite = next((name for name, tasks in SUITES.items() if tasks == self.tasks), None)
         options = {"--suite": suite} if suite else {"--tasks": ",".join(self.tasks)}
         options |= {"--methods": ",".join(self.methods), "--seeds": ",".join(map(str, self.seeds))}
@@ -226,7 +224,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def merge_settings(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    """Lays settings over others, section by section."""
+    """Merges the settings of `layer` into `values` in place, section by section; those of `layer` win."""
     for key, value in layer.items():
         if isinstance(value, Mapping):
             for option, inner in value.items():

@@ -130,7 +130,7 @@ def curves(runs: Sequence[Run], methods: Sequence[str], most: int) -> str:
         own = [run for run in runs if run.method == method]
         first = max(run.path[0].queries for run in own)
         points = [(float(s), _mean(run.at(s).loss for run in own)) for s in stops if s >= first]
-        lines.append(charts.Line(method, f"m{i}", points))
+        lines.append(charts.Series(method, f"m{i}", points))
     drawn = str(charts.line_chart("validation loss", "queries", lines))
     head, _, rest = drawn.partition(">")
     return f'{head} xmlns="http://www.w3.org/2000/svg"><style>.line{{fill:none;stroke-width:2}}{STYLE}</style>{rest}\n'

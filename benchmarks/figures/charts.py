@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from fedbbpt.run.charts import (
     BOTTOM,
-    CHARACTER,
+    CHARACTER_WIDTH,
     HEIGHT,
     LEFT,
     NAMED_CLASSES,
@@ -15,16 +15,16 @@ from fedbbpt.run.charts import (
     TOP,
     WIDTH,
     Axis,
-    Line,
+    Series,
     class_colour,
-    keys,
-    shortened,
+    legend_keys,
+    shorten,
     svg,
     text,
     tick_label,
     ticks,
 )
-from fedbbpt.run.report import interval
+from fedbbpt.run.report import wilson_interval
 from fedbbpt.types import Float32
 
 APART = 9  # pixels between the lines at one number of clients, so that their intervals stand side by side
@@ -35,15 +35,15 @@ SIDE = 300  # of a scatter plot
 DOT = 3.0  # radius of its points
 
 
-def by_clients(counts: Sequence[int], lines: Sequence[Line], examples: int) -> Markup:
+def by_clients(counts: Sequence[int], lines: Sequence[Series], examples: int) -> Markup:
     """Accuracies of (number of clients, share) with their 95 % intervals for so many test examples.
 
     The numbers of clients stand at equal distances, so that neither few nor many are crowded.
     """
-    ends = {point: interval(point[1], examples) for line in lines for point in line.points}
+    ends = {point: wilson_interval(point[1], examples) for line in lines for point in line.points}
     x = Axis([-0.5, len(counts) - 0.5], LEFT, WIDTH - RIGHT)
     y = Axis(ticks([100 * end for pair in ends.values() for end in pair]), HEIGHT - BOTTOM, TOP)
-    parts = [text(0, 10, "start", "Accuracy, %", style="heading"), *keys(lines)]
+    parts = [text(0, 10, "start", "Accuracy, %", style="heading"), *legend_keys(lines)]
     for tick in y.ticks:
         row = y.place(tick)
         parts.append(Markup('<path d="M{} {:.1f}H{}" class="grid"/>').format(x.start, row, x.end))
@@ -71,8 +71,8 @@ def bubbles(title: str, counts: Sequence[Sequence[int]], clients: Sequence[str],
     """Clients across, classes down: the area of a circle is how many examples of the class a client has."""
     across, down = min(CELL, WIDEST / len(clients)), min(CELL, HIGHEST / len(names))
     width, height = across * len(clients), down * len(names)
-    labels = [shortened(name) for name in names] if len(names) <= NAMED_CLASSES else []
-    left = 26 + max((CHARACTER * len(label) for label in labels), default=0)
+    labels = [shorten(name) for name in names] if len(names) <= NAMED_CLASSES else []
+    left = 26 + max((CHARACTER_WIDTH * len(label) for label in labels), default=0)
     widest = min(max(across, down), 2 * min(across, down))  # narrow columns or rows: large circles may overlap
     largest = max(max(row) for row in counts)
     parts = [Markup('<rect x="{:.1f}" width="{:.1f}" height="{:.1f}" class="frame"/>').format(left, width, height)]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from fedbbpt.algorithms import State
 from fedbbpt.data.partition import label_counts
 from fedbbpt.run import checkpoint
-from fedbbpt.run.charts import NAMED_CLASSES, Line, class_colour
+from fedbbpt.run.charts import NAMED_CLASSES, Series, class_colour
 from fedbbpt.run.environment import read_results
 from fedbbpt.run.formatting import format_percent
 from fedbbpt.run.session import Session, open_session
@@ -63,7 +63,7 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
     }
     tested = sum(sum(client["test"]) for client in known[0]["clients"].values())
     lines = [
-        Line(
+        Series(
             TUNINGS[method],
             method,
             [(n, share) for n, share in zip(plan.clients, shares, strict=True) if share is not None],

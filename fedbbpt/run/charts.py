@@ -1,4 +1,4 @@
-"""Charts as SVG: pure functions from numbers to markup, with every text escaped. Colours beyond data are the page's."""
+"""SVG charts as pure functions from numbers to markup. All text is escaped; the page's CSS sets most colours."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,17 +8,17 @@ from markupsafe import Markup
 
 # Petroff 2021, arXiv 2107.02270: ten colours that stay apart for colour-blind eyes.
 PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
-NAMED_CLASSES = 30  # with more, names and legends are left out
-COUNTED_CLASSES = 12  # with more, counts no longer fit into the cells of a heat map
+NAMED_CLASSES = 30  # above this, names and legends are omitted
+COUNTED_CLASSES = 12  # above this, counts do not fit into the cells of a heat map
 
 WIDTH, HEIGHT = 480, 280  # of a line chart
 LEFT, RIGHT, TOP, BOTTOM = 44, 24, 50, 42  # its margins
-SIDE = 360  # of a heat map
-LONGEST = 12  # characters of a class name on an axis
-CHARACTER = 7.6  # width of a wide character at the charts' font size
+HEAT_MAP_SIDE = 360  # of a heat map
+MAX_LABEL = 12  # characters of a class name on an axis
+CHARACTER_WIDTH = 7.6  # width of a wide character at the charts' font size
 
 
-class Line(NamedTuple):
+class Series(NamedTuple):
     """A named series; `style` is the CSS class that colours it."""
 
     name: str
@@ -26,8 +26,8 @@ class Line(NamedTuple):
     points: Sequence[tuple[float, float]]
 
 
-class Part(NamedTuple):
-    """A piece of a bar; `label` is its tooltip."""
+class BarSegment(NamedTuple):
+    """A segment of a stacked bar; `label` is its tooltip."""
 
     value: float
     label: str
@@ -48,7 +48,11 @@ class Axis(NamedTuple):
 
 
 def ticks(values: Iterable[float], *, most: int = 5, whole: bool = False) -> list[float]:
-    """Round numbers at equal steps of 1, 2 or 5 · 10ⁿ that enclose the values in about `most` steps."""
+    """Evenly spaced round numbers (steps of 1, 2 or 5 · 10ⁿ) that enclose the values in about `most` steps.
+
+    >>> ticks([0.0, 9.0])
+    [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+    """
     known = list(values) or [0.0]
     low, high = min(known), max(known)
     raw = ((high - low) or abs(high) or 1.0) / most
@@ -62,7 +66,11 @@ def ticks(values: Iterable[float], *, most: int = 5, whole: bool = False) -> lis
 
 
 def tick_label(value: float, step: float) -> str:
-    """As few digits as the step needs; k and M for thousands and millions."""
+    """A tick's label with as many digits as the step needs; k and M stand for thousands and millions.
+
+    >>> tick_label(1500.0, 500.0), tick_label(2e6, 1e6)
+    ('1,500', '2M')
+    """
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if step >= size:
             return f"{value / size:,.0f}{unit}" if value else "0"
@@ -70,7 +78,7 @@ def tick_label(value: float, step: float) -> str:
 
 
 def class_colour(index: int) -> str:
-    """Ten colours, then the same lighter, then the same darker."""
+    """The colour of a class: ten base colours, then lighter and darker shades of them."""
     colour, turn = PALETTE[index % 10], index // 10 % 3
     shades = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     if turn:
@@ -78,40 +86,40 @@ def class_colour(index: int) -> str:
     return "#" + "".join(f"{s:02x}" for s in shades)
 
 
-def shortened(name: str) -> str:
-    """A class name that fits on an axis."""
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+def shorten(name: str) -> str:
+    """Truncates a class name so that it fits on an axis."""
+    return name if len(name) <= MAX_LABEL else name[: MAX_LABEL - 1] + "…"
 
 
 def line_chart(
-    title: str, x_label: str, lines: Sequence[Line], kept: float | None = None, *, legend: bool = True
+    title: str, x_label: str, lines: Sequence[Series], marked: float | None = None, *, legend: bool = True
 ) -> Markup:
-    """Lines over a common grid, with a dashed mark where the kept parameters are, if one run is shown.
+    """A line chart; a dashed vertical line marks the best checkpoint at `marked`.
 
-    The legend, of several lines, has room for a few short names.
+    The legend, drawn for two or more series, has room for a few short names.
     """
     points = [point for line in lines for point in line.points]
     whole = all(x == int(x) for x, _ in points)
-    x = Axis(ticks([0.0, kept or 0.0, *(p[0] for p in points)], whole=whole), LEFT, WIDTH - RIGHT)
+    x = Axis(ticks([0.0, marked or 0.0, *(p[0] for p in points)], whole=whole), LEFT, WIDTH - RIGHT)
     y = Axis(ticks(p[1] for p in points), HEIGHT - BOTTOM, TOP)
     parts = [text(0, 10, "start", title, style="heading")]
     if legend and len(lines) > 1:
-        parts += keys(lines)
+        parts += legend_keys(lines)
     parts += _grid(x, y, x_label)
-    if kept is not None:
-        mark = x.place(kept)
+    if marked is not None:
+        mark = x.place(marked)
         parts.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(mark, TOP - 12, y.start))
         side, anchor = (-5, "end") if mark > WIDTH / 2 else (5, "start")
         parts.append(text(mark + side, TOP - 12, anchor, "best"))
     for line in lines:
-        parts += _line(line, x, y, x_label, kept)
+        parts += _series(line, x, y, x_label, marked)
     if not points:
         parts.append(text(WIDTH / 2, HEIGHT / 2, "middle", "no values"))
     return svg(WIDTH, HEIGHT, f"{title} by {x_label}", "chart", parts)
 
 
-def bar(parts: Sequence[Part], scale: float, label: str) -> Markup:
-    """One horizontal bar of stacked parts that fills its place when the parts add up to `scale`."""
+def bar(parts: Sequence[BarSegment], scale: float, label: str) -> Markup:
+    """A horizontal stacked bar; it fills the full width when the segments add up to `scale`."""
     start, pieces = 0.0, []
     for part in parts:
         pieces.append(
@@ -125,32 +133,34 @@ def bar(parts: Sequence[Part], scale: float, label: str) -> Markup:
 
 
 def heat_map(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
-    """True classes down, predicted classes across; the shade is the share of the true class."""
-    size = SIDE / len(names)
+    """A confusion matrix: true classes by row, predicted classes by column, shaded by the share of the true class."""
+    size = HEAT_MAP_SIDE / len(names)
     named = len(names) <= NAMED_CLASSES
-    labels = [shortened(name) for name in names] if named else []
-    longest = max((CHARACTER * len(label) for label in labels), default=0)
+    labels = [shorten(name) for name in names] if named else []
+    longest = max((CHARACTER_WIDTH * len(label) for label in labels), default=0)
     upright = longest <= size
-    left, below = 32 + longest, SIDE + 30 + (14 if upright and named else longest + 4)
-    parts = [Markup('<rect x="{:.1f}" width="{}" height="{}" class="frame"/>').format(left, SIDE, SIDE)]
+    left, below = 32 + longest, HEAT_MAP_SIDE + 30 + (14 if upright and named else longest + 4)
+    parts = [
+        Markup('<rect x="{:.1f}" width="{}" height="{}" class="frame"/>').format(left, HEAT_MAP_SIDE, HEAT_MAP_SIDE)
+    ]
     parts += _cells(counts, names, left, size) if named else _dots(counts, left, size)
     for i, label in enumerate(labels):
         middle = (i + 0.5) * size
         parts.append(text(left - 6, middle, "end", label))
         if upright:
-            parts.append(text(left + middle, SIDE + 14, "middle", label))
+            parts.append(text(left + middle, HEAT_MAP_SIDE + 14, "middle", label))
         else:
-            parts.append(text(left + middle, SIDE + 8, "end", label, turned=True))
-    parts.append(text(12, SIDE / 2, "middle", "true class", turned=True))
-    parts.append(text(left + SIDE / 2, below - 10, "middle", "predicted class"))
-    return svg(left + SIDE + 2, below, title, "chart", parts)
+            parts.append(text(left + middle, HEAT_MAP_SIDE + 8, "end", label, turned=True))
+    parts.append(text(12, HEAT_MAP_SIDE / 2, "middle", "true class", turned=True))
+    parts.append(text(left + HEAT_MAP_SIDE / 2, below - 10, "middle", "predicted class"))
+    return svg(left + HEAT_MAP_SIDE + 2, below, title, "chart", parts)
 
 
-def keys(lines: Sequence[Line]) -> list[Markup]:
-    """The legend, at the right of the heading."""
+def legend_keys(lines: Sequence[Series]) -> list[Markup]:
+    """The legend, to the right of the heading."""
     parts, end = [], float(WIDTH - RIGHT)
     for line in reversed(lines):
-        start = end - CHARACTER * len(line.name) - 24
+        start = end - CHARACTER_WIDTH * len(line.name) - 24
         parts.append(Markup('<path d="M{:.1f} 10h18" class="line {}"/>').format(start, line.style))
         parts.append(text(start + 23, 10, "start", line.name))
         end = start - 14
@@ -168,7 +178,7 @@ def _grid(x: Axis, y: Axis, x_label: str) -> list[Markup]:
     return parts
 
 
-def _line(line: Line, x: Axis, y: Axis, x_label: str, kept: float | None) -> list[Markup]:
+def _series(line: Series, x: Axis, y: Axis, x_label: str, marked: float | None) -> list[Markup]:
     places = [(x.place(a), y.place(b)) for a, b in line.points]
     path = "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
     parts = [Markup('<path d="M{}" class="line {}"/>').format(path, line.style)] if path else []
@@ -176,7 +186,11 @@ def _line(line: Line, x: Axis, y: Axis, x_label: str, kept: float | None) -> lis
     for (a, b), (value, result) in zip(places, line.points, strict=True):
         parts.append(
             Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="{}"><title>{}</title></circle>').format(
-                a, b, 4.5 if value == kept else radius, line.style, f"{line.name}, {x_label} {value:,.0f}: {result:.4g}"
+                a,
+                b,
+                4.5 if value == marked else radius,
+                line.style,
+                f"{line.name}, {x_label} {value:,.0f}: {result:.4g}",
             )
         )
     return parts
@@ -204,9 +218,9 @@ def _cells(counts: Sequence[Sequence[int]], names: Sequence[str], left: float, s
 
 
 def _dots(counts: Sequence[Sequence[int]], left: float, size: float) -> list[Markup]:
-    """Cells too small for names: one path for each of ten shades, so that a thousand classes stay a small page."""
+    """Unlabelled cells, as one path per shade, so that the page stays small with a thousand classes."""
     shades: dict[int, list[str]] = {}
-    side = max(size, SIDE / 150)
+    side = max(size, HEAT_MAP_SIDE / 150)
     for i, row in enumerate(counts):
         for j, count in enumerate(row):
             if count:
@@ -219,7 +233,7 @@ def _dots(counts: Sequence[Sequence[int]], left: float, size: float) -> list[Mar
 
 
 def text(x: float, y: float, anchor: str, words: str, *, style: str = "", turned: bool = False) -> Markup:
-    """Text whose middle line is at y; turned, it runs upwards."""
+    """Text centred vertically at y; `turned` rotates it to run upwards."""
     turn = Markup(' transform="rotate(-90 {:.1f} {:.1f})"').format(x, y) if turned else ""
     return Markup('<text x="{:.1f}" y="{:.1f}" dy="4" text-anchor="{}" class="{}"{}>{}</text>').format(
         x, y, anchor, style, turn, words
@@ -227,7 +241,7 @@ def text(x: float, y: float, anchor: str, words: str, *, style: str = "", turned
 
 
 def svg(width: float, height: float, label: str, style: str, parts: Iterable[Markup], more: str = "") -> Markup:
-    """The parts on a sheet of their own; `label` says what it is, `style` is a CSS class, `more` other attributes."""
+    """Wraps the parts in an SVG element; `label` is read by screen readers, `style` is a CSS class."""
     return Markup('<svg viewBox="0 0 {:g} {:g}" class="{}" role="img" aria-label="{}"{}>{}</svg>').format(
         width, height, style, label, Markup(more), Markup("").join(parts)
     )

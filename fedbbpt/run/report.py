@@ -1,4 +1,4 @@
-"""`report.html`: a run on one page that needs nothing but itself and asks nothing of the model."""
+"""Writes `report.html`: a self-contained page about a finished run, made without querying the model."""
 
 import json
 import math
@@ -15,18 +15,18 @@ from fedbbpt.algorithms import State
 from fedbbpt.printing import one_line
 from fedbbpt.run import charts
 from fedbbpt.run.atomic_files import write_atomic
-from fedbbpt.run.charts import Line, Part
+from fedbbpt.run.charts import BarSegment, Series
 from fedbbpt.run.environment import read_environment, read_results
 from fedbbpt.run.formatting import DASH, format_bytes, format_cost, format_duration, format_percent
 from fedbbpt.run.prompt_preview import image_preview
 from fedbbpt.run.session import Session
 
-CONFUSIONS = 10  # most confusions listed
-THIS, OTHER = charts.PALETTE[0], charts.PALETTE[3]  # bars of this run and of what it is compared with
+MAX_CONFUSIONS = 10  # listed in the report
+THIS_RUN, BASELINE = charts.PALETTE[0], charts.PALETTE[3]  # colours of the bars
 
 
 def write_report(out: Path, session: Session, state: State) -> Path:
-    """Writes `report.html` into the folder of a finished run, with the parameters that it kept; returns its path.
+    """Writes `report.html` into the folder of a finished run, whose best parameters are in `state`; returns its path.
 
     Raises:
         RunError: the run has no summary yet, its results have changed, or the page cannot be written.
@@ -51,12 +51,12 @@ def write_report(out: Path, session: Session, state: State) -> Path:
         thing=session.task.modality,
         dims=session.sizes,
         tuned=tuned,
-        tiles=_tiles(summary),
+        cards=_summary_cards(summary),
         comparison=comparison,
         whole=session.whole,
         white_box=session.white_box,
         trained=trained,
-        verdict=_verdict(trained, *comparison[-2:]),
+        conclusion=_conclusion(trained, *comparison[-2:]),
         charts=_curves(rows, summary["best_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
@@ -70,8 +70,13 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     return out / "report.html"
 
 
-def interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of `count` independent examples."""
+def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """The Wilson score interval of a share of `count` independent examples, at 95 % by default.
+
+    >>> low, high = wilson_interval(0.5, 100)
+    >>> f"{low:.3f} to {high:.3f}"
+    '0.404 to 0.596'
+    """
     centre, scale = share + z * z / (2 * count), 1 + z * z / count
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
@@ -96,70 +101,81 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + key, shown
 
 
-def _tiles(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(label, value for people, exact value)"""
+def _summary_cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The cards at the top of the page: (label, rounded value, exact value as a tooltip)."""
     shares = [("test accuracy", summary["test_accuracy"]), ("zero-shot", summary["zero_shot_accuracy"])]
-    tiles = [
+    cards = [
         (label, format_percent(share), "no such result" if share is None else str(share)) for label, share in shares
     ]
     counted = ["queries", "requests", *(key for key in ("tokens", "unparsed", "unanswered") if summary[key])]
-    tiles += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
+    cards += [(key, f"{summary[key]:,}", f"{summary[key]} {key}") for key in counted]
     if bill := summary["billed"]:
-        tiles.append(
+        cards.append(
             ("billed", format_cost(bill["cost"]), f"{bill['queries']:,} queries in {bill['requests']:,} requests")
         )
     sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
-    tiles += [(label, format_bytes(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
-    return [*tiles, ("time", format_duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]
+    cards += [(label, format_bytes(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
+    return [*cards, ("time", format_duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]
 
 
 def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, Any]]:
-    """The rows from the model as it is to this run; the last but one is what this run has to beat."""
+    """Baselines and this run, weakest first; this run has to beat the last but one."""
     examples, final = sum(sum(c["test"]) for c in summary["clients"].values()), summary["test_accuracy"]
-    rows = [("Majority class", "always the most frequent class of the test data", summary["majority_accuracy"], OTHER)]
+    rows = [
+        (
+            "Majority class",
+            "always predicts the most frequent class of the test data",
+            summary["majority_accuracy"],
+            BASELINE,
+        )
+    ]
     if session.white_box:
         if session.whole:
-            rows.append(("Zero-shot", "the model's own scores, nothing trained", summary["zero_shot_accuracy"], OTHER))
-        rows.append(("White box", f"this run: {session.config.algorithm.name}", final, THIS))
-        return _drawn(rows, examples)
+            rows.append(
+                ("Zero-shot", "the model's own scores, without training", summary["zero_shot_accuracy"], BASELINE)
+            )
+        rows.append(("White box", f"this run: {session.config.algorithm.name}", final, THIS_RUN))
+        return _with_intervals(rows, examples)
     if not (session.prompt.dim or session.readout.trainable):
-        rows.append(("Zero-shot", "this run: no prompt, no trained readout", final, THIS))
-        return _drawn(rows, examples)
-    rows.append(("Zero-shot", "no prompt, untrained readout", summary["zero_shot_accuracy"], OTHER))
+        rows.append(("Zero-shot", "this run: no prompt, no trained readout", final, THIS_RUN))
+        return _with_intervals(rows, examples)
+    rows.append(("Zero-shot", "no prompt, untrained readout", summary["zero_shot_accuracy"], BASELINE))
     if not session.prompt.dim:
-        rows.append(("Readout alone", "this run: no prompt", final, THIS))
+        rows.append(("Readout alone", "this run: no prompt", final, THIS_RUN))
     elif not session.readout.trainable:
-        rows.append(("Prompt alone", "this run: no trained readout", final, THIS))
+        rows.append(("Prompt alone", "this run: no trained readout", final, THIS_RUN))
     else:
-        rows.append(("Readout alone", "no prompt", summary["readout_alone_accuracy"], OTHER))
+        rows.append(("Readout alone", "no prompt", summary["readout_alone_accuracy"], BASELINE))
         views = summary["queries_per_input"]
-        more = f", {views} queries an input" if views > 1 else ""
-        rows.append(("Prompt + readout", f"this run{more}", final, THIS))
-    return _drawn(rows, examples)
+        more = f", {views} queries per input" if views > 1 else ""
+        rows.append(("Prompt + readout", f"this run{more}", final, THIS_RUN))
+    return _with_intervals(rows, examples)
 
 
-def _drawn(rows: Sequence[tuple[str, str, float | None, str]], examples: int) -> list[dict[str, Any]]:
-    """Rows of name, description, accuracy and colour with their 95 % intervals and bars."""
+def _with_intervals(rows: Sequence[tuple[str, str, float | None, str]], examples: int) -> list[dict[str, Any]]:
+    """Adds 95 % intervals and bars to rows of name, description, accuracy and colour."""
     return [
         {
             "name": name,
             "made_of": made_of,
             "accuracy": accuracy,
-            "interval": None if accuracy is None else interval(accuracy, examples),
-            "bar": charts.bar([Part(accuracy or 0.0, format_percent(accuracy), colour)], 1, format_percent(accuracy)),
+            "interval": None if accuracy is None else wilson_interval(accuracy, examples),
+            "bar": charts.bar(
+                [BarSegment(accuracy or 0.0, format_percent(accuracy), colour)], 1, format_percent(accuracy)
+            ),
         }
         for name, made_of, accuracy, colour in rows
     ]
 
 
-def _verdict(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) -> str:
-    """What the trained part added, as the numbers say."""
+def _conclusion(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) -> str:
+    """A sentence about how much the trained part improved on its baseline."""
     rivals = {"Majority class": "the majority class", "Zero-shot": "the zero-shot result"}
     name = rivals.get(rival["name"], "the readout alone")
     before, after = rival["accuracy"], this["accuracy"]
     if before is None or after is None:
         missing = name if before is None else "this run"
-        return f"Without a number for {missing}, nothing can be said about what the {part} added."
+        return f"There is no result for {missing}, so the gain from the {part} is unknown."
     gain, numbers = round(100 * (after - before), 1), f"({format_percent(before)} → {format_percent(after)})"
     if gain > 0:
         first = f"The {part} added {gain} percentage points to {name} {numbers}."
@@ -168,18 +184,18 @@ def _verdict(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) -> st
     else:
         first = f"The {part} did not beat {name}: they agree to a tenth of a percentage point {numbers}."
     apart = rival["interval"][1] < this["interval"][0] or this["interval"][1] < rival["interval"][0]
-    return first if apart else f"{first} Their 95 % intervals overlap, so the difference may be chance."
+    return first if apart else f"{first} The 95 % intervals overlap, so the difference may be due to chance."
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], best_round: int) -> list[Markup]:
-    """Accuracy and loss, each against rounds and against queries."""
+    """Charts of accuracy and loss, by round and by queries."""
     rows = [row for row in rows if row["split"] == "validation"]
     drawn = []
     for x, label in (("round", "round"), ("queries", "queries")):
         best = next(row[x] for row in rows if row["round"] == best_round)
 
-        def line(name: str, style: str, key: str, factor: int = 1, x: str = x) -> Line:
-            return Line(name, style, [(row[x], factor * row[key]) for row in rows if row[key] is not None])
+        def line(name: str, style: str, key: str, factor: int = 1, x: str = x) -> Series:
+            return Series(name, style, [(row[x], factor * row[key]) for row in rows if row[key] is not None])
 
         accuracy = [line("validation", "validation", "accuracy", 100)]
         loss = [line("validation", "validation", "loss"), line("training", "training", "train_loss")]
@@ -193,7 +209,7 @@ def _clients(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     result = []
     for name, client in summary["clients"].items():
         counts = zip(summary["classes"], client["train"], strict=True)
-        parts = [Part(n, f"{label}: {n}", charts.class_colour(i)) for i, (label, n) in enumerate(counts) if n]
+        parts = [BarSegment(n, f"{label}: {n}", charts.class_colour(i)) for i, (label, n) in enumerate(counts) if n]
         sizes = {split: sum(client[split]) for split in ("train", "validation", "test")}
         shares = {"zero_shot": client["zero_shot_accuracy"], "accuracy": client["test_accuracy"]}
         result.append({"name": name, "bar": charts.bar(parts, most, f"training labels of {name}"), **sizes, **shares})
@@ -206,10 +222,10 @@ def _maps(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
 
 
 def _confusions(summary: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """The most frequent errors of the run: true class, predicted class, count."""
+    """The most frequent confusions: (true class, predicted class, count)."""
     counts, names = np.array(summary["confusion"]["test"]), summary["classes"]
     np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:CONFUSIONS]
+    order = np.argsort(-counts, axis=None, kind="stable")[:MAX_CONFUSIONS]
     pairs = [(int(i), int(j)) for i, j in zip(*np.unravel_index(order, counts.shape), strict=True)]
     return [(names[i], names[j], int(counts[i, j])) for i, j in pairs if counts[i, j]]
 
@@ -217,6 +233,6 @@ def _confusions(summary: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 def _purposes(summary: Mapping[str, Any]) -> list[tuple[str, int, float, Markup]]:
     total = sum(summary["queries_by_purpose"].values())
     return [
-        (name, n, n / total, charts.bar([Part(n, f"{name}: {n:,}", THIS)], total, f"{n:,} queries"))
+        (name, n, n / total, charts.bar([BarSegment(n, f"{name}: {n:,}", THIS_RUN)], total, f"{n:,} queries"))
         for name, n in summary["queries_by_purpose"].items()
     ]

@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fedbbpt.run.charts import Line
-from fedbbpt.run.report import interval
+from fedbbpt.run.charts import Series
+from fedbbpt.run.report import wilson_interval
 from fedbbpt_benchmarks.figures import charts
 
 
@@ -42,9 +42,9 @@ class Marks(HTMLParser):
 
 class TestCharts:
     def test_accuracies_stand_with_their_intervals_at_their_clients(self) -> None:
-        lines = [Line("<full>", "sfl-full", [(5, 0.2), (100, 0.9)]), Line("linear", "sfl-linear", [(20, 0.5)])]
+        lines = [Series("<full>", "sfl-full", [(5, 0.2), (100, 0.9)]), Series("linear", "sfl-linear", [(20, 0.5)])]
         marks = Marks(charts.by_clients([5, 20, 100], lines, 50))
-        low, high = interval(0.2, 50)
+        low, high = wilson_interval(0.2, 50)
         assert f"<full>, 5 clients: 20.0% ({low:.1%} to {high:.1%})" in marks.texts
         assert {"5", "20", "100", "clients"} <= {*marks.texts}
         (few, many, one), heights = marks.numbers("circle", "cx"), marks.numbers("circle", "cy")
@@ -53,7 +53,7 @@ class TestCharts:
 
     @pytest.mark.parametrize("points", [[], [(3, 0.0)], [(3, 1.0)]])
     def test_one_number_of_clients_is_enough(self, points: list[tuple[float, float]]) -> None:
-        marks = Marks(charts.by_clients([3], [Line("a", "b", points)], 1))
+        marks = Marks(charts.by_clients([3], [Series("a", "b", points)], 1))
         assert len(marks.numbers("circle", "cx")) == len(points)
 
     def test_areas_of_bubbles_are_counts(self) -> None:

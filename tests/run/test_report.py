@@ -148,20 +148,20 @@ def test_class_names_are_escaped(make):
         assert f"original, class {name}" in [image["alt"] for image in run.page.all("img")]
 
 
-def test_verdict_follows_the_numbers(make):
+def test_the_conclusion_follows_the_numbers(make):
     run, added, lost = make(rounds=1), "The prompt added", "The prompt did not beat the readout alone:"
-    verdicts = {
+    conclusions = {
         (0.05, 0.95): f"{added} 90.0 percentage points to the readout alone (5.0 % → 95.0 %).",
         (0.95, 0.05): f"{lost} it is 90.0 percentage points lower (95.0 % → 5.0 %).",
-        (0.5, 0.5): f"{lost} they agree to a tenth of a percentage point (50.0 % → 50.0 %). Their 95 % intervals",
-        (0.5, 0.5417): f"{added} 4.2 percentage points to the readout alone (50.0 % → 54.2 %). Their 95 % intervals",
-        (None, 0.5): "Without a number for the readout alone, nothing can be said about what the prompt added.",
-        (0.5, None): "Without a number for this run, nothing can be said about what the prompt added.",
+        (0.5, 0.5): f"{lost} they agree to a tenth of a percentage point (50.0 % → 50.0 %). The 95 % intervals",
+        (0.5, 0.5417): f"{added} 4.2 percentage points to the readout alone (50.0 % → 54.2 %). The 95 % intervals",
+        (None, 0.5): "There is no result for the readout alone, so the gain from the prompt is unknown.",
+        (0.5, None): "There is no result for this run, so the gain from the prompt is unknown.",
     }
-    for (alone, prompted), verdict in verdicts.items():
+    for (alone, prompted), conclusion in conclusions.items():
         run.write(readout_alone_accuracy=alone, test_accuracy=prompted)
-        assert verdict in run.page.text
-        assert ("may be chance" in run.page.text) == ("intervals" in verdict)
+        assert conclusion in run.page.text
+        assert ("may be due to chance" in run.page.text) == ("intervals" in conclusion)
 
 
 def test_without_prompt_there_are_no_pictures(make):
@@ -181,7 +181,7 @@ def test_identity_is_compared_with_zero_shot(make):
 def test_without_zero_shot_the_page_says_why(make):
     run = make(known=("x", "y", "z"))
     assert run.summary["zero_shot_accuracy"] is None
-    assert "There is no zero-shot result, because the classes of the task" in run.page.text
+    assert "There is no zero-shot result, because the model does not score the classes of the task" in run.page.text
     assert {"title": "no such result"} in run.page.all("div")
     assert re.findall('([^"]*): confusion matrix', run.html) == ["This run"]
 
@@ -215,7 +215,7 @@ def test_pictures_are_the_images_and_what_the_prompt_makes_of_them(make):
     assert (f"±{reach:.2g}," in run.page.text) == (reach > 0.002)
 
 
-def test_all_kept_prompts_are_shown_side_by_side(make):
+def test_all_prompts_of_the_best_checkpoint_are_shown_side_by_side(make):
     run = make(algorithm="greedy", optimizer="random", rounds=3)
     session, theta = run.session, again.kept(run.out, run.session).parameters["prompt"]
     prompts = theta.reshape(-1, session.prompt.dim)
@@ -226,7 +226,7 @@ def test_all_kept_prompts_are_shown_side_by_side(make):
     shown = [np.asarray(Image.open(file)).transpose(2, 0, 1) for file in files[: 1 + len(prompts)]]
     expected = session.prompt.apply(prompts, shown[0][None].astype(np.float32) / 255, None)
     np.testing.assert_allclose(shown[1:], 255 * expected, atol=0.51)
-    assert f"under each of the {len(prompts)} kept prompts" in run.page.text
+    assert f"under each of the {len(prompts)} prompts of the best checkpoint" in run.page.text
     sizes = session.sizes
     assert sizes == {"prompt": 4 * session.prompt.dim, "readout": 3 * (4 * 3 + 1)}
     assert f"Prompt dct ({sizes['prompt']} parameters), readout linear ({sizes['readout']} parameters)" in run.page.text
@@ -271,8 +271,8 @@ def test_figures_for_people():
     assert {n: formatting.format_bytes(n) for n in sizes} == sizes
     durations = {0.123: "0.123 s", 27.75: "27.8 s", 200: "3.3 min", 7200: "2.0 h"}
     assert {s: formatting.format_duration(s) for s in durations} == durations
-    assert report.interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
-    assert report.interval(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    assert report.wilson_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert report.wilson_interval(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
 
 
 def test_ticks_are_round_and_enclose():
