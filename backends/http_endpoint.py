@@ -1,4 +1,4 @@
-"""What an endpoint reads and answers, as a TOML file says it (`examples/http_json.toml`)."""
+"""The endpoint file: requests and responses of an HTTP endpoint, described in TOML (`examples/http_json.toml`)."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from fedbbpt.web.option_types import Timeout
 from fedbbpt.web.urls import read_address
 
 NAME, VALUE = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[ -~]*")  # of headers
-FOR_KEYS = ("authorization", "api-key", "x-api-key")  # headers whose values are secrets
+SECRET_HEADERS = ("authorization", "api-key", "x-api-key")  # their values are secrets
 
 
 class Table(BaseModel):
@@ -28,17 +28,17 @@ class Table(BaseModel):
 
 
 class Auth(Table):
-    """The header that takes the key, and the environment variable that holds it."""
+    """The header for the key, and the environment variable that contains the key."""
 
     variable: str
     header: str = "Authorization"
     prefix: str = "Bearer "
 
     def key(self) -> str | None:
-        """The secret.
+        """The key; None in a dry run without one.
 
         Raises:
-            ConfigError: the variable holds none, or what no header can take.
+            ConfigError: the variable is not set, or its value cannot stand in a header.
         """
         key = key_in(self.variable)
         if key is None:
@@ -48,62 +48,65 @@ class Auth(Table):
         return key
 
 
-class Picture(Table):
-    """How an image is sent: as PNG of 8 bits in base64, bare or as `data:image/png;base64,…`."""
+class ImageFormat(Table):
+    """How an image is sent: as an 8-bit PNG in base64, bare or as `data:image/png;base64,…`."""
 
     width: PositiveInt  # pixels
     height: PositiveInt
     encoding: Literal["png-base64", "data-uri"] = "png-base64"
 
 
-class Description(Table):
-    """An endpoint. The paths are JMESPath (jmespath.org), applied to the JSON of an answer."""
+class EndpointConfig(Table):
+    """An endpoint. Paths are JMESPath expressions (jmespath.org), applied to the JSON of a response."""
 
     url: str
     modality: Modality
-    body: JsonValue  # see `fill`
-    scores: str  # path to a list for each input, of C scores or D features
+    body: JsonValue  # see `fill_body`
+    scores: str  # path to a list per input, of C scores or D features
     kind: Literal["logits", "log-probabilities", "probabilities", "embeddings"]
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     max_inputs_per_request: PositiveInt = 1
-    classes: list[str] | None = None  # in the order of the scores; with `classes_path` those wanted, or else the task's
-    classes_path: str | None = None  # to a list for each input: the classes in the order of its scores
+    classes: list[str] | None = None  # in the order of the scores; with `classes_path`, those to select
+    classes_path: str | None = None  # path to a list per input: the classes in the order of its scores
     dimensions: PositiveInt | None = None  # of embeddings
-    tokens_path: str | None = None  # to the number of tokens that the request took
+    tokens_path: str | None = None  # path to the number of tokens of the request
     headers: dict[str, str] = {}  # public
     auth: Auth | None = None
-    image: Picture | None = None
-    timeout: Timeout = 60.0  # seconds without a sign of life
+    image: ImageFormat | None = None
+    timeout: Timeout = 60.0  # seconds without any data
 
 
-TABLES: dict[str, type[Table]] = {"auth": Auth, "image": Picture}
+TABLES: dict[str, type[Table]] = {"auth": Auth, "image": ImageFormat}
 
 
-def read_description(path: Path) -> Description:
-    """The endpoint that a file describes.
+def read_endpoint(path: Path) -> EndpointConfig:
+    """Reads and validates an endpoint file.
 
     Raises:
-        UnknownName: a key that does not exist.
-        ConfigError: no such file, a key is missing or of the wrong type, or keys contradict each other.
+        UnknownName: a key does not exist.
+        ConfigError: the file is missing, a key is missing or has the wrong type, or keys contradict each other.
     """
     values = read_toml(path)
-    _check_keys(str(path), values, Description)
+    _check_keys(str(path), values, EndpointConfig)
     for name, model in TABLES.items():
         if isinstance(table := values.get(name), dict):
             _check_keys(f"{name} in {path}", table, model)
-    description = validate(Description, values, str(path))
-    read_address(description.url, f"url in {path}")
-    for wrong, what in _rules(description):
+    config = validate(EndpointConfig, values, str(path))
+    read_address(config.url, f"url in {path}")
+    for wrong, what in _violations(config):
         if wrong:
             raise ConfigError(f"{path}: {what}")
-    return description
+    return config
 
 
-def fill(template: Any, inputs: Sequence[str]) -> Any:
-    """The body of a request about some inputs.
+def fill_body(template: Any, inputs: Sequence[str]) -> Any:
+    """The body of a request with these inputs.
 
-    "{inputs}" becomes their list, and a list whose one element holds {input} has that element once for each of them;
-    anywhere else {input} is the only input, alone or within a longer string.
+    "{inputs}" becomes their list, and a list of one element that contains {input} gets that element once per input.
+    Elsewhere, {input} is the only input, alone or inside a string.
+
+    >>> fill_body({"texts": [{"text": "{input}"}]}, ["a", "b"])
+    {'texts': [{'text': 'a'}, {'text': 'b'}]}
     """
     match template:
         case "{inputs}":
@@ -111,11 +114,11 @@ def fill(template: Any, inputs: Sequence[str]) -> Any:
         case str() if len(inputs) == 1:
             return template.replace("{input}", inputs[0])
         case [element] if "{input}" in json.dumps(element):
-            return [fill(element, [one]) for one in inputs]
+            return [fill_body(element, [one]) for one in inputs]
         case list():
-            return [fill(element, inputs) for element in template]
+            return [fill_body(element, inputs) for element in template]
         case dict():
-            return {key: fill(value, inputs) for key, value in template.items()}
+            return {key: fill_body(value, inputs) for key, value in template.items()}
         case _:
             return template
 
@@ -126,18 +129,18 @@ def _check_keys(where: str, table: dict[str, Any], model: type[Table]) -> None:
         raise ConfigError(f"{where} lacks {', '.join(missing)}")
 
 
-def _rules(d: Description) -> list[tuple[bool, str]]:
-    """What must not be, and what to do about it."""
+def _violations(d: EndpointConfig) -> list[tuple[bool, str]]:
+    """Rules as pairs: whether the config breaks it, and what to do then."""
     embeds, names = d.kind == "embeddings", d.classes or ()
     public = d.headers | ({d.auth.header: d.auth.prefix} if d.auth else {})
-    secret = next((name for name in d.headers if name.lower() in FOR_KEYS), None)
+    secret = next((name for name in d.headers if name.lower() in SECRET_HEADERS), None)
     inputs = [f"<input {i}>" for i in range(min(d.max_inputs_per_request, 2))]
-    body = json.dumps(fill(d.body, inputs))
+    body = json.dumps(fill_body(d.body, inputs))
     return [
         (
             not all(NAME.fullmatch(name) and VALUE.fullmatch(value) for name, value in public.items()),
-            "headers must have names of ASCII letters and signs, and values of printable ASCII; auth.header and "
-            "auth.prefix, too",
+            "headers, and auth.header and auth.prefix, need names of ASCII letters and signs, and values of printable "
+            "ASCII",
         ),
         (
             secret is not None,
@@ -145,11 +148,14 @@ def _rules(d: Description) -> list[tuple[bool, str]]:
         ),
         (
             not all(one in body for one in inputs),
-            "body must hold the inputs: {inputs} for their list, {input} for each in a list of one element, or for the "
-            "only one with max_inputs_per_request = 1",
+            "body must contain the inputs: {inputs} for their list, {input} for each in a list of one element, or "
+            "{input} for the only input with max_inputs_per_request = 1",
         ),
-        ((d.modality == "image") != (d.image is not None), "image = {width, height} goes with modality = 'image'"),
-        (embeds != (d.dimensions is not None), "dimensions goes with kind = 'embeddings'"),
+        (
+            (d.modality == "image") != (d.image is not None),
+            "image = {width, height} belongs to modality = 'image'",
+        ),
+        (embeds != (d.dimensions is not None), "dimensions belongs to kind = 'embeddings'"),
         (
             embeds and bool(d.classes or d.classes_path),
             "embeddings have no classes; leave out classes and classes_path",
@@ -158,5 +164,5 @@ def _rules(d: Description) -> list[tuple[bool, str]]:
             not (embeds or d.classes or d.classes_path),
             "classes, in the order of the scores, or classes_path is missing",
         ),
-        (len(set(names)) < len(names), "classes holds a name twice"),
+        (len(set(names)) < len(names), "classes contains a name twice"),
     ]

@@ -1,4 +1,4 @@
-"""Any endpoint that answers texts or images with scores or embeddings, as a file describes it."""
+"""Any HTTP endpoint that answers texts or images with scores or embeddings, described by a file."""
 
 import math
 from functools import partial
@@ -14,10 +14,10 @@ from fedbbpt.services.prices import Price, PriceOption
 from fedbbpt.types import Dataset, Inputs, Usage
 from fedbbpt.web.option_types import Concurrency, Retries, Seconds
 from fedbbpt_backends.heads import FITTERS, Fit, LinearHead, load_head
-from fedbbpt_backends.http_endpoint import read_description
+from fedbbpt_backends.http_endpoint import read_endpoint
 from fedbbpt_backends.service_head import fit_service_head
 
-MAX_IMAGES = 128  # per call of `query`, to bound memory; rounded up to full requests
+MAX_IMAGES = 128  # per call of `query`, to bound caching; rounded up to full requests
 
 
 class HttpJson(Backend):
@@ -49,27 +49,27 @@ class HttpJson(Backend):
         only_if_cached: bool = False,
     ) -> None:
         try:
-            from fedbbpt_backends.http_service import JsonService, Memory
+            from fedbbpt_backends.http_service import CacheOptions, JsonService
         except ImportError as e:
             raise MissingExtra("backend 'http-json'", "http", e) from e
         file = Path(endpoint_file)
-        about = read_description(file)
-        size = (about.image.height, about.image.width) if about.image else None
-        if classifier is not None and about.dimensions is None:
-            raise ConfigError(f"backend.classifier is for embeddings, and {file} describes {about.kind}; leave it out")
-        self._fit = FITTERS.get(classifier or "prototypes") if about.dimensions else None
+        config = read_endpoint(file)
+        size = (config.image.height, config.image.width) if config.image else None
+        if classifier is not None and config.dimensions is None:
+            raise ConfigError(f"backend.classifier is for embeddings, and {file} describes {config.kind}; leave it out")
+        self._fit = FITTERS.get(classifier or "prototypes") if config.dimensions else None
         self._provider = provider
         if self._fit and provider.shots is None:
             raise ConfigError(
-                "the head is fitted to the provider's shots, which this task does not have; give one with "
+                "the classifier is fitted to the provider's shots, and this task has none; name a file with "
                 "-o backend.classifier=PATH.safetensors"
             )
         self._head = (
-            load_head(classifier, about.dimensions) if classifier and about.dimensions and not self._fit else None
+            load_head(classifier, config.dimensions) if classifier and config.dimensions and not self._fit else None
         )
-        classes = self._head.classes if self._head else tuple(about.classes or provider.classes)
-        memory = Memory(expire_after, only_if_cached)
-        service = JsonService(about, () if about.dimensions else classes, concurrency, memory)
+        classes = self._head.classes if self._head else tuple(config.classes or provider.classes)
+        caching = CacheOptions(expire_after, only_if_cached)
+        service = JsonService(config, () if config.dimensions else classes, concurrency, caching)
         self.session = service.session
         self.service_client = ServiceClient(
             service,
@@ -82,15 +82,15 @@ class HttpJson(Backend):
         max_batch = self.service_client.max_batch
         if size is not None:
             max_batch = min(
-                max_batch, math.ceil(MAX_IMAGES / about.max_inputs_per_request) * about.max_inputs_per_request
+                max_batch, math.ceil(MAX_IMAGES / config.max_inputs_per_request) * config.max_inputs_per_request
             )
         self.info = BackendInfo(
-            model=about.url,
+            model=config.url,
             input_size=size,
             classes=classes,
-            scores="logits" if about.kind == "embeddings" else about.kind,
+            scores="logits" if config.kind == "embeddings" else config.kind,
             max_batch=max_batch,
-            max_inputs_per_request=about.max_inputs_per_request,
+            max_inputs_per_request=config.max_inputs_per_request,
             resolved={"endpoint_file": str(file.absolute())},
         )
 
@@ -100,7 +100,7 @@ class HttpJson(Backend):
         return Usage() if self._fit is None else usage(len(self._shots()), self.info)
 
     def set_up(self) -> None:
-        """Asks about the provider's shots, where a head is to be fitted to them.
+        """Asks config the provider's shots, where a head is to be fitted to them.
 
         Raises:
             BackendError: some of them got no answer.

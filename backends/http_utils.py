@@ -10,9 +10,7 @@ from PIL import Image
 from fedbbpt.errors import BackendError
 from fedbbpt.services import RequestRejected
 from fedbbpt.types import Floats
-from fedbbpt.web.policy import refuses, seconds_of
-
-__all__ = ["CHAT_OVERHEAD", "PNG", "base64_png", "refusal", "seconds_of", "split_evenly"]
+from fedbbpt.web.policy import refuses
 
 # How services say that they reject an input, for its content or its length.
 ABOUT_INPUT = re.compile(

@@ -1,4 +1,4 @@
-"""A model behind the OpenAI API, or one that speaks as it does: texts or images in, class scores out, for money."""
+"""A model behind the OpenAI API, or behind a server that imitates it."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,15 +22,15 @@ from fedbbpt.services.prices import FREE, Price, PriceOption, list_price
 from fedbbpt.types import Dataset, Inputs, Size, Usage
 from fedbbpt.web.credentials import key_from, key_in, tenant
 from fedbbpt.web.option_types import Concurrency, Retries, Timeout
-from fedbbpt_backends import openai_requests as asking
+from fedbbpt_backends import openai_requests
 from fedbbpt_backends.heads import LinearHead, fit_prototypes
-from fedbbpt_backends.openai_services import Probe, Vectors, Words
+from fedbbpt_backends.openai_services import EmbeddingService, ProbeService, VerbalizerService
 from fedbbpt_backends.service_head import fit_service_head
 from fedbbpt_backends.template import COMPLETION, QUESTION, Template, resolve_label_words
 
-KEYLESS = "none"  # what local servers are told, which want some key and no certain one
-IMAGES_AHEAD = 128  # most images of one call, for the memory's sake
-TOP_LOGPROBS, MAX_TOKENS_PARAMETERS = (20, 5, 0), ("max_tokens", "max_completion_tokens")  # from the most useful on
+NO_KEY = "none"  # for local servers, which require a key but accept any
+MAX_IMAGES = 128  # per call of `query`, to bound memory
+TOP_LOGPROBS, MAX_TOKENS_PARAMETERS = (20, 5, 0), ("max_tokens", "max_completion_tokens")  # in order of preference
 log = logging.getLogger("fedbbpt")
 
 
@@ -88,13 +88,13 @@ class OpenAI(Backend):
         self._api, self._batch = api, 1 if api == "chat" else max_inputs_per_request
         self._provider, self._shots = provider, provider.shots
         if api == "embeddings" and provider.shots is None:
-            raise ConfigError("embeddings need examples of the task's provider, which this task does not have")
+            raise ConfigError("api=embeddings needs examples of the task's provider, and this task has none")
         self._words = resolve_label_words(label_words, provider.classes, provider.words)
         usual = COMPLETION if api == "completions" else QUESTION
         self._template = Template(template or usual, provider.question, self._words, " ")
         question = self._template.render("")
         self._max_answer_tokens = max_answer_tokens
-        self._endpoint = asking.connect(key or KEYLESS, base_url, timeout, concurrency, model, question)
+        self._endpoint = openai_requests.connect(key or NO_KEY, base_url, timeout, concurrency, model, question)
         self._identity = {"backend": "openai", "name": model, "url": base_url, "tenant": tenant(key), "api": api}
         temperatures = {"auto": (0.0, None), "default": (None,)}.get(str(temperature), (temperature,))
         given = {
@@ -103,39 +103,39 @@ class OpenAI(Backend):
             "temperature": temperature,
         }
         self._given = [f"-o backend.{name}={value}" for name, value in given.items() if value != "auto"]
-        self._possible = [
-            asking.Capabilities(*way)
+        self._candidates = [
+            openai_requests.Capabilities(*way)
             for way in product(TOP_LOGPROBS, MAX_TOKENS_PARAMETERS, temperatures)
             if top_logprobs in ("auto", way[0]) and max_tokens_parameter in ("auto", way[1])
         ]
-        told = len({way.top_logprobs for way in self._possible})
-        self._probes = Usage(told, told) if len(self._possible) > 1 else Usage()
+        told = len({way.top_logprobs for way in self._candidates})
+        self._probes = Usage(told, told) if len(self._candidates) > 1 else Usage()
         self._head: LinearHead | None = None
         price = list_price(model) if base_url is None else FREE
         if usd_per_million_tokens:
             price = Price(*usd_per_million_tokens)
         self.service_client = ServiceClient(
-            self._service(Words, self._possible[0]),
+            self._service(VerbalizerService, self._candidates[0]),
             width=None if api == "embeddings" else len(self._words),
             concurrency=concurrency,
             requests_per_minute=requests_per_minute,
             tokens_per_minute=tokens_per_minute,
             retries=retries,
             price=price,
-            sampled=self._possible[0].drawn,
+            sampled=self._candidates[0].sampled,
         )
         self.info = BackendInfo(
             model=model,
             input_size=(image_size, image_size) if image_size else None,
             classes=provider.classes,
             scores="logits" if api == "embeddings" else "log-probabilities",
-            max_batch=min(self.service_client.max_batch, IMAGES_AHEAD) if image_size else self.service_client.max_batch,
+            max_batch=min(self.service_client.max_batch, MAX_IMAGES) if image_size else self.service_client.max_batch,
             max_inputs_per_request=self._batch,
         )
 
     @staticmethod
     def uses_verbalizer(options: Mapping[str, Any]) -> bool:
-        """Whether the classes are asked for in words."""
+        """See `Backend.uses_verbalizer`."""
         return options["api"] != "embeddings" and options["image_size"] is None
 
     @property
@@ -148,7 +148,7 @@ class OpenAI(Backend):
     @property
     def adaptive_setup(self) -> bool:
         """Whether what `set_up` will ask depends on the answers."""
-        return self._api != "embeddings" and len({way.top_logprobs for way in self._possible}) > 1
+        return self._api != "embeddings" and len({way.top_logprobs for way in self._candidates}) > 1
 
     def set_up(self) -> None:
         """Asks what the model can do, or about the provider's shots.
@@ -160,10 +160,12 @@ class OpenAI(Backend):
             self._head = LinearHead.fitted(self._provider, partial(self._prototypes, self._shots))
             return
         if self._probes.queries:
-            self._possible = [self._best()]
-            self.service_client.set_service(self._service(Words, self._possible[0]), self._possible[0].drawn)
+            self._candidates = [self._probe()]
+            self.service_client.set_service(
+                self._service(VerbalizerService, self._candidates[0]), self._candidates[0].sampled
+            )
             self.service_client.refusals.has_answered = True
-        (best,) = self._possible
+        (best,) = self._candidates
         temperature = "default" if best.temperature is None else best.temperature
         self.info = replace(self.info, resolved={**best._asdict(), "temperature": temperature})
 
@@ -175,39 +177,39 @@ class OpenAI(Backend):
         answers = self.service_client.query(inputs)
         return answers if self._head is None else answers._replace(scores=self._head(answers.scores))
 
-    def _best(self) -> asking.Capabilities:
-        """The first of what is possible that the service neither refuses nor passes over."""
-        size, possible = self.info.input_size, list(self._possible)
+    def _probe(self) -> openai_requests.Capabilities:
+        """The first candidate that the service accepts, and whose log-probabilities it returns."""
+        size, possible = self.info.input_size, list(self._candidates)
         one = as_texts(["Hello."]) if size is None else np.full((1, 3, *size), 0.5, np.float32)
         self._probes, silent = Usage(), False
         while possible:
             way = possible.pop(0)
-            self.service_client.set_service(self._service(Probe, way), way.drawn)
+            self.service_client.set_service(self._service(ProbeService, way), way.sampled)
             with suppress(RequestRejected):
                 (reply,) = self.service_client.ask(one)
                 self._probes += Usage(1, 1)
-                if reply is None and way.top_logprobs and len({other.top_logprobs for other in self._possible}) > 1:
-                    possible = [other for other in possible if not other.top_logprobs]  # some break when asked for them
+                if reply is None and way.top_logprobs and len({other.top_logprobs for other in self._candidates}) > 1:
+                    possible = [other for other in possible if not other.top_logprobs]  # some servers fail on them
                     continue
                 if reply is None:
                     last = self.service_client.refusals.last_error or "no scores"
                     raise BackendError(
-                        f"{self.info.model} does not answer ({last}); look whether the service is up and base_url is "
+                        f"{self.info.model} does not answer ({last}); check that the service is up and base_url is "
                         "right, and try again"
                     )
                 if len(reply.scores) or not way.top_logprobs:
                     return way
                 silent, possible = True, [other for other in possible if other[1:] == way[1:]]
-        if silent and all(way.top_logprobs for way in self._possible):
+        if silent and all(way.top_logprobs for way in self._candidates):
             raise BackendError(
-                f"{self.info.model} tells no log-probabilities; leave out -o backend.top_logprobs, or use 0"
+                f"{self.info.model} returns no log-probabilities; leave out -o backend.top_logprobs, or use 0"
             )
-        hint = f"; nothing else was tried than {' and '.join(self._given)}" if self._given else ""
+        hint = f"; nothing was tried but {' and '.join(self._given)}" if self._given else ""
         raise RequestRejected(self.service_client.refusals.last_error + hint)
 
-    def _service(self, kind: type[Words], capabilities: asking.Capabilities) -> Service:
+    def _service(self, kind: type[VerbalizerService], capabilities: openai_requests.Capabilities) -> Service:
         if self._api == "embeddings":
-            return Vectors(self._endpoint, self._identity, self._batch)
-        ask = asking.chat if self._api == "chat" else asking.completions
+            return EmbeddingService(self._endpoint, self._identity, self._batch)
+        ask = openai_requests.chat if self._api == "chat" else openai_requests.completions
         parts = (self._template, self._words, capabilities, self._batch, self._max_answer_tokens)
         return kind(self._endpoint, self._identity, ask, *parts)

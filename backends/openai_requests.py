@@ -1,4 +1,4 @@
-"""One request to the OpenAI API or one of its likenesses: what is sent, what comes back, what its errors mean."""
+"""Requests to the OpenAI API, or to a server that imitates it: bodies, responses, and what errors mean."""
 
 import json
 import os
@@ -21,72 +21,72 @@ from fedbbpt.web.route import Route
 from fedbbpt.web.urls import below, public
 from fedbbpt_backends.http_utils import ABOUT_INPUT, PNG, refusal, split_evenly
 from fedbbpt_backends.openai_responses import (
-    Answer,
-    Failure,
-    choices,
-    contents,
-    failed,
-    failure,
-    number,
-    unread,
-    vectors,
+    ApiAnswer,
+    ApiError,
+    answers_of,
+    embeddings_of,
+    error_of,
+    error_of_invalid,
+    is_error,
+    parse_body,
+    to_number,
 )
 
-OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's config says what was asked
+OFFICIAL = "https://api.openai.com/v1"  # not from the environment: a run's config names its server
 NO_MONEY = re.compile(r"quota|billing|credit balance|insufficient.?(balance|credit|fund)", re.IGNORECASE)
-SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # codes of errors that waiting does not mend
-UNPROCESSABLE, BROKEN = 422, 500  # what an error with HTTP 200 is like: about the input, or anything else
+SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # error codes that waiting does not fix
+UNPROCESSABLE, BROKEN = 422, 500  # the status given to an error with HTTP 200: about the input, or other
 CHECK_KEY = "; check the key (-o backend.key_variable=NAME or -o backend.key_file=PATH)"
 HINTS = {401: CHECK_KEY, 403: CHECK_KEY, 404: "; check base_url, backend.model and backend.api"}
 T = TypeVar("T")
 
 
 class Capabilities(NamedTuple):
-    """What a model can be asked for."""
+    """The request parameters that a model accepts."""
 
     top_logprobs: int  # log-probabilities of the next token that it returns; 0: none
     max_tokens_parameter: str  # the name of the parameter that bounds the answer's length
     temperature: float | None  # None: the service's own
 
     @property
-    def drawn(self) -> bool:
-        """Whether answers are drawn at random."""
+    def sampled(self) -> bool:
+        """Whether answers are sampled at random."""
         return self.temperature != 0
 
     @property
     def sent(self) -> dict[str, Any]:
-        """The part of it that all ways of asking share."""
+        """The parameters common to all endpoints."""
         return {} if self.temperature is None else {"temperature": self.temperature}
 
 
 class Endpoint(NamedTuple):
-    """Where a model is asked, and how."""
+    """A server, a model, and the client for it."""
 
     http: httpx2.Client
     route: Route
-    headers: httpx2.Headers  # with the key, which its repr hides
+    headers: httpx2.Headers  # includes the key, which their repr hides
     model: str
-    question: str  # beside an image
+    question: str  # sent with an image
 
 
-class Told(NamedTuple):
-    """What came back for one input."""
+class CountedAnswer(NamedTuple):
+    """The answer to one input, with its share of the tokens."""
 
-    answer: Answer | None
+    answer: ApiAnswer | None
     tokens: int  # input and output
     output_tokens: int
 
 
-Ask = Callable[[Endpoint, Sequence[str], Capabilities, int, str], list[Told]]
+Ask = Callable[[Endpoint, Sequence[str], Capabilities, int, str], list[CountedAnswer]]
 
 
 def connect(key: str, base_url: str | None, timeout: float, connections: int, model: str, question: str) -> Endpoint:
-    """An endpoint that keeps its connections, and repeats nothing by itself: `ServiceClient` does that, and counts.
+    """An endpoint with persistent connections. It does not retry: `ServiceClient` does, and counts.
 
-    OpenAI's own client says where to and with which headers. Its methods are passed by: around each request they take
-    about half as long again as the request itself does.
+    URL and headers come from OpenAI's own client. Its methods are not used: they add about half of a request's own
+    time to each request.
     """
-    for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):  # which become headers, too
+    for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):  # which become headers
         if text := os.environ.get(variable):
             key_of(text, variable, "id")
     route = Route(base_url or OFFICIAL, "base_url")
@@ -97,55 +97,57 @@ def connect(key: str, base_url: str | None, timeout: float, connections: int, mo
     return Endpoint(http, route, httpx2.Headers({**headers, "Accept-Encoding": GZIP}), model, question)
 
 
-def chat(endpoint: Endpoint, encoded: Sequence[str], capabilities: Capabilities, most: int, key: str) -> list[Told]:
-    """One question about a text or an image, of which the answer may take `most` tokens."""
+def chat(
+    endpoint: Endpoint, encoded: Sequence[str], capabilities: Capabilities, max_tokens: int, key: str
+) -> list[CountedAnswer]:
+    """Sends one question about a text or an image; the answer may take `max_tokens` tokens."""
     (one,) = encoded
     content: Any = one
     if one.startswith(PNG):
         content = [{"type": "text", "text": endpoint.question}, {"type": "image_url", "image_url": {"url": one}}]
     body = {
         "messages": [{"role": "user", "content": content}],
-        capabilities.max_tokens_parameter: most,
+        capabilities.max_tokens_parameter: max_tokens,
         **capabilities.sent,
     }
     if capabilities.top_logprobs:
         body |= {"logprobs": True, "top_logprobs": capabilities.top_logprobs}
-    return _told(_posted(endpoint, "/chat/completions", body, key), 1)
+    return _counted_answers(_post(endpoint, "/chat/completions", body, key), 1)
 
 
 def completions(
-    endpoint: Endpoint, encoded: Sequence[str], capabilities: Capabilities, most: int, key: str
-) -> list[Told]:
-    """Texts to be gone on with, each by `most` tokens at most."""
-    prompt = list(encoded) if len(encoded) > 1 else encoded[0]  # some servers read no list
-    body = {"prompt": prompt, capabilities.max_tokens_parameter: most, **capabilities.sent}
+    endpoint: Endpoint, encoded: Sequence[str], capabilities: Capabilities, max_tokens: int, key: str
+) -> list[CountedAnswer]:
+    """Sends texts to be continued, each by at most `max_tokens` tokens."""
+    prompt = list(encoded) if len(encoded) > 1 else encoded[0]  # some servers accept no list
+    body = {"prompt": prompt, capabilities.max_tokens_parameter: max_tokens, **capabilities.sent}
     if capabilities.top_logprobs:
         body["logprobs"] = capabilities.top_logprobs
-    return _told(_posted(endpoint, "/completions", body, key), len(encoded))
+    return _counted_answers(_post(endpoint, "/completions", body, key), len(encoded))
 
 
 def embeddings(endpoint: Endpoint, encoded: Sequence[str], key: str) -> list[ServiceAnswer]:
-    """Vectors of texts."""
-    answer = _posted(endpoint, "/embeddings", {"input": list(encoded)}, key)
-    read = split_evenly(_counted(answer)[0], len(encoded))
-    return [ServiceAnswer(one, n) for one, n in zip(vectors(answer, len(encoded)), read, strict=True)]
+    """Requests the embeddings of texts."""
+    answer = _post(endpoint, "/embeddings", {"input": list(encoded)}, key)
+    read = split_evenly(_token_counts(answer)[0], len(encoded))
+    return [ServiceAnswer(one, n) for one, n in zip(embeddings_of(answer, len(encoded)), read, strict=True)]
 
 
-def _told(answer: dict[str, Any], count: int) -> list[Told]:
-    """The answers to `count` inputs; without any, those that were charged are answers that say nothing."""
-    found = choices(answer, count)
+def _counted_answers(answer: dict[str, Any], count: int) -> list[CountedAnswer]:
+    """The answers to `count` inputs; a response without any that was charged counts as empty answers."""
+    found = answers_of(answer, count)
     if not any(found):
         usage = answer.get("usage")
-        charged = isinstance(usage, dict) and any(map(number, usage.values()))
+        charged = isinstance(usage, dict) and any(map(to_number, usage.values()))
         if not charged or not isinstance(answer.get("choices", 0), list | None):
             raise RequestFailed("an answer without choices")
-        found = [Answer(None, None)] * count
-    read, output = (split_evenly(total, count) for total in _counted(answer))
-    return [Told(one, r + w, w) for one, r, w in zip(found, read, output, strict=True)]
+        found = [ApiAnswer(None, None)] * count
+    read, output = (split_evenly(total, count) for total in _token_counts(answer))
+    return [CountedAnswer(one, r + w, w) for one, r, w in zip(found, read, output, strict=True)]
 
 
 def parse_response(ask: Callable[[], T]) -> T:
-    """What `ask` makes of an answer, if it has the shape that it should have."""
+    """Calls `ask`, which parses a response; raises RequestFailed if the response has an unexpected shape."""
     try:
         return ask()
     except FedbbptError:
@@ -154,8 +156,8 @@ def parse_response(ask: Callable[[], T]) -> T:
         raise RequestFailed(f"an answer of another shape ({excerpt(str(e))})") from e
 
 
-def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> Any:
-    """The JSON that comes back."""
+def _post(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> Any:
+    """Posts a body and returns the JSON object of the response."""
     headers, content = endpoint.headers.copy(), json.dumps({"model": endpoint.model, **body}).encode()
     headers["Idempotency-Key"] = key
     request = httpx2.Request("POST", _url(endpoint.route.address.url, path), headers=headers, content=content)
@@ -164,11 +166,11 @@ def _posted(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) ->
     except (httpx2.HTTPError, TooLong) as e:
         raise endpoint.route.outcome(e) from e
     try:
-        answer = contents(response.content)
+        answer = parse_body(response.content)
     except ValueError as e:
-        raise _failure(response, unread(response.content, e)) from None
-    if not response.is_success or failed(answer):
-        raise _failure(response, failure(answer))
+        raise _error(response, error_of_invalid(response.content, e)) from None
+    if not response.is_success or is_error(answer):
+        raise _error(response, error_of(answer))
     return answer
 
 
@@ -177,10 +179,10 @@ def _url(base: str, path: str) -> httpx2.URL:
     return httpx2.URL(below(base, path))
 
 
-def _failure(response: httpx2.Response, said: Failure) -> Exception:
-    """What an answer means that is none, as `Service.send` has it."""
+def _error(response: httpx2.Response, said: ApiError) -> Exception:
+    """The exception for an error response (see `Service.send`)."""
     status = said.status if response.is_success else response.status_code
-    reason = "nothing is said" if response.is_success else excerpt(response.reason_phrase)
+    reason = "no message" if response.is_success else excerpt(response.reason_phrase)
     words = _public(said.words, response) or reason
     if status is None:
         status = UNPROCESSABLE if ABOUT_INPUT.search(f"{said.codes} {words}") else BROKEN
@@ -196,17 +198,17 @@ def _failure(response: httpx2.Response, said: Failure) -> Exception:
     return refusal(status, f"the service refuses (HTTP {status}): {words}{hint}", f"{said.codes} {words}")
 
 
-def _counted(answer: Any) -> tuple[int, int]:
+def _token_counts(answer: Any) -> tuple[int, int]:
     """Input and output tokens, see `fedbbpt.services.token_count`."""
     usage = answer.get("usage")
     told = usage if isinstance(usage, dict) else {}
     read, output = token_count(told.get("prompt_tokens")), token_count(told.get("completion_tokens"))
-    beside = token_count(told.get("total_tokens")) - read - output  # some leave out of the others what was only thought
+    beside = token_count(told.get("total_tokens")) - read - output  # some servers omit reasoning tokens elsewhere
     return read, output + max(0, beside) if min(read, output) >= 0 else output
 
 
 def _public(words: str, response: httpx2.Response) -> str:
-    """The service's own words, in a line, without the key, which some services repeat in full or in part."""
+    """The service's message on one line, without the key, which some services repeat in full or in part."""
     key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
     hidden = [mark for mark in (key, "sk-", "**") if mark]
     return excerpt(" ".join(word for word in words.split() if not any(mark in word for mark in hidden))).rstrip(".")

@@ -7,7 +7,7 @@ import pytest
 import tomli_w
 
 from fedbbpt.errors import ConfigError, UnknownName
-from fedbbpt_backends.http_endpoint import fill, read_description
+from fedbbpt_backends.http_endpoint import fill_body, read_endpoint
 from fedbbpt_backends.http_service import JsonService
 
 KEY = "sk-very-secret/0123"
@@ -34,17 +34,17 @@ def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def described(endpoint: Path, **changed: Any) -> JsonService:
     """The usual endpoint with some keys changed; None leaves one out."""
     endpoint.write_text(tomli_w.dumps({key: value for key, value in (USUAL | changed).items() if value is not None}))
-    return JsonService(read_description(endpoint), ("no", "yes"), 1)
+    return JsonService(read_endpoint(endpoint), ("no", "yes"), 1)
 
 
 def test_the_example_is_right() -> None:
-    assert read_description(EXAMPLE).max_inputs_per_request == 16
+    assert read_endpoint(EXAMPLE).max_inputs_per_request == 16
 
 
 def test_bodies() -> None:
-    assert fill([{"text": "{input}", "n": 1}], ["a", "b"]) == [{"text": "a", "n": 1}, {"text": "b", "n": 1}]
-    assert fill({"x": ["{inputs}"], "y": ["z", 2.5]}, ["a", "b"]) == {"x": [["a", "b"]], "y": ["z", 2.5]}
-    assert fill("<{input}>", ["{input} {inputs}"]) == "<{input} {inputs}>"
+    assert fill_body([{"text": "{input}", "n": 1}], ["a", "b"]) == [{"text": "a", "n": 1}, {"text": "b", "n": 1}]
+    assert fill_body({"x": ["{inputs}"], "y": ["z", 2.5]}, ["a", "b"]) == {"x": [["a", "b"]], "y": ["z", 2.5]}
+    assert fill_body("<{input}>", ["{input} {inputs}"]) == "<{input} {inputs}>"
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_bodies() -> None:
         ({"headers": {"X-Name": "grün"}}, "values of printable ASCII"),
         ({"auth": {"variable": "MY_KEY", "prefix": "a\n"}}, "values of printable ASCII"),
         ({"headers": {"authorization": "Bearer x"}}, "headers are public; leave out authorization"),
-        ({"body": {"inputs": ["{input}", "x"]}}, "body must hold the inputs"),
+        ({"body": {"inputs": ["{input}", "x"]}}, "body must contain the inputs"),
         ({"modality": "image"}, "image = "),
-        ({"kind": "embeddings"}, "dimensions goes with"),
+        ({"kind": "embeddings"}, "dimensions belongs to"),
         ({"kind": "embeddings", "dimensions": 3}, "embeddings have no classes"),
         ({"classes": None}, "classes, in the order of the scores, or classes_path"),
         ({"classes": ["a", "a"]}, "a name twice"),
@@ -70,7 +70,7 @@ def test_bodies() -> None:
         ({"auth": {"variable": "NOT_SET"}}, "set the environment variable NOT_SET"),
     ],
 )
-def test_mistakes_in_a_description(endpoint: Path, changed: dict[str, Any], error: str) -> None:
+def test_mistakes_in_an_endpoint_file(endpoint: Path, changed: dict[str, Any], error: str) -> None:
     with pytest.raises((ConfigError, UnknownName), match=error):
         described(endpoint, **changed)
 

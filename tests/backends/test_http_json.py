@@ -107,7 +107,7 @@ def test_a_head_from_a_file(requests: list[Sequence[str]], build: Build, tmp_pat
 def test_heads_that_make_no_sense(build: Build) -> None:
     with pytest.raises(ConfigError, match=r"backend\.classifier is for embeddings"):
         build("prototypes")
-    with pytest.raises(ConfigError, match="fitted to the provider's shots, which this task does not have"):
+    with pytest.raises(ConfigError, match="fitted to the provider's shots, and this task has none"):
         build(provider=Provider(CLASSES), **EMBEDDINGS)
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.services import InvalidResponse, RateLimited, RequestFailed, RequestRejected
 from fedbbpt.types import Prompted
-from fedbbpt_backends.http_endpoint import read_description
+from fedbbpt_backends.http_endpoint import read_endpoint
 from fedbbpt_backends.http_service import JsonService
 
 KEY = "sk-very-secret/0123"
@@ -85,7 +85,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def serve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """The server's description with some keys changed, as a service."""
+    """The server's endpoint file with some keys changed, as a service."""
     monkeypatch.setenv("MY_KEY", KEY)
     usual = {
         "url": server.url,
@@ -100,7 +100,7 @@ def serve(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Se
 
     def described(**changed: Any) -> JsonService:
         (tmp_path / "endpoint.toml").write_text(tomli_w.dumps(usual | changed))
-        return JsonService(read_description(tmp_path / "endpoint.toml"), CLASSES, 4)
+        return JsonService(read_endpoint(tmp_path / "endpoint.toml"), CLASSES, 4)
 
     return described
 
@@ -138,7 +138,7 @@ def test_an_answer_that_names_its_classes_is_put_in_order(server: Server, serve:
 @pytest.mark.parametrize("labels", [["yes", "no", "yes"], ["yes", "no"]])
 def test_an_answer_names_each_class_once(server: Server, serve: Serve, labels: list[str]) -> None:
     server.answer = lambda body: (200, {}, {"results": [{"labels": labels, "scores": [3, 2, 1]}]})
-    with pytest.raises(BackendError, match=r"3 scores for . classes .*each of which should have one"):
+    with pytest.raises(BackendError, match=r"3 scores for . classes .*not one for each"):
         serve(classes_path="results[*].labels").send(["x"], "k")
 
 
@@ -304,7 +304,7 @@ def test_a_refusal_may_be_about_the_input(
 def test_what_a_kind_of_scores_cannot_be_is_said(server: Server, serve: Serve, kind: str, value: float) -> None:
     server.answer = lambda body: (200, {}, {"results": [{"scores": [value, 0.0]}]})
     with pytest.raises(
-        InvalidResponse, match=f"answered with {value:g}, and its description says {kind}: correct kind"
+        InvalidResponse, match=f"answered with {value:g}, and the endpoint file says {kind}: correct kind"
     ):
         serve(kind=kind).send(["a"], "k")
 
@@ -348,5 +348,5 @@ def test_an_image_is_sent_as_png(serve: Serve, encoding: str) -> None:
     assert (seen == pixels).all()
     half = service.encode(np.full((3, 8, 10), 0.5, np.float32)).rpartition(",")[2]  # 127.5 goes to the even number
     assert Image.open(io.BytesIO(base64.b64decode(half))).getcolors() == [(20, (128, 128, 128))]
-    with pytest.raises(ConfigError, match="one for images, and the task holds texts"):
+    with pytest.raises(ConfigError, match="the endpoint reads images, and the task holds texts"):
         service.encode("a text")

@@ -139,13 +139,13 @@ def test_refused_by_everything_is_the_last_reason_and_what_was_given(model):
     with pytest.raises(BackendError, match=r"HTTP 400\): no \['max_completion_tokens', 'messages', 'model'\]"):
         prepared()
     assert len(model.bodies) == 12
-    with pytest.raises(BackendError, match=r"'temperature'\]; nothing else was tried than -o backend.temperature=0.7"):
+    with pytest.raises(BackendError, match=r"'temperature'\]; nothing was tried but -o backend.temperature=0.7"):
         prepared(temperature=0.7)
 
 
 def test_log_probabilities_that_were_asked_for_are_missed(model):
     model.tells = lambda body: False
-    with pytest.raises(BackendError, match=r"m tells no log-probabilities; leave out -o backend\.top_logprobs"):
+    with pytest.raises(BackendError, match=r"m returns no log-probabilities; leave out -o backend\.top_logprobs"):
         prepared(top_logprobs=5)
     assert len(model.bodies) == 1
 
@@ -174,7 +174,7 @@ def test_an_ability_that_goes_is_said_and_the_word_counts(model, caplog):
     assert answers.scores.argmax(1).tolist() == [0, 0]
     assert answers.scores[0, 0] == np.float32(np.log(0.9))
     assert [record.getMessage() for record in caplog.records] == [
-        "m sends answers without log-probabilities of a class: of these, the word counts"
+        "m sends some answers without log-probabilities: for these, the token itself counts"
     ]
 
 

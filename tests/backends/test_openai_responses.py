@@ -6,14 +6,23 @@ import json
 import numpy as np
 import pytest
 
-from fedbbpt_backends.openai_responses import Answer, choices, contents, failed, failure, number, unread, vectors
+from fedbbpt_backends.openai_responses import (
+    ApiAnswer,
+    answers_of,
+    embeddings_of,
+    error_of,
+    error_of_invalid,
+    is_error,
+    parse_body,
+    to_number,
+)
 
 ENTRY = {"token": "Ġgood", "logprob": -0.5, "bytes": [32, 103, 111, 111, 100]}
 TOP = {" good": -0.5, "bad": -2.0}
 
 
 def one(**choice):
-    (answer,) = choices({"choices": [choice]}, 1)
+    (answer,) = answers_of({"choices": [choice]}, 1)
     return answer
 
 
@@ -39,11 +48,11 @@ class TestText:
         ],
     )
     def test_is_found(self, choice):
-        assert one(**choice) == Answer("good", None)
+        assert one(**choice) == ApiAnswer("good", None)
 
     @pytest.mark.parametrize("content", [None, "", [], [None], 7, {"image": 1}])
     def test_may_be_missing(self, content):
-        assert said(content) == Answer("", None)
+        assert said(content) == ApiAnswer("", None)
 
     def test_a_thought_that_was_cut_off_is_none(self):
         assert one(message={"content": None, "reasoning_content": "Is it good?"}, finish_reason="length").text == ""
@@ -101,43 +110,46 @@ class TestLogProbabilities:
 class TestSeveral:
     def test_are_put_in_order(self):
         listed = [{"index": str(i), "text": f"{i}"} for i in (2, 0)]
-        found = choices({"choices": [*listed, "no", {"index": 7, "text": "x"}]}, 3)
+        found = answers_of({"choices": [*listed, "no", {"index": 7, "text": "x"}]}, 3)
         assert [answer and answer.text for answer in found] == ["0", None, "2"]
-        assert choices({"choices": None}, 2) == choices({}, 2) == [None, None]
+        assert answers_of({"choices": None}, 2) == answers_of({}, 2) == [None, None]
 
     def test_vectors_are_too(self):
         packed = base64.b64encode(np.array([3, 4], "<f4").tobytes()).decode()
         rows = [{"index": 1, "embedding": packed}, {"index": 0, "embedding": [["1", 2]]}]
-        assert [row.tolist() for row in vectors({"data": rows}, 2)] == [[1, 2], [3, 4]]
+        assert [row.tolist() for row in embeddings_of({"data": rows}, 2)] == [[1, 2], [3, 4]]
 
     @pytest.mark.parametrize("indices", [(1, 2, 3), (0, 0, 0), (None, None, None), ("0", "1", "2"), (0, None, 2)])
     def test_are_told_apart_by_their_place_where_indices_do_not(self, indices):
         listed = [{"index": index, "text": f"{place}"} for place, index in enumerate(indices)]
-        assert [answer.text for answer in choices({"choices": listed}, 3)] == ["0", "1", "2"]
+        assert [answer.text for answer in answers_of({"choices": listed}, 3)] == ["0", "1", "2"]
 
     def test_which_are_missing_must_be_said(self):
-        with pytest.raises(ValueError, match="says something to 2 inputs of 3, and not to which"):
-            choices({"choices": [{"index": 0, "text": "a"}, {"index": 0, "text": "b"}]}, 3)
+        with pytest.raises(ValueError, match="answers 2 of 3 inputs without saying which"):
+            answers_of({"choices": [{"index": 0, "text": "a"}, {"index": 0, "text": "b"}]}, 3)
 
     def test_vectors_that_are_none_are_nan(self):
         rows = [{"embedding": [1, 2]}, {"embedding": []}, {"embedding": [None, 1]}, {"embedding": [1e39, 1]}]
-        good, *others = vectors({"data": rows}, 4)
+        good, *others = embeddings_of({"data": rows}, 4)
         assert good.tolist() == [1, 2]
         assert all(np.isnan(one).any() for one in others)
-        assert [np.isnan(one).any() for one in vectors({"data": [{"index": 1, "embedding": [3]}]}, 2)] == [True, False]
+        assert [np.isnan(one).any() for one in embeddings_of({"data": [{"index": 1, "embedding": [3]}]}, 2)] == [
+            True,
+            False,
+        ]
         with pytest.raises(ValueError, match="it holds model, embeddings"):
-            vectors({"model": "m", "embeddings": [[1, 2]]}, 1)
+            embeddings_of({"model": "m", "embeddings": [[1, 2]]}, 1)
 
 
 class TestContents:
     @pytest.mark.parametrize("around", [("", ""), ("\ufeff", ""), (" \n", "\n"), ("", "\n\ndata: [DONE]"), ("[", "]")])
     def test_is_the_object_that_comes_first(self, around):
-        assert contents((around[0] + '{"a": 1}' + around[1]).encode()) == {"a": 1}
+        assert parse_body((around[0] + '{"a": 1}' + around[1]).encode()) == {"a": 1}
 
     @pytest.mark.parametrize("body", [b"", b"7", b"[]", b"[1, 2]", b"<html>", b"[" * 10**5, b"data: {", b'"x"'])
     def test_may_be_none(self, body):
         with pytest.raises(ValueError, match=r"\S"):
-            contents(body)
+            parse_body(body)
 
     def test_a_stream_is_put_together(self):
         def event(delta, **more):
@@ -151,8 +163,8 @@ class TestContents:
             {"choices": [], "usage": {"prompt_tokens": 9}},
         ]
         lines = [f"data: {json.dumps(one)}\n\n" for one in events]
-        answer = contents(("\ufeff: ping\n\nevent: message\n" + "".join(lines) + "data: [DONE]\n\n").encode())
-        assert choices(answer, 1) == [Answer("good", {"go": -0.5})]
+        answer = parse_body(("\ufeff: ping\n\nevent: message\n" + "".join(lines) + "data: [DONE]\n\n").encode())
+        assert answers_of(answer, 1) == [ApiAnswer("good", {"go": -0.5})]
         assert answer["usage"] == {"prompt_tokens": 9}
 
 
@@ -176,21 +188,21 @@ class TestFailure:
         ],
     )
     def test_inside_of_a_success(self, answer, words, status):
-        assert failed(answer)
-        assert failure(answer).words == words
-        assert failure(answer).status == status
+        assert is_error(answer)
+        assert error_of(answer).words == words
+        assert error_of(answer).status == status
 
     def test_is_none_beside_an_answer(self):
-        assert not failed({"error": None, "choices": [{"text": "a"}]})
-        assert not failed({"error": "a warning", "choices": [{"text": "a"}]})
-        assert not failed({"choices": [], "usage": {}})
+        assert not is_error({"error": None, "choices": [{"text": "a"}]})
+        assert not is_error({"error": "a warning", "choices": [{"text": "a"}]})
+        assert not is_error({"choices": [], "usage": {}})
 
     def test_a_page_is_read_without_its_tags_and_broken_json_not_at_all(self):
         why = ValueError("it is nested too deeply")
-        said = unread(b"<html><script>var a</script><title>502</title>Bad\ngateway", why)
+        said = error_of_invalid(b"<html><script>var a</script><title>502</title>Bad\ngateway", why)
         assert said.words.split() == ["502", "Bad", "gateway"]
-        assert len(unread(b"<script" * 10**6, why).words) < 10**4
-        assert unread(b' {"a": [[[', why).words == "JSON that cannot be read: it is nested too deeply"
+        assert len(error_of_invalid(b"<script" * 10**6, why).words) < 10**4
+        assert error_of_invalid(b' {"a": [[[', why).words == "JSON that cannot be read: it is nested too deeply"
 
 
 @pytest.mark.parametrize(
@@ -208,4 +220,4 @@ class TestFailure:
     ],
 )
 def test_numbers(value, found):
-    assert number(value) == found
+    assert to_number(value) == found

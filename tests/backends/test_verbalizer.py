@@ -332,7 +332,7 @@ def test_a_gguf_file_is_kept_in_hugging_faces_layout(tmp_path: Path, monkeypatch
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: fast)
-    gguf.unpack(tmp_path / "model.gguf", tmp_path)
+    gguf.convert(tmp_path / "model.gguf", tmp_path)
     monkeypatch.undo()
     loaded, report = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
