@@ -9,9 +9,10 @@ from pydantic import TypeAdapter
 
 from fedbbpt.config.components import load_class, option_fields
 
-CITATION = re.compile(  # Name 2023 · Name and Name 2023 · Name et al. 2023, with what follows of an arXiv number
-    r"[A-Z][\w'’-]+(?: et al\.?| (?:and|&) [A-Z][\w'’-]+)?,? (?:19|20)\d\d[a-z]?(?:,? \(?arXiv[: ]\d{4}\.\d{4,5})?"
-    r"|arXiv[: ]\d{4}\.\d{4,5}"
+NAME = r"(?:Mc|Mac|O['’])?[A-Z][a-zé]+(?:[-’'][A-Z][a-z]+)?"
+ARXIV = r"arXiv[: ]\d{4}\.\d{4,5}"
+CITATION = re.compile(  # Name 2023 · Name & Name 2023 · Name et al. 2023 (TMLR, arXiv 2301.00001) · arXiv 2301.00001
+    rf"\b{NAME}(?: et al\.| (?:and|&) {NAME})? (?:19|20)\d\d(?:(?:[ ,:(]+[A-Z]\w+)?[ ,:(]+{ARXIV})?|{ARXIV}"
 )
 TYPES = {  # of JSON schema, in TOML's and Python's words
     **{"integer": "int", "number": "float", "string": "str", "boolean": "bool", "array": "list"},
@@ -114,7 +115,7 @@ def _help(component: type, option: str) -> str:
         text = inspect.cleandoc(documented.__doc__ or "")
         if entry := re.search(rf"^ +{option}: (.+(?:\n {{8,}}.+)*)", text, re.MULTILINE):
             return " ".join(entry[1].split())
-        for paragraph in re.split(r"\n\s*\n", text):
+        for paragraph in re.split(r"\n\s*\n|\n\s*(?:\d\.|-) ", text):
             for sentence in re.split(r"(?<=[.]) (?=[A-Z`(])", " ".join(paragraph.split())):
                 if f"`{option}`" in sentence:
                     return sentence
@@ -125,4 +126,5 @@ def _papers(component: type) -> list[str]:
     module = inspect.getmodule(component)
     docstrings = (component.__doc__, module.__doc__ if module else None)
     text = " ".join(" ".join(docstring.split()) for docstring in docstrings if docstring)
-    return [found[0].replace("(", "") for found in CITATION.finditer(text)]
+    found = [citation[0].replace("arXiv:", "arXiv ") for citation in CITATION.finditer(text)]
+    return [re.sub(r"[ ,:]*[(:][ ,:(]*", ", ", citation) for citation in found]

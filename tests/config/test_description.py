@@ -24,7 +24,8 @@ class Base:
 class Component(Base):
     """The summary (Doe et al. 2023, arXiv 2301.00001).
 
-    The `gain` scales everything; `mode` does not. It follows Doe and Roe 2024.
+    The `gain` scales everything; `mode` does not. It follows Doe and Roe 2024
+    at NeurIPS 2024, and Roe et al. 2020 (TMLR, arXiv:2001.00001).
 
     Args:
         key: names the key,
@@ -58,7 +59,11 @@ def test_options_have_types_defaults_and_a_sentence_each() -> None:
 def test_source_and_papers() -> None:
     described = describe("backends", "mine")
     assert described.source == f"{__name__}.Component"
-    assert described.papers == ["Doe et al. 2023, arXiv 2301.00001", "Doe and Roe 2024"]
+    assert described.papers == [
+        "Doe et al. 2023, arXiv 2301.00001",
+        "Doe and Roe 2024",
+        "Roe et al. 2020, TMLR, arXiv 2001.00001",
+    ]
 
 
 @pytest.mark.parametrize(
