@@ -1,4 +1,4 @@
-"""Your own images, from Python: a folder a class, six clients, the embedded model; prints what the prompt brought.
+"""Your own images, from Python: one folder per class, six clients, the embedded model; prints what the prompt brought.
 
 python own_images.py [FOLDER]   (without a folder it draws some shapes, in a temporary folder, to show the layout)
 """

@@ -35,7 +35,7 @@ class Folder(Task):
 
     def __init__(self, source: str | None, /, *, provider_shots_per_class: PositiveInt = 4) -> None:
         if not source:
-            raise ConfigError("task 'folder' needs a path: --task folder:PATH, with one folder a class in it")
+            raise ConfigError("task 'folder' needs a path: --task folder:PATH, a folder with one folder per class")
         try:
             root = absolute_path(source)
         except ValueError as e:

@@ -24,7 +24,7 @@ SUBSET = re.compile(
     r"(?:[ _-]?(?:set|data|images?))?",
     re.IGNORECASE,
 )
-LISTED = 4  # kinds of other files named in a remark
+MAX_LISTED = 4  # kinds of other files named in a remark
 
 
 class Layout(NamedTuple):
@@ -46,7 +46,7 @@ def read(root: Path) -> Layout:
         DataError: no such folder, fewer than two classes, a class without images, or folders whose meaning is unclear.
     """
     if not root.is_dir():
-        raise DataError(f"no folder {root}; --task folder:PATH wants a folder with one folder a class in it")
+        raise DataError(f"no folder {root}; --task folder:PATH expects a folder that contains one folder per class")
     others: Counter[str] = Counter()
     found = sorted(_images(root, others))
     above = _by_folder(found, root)
@@ -70,8 +70,8 @@ def read(root: Path) -> Layout:
         inner = [set(folders) for folders in inside.values()]
         if len(inner[0]) > 1 and "" not in inner[0] and all(names == inner[0] for names in inner):
             remarks.append(
-                f"every class folder holds the same folders ({_listed(inner[0])}); if these are the classes, let them "
-                f"be right in {root}"
+                f"every class folder holds the same folders ({_listed(inner[0])}); if these are the classes, move "
+                f"them to {root}"
             )
         elif any(len(names - {""}) > 1 for names in inner):
             remarks.append(
@@ -163,7 +163,7 @@ def _subsets(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, S
             "them, or name a folder whose images are sorted with --task folder:PATH"
         )
     if "train" not in subsets.values():
-        raise DataError(f"{root} holds {_listed(subsets)} and no folder 'train'; expected {root}/train/CLASS/PICTURE")
+        raise DataError(f"{root} holds {_listed(subsets)} and no folder 'train'; expected {root}/train/CLASS/IMAGE")
     return subsets
 
 
@@ -191,10 +191,10 @@ def _check_name(root: Path, name: str) -> None:
 
 def _listed(names: Iterable[str]) -> str:
     shown = sorted(names)
-    return ", ".join(map(repr, shown[:LISTED])) + (", …" if len(shown) > LISTED else "")
+    return ", ".join(map(repr, shown[:MAX_LISTED])) + (", …" if len(shown) > MAX_LISTED else "")
 
 
 def _left_out(others: Counter[str]) -> str:
-    kinds = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common(LISTED))
-    more = ", …" if len(others) > LISTED else ""
+    kinds = ", ".join(f"{n:,} {kind}" for kind, n in others.most_common(MAX_LISTED))
+    more = ", …" if len(others) > MAX_LISTED else ""
     return f"files left out, since they are not images: {others.total():,} ({kinds}{more})"

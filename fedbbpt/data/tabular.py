@@ -22,7 +22,7 @@ TEXT, LABEL, GROUP, DOMAIN = "--text-column", "--label-column", "-o task.group_c
 EXAMPLES = 3  # named in a remark on labels that are not read as written
 
 
-class Table(Task, ABC):
+class TabularTask(Task, ABC):
     """Base class of the tables; subclasses read the kinds of files.
 
     About a fifth of each class becomes test data. A hash of the text decides which (see `train_test_split`), so that
@@ -134,33 +134,33 @@ class Table(Task, ABC):
         )
 
 
-class Csv(Table):
+class Csv(TabularTask):
     """Your own texts, one per row: `csv:PATH` (separated by commas, tabs, semicolons or `|`)."""
 
     kind = "csv"
 
     def rows(self) -> Iterable[Row]:
-        """See `Table`."""
+        """See `TabularTask`."""
         return rows.from_csv(self.path, self.columns, self.remarks)
 
 
-class JsonLines(Table):
+class JsonLines(TabularTask):
     """Your own texts, one JSON object per line: `jsonl:PATH`."""
 
     kind = "jsonl"
 
     def rows(self) -> Iterable[Row]:
-        """See `Table`."""
+        """See `TabularTask`."""
         return rows.from_json_lines(self.path, self.columns)
 
 
-class Parquet(Table):
+class Parquet(TabularTask):
     """Your own texts, one per row: `parquet:PATH`."""
 
     kind = "parquet"
 
     def rows(self) -> Iterable[Row]:
-        """See `Table`."""
+        """See `TabularTask`."""
         return rows.from_parquet(self.path, self.columns)
 
 

@@ -7,7 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fedbbpt.data.tabular import Csv, JsonLines, Parquet, Table
+from fedbbpt.data.tabular import Csv, JsonLines, Parquet, TabularTask
 from fedbbpt.errors import ConfigError, DataError
 
 KINDS = {"csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
@@ -29,12 +29,12 @@ def written(folder: Path, kind: str, rows: list[dict[str, str]] = ROWS) -> Path:
     return path
 
 
-def opened(path: Path, **options: object) -> Table:
+def opened(path: Path, **options: object) -> TabularTask:
     kind = KINDS[path.suffix.removeprefix(".").replace("tsv", "csv")]
     return kind(str(path), **{"text_column": "review", "label_column": "stars", **options})
 
 
-def everything(task: Table) -> dict[str, dict[str, int]]:
+def everything(task: TabularTask) -> dict[str, dict[str, int]]:
     """Side -> text -> label."""
     pool, shots = task.load(None), task.provider.shots
     assert shots is not None
