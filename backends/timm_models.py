@@ -9,24 +9,24 @@ from fedbbpt_backends.preprocessing import preprocessing_of
 
 
 def load_timm(name: str, model: str, weights: str | None, device: str) -> ImageModel:
-    """The model of that name, with timm's own weights or those of a file.
+    """Loads a model of timm, with timm's own weights or those in a file.
 
     Raises:
-        BackendError: there is none of that name.
+        BackendError: timm has no model of that name.
     """
     import timm
 
     if not timm.is_model(model):
         near = timm.list_models(f"*{model.partition('_')[0]}*")[:5]
-        raise BackendError(f"timm has no model {model!r}; some it has: {', '.join(near) or 'see timm.list_models()'}")
-    # a model whose own weights are NumPy's would read any file as such (timm before 1.0.31)
+        raise BackendError(f"timm has no model {model!r}; similar ones: {', '.join(near) or 'see timm.list_models()'}")
+    # models with weights in .npz would otherwise read any file as .npz (timm before 1.0.31)
     overlay = {"file": weights, "custom_load": weights.endswith(".npz")} if weights else None
     net = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay).eval().to(device)
     return of_timm(name, net, tuple(f"class {i}" for i in range(net.num_classes)), net.pretrained_cfg)
 
 
 def of_timm(name: str, net: Any, classes: tuple[str, ...], settings: Mapping[str, Any]) -> ImageModel:
-    """A model of timm that is loaded already."""
+    """Wraps a loaded model of timm."""
     import timm
 
     data = timm.data.resolve_data_config(pretrained_cfg=dict(settings), model=net)

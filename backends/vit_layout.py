@@ -1,4 +1,4 @@
-"""Where head, blocks and features are in the vision transformers that can be cut."""
+"""The layout of the vision transformers that can be partitioned: their embedding, blocks and pooling."""
 
 import inspect
 import math
@@ -14,21 +14,21 @@ from fedbbpt_backends.preprocessing import height_width
 
 @dataclass(frozen=True)
 class ViTLayout:
-    """Where things are in a vision transformer. Its parameters are registered in the order in which they are passed."""
+    """The parts of a vision transformer; its parameters are registered in the order in which they are used."""
 
-    net: nn.Module  # without any classifier of its own
+    net: nn.Module  # without its own classifier
     blocks: Sequence[nn.Module]
     embed: Callable[[Tensor], Tensor]  # normalised pixels (b, 3, h, w) -> (b, n, D)
-    pool: Callable[[Tensor], Tensor]  # (b, n, D) behind the last block -> features (b, D')
-    patch: int  # pixels of a patch
+    pool: Callable[[Tensor], Tensor]  # the output of the last block (b, n, D) -> features (b, D')
+    patch: int  # pixels per patch
     block: Callable[[nn.Module, Tensor], Tensor] = lambda block, x: block(x)
 
 
 def layout_of(name: str, net: Any) -> ViTLayout:
-    """Where things are in the model of this name.
+    """The layout of a network, whose model's name is for the error.
 
     Raises:
-        ConfigError: it is none of the known vision transformers.
+        ConfigError: the network is not a vision transformer of a supported family.
     """
     if name.startswith("timm:"):
         from timm.models.vision_transformer import VisionTransformer
@@ -38,12 +38,12 @@ def layout_of(name: str, net: Any) -> ViTLayout:
         kind = net.config.model_type
         of_kind = {"vit": _of_vit, "deit": _of_vit, "clip": _of_clip, "clip_vision_model": _of_clip}.get(kind)
     if of_kind is None:
-        raise ConfigError(f"{name} ({kind}) cannot be cut; ViT, DeiT, CLIP and timm's VisionTransformer can")
+        raise ConfigError(f"{name} ({kind}) cannot be partitioned; use ViT, DeiT, CLIP, or timm's VisionTransformer")
     return of_kind(net)
 
 
 def _of_vit(net: Any) -> ViTLayout:
-    net.set_attn_implementation("sdpa")  # the eager one rounds to float32 on the way, whatever it is given
+    net.set_attn_implementation("sdpa")  # eager attention rounds to float32, whatever the dtype
     base = net.base_model
     blocks = base.layers if hasattr(base, "layers") else base.encoder.layer  # transformers 5, 4
     pool = lambda x: base.layernorm(x[:, 0])  # noqa: E731
@@ -66,7 +66,7 @@ def _of_clip(net: Any) -> ViTLayout:
         return output[0] if isinstance(output, tuple) else output  # a tuple in transformers 4
 
     return ViTLayout(
-        nn.ModuleList([vision, project]),  # and nothing of the model that reads texts
+        nn.ModuleList([vision, project]),  # without the text model
         blocks=layers,
         embed=lambda x: vision.pre_layrnorm(vision.embeddings(x)),
         pool=lambda x: project(vision.post_layernorm(x[:, 0])),

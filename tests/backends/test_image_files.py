@@ -115,9 +115,9 @@ class TestPreprocessing:
         ("settings", "says"),
         [
             ({"image_mean": [0.1, 0.2], "image_std": [1, 1]}, "normalises 2"),
-            ({"do_normalize": True, "image_std": [1, 1, 1]}, "have to be numbers, got None"),
-            ({"image_mean": "half", "image_std": [1, 1, 1]}, "have to be numbers, got 'half'"),
-            ({"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}, "has to be above 0"),
+            ({"do_normalize": True, "image_std": [1, 1, 1]}, "must be numbers, got None"),
+            ({"image_mean": "half", "image_std": [1, 1, 1]}, "must be numbers, got 'half'"),
+            ({"image_mean": [0, 0, 0], "image_std": [1, 0, 1]}, "must be positive"),
         ],
     )
     def test_what_does_not_go_with_the_model(self, settings: dict[str, Any], says: str) -> None:
@@ -151,8 +151,8 @@ class TestClasses:
                 "names the outputs 1, 2, 3, but a model with 3 of them has those from 0",
             ),
             ({"0": "cat", "1": "dog", "7": "eel"}, "names the outputs 0, 1, 7"),
-            ({"0": "cat", "one": "dog", "2": "eel"}, "has to name the outputs by their numbers"),
-            ({"0": "cat", "1": "dog"}, "2 of its weights do not fit its config, classifier.bias among them"),
+            ({"0": "cat", "one": "dog", "2": "eel"}, "must name the outputs by number"),
+            ({"0": "cat", "1": "dog"}, "2 of its weights do not match its config, among them classifier.bias"),
         ],
     )
     def test_labels_that_do_not_go_with_the_outputs(
@@ -228,6 +228,6 @@ class TestFiles:
             network(f"dir:{tmp_path}")
 
     def test_weights_of_another_size_are_named(self, vit: Save, network: Load) -> None:
-        with pytest.raises(BackendError, match="23 of its weights do not fit its config") as caught:
+        with pytest.raises(BackendError, match="23 of its weights do not match its config") as caught:
             network(vit(hidden_size=32, intermediate_size=64))
         assert "report" not in str(caught.value)

@@ -76,7 +76,7 @@ def test_a_model_that_breaks_when_asked_for_log_probabilities_writes_words(model
 def test_of_a_model_that_thinks_first_the_first_token_tells_nothing(model, monkeypatch, token):
     monkeypatch.setitem(TOP[0], "token", token)
     assert prepared().info.resolved["top_logprobs"] == 0
-    with pytest.raises(BackendError, match="tells no log-probabilities"):
+    with pytest.raises(BackendError, match="returns no log-probabilities"):
         prepared(top_logprobs=20)
 
 
@@ -160,7 +160,7 @@ def test_who_asks_is_no_ability(model, status, said):
 
 def test_a_service_that_is_down_is_quoted(model):
     model.status, model.refuses = 500, lambda body: "out of memory"
-    with pytest.raises(BackendError, match=r"m does not answer \(HTTP 500: out of memory\); look whether"):
+    with pytest.raises(BackendError, match=r"m does not answer \(HTTP 500: out of memory\); check that"):
         prepared()
     assert len(model.bodies) == 2  # with and without log-probabilities
 
