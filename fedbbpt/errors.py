@@ -14,12 +14,16 @@ The first four are also `ValueError`s. Misuse of ask/tell is a `RuntimeError`: a
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from fedbbpt.printing import short_repr
 
 
 class FedbbptError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose. They can be pickled, whatever their classes take."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args), self.__dict__
 
 
 class UnknownName(FedbbptError, ValueError):  # noqa: N818 - reads as what it says
@@ -57,3 +61,10 @@ class BudgetError(FedbbptError):
 
 class RunError(FedbbptError):
     """A run's folder cannot be written, read or resumed."""
+
+
+def _restored(kind: type[FedbbptError], arguments: tuple[Any, ...]) -> FedbbptError:
+    """An error as it was pickled; its class is not called, since it makes the message of other arguments."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error

@@ -15,7 +15,7 @@ import pytest
 
 from fedbbpt.backend import Backend, BackendInfo, BackendOutput
 from fedbbpt.engines.serial import Serial
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.client_pool import CountedExchange
 from fedbbpt.types import Client, Dataset
 
 CLASSES = ("red", "green", "blue")
@@ -60,10 +60,10 @@ def pytest_warning_recorded(warning_message: warnings.WarningMessage, nodeid: st
         _deprecations.add(f"{nodeid}: {warning_message.category.__name__}: {warning_message.message}")
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(experiment: pytest.Session) -> None:
     """Writes the list of deprecations, where one was asked for; tests that run side by side send theirs here."""
-    file = session.config.getoption("deprecations_to")
-    if file is not None and not hasattr(session.config, "workerinput"):
+    file = experiment.config.getoption("deprecations_to")
+    if file is not None and not hasattr(experiment.config, "workerinput"):
         file.write_text("".join(f"{line}\n" for line in sorted(_deprecations)))
 
 

@@ -65,7 +65,7 @@ LINEAR_READOUT = {"rounds": 1, **NO_PROMPT}
 RANDOM_PROMPTS = {"optimizer": {"name": "random", "population_size": 1}}
 NO_READOUT = {"readout": {"name": "identity"}}
 BDPL = {"prompt": {"name": "discrete"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **NO_READOUT}
-ONE_CLIENT_PER_ROUND = {"name": "fedavg", "fraction": 1e-9}  # a round
+ONE_CLIENT_PER_ROUND = {"name": "fedavg", "clients_per_round": 1}  # a round
 BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population_size": 20}, **NO_READOUT}
 
 METHODS = {
@@ -76,7 +76,7 @@ METHODS = {
     "default": Method("eight prompts and a head, chosen greedily", {}, IMAGES_ONLY),
     "default-central": Method("eight prompts and a head, centralised", CENTRALISED, IMAGES_ONLY),
     "one-view": Method(
-        "one prompt and a head, chosen greedily", {"algorithm": {"name": "greedy", "views": 1}}, IMAGES_ONLY
+        "one prompt and a head, chosen greedily", {"algorithm": {"name": "ensemble", "num_prompts": 1}}, IMAGES_ONLY
     ),
     "random-views": Method("eight random prompts and a head", RANDOM_PROMPTS, IMAGES_ONLY),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, IMAGES_ONLY),
@@ -108,7 +108,7 @@ METHODS = {
 def method(name: str) -> Method:
     """A method by its name in the table, or as SEARCH+PROMPT.
 
-    SEARCH is an optimizer, which tunes one prompt and a head by FedAvg, or `greedy`.
+    SEARCH is an optimizer, which tunes one prompt and a head by FedAvg, or `ensemble`.
 
     Raises:
         UnknownName: no such method, optimizer or prompt.
@@ -116,11 +116,11 @@ def method(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     search, plus, prompt = name.partition("+")
-    searches = ["greedy", *registry.names("optimizers")]
+    searches = ["ensemble", *registry.names("optimizers")]
     if not plus or search not in searches:
         raise UnknownName("method", name, [*METHODS, *(f"{known}+PROMPT" for known in searches)])
     modalities_of(prompt)
-    if search == "greedy":
+    if search == "ensemble":
         return Method(f"several prompts ({prompt}) and a head", {"prompt": {"name": prompt}}, IMAGES_ONLY)
     settings = {"prompt": {"name": prompt}, "optimizer": {"name": search}, "algorithm": {"name": "fedavg"}}
     return Method(f"a prompt ({prompt}) by {search}, and a head", settings, IMAGES_ONLY)

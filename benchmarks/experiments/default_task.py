@@ -20,7 +20,7 @@ ONE_PROMPT = {"rounds": 15, "optimizer": {"name": "spsa-gc"}}
 METHODS = {
     "prompt alone, by SPSA-GC": {**ONE_PROMPT, "readout": {"name": "identity"}},
     "prompt by SPSA-GC, head": ONE_PROMPT,
-    "four prompts, head": {"rounds": 3, "algorithm": {"name": "greedy", "views": 4}},
+    "four prompts, head": {"rounds": 3, "algorithm": {"name": "ensemble", "num_prompts": 4}},
     "eight prompts, head (default)": {},
 }
 

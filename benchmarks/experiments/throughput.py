@@ -17,10 +17,11 @@ from typing import Any, cast
 import click
 import numpy as np
 
+from fedbbpt.algorithms import ClientMemory
 from fedbbpt.commands.errors import Program
 from fedbbpt.config import make_config
-from fedbbpt.run.exchange import CountedExchange
-from fedbbpt.run.session import open_session
+from fedbbpt.run.client_pool import MeteredClientPool
+from fedbbpt.run.setup import open_experiment
 from fedbbpt_backends.local_vit import LocalViT
 
 
@@ -28,9 +29,10 @@ class Work:
     """A run that is open, to be trained or only to be used for its model."""
 
     def __init__(self, prompt: str) -> None:
-        self._session = open_session(make_config({"prompt": {"name": prompt}}))
-        self._network, limit = cast(LocalViT, self._session.backend).network, self._session.backend.info.max_batch
-        self._algorithm = self._session.algorithm()
+        self._experiment = open_experiment(make_config({"prompt": {"name": prompt}}))
+        self._network, limit = cast(LocalViT, self._experiment.backend).network, self._experiment.backend.info.max_batch
+        self._algorithm = self._experiment.algorithm
+        self._engine = self._experiment.open_engine({client.id: ClientMemory() for client in self._experiment.clients})
         self._state = self._algorithm.init()
         self._images: Any = self._network.preprocess(
             np.random.default_rng(0).random((limit, 3, *self._network.model.size), np.float32)
@@ -49,9 +51,10 @@ class Work:
     def training(self) -> float:
         """Queries a second of the next round."""
         start = time.perf_counter()
-        exchange = CountedExchange(self._session.engine, self._algorithm.sample(self._state, self._session.clients))
-        self._state, _ = self._algorithm.round(self._state, exchange)
-        return exchange.usage.queries / (time.perf_counter() - start)
+        sampled = self._algorithm.sample(self._state, self._experiment.client_sizes)
+        pool = MeteredClientPool(self._engine, self._algorithm, sampled, self._state)
+        self._state, _ = self._algorithm.round(self._state, pool.send)
+        return pool.usage.queries / (time.perf_counter() - start)
 
 
 @click.command(cls=Program)

@@ -36,7 +36,7 @@ def figures(run: Path, clients: str, jobs: int) -> None:
 
 def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
     """Trains what is missing, and draws; how many runs failed, and of how many."""
-    from fedbbpt.run.again import kept, reopen
+    from fedbbpt.run.again import load_best, reopen
     from fedbbpt.run.atomic_files import write_json
     from fedbbpt.run.report import write_report
     from fedbbpt_benchmarks.bench import runner
@@ -45,9 +45,9 @@ def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
 
     plan = beside(run, numbers(clients))
     embedding.check_installed()
-    session = reopen(run, None)
-    state = kept(run, session)
-    examples, tests = (sum(len(getattr(c, split)) for c in session.clients) for split in ("train", "test"))
+    experiment = reopen(run, None)
+    _, state = load_best(run, experiment)
+    examples, tests = (sum(len(getattr(c, split)) for c in experiment.clients) for split in ("train", "test"))
     if (most := max(plan.clients)) > examples:
         raise ConfigError(
             f"{most:,} clients cannot share the {examples:,} training examples of {run}; name fewer, say --clients 5,10"
@@ -67,6 +67,6 @@ def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
 
     runner.run(plan, folder, jobs, told)
     click.echo("drawing")
-    write_json(run / "figures.json", draw.figures(run, plan, session, state))
-    write_report(run, session, state)
+    write_json(run / "figures.json", draw.figures(run, plan, experiment, state))
+    write_report(run, experiment, state)
     return failed, len(plan.cells)

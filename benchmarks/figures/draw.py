@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import ServerState
 from fedbbpt.data.partition import label_counts
 from fedbbpt.run import checkpoint
 from fedbbpt.run.charts import NAMED_CLASSES, Series, class_colour
 from fedbbpt.run.environment import read_results
 from fedbbpt.run.formatting import format_percent
-from fedbbpt.run.session import Session, open_session
+from fedbbpt.run.setup import Experiment, open_experiment
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.bench.plan import Cell
 from fedbbpt_benchmarks.bench.white_box import FULL, LINEAR
@@ -46,9 +46,9 @@ class Figure:
     table: list[list[str]] = field(default_factory=list)  # its head, then its rows
 
 
-def figures(run: Path, plan: Tunings, session: Session, state: State) -> dict[str, Any]:
+def figures(run: Path, plan: Tunings, experiment: Experiment, state: ServerState) -> dict[str, Any]:
     """What goes into `figures.json`, of a run, its kept parameters, and the runs beside it that came to their end."""
-    drawn = [accuracies(run, plan), labels(session), embeddings(run, plan, session, state)]
+    drawn = [accuracies(run, plan), labels(experiment), embeddings(run, plan, experiment, state)]
     return {"title": "Beside full fine-tuning and a linear classifier", "figures": [asdict(figure) for figure in drawn]}
 
 
@@ -96,17 +96,17 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
     )
 
 
-def labels(session: Session) -> Figure:
+def labels(experiment: Experiment) -> Figure:
     """Who has how many training images of each class where the labels are as skewed as in the paper's figure."""
-    config, names = session.config, session.task.classes
-    alpha = session.task.dirichlet_alpha if config.data.dirichlet_alpha is None else config.data.dirichlet_alpha
+    config, names = experiment.config, experiment.task.classes
+    alpha = experiment.task.dirichlet_alpha if config.data.dirichlet_alpha is None else config.data.dirichlet_alpha
     own = config.data.partition == "dirichlet" and alpha == ALPHA
     if own:
-        clients, whose = session.clients, "These are this run's own clients."
+        clients, whose = experiment.clients, "These are this run's own clients."
     else:
         skewed = {"partition": "dirichlet", "dirichlet_alpha": ALPHA, "empty_clients": "fill"}
         dealt = config.model_copy(update={"data": config.data.model_copy(update=skewed)})
-        clients = open_session(dealt).clients
+        clients = open_experiment(dealt).clients
         dealt_by = (
             f"α = {alpha:g}" if config.data.partition == "dirichlet" else f"data.partition={config.data.partition}"
         )
@@ -126,24 +126,24 @@ def labels(session: Session) -> Figure:
     )
 
 
-def embeddings(run: Path, plan: Tunings, session: Session, state: State) -> Figure:
+def embeddings(run: Path, plan: Tunings, experiment: Experiment, state: ServerState) -> Figure:
     """What the classifier reads, before training and after each of the tunings that change it."""
-    names, seed, at_once = session.task.classes, session.config.seed, session.backend.info.max_batch
-    data = some_tests(session.clients, seed)
+    names, seed, at_once = experiment.task.classes, experiment.config.seed, experiment.backend.info.max_batch
+    data = some_tests(experiment.clients, seed)
     truth = np.concatenate([part.labels for part in data])
-    whole = opened(session, num_prompt_tokens=0)
+    whole = opened(experiment, num_prompt_tokens=0)
     found = {"no tuning, and linear": features(whole, {}, data, at_once)}
     full = plan.cell(plan.own, "sfl-full")
     if done := runner.finished(run / "figures", full):
         kept = checkpoint.load_best(run / "figures" / full.path)[1]
         found[TUNINGS["sfl-full"]] = features(whole, kept.parameters, data, at_once)
-    found[TUNINGS["sfprompt"]] = features(opened(session), state.parameters, data, at_once)
+    found[TUNINGS["sfprompt"]] = features(opened(experiment), state.parameters, data, at_once)
     seen = [embedding(name, values, truth, seed) for name, values in found.items()]
-    tests = sum(len(client.test) for client in session.clients)
+    tests = sum(len(client.test) for client in experiment.clients)
     which = (
         f"{len(truth)} of the {tests:,} test images, drawn at random" if tests > POINTS else f"the {tests} test images"
     )
-    option = session.config.algorithm.options
+    option = experiment.config.algorithm.options
     blurred = " What crosses a cut is taken as it is, without clip and noise." if option["clip"] else ""
     without = "" if done else " Full fine-tuning is missing, because its run failed."
     width = next(iter(found.values())).shape[1]

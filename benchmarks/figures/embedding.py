@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from fedbbpt.errors import MissingExtra
-from fedbbpt.run.session import Session
+from fedbbpt.run.setup import Experiment
 from fedbbpt.split_learning.protocol import SplitModel, Splittable
 from fedbbpt.types import Client, Dataset, Float32, Int64, Parameters
 
@@ -41,14 +41,14 @@ def some_tests(clients: Sequence[Client], seed: int) -> list[Dataset]:
     return [client.test.take(rows[chosen][owners[chosen] == i]) for i, client in enumerate(clients)]
 
 
-def opened(session: Session, num_prompt_tokens: int | None = None) -> SplitModel:
+def opened(experiment: Experiment, num_prompt_tokens: int | None = None) -> SplitModel:
     """The run's model in parts, all of them here; with another number of soft tokens."""
     how = ("head_blocks", "tail_blocks", "num_prompt_tokens", "deep_prompt", "dtype")
-    options: dict[str, Any] = {name: session.config.algorithm.options[name] for name in how}
+    options: dict[str, Any] = {name: experiment.config.algorithm.options[name] for name in how}
     if num_prompt_tokens is not None:
         options["num_prompt_tokens"] = num_prompt_tokens
-    num_classes = len(session.task.classes)
-    return cast(Splittable, session.backend).partition_model(**options, num_classes=num_classes, role="all")
+    num_classes = len(experiment.task.classes)
+    return cast(Splittable, experiment.backend).partition_model(**options, num_classes=num_classes, role="all")
 
 
 def features(split: SplitModel, parameters: Parameters, data: Sequence[Dataset], at_once: int) -> Float32:

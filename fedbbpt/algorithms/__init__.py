@@ -1,17 +1,38 @@
-"""Federated methods: who is told what, what a client does with it, and what becomes of the answers."""
+"""Federated algorithms in two halves: what the server does with its state, and what a client does with a message."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol
 
-from fedbbpt.objective import Objective
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.algorithms.client import ClientContext, ClientMemory
+from fedbbpt.backend import Backend
+from fedbbpt.objective import PromptedModel
 from fedbbpt.optim import Optimizer, OptimizerStart
-from fedbbpt.types import Client, Float32, Message, Parameters, Score, Traffic, Usage
+from fedbbpt.types import Float32, Message, Parameters, Traffic, Usage
+
+__all__ = [
+    "Algorithm",
+    "AlgorithmContext",
+    "ClientContext",
+    "ClientMemory",
+    "ClientReply",
+    "ClientSizes",
+    "Handler",
+    "ModelSelection",
+    "OutOfDateError",
+    "RoundReport",
+    "Send",
+    "ServerState",
+]
 
 MakeOptimizer = Callable[[OptimizerStart], Optimizer]
+ModelSelection = Literal["best", "last"]  # of lowest validation loss; or the last that is not above the start's
 
 
-class Reply(Protocol):
+class ClientReply(Protocol):
     """What a client answers to a message."""
 
     @property
@@ -26,78 +47,145 @@ class Reply(Protocol):
         """As it travels."""
 
 
-R = TypeVar("R", bound=Reply)
+Handler = Callable[[Message, ClientContext], ClientReply]
+# A handler's name and a message; the replies in the clients' order, without those of clients that are gone. Whoever
+# implements it answers an `OutOfDate` with `Algorithm.catch_up`, counts bytes and queries, and checks the replies.
+Send = Callable[[str, Message], list[Any]]
 
 
-class Exchange(Protocol):
-    """The line to the clients of a round: one message to each, one reply from each, in the order of the clients.
-
-    Of a `portable` method, those of clients that died may be missing.
-    """
-
-    def __call__(self, work: Callable[[Message, Client], R], message: Message) -> list[R]:
-        """What `work` makes of the message at every client. Bytes and queries are counted on the way."""
+class OutOfDateError(Exception):
+    """Raised by a handler whose client cannot follow the message; the server hears of it as an `OutOfDate` reply."""
 
 
-class Parts(NamedTuple):
-    """What every method is built of."""
+class ClientSizes(NamedTuple):
+    """What the server knows of a client: its name, and how many examples it holds."""
 
-    objective: Objective
-    optimizer: MakeOptimizer
-    seed: int
+    id: str
+    train: int
+    validation: int
+    test: int
 
 
 @dataclass(frozen=True)
-class State:
-    """What is known between two rounds: plain arrays."""
+class AlgorithmContext:
+    """What every algorithm is built from, at the server and at the clients alike."""
+
+    model: PromptedModel
+    optimizer: MakeOptimizer
+    seed: int
+    backend: Backend | None = None  # the model itself, for white-box algorithms; None where this process has none
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """All that the server knows between two rounds, as plain arrays."""
 
     round: int  # rounds done
-    parameters: Parameters  # what the clients are told
-    memory: Mapping[str, Float32] = field(default_factory=dict)  # what server or clients keep to themselves
+    parameters: Parameters  # what clients are told, and what is evaluated
+    opt_state: Mapping[str, Float32] = field(default_factory=dict)  # what the server keeps to itself
+
+    def to_arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
+        """As arrays by name: `prefix` + "round", "parameters/…", "opt_state/…"."""
+        parts = {"parameters/": self.parameters, "opt_state/": self.opt_state}
+        named = {prefix + part + name: array for part, arrays in parts.items() for name, array in arrays.items()}
+        return {prefix + "round": np.array([self.round])} | named
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> "ServerState | None":
+        """Inverse of `to_arrays`, from arrays that may hold others, too; None if there is no such state."""
+
+        def part(name: str) -> dict[str, NDArray[Any]]:
+            start = prefix + name
+            return {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}
+
+        if prefix + "round" not in arrays:
+            return None
+        return cls(int(arrays[prefix + "round"][0]), part("parameters/"), part("opt_state/"))
 
 
-Keeps = Literal["lowest", "latest"]  # of lowest validation loss; or the last where that is not above the start's
+class RoundReport(NamedTuple):
+    """What a round says of itself."""
+
+    loss: float  # mean training loss, nats; NaN where the model answered nothing
 
 
 class Algorithm(Protocol):
-    """A federated method. Between two rounds, all that changes is in the `State`.
+    """A federated algorithm; others' derive from this class.
 
-    A method's class takes the `Parts` as its one positional argument and its own options by keyword. With `portable`,
-    what a client does depends on the message and its own data alone, and may be done by another process. A static
-    method `resolved`, of options and the backend, gives the options with what was left to this machine ("auto"). A
-    tuple `addresses` names options that are addresses: a run that goes on may have others there.
+    The class takes an `AlgorithmContext` as its one positional argument and its options by keyword. After construction
+    an object never changes: what the server knows is in the `ServerState`, what a client knows in its `ClientContext`.
+    So either half may run in any process, with an object of its own.
     """
 
-    federated: bool  # whether messages travel and the clients share parameters
-    keeps: Keeps  # which round's parameters a run ends with
-    settled: int  # the round from which on `plan` and `views` stay as they are
+    access: Literal["black-box", "white-box"] = "black-box"  # whether the model is queried, or partitioned
+    shares_parameters: bool = True  # whether clients share parameters, and messages travel
+    model_selection: ModelSelection = "best"  # which round's parameters a run ends with
+    addresses: tuple[str, ...] = ()  # options that name places: a resumed run may have others there
 
-    def init(self) -> State:
+    @classmethod
+    def resolve_options(cls, options: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+        """The options with what was left to this machine ("auto") made explicit."""
+        return dict(options)
+
+    # The server's half.
+
+    def init(self) -> ServerState:
         """The state before the first round."""
+        ...
 
-    def sample(self, state: State, clients: Sequence[Client]) -> list[Client]:
-        """Who takes part in the next round, in the order of `clients`; as many in every round."""
+    def sample(self, state: ServerState, clients: Sequence[ClientSizes]) -> list[ClientSizes]:
+        """Who takes part in the next round, in the order of `clients`; equally many in every round."""
+        ...
 
-    def broadcast(self, state: State) -> Message:
-        """The current parameters, as they are told to clients."""
+    def broadcast(self, state: ServerState) -> Message:
+        """The current parameters, as clients are told them."""
+        ...
 
-    def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
-        """A round with the clients at the other end of the exchange: the new state and the mean training loss.
+    def catch_up(self, state: ServerState) -> Message:
+        """What the handler "catch_up" needs to follow `broadcast(state)`, whatever the client remembers."""
+        return self.broadcast(state)
 
-        The loss is NaN where the model answered nothing.
+    def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
+        """One round, in as many exchanges as it needs."""
+        ...
+
+    def template(self, handler: str, message: Message) -> ClientReply:
+        """What a client without data would reply: all replies have its form, and NaN only where it has NaN."""
+        ...
+
+    # The clients' half.
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """What a client can be asked to do, by name. All have "train" and "evaluate".
+
+        "evaluate" replies with a `Score` of `message.subset`. "catch_up" brings a client that raised `OutOfDateError`
+        to where the others are. "select", where clients keep parameters of their own, tells them that those of the
+        round before are the best so far.
         """
+        ...
 
-    def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
-        """What a client without data would reply to the message by `work`: what an exchange is given, or `score`.
+    # What it costs, without asking.
 
-        All other replies have its form; NaN stands in those of its arrays in which theirs may have some.
-        """
+    @property
+    def is_queryable(self) -> bool:
+        """Whether the clients' backend can still be queried as a whole; not where a server holds a part of it."""
+        return True
 
-    def score(self, split: str, message: Message, client: Client) -> Score:
-        """How the message's parameters do on a client's split ("validation" or "test")."""
+    @property
+    def settled_round(self) -> int:
+        """The round from which on `expected_usage` and `prompts_per_input` stay as they are."""
+        return 1
 
-    def plan(self, client: Client, round_: int) -> Usage:
-        """Exactly what a round (counted from 1) will ask of the model for this client, without asking."""
+    def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
+        """Exactly what a round (counted from 1) will ask of the model for this client."""
+        ...
 
-    def views(self, round_: int) -> int:
-        """How often `score` asks about each example after so many rounds."""
+    def prompts_per_input(self, round_: int) -> int:
+        """How many queries each evaluated input takes after so many rounds."""
+        return 1
+
+    @property
+    def parameter_counts(self) -> dict[str, int]:
+        """How many numbers are trained, as {"prompt": …, "readout": …}, in the end."""
+        ...

@@ -37,7 +37,7 @@ class Calibration(NamedTuple):
         """(3,)."""
         return np.array(self, np.float32)
 
-    def known(self, losses: Floats) -> "Calibration":
+    def with_initial_spread(self, losses: Floats) -> "Calibration":
         """Itself, or with the spread of these losses (n,) where none is known."""
         if not math.isnan(self.spread):
             return self
@@ -52,9 +52,9 @@ class Calibration(NamedTuple):
         centred: NDArray[np.float64] = np.where(finite, losses - losses[finite].mean(), np.nan)
         return np.clip(centred / self.spread, -MOST, MOST)
 
-    def learn(self, updates: Sequence[Update], scaled: bool = True) -> "Calibration":
+    def update(self, updates: Sequence[Update], scaled: bool = True) -> "Calibration":
         """The calibration of the next round; unless `scaled`, its scale stays."""
-        told = [(u.weight, u.spread, u.loss) for u in updates if math.isfinite(u.spread) and math.isfinite(u.loss)]
+        told = [(u.weight, u.loss_std, u.loss) for u in updates if math.isfinite(u.loss_std) and math.isfinite(u.loss)]
         if not told:
             return self
         weights, spreads, losses = np.array(told, np.float64).T
@@ -65,10 +65,10 @@ class Calibration(NamedTuple):
         if self.rounds >= FIRST or not scaled:
             return new
         if measured <= FAINT * loss:
-            return new.rescaled(2.0)
-        return new.rescaled(0.5) if measured > COARSE * loss else new
+            return new.scaled(2.0)
+        return new.scaled(0.5) if measured > COARSE * loss else new
 
-    def rescaled(self, factor: float) -> "Calibration":
+    def scaled(self, factor: float) -> "Calibration":
         """Other steps and perturbations; the spread follows, as far as the loss is smooth."""
         return self._replace(scale=self.scale * factor, spread=self.spread * factor)
 

@@ -1,76 +1,87 @@
 """No federation: the baseline that says what the clients gain from each other."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from fedbbpt.algorithms import Exchange, R, Reply, State
+from fedbbpt.algorithms import ClientContext, ClientReply, Handler, RoundReport, Send, ServerState
 from fedbbpt.algorithms.calibration import mean_loss
+from fedbbpt.algorithms.evaluation import evaluate
 from fedbbpt.algorithms.fedavg import FedAvg
-from fedbbpt.algorithms.readouts import fit
-from fedbbpt.algorithms.sound import MEMORY
-from fedbbpt.types import Client, Float32, Message, Parameters, Score, Update, Usage
+from fedbbpt.algorithms.readout_fit import fit
+from fedbbpt.types import Message, Score, Update, Usage
+
+CURRENT, SELECTED = "current/", "selected/"  # of a client's own parameters: the latest, and the best so far
 
 
 class Local(FedAvg):
     """Every client for itself, with the steps of `fedavg`: nothing is averaged, and nothing travels.
 
-    The state holds the common start (`prompt`, `readout`, …) and each client's own parameters (`client-000/prompt`, …),
-    with what `fedavg` keeps in mind between two rounds (`client-000/memory/lowest`, …).
-    All clients keep the same round, the best one on all their validation data. Where clients differ in their labels,
-    their own parameters learn that, too: this is then no lower bound of what federation reaches.
+    The server's state is the common start. Each client keeps its own parameters, and what `fedavg`'s server would
+    remember for it. All clients end with the same round, the best one on all their validation data. Where clients
+    differ in their labels, their own parameters learn that, too: this is then no lower bound of what federation
+    reaches.
     """
 
-    federated = False
+    shares_parameters = False
 
-    def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
         """See `Algorithm`."""
-        self._kept.clear()
-        updates = exchange(self.local, self.broadcast(state))
-        return self.merge(state, updates), mean_loss(updates)
+        return {"train": self._train, "evaluate": self._evaluate, "select": self._select}
 
-    def local(self, message: Message, client: Client) -> Update:
-        """See `FedAvg.local`; the client then merges its own update and fits its own readout."""
-        own = State(message.round - 1, _own(message.parameters, client.id), _memory(message.parameters, client.id))
-        update = super().local(replace(message, parameters=own.parameters), client)
-        merged = super().merge(own, [update])
+    def broadcast(self, state: ServerState) -> Message:
+        """The common start."""
+        return self._full(state)
 
-        def alone(work: Callable[[Message, Client], R], message: Message) -> list[R]:
-            return [work(message, client)]
+    def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
+        """One exchange, of which nothing but the losses comes back."""
+        updates = send("train", self.broadcast(state))
+        return replace(state, round=state.round + 1), RoundReport(mean_loss(updates))
 
-        told = Message(message.round, message.seed, {})
-        readout = fit(self._objective.readout, merged.parameters["readout"], alone, self.sums, told).astype(np.float32)
-        new = {**merged.parameters, "readout": readout, **{MEMORY + part: v for part, v in merged.memory.items()}}
-        return replace(update, payload={f"{client.id}/{part}": values for part, values in new.items()})
+    def template(self, handler: str, message: Message) -> ClientReply:
+        """See `Algorithm`."""
+        if handler == "evaluate":
+            return super().template(handler, message)
+        return Update("", {}, 0, math.nan, Usage())
 
-    def merge(self, state: State, updates: Sequence[Update]) -> State:
-        """Puts each client's new parameters in the place of its old ones."""
-        told = {update.client for update in updates}
-        others = {name: v for name, v in state.parameters.items() if name.partition("/")[0] not in told}
-        new = {name: values for update in updates for name, values in update.payload.items()}
-        return State(state.round + 1, others | new)
+    @np.errstate(over="ignore", invalid="ignore")
+    def _train(self, message: Message, ctx: ClientContext) -> Update:
+        """The steps of `fedavg`; the client then aggregates its own update and fits its own readout."""
+        own = replace(_recall(ctx, CURRENT) or ServerState(0, message.parameters), round=message.round - 1)
+        update = self._local.train(self._full(own), ctx)
+        new = self.aggregate(own, [update])
+        if self.model.readout.trainable:
+            told = Message(message.round, message.seed, {})
+            weights = fit(self.model.readout, new.parameters["readout"], self._alone(ctx), told).astype(np.float32)
+            new = replace(new, parameters={**new.parameters, "readout": weights})
+        _remember(ctx, CURRENT, new)
+        return replace(update, payload={})
 
-    def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
-        """See `FedAvg.blank`; an update holds all parts of the common start."""
-        if work == self.local:
-            payload = {f"/{part}": values for part, values in _own(message.parameters, "").items()}
-            return Update("", payload, 0, math.nan, Usage())
-        return super().blank(work, message)
+    def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
+        """The client's own parameters of the round that is asked about; of the others only the latest are there."""
+        kept = [own for part in (SELECTED, CURRENT) if (own := _recall(ctx, part)) is not None]
+        wanted = [own for own in kept if own.round == message.round - 1]
+        parameters = message.parameters if message.round == 1 or not kept else (wanted or kept[-1:])[0].parameters
+        return evaluate(ctx, parameters, message.subset)
 
-    def score(self, split: str, message: Message, client: Client) -> Score:
-        """See `FedAvg.score`."""
-        return super().score(split, replace(message, parameters=_own(message.parameters, client.id)), client)
+    def _select(self, message: Message, ctx: ClientContext) -> Update:
+        if (current := _recall(ctx, CURRENT)) is not None:
+            _remember(ctx, SELECTED, current)
+        return Update(ctx.id, {}, len(ctx.data.train), math.nan, Usage())
 
-
-def _own(parameters: Parameters, client: str) -> dict[str, Float32]:
-    """The parameters as if the client's own were everybody's; the common start before its first round."""
-    parts = [name for name in parameters if "/" not in name]
-    return {part: parameters.get(f"{client}/{part}", parameters[part]) for part in parts}
+    def _alone(self, ctx: ClientContext) -> Callable[[str, Message], list[Any]]:
+        return lambda handler, message: [self._fit_statistics(message, ctx)]
 
 
-def _memory(parameters: Parameters, client: str) -> dict[str, Float32]:
-    """What the client's own server keeps in mind; nothing before its first round."""
-    prefix = f"{client}/{MEMORY}"
-    return {name.removeprefix(prefix): values for name, values in parameters.items() if name.startswith(prefix)}
+def _remember(ctx: ClientContext, which: str, own: ServerState) -> None:
+    for name in [name for name in ctx.state if name.startswith(which)]:
+        del ctx.state[name]
+    ctx.state.update(own.to_arrays(which))
+
+
+def _recall(ctx: ClientContext, which: str) -> ServerState | None:
+    return ServerState.from_arrays(ctx.state, which)

@@ -32,7 +32,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--prompt", help="Prompt to tune  [default: affine; for texts: instruction or none]."),
         click.option("--readout", help="Maps the model's scores to the task's classes  [default: linear]."),
         click.option("--optimizer", help="Zeroth-order optimizer  [default: random; spsa-gc for a single prompt]."),
-        click.option("--algorithm", help="Federated algorithm  [default: greedy; fedavg for a single prompt]."),
+        click.option("--algorithm", help="Federated algorithm  [default: ensemble; fedavg for a single prompt]."),
         click.option("--engine", help="Runs the clients' work  [default: serial]."),
         click.option("--clients", type=int, help="Number of clients  [default: 10, or what your own data can supply]."),
         click.option("--rounds", type=int, help="Number of rounds  [default: 7; language model: 3; split: 20]."),

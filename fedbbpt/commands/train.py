@@ -72,14 +72,14 @@ def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return config, limits
 
 
-def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
+def _print_plan(experiment: Any, planned: Any, notes: list[str]) -> None:
     from fedbbpt.run.budget import estimate_cost, setup_is_at_most
     from fedbbpt.run.formatting import format_cost
-    from fedbbpt.run.plan import PURPOSES
+    from fedbbpt.run.query_budget import PURPOSES
 
-    for name, text in session.data_description:
+    for name, text in experiment.data_description:
         click.echo(f"{name:15}{text}")
-    bounds = {"training": not planned.exact, "setup": setup_is_at_most(session)}
+    bounds = {"training": not planned.exact, "setup": setup_is_at_most(experiment)}
     bounds["total"] = any(bounds.values())
     for purpose in (*PURPOSES, "total"):
         usage = getattr(planned, purpose)
@@ -88,8 +88,8 @@ def _print_plan(session: Any, planned: Any, notes: list[str]) -> None:
         at_most = " at most" if bounds.get(purpose) else ""
         click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.requests:>6,} requests{at_most}")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")
-    if (about := estimate_cost(session, planned)) is not None:
+    if (about := estimate_cost(experiment, planned)) is not None:
         source = f" ({about.prices})" if about.cost else ""
         click.echo(f"{'estimated':15}{about.tokens:>10,} tokens, {format_cost(about.cost)}{source}")
-    for note in [*session.task.remarks, *notes]:
+    for note in [*experiment.task.remarks, *notes]:
         click.echo(one_line(f"{'note':15}{note}"), err=True)

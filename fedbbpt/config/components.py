@@ -101,7 +101,7 @@ def uses_embeddings(name: str) -> bool:
 
 def is_white_box(algorithm: str) -> bool:
     """Whether the algorithm splits the model instead of querying it."""
-    return bool(getattr(load_class("algorithms", algorithm), "white_box", False))
+    return bool(load_class("algorithms", algorithm).access == "white-box")
 
 
 def _classes(kind: str, name: str) -> list[Any]:

@@ -1,33 +1,83 @@
-"""Engines: who runs the clients' work."""
+"""Engines: who runs the clients' half of an algorithm."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from fedbbpt.algorithms import Algorithm
-from fedbbpt.types import Client
+from fedbbpt.algorithms import Algorithm, ClientContext, ClientMemory, ClientReply, OutOfDateError
+from fedbbpt.objective import Objective
+from fedbbpt.types import Client, Message, OutOfDate
 
-T = TypeVar("T")
-Reopen = Callable[[], tuple[Algorithm, Sequence[Client]]]  # a session's method and clients, in any process
-Lost = Callable[[Client, str], None]  # told whose result is missing, and how that came
+TUNED, BASELINE = "tuned", "baseline"  # the algorithms of a run, see `ClientHost`
+OnDropped = Callable[[str, str], None]  # told which client is gone, and how
+
+
+class Call(NamedTuple):
+    """One exchange: a handler of an algorithm, by their names, and the message for it."""
+
+    handler: str
+    message: Message
+    algorithm: str = TUNED
+
+
+@dataclass(frozen=True)
+class ClientHost:
+    """The clients' half of a run in one process: its algorithms, each with its own objective, and the clients' data."""
+
+    algorithms: Mapping[str, tuple[Algorithm, Objective]]
+    clients: Mapping[str, Client]
+
+    def answer(
+        self, call: Call, client: str, memory: ClientMemory, shared: dict[str, Any] | None = None
+    ) -> ClientReply:
+        """A client's reply to a call; the client's memory changes with it.
+
+        `shared` is where clients of one process leave results of pure functions for each other.
+        """
+        algorithm, objective = self.algorithms[call.algorithm]
+        ctx = ClientContext(self.clients[client], objective, memory, call.algorithm, {} if shared is None else shared)
+        try:
+            return algorithm.handlers[call.handler](call.message, ctx)
+        except OutOfDateError:
+            return OutOfDate(client)
+
+
+class HostFactory(Protocol):
+    """Where clients' halves come from: the one of this process, and how another process opens its own."""
+
+    def here(self) -> ClientHost:
+        """The host of this process."""
+        ...
+
+    @property
+    def opener(self) -> Callable[[], ClientHost]:
+        """Opens the same host in any process; can be pickled."""
+        ...
+
+
+Memories = Mapping[str, ClientMemory]  # by client
 
 
 class Engine(Protocol):
-    """Runs a function over clients.
+    """Runs a call for each of several clients; others' engines derive from this class.
 
-    Takes a `Reopen`, which can be pickled, as its one positional argument, and its own options by keyword.
+    An engine takes a `HostFactory` and the clients' memories as its positional arguments, and its options by keyword.
+    Replies are the same bits on every engine, whichever process serves which client.
     """
 
-    elsewhere: bool  # whether the clients work in other processes, which only those of `portable` methods can
+    out_of_process: ClassVar[bool] = False  # whether clients run in processes that share nothing with this one
 
-    def map(self, work: Callable[[Client], T], clients: Sequence[Client], lost: Lost | None = None) -> Iterator[T]:
-        """The results in the order of the clients, as they come.
+    def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
+        """The clients' replies, in the order of the clients.
 
-        A client that is gone before it has a result is told to `lost`, and left out. Without `lost` no result is ever
-        missing: what such a client was about is done once more, and has to be something that can be.
+        A client that is gone before it has replied is told to `on_dropped`, and left out. Without `on_dropped` no reply
+        is ever missing: the call is retried once, so the handler must be idempotent.
 
         Raises:
-            BackendError: it was done once more, and is gone again.
+            BackendError: the client was gone the second time, too.
         """
+        ...
 
     def close(self) -> None:
-        """Ends what it has started; a later `map` would start it again."""
+        """Ends what the engine has started; a later `send` starts it again."""
+        ...

@@ -1,186 +1,195 @@
-"""Clients in processes of their own: one that is killed costs no more than its own part."""
+"""Clients in worker processes: one that is killed costs the update of its own client only."""
 
+import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from functools import partial
-from multiprocessing import Pipe
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
 
 from pydantic import PositiveInt
 
-from fedbbpt.engines import Lost, Reopen, T
-from fedbbpt.engines.worker import Call, Failed, pack, unpack
-from fedbbpt.errors import BackendError
-from fedbbpt.types import Client
+from fedbbpt.algorithms import ClientMemory
+from fedbbpt.engines import Call, Engine, HostFactory, Memories, OnDropped
+from fedbbpt.engines.worker import Answered, Raised, Sent, serve
+from fedbbpt.errors import BackendError, FedbbptError
+from fedbbpt.types import Message
 
-START = [sys.executable, "-P", "-c", "from fedbbpt.engines.worker import main; main()"]
+SPAWN = multiprocessing.get_context("spawn")
 # How many threads share a sum decides its last bits: each worker has as many as this process, all cores' unless
 # OMP_NUM_THREADS says otherwise. Where workers thus share cores, threads that wait for others should sleep meanwhile.
-THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+PASSIVE = "OMP_WAIT_POLICY"
 
 
-class Processes:
-    """Clients in processes of their own, `workers` at a time: one that is killed costs its own part only.
+class Processes(Engine):
+    """Clients in worker processes, `workers` at a time: one that is killed costs its client's update only.
 
-    If a process dies in mid-round (out of memory, kill -9), its client's update is missing in this round, and the run
-    says so; in the next round the client is there again, in a new process. Scores are never missing: they are asked
-    for once more. What a lost update has cost is not known, and not counted. All else is as with `serial`, bit for bit.
+    If a worker dies in mid-round (out of memory, kill -9), its client's update is missing in this round, and the run
+    says so; in the next round the client is there again, in a new process. Scores are never missing: they are asked for
+    once more. What a lost update has cost is not known, and not counted. All else is as with `serial`, bit for bit.
 
-    Each worker opens the session for itself, model and data, and keeps it. Only for methods whose clients need no more
-    than a message and their own data (`portable`), such as sfprompt. Baselines are answered from memory, without it.
+    Each worker opens the model and the data for itself, and keeps them. Any worker serves any client; the clients'
+    memories stay in this process, and go along with a call where the worker has an older version.
     """
 
-    elsewhere = True
+    out_of_process = True
 
-    def __init__(self, reopen: Reopen, /, *, workers: PositiveInt = 2) -> None:
-        self._reopen, self._most = reopen, workers
+    def __init__(self, hosts: HostFactory, memories: Memories, /, *, workers: PositiveInt = 2) -> None:
+        self._hosts, self._memories, self._most = hosts, memories, workers
         self._workers: list[_Worker] = []
 
-    def map(self, work: Callable[[Client], T], clients: Sequence[Client], lost: Lost | None = None) -> Iterator[T]:
-        """See `Engine`; `work` is a `partial` of a portable algorithm's method."""
+    def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
+        """See `Engine`."""
         try:
-            found = self._results(_call(work), clients, lost)
+            found = self._replies(call, clients, on_dropped)
         except BaseException:
-            self.close()  # what others are still about is for nobody
+            self.close()  # nobody waits for what the others are still doing
             raise
-        return iter([found[client.id] for client in clients if client.id in found])
+        return iter([found[client] for client in clients if client in found])
 
     def close(self) -> None:
-        """Ends all workers, whatever they are about."""
+        """Ends all workers, whatever they are doing."""
         while self._workers:
             self._workers.pop().end()
 
-    def _results(self, call: Call, clients: Sequence[Client], lost: Lost | None) -> dict[str, Any]:
-        """By client; without those that got lost."""
+    def _replies(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None) -> dict[str, Any]:
+        """By client, without those that were dropped."""
         found: dict[str, Any] = {}
-        waiting, repeated, unopened = deque(clients), set[str](), 0
+        waiting, retried, unopened = deque(clients), set[str](), 0
 
-        def gone(client: Client | None, how: str) -> None:
-            nonlocal unopened
-            if client is None:
-                unopened += 1
-                if unopened > self._most:
-                    raise _cannot_open(how)
-            elif lost is not None:
-                lost(client, how)
-            elif client.id in repeated:
+        def gone(client: str, how: str) -> None:
+            if on_dropped is not None:
+                on_dropped(client, how)
+            elif client in retried:
                 raise _gone_twice(client, how)
             else:
-                repeated.add(client.id)
+                retried.add(client)
                 waiting.appendleft(client)
 
         while waiting or any(worker.client for worker in self._workers):
-            self._staff(len(waiting))
+            self._hire(len(waiting))
             for worker in self._workers:
                 if worker.idle and waiting:
-                    worker.begin(call, waiting.popleft())
-            for worker in _heard(self._workers):
+                    chosen = waiting.popleft()
+                    worker.begin(call, chosen, self._memories[chosen])
+            for worker in _ready([worker for worker in self._workers if not worker.idle]):
+                client = worker.client
                 try:
-                    client, reply = worker.answer()
-                except _Gone:
+                    outcome = worker.outcome(self._memories)
+                except EOFError:
                     self._workers.remove(worker)
-                    gone(worker.client, worker.end())
+                    how = worker.end()
+                    if client is not None:
+                        gone(client, how)
+                    elif (unopened := unopened + 1) > self._most:
+                        raise _cannot_open(how) from None
+                except ValueError as e:
+                    gone(client or "", f"its reply cannot be read: {e}")
                 else:
-                    if client is None:
-                        continue
-                    try:
-                        found[client.id] = unpack(reply)
-                    except ValueError as e:
-                        gone(client, f"its reply cannot be read: {e}")
+                    if isinstance(outcome, Raised):
+                        raise _with_traceback(outcome)
+                    if client is not None:
+                        found[client] = outcome
         return found
 
-    def _staff(self, waiting: int) -> None:
-        """As many workers as there is work for; in place of those that have died since they were last needed, too."""
-        for worker in [worker for worker in self._workers if worker.idle and not worker.alive]:
+    def _hire(self, waiting: int) -> None:
+        """As many workers as there is work for; new ones for those that have died since they were last needed."""
+        for worker in [worker for worker in self._workers if worker.idle and not worker.process.is_alive()]:
             self._workers.remove(worker)
             worker.end()
         needed = min(self._most, waiting + sum(worker.client is not None for worker in self._workers))
         while len(self._workers) < needed:
-            self._workers.append(_Worker(self._reopen))
-
-
-class _Gone(Exception):  # noqa: N818 - reads as what it says
-    """The process has ended."""
+            self._workers.append(_Worker(self._hosts))
 
 
 class _Worker:
-    """A process with a session of its own, for one client at a time."""
+    """A worker process, seen from this one."""
 
-    def __init__(self, reopen: Reopen) -> None:
-        self.client: Client | None = None  # whose part it is about
+    def __init__(self, hosts: HostFactory) -> None:
+        self.client: str | None = None  # whom it serves
         self._opened = False
-        self.connection, theirs = Pipe()
-        environment = THREADS | os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        with theirs:  # held by the worker alone, so that its end is heard
-            number = theirs.fileno()
-            # Not in the terminal's foreground: Ctrl-C is for this process, which ends the others.
-            self._process = subprocess.Popen(
-                [*START, str(number)], stdin=subprocess.DEVNULL, pass_fds=[number], process_group=0, env=environment
-            )
-        self._tell(reopen)
+        self._versions: dict[str, int] = {}  # of the memories that it has
+        self.connection, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=serve, args=(theirs, hosts.opener), daemon=True)
+        with theirs, _inherited():  # held by the worker alone, so that its end is heard
+            self.process.start()
 
     @property
     def idle(self) -> bool:
-        """Whether it has opened its session, and has nothing to do."""
+        """Whether its host is open, and it has nothing to do."""
         return self._opened and self.client is None
 
-    @property
-    def alive(self) -> bool:
-        """Whether the process is there."""
-        return self._process.poll() is None
-
-    def begin(self, call: Call, client: Client) -> None:
-        """Gives it a client's part to do."""
+    def begin(self, call: Call, client: str, memory: ClientMemory) -> None:
+        """Gives it a call to answer for a client."""
         self.client = client
-        self._tell(call._replace(client=client.id))
+        arrays = None if self._versions.get(client) == memory.version else memory.arrays
+        message, bare = call.message, call._replace(message=Message(0, 0, {}))
+        sent = Sent(bare, message.to_bytes(), message.body, client, memory.version, arrays)
+        with suppress(ConnectionError):  # it is gone: `outcome` says so
+            self.connection.send_bytes(pickle.dumps(sent))
 
-    def answer(self) -> tuple[Client | None, Any]:
-        """Waits for what it has to say: a client and its reply, packed, or (None, None) once its session is open.
+    def outcome(self, memories: Memories) -> Any:
+        """What it has to say: a reply, or what the host raised; None once its host is open.
 
         Raises:
-            _Gone: the process has ended.
-            Exception: what was raised there.
+            EOFError: the process has ended.
+            ValueError: the reply cannot be read.
         """
         try:
             outcome = pickle.loads(self.connection.recv_bytes())
-        except (EOFError, OSError) as e:
-            raise _Gone from e
-        if isinstance(outcome, Failed):
-            raise outcome.error()
-        done, self.client, self._opened = self.client, None, True
-        return done, outcome
+        except OSError as e:
+            raise EOFError from e
+        client, self.client, self._opened = self.client, None, True
+        if isinstance(outcome, Raised):
+            return outcome
+        return None if client is None else self._accepted(outcome, client, memories[client])
+
+    def _accepted(self, answered: Answered, client: str, memory: ClientMemory) -> Any:
+        self._versions.pop(client, None)  # until the reply is known to be good
+        reply = answered.kind.from_bytes(answered.reply)
+        if answered.memory is not None:
+            memory.arrays, memory.version = answered.memory, answered.version
+        self._versions[client] = answered.version
+        return reply if answered.body is None else replace(reply, body=answered.body)
 
     def end(self) -> str:
         """Kills it, unless it is gone already; says how it ended."""
-        self._process.kill()
-        code = self._process.wait()
+        self.process.kill()
+        self.process.join()
         self.connection.close()
+        code = self.process.exitcode or 0
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
-    def _tell(self, what: object) -> None:
-        with suppress(ConnectionError):  # it is gone: `answer` says so
-            self.connection.send_bytes(pickle.dumps(what))
 
-
-def _call(work: Any) -> Call:
-    """What a worker is told of `partial(algorithm.method, …)`, but for the client."""
-    method = work.func if isinstance(work, partial) else None
-    if not getattr(getattr(method, "__self__", None), "portable", False):
-        raise RuntimeError("another process can only do what is a partial of a portable algorithm's method")
-    return Call(work.func.__name__, tuple(map(pack, work.args)), "")
-
-
-def _heard(workers: Sequence[_Worker]) -> list[_Worker]:
-    """Waits for those that are about something; those that have something to say, or are gone."""
-    ready = wait([worker.connection for worker in workers if not worker.idle])
+def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Waits for those that have something to say, or are gone."""
+    ready = wait([worker.connection for worker in workers])
     return [worker for worker in workers if worker.connection in ready]
+
+
+@contextmanager
+def _inherited() -> Iterator[None]:
+    """What a process that is started meanwhile inherits: Ctrl-C is for this one, and threads that wait sleep."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = os.environ.get(PASSIVE)
+    os.environ.setdefault(PASSIVE, "PASSIVE")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PASSIVE]
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _with_traceback(raised: Raised) -> Exception:
+    """The host's error; of a bug, with where it was."""
+    if not isinstance(raised.error, FedbbptError):
+        raised.error.add_note(f"in a worker process:\n{raised.traceback}")
+    return raised.error
 
 
 def _cannot_open(how: str) -> BackendError:
@@ -190,8 +199,8 @@ def _cannot_open(how: str) -> BackendError:
     )
 
 
-def _gone_twice(client: Client, how: str) -> BackendError:
+def _gone_twice(client: str, how: str) -> BackendError:
     return BackendError(
-        f"the process of {client.id} ended twice before it had an answer (the last time: {how}); no round is lost: "
+        f"the process of {client} ended twice before it had an answer (the last time: {how}); no round is lost: "
         "once there is memory enough, do this again, a training with --resume"
     )

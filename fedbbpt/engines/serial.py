@@ -1,22 +1,22 @@
 """One client after the other, in this process."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from fedbbpt.engines import Lost, Reopen, T
-from fedbbpt.types import Client
+from fedbbpt.engines import Call, Engine, HostFactory, Memories, OnDropped
 
 
-class Serial:
+class Serial(Engine):
     """One client after the other, in this process."""
 
-    elsewhere = False
+    def __init__(self, hosts: HostFactory, memories: Memories, /) -> None:
+        self._hosts, self._memories = hosts, memories
+        self._shared: dict[str, Any] = {}
 
-    def __init__(self, reopen: Reopen | None = None, /) -> None:
-        """Needs nothing: what it runs is here already."""
-
-    def map(self, work: Callable[[Client], T], clients: Sequence[Client], lost: Lost | None = None) -> Iterator[T]:
-        """See `Engine`; nobody gets lost here."""
-        return map(work, clients)
+    def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
+        """See `Engine`; no client is ever gone here."""
+        host = self._hosts.here()
+        return (host.answer(call, client, self._memories[client], self._shared) for client in clients)
 
     def close(self) -> None:
         """Nothing to end."""

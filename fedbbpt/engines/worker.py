@@ -1,111 +1,104 @@
-"""The other end of `processes`: a process that opens a session, and does what it is told with its clients.
-
-It is told a `Reopen`, then one `Call` after the other; it answers None once the session is open, then a reply to each
-call, or `Failed`. All travels as pickled bytes; messages and replies in them as they write themselves.
-"""
+"""A worker process of the engine `processes`: it opens a host, and answers calls for any client."""
 
 import os
 import pickle
-import sys
 import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from fedbbpt.engines import Reopen
-from fedbbpt.errors import FedbbptError
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.algorithms import ClientMemory
+from fedbbpt.engines import Call, ClientHost
+from fedbbpt.types import Message, Update
+
+Arrays = dict[str, NDArray[Any]]
 
 
-class Packed(NamedTuple):
-    """What writes itself, written."""
+class Sent(NamedTuple):
+    """A call as it reaches a worker. The message is in its own bytes, as on any network."""
 
-    kind: Any  # the class that reads it
-    content: bytes
-
-
-class Call(NamedTuple):
-    """A client's part of an exchange: a method of the algorithm, and what comes before the client."""
-
-    method: str
-    arguments: tuple[Any, ...]  # packed
+    call: Call  # without its message
+    message: bytes
+    body: NDArray[np.float32] | None  # of a partitioned model: see `Message.body`
     client: str
+    version: int  # of the client's memory
+    memory: Arrays | None  # None: the worker has this version
 
 
-class Failed(NamedTuple):
-    """What the work raised."""
+class Answered(NamedTuple):
+    """A worker's reply to a `Sent`."""
 
-    kind: type[Exception]
-    arguments: tuple[Any, ...]
+    kind: Any  # the class that reads the reply
+    reply: bytes
+    body: NDArray[np.float32] | None
+    version: int
+    memory: Arrays | None  # None: unchanged
+
+
+class Raised(NamedTuple):
+    """What a worker's host raised, and where."""
+
+    error: Exception
     traceback: str
 
-    def error(self) -> Exception:
-        """The same error again; of a bug, with where it was."""
-        # Not by calling the class: ours take other arguments than the message that they make of them.
-        error = self.kind.__new__(self.kind, *self.arguments)
-        error.args = self.arguments  # some take them later, if at all
-        if not isinstance(error, FedbbptError):
-            error.add_note(f"in a worker process:\n{self.traceback}")
-        return error
 
-
-def pack(value: Any) -> Any:
-    """As it travels: by its own `to_bytes`, where it has one and the way back."""
-    if isinstance(value, int) or not hasattr(type(value), "from_bytes"):  # a number has them, too, for something else
-        return value
-    return Packed(type(value), value.to_bytes())
-
-
-def unpack(value: Any) -> Any:
-    """Inverse of `pack`."""
-    return value.kind.from_bytes(value.content) if isinstance(value, Packed) else value
-
-
-def main() -> None:
-    """Works for the connection whose number is the only argument, until that is closed."""
-    os.set_inheritable(number := int(sys.argv[1]), False)
-    connection = Connection(number)
-    told: SimpleQueue[bytes] = SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, told), daemon=True).start()
-    place = _Place()
-    with suppress(ConnectionError):  # nobody is there for the answer: `_listen` ends all
-        connection.send_bytes(_outcome(place.open, told.get()))
+def serve(connection: Connection, opener: Callable[[], ClientHost]) -> None:
+    """Answers one call after the other, until the connection is closed; says "open" once the host is."""
+    received: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, received), daemon=True).start()
+    with suppress(ConnectionError):  # nobody waits for the answer: `_listen` ends the process
+        try:
+            answer = Answers(opener()).answer
+        except Exception as e:
+            connection.send_bytes(_raised(e))
+            return
+        connection.send_bytes(pickle.dumps("open"))
         while True:
-            connection.send_bytes(_outcome(place.answer, told.get()))
+            try:
+                outcome = pickle.dumps(answer(pickle.loads(received.get())))
+            except Exception as e:
+                outcome = _raised(e)
+            connection.send_bytes(outcome)
 
 
-class _Place:
-    """A session of this process's own."""
+class Answers:
+    """A host, and the memories of the clients that it served last."""
 
-    def open(self, told: bytes) -> None:
-        """Opens it, as a `Reopen` does."""
-        reopen: Reopen = pickle.loads(told)
-        self._algorithm, clients = reopen()
-        self._clients = {client.id: client for client in clients}
+    def __init__(self, host: ClientHost) -> None:
+        self._host, self._memories = host, dict[str, ClientMemory]()
+        self._shared: dict[str, Any] = {}
 
-    def answer(self, told: bytes) -> Any:
-        """The reply to a `Call`, packed."""
-        call: Call = pickle.loads(told)
-        return pack(getattr(self._algorithm, call.method)(*map(unpack, call.arguments), self._clients[call.client]))
+    def answer(self, sent: Sent) -> Answered:
+        """The reply, and the client's memory where the call changed it."""
+        if sent.memory is not None:
+            self._memories[sent.client] = ClientMemory(sent.memory, sent.version)
+        memory = self._memories[sent.client]
+        call = sent.call._replace(message=replace(Message.from_bytes(sent.message), body=sent.body))
+        reply = self._host.answer(call, sent.client, memory, self._shared)
+        changed = memory.arrays if memory.version != sent.version else None
+        body = reply.body if isinstance(reply, Update) else None
+        return Answered(type(reply), reply.to_bytes(), body, memory.version, changed)
 
 
-def _listen(connection: Connection, told: "SimpleQueue[bytes]") -> None:
-    """Hands on what comes. Once nobody can ask any more the process ends at once, whatever it is about."""
+def _listen(connection: Connection, received: "SimpleQueue[bytes]") -> None:
+    """Takes what comes. Once nobody can ask any more the process ends at once, whatever it is doing."""
     while True:
         try:
-            told.put(connection.recv_bytes())
+            received.put(connection.recv_bytes())
         except (EOFError, OSError):
             os._exit(0)
 
 
-def _outcome(step: Callable[[bytes], Any], told: bytes) -> bytes:
-    try:
-        return pickle.dumps(step(told))
-    except Exception as e:
-        where = traceback.format_exc()
-        try:
-            return pickle.dumps(Failed(type(e), e.args, where))
-        except Exception:  # it does not travel
-            return pickle.dumps(Failed(RuntimeError, (f"{type(e).__name__}: {e}",), where))
+def _raised(error: Exception) -> bytes:
+    where = traceback.format_exc()
+    with suppress(Exception):
+        pickle.loads(outcome := pickle.dumps(Raised(error, where)))
+        return outcome
+    return pickle.dumps(Raised(RuntimeError(f"{type(error).__name__}: {error}"), where))

@@ -6,21 +6,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import ClientMemory, ServerState
 from fedbbpt.config.components import resolve
 from fedbbpt.errors import DataError, RunError
 from fedbbpt.run import budget, checkpoint
 from fedbbpt.run.atomic_files import write_json
+from fedbbpt.run.checkpoint import Progress
+from fedbbpt.run.client_states import ClientStates
 from fedbbpt.run.environment import read_provider_data
 from fedbbpt.run.evaluate import Result, evaluate
 from fedbbpt.run.lock import folder_lock
+from fedbbpt.run.model import prepared
 from fedbbpt.run.resume import check_classes_unchanged, check_unchanged, read_run
-from fedbbpt.run.session import Session, open_session, prepared
+from fedbbpt.run.setup import Experiment, open_experiment
 from fedbbpt.types import Usage
 
 
-def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None) -> Session:
-    """The session that a run's folder describes; without limits, even if they are empty, nothing is asked.
+def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None) -> Experiment:
+    """The experiment that a run's folder describes; without limits, even if they are empty, nothing is asked.
 
     `task` is another place of the same data.
 
@@ -34,27 +37,27 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
             raise RunError(f"the data of {out} are a {kind!r}; say where they are now with --task {kind}:PATH")
         moved = config.model_copy(update={"task": resolve("tasks", task, config.task.options)})
     try:
-        session = open_session(moved, read_provider_data(out, environment))
+        experiment = open_experiment(moved, read_provider_data(out, environment))
     except DataError as e:
         raise RunError(
             f"the data of {out} cannot be used as they were: {e} (if they have moved, move them "
             f"back, or score the run with fedbbpt eval {out} --task KIND:PATH)"
         ) from e
-    session = replace(session, setup=Usage(*environment.setup))
+    experiment = replace(experiment, setup=Usage(*environment.setup))
     if task is not None:
-        session = replace(session, config=session.config.model_copy(update={"task": config.task}))
+        experiment = replace(experiment, config=experiment.config.model_copy(update={"task": config.task}))
     if limits is not None:
-        session = prepared(session, budget.resumed_account(environment.run, config, limits))
-    check_classes_unchanged(session, environment, out)
-    check_unchanged(session, environment, out)
-    return session
+        experiment = prepared(experiment, budget.resumed_account(environment.run, config, limits))
+    check_classes_unchanged(experiment, environment, out)
+    check_unchanged(experiment, environment, out)
+    return experiment
 
 
-def kept(out: Path, session: Session) -> State:
-    """The parameters that a run kept: the best on the validation data so far."""
+def load_best(out: Path, experiment: Experiment) -> tuple[Progress, ServerState]:
+    """The last checkpoint of a run, and its best parameters on the validation data so far."""
     progress, best = checkpoint.load_best(out)
-    check_unchanged(session, progress, out)
-    return best
+    check_unchanged(experiment, progress, out)
+    return progress, best
 
 
 def reevaluate(out: Path, task: str | None = None) -> dict[str, Any]:
@@ -65,9 +68,12 @@ def reevaluate(out: Path, task: str | None = None) -> dict[str, Any]:
     """
     read_run(out)
     with folder_lock(out):
-        session = reopen(out, {}, task)
-        with closing(session.engine) as engine:
-            result = evaluate(session.algorithm(), kept(out, session), session.clients, "test", engine)
+        experiment = reopen(out, {}, task)
+        progress, best = load_best(out, experiment)
+        memories = {client.id: ClientMemory() for client in experiment.clients}
+        ClientStates(checkpoint.clients_of(out / "checkpoints"), memories).load(progress.clients)
+        with closing(experiment.open_engine(memories)) as engine:
+            result = evaluate(experiment.algorithm, best, experiment.client_sizes, "test", engine)
         return _scored(out, result)
 
 
@@ -76,7 +82,7 @@ def _scored(out: Path, result: Result) -> dict[str, Any]:
         "test_accuracy": result.accuracy,
         "test_loss": result.loss,
         **result.usage._asdict(),
-        "left_out": dict(result.out),
+        "left_out": dict(result.pool.unusable),
         "clients": {score.client: score.accuracy for score in result.scores},
         "confusion": result.confusion.tolist(),
     }

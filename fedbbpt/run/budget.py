@@ -8,8 +8,8 @@ import numpy as np
 
 from fedbbpt.config import Config
 from fedbbpt.config.validation import validate
-from fedbbpt.run.plan import Plan
-from fedbbpt.run.session import Session
+from fedbbpt.run.query_budget import QueryPlan
+from fedbbpt.run.setup import Experiment
 from fedbbpt.services.ledger import Account, Budget
 from fedbbpt.services.prices import NANODOLLARS, list_month, list_price
 
@@ -28,23 +28,23 @@ def resumed_account(run: str, config: Config, limits: Mapping[str, Any]) -> Acco
     return Account(run, _limits(validate(Config, {**dict(config), **limits}).model_dump()))
 
 
-def billed(session: Session) -> dict[str, Any] | None:
+def billed(experiment: Experiment) -> dict[str, Any] | None:
     """What the service billed, which leaves out cached answers; None for a backend that is free of charge."""
-    client = session.backend.service_client
+    client = experiment.backend.service_client
     if client is None:
         return None
     usage = client.billed()
     return usage._asdict() | {"cost": None if client.price is None else usage.cost / NANODOLLARS}
 
 
-def setup_is_at_most(session: Session) -> bool:
+def setup_is_at_most(experiment: Experiment) -> bool:
     """Whether the setup may cost less than planned, because the backend probes what its service can do."""
-    return session.backend.adaptive_setup
+    return experiment.backend.adaptive_setup
 
 
-def refused(session: Session) -> dict[str, int]:
+def refused(experiment: Experiment) -> dict[str, int]:
     """How many inputs the service refused since this process began, by its own words: the most frequent."""
-    client = session.backend.service_client
+    client = experiment.backend.service_client
     return dict(client.refusals.counts.most_common(MAX_REASONS)) if client else {}
 
 
@@ -56,18 +56,18 @@ class CostEstimate(NamedTuple):
     prices: str  # whose
 
 
-def estimate_cost(session: Session, planned: Plan) -> CostEstimate | None:
+def estimate_cost(experiment: Experiment, planned: QueryPlan) -> CostEstimate | None:
     """From the sizes of some training inputs under the prompt's start; None where nothing is charged."""
-    service = session.backend.service_client
+    service = experiment.backend.service_client
     if service is None:
         return None
-    batch = max((client.train for client in session.clients), key=len).batch(slice(SAMPLE_SIZE))
-    start = session.prompt.init(np.random.default_rng(session.config.seed))
-    read, output = service.estimate_tokens(session.prompt.apply(start[None], batch.inputs, batch.features))
+    batch = max((client.train for client in experiment.clients), key=len).batch(slice(SAMPLE_SIZE))
+    start = experiment.prompt.init(np.random.default_rng(experiment.config.seed))
+    read, output = service.estimate_tokens(experiment.prompt.apply(start[None], batch.inputs, batch.features))
     queries = planned.total.queries
     tokens, price = round((read + output) * queries), service.price
     cost = None if price is None else price.cost(tokens, round(output * queries)) / NANODOLLARS
-    listed = price is not None and price == list_price(session.backend.info.model)
+    listed = price is not None and price == list_price(experiment.backend.info.model)
     return CostEstimate(tokens, cost, f"prices of {list_month()}" if listed else "at the price given")
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fedbbpt.run.plan import Plan
-from fedbbpt.run.session import Session
+from fedbbpt.run.query_budget import QueryPlan
+from fedbbpt.run.setup import Experiment
 
 
 class Callback:
@@ -20,7 +20,7 @@ class Callback:
     ...         self.values.append(row["accuracy"])
     """
 
-    def on_plan(self, plan: Plan, session: Session, rounds_done: int) -> None:
+    def on_plan(self, plan: QueryPlan, experiment: Experiment, rounds_done: int) -> None:
         """Called once, before the first query, with the number of rounds that a resumed run has behind it."""
 
     def on_round(self, row: Mapping[str, Any]) -> None:

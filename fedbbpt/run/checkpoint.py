@@ -1,11 +1,12 @@
-"""Checkpoints: `round-000012.safetensors` with the arrays and `round-000012.json` with the rest.
+"""Checkpoints: `round-000012.safetensors` with the server's arrays and `round-000012.json` with the rest.
 
-The JSON is written last, with the arrays' checksum and its own, so it commits the pair; the last two pairs are kept.
+The JSON is written last, with the checksums of the arrays, of the clients' files (`client_states`) and its own, so it
+commits them all; the last two checkpoints are kept.
 """
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import safetensors.numpy
 from pydantic import BaseModel, NonNegativeInt
 from safetensors import SafetensorError
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import ServerState
 from fedbbpt.errors import RunError
+from fedbbpt.run import client_states
 from fedbbpt.run.atomic_files import checksum, write_atomic, writing
+from fedbbpt.run.client_states import ClientFile, ClientFiles
 from fedbbpt.run.metrics import Mark
 from fedbbpt.run.records import read_record, to_record
 from fedbbpt.types import Parameters
@@ -37,6 +40,7 @@ class Totals:
     unanswered: int = 0  # queries
     bytes_up: int = 0
     bytes_down: int = 0
+    exchanges: int = 0  # messages to all clients of a round at once
     seconds: float = 0.0
 
 
@@ -55,12 +59,13 @@ class Best:
 class Progress:
     """Everything that a resumed run needs to know."""
 
-    state: State
+    state: ServerState
     best: Best
     totals: Totals
     metrics: Mark  # how far metrics.jsonl belongs to the rounds done
     config_sha256: str
     data_sha256: str
+    clients: ClientFiles = field(default_factory=dict)
 
 
 class _Best(BaseModel):
@@ -83,13 +88,14 @@ class _Record(BaseModel):
     config_sha256: str
     data_sha256: str
     arrays_sha256: str
+    clients: dict[str, ClientFile]
 
 
 def save(folder: Path, progress: Progress) -> None:
     """Writes a checkpoint and removes those before the last two."""
     stem = folder / f"round-{progress.state.round:06d}"
     state = progress.state
-    parts = {"current": state.parameters, "best": progress.best.parameters, "memory": state.memory}
+    parts = {"current": state.parameters, "best": progress.best.parameters, "opt_state": state.opt_state}
     arrays = safetensors.numpy.save(
         {k: v for prefix, part in parts.items() for k, v in _prefixed(prefix, part).items()}
     )
@@ -102,6 +108,7 @@ def save(folder: Path, progress: Progress) -> None:
         "config_sha256": progress.config_sha256,
         "data_sha256": progress.data_sha256,
         "arrays_sha256": checksum(arrays),
+        "clients": {client: one.model_dump() for client, one in progress.clients.items()},
     }
     with writing(folder):
         folder.mkdir(exist_ok=True)
@@ -119,6 +126,12 @@ def tidy(folder: Path, last: int) -> None:
         if file.stem not in kept:
             with writing(file):
                 file.unlink()
+    client_states.tidy(clients_of(folder), map(_client_files, _records(folder)))
+
+
+def clients_of(folder: Path) -> Path:
+    """Where the clients' files of a folder of checkpoints are."""
+    return folder.parent / "clients"
 
 
 def load_last(
@@ -148,7 +161,7 @@ def load_last(
     return None, []
 
 
-def load_best(run: Path) -> tuple[Progress, State]:
+def load_best(run: Path) -> tuple[Progress, ServerState]:
     """The last checkpoint of a run's folder, and the parameters that the run kept so far; says what is damaged.
 
     Raises:
@@ -159,7 +172,7 @@ def load_best(run: Path) -> tuple[Progress, State]:
         log.warning("checkpoint %s of %s is damaged; the one before is used", name, run)
     if progress is None:
         raise RunError(f"{run} has no checkpoint yet; train it with fedbbpt train --resume {run}")
-    return progress, State(progress.best.round, progress.best.parameters)
+    return progress, ServerState(progress.best.round, progress.best.parameters)
 
 
 def _records(folder: Path) -> list[Path]:
@@ -171,22 +184,32 @@ def _round(record: Path) -> int:
     return int(record.stem[6:])
 
 
+def _client_files(path: Path) -> ClientFiles:
+    try:
+        return read_record(path, _Record).clients
+    except RunError:
+        return {}
+
+
 def _load(path: Path) -> Progress | None:
     try:
         record = read_record(path, _Record)
         content = path.with_suffix(".safetensors").read_bytes()
         if checksum(content) != record.arrays_sha256 or record.round != _round(path):
             return None
+        if not client_states.is_whole(clients_of(path.parent), record.clients):
+            return None
         arrays = safetensors.numpy.load(content)
     except (OSError, RunError, SafetensorError):
         return None
     return Progress(
-        state=State(record.round, _part("current", arrays), _part("memory", arrays)),
+        state=ServerState(record.round, _part("current", arrays), _part("opt_state", arrays)),
         best=Best(**record.best.model_dump(), parameters=_part("best", arrays)),
         totals=record.totals,
         metrics=Mark(record.metrics_size, record.metrics_sha256),
         config_sha256=record.config_sha256,
         data_sha256=record.data_sha256,
+        clients=record.clients,
     )
 
 

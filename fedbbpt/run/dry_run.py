@@ -10,12 +10,12 @@ from fedbbpt.run import budget, train
 from fedbbpt.run.again import reopen
 from fedbbpt.run.atomic_files import check_writable
 from fedbbpt.run.opening import check_payable
-from fedbbpt.run.plan import Plan
+from fedbbpt.run.query_budget import QueryPlan
 from fedbbpt.run.resume import read_run
 from fedbbpt.run.run_folder import check_new_run_folder
-from fedbbpt.run.session import Session
+from fedbbpt.run.setup import Experiment
 
-DryRun = tuple[Session, Plan, list[str]]  # also what the run itself will still need
+DryRun = tuple[Experiment, QueryPlan, list[str]]  # also what the run itself will still need
 
 
 def plan_new_run(config: Config, out: Path) -> DryRun:
@@ -23,15 +23,15 @@ def plan_new_run(config: Config, out: Path) -> DryRun:
     check_writable(out)
     check_new_run_folder(out, config)
     with dry_run_mode() as notes:
-        _, session, planned = train.ready(config)
-    return session, planned, notes
+        _, experiment, planned = train.ready(config)
+    return experiment, planned, notes
 
 
 def plan_resumed_run(out: Path, limits: Mapping[str, Any]) -> DryRun:
     """A run that goes on, as `train.resume` would; raises what that would raise."""
     config, environment = read_run(out)
     with dry_run_mode() as notes:
-        session = reopen(out, None)
-        check_payable(session.backend, budget.resumed_account(environment.run, config, limits))
-        planned, _, damaged = train.ready_again(out, session, limits)
-    return session, planned, [*notes, *(f"checkpoint {name} is damaged" for name in damaged)]
+        experiment = reopen(out, None)
+        check_payable(experiment.backend, budget.resumed_account(environment.run, config, limits))
+        planned, _, damaged = train.ready_again(out, experiment, limits)
+    return experiment, planned, [*notes, *(f"checkpoint {name} is damaged" for name in damaged)]

@@ -16,7 +16,7 @@ from fedbbpt.run.atomic_files import checksum, finite_or_none, reading, write_at
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.records import read_record, to_record
 from fedbbpt.run.saved_task import TaskInfo, task_info
-from fedbbpt.run.session import Session
+from fedbbpt.run.setup import Experiment
 
 PACKAGES = ("numpy", "scipy", "cma", "cmaes", "pillow", "safetensors", "scikit-learn", "torch", "transformers", "timm")
 FILE, PROVIDER, SUMMARY, METRICS = "environment.json", "provider.safetensors", "summary.json", "metrics.jsonl"
@@ -57,10 +57,10 @@ def package_versions() -> dict[str, str | None]:
     return found
 
 
-def write_environment(out: Path, session: Session, run: str, config_sha256: str) -> None:
+def write_environment(out: Path, experiment: Experiment, run: str, config_sha256: str) -> None:
     """Writes what is known before the first query; what was taken from the task's provider is in a file of its own."""
     files = {}
-    if taken := session.provider.to_bytes() if session.provider else b"":
+    if taken := experiment.provider.to_bytes() if experiment.provider else b"":
         write_atomic(out / PROVIDER, taken)
         files[PROVIDER] = checksum(taken)
     _write(
@@ -71,13 +71,13 @@ def write_environment(out: Path, session: Session, run: str, config_sha256: str)
             "system": f"{platform.system()} {platform.machine()}",
             "cores": os.cpu_count(),
             "packages": package_versions(),
-            "backend": asdict(session.backend.info),
-            **{f"{part}_parameters": size for part, size in session.sizes.items()},
+            "backend": asdict(experiment.backend.info),
+            **{f"{part}_parameters": size for part, size in experiment.algorithm.parameter_counts.items()},
             "run": run,
-            "setup": session.setup,
+            "setup": experiment.setup,
             "config_sha256": config_sha256,
-            "data_sha256": session.data_sha256,
-            "task": task_info(session.task).model_dump(),
+            "data_sha256": experiment.data_sha256,
+            "task": task_info(experiment.task).model_dump(),
             "files": files,
         },
     )

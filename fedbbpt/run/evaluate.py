@@ -1,23 +1,18 @@
 """Scores over all clients, and the baselines that a prompt has to beat."""
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedbbpt.algorithms import Algorithm, Keeps, State
-from fedbbpt.algorithms.sound import usable
-from fedbbpt.backend import Backend, BackendOutput, Meter
-from fedbbpt.engines import Engine
-from fedbbpt.engines.serial import Serial
+from fedbbpt.algorithms import Algorithm, ClientSizes, ModelSelection, ServerState
+from fedbbpt.engines import BASELINE, TUNED, Engine
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.run.checkpoint import Best
-from fedbbpt.run.exchange import CountedExchange, SoundExchange
-from fedbbpt.run.session import Session
-from fedbbpt.types import Client, Dataset, Float32, Inputs, Int64, Score, Usage
+from fedbbpt.run.client_pool import MeteredClientPool
+from fedbbpt.run.setup import Experiment
+from fedbbpt.types import Int64, Score, Subset, Usage
 
 
 @dataclass(frozen=True)
@@ -25,8 +20,7 @@ class Result:
     """The scores of all clients on one split, added up."""
 
     scores: list[Score]
-    message_bytes: int  # of the one message, which every client received
-    out: Mapping[str, str] = field(default_factory=dict)  # clients whose scores cannot be used, and why
+    pool: MeteredClientPool  # what it cost, and whose scores cannot be used
 
     @property
     def confusion(self) -> Int64:
@@ -54,37 +48,32 @@ class Result:
 
     @property
     def usage(self) -> Usage:
-        """What it cost."""
-        return sum((s.usage for s in self.scores), Usage())
-
-    @property
-    def bytes_down(self) -> int:
-        """Bytes of the message, once per client, and of the traffic over the cuts of a split model."""
-        return self.message_bytes * len(self.scores) + sum(s.traffic.down for s in self.scores)
-
-    @property
-    def bytes_up(self) -> int:
-        """Bytes of the clients' scores, and of the traffic over the cuts of a split model."""
-        return sum(len(s.to_bytes()) + s.traffic.up for s in self.scores)
+        """What was asked of the model."""
+        return self.pool.usage
 
 
-def evaluate(algorithm: Algorithm, state: State, clients: list[Client], split: str, engine: Engine) -> Result:
-    """The state's parameters on one split of all clients."""
-    message = algorithm.broadcast(state)
-    out: dict[str, str] = {}
-    scores = list(engine.map(partial(algorithm.score, split, message), clients))
-    sound = usable(scores, clients, algorithm.blank(algorithm.score, message), message, out)
-    return Result(sound, len(message.to_bytes()), out)
+def evaluate(
+    algorithm: Algorithm,
+    state: ServerState,
+    clients: Sequence[ClientSizes],
+    subset: Subset,
+    engine: Engine,
+    *,
+    name: str = TUNED,
+) -> Result:
+    """The state's parameters on one subset of all clients' data; no client's score is ever missing."""
+    pool = MeteredClientPool(engine, algorithm, clients, state, name=name, may_drop=False)
+    return Result(pool.send("evaluate", replace(algorithm.broadcast(state), subset=subset)), pool)
 
 
-def silence(session: Session, where: str) -> FedbbptError:
+def no_answers_error(experiment: Experiment, where: str) -> FedbbptError:
     """What is said where no answer of the model is a number."""
-    if session.white_box:
+    if experiment.algorithm.access == "white-box":
         return ConfigError(
             f"the parameters diverged: the scores of {where} are not numbers; start a new run with smaller steps "
             "(-o algorithm.lr, -o algorithm.self_update_lr)"
         )
-    client = session.backend.service_client
+    client = experiment.backend.service_client
     said = (client and client.refusals.last_error) or "no reply, or scores that are not numbers"
     again = "; what was refused is asked again after fedbbpt cache clear --refused" if client else ""
     return BackendError(
@@ -93,42 +82,19 @@ def silence(session: Session, where: str) -> FedbbptError:
     )
 
 
-def better(result: Result, state: State, best: Best | None, keeps: Keeps) -> Best:
-    """Which of the two to keep, by their validation data.
+def select_best(result: Result, state: ServerState, best: Best | None, selection: ModelSelection) -> Best:
+    """Which of the two checkpoints is the best, by their validation data.
 
-    "lowest": of lower loss, then of higher accuracy, then the earlier. Few shots make accuracy a coarse ruler; the loss
-    tells more from the same answers. "latest": the later, if its loss is not above that of the start.
+    "best": of lower loss, then of higher accuracy, then the earlier. Few shots make accuracy a coarse ruler; the loss
+    tells more from the same answers. "last": the later, if its loss is not above that of the start.
     """
     loss = math.inf if math.isnan(result.loss) else result.loss
     if best is None:
         return Best(state.round, result.accuracy, loss, loss, state.parameters)
     lower = (-loss, result.accuracy) > (-best.loss, best.accuracy)
-    if lower if keeps == "lowest" else loss <= best.start:
+    if lower if selection == "best" else loss <= best.start:
         return Best(state.round, result.accuracy, loss, best.start, state.parameters)
     return best
-
-
-class Remembered(Backend):
-    """A backend that asks about each input once and answers from memory from then on."""
-
-    def __init__(self, backend: Backend, splits: Iterable[Dataset]) -> None:
-        meter = Meter(backend)
-        self.info = backend.info
-        self._answers: dict[bytes, Float32] = {}  # by the input's digest
-        for data in splits:
-            for start in range(0, len(data), self.info.max_batch):
-                inputs = data.batch(slice(start, start + self.info.max_batch)).inputs
-                scores = meter.query(inputs).scores
-                self._answers |= {_digest(one): row for one, row in zip(inputs, scores, strict=True)}
-        self.usage = meter.usage
-
-    def query(self, inputs: Inputs) -> BackendOutput:
-        """See `Backend.query`; only inputs that it has seen."""
-        return BackendOutput(np.stack([self._answers[_digest(one)] for one in inputs]))
-
-
-def _digest(one: Float32 | str) -> bytes:
-    return hashlib.blake2b(one.encode() if isinstance(one, str) else one.tobytes(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -137,28 +103,34 @@ class Baselines:
 
     zero_shot: Result | None  # untrained readout; None where the classes are not the task's, or the model not here
     readout_alone: Result | None  # None without weights to train, and where the run itself is that
+    usage: Usage = Usage()  # noqa: RUF009 - what both asked of the model
 
 
-def remember(session: Session) -> Remembered:
-    """Asks about every unprompted input that the session needs."""
-    return Remembered(session.backend, session.unprompted_data)
+def baselines(experiment: Experiment, engine: Engine) -> Baselines:
+    """Zero-shot, and the readout alone: fitted to the answers to the inputs as they are, the best on validation data.
 
-
-def baselines(session: Session, memory: Remembered) -> Baselines:
-    """Zero-shot, and the readout alone: fitted to the remembered answers, and kept where validation is for it."""
-    if not session.whole:
+    Each input is asked about once, by the client that holds it.
+    """
+    if not experiment.algorithm.is_queryable:
         return Baselines(None, None)
-    algorithm, engine = session.unprompted(memory), Serial()  # the memory is here
+    algorithm, clients, usage = experiment.baseline, experiment.client_sizes, Usage()
 
-    def look(state: State, split: str) -> Result:
-        return evaluate(algorithm, state, session.clients, split, engine)
+    def look(state: ServerState, subset: Subset) -> Result:
+        nonlocal usage
+        result = evaluate(algorithm, state, clients, subset, engine, name=BASELINE)
+        usage += result.usage
+        return result
 
     state = algorithm.init()
-    zero_shot = look(state, "test") if session.same_classes else None
-    if not (session.prompt.dim and session.readout.trainable):
-        return Baselines(zero_shot, None)
-    best = better(look(state, "validation"), state, None, algorithm.keeps)
-    exchange = CountedExchange(engine, algorithm.sample(state, session.clients))
-    state, _ = algorithm.round(state, SoundExchange(exchange, algorithm))
-    best = better(look(state, "validation"), state, best, algorithm.keeps)
-    return Baselines(zero_shot, look(State(best.round, best.parameters), "test"))
+    zero_shot = look(state, "test") if experiment.same_classes else None
+    if not (experiment.prompt.dim and experiment.readout.trainable):
+        return Baselines(zero_shot, None, usage)
+    best = select_best(look(state, "validation"), state, None, algorithm.model_selection)
+    chosen = algorithm.sample(state, clients)
+    pool = MeteredClientPool(engine, algorithm, chosen, state, name=BASELINE, may_drop=False)
+    state, _ = algorithm.round(state, pool.send)
+    best = select_best(look(state, "validation"), state, best, algorithm.model_selection)
+    if best.round == state.round and "select" in algorithm.handlers:
+        pool.send("select", algorithm.broadcast(state))
+    readout_alone = look(ServerState(best.round, best.parameters), "test")
+    return Baselines(zero_shot, readout_alone, usage + pool.usage)

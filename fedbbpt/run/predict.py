@@ -10,9 +10,9 @@ from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
 from fedbbpt.run import checkpoint
 from fedbbpt.run.environment import read_provider_data
+from fedbbpt.run.model import open_model, prepared
 from fedbbpt.run.resume import check_config_unchanged, read_run
 from fedbbpt.run.saved_task import SavedTask
-from fedbbpt.run.session import open_model, prepared
 from fedbbpt.services import RequestRejected
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Dataset

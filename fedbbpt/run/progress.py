@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from fedbbpt.printing import one_line
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.formatting import format_bytes, format_cost
-from fedbbpt.run.plan import Plan
-from fedbbpt.run.session import Session
+from fedbbpt.run.query_budget import QueryPlan
+from fedbbpt.run.setup import Experiment
 
 
 @contextmanager
@@ -33,19 +33,19 @@ class LineReporter(Callback):
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def on_plan(self, plan: Plan, session: Session, rounds_done: int) -> None:
+    def on_plan(self, plan: QueryPlan, experiment: Experiment, rounds_done: int) -> None:
         """Prints what is trained, on which data, and what it will take."""
         self._rounds, self._done, self._before = plan.rounds, rounds_done, 0.0
-        config, info = session.config, session.backend.info
-        sizes = session.sizes
+        config, info = experiment.config, experiment.backend.info
+        sizes = experiment.algorithm.parameter_counts
         prompt, readout, search = config.prompt.name, config.readout.name, f"{config.optimizer.name}, "
-        if session.white_box:
+        if experiment.algorithm.access == "white-box":
             prompt, readout, search = "soft tokens", "parts of the model", ""
         tuned = f"{prompt} ({sizes['prompt']}) + {readout} ({sizes['readout']})"
-        self._say("task", f"{config.task.name}: {len(session.task.classes)} classes")
-        for remark in session.task.remarks:
+        self._say("task", f"{config.task.name}: {len(experiment.task.classes)} classes")
+        for remark in experiment.task.remarks:
             self._say("note", remark)
-        for name, text in session.data_description:
+        for name, text in experiment.data_description:
             self._say(name, text)
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
         self._say("tuned", f"{tuned} by {search}{config.algorithm.name}")
@@ -113,9 +113,9 @@ class BarReporter(LineReporter):
         self._progress = progress
         self._task: TaskID | None = None
 
-    def on_plan(self, plan: Plan, session: Session, rounds_done: int) -> None:
+    def on_plan(self, plan: QueryPlan, experiment: Experiment, rounds_done: int) -> None:
         """Also starts the bar."""
-        super().on_plan(plan, session, rounds_done)
+        super().on_plan(plan, experiment, rounds_done)
         self._task = self._progress.add_task("training", total=self._rounds, completed=self._done, scores="")
 
     def _show(self, row: Mapping[str, Any]) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import ServerState
 from fedbbpt.data.texts import as_texts
 from fedbbpt.printing import one_line
-from fedbbpt.run.session import Session
+from fedbbpt.run.setup import Experiment
 from fedbbpt.types import Client, Float32, Prompted
 
 MAX_IMAGES = 6  # most pictures shown
@@ -18,14 +18,14 @@ VISIBLE_CHANGE = 0.5 / 255  # half a step of an 8-bit picture
 PLACEHOLDER = "⟨text⟩"  # where a text goes
 
 
-def prompt_texts(session: Session, theta: Float32) -> list[str]:
+def prompt_texts(experiment: Experiment, theta: Float32) -> list[str]:
     """What the model reads under each prompt of θ (V·d,), around the place of the text; nothing without such prompts.
 
     Nothing, too, where every client has its own.
     """
-    if not (session.prompt.dim and session.task.modality == "text" and session.federated):
+    if not (experiment.prompt.dim and experiment.task.modality == "text" and experiment.algorithm.shares_parameters):
         return []
-    prompted = session.prompt.apply(theta.reshape(-1, session.prompt.dim), as_texts([PLACEHOLDER]), None)
+    prompted = experiment.prompt.apply(theta.reshape(-1, experiment.prompt.dim), as_texts([PLACEHOLDER]), None)
     return [_vectors(one) + one for one in prompted]
 
 
@@ -34,24 +34,24 @@ def _vectors(one: str) -> str:
     return "" if prefix is None else f"⟨{len(prefix)} vectors⟩ "
 
 
-def image_preview(session: Session, state: State) -> dict[str, Any] | None:
+def image_preview(experiment: Experiment, state: ServerState) -> dict[str, Any] | None:
     """A training image of each of a few classes: as it is, what the prompt changes, and under each prompt.
 
     None without a prompt for images that all clients share.
     """
-    if not (session.prompt.dim and session.task.modality == "image" and session.federated):
+    if not (experiment.prompt.dim and experiment.task.modality == "image" and experiment.algorithm.shares_parameters):
         return None
     first: dict[int, tuple[Client, int]] = {}
-    for client in session.clients:
+    for client in experiment.clients:
         for row, label in enumerate(client.train.labels.tolist()):
             first.setdefault(label, (client, row))
     labels = sorted(first)
     chosen = [labels[i] for i in sorted({round(i) for i in np.linspace(0, len(labels) - 1, MAX_IMAGES)})]
-    prompts = state.parameters["prompt"].reshape(-1, session.prompt.dim)
+    prompts = state.parameters["prompt"].reshape(-1, experiment.prompt.dim)
     shown = []  # of each image: as it is, and under each prompt
     for client, row in map(first.__getitem__, chosen):
         batch = client.train.batch(np.array([row]))
-        shown.append((batch.inputs[0], session.prompt.apply(prompts, batch.inputs, batch.features)))
+        shown.append((batch.inputs[0], experiment.prompt.apply(prompts, batch.inputs, batch.features)))
     reach = max(float(np.abs(prompted - original).max()) for original, prompted in shown)
     scale = np.float32(0.5 / reach if reach > VISIBLE_CHANGE else 0)
     items = []
@@ -62,7 +62,7 @@ def image_preview(session: Session, state: State) -> dict[str, Any] | None:
         else:
             kinds += [(f"prompt {i}", picture) for i, picture in enumerate(prompted, 1)]
         named = [(kind, _data_uri(picture)) for kind, picture in kinds]
-        items.append((one_line(session.task.classes[label]), first[label][0].id, named))
+        items.append((one_line(experiment.task.classes[label]), first[label][0].id, named))
     side = max(shown[0][0].shape[1:])
     return {"items": items, "reach": reach if scale else None, "side": side, "views": len(shown[0][1])}
 

@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import ServerState
 from fedbbpt.printing import one_line
 from fedbbpt.run import charts
 from fedbbpt.run.atomic_files import write_atomic
@@ -19,13 +19,13 @@ from fedbbpt.run.charts import BarSegment, Series
 from fedbbpt.run.environment import read_environment, read_results
 from fedbbpt.run.formatting import DASH, format_bytes, format_cost, format_duration, format_percent
 from fedbbpt.run.prompt_preview import image_preview
-from fedbbpt.run.session import Session
+from fedbbpt.run.setup import Experiment
 
 MAX_CONFUSIONS = 10  # listed in the report
 THIS_RUN, BASELINE = charts.PALETTE[0], charts.PALETTE[3]  # colours of the bars
 
 
-def write_report(out: Path, session: Session, state: State) -> Path:
+def write_report(out: Path, experiment: Experiment, state: ServerState) -> Path:
     """Writes `report.html` into the folder of a finished run, whose best parameters are in `state`; returns its path.
 
     Raises:
@@ -33,34 +33,34 @@ def write_report(out: Path, session: Session, state: State) -> Path:
     """
     summary, rows = read_results(out)
     summary["classes"] = names = [one_line(name) for name in summary["classes"]]
-    comparison = _comparison(summary, session)
-    trained = "prompt" if session.prompt.dim else "readout" if session.readout.trainable else "model"
-    tuned = f"Prompt {session.config.prompt.name}", f"readout {session.config.readout.name}"
-    if session.white_box:
+    comparison = _comparison(summary, experiment)
+    trained = "prompt" if experiment.prompt.dim else "readout" if experiment.readout.trainable else "model"
+    tuned = f"Prompt {experiment.config.prompt.name}", f"readout {experiment.config.readout.name}"
+    if experiment.algorithm.access == "white-box":
         trained, tuned = "training", ("Soft tokens", "parts of the model")
     environment = read_environment(out).model_dump(exclude={"task", "files"})
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
     page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
     text = page.render(
         summary=summary,
-        config=session.config,
-        model=session.backend.info.model,
-        max_batch=session.backend.info.max_batch,
+        config=experiment.config,
+        model=experiment.backend.info.model,
+        max_batch=experiment.backend.info.max_batch,
         toml=(out / "config.toml").read_text("utf-8"),
         environment=list(_flat(environment)),
-        thing=session.task.modality,
-        dims=session.sizes,
+        thing=experiment.task.modality,
+        dims=experiment.algorithm.parameter_counts,
         tuned=tuned,
         cards=_summary_cards(summary),
         comparison=comparison,
-        whole=session.whole,
-        white_box=session.white_box,
+        whole=experiment.algorithm.is_queryable,
+        white_box=experiment.algorithm.access == "white-box",
         trained=trained,
         conclusion=_conclusion(trained, *comparison[-2:]),
         charts=_curves(rows, summary["best_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
-        preview=image_preview(session, state),
+        preview=image_preview(experiment, state),
         maps=_maps(summary),
         confusions=_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
         purposes=_purposes(summary),
@@ -118,7 +118,7 @@ def _summary_cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [*cards, ("time", format_duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]
 
 
-def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, Any]]:
+def _comparison(summary: Mapping[str, Any], experiment: Experiment) -> list[dict[str, Any]]:
     """Baselines and this run, weakest first; this run has to beat the last but one."""
     examples, final = sum(sum(c["test"]) for c in summary["clients"].values()), summary["test_accuracy"]
     rows = [
@@ -129,20 +129,20 @@ def _comparison(summary: Mapping[str, Any], session: Session) -> list[dict[str, 
             BASELINE,
         )
     ]
-    if session.white_box:
-        if session.whole:
+    if experiment.algorithm.access == "white-box":
+        if experiment.algorithm.is_queryable:
             rows.append(
                 ("Zero-shot", "the model's own scores, without training", summary["zero_shot_accuracy"], BASELINE)
             )
-        rows.append(("White box", f"this run: {session.config.algorithm.name}", final, THIS_RUN))
+        rows.append(("White box", f"this run: {experiment.config.algorithm.name}", final, THIS_RUN))
         return _with_intervals(rows, examples)
-    if not (session.prompt.dim or session.readout.trainable):
+    if not (experiment.prompt.dim or experiment.readout.trainable):
         rows.append(("Zero-shot", "this run: no prompt, no trained readout", final, THIS_RUN))
         return _with_intervals(rows, examples)
     rows.append(("Zero-shot", "no prompt, untrained readout", summary["zero_shot_accuracy"], BASELINE))
-    if not session.prompt.dim:
+    if not experiment.prompt.dim:
         rows.append(("Readout alone", "this run: no prompt", final, THIS_RUN))
-    elif not session.readout.trainable:
+    elif not experiment.readout.trainable:
         rows.append(("Prompt alone", "this run: no trained readout", final, THIS_RUN))
     else:
         rows.append(("Readout alone", "no prompt", summary["readout_alone_accuracy"], BASELINE))

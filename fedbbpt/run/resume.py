@@ -13,8 +13,8 @@ from fedbbpt.errors import ConfigError, RunError, UnknownName
 from fedbbpt.run.atomic_files import write_atomic
 from fedbbpt.run.environment import Environment, read_environment
 from fedbbpt.run.lock import folder_lock
-from fedbbpt.run.session import Session
 from fedbbpt.run.settings import load_run_settings
+from fedbbpt.run.setup import Experiment
 from fedbbpt.text_files import absolute_path
 
 
@@ -27,7 +27,7 @@ class Fingerprints(Protocol):
 
     @property
     def data_sha256(self) -> str:
-        """See `Session.data_sha256`."""
+        """See `Experiment.data_sha256`."""
 
 
 def config_sha256(config: Config) -> str:
@@ -61,16 +61,16 @@ def check_config_unchanged(config: Config, record: Fingerprints, out: Path) -> N
         raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run")
 
 
-def check_unchanged(session: Session, record: Fingerprints, out: Path) -> None:
+def check_unchanged(experiment: Experiment, record: Fingerprints, out: Path) -> None:
     """Raises RunError if a record belongs to another config or other data."""
-    check_config_unchanged(session.config, record, out)
-    if record.data_sha256 != session.data_sha256:
+    check_config_unchanged(experiment.config, record, out)
+    if record.data_sha256 != experiment.data_sha256:
         raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run")
 
 
-def check_classes_unchanged(session: Session, environment: Environment, out: Path) -> None:
+def check_classes_unchanged(experiment: Experiment, environment: Environment, out: Path) -> None:
     """Raises RunError if the data have other classes than the run's, or have them in another order."""
-    if (ours := environment.task.classes) != (found := list(session.task.classes)):
+    if (ours := environment.task.classes) != (found := list(experiment.task.classes)):
         other = next((name for name in [*found, *ours] if (name in found) != (name in ours)), found[0])
         raise RunError(
             f"the data have other classes than those of {out}, among them {other!r}; restore them, or start a new run"

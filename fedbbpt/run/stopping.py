@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedbbpt.config import Config
-from fedbbpt.run.plan import Plan, is_evaluated
+from fedbbpt.run.query_budget import QueryPlan, is_evaluated
 
 CONVERGED_LOSS = 1e-3  # nats of validation loss, with every answer right, from which on nothing is left to be learned
 
 
-def stop_reason(rows: Iterable[Mapping[str, Any]], planned: Plan, config: Config) -> str | None:
+def stop_reason(rows: Iterable[Mapping[str, Any]], planned: QueryPlan, config: Config) -> str | None:
     """What ends a run after the rows of metrics.jsonl so far; None if it goes on. Test data have no part in it."""
     looks = [row for row in rows if row["split"] == "validation"]
     last = looks[-1]

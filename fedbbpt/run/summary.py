@@ -10,14 +10,14 @@ from fedbbpt.data.partition import label_counts
 from fedbbpt.run.budget import billed, refused
 from fedbbpt.run.checkpoint import Best, Totals
 from fedbbpt.run.evaluate import Baselines, Result
-from fedbbpt.run.plan import PURPOSES, Plan
 from fedbbpt.run.prompt_preview import prompt_texts
-from fedbbpt.run.session import Session
+from fedbbpt.run.query_budget import PURPOSES, QueryPlan
+from fedbbpt.run.setup import Experiment
 
 
 def summarise(
-    session: Session,
-    planned: Plan,
+    experiment: Experiment,
+    planned: QueryPlan,
     best: Best,
     result: Result,
     without: Baselines,
@@ -25,29 +25,29 @@ def summarise(
     left_out: Mapping[str, int],
 ) -> dict[str, Any]:
     """What goes into `summary.json`; `left_out` says for how many rounds or scores each client was."""
-    classes = len(session.task.classes)
-    tested = np.sum([label_counts(client.test, classes) for client in session.clients], axis=0)
+    classes = len(experiment.task.classes)
+    tested = np.sum([label_counts(client.test, classes) for client in experiment.clients], axis=0)
     alone = without.readout_alone
     zero = without.zero_shot
     scores, unprompted = ({score.client: score.accuracy for score in of.scores} for of in (result, zero or result))
     return {
-        "task": session.config.task.name,
-        "seed": session.config.seed,
+        "task": experiment.config.task.name,
+        "seed": experiment.config.seed,
         "rounds": planned.rounds,
         "best_round": best.round,
         "majority_accuracy": float(tested.max() / tested.sum()),
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
-        "queries_per_input": len(best.parameters["prompt"]) // session.prompt.dim if session.prompt.dim else 1,
-        "prompts": prompt_texts(session, best.parameters["prompt"]),
+        "queries_per_input": len(best.parameters["prompt"]) // experiment.prompt.dim if experiment.prompt.dim else 1,
+        "prompts": prompt_texts(experiment, best.parameters["prompt"]),
         "validation_accuracy": best.accuracy,
         "test_accuracy": result.accuracy,
         "test_macro_f1": result.macro_f1,
         **asdict(totals),
-        "refused": refused(session),
-        "billed": billed(session),
+        "refused": refused(experiment),
+        "billed": billed(experiment),
         "left_out": left_out,
-        "queries_by_purpose": _purposes(session, planned, result, totals),
+        "queries_by_purpose": _purposes(experiment, planned, result, totals),
         "clients": {
             client.id: {
                 "test_accuracy": scores.get(client.id),
@@ -56,9 +56,9 @@ def summarise(
                 "validation": label_counts(client.validation, classes),
                 "test": label_counts(client.test, classes),
             }
-            for client in session.clients
+            for client in experiment.clients
         },
-        "classes": list(session.task.classes),
+        "classes": list(experiment.task.classes),
         "confusion": {
             "zero_shot": zero.confusion.tolist() if zero else None,
             "test": result.confusion.tolist(),
@@ -66,10 +66,10 @@ def summarise(
     }
 
 
-def _purposes(session: Session, planned: Plan, result: Result, totals: Totals) -> dict[str, int]:
+def _purposes(experiment: Experiment, planned: QueryPlan, result: Result, totals: Totals) -> dict[str, int]:
     """The queries of `totals` by what they were spent on. Training takes less than planned where updates got lost."""
     found = {purpose: getattr(planned, purpose).queries for purpose in PURPOSES}
-    if not session.from_memory:
+    if not experiment.remembers_all_answers:
         found["test"] = result.usage.queries
-        found["training"] += totals.queries - sum(found.values())
+    found["baseline" if experiment.remembers_all_answers else "training"] += totals.queries - sum(found.values())
     return {purpose: n for purpose, n in found.items() if n or purpose != "setup"}

@@ -1,4 +1,4 @@
-"""The run: rounds of a federated method over a session, with nothing lost whenever it stops."""
+"""The run: rounds of a federated method over a experiment, with nothing lost whenever it stops."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import ClientMemory, ClientSizes, ServerState
 from fedbbpt.config import Config
 from fedbbpt.errors import RunError
 from fedbbpt.run import budget, checkpoint
@@ -18,22 +18,24 @@ from fedbbpt.run.again import reopen
 from fedbbpt.run.atomic_files import remove_temporaries, write_atomic, write_json
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Progress, Totals
+from fedbbpt.run.client_pool import MeteredClientPool
+from fedbbpt.run.client_states import ClientStates
 from fedbbpt.run.environment import add_result_checksums, write_environment
-from fedbbpt.run.evaluate import Result, baselines, better, evaluate, remember, silence
-from fedbbpt.run.exchange import CountedExchange, SoundExchange
+from fedbbpt.run.evaluate import Result, baselines, evaluate, no_answers_error, select_best
 from fedbbpt.run.lock import folder_lock
 from fedbbpt.run.metrics import MetricsWriter, count_rows, is_intact, read_metrics
+from fedbbpt.run.model import prepared
 from fedbbpt.run.opening import check_payable
-from fedbbpt.run.plan import Plan, is_evaluated, plan
+from fedbbpt.run.query_budget import QueryPlan, is_evaluated, plan_queries
 from fedbbpt.run.report import write_report
 from fedbbpt.run.resume import check_unchanged, config_sha256, read_run, setting_changed_error
 from fedbbpt.run.run_folder import check_new_run_folder
-from fedbbpt.run.session import Session, open_session, prepared
+from fedbbpt.run.setup import Experiment, open_experiment
 from fedbbpt.run.stopping import stop_reason
 from fedbbpt.run.summary import summarise
 from fedbbpt.run.vocabulary import vocabulary_bytes
 from fedbbpt.services.ledger import Account
-from fedbbpt.types import Usage
+from fedbbpt.types import Subset, Usage
 
 NO_CALLBACK = Callback()
 
@@ -46,14 +48,14 @@ def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[s
     """
     with folder_lock(out):
         check_new_run_folder(out, config)
-        account, session, planned = ready(config)
-        session = prepared(session, account)
-        if session.backend.service_client is not None:  # which now knows what that took
-            session = replace(session, setup=session.backend.setup_usage)
-            planned = plan(session)
-        write_environment(out, session, account.run, config_sha256(session.config))
-        write_atomic(out / "config.toml", session.config.to_toml().encode())
-        return _Run(session, planned, out, callback, planned.setup.queries).go(None)
+        account, experiment, planned = ready(config)
+        experiment = prepared(experiment, account)
+        if experiment.backend.service_client is not None:  # which now knows what that took
+            experiment = replace(experiment, setup=experiment.backend.setup_usage)
+            planned = plan_queries(experiment)
+        write_environment(out, experiment, account.run, config_sha256(experiment.config))
+        write_atomic(out / "config.toml", experiment.config.to_toml().encode())
+        return _Run(experiment, planned, out, callback, planned.setup.queries).go(None)
 
 
 def resume(
@@ -69,8 +71,8 @@ def resume(
     """
     read_run(out)  # before a lock is made where no run is
     with folder_lock(out):
-        session = reopen(out, limits)
-        planned, progress, damaged = ready_again(out, session, limits)
+        experiment = reopen(out, limits)
+        planned, progress, damaged = ready_again(out, experiment, limits)
         for name in damaged:
             callback.on_message(f"checkpoint {name} is damaged; going on from the one before")
         checkpoints = out / "checkpoints"
@@ -78,29 +80,31 @@ def resume(
             remove_temporaries(folder)
         checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
         asked = progress.totals.queries if progress else planned.setup.queries
-        return _Run(session, planned, out, callback, asked).go(progress)
+        return _Run(experiment, planned, out, callback, asked).go(progress)
 
 
-def ready(config: Config) -> tuple[Account, Session, Plan]:
+def ready(config: Config) -> tuple[Account, Experiment, QueryPlan]:
     """A new run, after all that may be wrong with it before its first query; a dry run ends here."""
-    account, session = budget.new_account(config), open_session(config)
-    planned = plan(session)
-    check_payable(session.backend, account)
-    return account, session, planned
+    account, experiment = budget.new_account(config), open_experiment(config)
+    planned = plan_queries(experiment)
+    check_payable(experiment.backend, account)
+    return account, experiment, planned
 
 
-def ready_again(out: Path, session: Session, limits: Mapping[str, Any]) -> tuple[Plan, Progress | None, list[str]]:
+def ready_again(
+    out: Path, experiment: Experiment, limits: Mapping[str, Any]
+) -> tuple[QueryPlan, Progress | None, list[str]]:
     """What a run will have asked in the end, where it stands, and its damaged checkpoints, if it may go on."""
     for limit, value in limits.items():
-        if session.backend.service_client is None and value != (ours := getattr(session.config, limit)):
+        if experiment.backend.service_client is None and value != (ours := getattr(experiment.config, limit)):
             raise setting_changed_error(limit, ours, value)
     metrics = out / "metrics.jsonl"
     progress, damaged = checkpoint.load_last(
         out / "checkpoints", lambda progress: "" if is_intact(metrics, progress.metrics) else metrics.name
     )
-    planned = plan(session)
+    planned = plan_queries(experiment)
     if progress is not None:
-        check_unchanged(session, progress, out)
+        check_unchanged(experiment, progress, out)
     elif count_rows(metrics) > 1:
         raise RunError(f"{out} has lost its checkpoints; restore them from a backup, or start a new run")
     return planned, progress, damaged
@@ -109,26 +113,30 @@ def ready_again(out: Path, session: Session, limits: Mapping[str, Any]) -> tuple
 class _Run:
     """One pass through the rounds that are left."""
 
-    def __init__(self, session: Session, planned: Plan, out: Path, callback: Callback, asked: int) -> None:
-        self.session, self.plan, self.out, self.callback = session, planned, out, callback
+    def __init__(
+        self, experiment: Experiment, planned: QueryPlan, out: Path, callback: Callback, queries_before: int
+    ) -> None:
+        self.experiment, self.plan, self.out, self.callback = experiment, planned, out, callback
         self.started = time.perf_counter()
-        if client := session.backend.service_client:
-            client.query_index = planned.setup.queries if session.from_memory else asked
-        # Without a prompt the same inputs come again and again: each is asked about once. Answers to test
-        # inputs stay unread until the end.
-        self.memory = remember(session) if session.from_memory else None
-        self.algorithm = session.algorithm(self.memory)
+        if client := experiment.backend.service_client:
+            client.query_index = queries_before
+        self.algorithm, self.clients = experiment.algorithm, experiment.client_sizes
+        memories = {client.id: ClientMemory() for client in self.clients}
+        self.states = ClientStates(checkpoint.clients_of(out / "checkpoints"), memories)
+        self.engine = experiment.open_engine(memories)
 
     def go(self, progress: Progress | None) -> dict[str, Any]:
         self.seconds_before = progress.totals.seconds if progress else 0.0
+        if progress:
+            self.states.load(progress.clients)
         done = progress.state.round if progress else 0
-        self.callback.on_plan(self.plan, self.session, done)
+        self.callback.on_plan(self.plan, self.experiment, done)
         self.metrics = MetricsWriter(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
-        with self.metrics, closing(self.session.engine):
+        with self.metrics, closing(self.engine):
             self.rows = read_metrics(self.out / "metrics.jsonl")
             if progress is None:
                 progress = self._begin()
-            while (ended := stop_reason(self.rows, self.plan, self.session.config)) is None:
+            while (ended := stop_reason(self.rows, self.plan, self.experiment.config)) is None:
                 progress = self._round(progress)
             summary = self._finish(progress, ended)
         self.callback.on_summary(summary)
@@ -137,81 +145,92 @@ class _Run:
     def _begin(self) -> Progress:
         state = self.algorithm.init()
         result = self._look(state, "validation")
-        up, down = vocabulary_bytes(self.session.config, self.session.clients)
-        usage = self.plan.setup + (result.usage if self.memory is None else self.memory.usage)
-        totals = self._add(Totals(bytes_up=up, bytes_down=down), Usage(), result.bytes_up, result.bytes_down)
-        totals = replace(totals, **usage._asdict())
+        up, down = vocabulary_bytes(self.experiment.config, self.experiment.clients)
+        totals = self._add(Totals(bytes_up=up, bytes_down=down), result.pool)
+        totals = replace(totals, **(self.plan.setup + result.usage)._asdict())
         if 2 * totals.unparsed > totals.queries:
             hint = "-o backend.label_words and -o backend.template say how the model is asked for one"
-            if self.session.backend.service_client:
+            if self.experiment.backend.service_client:
                 hint += ", and -o backend.max_answer_tokens=1000 lets it reason first"
             text = f"{totals.unparsed:,} of {totals.queries:,} answers name no class; {hint}"
             self.callback.on_message(text)
-        best = better(result, state, None, self.algorithm.keeps)
+        best = select_best(result, state, None, self.algorithm.model_selection)
         self._record(state.round, "validation", result, None, totals, True)
         return self._checkpoint(state, best, totals)
 
     def _round(self, progress: Progress) -> Progress:
-        session, algorithm, state = self.session, self.algorithm, progress.state
-        exchange = CountedExchange(session.engine, algorithm.sample(state, session.clients))
-        sound = SoundExchange(exchange, algorithm)
-        state, train_loss = algorithm.round(state, sound)
-        self._leave_out(sound.out, f"round {state.round}")
-        for client, how in exchange.missing.items():
+        algorithm, state = self.algorithm, progress.state
+        pool = self._pool(algorithm.sample(state, self.clients), state)
+        state, report = algorithm.round(state, pool.send)
+        self._leave_out(pool.unusable, f"round {state.round}")
+        for client, how in pool.dropped.items():
             self.callback.on_message(f"{client} died in round {state.round} ({how}); its update is missing")
-        totals = self._add(progress.totals, exchange.usage, exchange.bytes_up, exchange.bytes_down)
-        if math.isnan(train_loss):
-            raise silence(self.session, f"round {state.round}")
+        totals = self._add(progress.totals, pool)
+        if math.isnan(report.loss):
+            raise no_answers_error(self.experiment, f"round {state.round}")
         result, best = None, progress.best
-        if is_evaluated(state.round, session.config):
+        if is_evaluated(state.round, self.experiment.config):
             result = self._look(state, "validation")
-            totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
-            best = better(result, state, best, algorithm.keeps)
-        is_best, dropped = best.round == state.round, sorted(exchange.missing)
-        self._record(state.round, "validation", result, train_loss, totals, is_best, dropped, sound.out)
+            totals = self._add(totals, result.pool)
+            best = select_best(result, state, best, algorithm.model_selection)
+        if (is_best := best.round == state.round) and "select" in algorithm.handlers:
+            self._pool(self.clients, state).send("select", algorithm.broadcast(state))
+        self._record(
+            state.round, "validation", result, report.loss, totals, is_best, sorted(pool.dropped), pool.unusable
+        )
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
         """The only place that looks at test data."""
-        memory = self.memory or remember(self.session)
-        without = baselines(self.session, memory)
-        totals = progress.totals if self.memory else self._add(progress.totals, memory.usage, 0, 0)
+        without = baselines(self.experiment, self.engine)
+        totals = self._charged(progress.totals, without.usage)
         best = progress.best
-        result = self._look(State(best.round, best.parameters), "test")
-        totals = self._add(totals, result.usage, result.bytes_up, result.bytes_down)
+        kept = ServerState(best.round, best.parameters)
+        result = self._look(kept, "test")
+        totals = self._add(totals, result.pool)
         self._record(best.round, "test", result, None, totals, True)
         left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
         done = progress.state.round
-        took = self.plan if done == self.plan.rounds else plan(self._of_rounds(done))
-        summary = summarise(self.session, took, best, result, without, totals, left_out) | {"ended": ended}
+        took = self.plan if done == self.plan.rounds else plan_queries(self._of_rounds(done))
+        summary = summarise(self.experiment, took, best, result, without, totals, left_out) | {"ended": ended}
         write_json(self.out / "summary.json", summary)
         self.metrics.sync()
         add_result_checksums(self.out)
-        write_report(self.out, self.session, State(best.round, best.parameters))
+        write_report(self.out, self.experiment, kept)
         return summary
 
-    def _of_rounds(self, rounds: int) -> Session:
-        return replace(self.session, config=self.session.config.model_copy(update={"rounds": rounds}))
+    def _of_rounds(self, rounds: int) -> Experiment:
+        return replace(self.experiment, config=self.experiment.config.model_copy(update={"rounds": rounds}))
 
-    def _look(self, state: State, split: str) -> Result:
-        result = evaluate(self.algorithm, state, self.session.clients, split, self.session.engine)
-        if result.usage.queries and not result.confusion.any():
-            raise silence(self.session, f"the {split} data")
-        self._leave_out(result.out, f"the scores on the {split} data")
+    def _pool(self, clients: Sequence[ClientSizes], state: ServerState) -> MeteredClientPool:
+        return MeteredClientPool(self.engine, self.algorithm, clients, state)
+
+    def _look(self, state: ServerState, subset: Subset) -> Result:
+        result = evaluate(self.algorithm, state, self.clients, subset, self.engine)
+        if any(score.unanswered for score in result.scores) and not result.confusion.any():
+            raise no_answers_error(self.experiment, f"the {subset} data")
+        self._leave_out(result.pool.unusable, f"the scores on the {subset} data")
         return result
 
     def _leave_out(self, clients: Mapping[str, str], where: str) -> None:
         for client, why in clients.items():
             self.callback.on_message(f"{client} is left out of {where}: it {why}")
 
-    def _add(self, totals: Totals, usage: Usage, up: int, down: int) -> Totals:
-        t, seconds = totals, self.seconds_before + time.perf_counter() - self.started
-        if self.memory is not None:
-            usage = Usage()
-        if not self.session.federated:
-            up = down = 0
-        asked = Usage(*(getattr(t, part) for part in Usage._fields)) + usage
-        return Totals(*asked, t.bytes_up + up, t.bytes_down + down, seconds)
+    def _add(self, totals: Totals, pool: MeteredClientPool) -> Totals:
+        totals = self._charged(totals, pool.usage)
+        if not self.algorithm.shares_parameters:  # nothing travels
+            return totals
+        return replace(
+            totals,
+            bytes_up=totals.bytes_up + pool.bytes_up,
+            bytes_down=totals.bytes_down + pool.bytes_down,
+            exchanges=totals.exchanges + pool.exchanges,
+        )
+
+    def _charged(self, totals: Totals, usage: Usage) -> Totals:
+        seconds = self.seconds_before + time.perf_counter() - self.started
+        asked = Usage(*(getattr(totals, part) for part in Usage._fields)) + usage
+        return replace(totals, **asked._asdict(), seconds=seconds)
 
     def _record(
         self,
@@ -234,14 +253,16 @@ class _Run:
             **asdict(totals),
         }
         row |= {"dropped_clients": dropped} if dropped else {}
-        row |= {"left_out": left} if (left := {**out, **(result.out if result else {})}) else {}
-        row |= {"billed": billed} if (billed := budget.billed(self.session)) else {}
+        row |= {"left_out": left} if (left := {**out, **(result.pool.unusable if result else {})}) else {}
+        row |= {"billed": billed} if (billed := budget.billed(self.experiment)) else {}
         self.metrics.append(row)
         self.rows.append(row)
         self.callback.on_round(row)
 
-    def _checkpoint(self, state: State, best: checkpoint.Best, totals: Totals) -> Progress:
+    def _checkpoint(self, state: ServerState, best: checkpoint.Best, totals: Totals) -> Progress:
         mark = self.metrics.sync()
-        progress = Progress(state, best, totals, mark, config_sha256(self.session.config), self.session.data_sha256)
+        files = self.states.save(state.round)
+        fingerprints = config_sha256(self.experiment.config), self.experiment.data_sha256
+        progress = Progress(state, best, totals, mark, *fingerprints, files)
         checkpoint.save(self.out / "checkpoints", progress)
         return progress

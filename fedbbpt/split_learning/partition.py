@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fedbbpt.algorithms import Parts
+from fedbbpt.algorithms import AlgorithmContext
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.none import NoReadout
 from fedbbpt.split_learning.protocol import Part, SplitModel, Splittable
@@ -17,20 +17,20 @@ TRAINABLE: dict[str, tuple[Part, ...]] = {
 }
 
 
-def partition(parts: Parts, **how: Any) -> tuple[SplitModel, int]:
+def partition(context: AlgorithmContext, **how: Any) -> tuple[SplitModel, int]:
     """The model in parts, and the number of the task's classes.
 
     Raises:
         ConfigError: the backend has no model that can be cut so, or there are a prompt or a readout for a black box.
     """
-    backend, prompt, readout = parts.objective
+    backend, prompt, readout = context.backend, context.model.prompt, context.model.readout
     if not isinstance(backend, Splittable):
         raise ConfigError("algorithm 'sfprompt' needs a model of images that can be cut: --backend local-vit")
     if prompt.dim or not isinstance(readout, NoReadout):
         raise ConfigError(
             "algorithm 'sfprompt' has soft tokens and a classifier of its own: use --prompt none and --readout none"
         )
-    scores = np.zeros((1, len(backend.info.classes)), np.float32)
+    scores = np.zeros((1, len(context.model.info.classes)), np.float32)
     classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]
     return backend.partition_model(num_classes=classes, **how), classes
 

@@ -1,19 +1,31 @@
 """SFPrompt (arXiv 2407.17533): soft tokens and the last blocks, trained through a body that stays at the server."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import Exchange, Keeps, Parts, Reply, State
-from fedbbpt.algorithms.aggregate import weighted_mean
+from fedbbpt.algorithms import (
+    Algorithm,
+    AlgorithmContext,
+    ClientContext,
+    ClientReply,
+    ClientSizes,
+    Handler,
+    RoundReport,
+    Send,
+    ServerState,
+)
+from fedbbpt.algorithms.aggregation import weighted_mean
 from fedbbpt.algorithms.calibration import finite_mean, mean_loss
-from fedbbpt.algorithms.score import tally
-from fedbbpt.algorithms.steps import rng_of, sampled, short, shuffled
+from fedbbpt.algorithms.evaluation import tally
+from fedbbpt.algorithms.sampling import number_of_clients, rng_of, rounded, sample_clients, shuffled_batches
+from fedbbpt.backend import Backend
 from fedbbpt.errors import ConfigError
 from fedbbpt.split_learning import passes
 from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
@@ -28,10 +40,10 @@ from fedbbpt.split_learning.transport import (
     InProcessTransport,
     Transport,
 )
-from fedbbpt.types import Batch, Client, Dataset, Float32, Message, Parameters, Score, Update, Usage
+from fedbbpt.types import Batch, Float32, Message, Parameters, Score, Subset, Update, Usage
 
 
-class SFPrompt:
+class SFPrompt(Algorithm):
     """Clients hold head, prompt and tail; the server holds the body. A round has three phases.
 
     1. Self-update: `local_epochs` epochs of SGD at `self_update_lr` over all of the client's samples, from the head
@@ -58,20 +70,16 @@ class SFPrompt:
     `body_url` is the address of `fedbbpt serve-body`, which then runs the body. `clip_norm` and
     `noise_multiplier` limit what it sees of a sample (`ClippedNoisyTransport`); no seed repeats the noise there.
 
-    The share `fraction` of the clients (at least one) takes part in a round. A query is a sample that passes the body
-    forward, wherever the body is, and a call is one batch of them; self-update and pruning take none.
+    The share `participation` of the clients takes part in a round (at least one), or just `clients_per_round` of them.
+    A query is a sample that passes the body forward, and a request one batch of them; the first phase takes none.
     """
 
-    federated = True
-    portable = True  # what a client does depends on the message and its own data alone
-    keeps: Keeps = "lowest"
-    settled = 1
-    white_box = True  # the model is cut, not queried
+    access: Literal["black-box", "white-box"] = "white-box"
     addresses = ("body_url",)  # a resumed run may find the body elsewhere
 
     def __init__(
         self,
-        parts: Parts,
+        context: AlgorithmContext,
         /,
         *,
         head_blocks: NonNegativeInt = 1,
@@ -83,7 +91,8 @@ class SFPrompt:
         lr: PositiveFloat = 0.1,
         self_update_lr: PositiveFloat = 1e-4,
         batch_size: PositiveInt = 4,
-        fraction: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        participation: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        clients_per_round: PositiveInt | None = None,
         epochs: PositiveInt = 1,
         trainable: Literal["prompt", "linear", "full"] = "prompt",
         topology: Topology = "split",
@@ -96,7 +105,7 @@ class SFPrompt:
         check_options(trainable, topology, body_url, clip_norm, noise_multiplier)
         role: Role = "client" if body_url else "all"
         self._split, self._classes = partition(
-            parts,
+            context,
             head_blocks=head_blocks,
             tail_blocks=tail_blocks,
             num_prompt_tokens=num_prompt_tokens,
@@ -104,147 +113,160 @@ class SFPrompt:
             dtype=dtype,
             role=role,
         )
-        self._seed, self._limit = parts.seed, parts.objective.backend.info.max_batch
+        self._start, self._seed = self._split.init(context.seed), context.seed
+        self._limit = context.model.info.max_batch
         self._keep_fraction, self._local_epochs, self._epochs = keep_fraction, local_epochs, epochs
-        self._lr, self._self_update_lr = lr, self_update_lr
-        self._batch_size, self._fraction = batch_size, fraction
+        self._lr, self._self_update_lr, self._batch_size = lr, self_update_lr, batch_size
+        self._participation, self._clients_per_round = participation, clients_per_round
         self._clip_norm, self._noise_multiplier = clip_norm, noise_multiplier
-        self._activation_dtype = activation_dtype if topology == "split" else None
-        cut_spec = CutSpec(self._split.identity, head_blocks, tail_blocks)
-        self._remote = RemoteBody(body_url, activation_dtype, cut_spec) if body_url else None
+        self._activation_dtype = activation_dtype
+        self._spec = CutSpec(self._split.identity, head_blocks, tail_blocks)
+        self._topology, self._body_url = topology, body_url
         trained = [part for part in TRAINABLE[trainable] if self._split.sizes[part]]
         self._trained: frozenset[Part] = frozenset(trained)
         self._told: list[Part] = [part for part in trained if part != "body" or topology == "federated"]
-        self.portable = "body" not in self._trained or topology == "federated"
-        # In the server's hands: the body that goes with its last message, and each client's copy where it is trained.
-        self._body: tuple[int, Float32] | None = None
-        self._copies: dict[str, BodyRunner] = {}
 
-    @staticmethod
-    def resolved(options: Mapping[str, Any], backend: Splittable) -> dict[str, Any]:
+    @classmethod
+    def resolve_options(cls, options: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
         """The options with the `dtype` that "auto" is here: a run keeps it wherever it goes on."""
-        return {**options, "dtype": backend.computes_in(options["dtype"])}
+        dtype = backend.computes_in(options["dtype"]) if isinstance(backend, Splittable) else options["dtype"]
+        return {**options, "dtype": dtype}
 
-    def init(self) -> State:
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """See `Algorithm`."""
+        return {"train": self._train, "evaluate": self._evaluate}
+
+    @property
+    def is_queryable(self) -> bool:
+        """See `Algorithm`."""
+        return self._body_url is None
+
+    def init(self) -> ServerState:
         """The pretrained tail, a new prompt and a new classifier; the others as well if they are trained."""
         parts = {*TRAINABLE["prompt"], *self._trained}
-        return State(0, {part: self._start[part] for part in TRAINABLE["full"] if part in parts})
+        return ServerState(0, {part: self._start[part] for part in TRAINABLE["full"] if part in parts})
 
-    def sample(self, state: State, clients: Sequence[Client]) -> list[Client]:
+    def sample(self, state: ServerState, clients: Sequence[ClientSizes]) -> list[ClientSizes]:
         """A uniform draw without replacement that depends on the seed and the round only."""
-        return sampled(clients, self._fraction, self._seed, state.round + 1)
+        count = number_of_clients(self._participation, self._clients_per_round, len(clients))
+        return sample_clients(clients, count, self._seed, state.round + 1)
 
-    def broadcast(self, state: State) -> Message:
-        """The parts that are trained, but for the body, which the server itself goes on with."""
-        if "body" in self._trained:
-            self._body = state.round + 1, state.parameters["body"]
-        return Message(state.round + 1, self._seed, {part: state.parameters[part] for part in self._told})
+    def broadcast(self, state: ServerState) -> Message:
+        """The trained parts; a trained body stays with the server that runs it."""
+        body = state.parameters["body"] if self._trains_body_at_server else None
+        return Message(state.round + 1, self._seed, {part: state.parameters[part] for part in self._told}, body=body)
 
-    def round(self, state: State, exchange: Exchange) -> tuple[State, float]:
-        """See `Algorithm`.
+    def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
+        """One exchange; everything else crosses the cuts.
 
         Raises:
             ConfigError: the parameters are no longer finite.
         """
-        self._copies.clear()
-        updates = exchange(self.local, self.broadcast(state))
-        return self.merge(state, updates), mean_loss(updates)
-
-    @np.errstate(over="ignore", invalid="ignore")  # `merge` sees what overflowed
-    def local(self, message: Message, client: Client) -> Update:
-        """Self-update, pruning and split training."""
-        parameters: Parameters = {**self._start, **message.parameters}
-        before, transport = parameters, self._transport(message, client)
-        data, losses = client.train, [np.zeros(0, np.float32)]
-        step = partial(passes.train_step, self._split, self._trained)
-        rng, everything = rng_of(message, client.id, "self-update"), np.arange(len(data))
-        for batch in shuffled(data, everything, self._batch_size, self._local_epochs, rng):
-            parameters, _ = step(parameters, batch, BypassTransport(), self._self_update_lr)
-        rng = rng_of(message, client.id, "split")
-        hard = prune(data, self._keep_fraction, self._limit, partial(passes.el2n_scores, self._split, parameters), rng)
-        for batch in shuffled(data, hard, self._batch_size, self._epochs, rng):
-            parameters, of_batch = step(parameters, batch, transport, self._lr)
-            losses.append(of_batch)
-        if "body" in self._told:
-            parameters = {**parameters, "body": self._copies[client.id].body}
-        changes: Parameters = {part: parameters[part] - before[part] for part in self._told}
-        loss = short(finite_mean(np.concatenate(losses)))
-        return Update(client.id, changes, len(data), loss, transport.usage, traffic=transport.traffic)
+        updates = send("train", self.broadcast(state))
+        return self.aggregate(state, updates), RoundReport(mean_loss(updates))
 
     @np.errstate(over="ignore", invalid="ignore")
-    def merge(self, state: State, updates: Sequence[Update]) -> State:
-        """Adds the mean change, weighted by samples; of the bodies' copies as well where they are trained."""
+    def aggregate(self, state: ServerState, updates: Sequence[Update]) -> ServerState:
+        """Adds the mean change, weighted by samples; where the body is trained, of its copies as well."""
         parameters, changes = dict(state.parameters), [dict(update.payload) for update in updates]
-        if "body" in self._trained and "body" not in self._told:
-            for update, told in zip(updates, changes, strict=True):
-                told["body"] = self._copies[update.client].body - parameters["body"]
-        for part, change in weighted_mean(changes, [update.weight for update in updates]).items():
-            parameters[part] = (parameters[part] + change).astype(np.float32)
+        for update, change in zip(updates, changes, strict=True):
+            if update.body is not None:
+                change["body"] = update.body - parameters["body"]
+        for part, mean in weighted_mean(changes, [update.weight for update in updates]).items():
+            parameters[part] = (parameters[part] + mean).astype(np.float32)
         if not all(np.isfinite(values).all() for values in parameters.values()):
             raise ConfigError(
                 "the parameters diverged beyond all numbers; start a new run with smaller steps (-o algorithm.lr, "
                 "-o algorithm.self_update_lr)"
             )
-        return State(state.round + 1, parameters, state.memory)
+        return replace(state, round=state.round + 1, parameters=parameters)
 
-    def blank(self, work: Callable[..., Reply], message: Message) -> Reply:
+    def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""
-        if work == self.score:
+        if handler == "evaluate":
             return Score("", np.zeros((self._classes, self._classes), np.int64), 0.0, 0, Usage())
         payload: dict[str, Float32] = {part: np.zeros(self._split.sizes[part], np.float32) for part in self._told}
         return Update("", payload, 0, math.nan, Usage())
 
-    @np.errstate(over="ignore", invalid="ignore")
-    def score(self, split: str, message: Message, client: Client) -> Score:
-        """One pass over the client's split, from head to body to tail, `max_batch` samples at a time."""
-        data: Dataset = getattr(client, split)
-        parameters, transport = {**self._start, **message.parameters}, self._transport(message, client, split)
-
-        def predict(batch: Batch) -> NDArray[np.float64]:
-            return passes.predict(self._split, parameters, batch, transport).astype(np.float64)
-
-        counts = tally(data, self._limit, self._classes, predict)
-        return Score(client.id, *counts, transport.usage, transport.traffic)
-
-    def plan(self, client: Client, round_: int) -> Usage:
+    def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
         """See `Algorithm`."""
-        kept = num_kept(self._keep_fraction, len(client.train))
-        return Usage(self._epochs * kept, self._epochs * -(-kept // self._batch_size))
-
-    def views(self, round_: int) -> int:
-        """One."""
-        return 1
+        samples = num_kept(self._keep_fraction, client.train)
+        return Usage(self._epochs * samples, self._epochs * -(-samples // self._batch_size))
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """How many numbers are trained: those of the prompt, and all others as those of the readout."""
+    def parameter_counts(self) -> dict[str, int]:
+        """See `Algorithm`; all but the prompt's count as the readout's."""
         sizes = {part: self._split.sizes[part] for part in self._trained}
         return {"prompt": sizes.pop("prompt", 0), "readout": sum(sizes.values())}
 
-    @cached_property
-    def _start(self) -> Parameters:
-        return self._split.init(self._seed)
+    @np.errstate(over="ignore", invalid="ignore")  # `aggregate` sees what overflowed
+    def _train(self, message: Message, ctx: ClientContext) -> Update:
+        """Self-update, pruning and split training."""
+        parameters: Parameters = {**self._start, **message.parameters}
+        before, runner = parameters, self._runner(message, self._trained)
+        transport = self._transport(message, ctx, runner)
+        data, losses = ctx.data.train, [np.zeros(0, np.float32)]
+        step = partial(passes.train_step, self._split, self._trained)
+        rng, everything = rng_of(message, ctx.id, "self-update"), np.arange(len(data))
+        for batch in shuffled_batches(data, everything, self._batch_size, self._local_epochs, rng):
+            parameters, _ = step(parameters, batch, BypassTransport(), self._self_update_lr)
+        rng = rng_of(message, ctx.id, "split")
+        scores = partial(passes.el2n_scores, self._split, parameters)
+        hard = prune(data, self._keep_fraction, self._limit, scores, rng)
+        for batch in shuffled_batches(data, hard, self._batch_size, self._epochs, rng):
+            parameters, of_batch = step(parameters, batch, transport, self._lr)
+            losses.append(of_batch)
+        if runner is not None and "body" in self._told:
+            parameters = {**parameters, "body": runner.body}
+        changes: Parameters = {part: parameters[part] - before[part] for part in self._told}
+        loss = rounded(finite_mean(np.concatenate(losses)))
+        usage, traffic = transport.usage, transport.traffic
+        body = runner.body if runner is not None and self._trains_body_at_server else None
+        return Update(ctx.id, changes, len(data), loss, usage, traffic=traffic, body=body)
 
-    def _transport(self, message: Message, client: Client, scored: str | None = None) -> Transport:
-        """To train over, or to score a split."""
-        transport = self._direct_transport(message, client, self._trained if scored is None else frozenset())
+    @np.errstate(over="ignore", invalid="ignore")
+    def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
+        """One pass over a subset, from head to body to tail, `max_batch` samples at a time."""
+        subset: Subset = message.subset or "validation"
+        parameters = {**self._start, **message.parameters}
+        transport = self._transport(message, ctx, self._runner(message, frozenset()), subset)
+
+        def predict(batch: Batch, rows: slice) -> NDArray[np.float64]:
+            return passes.predict(self._split, parameters, batch, transport).astype(np.float64)
+
+        counts = tally(ctx.subset(subset), self._limit, self._classes, predict)
+        return Score(ctx.id, *counts, transport.usage, transport.traffic)
+
+    @property
+    def _trains_body_at_server(self) -> bool:
+        return "body" in self._trained and "body" not in self._told
+
+    def _runner(self, message: Message, trained: frozenset[Part]) -> BodyRunner | None:
+        """The body in this process; where it is trained, a copy for one client. None if a server runs it."""
+        if self._body_url is not None:
+            return None
+        body = {**self._start, **message.parameters}["body"] if message.body is None else message.body
+        return BodyRunner(self._split, body, trained, self._lr)
+
+    def _transport(
+        self, message: Message, ctx: ClientContext, runner: BodyRunner | None, evaluated: Subset | None = None
+    ) -> Transport:
+        """To train over, or to evaluate a subset over."""
+        transport: Transport
+        if runner is not None:
+            transport = InProcessTransport(runner, self._activation_dtype if self._topology == "split" else None)
+        else:
+            gradients_follow = evaluated is None and bool(self._trained & UPSTREAM["tail"])
+            transport = self._remote_body(ctx).transport(backward=gradients_follow)
         if self._clip_norm is None:
             return transport
-        rng = np.random.default_rng() if self._remote else rng_of(message, client.id, f"noise {scored}")
+        rng = rng_of(message, ctx.id, f"noise {evaluated}") if runner is not None else np.random.default_rng()
         return ClippedNoisyTransport(transport, self._clip_norm, self._noise_multiplier, rng)
 
-    def _direct_transport(self, message: Message, client: Client, trained: frozenset[Part]) -> Transport:
-        """To the body that goes with the message; to a copy of it where it is trained."""
-        if self._remote:
-            return self._remote.transport(backward=bool(trained & UPSTREAM["tail"]))
-        runner = BodyRunner(self._split, self._body_of(message), trained, self._lr)
-        if "body" in trained:
-            self._copies[client.id] = runner
-        return InProcessTransport(runner, self._activation_dtype)
-
-    def _body_of(self, message: Message) -> Float32:
-        if "body" not in self._trained or "body" in self._told:
-            return {**self._start, **message.parameters}["body"]
-        if self._body is None or self._body[0] != message.round:
-            raise RuntimeError("the server no longer has the body that goes with this message")
-        return self._body[1]
+    def _remote_body(self, ctx: ClientContext) -> RemoteBody:
+        """The connection to the body's server, one for all clients of a process."""
+        if "body" not in ctx.shared:
+            ctx.shared["body"] = RemoteBody(str(self._body_url), self._activation_dtype, self._spec)
+        remote: RemoteBody = ctx.shared["body"]
+        return remote

@@ -2,7 +2,7 @@
 
 from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size
 from fedbbpt.types.examples import ArrayView, Batch, Client, Dataset, Prompted
-from fedbbpt.types.messages import Message, Score, Sums, Traffic, Update, Usage
+from fedbbpt.types.messages import Message, OutOfDate, Score, Statistics, Subset, Traffic, Update, Usage
 
 __all__ = [
     "ArrayView",
@@ -14,11 +14,13 @@ __all__ = [
     "Inputs",
     "Int64",
     "Message",
+    "OutOfDate",
     "Parameters",
     "Prompted",
     "Score",
     "Size",
-    "Sums",
+    "Statistics",
+    "Subset",
     "Traffic",
     "Update",
     "Usage",

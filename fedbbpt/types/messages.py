@@ -3,13 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.types import wire
 from fedbbpt.types.arrays import Float32, Int64, Parameters
+
+Subset = Literal["train", "validation", "test"]  # of a client's data
 
 
 class Usage(NamedTuple):
@@ -57,15 +59,18 @@ class Traffic(NamedTuple):
 
 @dataclass(frozen=True)
 class Message:
-    """All that a client is told: the round, the run's seed and the parameters that it needs."""
+    """All that a client is told: the round, the run's seed, the parameters that it needs, and what to evaluate on."""
 
     round: int  # counted from 1
     seed: int
     parameters: Parameters
+    subset: Subset | None = None  # of the client's data, where the message asks for a score
+    body: Float32 | None = None  # of a partitioned model: stays with the server that runs it, and is never written
 
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
-        return wire.packed(self.parameters, round=self.round, seed=self.seed)
+        subset = {"subset": self.subset} if self.subset else {}
+        return wire.packed(self.parameters, round=self.round, seed=self.seed, **subset)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Message":
@@ -75,10 +80,13 @@ class Message:
             ValueError: `to_bytes` writes no such thing.
         """
         parameters, scalars = wire.unpacked(data)
+        subset = scalars.pop("subset", None)
+        if subset is not None and subset not in get_args(Subset):
+            raise ValueError(f"subset is none of {', '.join(get_args(Subset))}")
         wire.keyed(scalars, "round", "seed")
         for part, values in parameters.items():
             wire.typed(values, part, values.ndim, np.float32, np.float64, np.float16, np.uint8)
-        return cls(wire.whole(scalars["round"], "round"), wire.whole(scalars["seed"], "seed"), parameters)
+        return cls(wire.whole(scalars["round"], "round"), wire.whole(scalars["seed"], "seed"), parameters, subset)
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,13 @@ class Update:
     weight: int  # number of training samples
     loss: float  # mean over all finite losses that the round measured; NaN where there was none
     usage: Usage
-    spread: float = math.nan  # standard deviation of the losses of one step, root mean square over the steps
+    loss_std: float = math.nan  # of the losses of one step, root mean square over the steps
     traffic: Traffic = Traffic()  # noqa: RUF009 - frozen, too
+    body: Float32 | None = None  # see `Message.body`: what training made of the server's copy for this client
 
     def to_bytes(self) -> bytes:
         """As safetensors, with the scalars in its metadata."""
-        scalars = [self.client, self.weight, self.loss, self.spread, *_counts(self.usage)]
+        scalars = [self.client, self.weight, self.loss, self.loss_std, *_counts(self.usage)]
         return wire.packed(self.payload, update=scalars, **_optional(self.traffic))
 
     @classmethod
@@ -110,16 +119,16 @@ class Update:
         wire.keyed(scalars, "update")
         told = wire.listed(scalars["update"], "update", *(4 + count for count in TOLD_OF_USAGE))
         client, weight = wire.named(told[0]), wire.whole(told[1], "weight")
-        loss, spread = wire.real(told[2], "loss"), wire.real(told[3], "spread")
-        if spread < 0:
-            raise ValueError("spread is negative")
+        loss, loss_std = wire.real(told[2], "loss"), wire.real(told[3], "loss_std")
+        if loss_std < 0:
+            raise ValueError("loss_std is negative")
         for part, values in payload.items():
             wire.typed(values, part, values.ndim, np.float32, np.float64, np.float16)
-        return cls(client, payload, weight, loss, _usage(told[4:]), spread, traffic)
+        return cls(client, payload, weight, loss, _usage(told[4:]), loss_std, traffic)
 
 
 @dataclass(frozen=True)
-class Sums:
+class Statistics:
     """What a client adds to a sum over all clients; nothing was asked of the model for it."""
 
     values: Float32
@@ -131,7 +140,7 @@ class Sums:
         return wire.packed({"values": self.values})
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Sums":
+    def from_bytes(cls, data: bytes) -> "Statistics":
         """Inverse of `to_bytes`, bit for bit.
 
         Raises:
@@ -180,6 +189,30 @@ class Score:
             raise ValueError("confusion is not a square of counts, or loss_sum is NaN")
         unanswered = wire.whole(scalars["unanswered"], "unanswered")
         return cls(client, confusion, loss_sum, unanswered, _usage(scalars["usage"]), traffic)
+
+
+@dataclass(frozen=True)
+class OutOfDate:
+    """A client's answer to a message that it cannot follow: it lacks what the round before would have left with it."""
+
+    client: str
+    usage = Usage()
+    traffic = Traffic()
+
+    def to_bytes(self) -> bytes:
+        """As safetensors without arrays."""
+        return wire.packed({}, out_of_date=self.client)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "OutOfDate":
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: `to_bytes` writes no such thing.
+        """
+        arrays, scalars = wire.unpacked(data)
+        wire.keyed({**arrays, **scalars}, "out_of_date")
+        return cls(wire.named(scalars["out_of_date"]))
 
 
 def _counts(usage: Usage) -> list[int]:

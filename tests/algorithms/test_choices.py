@@ -89,7 +89,7 @@ def test_rounds_find_the_words_that_help_and_lower_the_loss(bdpl, rounds, same, 
 
 
 def test_one_client_a_round_finds_them_as_well(bdpl, rounds, readers):
-    algorithm = bdpl(fraction=1e-6)
+    algorithm = bdpl(participation=1e-6)
     assert len(algorithm.sample(algorithm.init(), readers)) == 1
     states, _ = rounds(algorithm, readers, 60)
     assert loss(algorithm, states[-1], readers) < 0.4 * loss(algorithm, states[0], readers)

@@ -11,7 +11,7 @@ from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.readouts.prototypes import Prototypes
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.client_pool import CountedExchange
 from fedbbpt.types import Client, Message, Sums, Update, Usage
 
 SIZE = (8, 8)

@@ -20,7 +20,7 @@ from fedbbpt.readouts.identity import Identity
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.readouts.prototypes import Prototypes
 from fedbbpt.run.checkpoint import Best, Progress, Totals, load_last, save
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.client_pool import CountedExchange
 from fedbbpt.run.metrics import Mark
 from fedbbpt.types import Client
 

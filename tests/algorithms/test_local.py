@@ -15,10 +15,10 @@ from fedbbpt.optim.spsa import SpsaGC
     "options",
     [
         {},
-        {"server": "momentum"},
-        {"server": "adam", "server_rate": 0.3},
+        {"server_optimizer": "momentum"},
+        {"server_optimizer": "adam", "server_lr": 0.3},
         {"optimizer": partial(SpsaGC, a=8.0)},  # steps so long that some rounds are taken back
-        {"optimizer": partial(SpsaGC, a=8.0), "server": "momentum"},
+        {"optimizer": partial(SpsaGC, a=8.0), "server_optimizer": "momentum"},
         {"upload": "parameters", "local_steps": 2, "batch_size": 3},
     ],
     ids=["defaults", "momentum", "adam", "divergence", "divergence-momentum", "parameters"],
@@ -50,7 +50,7 @@ def test_one_clients_divergence_is_no_others(make, rounds, fake_backend, clients
 
 
 def test_a_client_that_was_never_chosen_keeps_the_start(make, rounds, fake_backend, clients):
-    algorithm = make(fake_backend, Local, fraction=0.3)
+    algorithm = make(fake_backend, Local, participation=0.3)
     (start, state), _ = rounds(algorithm, clients, 1)
     (chosen,) = {name.partition("/")[0] for name in state.parameters if "/" in name}
     other = next(client for client in clients if client.id != chosen)
@@ -60,7 +60,7 @@ def test_a_client_that_was_never_chosen_keeps_the_start(make, rounds, fake_backe
 
 
 def test_a_client_that_is_not_chosen_keeps_what_it_has(make, rounds, fake_backend, clients):
-    algorithm = make(fake_backend, Local, fraction=0.3)
+    algorithm = make(fake_backend, Local, participation=0.3)
     states, _ = rounds(algorithm, clients, 6)
     for before, after in pairwise(states):
         changed = {

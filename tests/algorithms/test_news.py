@@ -11,7 +11,7 @@ from fedbbpt.engines.serial import Serial
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.prompts.padding import Padding
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.client_pool import CountedExchange
 from fedbbpt.types import Message, Update, Usage
 
 
@@ -105,7 +105,7 @@ def test_what_goes_down_does_not_depend_on_the_dimension(make, fake_backend, cli
     ("prompt", "options"),
     [
         (Dct((8, 8), frequencies=1), {}),
-        (Padding((8, 8), width=0.5), {"fraction": 0.5}),
+        (Padding((8, 8), width=0.5), {"participation": 0.5}),
         (Padding((8, 8), width=0.5), {"upload": "parameters"}),
     ],
     ids=["few numbers", "some clients", "whole uploads"],

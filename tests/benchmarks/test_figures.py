@@ -93,14 +93,14 @@ class TestEmbedding:
             assert {*part.contents()} <= {*client.test.contents()}
 
     def test_features_are_those_of_the_parameters(self, trained: Path) -> None:
-        session = again.reopen(trained, None)
-        kept, data = again.kept(trained, session).parameters, embedding.some_tests(session.clients, 1)
-        split = embedding.opened(session)
+        experiment = again.reopen(trained, None)
+        kept, data = again.kept(trained, experiment).parameters, embedding.some_tests(experiment.clients, 1)
+        split = embedding.opened(experiment)
         found = embedding.features(split, kept, data, 100)
         assert found.shape == (20, (split.sizes["classifier"] // 10) - 1)
         np.testing.assert_allclose(embedding.features(split, kept, data, 3), found, atol=1e-4)
         assert not np.allclose(embedding.features(split, {}, data, 100), found, atol=1e-4)
-        whole = embedding.opened(session, num_prompt_tokens=0)
+        whole = embedding.opened(experiment, num_prompt_tokens=0)
         start = embedding.features(whole, {}, data, 100)
         linear = {"classifier": np.ones(split.sizes["classifier"], np.float32)}
         np.testing.assert_array_equal(embedding.features(whole, linear, data, 100), start)
@@ -153,10 +153,10 @@ class TestCommand:
                 folder = drawn if own else drawn / "figures" / f"clients-00{clients}" / method
                 assert share == json.loads((folder / "summary.json").read_text())["test_accuracy"]
         assert not (drawn / "figures" / "clients-002" / "sfprompt").exists()
-        session = again.reopen(drawn, None)
+        experiment = again.reopen(drawn, None)
         counts = np.array(labels["counts"])
         assert counts.shape == (2, 10)
-        ours = np.array([label_counts(client.train, 10) for client in session.clients])
+        ours = np.array([label_counts(client.train, 10) for client in experiment.clients])
         np.testing.assert_array_equal(counts.sum(0), ours.sum(0))
         assert len(read["labels"]) == 20
         assert [panel["name"] for panel in read["panels"]] == ["no tuning, and linear", "full fine-tuning", "SFPrompt"]
@@ -176,15 +176,15 @@ class TestCommand:
 
     def test_report_keeps_them_and_escapes_their_texts(self, drawn: Path, tmp_path: Path) -> None:
         shutil.copytree(drawn, tmp_path / "run")
-        session = again.reopen(tmp_path / "run", None)
-        state: State = again.kept(tmp_path / "run", session)
+        experiment = again.reopen(tmp_path / "run", None)
+        state: State = again.kept(tmp_path / "run", experiment)
         before = (tmp_path / "run" / "report.html").read_bytes()
-        assert write_report(tmp_path / "run", session, state).read_bytes() == before
+        assert write_report(tmp_path / "run", experiment, state).read_bytes() == before
         file = tmp_path / "run" / "figures.json"
         kept = json.loads(file.read_text())
         kept["figures"][0] |= {"note": "<b>note</b>", "table": [["<i>"], ["<u>", "1"]], "legend": [["<s>", "#000"]]}
         file.write_text(json.dumps(kept))
-        page = write_report(tmp_path / "run", session, state).read_text()
+        page = write_report(tmp_path / "run", experiment, state).read_text()
         assert not re.findall("<[bius]>", page)
         assert "&lt;b&gt;note" in page
 
@@ -228,12 +228,12 @@ class TestCommand:
         (unfinished / "summary.json").unlink()
         shutil.copytree(trained, other := tmp_path / "other")
         shutil.copytree(trained, whole := tmp_path / "whole")
-        (other / "config.toml").write_text('version = 2\n[algorithm]\nname = "greedy"\n')
+        (other / "config.toml").write_text('version = 2\n[algorithm]\nname = "ensemble"\n')
         config = whole / "config.toml"
         config.write_text(config.read_text().replace('trainable = "prompt"', 'trainable = "full"'))
         for folder, clients, said in [
             (tmp_path / "nowhere", "3", "no run in"),
-            (other, "3", "is one of greedy"),
+            (other, "3", "is one of ensemble"),
             (whole, "3", "is one of sfprompt with trainable=full"),
             (unfinished, "3", "is not finished; go on with fedbbpt train --resume"),
             (run, "0", "--clients wants numbers"),

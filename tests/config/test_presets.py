@@ -13,7 +13,7 @@ ASKED = (NEWS, "backend.name=openai", "backend.model=any")
 
 # command: rounds; backend, prompt, readout, optimizer and algorithm with the options that are not the class's defaults
 RECORDED: dict[tuple[str, ...], tuple[int, str]] = {
-    (): (7, "local-vit affine linear random greedy"),
+    (): (7, "local-vit affine linear random ensemble"),
     ("algorithm.name=fedavg",): (7, "local-vit affine linear spsa-gc fedavg"),
     ("algorithm.name=local",): (7, "local-vit affine linear spsa-gc local"),
     ("algorithm.name=fedbpt",): (7, "local-vit affine linear sep-cma fedbpt"),
@@ -24,10 +24,10 @@ RECORDED: dict[tuple[str, ...], tuple[int, str]] = {
     ("prompt.name=none",): (7, "local-vit none linear spsa-gc fedavg"),
     ("readout.name=identity",): (7, "local-vit affine identity spsa-gc fedavg"),
     (NEWS,): (7, "hf-text none linear spsa-gc fedavg"),
-    (NEWS, "backend.model=smollm2"): (3, "hf-text instruction linear+0.05 random+4 greedy+4"),
-    ASKED: (3, "openai instruction linear+0.05 random+4 greedy+4"),
-    (*ASKED, "algorithm.views=2"): (3, "openai instruction linear+0.05 random+4 greedy+2"),
-    (*ASKED, "prompt.name=discrete"): (3, "openai discrete linear+0.05 random+4 greedy+4"),
+    (NEWS, "backend.model=smollm2"): (3, "hf-text instruction linear+0.05 random+4 ensemble+4"),
+    ASKED: (3, "openai instruction linear+0.05 random+4 ensemble+4"),
+    (*ASKED, "algorithm.num_prompts=2"): (3, "openai instruction linear+0.05 random+4 ensemble+2"),
+    (*ASKED, "prompt.name=discrete"): (3, "openai discrete linear+0.05 random+4 ensemble+4"),
     (*ASKED, "algorithm.name=fedavg"): (7, "openai instruction linear+0.05 bdpl fedavg"),
     (*ASKED, "prompt.name=none"): (7, "openai none linear+0.05 spsa-gc fedavg"),
     (*ASKED, "readout.name=contextual-calibration"): (7, "openai instruction contextual-calibration bdpl fedavg"),
@@ -49,7 +49,7 @@ def told(config: Config) -> str:
     for section in TRAINS:
         component = getattr(config, section)
         option, default = DECIDED.get(section, ("", None))
-        differs = component.name in ("linear", "random", "greedy") and component.options[option] != default
+        differs = component.name in ("linear", "random", "ensemble") and component.options[option] != default
         words.append(f"{component.name}+{component.options[option]}" if differs else component.name)
     return " ".join(words)
 

@@ -47,7 +47,7 @@ LANGUAGE = {"task": {"name": "newsgroups"}, "backend": {"model": "smollm2"}}
 )
 def test_a_language_model_gets_instructions(backend):
     config = make_config({"task": {"name": "newsgroups"}, "backend": backend})
-    assert (config.rounds, config.prompt.name, config.algorithm.name) == (3, "instruction", "greedy")
+    assert (config.rounds, config.prompt.name, config.algorithm.name) == (3, "instruction", "ensemble")
     assert (config.readout.options["l2"], config.optimizer.options["population_size"]) == (0.05, 4)
     assert config.algorithm.options == {"views": 4}
     assert make_config({"task": {"name": "newsgroups"}, "backend": {"model": "minilm"}}).prompt.name == "none"
@@ -83,7 +83,7 @@ def test_one_prompt_for_a_language_model_has_the_usual_rounds(changed, algorithm
 
 def test_options_without_a_name_belong_to_the_default():
     config = make_config({"algorithm": {"views": 7}, "optimizer": {"population_size": 3}})
-    assert (config.algorithm.name, config.algorithm.options) == ("greedy", {"views": 7})
+    assert (config.algorithm.name, config.algorithm.options) == ("ensemble", {"num_prompts": 7})
     assert (config.optimizer.name, config.optimizer.options["population_size"]) == ("random", 3)
     config = make_config({"readout": {"name": "identity"}, "algorithm": {"local_steps": 7}, "optimizer": {"beta": 0.5}})
     assert (config.algorithm.name, config.algorithm.options["local_steps"]) == ("fedavg", 7)
@@ -93,10 +93,10 @@ def test_options_without_a_name_belong_to_the_default():
 @pytest.mark.parametrize(
     ("values", "algorithm", "optimizer"),
     [
-        ({"prompt": "dct"}, "greedy", "random"),
-        ({"readout": "linear"}, "greedy", "random"),
-        ({"optimizer": "random"}, "greedy", "random"),
-        ({"algorithm": "greedy"}, "greedy", "random"),
+        ({"prompt": "dct"}, "ensemble", "random"),
+        ({"readout": "linear"}, "ensemble", "random"),
+        ({"optimizer": "random"}, "ensemble", "random"),
+        ({"algorithm": "ensemble"}, "ensemble", "random"),
         ({"readout": "identity"}, "fedavg", "spsa-gc"),
         ({"readout": "prototypes"}, "fedavg", "spsa-gc"),
         ({"prompt": "none"}, "fedavg", "spsa-gc"),
@@ -105,7 +105,7 @@ def test_options_without_a_name_belong_to_the_default():
         ({"algorithm": "local"}, "local", "spsa-gc"),
         ({"optimizer": "cma"}, "fedavg", "cma"),
         ({"optimizer": "random", "algorithm": "fedavg"}, "fedavg", "random"),
-        ({"optimizer": "cma", "algorithm": "greedy"}, "greedy", "cma"),
+        ({"optimizer": "cma", "algorithm": "ensemble"}, "ensemble", "cma"),
         ({"optimizer": "random", "readout": "identity"}, "fedavg", "random"),
     ],
 )
@@ -201,13 +201,13 @@ def test_unknown_names_propose_the_nearest(values, hint):
         {"prompt": {"epsilon": True}},
         {"prompt": {"epsilon": [0.1]}},
         {"prompt": {"name": "padding", "width": 0.6}},
-        {"algorithm": {"name": "fedavg", "fraction": 1.1}},
-        {"algorithm": {"name": "fedavg", "fraction": 0}},
+        {"algorithm": {"name": "fedavg", "participation": 1.1}},
+        {"algorithm": {"name": "fedavg", "participation": 0}},
         {"algorithm": {"name": "fedavg", "upload": "gradients"}},
         {"algorithm": {"name": "fedavg", "precision": "float8"}},
         {"algorithm": {"name": "fedavg", "calibrate": 1}},
         {"algorithm": {"name": "fedavg", "server": "sgd"}},
-        {"algorithm": {"name": "fedavg", "server_rate": 0.0}},
+        {"algorithm": {"name": "fedavg", "server_lr": 0.0}},
         {"algorithm": {"views": 0}},
         {"optimizer": {"name": "sep-cma", "population_size": 1}},
         {"backend": {"dtype": "float8"}},

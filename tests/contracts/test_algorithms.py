@@ -17,8 +17,8 @@ from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.linear import LinearReadout
+from fedbbpt.run.client_pool import CountedExchange, SoundExchange
 from fedbbpt.run.evaluate import evaluate
-from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.types import Message, Sums, Update, Usage
 
 # what cuts the model instead of querying it is tested by itself
@@ -88,7 +88,7 @@ def test_score_asks_as_often_as_it_says(name, fake_backend, clients):
     algorithm = make(name, fake_backend)
     for state in rounds(algorithm, clients, 5)[0]:
         score = algorithm.score("test", algorithm.broadcast(state), clients[0])
-        assert score.usage.queries == algorithm.views(state.round) * len(clients[0].test)
+        assert score.usage.queries == algorithm.num_prompts(state.round) * len(clients[0].test)
 
 
 def test_validation_and_test_data_do_not_reach_the_state(name, fake_backend, clients):
@@ -159,8 +159,8 @@ def test_a_round_counts_and_leaves_the_old_state(name, fake_backend, clients):
 @pytest.mark.parametrize(("fraction", "count"), [(1.0, 20), (0.5, 10), (0.29, 6), (0.001, 1)])
 def test_sample_draws_the_fraction_in_order(name, fake_backend, make_client, fraction, count):
     everybody = [make_client(f"client-{i:03d}", 1) for i in range(20)]
-    algorithm = make(name, fake_backend, fraction=fraction)
-    if "fraction" not in resolve("algorithms", name, {}).options:
+    algorithm = make(name, fake_backend, participation=fraction)
+    if "participation" not in resolve("algorithms", name, {}).options:
         count = 20
     chosen = [client.id for client in algorithm.sample(algorithm.init(), everybody)]
     assert len(set(chosen)) == len(chosen) == count

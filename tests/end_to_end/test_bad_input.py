@@ -56,7 +56,10 @@ def refuse(third_party: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
             ["-o", "optimizer.population_size=1000000000"],
             "optimizer.population_size: input should be less than or",
         ),
-        (["-o", "algorithm.views=1000000000"], "algorithm.views: input should be less than or equal to 1024"),
+        (
+            ["-o", "algorithm.num_prompts=1000000000"],
+            "algorithm.num_prompts: input should be less than or equal to 1024",
+        ),
         (["-o", "algorithm.name=[]"], "algorithm.name must be a string, got []"),
         (["-o", "optimizer.name={a = 1}"], "optimizer.name must be a string, got {'a': 1}"),
         (["-o", "rounds=inf"], "rounds: input should be a valid integer, got inf"),

@@ -125,15 +125,15 @@ def trained(env: dict[str, str], *arguments: object, check: bool = True) -> "sub
 
 def texts(site: Path) -> list[str]:
     options = ["data.validation_shots_per_class=3", "data.test_limit=30", "prompt.name=instruction"]
-    greedy = [
+    ensemble = [
         "rounds=3",
-        "algorithm.name=greedy",
-        "algorithm.views=3",
+        "algorithm.name=ensemble",
+        "algorithm.num_prompts=3",
         "optimizer.population_size=3",
         "readout.l2=0.05",
     ]
     task = ["--task", f"csv:{site / 'reviews.csv'}", "--clients", "3", "--shots-per-class", "6"]
-    return [*task, *(word for option in (*options, *greedy) for word in ("-o", option))]
+    return [*task, *(word for option in (*options, *ensemble) for word in ("-o", option))]
 
 
 def remote(url: str, api: str, *options: str) -> list[str]:

@@ -34,7 +34,7 @@ class Says(Backend):
 """
 METHODS = {
     "fedavg": ("--algorithm", "fedavg", "--optimizer", "bandit", "--readout", "identity", "--rounds", "12"),
-    "greedy": (),  # with a head: the defaults
+    "ensemble": (),  # with a head: the defaults
 }
 
 

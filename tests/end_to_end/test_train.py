@@ -127,8 +127,8 @@ def test_resuming_a_finished_run_changes_nothing(
     [
         ["--prompt", "none"],
         ["--prompt", "dct"],
-        ["--prompt", "padding", "--optimizer", "sep-cma", "-o", "algorithm.server=adam"],
-        ["--prompt", "subspace:padding", "-o", "prompt.dim=20", "-o", "algorithm.views=2"],
+        ["--prompt", "padding", "--optimizer", "sep-cma", "-o", "algorithm.server_optimizer=adam"],
+        ["--prompt", "subspace:padding", "-o", "prompt.dim=20", "-o", "algorithm.num_prompts=2"],
         ["--prompt", "reprogram", "--readout", "label-map"],
         ["--readout", "identity", "--optimizer", "spsa"],
     ],

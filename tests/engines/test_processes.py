@@ -16,7 +16,7 @@ import pytest
 from fedbbpt.engines import processes, worker
 from fedbbpt.engines.processes import Processes
 from fedbbpt.errors import BackendError, ConfigError, UnknownName
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.client_pool import CountedExchange
 from fedbbpt.types import Message, Usage
 
 SETTINGS = {"seed": 5, "parameters": {"w": np.linspace(0, 1, 1000, dtype=np.float32)}}

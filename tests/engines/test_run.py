@@ -15,8 +15,8 @@ import pytest
 
 from fedbbpt.config import make_config
 from fedbbpt.run import checkpoint
-from fedbbpt.run.session import open_session
 from fedbbpt.run.settings import load_run_settings
+from fedbbpt.run.setup import open_experiment
 from fedbbpt.split_learning.sfprompt import SFPrompt
 
 SETTINGS = [
@@ -120,12 +120,12 @@ def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
     assert asked[0] == asked[2] > asked[1]
     config = load_run_settings(tmp_path / "run")
     config["algorithm"]["name"], config["engine"] = "sfprompt", {"name": "serial"}
-    session = open_session(make_config(config))
-    algorithm: Any = session.algorithm()
+    experiment = open_experiment(make_config(config))
+    algorithm: Any = experiment.algorithm()
     assert isinstance(algorithm, SFPrompt)
     state = algorithm.init()
     for missing in (None, "client-001", None):
-        there = [client for client in session.clients if client.id != missing]
+        there = [client for client in experiment.clients if client.id != missing]
         state = algorithm.merge(state, [algorithm.local(algorithm.broadcast(state), client) for client in there])
     progress, _ = checkpoint.load_last(tmp_path / "run" / "checkpoints")
     assert progress is not None

@@ -7,59 +7,58 @@ import pytest
 
 from fedbbpt.algorithms.score import cost
 from fedbbpt.config import make_config
-from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BudgetError
 from fedbbpt.prompts.affine import Affine
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import plan as planning
-from fedbbpt.run.plan import is_evaluated, plan
-from fedbbpt.run.session import Session
+from fedbbpt.run.query_budget import is_evaluated, plan
+from fedbbpt.run.setup import Experiment
 from fedbbpt.types import Usage
 
 METHODS = [
-    {"name": "greedy", "views": 1},
-    {"name": "greedy", "views": 3},
+    {"name": "ensemble", "num_prompts": 1},
+    {"name": "ensemble", "num_prompts": 3},
     {"name": "fedavg"},
-    {"name": "fedavg", "fraction": 0.7, "batch_size": 5},  # clients of 4, 7 and 12 examples, two of them a round
-    {"name": "fedavg", "fraction": 0.4, "batch_size": 2},  # one a round, and all ask for the same
+    {"name": "fedavg", "participation": 0.7, "batch_size": 5},  # clients of 4, 7 and 12 examples, two of them a round
+    {"name": "fedavg", "participation": 0.4, "batch_size": 2},  # one a round, and all ask for the same
     {"name": "local", "local_steps": 2},
 ]
 
 
 @pytest.fixture
-def session(fake_backend, clients):
-    """`session(**settings)`: a run with three clients on the fake backend."""
+def experiment(fake_backend, clients):
+    """`experiment(**settings)`: a run with three clients on the fake backend."""
 
     def make(**settings):
         config = make_config({"backend": {"name": "local-vit"}, **settings})
         task = SimpleNamespace(classes=fake_backend.info.classes, modality="image")
         tuned = Affine((8, 8)), LinearReadout(fake_backend.info, fake_backend.info.classes)
-        return Session(config, task, fake_backend, *tuned, clients, Serial())
+        return Experiment(config, task, fake_backend, *tuned, clients)
 
     return make
 
 
-def _round_by_round(session, rounds):
+def _round_by_round(experiment, rounds):
     """Training, validation and test of so many rounds, as they would come one after the other."""
-    algorithm, state = session.algorithm(), session.algorithm().init()
+    algorithm, state = experiment.algorithm(), experiment.algorithm().init()
 
     def one_pass(split, views):
-        return sum((cost(session.objective, views, len(getattr(c, split))) for c in session.clients), Usage())
+        return sum((cost(experiment.objective, views, len(getattr(c, split))) for c in experiment.clients), Usage())
 
-    training, validation = Usage(), one_pass("validation", algorithm.views(0))
+    training, validation = Usage(), one_pass("validation", algorithm.num_prompts(0))
     for round_ in range(1, rounds + 1):
-        chosen = algorithm.sample(replace(state, round=round_ - 1), session.clients)
+        chosen = algorithm.sample(replace(state, round=round_ - 1), experiment.clients)
         training = sum((algorithm.plan(client, round_) for client in chosen), training)
-        if is_evaluated(round_, session.config):
-            validation += one_pass("validation", algorithm.views(round_))
-    return training, validation, one_pass("test", algorithm.views(rounds))
+        if is_evaluated(round_, experiment.config):
+            validation += one_pass("validation", algorithm.num_prompts(round_))
+    return training, validation, one_pass("test", algorithm.num_prompts(rounds))
 
 
 @pytest.mark.parametrize("algorithm", METHODS, ids=str)
 @pytest.mark.parametrize("every", [1, 3])
-def test_the_same_as_counting_round_by_round(session, algorithm, every) -> None:
+def test_the_same_as_counting_round_by_round(experiment, algorithm, every) -> None:
     for rounds in (0, 1, 2, 3, 4, 9):
-        planned = plan(ours := session(algorithm=algorithm, rounds=rounds, evaluate_every=every))
+        planned = plan(ours := experiment(algorithm=algorithm, rounds=rounds, evaluate_every=every))
         assert (planned.training, planned.validation, planned.test) == _round_by_round(ours, rounds)
         assert planned.rounds == rounds
         assert planned.exact
@@ -67,43 +66,43 @@ def test_the_same_as_counting_round_by_round(session, algorithm, every) -> None:
 
 @pytest.mark.parametrize("algorithm", METHODS, ids=str)
 @pytest.mark.parametrize("unit", ["queries", "requests"])
-def test_a_limit_leaves_as_many_rounds_as_it_pays_for(session, algorithm, unit) -> None:
+def test_a_limit_leaves_as_many_rounds_as_it_pays_for(experiment, algorithm, unit) -> None:
     settings = {"algorithm": algorithm, "evaluate_every": 2}
-    limit = getattr(plan(session(**settings, rounds=6)).total, unit)
-    planned = plan(session(**settings, rounds=50, **{f"max_{unit}": limit}))
+    limit = getattr(plan(experiment(**settings, rounds=6)).total, unit)
+    planned = plan(experiment(**settings, rounds=50, **{f"max_{unit}": limit}))
     assert getattr(planned.total, unit) <= limit
-    training, validation, test = _round_by_round(session(**settings, rounds=50), planned.rounds + 1)
+    training, validation, test = _round_by_round(experiment(**settings, rounds=50), planned.rounds + 1)
     assert getattr(planned.baseline + training + validation + test, unit) > limit
 
 
-def test_a_limit_below_one_round_is_refused(session) -> None:
-    least = plan(session(rounds=1)).total.queries
-    assert plan(session(rounds=5, max_queries=least)).rounds == 1
+def test_a_limit_below_one_round_is_refused(experiment) -> None:
+    least = plan(experiment(rounds=1)).total.queries
+    assert plan(experiment(rounds=5, max_queries=least)).rounds == 1
     with pytest.raises(BudgetError, match=f"with 1 round of training it takes {least} queries"):
-        plan(session(rounds=5, max_queries=least - 1))
+        plan(experiment(rounds=5, max_queries=least - 1))
 
 
 @pytest.mark.parametrize("algorithm", METHODS, ids=str)
-def test_a_thousand_million_rounds_take_no_longer_than_a_few(session, algorithm, monkeypatch) -> None:
+def test_a_thousand_million_rounds_take_no_longer_than_a_few(experiment, algorithm, monkeypatch) -> None:
     monkeypatch.setattr(planning, "MOST_DRAWN", 50)
-    few, more = (plan(session(algorithm=algorithm, rounds=rounds)) for rounds in (10**8, 10**9))
+    few, more = (plan(experiment(algorithm=algorithm, rounds=rounds)) for rounds in (10**8, 10**9))
     a_round = (more.total.queries - few.total.queries) / (10**9 - 10**8)
     assert 10 < a_round < 1000
-    limited = plan(session(algorithm=algorithm, rounds=10**9, max_queries=few.total.queries))
+    limited = plan(experiment(algorithm=algorithm, rounds=10**9, max_queries=few.total.queries))
     assert limited.rounds == 10**8
 
 
-def test_rounds_that_are_not_drawn_count_as_the_dearest(session, monkeypatch) -> None:
+def test_rounds_that_are_not_drawn_count_as_the_dearest(experiment, monkeypatch) -> None:
     monkeypatch.setattr(planning, "MOST_DRAWN", 20)
-    ours = session(algorithm=METHODS[3], rounds=200)
+    ours = experiment(algorithm=METHODS[3], rounds=200)
     planned, exactly = plan(ours), _round_by_round(ours, 200)[0]
     assert not planned.exact
     assert exactly.queries < planned.training.queries < 1.5 * exactly.queries
     assert exactly.requests <= planned.training.requests
 
 
-def test_steps_cost_nothing_to_count(session) -> None:
+def test_steps_cost_nothing_to_count(experiment) -> None:
     one, many = (
-        plan(session(algorithm={"name": "fedavg", "local_steps": steps}, rounds=1)).training for steps in (1, 10**9)
+        plan(experiment(algorithm={"name": "fedavg", "local_steps": steps}, rounds=1)).training for steps in (1, 10**9)
     )
     assert many == one.times(10**9)

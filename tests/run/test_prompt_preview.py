@@ -12,7 +12,7 @@ from fedbbpt.prompts.soft import Soft
 from fedbbpt.run.prompt_preview import PLACEHOLDER, prompt_texts
 
 
-def session(prompt, modality="text", federated=True):
+def experiment(prompt, modality="text", federated=True):
     return SimpleNamespace(prompt=prompt, task=SimpleNamespace(modality=modality), federated=federated)
 
 
@@ -20,7 +20,7 @@ def test_each_prompt_is_worded_around_the_place_of_the_text():
     prompt = Instruction(None)
     theta = np.zeros((2, 2, prompt.choices), np.float32)
     theta[1, 0, 3] = theta[1, 1, 5] = 1
-    assert prompt_texts(session(prompt), theta.ravel()) == [
+    assert prompt_texts(experiment(prompt), theta.ravel()) == [
         PLACEHOLDER,
         f"{INSTRUCTIONS[3]}\n{PLACEHOLDER}\n{LEADS[5]}",
     ]
@@ -28,10 +28,10 @@ def test_each_prompt_is_worded_around_the_place_of_the_text():
 
 def test_vectors_are_counted():
     prompt = Soft(Embeddings(4, 0.1), dim=6, num_tokens=3)
-    assert prompt_texts(session(prompt), np.ones(6, np.float32)) == [f"⟨3 vectors⟩ {PLACEHOLDER}"]
+    assert prompt_texts(experiment(prompt), np.ones(6, np.float32)) == [f"⟨3 vectors⟩ {PLACEHOLDER}"]
 
 
 @pytest.mark.parametrize("other", [{"modality": "image"}, {"federated": False}])
 def test_nothing_where_there_is_no_prompt_in_words_for_all(other):
-    assert prompt_texts(session(Instruction(None), **other), np.zeros(64, np.float32)) == []
-    assert prompt_texts(session(NoPrompt(None)), np.zeros(0, np.float32)) == []
+    assert prompt_texts(experiment(Instruction(None), **other), np.zeros(64, np.float32)) == []
+    assert prompt_texts(experiment(NoPrompt(None)), np.zeros(0, np.float32)) == []

@@ -17,18 +17,17 @@ from fedbbpt import registry
 from fedbbpt.backend import Provider
 from fedbbpt.config import Config
 from fedbbpt.config.schema import ComponentConfig
-from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import RunError
 from fedbbpt.run import again, charts, environment, formatting, prompt_preview, report, train
 from fedbbpt.run.metrics import read_metrics
-from fedbbpt.run.session import Session
+from fedbbpt.run.setup import Experiment
 
 
 class Run:
     """A finished run with its report."""
 
-    def __init__(self, out, session):
-        self.out, self.session = out, session
+    def __init__(self, out, experiment):
+        self.out, self.session = out, experiment
         self.write()
 
     def write(self, **changes):
@@ -93,10 +92,10 @@ def make(tmp_path, monkeypatch, make_backend, clients):
         backend = make_backend(classes=known or classes)
         tuned = registry.load("prompts", prompt)((8, 8)), registry.load("readouts", readout)(backend.info, classes)
         task = SimpleNamespace(classes=classes, modality="image", source=None, provider=Provider(classes))
-        session = Session(config, task, backend, *tuned, clients, Serial())
-        monkeypatch.setattr(train, "open_session", lambda config: session)
+        experiment = Experiment(config, task, backend, *tuned, clients)
+        monkeypatch.setattr(train, "open_experiment", lambda config: experiment)
         train.train(config, tmp_path / "run")
-        return Run(tmp_path / "run", session)
+        return Run(tmp_path / "run", experiment)
 
     return make
 
@@ -199,15 +198,15 @@ def test_curves_leave_out_rounds_without_evaluation(make):
 
 def test_pictures_are_the_images_and_what_the_prompt_makes_of_them(make):
     run = make()
-    session, theta = run.session, again.kept(run.out, run.session).parameters["prompt"]
+    experiment, theta = run.session, again.kept(run.out, run.session).parameters["prompt"]
     files = [io.BytesIO(base64.b64decode(image["src"].partition(",")[2])) for image in run.page.all("img")]
     shown = [np.asarray(Image.open(file)) for file in files]
-    training, reach = np.concatenate([client.train.inputs for client in session.clients]), 0.0
+    training, reach = np.concatenate([client.train.inputs for client in experiment.clients]), 0.0
     assert len(shown) == 3 * 3
     for original, difference, prompted in zip(shown[::3], shown[1::3], shown[2::3], strict=True):
         picture = original.transpose(2, 0, 1)
         assert (training == picture).all((1, 2, 3)).any()
-        expected = session.prompt.apply(theta[None], picture[None].astype(np.float32) / 255, None)[0]
+        expected = experiment.prompt.apply(theta[None], picture[None].astype(np.float32) / 255, None)[0]
         np.testing.assert_allclose(prompted.transpose(2, 0, 1), 255 * expected, atol=0.51)
         change = expected - picture / 255
         reach, clear = max(reach, abs(change).max()), abs(change) > 0.01
@@ -216,19 +215,19 @@ def test_pictures_are_the_images_and_what_the_prompt_makes_of_them(make):
 
 
 def test_all_prompts_of_the_best_checkpoint_are_shown_side_by_side(make):
-    run = make(algorithm="greedy", optimizer="random", rounds=3)
-    session, theta = run.session, again.kept(run.out, run.session).parameters["prompt"]
-    prompts = theta.reshape(-1, session.prompt.dim)
+    run = make(algorithm="ensemble", optimizer="random", rounds=3)
+    experiment, theta = run.setup, again.kept(run.out, run.setup).parameters["prompt"]
+    prompts = theta.reshape(-1, experiment.prompt.dim)
     assert len(prompts) == 1 + run.summary["best_round"] > 2
     labels = [image["alt"].partition(",")[0] for image in run.page.all("img")]
     assert labels == 3 * ["original", *(f"prompt {i}" for i in range(1, len(prompts) + 1))]
     files = [io.BytesIO(base64.b64decode(image["src"].partition(",")[2])) for image in run.page.all("img")]
     shown = [np.asarray(Image.open(file)).transpose(2, 0, 1) for file in files[: 1 + len(prompts)]]
-    expected = session.prompt.apply(prompts, shown[0][None].astype(np.float32) / 255, None)
+    expected = experiment.prompt.apply(prompts, shown[0][None].astype(np.float32) / 255, None)
     np.testing.assert_allclose(shown[1:], 255 * expected, atol=0.51)
     assert f"under each of the {len(prompts)} prompts of the best checkpoint" in run.page.text
-    sizes = session.sizes
-    assert sizes == {"prompt": 4 * session.prompt.dim, "readout": 3 * (4 * 3 + 1)}
+    sizes = experiment.sizes
+    assert sizes == {"prompt": 4 * experiment.prompt.dim, "readout": 3 * (4 * 3 + 1)}
     assert f"Prompt dct ({sizes['prompt']} parameters), readout linear ({sizes['readout']} parameters)" in run.page.text
 
 

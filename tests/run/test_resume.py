@@ -18,10 +18,14 @@ CUT = {"name": "sfprompt", "body_url": "http://here:8000"}
     [
         (
             {"algorithm": {"name": "fedavg"}},
-            {"algorithm": {"server": "adam"}},
-            "algorithm.server is mean, not adam",
+            {"algorithm": {"server_optimizer": "adam"}},
+            "algorithm.server_optimizer is mean, not adam",
         ),
-        ({"algorithm": {"name": "local"}}, {"algorithm": {"server": "adam"}}, "algorithm.server is mean, not adam"),
+        (
+            {"algorithm": {"name": "local"}},
+            {"algorithm": {"server_optimizer": "adam"}},
+            "algorithm.server_optimizer is mean, not adam",
+        ),
         ({"algorithm": CUT}, {"algorithm": {"lr": 0.2}}, "algorithm.lr is 0.1, not 0.2"),
         ({"algorithm": {"name": "sfprompt"}}, {"algorithm": CUT}, "algorithm.body_url is None, not http://here:8000"),
         ({}, {"prompt": {"name": "dct"}}, "prompt.name is affine, not dct"),

@@ -11,7 +11,6 @@ from sklearn.metrics import f1_score
 
 from fedbbpt.backend import Provider
 from fedbbpt.config import make_config
-from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, BudgetError
 from fedbbpt.prompts.affine import Affine
 from fedbbpt.prompts.none import NoPrompt
@@ -19,10 +18,10 @@ from fedbbpt.readouts.identity import Identity
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import again, checkpoint, train
 from fedbbpt.run.callback import Callback
-from fedbbpt.run.exchange import CountedExchange
+from fedbbpt.run.client_pool import CountedExchange
 from fedbbpt.run.metrics import read_metrics
-from fedbbpt.run.plan import Plan
-from fedbbpt.run.session import Session
+from fedbbpt.run.query_budget import QueryPlan
+from fedbbpt.run.setup import Experiment
 from fedbbpt.types import Sums
 
 
@@ -30,11 +29,11 @@ class Watch(Callback):
     """Keeps plans and messages; stops a run once, at the validation row of a round."""
 
     def __init__(self, stop_at: int | None = None) -> None:
-        self.plans: list[Plan] = []
+        self.plans: list[QueryPlan] = []
         self.messages: list[str] = []
         self.stop_at = stop_at
 
-    def on_plan(self, plan, session, rounds_done) -> None:
+    def on_plan(self, plan, experiment, rounds_done) -> None:
         self.plans.append(plan)
 
     def on_message(self, text) -> None:
@@ -58,9 +57,9 @@ def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) 
         task = SimpleNamespace(
             classes=backend.info.classes, modality="image", source=None, provider=Provider(backend.info.classes)
         )
-        session = Session(config, task, backend, *tuned, clients, Serial())
+        experiment = Experiment(config, task, backend, *tuned, clients)
         for module in (train, again):
-            monkeypatch.setattr(module, "open_session", lambda *_: session)
+            monkeypatch.setattr(module, "open_experiment", lambda *_: experiment)
         begun = (tmp_path / "run" / "config.toml").exists()
         folder = tmp_path / "run"
         return train.resume(folder, callback) if begun else train.train(config, folder, callback)
@@ -106,7 +105,8 @@ def test_a_model_that_never_answers_is_said_before_the_first_round(run) -> None:
 
 
 @pytest.mark.parametrize(
-    "algorithm", [{"name": "greedy", "views": 3}, {"name": "fedavg", "server": "adam"}, {"name": "local"}]
+    "algorithm",
+    [{"name": "ensemble", "num_prompts": 3}, {"name": "fedavg", "server_optimizer": "adam"}, {"name": "local"}],
 )
 def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, algorithm, tmp_path: Path) -> None:
     undisturbed = tmp_path / "run"
@@ -131,7 +131,7 @@ def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, algor
         assert all(resumed[name].tobytes() == whole[name].tobytes() for name in whole)
 
 
-@pytest.mark.parametrize("algorithm", ["greedy", "fedavg", "local"])
+@pytest.mark.parametrize("algorithm", ["ensemble", "fedavg", "local"])
 @pytest.mark.parametrize("early", [False, True])
 def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
     run, monkeypatch: pytest.MonkeyPatch, algorithm, early
@@ -143,7 +143,7 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
     summary = run(algorithm={"name": algorithm}, callback=watch)
     planned, tests = watch.plans[0], 27
     assert summary["best_round"] == (0 if early else 3)
-    views = 4 if algorithm == "greedy" else 1
+    views = 4 if algorithm == "ensemble" else 1
     assert planned.test.queries == views * tests
     asked = (1 if early else views) * tests
     assert summary["queries"] == planned.total.queries - planned.test.queries + asked
@@ -200,7 +200,7 @@ def test_a_run_that_was_stopped_ends_where_it_would_have(run, tmp_path) -> None:
     assert run(rounds=30, patience=2) | {"seconds": 0} == whole | {"seconds": 0}
 
 
-@pytest.mark.parametrize("algorithm", ["greedy", "fedavg"])
+@pytest.mark.parametrize("algorithm", ["ensemble", "fedavg"])
 def test_a_client_that_sends_nan_is_left_out_named_and_counted(run, clients, tmp_path, monkeypatch, algorithm) -> None:
     exchange, watch = CountedExchange.__call__, Watch(stop_at=2)
 

@@ -16,10 +16,10 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, DataError
 from fedbbpt.run import train, vocabulary
 from fedbbpt.run.callback import Callback
-from fedbbpt.run.plan import plan
 from fedbbpt.run.predict import Predictor
-from fedbbpt.run.session import open_session
+from fedbbpt.run.query_budget import plan
 from fedbbpt.run.settings import load_run_settings
+from fedbbpt.run.setup import open_experiment
 from fedbbpt.types import Client, Dataset
 
 
@@ -83,20 +83,20 @@ def facts(folder: Path) -> tuple[list, str]:
 
 
 def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
-    session = open_session(make_config(settings()))
-    learned = session.config.prompt.options["vocabulary"]
-    assert learned == most_frequent([counts(client.train.inputs) for client in session.clients], 12)
-    assert len(learned) == 12 == session.prompt.choices
+    experiment = open_experiment(make_config(settings()))
+    learned = experiment.config.prompt.options["vocabulary"]
+    assert learned == most_frequent([counts(client.train.inputs) for client in experiment.clients], 12)
+    assert len(learned) == 12 == experiment.prompt.choices
     assert {"film", "new york"} <= set(learned)
     assert not any(word.startswith("no") for word in learned)  # each stands in one text only
-    assert plan(session).training.queries == 8 * 20 * 24
+    assert plan(experiment).training.queries == 8 * 20 * 24
 
 
 def test_nobody_counts_what_is_not_for_training(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = []
     monkeypatch.setattr(vocabulary, "counts", lambda texts: counted.append(list(texts)) or counts(texts))
-    session = open_session(make_config(settings()))
-    assert counted == [list(client.train.inputs) for client in session.clients]
+    experiment = open_experiment(make_config(settings()))
+    assert counted == [list(client.train.inputs) for client in experiment.clients]
 
 
 def test_a_run_learns_writes_down_uses_and_predicts_with_them(run, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_what_was_told_for_the_words_is_counted(run, settings, tmp_path: Path) -
     given = config["prompt"]["vocabulary"][::-1]  # the same as many bytes, but nobody had to tell them
     run("given", vocabulary=given)
     other, _ = facts(tmp_path / "given")
-    told = [counts(client.train.inputs).to_bytes() for client in open_session(make_config(config)).clients]
+    told = [counts(client.train.inputs).to_bytes() for client in open_experiment(make_config(config)).clients]
     assert learned[0]["bytes_up"] - other[0]["bytes_up"] == sum(map(len, told))
     down = len(json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode())
     assert learned[0]["bytes_down"] - other[0]["bytes_down"] == 3 * down

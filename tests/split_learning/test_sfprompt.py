@@ -7,8 +7,8 @@ from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.linear import LinearReadout
+from fedbbpt.run.client_pool import CountedExchange, SoundExchange
 from fedbbpt.run.evaluate import evaluate
-from fedbbpt.run.exchange import CountedExchange, SoundExchange
 from fedbbpt.split_learning import transport
 from fedbbpt.split_learning.activations import pack
 from fedbbpt.split_learning.pruning import el2n
@@ -310,7 +310,7 @@ def test_a_shorter_wire_learns_too(method, clients, rounds, wire):
 
 @MODES
 def test_same_seed_same_bits_and_a_resumed_run_too(method, clients, rounds, same, trainable):
-    options = {"trainable": trainable, "batch_size": 3, "fraction": 0.7}
+    options = {"trainable": trainable, "batch_size": 3, "participation": 0.7}
     states, losses = rounds(method(**options), clients, 4)
     again, losses_again = rounds(method(**options), clients, 4)
     resumed, _ = rounds(method(**options), clients, 2, states[2])
@@ -357,7 +357,7 @@ def test_a_body_of_another_round_is_not_taken(method, clients, rounds):
 
 @pytest.mark.parametrize(("fraction", "count"), [(1.0, 20), (0.29, 6), (0.001, 1)])
 def test_sample_draws_the_fraction_in_order(method, make_client, fraction, count):
-    algorithm = method(fraction=fraction)
+    algorithm = method(participation=fraction)
     everybody = [make_client(f"client-{i:03d}", 1) for i in range(20)]
     chosen = [client.id for client in algorithm.sample(algorithm.init(), everybody)]
     assert chosen == sorted(set(chosen))

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from fedbbpt.algorithms import ClientMemory
 from fedbbpt.config import Config, make_config
+from fedbbpt.engines import Call
 from fedbbpt.errors import ConfigError
-from fedbbpt.run.session import open_session
+from fedbbpt.run.setup import open_experiment
 from fedbbpt.split_learning.protocol import Part
 from fedbbpt.types import Message, Update
 from fedbbpt_backends.local_vit import LocalViT
@@ -77,16 +79,16 @@ class Stand:
 
     def __init__(self, config: Config, samples: int) -> None:
         data = config.data.model_copy(update={"clients": 1, "shots_per_class": samples})
-        self._session = open_session(config.model_copy(update={"data": data}))
-        (client,) = self._session.clients
+        self._experiment = open_experiment(config.model_copy(update={"data": data}))
+        (client,) = self._experiment.clients
         if len(client.train) < samples:
             raise ConfigError(f"{config.task.name} holds {len(client.train)} samples to train on; use --samples less")
         self._client = replace(client, train=client.train.take(np.arange(samples)))
-        self._backend = cast(LocalViT, self._session.backend)
+        self._backend = cast(LocalViT, self._experiment.backend)
         model = self._backend.network.model
         settings = getattr(model.net, "config", None)  # timm's models have none
         self.shape: Shape = shape_of(model.name, settings.to_dict() if settings else {})
-        self._classes = len(self._session.task.classes)
+        self._classes = len(self._experiment.task.classes)
 
     def setting(self, config: Config) -> Setting:
         """What the formulas want to know of a method on this client."""
@@ -127,8 +129,10 @@ class Stand:
         """What the method sends to the client, and what comes back."""
         watch = Instrument(meter, self._body(config))
         backend = InstrumentedBackend(self._backend, watch)
-        algorithm: Any = replace(self._session, config=config).algorithm(backend)
-        message = algorithm.broadcast(algorithm.init()).to_bytes()
+        experiment = replace(self._experiment, config=config, backend=backend)
+        sent = experiment.algorithm.broadcast(experiment.algorithm.init())
+        message = sent.to_bytes()
+        call = Call("train", replace(Message.from_bytes(message), body=sent.body))
         start = time.perf_counter()
-        update = algorithm.local(Message.from_bytes(message), self._client)
+        update: Any = experiment.host.answer(call, self._client.id, ClientMemory())
         return _Round(message, update, watch, backend.sizes, time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""What a server makes of many clients' changes."""
+"""How the server combines the clients' changes."""
 
 from collections.abc import Sequence
 

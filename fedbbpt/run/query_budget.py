@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
 
-from fedbbpt.algorithms import Algorithm
-from fedbbpt.algorithms.score import cost
+from fedbbpt.algorithms import Algorithm, ClientSizes
+from fedbbpt.algorithms.evaluation import expected_usage
 from fedbbpt.backend import usage
 from fedbbpt.config import Config
 from fedbbpt.errors import BudgetError
-from fedbbpt.run.session import Session
-from fedbbpt.types import Client, Usage
+from fedbbpt.run.setup import Experiment
+from fedbbpt.types import Subset, Usage
 
 PURPOSES = ("setup", "training", "validation", "baseline", "test")  # what queries are spent on
 MOST_DRAWN = 5_000  # rounds whose clients are drawn for a plan
 
 
 @dataclass(frozen=True)
-class Plan:
+class QueryPlan:
     """What a run will ask of the model, exactly."""
 
     rounds: int  # as many as the budget allows, at most config.rounds
@@ -37,39 +37,47 @@ class Plan:
         return _sum(getattr(self, purpose) for purpose in PURPOSES)
 
 
-def plan(session: Session) -> Plan:
+def plan_queries(experiment: Experiment) -> QueryPlan:
     """Counts every query and request of a run without sending one, in a time that does not depend on the rounds.
 
-    Exact, but for the last scores: they take less than planned where the kept parameters are of an early round with
-    fewer views. Where a fraction of clients that differ in what they ask is drawn for each round, the rounds after
-    `MOST_DRAWN` count as the dearest that may be drawn.
+    Exact, but for the last scores: they take less than planned where the best parameters are of an early round with
+    fewer prompts. Where a fraction of clients that differ in what they ask is drawn for each round, the rounds after
+    `MOST_DRAWN` count as the dearest that may be drawn; without a prompt, clients that are never drawn are counted,
+    too.
 
     Raises:
         BudgetError: `max_queries` or `max_requests` does not even pay for one round and the scores.
     """
-    config, info = session.config, session.backend.info
-    algorithm = session.algorithm()
-    setup = session.setup
-    baseline = _sum(usage(len(data), info) for data in session.unprompted_data)
-    if session.from_memory:  # everything is answered from memory
-        return _affordable(Plan(config.rounds, setup, Usage(), Usage(), baseline, Usage()), config)
-    training = _Training(algorithm, session.clients, config.rounds)
-    settled = algorithm.settled
+    config, info, clients = experiment.config, experiment.backend.info, experiment.client_sizes
+    algorithm, setup = experiment.algorithm, experiment.setup
+    asked_as_is = [count for subset in experiment.unprompted_subsets for count in _counts(clients, subset)]
+    if asked_as_is:
+        asked_as_is += [len(experiment.objective.probes)] * len(clients)
+    baseline = _sum(usage(count, info) for count in asked_as_is)
+    if experiment.remembers_all_answers:
+        everybody = len(algorithm.sample(algorithm.init(), clients)) == len(clients)
+        planned = QueryPlan(config.rounds, setup, Usage(), Usage(), baseline, Usage(), everybody)
+        return _affordable(planned, config)
+    training = _Training(algorithm, clients, config.rounds)
+    settled = algorithm.settled_round
 
     @cache
-    def one_pass(split: str, views: int) -> Usage:
-        sizes = Counter(len(getattr(client, split)) for client in session.clients)
-        return _sum(cost(session.objective, views, size).times(count) for size, count in sizes.items())
+    def one_pass(subset: Subset, prompts: int) -> Usage:
+        sizes = Counter(_counts(clients, subset))
+        passes = [expected_usage(experiment.prompted, prompts, size).times(count) for size, count in sizes.items()]
+        return _sum(passes)
 
     def validation(rounds: int) -> Usage:
         early = [round_ for round_ in range(1, min(rounds + 1, settled)) if is_evaluated(round_, config)]
-        looks = _sum(one_pass("validation", algorithm.views(round_)) for round_ in [0, *early])
-        return looks + one_pass("validation", algorithm.views(settled)).times(_evaluated(settled, rounds, config))
+        looks = _sum(one_pass("validation", algorithm.prompts_per_input(round_)) for round_ in [0, *early])
+        return looks + one_pass("validation", algorithm.prompts_per_input(settled)).times(
+            _evaluated(settled, rounds, config)
+        )
 
-    def of(rounds: int) -> Plan:
-        test = one_pass("test", algorithm.views(rounds))
+    def of(rounds: int) -> QueryPlan:
+        test = one_pass("test", algorithm.prompts_per_input(rounds))
         asked, exact = training.of(rounds), rounds <= training.exact
-        return Plan(rounds, setup, asked, validation(rounds), baseline, test, exact)
+        return QueryPlan(rounds, setup, asked, validation(rounds), baseline, test, exact)
 
     _affordable(of(min(1, config.rounds)), config)
     more = range(1, config.rounds + 1)
@@ -79,13 +87,13 @@ def plan(session: Session) -> Plan:
 class _Training:
     """What all rounds so far ask for: counted one by one until all that follow are alike, or as good as alike."""
 
-    def __init__(self, algorithm: Algorithm, clients: Sequence[Client], rounds: int) -> None:
-        settled, state = algorithm.settled, algorithm.init()
+    def __init__(self, algorithm: Algorithm, clients: Sequence[ClientSizes], rounds: int) -> None:
+        settled, state = algorithm.settled_round, algorithm.init()
         everybody = {client.id: client for client in clients}
 
         @cache
         def asked(client: str, round_: int) -> Usage:
-            return algorithm.plan(everybody[client], round_)
+            return algorithm.expected_usage(everybody[client], round_)
 
         def of_round(round_: int) -> Usage:
             chosen = algorithm.sample(replace(state, round=round_ - 1), clients)
@@ -104,7 +112,7 @@ class _Training:
         return self._first[counted] + self._later.times(rounds - counted)
 
 
-def _affordable(planned: Plan, config: Config) -> Plan:
+def _affordable(planned: QueryPlan, config: Config) -> QueryPlan:
     if part := _exceeded(planned, config):
         limit, takes = getattr(config, f"max_{part}"), getattr(planned.total, part)
         what = f"with {planned.rounds} round of training it takes" if planned.training.queries else "it takes"
@@ -112,7 +120,7 @@ def _affordable(planned: Plan, config: Config) -> Plan:
     return planned
 
 
-def _exceeded(planned: Plan, config: Config) -> str | None:
+def _exceeded(planned: QueryPlan, config: Config) -> str | None:
     """Of what a plan takes more than it may; what it will cost in money is known only once it has been asked."""
     if config.max_queries is not None and planned.total.queries > config.max_queries:
         return "queries"
@@ -130,6 +138,11 @@ def _evaluated(first: int, last: int, config: Config) -> int:
         return 0
     regular = last // config.evaluate_every - (first - 1) // config.evaluate_every
     return regular + (last == config.rounds and last % config.evaluate_every > 0)
+
+
+def _counts(clients: Sequence[ClientSizes], subset: Subset) -> list[int]:
+    """How many examples each client holds."""
+    return [{"train": c.train, "validation": c.validation, "test": c.test}[subset] for c in clients]
 
 
 def _sum(usages: Iterable[Usage]) -> Usage:

@@ -1,0 +1,74 @@
+"""How parameters do on a client's data, every query counted."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.algorithms.client import ClientContext
+from fedbbpt.objective import PromptedModel
+from fedbbpt.readouts import cross_entropy
+from fedbbpt.types import Batch, Dataset, Int64, Parameters, Score, Subset, Usage
+
+Float64 = NDArray[np.float64]
+
+
+def evaluate(ctx: ClientContext, parameters: Parameters, subset: Subset | None) -> Score:
+    """One pass over a subset of the client's data, `max_batch` examples at a time.
+
+    Raises:
+        ValueError: the message named no subset.
+    """
+    if subset is None:
+        raise ValueError("a message to evaluate names no subset of the data")
+    data, (objective, meter) = ctx.subset(subset), ctx.metered()
+    theta, weights = parameters["prompt"], parameters["readout"]
+    remembered, cost = (None, Usage()) if objective.prompt.dim else ctx.unprompted_scores(subset)
+
+    def predict(batch: Batch, rows: slice) -> Float64:
+        scores = objective.answers(theta[None], batch)[0] if remembered is None else remembered[rows]
+        return objective.readout.log_probabilities(weights, scores)
+
+    counts = tally(data, meter.info.max_batch, classes_of(objective, parameters), predict)
+    return Score(ctx.id, *counts, meter.usage + cost)
+
+
+def empty_score(model: PromptedModel, parameters: Parameters) -> Score:
+    """The score of no data."""
+    classes = classes_of(model, parameters)
+    return Score("", np.zeros((classes, classes), np.int64), 0.0, 0, Usage())
+
+
+def classes_of(model: PromptedModel, parameters: Parameters) -> int:
+    """K, how many classes the readout tells apart."""
+    prompts = model.split_prompts(parameters["prompt"]).shape[0]
+    scores = np.zeros((prompts, len(model.info.classes)), np.float32)
+    return int(model.readout.log_probabilities(parameters["readout"], scores).shape[-1])
+
+
+def expected_usage(model: PromptedModel, prompts: int, examples: int) -> Usage:
+    """Exactly what `evaluate` will ask for on so many examples under so many prompts, without asking."""
+    limit = model.info.max_batch
+    full, rest = divmod(examples, limit)
+    last = model.usage(prompts, rest) if rest else Usage()
+    return model.usage(prompts, limit).times(full) + last
+
+
+def tally(
+    data: Dataset, limit: int, classes: int, predict: Callable[[Batch, slice], Float64]
+) -> tuple[Int64, float, int]:
+    """Confusion matrix, summed loss and unanswered examples of a `Score`.
+
+    `predict` gives log-probabilities (b, K) for at most `limit` examples and their rows.
+    """
+    confusion = np.zeros((classes, classes), np.int64)
+    loss_sum, unanswered = 0.0, 0
+    for start in range(0, len(data), limit):
+        rows = slice(start, start + limit)
+        batch = data.batch(rows)
+        log_p = predict(batch, rows)
+        answered = ~np.isnan(log_p).any(1)
+        np.add.at(confusion, (batch.labels[answered], log_p[answered].argmax(1)), 1)
+        loss_sum += float(cross_entropy(log_p, batch.labels)[answered].sum())
+        unanswered += int((~answered).sum())
+    return confusion, loss_sum, unanswered

@@ -1,0 +1,95 @@
+"""Which replies can be used: those in the form of the template, and finite where numbers are needed."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.algorithms import ClientReply
+from fedbbpt.errors import BackendError
+from fedbbpt.types import Message, OutOfDate, Score, Statistics, Update
+
+NAMED = 5  # clients in a sentence
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def usable(replies: Mapping[str, Any], template: ClientReply, message: Message, unusable: dict[str, str]) -> list[Any]:
+    """The replies, by client, that can be used; clients whose reply cannot be join the `unusable`, with the reason.
+
+    `template` is what a client without data would reply (see `Algorithm.template`). Where all replies are well-formed
+    and none is finite, nobody is left out: changes of parameters and scores are like that when a run diverges, which is
+    no client's fault, and the algorithm's to see.
+
+    Raises:
+        BackendError: nobody is left.
+    """
+    for client, reply in replies.items():
+        if client not in unusable and (reason := _malformed(reply, template, client)):
+            unusable[client] = reason
+    formed = {client: reply for client, reply in replies.items() if client not in unusable}
+    unfit = {client: reason for client, reply in formed.items() if (reason := _unfit(reply, template))}
+    if formed and len(unfit) == len(formed) and _may_diverge(template, message):
+        unfit = {}
+    unusable |= unfit
+    left = [reply for client, reply in formed.items() if client not in unfit]
+    if replies and not left:
+        reasons = [f"{client} {reason}" for client, reason in list(unusable.items())[:NAMED]]
+        more = ["…"] * (len(unusable) > NAMED)
+        raise BackendError(
+            f"no client of round {message.round} sent what can be used ({'; '.join(reasons + more)}); the rounds "
+            "before are not lost: once the clients are mended, continue with --resume"
+        )
+    return left
+
+
+def _malformed(reply: Any, template: ClientReply, client: str) -> str:
+    if isinstance(reply, OutOfDate):
+        return "could not follow, although it was told all that it lacked"
+    if type(reply) is not type(template):
+        return f"sent no {type(template).__name__}"
+    if isinstance(reply, Update | Score) and reply.client != client:
+        return "sent a reply under another client's name"
+    if isinstance(reply, Update) and not (isinstance(reply.weight, int) and reply.weight > 0):
+        return "has no training samples, by its own word"
+    ours, theirs = _arrays(template), _arrays(reply)
+    if ours.keys() != theirs.keys():
+        return "sent other parts than it was asked for"
+    for name, array in ours.items():
+        if not isinstance(theirs[name], np.ndarray) or (array.shape, array.dtype) != (
+            theirs[name].shape,
+            theirs[name].dtype,
+        ):
+            return f"sent {name} in another form than {array.dtype}{list(array.shape)}"
+    if isinstance(reply, Score) and ((reply.confusion < 0).any() or reply.unanswered < 0):
+        return "sent negative counts"
+    return ""
+
+
+def _unfit(reply: Any, template: ClientReply) -> str:
+    if isinstance(reply, Score) and not math.isfinite(reply.loss_sum):
+        return "sent NaN or infinity as its loss"
+    if isinstance(reply, Update) and math.isfinite(reply.loss) and _nothing_finite(reply.payload):
+        return "sent NaN or infinity for all that it measured"
+    gaps = {name for name, array in _arrays(template).items() if np.isnan(array).any()}
+    for name, array in _arrays(reply).items():
+        if np.isinf(array).any() or (name not in gaps and np.isnan(array).any()):
+            return f"sent NaN or infinity in {name}"
+    return ""
+
+
+def _nothing_finite(arrays: Arrays) -> bool:
+    numbers = [array for array in arrays.values() if array.size]
+    return bool(numbers) and not any(np.isfinite(array).any() for array in numbers)
+
+
+def _may_diverge(template: ClientReply, message: Message) -> bool:
+    changes = isinstance(template, Update) and template.payload.keys() <= message.parameters.keys()
+    return changes or isinstance(template, Score)
+
+
+def _arrays(reply: Any) -> Arrays:
+    if isinstance(reply, Update):
+        return reply.payload
+    return {"its sums": reply.values} if isinstance(reply, Statistics) else {"confusion": reply.confusion}

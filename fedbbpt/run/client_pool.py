@@ -1,0 +1,76 @@
+"""The clients of one round, as the server's half of an algorithm sees them: everything is counted and checked here."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fedbbpt.algorithms import Algorithm, ClientSizes, ServerState
+from fedbbpt.algorithms.reply_checks import usable
+from fedbbpt.engines import TUNED, Call, Engine
+from fedbbpt.errors import BackendError
+from fedbbpt.types import Message, OutOfDate, Usage
+
+
+class MeteredClientPool:
+    """Sends messages to the clients of a round; counts exchanges, bytes and queries, and checks the replies.
+
+    A client that cannot follow a message is told all that it lacks, and asked again.
+
+    Attributes:
+        exchanges: messages to all clients at once; what a federation waits for.
+        bytes_down, bytes_up: of the messages that reached a client, and of their replies, with what crossed the cuts of
+            a partitioned model.
+        usage: what was asked of the model.
+        dropped: clients that died, and how (see `Engine.send`). The round goes on without them; what they asked and
+            sent until then is not known, and not counted.
+        unusable: clients that sent what cannot be used, and why. The round goes on as if they had not been there; they
+            are still told what the others are, and what they ask is counted.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        algorithm: Algorithm,
+        clients: Sequence[ClientSizes],
+        state: ServerState,
+        *,
+        name: str = TUNED,
+        may_drop: bool = True,
+    ) -> None:
+        self._engine, self._algorithm, self._name = engine, algorithm, name
+        self._clients, self._state, self._may_drop = [client.id for client in clients], state, may_drop
+        self.exchanges = self.bytes_up = self.bytes_down = 0
+        self.usage = Usage()
+        self.dropped: dict[str, str] = {}
+        self.unusable: dict[str, str] = {}
+
+    def send(self, handler: str, message: Message) -> list[Any]:
+        """See `algorithms.Send`.
+
+        Raises:
+            BackendError: all clients are gone, or none sent what can be used.
+        """
+        replies = self._exchange(handler, message, self._clients)
+        if outdated := [client for client, reply in replies.items() if isinstance(reply, OutOfDate)]:
+            self._exchange("catch_up", self._algorithm.catch_up(self._state), outdated)
+            replies |= self._exchange(handler, message, outdated)
+            replies = {client: reply for client, reply in replies.items() if client not in self.dropped}
+        return usable(replies, self._algorithm.template(handler, message), message, self.unusable)
+
+    def _exchange(self, handler: str, message: Message, clients: Sequence[str]) -> dict[str, Any]:
+        present = [client for client in clients if client not in self.dropped]
+        on_dropped = self.dropped.__setitem__ if self._may_drop else None
+        replies = list(self._engine.send(Call(handler, message, self._name), present, on_dropped))
+        if self.dropped and not replies:
+            how = ", ".join(sorted(set(self.dropped.values())))
+            raise BackendError(
+                f"all clients of round {message.round} died before they had an answer ({how}); the rounds before are "
+                "not lost: continue with --resume"
+            )
+        self.exchanges += 1
+        self.bytes_down += len(message.to_bytes()) * len(replies)
+        for reply in replies:
+            self.bytes_up += len(reply.to_bytes()) + reply.traffic.up
+            self.bytes_down += reply.traffic.down
+            self.usage += reply.usage
+        left = [client for client in present if client not in self.dropped]
+        return dict(zip(left, replies, strict=True))

@@ -1,0 +1,119 @@
+"""Runs an algorithm's two halves over clients in memory, for tests."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from fedbbpt.algorithms import Algorithm, ClientMemory, ClientSizes, RoundReport, ServerState
+from fedbbpt.engines import TUNED, Call, ClientHost, Engine, HostFactory, Memories, OnDropped
+from fedbbpt.engines.serial import Serial
+from fedbbpt.objective import Objective
+from fedbbpt.run.client_pool import MeteredClientPool
+from fedbbpt.run.evaluate import Result, evaluate
+from fedbbpt.types import Client, Message, Subset, Update
+
+
+class Hosts(HostFactory):
+    """Clients' halves built from a function, a new algorithm for every host."""
+
+    def __init__(self, make: Callable[[], Algorithm], objective: Objective, clients: Sequence[Client]) -> None:
+        self._make, self._objective = make, objective
+        self._clients = {client.id: client for client in clients}
+
+    def here(self) -> ClientHost:
+        """See `HostFactory`."""
+        return ClientHost({TUNED: (self._make(), self._objective)}, self._clients)
+
+    @property
+    def opener(self) -> Callable[[], ClientHost]:
+        """See `HostFactory`."""
+        return self.here
+
+
+class Rebuilding(Engine):
+    """Builds a new host for every single call, and lets nothing but bytes pass: each call is a process of its own."""
+
+    def __init__(self, hosts: HostFactory, memories: Memories, /) -> None:
+        self._hosts, self._memories = hosts, memories
+        self.messages: list[bytes] = []  # every message, once per client
+        self.replies: list[tuple[str, bytes]] = []  # every reply, with its client
+
+    def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
+        """See `Engine`."""
+        return (self._reply(call, client) for client in clients)
+
+    def _reply(self, call: Call, client: str) -> Any:
+        sent = call.message.to_bytes()
+        message = Message.from_bytes(sent)
+        if call.message.body is not None:
+            message = Message(**(vars(message) | {"body": call.message.body.copy()}))
+        memory = self._memories[client]
+        memory.arrays = safetensors.numpy.load(safetensors.numpy.save(_contiguous(memory.arrays)))
+        reply: Any = self._hosts.here().answer(call._replace(message=message), client, memory)
+        content = reply.to_bytes()
+        self.messages.append(sent)
+        self.replies.append((client, content))
+        read = type(reply).from_bytes(content)
+        return Update(**(vars(read) | {"body": reply.body})) if isinstance(reply, Update) else read
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Simulation:
+    """Rounds of an algorithm over clients in memory.
+
+    Args:
+        make: builds the algorithm; called once for each half, or for every call with `rebuild`.
+        objective: every client's way to the model.
+        clients: who takes part.
+        rebuild: whether every call of either half gets an algorithm object of its own.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Algorithm],
+        objective: Objective,
+        clients: Sequence[Client],
+        *,
+        rebuild: bool = False,
+        engine: type[Engine] | None = None,
+    ) -> None:
+        self._make, self._rebuild, self._algorithm = make, rebuild, make()
+        self.sizes = [ClientSizes(c.id, len(c.train), len(c.validation), len(c.test)) for c in clients]
+        self.memories = {client.id: ClientMemory() for client in clients}
+        kind: Any = engine or (Rebuilding if rebuild else Serial)
+        self.engine: Any = kind(Hosts(make if rebuild else lambda: self._algorithm, objective, clients), self.memories)
+        self.pool: MeteredClientPool | None = None  # of the last round
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm, or a new one like it."""
+        return self._make() if self._rebuild else self._algorithm
+
+    def open_pool(self, state: ServerState) -> MeteredClientPool:
+        """The clients of the state's next round."""
+        sampled = self.algorithm.sample(state, self.sizes)
+        self.pool = MeteredClientPool(self.engine, self.algorithm, sampled, state)
+        return self.pool
+
+    def round(self, state: ServerState) -> tuple[ServerState, RoundReport]:
+        """The next round."""
+        return self.algorithm.round(state, self.open_pool(state).send)
+
+    def states(self, rounds: int, state: ServerState | None = None) -> list[ServerState]:
+        """The first state, and the one after each round."""
+        states = [self.algorithm.init() if state is None else state]
+        for _ in range(rounds):
+            states.append(self.round(states[-1])[0])
+        return states
+
+    def evaluate(self, state: ServerState, subset: Subset) -> Result:
+        """The scores of all clients."""
+        return evaluate(self.algorithm, state, self.sizes, subset, self.engine)
+
+
+def _contiguous(arrays: dict[str, Any]) -> dict[str, Any]:
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
