@@ -49,6 +49,6 @@ class Prompt(Protocol):
 
 
 def add(pictures: Float32, inputs: Float32) -> Float32:
-    """Lays n pictures (n, 3, h, w) over b inputs (b, 3, h, w): (n·b, 3, h, w), clipped to the valid pixel range."""
+    """Adds each of n pictures (n, 3, h, w) to each of b inputs (b, 3, h, w): (n·b, 3, h, w), clipped to [0, 1]."""
     sums = pictures[:, None] + inputs  # (n, b, 3, h, w)
     return np.clip(sums, 0, 1, out=sums).reshape(-1, *inputs.shape[1:])

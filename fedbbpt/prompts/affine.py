@@ -1,7 +1,7 @@
-"""Thirteen numbers that put the image where the model expects it: colour, contrast, and place, size and slant.
+"""An affine map of the image's colours, and one of its coordinates.
 
-A prompt need not be a pattern of pixels: what often separates one source of images from another is exposure, contrast,
-inversion, framing or scale, which an added picture cannot undo. [own design]
+A prompt need not be a pattern of pixels. Sources of images often differ in exposure, contrast, inversion, framing or
+scale, none of which an added picture can undo. [own design]
 """
 
 from functools import lru_cache
@@ -14,11 +14,11 @@ from fedbbpt.backend import Modality
 from fedbbpt.prompts import Prompt
 from fedbbpt.types import Float32, Floats
 
-MOST = 10.0  # log gain and log contrast: far beyond, float32 overflows and black times infinity is no pixel
+MOST = 10.0  # log gain and log contrast: far beyond, float32 overflows, and black times infinity is NaN
 
 
 class Affine(Prompt):
-    """Exposure by channel, contrast, and place, size and slant of the image: thirteen numbers.
+    """Exposure per channel, contrast, and position, size and slant of the image: thirteen numbers.
 
     clip(gain · (contrast · (warp(x) − ½) + ½) + offset), with all of θ measured in units of ε. θ = 0 is the image as it
     is.
@@ -26,6 +26,16 @@ class Affine(Prompt):
     θ (13,) = log gain of the three channels, offset of the three channels, the 2×2 matrix and the 2 offsets of the map
     from prompted to original coordinates, both in [−1, 1]: u ↦ (I + ε·M) u + ε·t, bilinear, black outside; and the log
     of the contrast, one for all channels.
+
+    A quarter more light in the red channel:
+
+    >>> import numpy as np
+    >>> prompt = Affine((2, 2), epsilon=1.0)
+    >>> theta = np.zeros((1, 13))  # one candidate
+    >>> theta[0, 0] = np.log(1.25)
+    >>> grey = np.full((1, 3, 2, 2), 0.4, np.float32)
+    >>> prompt.apply(theta, grey, None)[0, :, 0, 0]
+    array([0.5, 0.4, 0.4], dtype=float32)
     """
 
     modalities: tuple[Modality, ...] = ("image",)

@@ -13,10 +13,19 @@ from fedbbpt.types import Float32, Floats
 class Dct(Prompt):
     """A smooth picture added to the image: its lowest cosine frequencies.
 
-    clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients a channel. θ = 0 is
-    the image as it is.
+    clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients per channel. θ = 0
+    is the image as it is.
 
     The basis is scaled so that random signs for all of θ, as SPSA tries them, move a pixel by ε (root mean square).
+
+    >>> import numpy as np
+    >>> prompt = Dct((8, 8), frequencies=2)
+    >>> prompt.dim
+    12
+    >>> images = np.full((5, 3, 8, 8), 0.5, np.float32)
+    >>> candidates = np.random.default_rng(1).normal(size=(4, prompt.dim))
+    >>> prompt.apply(candidates, images, None).shape  # each of 5 images under each of 4 candidates
+    (20, 3, 8, 8)
     """
 
     modalities: tuple[Modality, ...] = ("image",)

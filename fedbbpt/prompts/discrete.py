@@ -18,6 +18,12 @@ class DiscretePrompt(Prompt):
 
     The words are `vocabulary`; without any, the `vocabulary_size` most frequent ones are learned from what the clients
     count in their training texts (see `data.ngrams`), before the first round, and become part of the run's config.
+
+    >>> import numpy as np
+    >>> prompt = DiscretePrompt(None, num_tokens=2, vocabulary=["a", "good", "film"])
+    >>> candidate = np.array([[0, 1, 0], [0, 0, 1]])  # one row per position
+    >>> [str(text) for text in prompt.apply(candidate.reshape(1, -1), np.array(["I liked it."], object), None)]
+    ['good film I liked it.']
     """
 
     modalities: tuple[Modality, ...] = ("text",)

@@ -85,6 +85,12 @@ class Instruction(Prompt):
     θ is (positions, choices), for the instruction, its edit, the lead, and each of the shots: the choice with the
     largest number is taken, the first of equals. Zeros are the text as it is. The shorter lists are gone through
     repeatedly until they are as long as the longest.
+
+    >>> import numpy as np
+    >>> prompt = Instruction(None, instructions=["Is it spam?", "Ham or spam?"], positions="before")
+    >>> candidate = np.array([[0, 0, 1]])  # nothing, the first, the second
+    >>> [str(text) for text in prompt.apply(candidate, np.array(["You have won!"], object), None)]
+    ['Ham or spam?\\nYou have won!']
     """
 
     modalities: tuple[Modality, ...] = ("text",)

@@ -23,6 +23,15 @@ class LowRank(Prompt):
 
     Scaled so that random signs for all of θ move a pixel by ε (root mean square). U and V start at random, since at
     U = V = s = 0 no single step changes anything; s starts at 0.
+
+    >>> import numpy as np
+    >>> prompt = LowRank((64, 64))
+    >>> prompt.dim  # 3 · (16 + 16 + 3)
+    105
+    >>> theta = prompt.init(np.random.default_rng(1))[None]
+    >>> images = np.full((2, 3, 64, 64), 0.5, np.float32)
+    >>> bool((prompt.apply(theta, images, None) == images).all())  # the start is the images as they are
+    True
     """
 
     modalities: tuple[Modality, ...] = ("image",)

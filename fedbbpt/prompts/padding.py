@@ -1,4 +1,4 @@
-"""A learned frame around the image ("padding prompt", Bahng et al. 2022, arXiv 2203.17274)."""
+"""A learned border around the image: the padding prompt of Bahng et al. 2022, arXiv 2203.17274."""
 
 from typing import Annotated
 
@@ -13,10 +13,21 @@ from fedbbpt.types import Float32, Floats
 class Padding(Prompt):
     """A free pattern on a border around the image.
 
-    clip(x + ε · p), p free on a border of `width` (share of the shorter side) and 0 inside. θ = 0 is the image as it
-    is.
+    clip(x + ε · p), p = θ on a border of `width` (a share of the shorter side) and 0 inside; d is three times the
+    number of its pixels. θ = 0 is the image as it is.
 
     The default width is the paper's 30 of 224 pixels.
+
+    >>> import numpy as np
+    >>> prompt = Padding((4, 4), width=0.25)  # a border of one pixel
+    >>> prompt.dim
+    36
+    >>> grey = np.full((1, 3, 4, 4), 0.5, np.float32)
+    >>> prompt.apply(np.full((1, 36), 2.0), grey, None)[0, 0]
+    array([[0.7, 0.7, 0.7, 0.7],
+           [0.7, 0.5, 0.5, 0.7],
+           [0.7, 0.5, 0.5, 0.7],
+           [0.7, 0.7, 0.7, 0.7]], dtype=float32)
     """
 
     modalities: tuple[Modality, ...] = ("image",)

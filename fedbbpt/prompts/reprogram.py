@@ -18,6 +18,15 @@ class Reprogram(Prompt):
 
     The window's sides are the share `image_scale` of the image's, by area average. θ = 0 is not the image as it is but
     the small one in mid grey.
+
+    >>> import numpy as np
+    >>> prompt = Reprogram((4, 4), image_scale=0.5)
+    >>> black = np.zeros((1, 3, 4, 4), np.float32)
+    >>> prompt.apply(np.zeros((1, prompt.dim)), black, None)[0, 0]
+    array([[0.5, 0.5, 0.5, 0.5],
+           [0.5, 0. , 0. , 0.5],
+           [0.5, 0. , 0. , 0.5],
+           [0.5, 0.5, 0.5, 0.5]], dtype=float32)
     """
 
     modalities: tuple[Modality, ...] = ("image",)

@@ -1,4 +1,4 @@
-"""Another prompt, moved only within a fixed random subspace (intrinsic dimension, Li et al. 2018, arXiv 1804.08838)."""
+"""Another prompt, tuned in a fixed random subspace only (intrinsic dimension: Li et al. 2018, arXiv 1804.08838)."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -16,11 +16,17 @@ Projection = Callable[[Float32], Float32]  # (n, d) -> (n, D)
 class Subspace(Prompt):
     """Another prompt through a fixed random projection: fewer numbers to tune (subspace:NAME).
 
-    θ of the prompt inside = θ₀ + P z, z the `dim` numbers that are tuned, P (D, dim) and θ₀ drawn from `seed`.
+    θ of the inner prompt = θ₀ + P z, z the `dim` numbers that are tuned, P (D, dim) and θ₀ drawn from `seed`.
 
-    Scaled so that random signs for all of z move every number inside by about 1 (root mean square). "fastfood" needs
+    Scaled so that random signs for all of z move every number of θ by about 1 (root mean square). "fastfood" needs
     no stored matrix; "gaussian" keeps one. Everybody who is to use the same z needs the same `seed`. The start z = 0 is
     θ₀.
+
+    >>> import numpy as np
+    >>> from fedbbpt.prompts.padding import Padding
+    >>> inner = Padding((16, 16), width=0.25)
+    >>> inner.dim, Subspace((16, 16), inner, dim=10).dim
+    (576, 10)
     """
 
     wraps = True
@@ -37,7 +43,7 @@ class Subspace(Prompt):
     ) -> None:
         if dim > inner.dim:
             raise ConfigError(
-                f"prompt 'subspace': the prompt inside has only {inner.dim} numbers, fewer than dim={dim}; choose a "
+                f"prompt 'subspace': the inner prompt has only {inner.dim} numbers, fewer than dim={dim}; choose a "
                 f"smaller dim, or that prompt without a subspace"
             )
         rng = np.random.default_rng(seed)

@@ -10,8 +10,8 @@ import pytest
 from fedbbpt import registry
 from fedbbpt.backend import Backend, BackendInfo, BackendOutput
 from fedbbpt.config import make_config
-from fedbbpt.data.ngrams import Counts, counts
-from fedbbpt.data.ngrams import vocabulary as most_frequent
+from fedbbpt.data.ngrams import NgramCounts, count_ngrams
+from fedbbpt.data.ngrams import build_vocabulary as most_frequent
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, DataError
 from fedbbpt.run import train, vocabulary
@@ -85,7 +85,7 @@ def facts(folder: Path) -> tuple[list, str]:
 def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
     experiment = open_experiment(make_config(settings()))
     learned = experiment.config.prompt.options["vocabulary"]
-    assert learned == most_frequent([counts(client.train.inputs) for client in experiment.clients], 12)
+    assert learned == most_frequent([count_ngrams(client.train.inputs) for client in experiment.clients], 12)
     assert len(learned) == 12 == experiment.prompt.choices
     assert {"film", "new york"} <= set(learned)
     assert not any(word.startswith("no") for word in learned)  # each stands in one text only
@@ -94,7 +94,7 @@ def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
 
 def test_nobody_counts_what_is_not_for_training(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = []
-    monkeypatch.setattr(vocabulary, "counts", lambda texts: counted.append(list(texts)) or counts(texts))
+    monkeypatch.setattr(vocabulary, "count_ngrams", lambda texts: counted.append(list(texts)) or count_ngrams(texts))
     experiment = open_experiment(make_config(settings()))
     assert counted == [list(client.train.inputs) for client in experiment.clients]
 
@@ -117,13 +117,13 @@ def test_what_was_told_for_the_words_is_counted(run, settings, tmp_path: Path) -
     given = config["prompt"]["vocabulary"][::-1]  # the same as many bytes, but nobody had to tell them
     run("given", vocabulary=given)
     other, _ = facts(tmp_path / "given")
-    told = [counts(client.train.inputs).to_bytes() for client in open_experiment(make_config(config)).clients]
+    told = [count_ngrams(client.train.inputs).to_bytes() for client in open_experiment(make_config(config)).clients]
     assert learned[0]["bytes_up"] - other[0]["bytes_up"] == sum(map(len, told))
     down = len(json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode())
     assert learned[0]["bytes_down"] - other[0]["bytes_down"] == 3 * down
     assert sum(map(len, told)) < 3 * 2000
     assert "vocabulary = [" in written
-    assert all(isinstance(Counts.from_bytes(data), Counts) for data in told)
+    assert all(isinstance(NgramCounts.from_bytes(data), NgramCounts) for data in told)
 
 
 def test_a_resumed_run_does_not_count_again(run, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_resumed_run_does_not_count_again(run, settings, tmp_path: Path, monke
 
     with pytest.raises(KeyboardInterrupt):
         train.train(make_config(settings()), tmp_path / "stopped", Stop())
-    monkeypatch.setattr(vocabulary, "counts", None)
+    monkeypatch.setattr(vocabulary, "count_ngrams", None)
     train.resume(tmp_path / "stopped")
     assert facts(tmp_path / "stopped") == facts(tmp_path / "whole")
 
