@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 4096  # per forward pass, padding included: more is no faster on a CPU
 MAX_BATCH = 128
-WORDED = ("verbalizer", "generated")  # heads that ask for words
-WRITING = ("smollm2",)  # assets that write on
+WITH_LABEL_WORDS = ("verbalizer", "generated")  # classifiers that use label words
+CAUSAL_ASSETS = ("smollm2",)
 
 
 class HfText(Backend):
@@ -73,7 +73,7 @@ class HfText(Backend):
         self.verbalizer: Verbalizer | None = None
         self._head: LinearHead | None = None
         self._generator: Generator | None = None
-        if classifier in WORDED:
+        if classifier in WITH_LABEL_WORDS:
             template = template or (QUESTION if classifier == "generated" else None)
             self.verbalizer = Verbalizer(text_model, provider, template, label_words, max_tokens, single_string)
             if classifier == "generated":
@@ -109,8 +109,8 @@ class HfText(Backend):
 
     @staticmethod
     def sketch(provider: Provider, options: Mapping[str, Any]) -> BackendInfo | None:
-        """What `info` will say of an asset with its usual head, before it is fetched; None where it must be opened."""
-        model, writes = options["model"], options["model"] in WRITING
+        """See `Backend.sketch`; known for assets with their default classifier."""
+        model, writes = options["model"], options["model"] in CAUSAL_ASSETS
         asked = options["template"], options["label_words"], options["single_string"]
         if model not in ASSETS or options["classifier"] != "auto" or not (writes or asked == (None, None, False)):
             return None
@@ -122,11 +122,13 @@ class HfText(Backend):
 
     @staticmethod
     def uses_verbalizer(options: Mapping[str, Any]) -> bool:
-        """Whether the classes are asked for in words, as far as that is known before the model is opened."""
-        return options["classifier"] in WORDED or (options["classifier"] == "auto" and options["model"] in WRITING)
+        """See `Backend.uses_verbalizer`; with classifier `auto`, known for assets only."""
+        return options["classifier"] in WITH_LABEL_WORDS or (
+            options["classifier"] == "auto" and options["model"] in CAUSAL_ASSETS
+        )
 
     def query(self, inputs: Inputs) -> BackendOutput:
-        """Class scores of texts (b,); the tokens are those of the texts as cut, without padding."""
+        """Scores texts (b,); counts their tokens after truncation, without padding."""
         if self._generator is not None:
             return self._generator(inputs)
         if self.verbalizer is not None:
@@ -143,7 +145,7 @@ class HfText(Backend):
 
 
 class TextNetwork:
-    """A model with its tokenizer, its number format and the length at which it cuts."""
+    """A model with its tokenizer, dtype, device and maximum length."""
 
     def __init__(self, model: str, dtype: str, device: str, max_tokens: int) -> None:
         from fedbbpt_backends.device import resolve_device, resolve_dtype
@@ -157,15 +159,15 @@ class TextNetwork:
         self._longest = min(max_tokens, self.model.longest)
 
     def features(self, inputs: Inputs) -> Float32:
-        """Pooled features (b, D)."""
+        """Pooled features (b, D), float32."""
         return self.read(inputs)[0]
 
     def read(self, inputs: Inputs) -> tuple[Float32, int]:
-        """Pooled features (b, D), and how many tokens were read."""
+        """Pooled features (b, D), float32, and the number of tokens read."""
         return self._run(self.model.features, inputs)
 
     def logits(self, inputs: Inputs) -> tuple[Float32, int]:
-        """The model's own class scores (b, C), and how many tokens were read."""
+        """The logits (b, C), float32, of the model's own classifier, and the number of tokens read."""
         if self.model.logits is None:
             raise BackendError(f"{self.model.name} has no classifier of its own")
         return self._run(self.model.logits, inputs)
@@ -173,7 +175,7 @@ class TextNetwork:
     def _run(
         self, function: "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]", inputs: Inputs
     ) -> tuple[Float32, int]:
-        """Texts of about the same length together, so that little is padded."""
+        """Runs texts of similar length together, to save padding."""
         import torch
 
         from fedbbpt_backends.text_models import pad_batch

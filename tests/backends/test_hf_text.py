@@ -15,7 +15,7 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Dataset
 from fedbbpt_backends import text_models
-from fedbbpt_backends.hf_text import AT_ONCE, HfText, TextNetwork
+from fedbbpt_backends.hf_text import MAX_TOKENS, HfText, TextNetwork
 from fedbbpt_backends.torchvision_compat import ensure_importable
 
 ensure_importable()
@@ -97,7 +97,7 @@ def test_tokens_are_counted_as_cut_and_without_padding(saved: Callable[[str], st
 
 def test_long_and_many_texts_are_cut_into_pieces(saved: Callable[[str], str]) -> None:
     network = TextNetwork(saved("encoder"), "float32", "cpu", 10_000)
-    many = as_texts(["film " * 40] * (AT_ONCE // 32 + 1) + ["bad"])
+    many = as_texts(["film " * 40] * (MAX_TOKENS // 32 + 1) + ["bad"])
     features = network.features(many)  # 32 tokens each, as many as the model has positions
     np.testing.assert_allclose(features[0], features[-2], atol=1e-5)
     np.testing.assert_allclose(features[-1], network.features(as_texts(["bad"]))[0], atol=1e-5)

@@ -408,7 +408,7 @@ def test_too_few_blocks(cut: dict[str, int]) -> None:
 
 
 def test_what_is_not_made_of_blocks(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"EfficientNet.* cannot be cut"):
+    with pytest.raises(ConfigError, match=r"EfficientNet.* cannot be partitioned"):
         _split(_network(*_timm("test_efficientnet", tmp_path)))
 
 
@@ -418,5 +418,5 @@ def test_other_kinds_of_blocks(tmp_path: Path) -> None:
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
     transformers.Dinov2Model(transformers.Dinov2Config(**sizes)).save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"dinov2.* cannot be cut"):
+    with pytest.raises(ConfigError, match=r"dinov2.* cannot be partitioned"):
         _split(_network(f"dir:{tmp_path}"))
