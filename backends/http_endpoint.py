@@ -13,9 +13,9 @@ from fedbbpt.config.settings import read_toml
 from fedbbpt.config.validation import MAX_STRING, check_keys, validate
 from fedbbpt.dry_run import raise_unless_dry_run
 from fedbbpt.errors import ConfigError
-from fedbbpt.web.credentials import key_in
+from fedbbpt.web.credentials import key_from_env
 from fedbbpt.web.option_types import Timeout
-from fedbbpt.web.urls import read_address
+from fedbbpt.web.urls import parse_service_url
 
 NAME, VALUE = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII), re.compile(r"[ -~]*")  # of headers
 SECRET_HEADERS = ("authorization", "api-key", "x-api-key")  # their values are secrets
@@ -40,7 +40,7 @@ class Auth(Table):
         Raises:
             ConfigError: the variable is not set, or its value cannot stand in a header.
         """
-        key = key_in(self.variable)
+        key = key_from_env(self.variable)
         if key is None:
             raise_unless_dry_run(
                 ConfigError(f"the endpoint asks for a key: set the environment variable {self.variable} to it")
@@ -92,7 +92,7 @@ def read_endpoint(path: Path) -> EndpointConfig:
         if isinstance(table := values.get(name), dict):
             _check_keys(f"{name} in {path}", table, model)
     config = validate(EndpointConfig, values, str(path))
-    read_address(config.url, f"url in {path}")
+    parse_service_url(config.url, f"url in {path}")
     for wrong, what in _violations(config):
         if wrong:
             raise ConfigError(f"{path}: {what}")

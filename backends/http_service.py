@@ -15,14 +15,14 @@ from fedbbpt.services import InvalidResponse, RequestFailed, ServiceAnswer, Toke
 from fedbbpt.services.client import default_cache
 from fedbbpt.services.http_cache import HttpCache
 from fedbbpt.types import Float32, Floats
-from fedbbpt.web.credentials import tenant
-from fedbbpt.web.policy import mended_by_waiting
-from fedbbpt.web.requests_adapter import follow, timeouts
-from fedbbpt.web.response_limits import TooLong
+from fedbbpt.web.credentials import tenant_hash
+from fedbbpt.web.http_errors import http_error
+from fedbbpt.web.requests_adapter import configure_session, timeouts
+from fedbbpt.web.response_limits import ResponseTooLarge
 from fedbbpt.web.route import Route
-from fedbbpt.web.urls import public
+from fedbbpt.web.urls import redact_url
 from fedbbpt_backends.http_endpoint import EndpointConfig, ImageFormat, fill_body
-from fedbbpt_backends.http_utils import CHAT_OVERHEAD, PNG, base64_png, refusal, split_evenly
+from fedbbpt_backends.http_utils import CHAT_OVERHEAD, PNG, base64_png, split_evenly
 from fedbbpt_backends.json_paths import finder
 
 MAX_ERROR_BYTES = 2**16  # read from a response that is an error
@@ -61,14 +61,14 @@ class JsonService:
         self.identity = {
             "backend": "http-json",
             "name": config.url,
-            "tenant": tenant(self._key),
+            "tenant": tenant_hash(self._key),
             "classes": list(classes),
             **config.model_dump(include={"method", "body", "scores", "classes_path", "headers"}),
         }
         self._find_scores = finder(config.scores)
         self._find_names = finder(config.classes_path) if config.classes_path else None
         self._find_tokens = finder(config.tokens_path) if config.tokens_path else None
-        self._cache = HttpCache(default_cache, config.url, tenant(self._key), self._key, config.headers)
+        self._cache = HttpCache(default_cache, config.url, tenant_hash(self._key), self._key, config.headers)
         self.session = CachedSession(
             backend=self._cache,
             allowable_methods=(config.method,),
@@ -78,7 +78,7 @@ class JsonService:
         self.session.headers.update(config.headers)
         self.session.auth = self._sign
         self._route = Route(config.url, "url")
-        follow(self.session, self._route, concurrency)
+        configure_session(self.session, self._route, concurrency)
         self._prepared = self.session.prepare_request(requests.Request(config.method, config.url))
 
     def encode(self, one: Any) -> str:
@@ -147,15 +147,12 @@ class JsonService:
             response = self.session.send(
                 request, timeout=timeouts(about.timeout), allow_redirects=False, force_refresh=refresh
             )
-        except (requests.RequestException, TooLong) as e:
-            raise self._route.outcome(e) from None
+        except (requests.RequestException, ResponseTooLarge) as e:
+            raise self._route.request_error(e) from None
         if response.status_code == NOT_CACHED and response.from_cache:
             raise BackendError(
                 f"the cache lacks a response of {about.url}; leave out -o backend.only_if_cached to request it"
             )
-        said = self._excerpt(response.content)
-        if passing := mended_by_waiting(response.status_code, response.headers.get("Retry-After", ""), said):
-            raise passing
         if not 200 <= response.status_code < 300:
             raise self._error(response)
         return response
@@ -213,18 +210,18 @@ class JsonService:
         nothing = self._config.kind == "probabilities" and not scores.any()  # probabilities add up to 1
         return np.where(endless | nothing, np.float32(np.nan), scores)
 
-    def _error(self, response: requests.Response) -> BackendError:
+    def _error(self, response: requests.Response) -> Exception:
         auth, status = self._config.auth, response.status_code
         if status in (401, 403):
             advice = f"check the key in {auth.variable}" if auth else "name the variable that holds a key in auth"
         elif 300 <= status < 400:
-            moved = excerpt(self._public(public(response.headers.get("Location", "elsewhere"))))
+            moved = excerpt(self._public(redact_url(response.headers.get("Location", "elsewhere"))))
             advice = f"it has moved to {moved}, say so in url"
         else:
             advice = "check url and method" if status in (404, 405) else "check body"
         said = self._excerpt(response.content)
         sentence = f"{self._config.url} answered with HTTP {status}, {advice} (it says: {said})"
-        return refusal(status, sentence, said)
+        return http_error(status, response.headers, f"HTTP {status}: {said}", sentence, said)
 
     def _excerpt(self, content: bytes) -> str:
         return excerpt(self._public(content[:MAX_ERROR_BYTES].decode("utf-8", "replace"))) or "nothing"

@@ -20,7 +20,7 @@ from fedbbpt.services import RequestRejected, Service
 from fedbbpt.services.client import ServiceClient
 from fedbbpt.services.prices import FREE, Price, PriceOption, list_price
 from fedbbpt.types import Dataset, Inputs, Size, Usage
-from fedbbpt.web.credentials import key_from, key_in, tenant
+from fedbbpt.web.credentials import key_from_env, key_from_file, tenant_hash
 from fedbbpt.web.option_types import Concurrency, Retries, Timeout
 from fedbbpt_backends import openai_requests
 from fedbbpt_backends.heads import LinearHead, fit_prototypes
@@ -79,7 +79,7 @@ class OpenAI(Backend):
         timeout: Timeout = 60.0,
         usd_per_million_tokens: PriceOption | None = None,
     ) -> None:
-        key = key_in(key_variable) if key_file is None else key_from(Path(key_file))
+        key = key_from_env(key_variable) if key_file is None else key_from_file(Path(key_file))
         if key is None and base_url is None:
             message = f"the key of OpenAI's API is missing: set {key_variable}, or name a file with"
             raise_unless_dry_run(ConfigError(f"{message} -o backend.key_file=PATH"))
@@ -95,7 +95,7 @@ class OpenAI(Backend):
         question = self._template.render("")
         self._max_answer_tokens = max_answer_tokens
         self._endpoint = openai_requests.connect(key or NO_KEY, base_url, timeout, concurrency, model, question)
-        self._identity = {"backend": "openai", "name": model, "url": base_url, "tenant": tenant(key), "api": api}
+        self._identity = {"backend": "openai", "name": model, "url": base_url, "tenant": tenant_hash(key), "api": api}
         temperatures = {"auto": (0.0, None), "default": (None,)}.get(str(temperature), (temperature,))
         given = {
             "top_logprobs": top_logprobs,

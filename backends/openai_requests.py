@@ -13,13 +13,13 @@ import openai
 from fedbbpt.errors import BackendError, FedbbptError
 from fedbbpt.printing import excerpt
 from fedbbpt.services import RequestFailed, ServiceAnswer, token_count
-from fedbbpt.web.credentials import key_of
-from fedbbpt.web.httpx2_transport import client
-from fedbbpt.web.policy import mended_by_waiting
-from fedbbpt.web.response_limits import GZIP, TooLong
+from fedbbpt.web.credentials import parse_key
+from fedbbpt.web.http_errors import ABOUT_INPUT, http_error, is_transient
+from fedbbpt.web.httpx2_transport import make_client
+from fedbbpt.web.response_limits import GZIP, ResponseTooLarge
 from fedbbpt.web.route import Route
-from fedbbpt.web.urls import below, public
-from fedbbpt_backends.http_utils import ABOUT_INPUT, PNG, refusal, split_evenly
+from fedbbpt.web.urls import join_path, redact_url
+from fedbbpt_backends.http_utils import PNG, split_evenly
 from fedbbpt_backends.openai_responses import (
     ApiAnswer,
     ApiError,
@@ -88,10 +88,10 @@ def connect(key: str, base_url: str | None, timeout: float, connections: int, mo
     """
     for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):  # which become headers
         if text := os.environ.get(variable):
-            key_of(text, variable, "id")
+            parse_key(text, variable, "id")
     route = Route(base_url or OFFICIAL, "base_url")
-    http = client(route, timeout, connections)
-    told = openai.OpenAI(api_key=key, base_url=route.address.url, http_client=http)
+    http = make_client(route, timeout, connections)
+    told = openai.OpenAI(api_key=key, base_url=route.url.url, http_client=http)
     named = {name: value for name, value in told.default_headers.items() if isinstance(value, str)}
     headers = {name: value for name, value in named.items() if not name.startswith("X-Stainless")} | told.auth_headers
     return Endpoint(http, route, httpx2.Headers({**headers, "Accept-Encoding": GZIP}), model, question)
@@ -160,11 +160,11 @@ def _post(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> A
     """Posts a body and returns the JSON object of the response."""
     headers, content = endpoint.headers.copy(), json.dumps({"model": endpoint.model, **body}).encode()
     headers["Idempotency-Key"] = key
-    request = httpx2.Request("POST", _url(endpoint.route.address.url, path), headers=headers, content=content)
+    request = httpx2.Request("POST", _url(endpoint.route.url.url, path), headers=headers, content=content)
     try:
         response = endpoint.http.send(request)
-    except (httpx2.HTTPError, TooLong) as e:
-        raise endpoint.route.outcome(e) from e
+    except (httpx2.HTTPError, ResponseTooLarge) as e:
+        raise endpoint.route.request_error(e) from e
     try:
         answer = parse_body(response.content)
     except ValueError as e:
@@ -176,7 +176,7 @@ def _post(endpoint: Endpoint, path: str, body: Mapping[str, Any], key: str) -> A
 
 @lru_cache
 def _url(base: str, path: str) -> httpx2.URL:
-    return httpx2.URL(below(base, path))
+    return httpx2.URL(join_path(base, path))
 
 
 def _error(response: httpx2.Response, said: ApiError) -> Exception:
@@ -186,16 +186,14 @@ def _error(response: httpx2.Response, said: ApiError) -> Exception:
     words = _public(said.words, response) or reason
     if status is None:
         status = UNPROCESSABLE if ABOUT_INPUT.search(f"{said.codes} {words}") else BROKEN
-    passing = mended_by_waiting(status, response.headers.get("retry-after", ""), words)
-    if any(code in said.codes for code in SPENT) or (not passing and NO_MONEY.search(f"{said.codes} {words}")):
+    details = f"{said.codes} {words}"
+    if any(code in said.codes for code in SPENT) or (not is_transient(status) and NO_MONEY.search(details)):
         return BackendError(f"the service refuses: {words}")
-    if passing:
-        return RequestFailed(f"HTTP {response.status_code}: {words}") if isinstance(passing, RequestFailed) else passing
     if 300 <= status < 400:
-        moved = public(response.headers.get("location", "elsewhere"))
+        moved = redact_url(response.headers.get("location", "elsewhere"))
         return BackendError(f"the service has moved (HTTP {status}) to {_public(moved, response)}; say so in base_url")
-    hint = HINTS.get(status, "")
-    return refusal(status, f"the service refuses (HTTP {status}): {words}{hint}", f"{said.codes} {words}")
+    message = f"the service refuses (HTTP {status}): {words}{HINTS.get(status, '')}"
+    return http_error(status, response.headers, f"HTTP {response.status_code}: {words}", message, details)
 
 
 def _token_counts(answer: Any) -> tuple[int, int]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.types import Traffic
 from fedbbpt.web.auth import read_token
-from fedbbpt.web.policy import AWAY, BUSY, TO_CONNECT, seconds_of
-from fedbbpt.web.response_limits import TooLong
-from fedbbpt.web.urls import read_address
+from fedbbpt.web.http_errors import AWAY, BUSY
+from fedbbpt.web.response_limits import CONNECT_TIMEOUT, ResponseTooLarge
+from fedbbpt.web.retry_after import retry_after
+from fedbbpt.web.urls import parse_service_url
 
 if TYPE_CHECKING:
     import requests
@@ -55,7 +56,7 @@ class RetryingClient:
     """
 
     def __init__(self, url: str) -> None:
-        self._address = read_address(url, SETTING)
+        self._address = parse_service_url(url, SETTING)
         if "?" in url:
             raise ConfigError(f"{SETTING} is what fedbbpt serve-body prints, such as http://127.0.0.1:8000")
         self.url = self._address.url.rstrip("/")
@@ -86,38 +87,38 @@ class RetryingClient:
 
         sent, error = io.BytesIO(content), ""
         response: requests.Response | None
-        options: dict[str, Any] = {"params": query, "timeout": (TO_CONNECT, TIMEOUT), "allow_redirects": False}
+        options: dict[str, Any] = {"params": query, "timeout": (CONNECT_TIMEOUT, TIMEOUT), "allow_redirects": False}
         if content:
             options |= {"data": sent, "headers": {"Content-Type": "application/octet-stream"}}
         try:
             response = self._session.request(method, self.url + path, **options)
-        except TooLong as e:
-            raise self._route.outcome(e) from e
+        except ResponseTooLarge as e:
+            raise self._route.request_error(e) from e
         except requests.RequestException as e:
-            if permanent := self._route.fault(e):
+            if permanent := self._route.permanent_error(e):
                 raise permanent from e
             response, error = e.response, type(e).__name__
         traffic = Traffic(up=sent.tell(), down=response.raw.tell() if response is not None else 0)
         if response is None or error:
             return Attempt(None, b"", traffic, 0.0, error)
-        retry_after = seconds_of(response.headers.get("Retry-After", "")) or 0.0
-        return Attempt(response.status_code, response.content, traffic, retry_after, error)
+        wait = retry_after(response.headers) or 0.0
+        return Attempt(response.status_code, response.content, traffic, wait, error)
 
     @cached_property
     def _route(self) -> "Route":
         from fedbbpt.web.route import Route
 
-        return Route(self.url, SETTING, awaited=True)
+        return Route(self.url, SETTING, may_start_later=True)
 
     @cached_property
     def _session(self) -> "requests.Session":
         import requests
 
-        from fedbbpt.web.requests_adapter import follow
+        from fedbbpt.web.requests_adapter import configure_session
 
         session = requests.Session()
         session.auth = partial(_authorize, read_token(None))
-        follow(session, self._route, POOL_SIZE, MAX_REPLY)
+        configure_session(session, self._route, POOL_SIZE, MAX_REPLY)
         session.headers["Accept-Encoding"] = "identity"  # so that the bytes that are counted are those of the message
         return session
 

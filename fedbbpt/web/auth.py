@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fedbbpt.web.credentials import key_from, key_of
+from fedbbpt.web.credentials import key_from_file, parse_key
 
 TOKEN_VARIABLE = "FEDBBPT_TOKEN"
 
@@ -15,6 +15,6 @@ def read_token(file: Path | None) -> str | None:
         ConfigError: the file cannot be read, or others may read it; or it holds no token.
     """
     if file is not None:
-        return key_from(file, "token")
+        return key_from_file(file, "token")
     token = os.environ.get(TOKEN_VARIABLE)
-    return None if token is None else key_of(token, f"${TOKEN_VARIABLE}", "token")
+    return None if token is None else parse_key(token, f"${TOKEN_VARIABLE}", "token")

@@ -1,29 +1,36 @@
-"""`httpx2` on a route."""
+"""A transport for `httpx2` that follows a route and limits responses."""
 
 from typing import Any
 
 import httpcore2
 import httpx2
 
-from fedbbpt.web.policy import AS_LONG_AGAIN, MOST_BYTES, TO_CONNECT
-from fedbbpt.web.response_limits import Torn, unpacked, watch, within
+from fedbbpt.web.response_limits import (
+    CONNECT_TIMEOUT,
+    MAX_BYTES,
+    TOTAL_TIMEOUT_FACTOR,
+    CorruptResponse,
+    decode_body,
+    time_limit,
+    watch_socket,
+)
 from fedbbpt.web.route import Route
 
 
-def client(route: Route, timeout: float, connections: int) -> httpx2.Client:
-    """A client that goes by the route, follows no redirect and keeps its connections."""
+def make_client(route: Route, timeout: float, connections: int) -> httpx2.Client:
+    """A client that follows the route, keeps its connections and follows no redirects; `timeout` in seconds."""
     return httpx2.Client(
         transport=_Transport(route, connections),
-        timeout=httpx2.Timeout(timeout, connect=min(TO_CONNECT, timeout)),
+        timeout=httpx2.Timeout(timeout, connect=min(CONNECT_TIMEOUT, timeout)),
         trust_env=False,
     )
 
 
 class _Transport(httpx2.HTTPTransport):
-    """Reads the whole reply, within its bounds."""
+    """Reads the whole response within its limits."""
 
     def __init__(self, route: Route, connections: int) -> None:
-        to_proxy = route.tls if route.proxy and route.proxy.address.scheme == "https" else None
+        to_proxy = route.tls if route.proxy and route.proxy.url.scheme == "https" else None
         super().__init__(
             verify=route.tls or False,
             trust_env=False,
@@ -37,29 +44,29 @@ class _Transport(httpx2.HTTPTransport):
         """See `HTTPTransport`.
 
         Raises:
-            httpx2.HTTPError: nothing came, or not all of it, or not in time.
-            TooLong: more came than any reply should have.
+            httpx2.HTTPError: no whole response came in time.
+            ResponseTooLarge: see `decode_body`.
         """
         try:
-            with within(AS_LONG_AGAIN * request.extensions["timeout"]["read"]):
+            with time_limit(TOTAL_TIMEOUT_FACTOR * request.extensions["timeout"]["read"]):
                 response = super().handle_request(request)
-                self._route.meet(response.status_code)
+                self._route.on_response(response.status_code)
                 stream = response.stream
                 assert isinstance(stream, httpx2.SyncByteStream)
                 try:
-                    content = unpacked(stream, response.headers.pop("Content-Encoding", ""), MOST_BYTES)
+                    content = decode_body(stream, response.headers.pop("Content-Encoding", ""), MAX_BYTES)
                 finally:
                     stream.close()
         except TimeoutError as e:
             raise httpx2.ReadTimeout(str(e), request=request) from e
-        except Torn as e:
+        except CorruptResponse as e:
             raise httpx2.DecodingError(str(e), request=request) from e
         response.stream = httpx2.ByteStream(content)
         return response
 
 
 class _Watched(httpcore2.SyncBackend):
-    """Connections that are watched while a reply is awaited."""
+    """Connections whose sockets are watched from when a response is awaited."""
 
     def connect_tcp(self, *args: Any, **named: Any) -> httpcore2.NetworkStream:
         return _Stream(super().connect_tcp(*args, **named))
@@ -70,7 +77,7 @@ class _Stream(httpcore2.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        watch(self._inner.get_extra_info("socket"))
+        watch_socket(self._inner.get_extra_info("socket"))
         return self._inner.read(max_bytes, timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`requests` on a route."""
+"""An adapter for `requests` that follows a route and limits responses."""
 
 import functools
 from typing import TYPE_CHECKING, Any
@@ -7,49 +7,58 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from fedbbpt.web.policy import AS_LONG_AGAIN, MOST_BYTES, TO_CONNECT
-from fedbbpt.web.response_limits import GZIP, PIECE, Torn, unpacked, watch, within
+from fedbbpt.web.response_limits import (
+    CHUNK_BYTES,
+    CONNECT_TIMEOUT,
+    GZIP,
+    MAX_BYTES,
+    TOTAL_TIMEOUT_FACTOR,
+    CorruptResponse,
+    decode_body,
+    time_limit,
+    watch_socket,
+)
 from fedbbpt.web.route import Route
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
 
 
-def follow(session: requests.Session, route: Route, connections: int, most: int = MOST_BYTES) -> None:
-    """From now on the session goes by the route, and its replies hold `most` bytes."""
-    session.trust_env = False  # the route has looked at it
+def configure_session(session: requests.Session, route: Route, connections: int, max_bytes: int = MAX_BYTES) -> None:
+    """Makes a session follow the route, with a pool of connections, and limits its responses to `max_bytes`."""
+    session.trust_env = False  # the route has read the environment
     session.proxies = dict.fromkeys(("http", "https"), route.proxy_url) if route.proxy_url else {}
     session.headers["Accept-Encoding"] = GZIP
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter(route, connections, most))
+        session.mount(scheme, _Adapter(route, connections, max_bytes))
 
 
 def timeouts(seconds: float) -> tuple[float, float]:
-    """To be reached, and until something comes."""
-    return min(TO_CONNECT, seconds), seconds
+    """The timeouts of `requests`, in seconds: to connect, and between two bytes."""
+    return min(CONNECT_TIMEOUT, seconds), seconds
 
 
 class _Adapter(HTTPAdapter):
-    """Reads the whole reply, within its bounds, whoever wanted a stream."""
+    """Reads the whole response within its limits, even if a stream was asked for."""
 
-    def __init__(self, route: Route, connections: int, most: int) -> None:
+    def __init__(self, route: Route, connections: int, max_bytes: int) -> None:
         super().__init__(pool_connections=1, pool_maxsize=connections)
-        self._route, self._most = route, most
+        self._route, self._max_bytes = route, max_bytes
 
     def get_connection_with_tls_context(self, *args: Any, **named: Any) -> Any:
-        """See `HTTPAdapter`; its connections are watched."""
+        """See `HTTPAdapter`; the sockets of its connections are watched."""
         pool = super().get_connection_with_tls_context(*args, **named)
         if not issubclass(pool.ConnectionCls, _Watched):
             pool.ConnectionCls = _watched(pool.ConnectionCls)
         return pool
 
     def build_connection_pool_key_attributes(self, *args: Any, **named: Any) -> Any:
-        """See `HTTPAdapter`; what is trusted is the route's."""
+        """See `HTTPAdapter`; the certificates are those of the route."""
         host, how = super().build_connection_pool_key_attributes(*args, **named)
         return host, how | {"ca_certs": None, "ca_cert_dir": None, "ssl_context": self._route.tls}
 
     def cert_verify(self, *_: Any) -> None:
-        """See `HTTPAdapter`; nothing else is trusted beside."""
+        """See `HTTPAdapter`; no other certificates are added."""
 
     def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
         """See `HTTPAdapter`."""
@@ -60,24 +69,24 @@ class _Adapter(HTTPAdapter):
         """See `HTTPAdapter`.
 
         Raises:
-            requests.RequestException: nothing came, or not all of it, or not in time; what did is its `response`.
-            TooLong: more came than any reply should have.
+            requests.RequestException: no whole response came in time; what came is its `response`.
+            ResponseTooLarge: see `decode_body`.
         """
         response = None
         _connect, read = named["timeout"]
         try:
-            with within(AS_LONG_AGAIN * read):
+            with time_limit(TOTAL_TIMEOUT_FACTOR * read):
                 response = super().send(request, **named | {"stream": True})
-                self._route.meet(response.status_code)
-                pieces = response.raw.stream(PIECE, decode_content=False)
+                self._route.on_response(response.status_code)
+                chunks = response.raw.stream(CHUNK_BYTES, decode_content=False)
                 encoding = response.headers.pop("Content-Encoding", "")
-                response._content = unpacked(pieces, encoding, self._most)
+                response._content = decode_body(chunks, encoding, self._max_bytes)
                 response._content_consumed = True
         except TimeoutError as e:
             raise requests.Timeout(e, request=request, response=response) from e
         except HTTPError as e:
             raise requests.ConnectionError(e, request=request, response=response) from e
-        except Torn as e:
+        except CorruptResponse as e:
             raise requests.exceptions.ContentDecodingError(e, request=request, response=response) from e
         finally:
             if response is not None and not response._content_consumed:
@@ -86,10 +95,10 @@ class _Adapter(HTTPAdapter):
 
 
 class _Watched:
-    """A connection that is watched while a reply is awaited."""
+    """Watches the socket of a connection from when a response is awaited."""
 
     def getresponse(self) -> Any:
-        watch(getattr(self, "sock", None))
+        watch_socket(getattr(self, "sock", None))
         return super().getresponse()  # type: ignore[misc]
 
 

@@ -1,4 +1,4 @@
-"""The way to a service: through which proxy, trusting which certificates, and what is said where it leads nowhere."""
+"""The route to a service: its URL, proxy and trusted certificates, and connection errors as sentences."""
 
 import errno
 import os
@@ -12,59 +12,62 @@ from typing import Any, NamedTuple
 from fedbbpt.errors import ConfigError, FedbbptError, MissingExtra
 from fedbbpt.printing import excerpt
 from fedbbpt.services import InvalidResponse, RequestFailed
-from fedbbpt.web.policy import TO_CONNECT
-from fedbbpt.web.response_limits import TooLong, Torn
-from fedbbpt.web.urls import Address, parse, read_address
+from fedbbpt.web.response_limits import CONNECT_TIMEOUT, CorruptResponse, ResponseTooLarge
+from fedbbpt.web.urls import ServiceUrl, parse_service_url, parse_url
 
 PROXIES = ("http", "https", "socks5", "socks5h")
-FOR_SOCKS = ("socks", "socksio")  # what `requests` and `httpx2` want for it
+SOCKS_PACKAGES = ("socks", "socksio")  # that `requests` and `httpx2` need
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-PASSWORD, NO_PASSWORD = 407, "wants a name and a password"
-NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EACCES)
+PROXY_AUTH_REQUIRED, NO_PASSWORD = 407, "wants a name and a password"
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EACCES)
 NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 
 
 class Proxy(NamedTuple):
-    """What stands between, and the variable that says so."""
+    """A proxy, and the environment variable that names it."""
 
-    address: Address
+    url: ServiceUrl
     variable: str
 
 
 class Route:
-    """How a service is reached, the same for all clients: what the environment says of proxies and certificates.
+    """How a service is reached, the same for all HTTP libraries: proxies and certificates come from the environment.
 
-    No proxy leads to this machine itself, no redirect is followed, and no `.netrc` is read.
+    Local services are reached without a proxy, redirects are not followed, and `.netrc` is not read.
 
-    An `awaited` service may not have been started yet.
+    Args:
+        url: of the service.
+        setting: the option that holds the URL, for errors.
+        may_start_later: whether connections may be refused because the service has not been started yet.
 
     Raises:
-        ConfigError: the address, the proxy's or the certificates cannot be used; `setting` says whose the address is.
-        MissingExtra: there is a SOCKS proxy, and what speaks to it is not installed.
+        ConfigError: the URL, the proxy or the certificates cannot be used.
+        MissingExtra: there is a SOCKS proxy, and the packages that speak to it are not installed.
     """
 
-    def __init__(self, url: str, setting: str, *, awaited: bool = False) -> None:
-        self.address, self._setting, self._awaited = read_address(url, setting), setting, awaited
-        self.proxy = None if self.address.local else _proxy(self.address)
-        self.met = False  # whether anything ever came back
-        encrypted = "https" in (self.address.scheme, self.proxy and self.proxy.address.scheme)
+    def __init__(self, url: str, setting: str, *, may_start_later: bool = False) -> None:
+        self.url = parse_service_url(url, setting)
+        self._setting, self._may_start_later = setting, may_start_later
+        self.proxy = None if self.url.is_local else _proxy(self.url)
+        self.responded = False  # whether any response ever came
+        encrypted = "https" in (self.url.scheme, self.proxy and self.proxy.url.scheme)
         self.tls = _tls() if encrypted else None
 
     @property
     def proxy_url(self) -> str | None:
-        """The proxy's address; one of SOCKS looks up the host's name."""
-        return self.proxy and self.proxy.address.url.replace("socks5://", "socks5h://")
+        """The proxy's URL; a SOCKS proxy looks up host names itself."""
+        return self.proxy and self.proxy.url.url.replace("socks5://", "socks5h://")
 
-    def meet(self, status: int) -> None:
-        """Something came back; raises ConfigError if it is the proxy that asks for a password."""
-        self.met = True
-        if self.proxy and status == PASSWORD:
-            raise self._no_way(self.proxy, NO_PASSWORD)
+    def on_response(self, status: int) -> None:
+        """Records a response; raises ConfigError if the proxy asks for a password."""
+        self.responded = True
+        if self.proxy and status == PROXY_AUTH_REQUIRED:
+            raise self._proxy_error(self.proxy, NO_PASSWORD)
 
-    def fault(self, error: BaseException) -> FedbbptError | None:
-        """What no repetition mends, in a sentence; None where one may.
+    def permanent_error(self, error: BaseException) -> FedbbptError | None:
+        """The error as a sentence, if no retry mends it, else None.
 
-        What nobody can be reached for is such a thing as long as nothing has come back from there.
+        That the service cannot be reached is permanent as long as it has never responded.
         """
         causes = list(_causes(error))
         for one in causes:
@@ -75,60 +78,61 @@ class Route:
                 )
             if isinstance(one, ssl.SSLError) and getattr(one, "reason", None) in NO_TLS:
                 return ConfigError(f"{self._host} does not speak TLS there; should {self._setting} begin with http://?")
-        reason = None if self.met else next(filter(None, map(self._unreachable, causes)), None)
+        reason = None if self.responded else next(filter(None, map(self._unreachable, causes)), None)
         if self.proxy and any("Proxy" in type(one).__name__ for one in causes):
-            refused = any(str(PASSWORD) in str(one) for one in causes)
-            reason = NO_PASSWORD if refused else reason or (None if self.met else "lets nobody through")
+            refused = any(str(PROXY_AUTH_REQUIRED) in str(one) for one in causes)
+            reason = NO_PASSWORD if refused else reason or (None if self.responded else "lets nobody through")
         if reason is None:
             return None
         if self.proxy:
-            return self._no_way(self.proxy, reason)
+            return self._proxy_error(self.proxy, reason)
         return ConfigError(f"{self._host} {reason}; look whether the service is up, and correct {self._setting} if not")
 
-    def outcome(self, error: BaseException) -> FedbbptError | RequestFailed:
-        """What came of a request that ended with an error, as `Service.send` has it."""
-        if isinstance(error, TooLong):
-            return InvalidResponse(f"{self.address.shown} answered with {error}; look whether {self._setting} is right")
-        return self.fault(error) or RequestFailed(f"{self.address.shown} {self._broken(error)}")
+    def request_error(self, error: BaseException) -> FedbbptError | RequestFailed:
+        """The error of a request that brought no response, as `Service.send` raises it."""
+        if isinstance(error, ResponseTooLarge):
+            return InvalidResponse(f"{self.url.redacted} answered with {error}; look whether {self._setting} is right")
+        return self.permanent_error(error) or RequestFailed(f"{self.url.redacted} {self._broken(error)}")
 
     def _broken(self, error: BaseException) -> str:
-        """How an answer failed to come, in words."""
+        """How the response failed to come."""
         causes = list(_causes(error))
         if away := next(filter(None, map(self._unreachable, causes)), None):
             return away
         if any("Timeout" in type(one).__name__ for one in causes):
             return "did not answer in time"
-        if any(isinstance(one, Torn) for one in causes):
-            return "answered with packed content that cannot be unpacked"
-        other = "" if self.met or self.address.scheme == "https" else f"; should {self._setting} begin with https://?"
+        if any(isinstance(one, CorruptResponse) for one in causes):
+            return "answered with compressed content that cannot be decompressed"
+        maybe_tls = not self.responded and self.url.scheme == "http"
+        other = f"; should {self._setting} begin with https://?" if maybe_tls else ""
         return f"cut the connection, or answered with what is no HTTP{other}"
 
-    def _no_way(self, proxy: Proxy, reason: str) -> ConfigError:
+    def _proxy_error(self, proxy: Proxy, reason: str) -> ConfigError:
         return ConfigError(
-            f"the proxy {proxy.address.shown} of {proxy.variable} {reason}; correct it, or name {self.address.host} in "
+            f"the proxy {proxy.url.redacted} of {proxy.variable} {reason}; correct it, or name {self.url.host} in "
             "NO_PROXY"
         )
 
     @property
     def _host(self) -> str:
-        return f"{self.address.host}:{self.address.port}"
+        return f"{self.url.host}:{self.url.port}"
 
     def _unreachable(self, error: BaseException) -> str | None:
-        """Why nobody was reached; None if an error does not say that."""
+        """Why the service was not reached; None if the error does not say that."""
         if isinstance(error, socket.gaierror):
             return f"cannot be found ({excerpt(error.strerror or str(error)).lower()})"
-        if self._awaited:
+        if self._may_start_later:
             return None
         if isinstance(error, ConnectionRefusedError):
             return "refuses connections"
         if type(error).__name__ in ("ConnectTimeout", "ConnectTimeoutError"):
-            return f"lets nobody in within {TO_CONNECT:g} seconds"
-        if isinstance(error, OSError) and error.errno in NO_WAY:
+            return f"lets nobody in within {CONNECT_TIMEOUT:g} seconds"
+        if isinstance(error, OSError) and error.errno in UNREACHABLE:
             return f"cannot be reached ({(error.strerror or str(error)).lower()})"
         return None
 
 
-def _proxy(address: Address) -> Proxy | None:
+def _proxy(address: ServiceUrl) -> Proxy | None:
     from requests.utils import should_bypass_proxies
 
     if should_bypass_proxies(address.url, no_proxy=None):
@@ -139,19 +143,19 @@ def _proxy(address: Address) -> Proxy | None:
         return None
     text = os.environ[variable].strip()
     try:
-        proxy = parse(text if "://" in text else f"http://{text}", PROXIES)
+        proxy = parse_url(text if "://" in text else f"http://{text}", PROXIES)
     except ValueError as e:
         raise ConfigError(
             f"{variable} must be a proxy's address such as http://HOST:PORT, and {e}; correct it, or unset it"
         ) from None
-    if proxy.scheme.startswith("socks") and (missing := [name for name in FOR_SOCKS if find_spec(name) is None]):
+    if proxy.scheme.startswith("socks") and (missing := [name for name in SOCKS_PACKAGES if find_spec(name) is None]):
         cause = ImportError(f"no module named {missing[0]!r}")
-        raise MissingExtra(f"the proxy of {variable}, {proxy.shown},", "socks", cause)
+        raise MissingExtra(f"the proxy of {variable}, {proxy.redacted},", "socks", cause)
     return Proxy(proxy, variable)
 
 
 def _tls() -> ssl.SSLContext:
-    """TLS that trusts the certificates of all variables that name some; certifi's, if none does."""
+    """A TLS context that trusts the certificates that environment variables name; certifi's, if none does."""
     named = {name: path for name in BUNDLES if (path := os.environ.get(name, "").strip())}
     if not named:
         import certifi
@@ -171,7 +175,7 @@ def _tls() -> ssl.SSLContext:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that it stands for; libraries hide the first one in several ways."""
+    """The error and its causes, which libraries wrap in several ways."""
     waiting: list[Any] = [error]
     seen: set[int] = set()
     while waiting:

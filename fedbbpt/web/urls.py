@@ -1,4 +1,4 @@
-"""Addresses of services, looked at before anybody is asked."""
+"""URLs of services, checked before anything is sent."""
 
 import ipaddress
 import re
@@ -13,23 +13,26 @@ PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 SECRETS = re.compile(r"(api|access|subscription|auth)?[-_]?(key|token|secret|password|sig)", re.IGNORECASE)
 
 
-class Address(NamedTuple):
-    """An address in its parts."""
+class ServiceUrl(NamedTuple):
+    """A URL in its parts."""
 
     url: str
     scheme: str
     host: str
     port: int
-    shown: str  # without name, password and query
+    redacted: str  # without user name, password and query
 
     @property
-    def local(self) -> bool:
-        """Whether it is on this machine."""
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
         return is_loopback(self.host)
 
 
-def parse(text: str, schemes: tuple[str, ...] = SCHEMES) -> Address:
-    """The parts of an address.
+def parse_url(text: str, schemes: tuple[str, ...] = SCHEMES) -> ServiceUrl:
+    """Splits a URL.
+
+    >>> parse_url("https://user:pass@example.org/v1?key=1")[1:]
+    ('https', 'example.org', 443, 'https://example.org/v1')
 
     Raises:
         ValueError: what is wrong with it, as half a sentence that shows no password.
@@ -39,34 +42,36 @@ def parse(text: str, schemes: tuple[str, ...] = SCHEMES) -> Address:
         raise ValueError("it is empty")
     scheme, colon, rest = text.partition("://")
     if not colon:
-        raise ValueError(f"{excerpt(_public(text))!r} has no scheme: is it {schemes[0]}://{excerpt(_public(text))}?")
-    shown = excerpt(f"{scheme}://{_public(rest)}")
+        raise ValueError(
+            f"{excerpt(_redacted(text))!r} has no scheme: is it {schemes[0]}://{excerpt(_redacted(text))}?"
+        )
+    shown = excerpt(f"{scheme}://{_redacted(rest)}")
     if scheme.lower() not in schemes:
         raise ValueError(f"{shown!r} begins with none of {', '.join(f'{one}://' for one in schemes)}")
     if any(c.isspace() or not c.isprintable() for c in text):
         raise ValueError(f"{shown!r} holds blanks or control characters")
     parts = _split(text, shown)
-    host = _checked(parts.hostname, shown)
+    host = _checked_host(parts.hostname, shown)
     port = parts.port or PORTS[parts.scheme]
-    return Address(text, parts.scheme, host, port, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    return ServiceUrl(text, parts.scheme, host, port, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
-def read_address(text: str, setting: str) -> Address:
-    """The address of a service, as a setting names it.
+def parse_service_url(text: str, setting: str) -> ServiceUrl:
+    """Splits the URL of a service, which the named setting holds.
 
     Raises:
-        ConfigError: it is none of HTTP, or holds what others must not see; addresses are shown and kept.
+        ConfigError: it is not one of HTTP, or holds a secret or a fragment; URLs are shown and stored.
     """
     try:
-        address = parse(text)
+        address = parse_url(text)
     except ValueError as e:
         raise ConfigError(f"{setting} must be an address such as http://127.0.0.1:8000/v1, and {e}") from None
     parts = urlsplit(address.url)
     secrets = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if SECRETS.fullmatch(name)]
     if "@" in parts.netloc:
         raise ConfigError(
-            f"{setting} must not hold a name or a password before {address.shown}: addresses are shown and kept; give "
-            "it as a key"
+            f"{setting} must not hold a name or a password before {address.redacted}: addresses are shown and kept; "
+            "give it as a key"
         )
     if secrets:
         raise ConfigError(
@@ -74,7 +79,7 @@ def read_address(text: str, setting: str) -> Address:
             "it as a key"
         )
     if parts.fragment:
-        raise ConfigError(f"{setting} must end before its #: {address.shown}")
+        raise ConfigError(f"{setting} must end before its #: {address.redacted}")
     return address
 
 
@@ -86,16 +91,20 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def below(base: str, path: str) -> str:
-    """The address of a path below another; a query (`?api-version=…`) stays where it belongs, at the end."""
+def join_path(base: str, path: str) -> str:
+    """Appends a path to a URL's path.
+
+    >>> join_path("http://localhost/v1/?api-version=2", "/chat")
+    'http://localhost/v1/chat?api-version=2'
+    """
     parts = urlsplit(base)
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path))
 
 
-def public(url: str) -> str:
-    """An address that a service names, without what may be secret: name, password, query and fragment."""
+def redact_url(url: str) -> str:
+    """Removes what may be secret from a URL that a service names: user name, password, query and fragment."""
     scheme, colon, rest = url.partition("://")
-    return (scheme + colon + _public(rest) if colon else url.partition("?")[0]).partition("#")[0]
+    return (scheme + colon + _redacted(rest) if colon else url.partition("?")[0]).partition("#")[0]
 
 
 def _split(text: str, shown: str) -> SplitResult:
@@ -113,7 +122,7 @@ def _split(text: str, shown: str) -> SplitResult:
     return parts
 
 
-def _checked(host: str | None, shown: str) -> str:
+def _checked_host(host: str | None, shown: str) -> str:
     if not host:
         raise ValueError(f"{shown!r} names no host")
     import idna
@@ -128,7 +137,7 @@ def _checked(host: str | None, shown: str) -> str:
     return host
 
 
-def _public(rest: str) -> str:
-    """An address behind its scheme, without name and password."""
+def _redacted(rest: str) -> str:
+    """What follows the scheme, without user name, password and query."""
     authority, slash, path = rest.partition("/")
     return authority.rpartition("@")[2] + slash + path.partition("?")[0]

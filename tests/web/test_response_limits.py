@@ -13,8 +13,7 @@ import requests
 
 from fedbbpt.services import InvalidResponse, RequestFailed
 from fedbbpt.web import httpx2_transport, requests_adapter, response_limits
-from fedbbpt.web.policy import MOST_BYTES
-from fedbbpt.web.response_limits import TooLong, Torn, unpacked
+from fedbbpt.web.response_limits import MAX_BYTES, CorruptResponse, ResponseTooLarge, decode_body
 from fedbbpt.web.route import Route
 
 Say = Callable[[socket.socket], None]
@@ -43,20 +42,20 @@ def server(say: Say) -> Iterator[str]:
 def ask_requests(url: str, timeout: float) -> bytes:
     route = Route(url, "url")
     with requests.Session() as session:
-        requests_adapter.follow(session, route, 1)
+        requests_adapter.configure_session(session, route, 1)
         try:
             return bytes(session.post(url, timeout=requests_adapter.timeouts(timeout)).content)
-        except (requests.RequestException, TooLong) as e:
-            raise route.outcome(e) from e
+        except (requests.RequestException, ResponseTooLarge) as e:
+            raise route.request_error(e) from e
 
 
 def ask_httpx2(url: str, timeout: float) -> bytes:
     route = Route(url, "url")
-    with httpx2_transport.client(route, timeout, 1) as client:
+    with httpx2_transport.make_client(route, timeout, 1) as client:
         try:
             return client.post(url).content
-        except (httpx2.HTTPError, TooLong) as e:
-            raise route.outcome(e) from e
+        except (httpx2.HTTPError, ResponseTooLarge) as e:
+            raise route.request_error(e) from e
 
 
 both = pytest.mark.parametrize("ask", [ask_requests, ask_httpx2])
@@ -93,7 +92,7 @@ def test_a_reply_that_drips_is_cut_off_wherever_it_does(ask: Ask, head: bytes) -
 @both
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_reply_that_is_too_large_is_cut_off(ask: Ask, packed: bool) -> None:
-    body = b" " * (MOST_BYTES + 1)
+    body = b" " * (MAX_BYTES + 1)
     content = gzip.compress(body, 1) if packed else body
     head = HEAD + (b"Content-Encoding: gzip\r\n" if packed else b"") + b"Content-Length: %d\r\n\r\n" % len(content)
     with (
@@ -135,9 +134,9 @@ def test_what_is_packed_is_unpacked_a_piece_at_a_time() -> None:
     def pieces() -> Iterator[bytes]:
         yield gzip.compress(b" " * 2**24)
 
-    for piece in response_limits._plain(pieces(), "gzip"):
+    for piece in response_limits._decompressed(pieces(), "gzip"):
         largest = max(largest, len(piece))
-    assert largest <= response_limits.PIECE
-    assert unpacked([gzip.compress(b"a"), b"behind the end" * 9], "gzip", 1) == b"a"
-    with pytest.raises(Torn, match="breaks off"):
-        unpacked([gzip.compress(b"a" * 100)[:-4]], "gzip", 100)
+    assert largest <= response_limits.CHUNK_BYTES
+    assert decode_body([gzip.compress(b"a"), b"behind the end" * 9], "gzip", 1) == b"a"
+    with pytest.raises(CorruptResponse, match="breaks off"):
+        decode_body([gzip.compress(b"a" * 100)[:-4]], "gzip", 100)

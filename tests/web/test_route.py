@@ -51,19 +51,19 @@ def server(*turns: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 def ask_requests(way: Route) -> bytes:
     with requests.Session() as session:
-        requests_adapter.follow(session, way, 1)
+        requests_adapter.configure_session(session, way, 1)
         try:
-            return bytes(session.post(way.address.url, timeout=requests_adapter.timeouts(5)).content)
+            return bytes(session.post(way.url.url, timeout=requests_adapter.timeouts(5)).content)
         except requests.RequestException as e:
-            raise way.outcome(e) from e
+            raise way.request_error(e) from e
 
 
 def ask_httpx2(way: Route) -> bytes:
-    with httpx2_transport.client(way, 5, 1) as client:
+    with httpx2_transport.make_client(way, 5, 1) as client:
         try:
-            return client.post(way.address.url).content
+            return client.post(way.url.url).content
         except httpx2.HTTPError as e:
-            raise way.outcome(e) from e
+            raise way.request_error(e) from e
 
 
 both = pytest.mark.parametrize("ask", [ask_requests, ask_httpx2])
@@ -158,7 +158,7 @@ def test_a_host_that_does_not_exist_is_named_until_it_was_met(ask: Ask) -> None:
     way = Route("http://nowhere.invalid/", "base_url")
     with pytest.raises(ConfigError, match=r"nowhere\.invalid:80 cannot be found .* correct base_url"):
         ask(way)
-    way.met = True
+    way.responded = True
     with pytest.raises(RequestFailed):
         ask(way)
 
@@ -178,7 +178,7 @@ def test_who_speaks_no_http_may_speak_tls(ask: Ask, said: bytes) -> None:
     for met, end in ((False, r"no HTTP; should base_url begin with https://\?$"), (True, "no HTTP$")):
         with server(said) as (address, _):
             way = Route(f"http://{address}/", "base_url")
-            way.met = met
+            way.responded = met
             with pytest.raises(RequestFailed, match=rf"cut the connection, or .* {end}"):
                 ask(way)
 
@@ -188,8 +188,8 @@ def test_a_certificate_that_is_not_trusted_is_named() -> None:
     error.verify_message = "self-signed certificate"
     wrapped = requests.exceptions.SSLError(ssl.SSLError(error))
     way = Route("https://127.0.0.1:1/", "url")
-    way.met = True
-    said = way.fault(wrapped)
+    way.responded = True
+    said = way.permanent_error(wrapped)
     assert isinstance(said, FedbbptError)
     assert "not trusted (self-signed certificate)" in str(said)
     assert "SSL_CERT_FILE" in str(said)

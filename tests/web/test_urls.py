@@ -3,7 +3,7 @@
 import pytest
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.web.urls import below, is_loopback, read_address
+from fedbbpt.web.urls import is_loopback, join_path, parse_service_url
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ from fedbbpt.web.urls import below, is_loopback, read_address
     ],
 )
 def test_an_address_in_its_parts(url: str, host: str, port: int, local: bool) -> None:
-    address = read_address(url, "base_url")
-    assert (address.host, address.port, address.local) == (host, port, local)
+    address = parse_service_url(url, "base_url")
+    assert (address.host, address.port, address.is_local) == (host, port, local)
     assert address.url == url.strip()
 
 
@@ -52,7 +52,7 @@ def test_an_address_in_its_parts(url: str, host: str, port: int, local: bool) ->
 )
 def test_what_is_wrong_is_said_without_a_secret(url: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        read_address(url, "base_url")
+        parse_service_url(url, "base_url")
     message = str(error.value)
     assert message.startswith("base_url must ")
     assert said in message
@@ -61,10 +61,10 @@ def test_what_is_wrong_is_said_without_a_secret(url: str, said: str) -> None:
 
 
 def test_a_query_stays_at_the_end() -> None:
-    assert below("https://host/openai/v1/?api-version=2026-01", "/chat/completions") == (
+    assert join_path("https://host/openai/v1/?api-version=2026-01", "/chat/completions") == (
         "https://host/openai/v1/chat/completions?api-version=2026-01"
     )
-    assert below("http://host:1/v1", "/embeddings") == "http://host:1/v1/embeddings"
+    assert join_path("http://host:1/v1", "/embeddings") == "http://host:1/v1/embeddings"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
