@@ -35,7 +35,7 @@ def refuse(third_party: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     [
         (["--task", "digit"], "Did you mean 'digits'"),
         (["--backend", "local-vitt"], "Did you mean 'local-vit'"),
-        (["--prompt", "color"], "Did you mean 'affine'"),
+        (["--prompt", "affin"], "Did you mean 'affine'"),
         (["-o", "optimzer.a=1"], "Did you mean 'optimizer'"),
         (["-o", "prompt.epsiln=1"], "Did you mean 'epsilon'"),
         (["-o", "data.shots_per_clas=1"], "Did you mean 'shots_per_class'"),
