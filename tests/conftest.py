@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 
 from fedbbpt.backend import Backend, BackendInfo, BackendOutput
-from fedbbpt.engines.serial import Serial
-from fedbbpt.run.client_pool import CountedExchange
 from fedbbpt.types import Client, Dataset
 
 CLASSES = ("red", "green", "blue")
@@ -60,10 +58,10 @@ def pytest_warning_recorded(warning_message: warnings.WarningMessage, nodeid: st
         _deprecations.add(f"{nodeid}: {warning_message.category.__name__}: {warning_message.message}")
 
 
-def pytest_sessionfinish(experiment: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the list of deprecations, where one was asked for; tests that run side by side send theirs here."""
-    file = experiment.config.getoption("deprecations_to")
-    if file is not None and not hasattr(experiment.config, "workerinput"):
+    file = session.config.getoption("deprecations_to")
+    if file is not None and not hasattr(session.config, "workerinput"):
         file.write_text("".join(f"{line}\n" for line in sorted(_deprecations)))
 
 
@@ -133,16 +131,6 @@ def _client(name="client-000", train=7, seed=0):
     return Client(name, _data(train, 3 * seed), _data(5, 3 * seed + 1), _data(9, 3 * seed + 2))
 
 
-def _rounds(algorithm, clients, count, state=None):
-    states, losses = [algorithm.init() if state is None else state], []
-    for _ in range(count):
-        chosen = algorithm.sample(states[-1], clients)
-        state, loss = algorithm.round(states[-1], CountedExchange(Serial(), chosen))
-        states.append(state)
-        losses.append(loss)
-    return states, losses
-
-
 @pytest.fixture
 def make_backend():
     """The class of the fake backend."""
@@ -171,12 +159,6 @@ def make_client():
 def clients():
     """Three clients with 4, 7 and 12 training examples."""
     return [_client(f"client-{i:03d}", train, i) for i, train in enumerate((4, 7, 12))]
-
-
-@pytest.fixture
-def rounds():
-    """`rounds(algorithm, clients, count, state)`: the states before and after each round, and the training losses."""
-    return _rounds
 
 
 @pytest.fixture

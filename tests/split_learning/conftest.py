@@ -2,12 +2,13 @@
 
 import threading
 from contextlib import ExitStack
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fedbbpt.algorithms import Parts
+from fedbbpt.algorithms import AlgorithmContext
 from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.none import NoPrompt
@@ -18,6 +19,7 @@ from fedbbpt.serve.server import bind, make_server
 from fedbbpt.split_learning.protocol import UPSTREAM, Backward, Forward, LossOutput, Splittable
 from fedbbpt.split_learning.server import BodyService, ServedBody
 from fedbbpt.split_learning.sfprompt import SFPrompt
+from fedbbpt.testing.simulation import Simulation
 
 SIZE, PLACES = (8, 8), 4  # the quarters of a picture
 LIMITS = RequestLimits()
@@ -135,16 +137,49 @@ def toy(make_backend):
     return SplittableBackend
 
 
+def _objective(backend, prompt=None, readout=NoReadout, classes=None):
+    return Objective(
+        backend.info, prompt or NoPrompt(SIZE), readout(backend.info, classes or backend.info.classes), backend
+    )
+
+
 @pytest.fixture
 def method(toy):
     """`method(backend, prompt=, readout=, classes=, seed=, **options)`: the algorithm on the toy model."""
 
-    def build(backend=None, prompt=None, readout=NoReadout, classes=None, seed=5, **options):
-        backend = backend or toy()
-        objective = Objective(backend, prompt or NoPrompt(SIZE), readout(backend.info, classes or backend.info.classes))
-        return SFPrompt(Parts(objective, SpsaGC, seed), **{"num_prompt_tokens": 2} | options)
+    def build(backend=None, *, seed=5, num_prompt_tokens=2, prompt=None, readout=NoReadout, classes=None, **options):
+        objective = _objective(backend or toy(), prompt, readout, classes)
+        context = AlgorithmContext(objective, SpsaGC, seed, objective.backend)
+        return SFPrompt(context, num_prompt_tokens=num_prompt_tokens, **options)
 
     return build
+
+
+@pytest.fixture
+def simulate(method, toy):
+    """`simulate(clients, backend, rebuild=, engine=, **options)`: rounds of `method` over clients."""
+
+    def start(clients, backend=None, *, rebuild=False, engine=None, **options):
+        backend = backend or toy()
+        make = partial(method, backend, **options)
+        return Simulation(make, _objective(backend), clients, rebuild=rebuild, engine=engine)
+
+    return start
+
+
+@pytest.fixture
+def rounds_of():
+    """`rounds_of(simulation, count, state)`: the states before and after each round, and the training losses."""
+
+    def run(simulation, count, state=None):
+        states, losses = [simulation.algorithm.init() if state is None else state], []
+        for _ in range(count):
+            state, report = simulation.round(states[-1])
+            states.append(state)
+            losses.append(report.loss)
+        return states, losses
+
+    return run
 
 
 @pytest.fixture(scope="session")

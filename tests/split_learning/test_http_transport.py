@@ -11,10 +11,8 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from fedbbpt.engines.serial import Serial
+from fedbbpt.algorithms import ClientSizes
 from fedbbpt.errors import BackendError, ConfigError
-from fedbbpt.run.evaluate import evaluate
-from fedbbpt.run.exchange import CountedExchange
 from fedbbpt.serve import RequestLimits
 from fedbbpt.split_learning import http_retry
 from fedbbpt.split_learning.activation_cache import size_of
@@ -93,19 +91,16 @@ def one_sentence(error):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("trainable", ["prompt", "linear"])
-def test_same_bits_and_bytes_as_in_one_process(method, toy, clients, same, serve, host, trainable, dtype):
-    asked, backend = [], toy()
+def test_same_bits_and_bytes_as_in_one_process(simulate, toy, clients, rounds_of, same, serve, host, trainable, dtype):
+    asked, results, backend = [], [], toy()
     serve(type(backend)().partition_model(num_prompt_tokens=0, num_classes=1))
-    apart = method(backend, trainable=trainable, activation_dtype=dtype, body_url=host.url, batch_size=3)
-    together = method(trainable=trainable, activation_dtype=dtype, batch_size=3)
-    results = []
-    for algorithm in (apart, together):
-        state, exchange = algorithm.init(), CountedExchange(Serial(), clients)
-        for _ in range(2):
-            state, loss = algorithm.round(state, exchange)
-        score = evaluate(algorithm, state, clients, "test", Serial())
-        asked.append((exchange.bytes_up, exchange.bytes_down, exchange.usage, score.bytes_up, score.usage, loss))
-        results.append((state.parameters, score.confusion.tolist()))
+    options = {"trainable": trainable, "activation_dtype": dtype, "batch_size": 3}
+    apart, together = simulate(clients, backend, body_url=host.url, **options), simulate(clients, **options)
+    for simulation in (apart, together):
+        states, losses = rounds_of(simulation, 2)
+        pool, score = simulation.pool, simulation.evaluate(states[-1], "test")
+        asked.append((pool.bytes_up, pool.bytes_down, pool.usage, score.pool.bytes_up, score.usage, losses))
+        results.append((states[-1].parameters, score.confusion.tolist()))
     assert same(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
     assert asked[0] == asked[1]
@@ -154,13 +149,10 @@ def test_what_diverged_travels_too(serve, connect, make_split, monkeypatch, dtyp
     assert not np.isfinite(answer[[0, 1], [0, 1]]).any()
 
 
-def test_clipped_activations_travel_as_in_one_process(method, clients, same, serve, host):
+def test_clipped_activations_travel_as_in_one_process(simulate, clients, same, serve, host):
     serve()
-    apart, together = (method(clip_norm=0.5, **more) for more in ({"body_url": host.url}, {}))
-    states = [
-        algorithm.round(algorithm.init(), CountedExchange(Serial(), clients))[0] for algorithm in (apart, together)
-    ]
-    assert same(states[0].parameters, states[1].parameters)
+    apart, together = (simulate(clients, clip_norm=0.5, **more).states(1)[-1] for more in ({"body_url": host.url}, {}))
+    assert same(apart.parameters, together.parameters)
 
 
 # a server that is away, or starts anew
@@ -179,14 +171,14 @@ def test_a_fresh_server_between_forward_and_backward_gives_the_same_bits(serve, 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_a_fresh_server_at_a_round_boundary_gives_the_same_bits(method, clients, rounds, same, serve, host, dtype):
+def test_a_fresh_server_at_a_round_boundary_gives_the_same_bits(simulate, clients, same, serve, host, dtype):
     serve()
-    algorithm = method(body_url=host.url, activation_dtype=dtype)
-    (*_, state), _ = rounds(algorithm, clients, 1)
+    simulation = simulate(clients, body_url=host.url, activation_dtype=dtype)
+    state = simulation.states(1)[-1]
     host.stop()
     serve()
-    (*_, state), _ = rounds(algorithm, clients, 1, state)
-    (*_, whole), _ = rounds(method(activation_dtype=dtype), clients, 2)
+    state = simulation.states(1, state)[-1]
+    whole = simulate(clients, activation_dtype=dtype).states(2)[-1]
     assert same(state.parameters, whole.parameters)
 
 
@@ -448,8 +440,9 @@ def test_a_server_without_tls_is_not_asked_for_it(serve, host, connect):
     one_sentence(error)
 
 
-def test_nothing_is_sent_before_a_transport_is_used(method, clients):
+def test_nothing_is_sent_before_a_transport_is_used(method):
     algorithm = method(body_url="http://127.0.0.1:9", keep_fraction=0.5)
-    assert algorithm.plan(clients[0], 1) == Usage(2, 1)
+    assert algorithm.expected_usage(ClientSizes("client-000", 4, 5, 9), 1) == Usage(2, 1)
     assert set(algorithm.init().parameters) == {"prompt", "tail", "classifier"}
-    assert algorithm.sizes["prompt"] == 12
+    assert algorithm.parameter_counts["prompt"] == 12
+    assert not algorithm.is_queryable
