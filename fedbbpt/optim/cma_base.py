@@ -1,4 +1,4 @@
-"""What the CMA evolution strategies share: a library behind ask/tell with NaN, and a distribution that rounds hand on.
+"""What the CMA evolution strategies share: a library behind ask and tell, NaN losses, and state across rounds.
 
 The library works in coordinates z, x = origin + scale · z, where its usual start, N(0, σ² I), is the distribution that
 the last round left, diagonal included. Hansen 2016: arXiv 1604.00772.
@@ -15,7 +15,7 @@ from fedbbpt.types import Floats
 
 
 class CmaBase(OptimizerBase, ABC):
-    """A CMA evolution strategy of a library.
+    """A CMA evolution strategy implemented by a library.
 
     A candidate that could not be measured ranks last; where fewer than half were measured, or all losses are equal, the
     generation is dropped. `state` is log σ and the logarithm of C's diagonal, of mean 0.
@@ -80,4 +80,4 @@ class CmaBase(OptimizerBase, ABC):
 
     @abstractmethod
     def _update(self, sampled: NDArray[np.float64], ranks: NDArray[np.float64]) -> None:
-        """With z (n, d) and the place of each, the best 0: (n,)."""
+        """Learns from z (n, d) and their ranks (n,), the best 0."""

@@ -67,10 +67,10 @@ class Affine(Prompt):
             np.clip(picture, 0, 1, out=picture)
         return out.reshape(-1, 3, h, w)
 
-    def _make_warp(self, place: bytes) -> "csr_array":
+    def _make_warp(self, parameters: bytes) -> "csr_array":
         """Bilinear sampling as a sparse matrix (h·w, (h+3)·(w+3)): each pixel from four neighbours in the frame."""
         h, w = self._size
-        slant, shift = np.split(np.frombuffer(place), [4])
+        slant, shift = np.split(np.frombuffer(parameters), [4])
         limits = np.array([[w], [h]])
         matrix = np.eye(2) + slant.reshape(2, 2)
         source = ((matrix @ self._grid + shift[:, None] + 1) * limits - 1) / 2  # (2, h·w), in pixels

@@ -1,4 +1,4 @@
-"""BlackVIP's prompt generator: a frozen encoder sees the image, a small decoder draws a prompt for it.
+"""BlackVIP's prompt generator: a frozen encoder reads the image, and a small decoder generates a prompt for it.
 
 Oh et al. 2023, arXiv 2303.14773, section 4.1. Differences: GroupNorm for BatchNorm, whose running statistics would be
 neither perturbed nor averaged; GELU by its tanh formula (at most .0005 off, and far faster in numpy); as many of the
@@ -36,7 +36,7 @@ class Stage(NamedTuple):
 
 
 class Coordinator(Prompt):
-    """BlackVIP's generator: a frozen encoder and a small decoder draw a prompt for each image.
+    """BlackVIP's generator: a frozen encoder and a small decoder make a prompt for each image.
 
     clip(x + ε · decoder([encoder(x), trigger])).
 

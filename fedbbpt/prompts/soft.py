@@ -1,4 +1,4 @@
-"""Black-Box Tuning: vectors in the place of words, before the text (BBT: Sun et al. 2022, ICML, arXiv 2201.03514)."""
+"""Soft prompts of Black-Box Tuning: vectors before the text (BBT: Sun et al. 2022, ICML, arXiv 2201.03514)."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from fedbbpt.types import Float32, Floats, Inputs, Prompted
 
 
 class Soft(Prompt):
-    """Vectors in the place of words, before the text: any point of the model's embeddings, not only words.
+    """Vectors before the text, in place of words: any points of the model's embedding space.
 
     The vectors (num_tokens, width) are A θ, θ the `dim` numbers that are tuned and A (num_tokens · width, dim) drawn
     once from `seed`, its entries normal with standard deviation α σ_e / √dim, σ_e that of the model's own embeddings:
@@ -23,6 +23,13 @@ class Soft(Prompt):
 
     `dim` and `alpha` are the paper's, which takes 50 vectors: each is one more token in every query, so that 50 would
     cost more than most texts themselves.
+
+    >>> import numpy as np
+    >>> from fedbbpt.backend import Embeddings
+    >>> prompt = Soft(Embeddings(width=24, std=0.1), dim=6, num_tokens=2)
+    >>> (prompted,) = prompt.apply(np.ones((1, 6)), np.array(["I liked it."], object), None)
+    >>> prompted.soft_prompt.shape
+    (2, 24)
     """
 
     modalities: tuple[Modality, ...] = ("text",)

@@ -65,10 +65,10 @@ class LabelMap(ReadoutBase):
             return start
         worth = counts + probabilities / (1 + probabilities.sum())  # ties go to the likelier
         columns = np.full((self._num_classes, self._per_class), UNMAPPED)
-        for place in range(self._per_class):
+        for rank in range(self._per_class):
             left = worth.copy()
             for _ in range(self._num_classes):
                 row, column = np.unravel_index(np.argmax(left), left.shape)
-                columns[row, place] = column
+                columns[row, rank] = column
                 left[row], left[:, column], worth[:, column] = -1, -1, -1
         return columns.ravel()

@@ -71,7 +71,7 @@ class LinearReadout(ReadoutBase):
         return lbfgs(weights, aggregate, self._l2 * max(1, num_prompts) ** 0.5, self._max_evaluations)
 
     def resized(self, weights: Floats, *, remove: int | None = None, insert: int | None = None) -> Floats:
-        """The weights without those of one prompt, or with zeros for a further prompt in that place."""
+        """The weights without those of one prompt, or with zeros for a further prompt at that index."""
         k = self._num_classes
         matrix = weights[:-k].reshape(k, -1, self._num_scores)  # (K, V, C)
         if remove is not None:
