@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import BenchProgress as RichTable
+from rich.table import Table
 
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
@@ -35,7 +35,7 @@ class BenchProgress:
             self._live.stop()
 
     def __call__(self, cell: Cell, error: str | None) -> None:
-        """See `runner.Watch`."""
+        """See `runner.OnCellDone`."""
         self._done += 1
         row = self._rows[cell] = results.read(self._out, cell)
         results.write(self._out, [known for known in self._rows.values() if known])
@@ -49,9 +49,9 @@ class BenchProgress:
         where = f"{self._done:>4}/{len(self._bench.cells)}  {cell.task}  {cell.method}  seed {cell.seed}"
         self._console.print(f"{where}  {told}", markup=False)
 
-    def _table(self) -> RichTable:
+    def _table(self) -> Table:
         """Mean accuracies so far."""
-        table = RichTable("task", *self._bench.methods, caption=f"{self._done} of {len(self._bench.cells)} runs")
+        table = Table("task", *self._bench.methods, caption=f"{self._done} of {len(self._bench.cells)} runs")
         for task in self._bench.tasks:
             cells = []
             for method in self._bench.methods:
