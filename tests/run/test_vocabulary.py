@@ -10,8 +10,7 @@ import pytest
 from fedbbpt import registry
 from fedbbpt.backend import Backend, BackendInfo, BackendOutput
 from fedbbpt.config import make_config
-from fedbbpt.data.ngrams import NgramCounts, count_ngrams
-from fedbbpt.data.ngrams import build_vocabulary as most_frequent
+from fedbbpt.data.ngrams import NgramCounts, build_vocabulary, count_ngrams
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, DataError
 from fedbbpt.run import train, vocabulary
@@ -85,7 +84,7 @@ def facts(folder: Path) -> tuple[list, str]:
 def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
     experiment = open_experiment(make_config(settings()))
     learned = experiment.config.prompt.options["vocabulary"]
-    assert learned == most_frequent([count_ngrams(client.train.inputs) for client in experiment.clients], 12)
+    assert learned == build_vocabulary([count_ngrams(client.train.inputs) for client in experiment.clients], 12)
     assert len(learned) == 12 == experiment.prompt.choices
     assert {"film", "new york"} <= set(learned)
     assert not any(word.startswith("no") for word in learned)  # each stands in one text only
