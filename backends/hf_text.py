@@ -115,7 +115,7 @@ class HfText(Backend):
         if model not in ASSETS or options["classifier"] != "auto" or not (writes or asked == (None, None, False)):
             return None
         if writes:
-            words = resolve_label_words(options["label_words"], provider.classes, provider.words)
+            words = resolve_label_words(options["label_words"], provider.classes, provider.label_words)
             Template(options["template"] or COMPLETION, provider.question, words, " ")
         classes = provider.classes if writes or provider.shots is not None else ()
         return BackendInfo(model, None, classes, "logits", options["max_batch"])

@@ -89,7 +89,7 @@ class OpenAI(Backend):
         self._provider, self._shots = provider, provider.shots
         if api == "embeddings" and provider.shots is None:
             raise ConfigError("api=embeddings needs examples of the task's provider, and this task has none")
-        self._words = resolve_label_words(label_words, provider.classes, provider.words)
+        self._words = resolve_label_words(label_words, provider.classes, provider.label_words)
         usual = COMPLETION if api == "completions" else QUESTION
         self._template = Template(template or usual, provider.question, self._words, " ")
         question = self._template.render("")

@@ -63,7 +63,7 @@ class Verbalizer:
             raise ConfigError(f"backend.single_string is for causal language models, and {model.name} is a masked one")
         self.classes = provider.classes
         self._tokenizer, self._max_tokens, self._longest = model.tokenizer, max_tokens, model.longest
-        self.label_words = resolve_label_words(label_words, provider.classes, provider.words)
+        self.label_words = resolve_label_words(label_words, provider.classes, provider.label_words)
         space = " " if model.language == "causal" else ""  # tokenizers encode a word after a space differently
         self._template = Template(template or TEMPLATES[model.language], provider.question, self.label_words, space)
         self._single_string = single_string

@@ -125,7 +125,7 @@ class Provider:
     head: str | None = None  # the name of a head that the provider has ready
     shots: Callable[[Size], Dataset] | None = None  # the provider's own labelled examples, for an input size
     question: str = "Category"  # what a class answers, as a noun, for language models
-    words: tuple[str, ...] | None = None  # one or a few for each class, for language models; None: the classes' names
+    label_words: tuple[str, ...] | None = None  # one per class, for language models; None: the classes' names
 
     def fit(self, make: Callable[[], Fitted]) -> Fitted:
         """Returns `make()`, computed from the shots, or, in a resumed run, the arrays that it returned at the start."""

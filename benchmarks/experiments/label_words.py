@@ -35,8 +35,8 @@ def main(texts: int, repetitions: int, dtype: str) -> None:
     task = build_task(resolve("tasks", "newsgroups", {}))
     test, classes = task.load(None).test, list(task.classes)
     chosen = np.flatnonzero(np.isin(test.labels, [classes.index(group) for group in GROUPS]))[:texts]
-    words = tuple(task.provider.words[classes.index(group)] for group in GROUPS)
-    provider = Provider(GROUPS, question=task.provider.question, words=words)
+    words = tuple(task.provider.label_words[classes.index(group)] for group in GROUPS)
+    provider = Provider(GROUPS, question=task.provider.question, label_words=words)
     backend = HfText(provider, model="smollm2", dtype=dtype)  # type: ignore[arg-type]  # click has checked it
     verbalizer = backend.verbalizer
     assert verbalizer is not None  # a model that writes on is read by its words

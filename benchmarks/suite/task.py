@@ -63,7 +63,7 @@ class SuiteTask(Task):
         self.metadata = {fact: str(value) for fact in facts if (value := getattr(spec, fact)) is not None}
         self._provider_shots = provider_shots_per_class or spec.provider_shots_per_class
         self.provider = Provider(
-            self.classes, head=spec.head, shots=self._shots, question=spec.question, words=spec.words
+            self.classes, head=spec.head, shots=self._shots, question=spec.question, label_words=spec.words
         )
 
     @property

@@ -69,7 +69,7 @@ class TaskInfo(BaseModel):
     head: str | None
     shots: bool  # whether its provider has some
     question: str
-    words: list[str] | None
+    label_words: list[str] | None
 
 
 def task_info(task: Task) -> TaskInfo:
@@ -82,7 +82,7 @@ def task_info(task: Task) -> TaskInfo:
         head=provider.head,
         shots=provider.shots is not None,
         question=provider.question,
-        words=None if provider.words is None else list(provider.words),
+        label_words=None if provider.label_words is None else list(provider.label_words),
     )
 
 
@@ -91,7 +91,7 @@ class SavedTask(Task):
 
     def __init__(self, known: TaskInfo, content: bytes) -> None:
         self.modality, self.source, self.classes = known.modality, known.source, tuple(known.classes)
-        words = None if known.words is None else tuple(known.words)
+        words = None if known.label_words is None else tuple(known.label_words)
         shots = self.load_shots if known.shots else None
         self.provider: Provider = recording(Provider(self.classes, known.head, shots, known.question, words), content)
 

@@ -19,7 +19,7 @@ class ServedModel:
         self.info = backend.info
         self.query = self._from_8_bits(Meter(backend).query)
         self.features = backend.feature_extractor and self._from_8_bits(backend.feature_extractor)
-        own = provider.words if provider.classes == self.info.classes else None
+        own = provider.label_words if provider.classes == self.info.classes else None
         self.label_words: tuple[str, ...] = backend.label_words or own or self.info.classes
         self._score_type = "log-probabilities" if backend.label_words else self.info.scores
 

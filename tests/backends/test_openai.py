@@ -22,7 +22,7 @@ from fedbbpt.types import Dataset, Prompted, Usage
 from fedbbpt_backends.label_scores import label_scores
 from fedbbpt_backends.openai_api import OpenAI
 
-PROVIDER = Provider(("pos", "neg", "mid"), question="Sentiment", words=("good", "bad", "so so"))
+PROVIDER = Provider(("pos", "neg", "mid"), question="Sentiment", label_words=("good", "bad", "so so"))
 CLIENT = httpx2.Client
 CASSETTES = Path(__file__).parent / "cassettes"
 KEY = "sk-very-secret-0123456789"

@@ -50,7 +50,7 @@ def model(monkeypatch, tmp_path):
 
 
 def opened(**options):
-    provider = Provider(("pos", "neg"), words=("good", "bad"))
+    provider = Provider(("pos", "neg"), label_words=("good", "bad"))
     backend = OpenAI(
         provider,
         **{"model": "m", "base_url": "http://127.0.0.1:9", "retries": 0, "usd_per_million_tokens": [1, 1]} | options,

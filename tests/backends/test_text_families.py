@@ -123,7 +123,7 @@ def test_every_model_that_writes_on_says_how_likely_words_are(
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))
     words = ("a good film", "bad", "sad book")
-    backend = HfText(Provider(("x", "y", "z"), words=words), model=other(model), dtype="float32")
+    backend = HfText(Provider(("x", "y", "z"), label_words=words), model=other(model), dtype="float32")
     scores = backend.query(TEXTS).scores
     for text, row in zip(TEXTS, scores, strict=True):
         context = backend.verbalizer.context(text)

@@ -45,7 +45,7 @@ WORDS = [
     "it",
     "carefully",
 ]
-PROVIDER = Provider(("pos", "neg", "mid"), question="Sentiment", words=("good", "very bad", "not so good"))
+PROVIDER = Provider(("pos", "neg", "mid"), question="Sentiment", label_words=("good", "very bad", "not so good"))
 TEXTS = ["the film was good", "bad", "a book , very very bad .", "the the the film is not a book"]
 SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 
@@ -96,7 +96,7 @@ def one_at_a_time(backend: HfText, context: str, prefix: np.ndarray | None = Non
     """log p of each class's words behind the context, a forward pass of its own for each."""
     model = backend.network.model
     scores = []
-    for words in PROVIDER.words:
+    for words in PROVIDER.label_words:
         before, after = (model.tokenizer(text)["input_ids"] for text in (context, words))
         vectors = model.net.get_input_embeddings()(torch.tensor([*before, *after]))
         if prefix is not None:
@@ -187,7 +187,7 @@ class TestMasked:
         scores = backend.query(as_texts(TEXTS)).scores
         model = backend.network.model
         for text, row in zip(TEXTS, scores, strict=True):
-            for words, score in zip(PROVIDER.words, row, strict=True):
+            for words, score in zip(PROVIDER.label_words, row, strict=True):
                 ids = model.tokenizer(words, add_special_tokens=False)["input_ids"]
                 filled = model.tokenizer(f"{text} sentiment : {'[MASK] ' * len(ids)}.", return_tensors="pt")
                 with torch.no_grad():
@@ -234,7 +234,8 @@ class TestGenerated:
         expected = [self.written(backend, f"{text} Sentiment :", count) for text in TEXTS]
         expected.append(self.written(backend, f"{TEXTS[0]} Sentiment :", count, prefix))
         assert told[-1][0] == expected
-        assert answers.unparsed == sum(answer_parsing.match_label(text, PROVIDER.words) is None for text in expected)
+        named = [answer_parsing.match_label(text, PROVIDER.label_words) for text in expected]
+        assert answers.unparsed == named.count(None)
         assert backend.info.scores == "log-probabilities"
         assert answers.tokens == sum(len(text.split()) + 2 for text in TEXTS) + len(TEXTS[0].split()) + 4 + 5 * count
         assert answers.output_tokens == 5 * count

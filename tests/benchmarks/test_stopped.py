@@ -25,7 +25,7 @@ SUMMARY = {
 }
 FACTS = {
     **{"modality": "image", "source": None, "classes": [], "head": None},
-    **{"shots": False, "question": "", "words": None},
+    **{"shots": False, "question": "", "label_words": None},
 }
 
 

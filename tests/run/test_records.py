@@ -97,7 +97,7 @@ def test_shots_that_were_taken_are_given_where_the_data_are_not(size, give) -> N
 
 
 def test_what_was_fitted_is_kept_in_place_of_the_shots() -> None:
-    provider = recording(Provider(("a", "b"), shots=_pictures, words=("A", "B"), question="Letter"))
+    provider = recording(Provider(("a", "b"), shots=_pictures, label_words=("A", "B"), question="Letter"))
 
     def fit():
         return {"weight": np.float32([[1, 2]]) * len(provider.shots((4, 5))), "cosine": np.asarray(True)}
@@ -108,7 +108,7 @@ def test_what_was_fitted_is_kept_in_place_of_the_shots() -> None:
     again = away.fit(lambda: pytest.fail("fitted anew"))
     assert {name: array.tolist() for name, array in again.items()} == {"weight": [[2, 4]], "cosine": True}
     assert again.keys() == fitted.keys()
-    assert (away.words, away.question) == (("A", "B"), "Letter")
+    assert (away.label_words, away.question) == (("A", "B"), "Letter")
     with pytest.raises(DataError):
         away.shots((4, 5))
 

@@ -18,7 +18,7 @@ from fedbbpt.serve.model import ServedModel
 from fedbbpt.serve.server import bind, make_server, url_of
 
 CLASSES = ("ham", "spam", "other")
-PROVIDER = Provider(CLASSES, words=("fine", "bad", "odd"))
+PROVIDER = Provider(CLASSES, label_words=("fine", "bad", "odd"))
 LIMITS = RequestLimits()
 
 

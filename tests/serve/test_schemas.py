@@ -18,7 +18,7 @@ from fedbbpt.serve.model import ServedModel
 from fedbbpt.serve.schemas import ZERO_PROBABILITY, parse_request
 from fedbbpt.types import Prompted
 
-PROVIDER = Provider(("ham", "spam", "other"), words=("fine", "bad", "odd"))
+PROVIDER = Provider(("ham", "spam", "other"), label_words=("fine", "bad", "odd"))
 NAN = np.full(3, np.nan)
 
 
@@ -86,13 +86,13 @@ def test_a_probability_of_zero_is_a_finite_logprob(make_texts: Any) -> None:
 
 
 def test_of_classes_with_the_same_words_the_likelier_counts(texts: Any) -> None:
-    model = ServedModel(texts, Provider(PROVIDER.classes, words=("yes", "no", "yes")))
+    model = ServedModel(texts, Provider(PROVIDER.classes, label_words=("yes", "no", "yes")))
     (choice,) = _respond(model, CompletionRequest, {"prompt": "a", "logprobs": 3}, [[0.0, 1.0, 2.0]])["choices"]
     assert choice["logprobs"]["top_logprobs"][0][" yes"] == choice["logprobs"]["token_logprobs"][0]
 
 
 def test_label_words_default_to_the_class_names(texts: Any) -> None:
-    assert ServedModel(texts, Provider(("a", "b"), words=("x", "y"))).label_words == ("ham", "spam", "other")
+    assert ServedModel(texts, Provider(("a", "b"), label_words=("x", "y"))).label_words == ("ham", "spam", "other")
 
 
 def test_an_unanswered_query_has_finish_reason_content_filter(model: ServedModel) -> None:
