@@ -1,12 +1,16 @@
-"""A backend of your own: here a service that compares 16 × 16 thumbnails with the mean of each class.
+"""A backend of your own: a model that compares 16 × 16 thumbnails with the mean thumbnail of each class.
 
-Put the class into a package of yours and declare it, in your setup.cfg:
+Put the class into your package, and register it in the package's setup.cfg:
 
     [options.entry_points]
     fedbbpt.backends =
         thumbnails = own_backend:Thumbnails
 
-Then `fedbbpt train --backend thumbnails --task folder:PATH` trains with it, and `fedbbpt list backends` shows it.
+Once the package is installed, `fedbbpt list backends` shows the backend, and this command trains with it:
+
+    fedbbpt train --backend thumbnails --task folder:PATH
+
+The keyword-only arguments of `__init__` are its options: `-o backend.sharpness=20`.
 """
 
 import numpy as np
@@ -16,13 +20,13 @@ from fedbbpt.errors import ConfigError
 
 
 class Thumbnails(Backend):
-    """Nearest mean thumbnail of the provider's own examples."""
+    """Scores images by their distance to the mean thumbnail of each class, taken from the provider's examples."""
 
     modalities = ("image",)
 
     def __init__(self, provider: Provider, /, *, sharpness: float = 50.0) -> None:
         if provider.shots is None:
-            raise ConfigError("backend 'thumbnails' needs examples of the provider: use --task folder:PATH")
+            raise ConfigError("backend 'thumbnails' needs the provider's examples: use --task folder:PATH")
         self.info = BackendInfo(
             model="thumbnails",
             input_size=(32, 32),
@@ -36,8 +40,8 @@ class Thumbnails(Backend):
         self._sharpness = sharpness
 
     def query(self, inputs: np.ndarray) -> BackendOutput:
-        """Images (b, 3, 32, 32) in [0, 1] to scores (b, C), float32."""
-        distances = ((self._shrink(inputs)[:, None] - self._means) ** 2).mean(2)
+        """Scores (b, C), float32, of images (b, 3, 32, 32) with values in [0, 1]."""
+        distances = ((self._shrink(inputs)[:, None] - self._means) ** 2).mean(2)  # (b, C)
         return BackendOutput((-self._sharpness * distances).astype(np.float32))
 
     @staticmethod

@@ -1,6 +1,8 @@
-"""Your own images, from Python: one folder per class, six clients, the embedded model; prints what the prompt brought.
+"""Tunes a prompt for your own images from Python: six clients, and the model that comes with the package.
 
-python own_images.py [FOLDER]   (without a folder it draws some shapes, in a temporary folder, to show the layout)
+    python own_images.py [FOLDER]
+
+FOLDER holds one subfolder of images per class. Without it, the script draws circles and squares into a temporary one.
 """
 
 import sys
@@ -17,7 +19,7 @@ SHAPES = {"circle": "ellipse", "square": "rectangle"}
 
 
 def draw_shapes(root: Path, count: int = 60) -> None:
-    """Writes `count` PNGs a class: dark shapes of random place, size and shade on a noisy ground."""
+    """Writes `count` PNGs per class: dark shapes of random place, size and shade on a noisy background."""
     rng = np.random.default_rng(0)
     for name, method in SHAPES.items():
         (root / name).mkdir(parents=True)
@@ -30,7 +32,7 @@ def draw_shapes(root: Path, count: int = 60) -> None:
 
 
 def main() -> None:
-    """Trains in a few rounds and prints the scores."""
+    """Trains for five rounds and prints test accuracies without the prompt, with the readout alone, and with both."""
     with tempfile.TemporaryDirectory() as temporary:
         if len(sys.argv) > 1:
             images = Path(sys.argv[1])
@@ -39,8 +41,8 @@ def main() -> None:
             draw_shapes(images)
         settings = {
             "rounds": 5,
-            "data": {"clients": 6, "shots_per_class": 16},
-            "task": {"name": f"folder:{images}", "provider_shots_per_class": 2},
+            "data": {"clients": 6, "shots_per_class": 16},  # training examples per class, over all clients
+            "task": {"name": f"folder:{images}", "provider_shots_per_class": 2},  # the model owner's own examples
         }
         summary = train(make_config(settings), Path(temporary) / "run")
     for key in ("zero_shot_accuracy", "readout_alone_accuracy", "test_accuracy", "queries"):

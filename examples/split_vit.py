@@ -1,8 +1,10 @@
-"""A vision transformer in two processes: this one has pictures, labels, head and tail; the other one has the body.
+"""Split learning over HTTP: this process has the images, the labels, head and tail of a ViT; another has its body.
 
-python split_vit.py   (pip install './fedbbpt[local,serve]')
+    pip install './fedbbpt[local,serve]'
+    python split_vit.py
 
-Trains soft tokens and the tail by SFPrompt, once over HTTP and once in this process alone, and compares the bits.
+Trains soft tokens, tail and classifier by SFPrompt, once over HTTP and once in this process alone, and compares the
+parameters bit for bit.
 """
 
 import subprocess
@@ -24,35 +26,35 @@ SERVE = ["serve-body", "--backend", "local-vit", "--port", "0"]
 
 
 @contextmanager
-def body_elsewhere() -> Iterator[str]:
-    """A second process that holds the body, and nothing else of the model; gives its URL."""
+def body_server() -> Iterator[str]:
+    """Starts `fedbbpt serve-body`, which holds the body and nothing else of the model; yields its URL."""
     with subprocess.Popen([sys.executable, "-m", "fedbbpt", *SERVE], stdout=subprocess.PIPE, text=True) as server:
         try:
             if not (url := server.stdout.readline().strip()):
-                raise SystemExit("the second process did not start")
+                raise SystemExit("the server did not start")
             yield url
         finally:
             server.terminate()
 
 
-def trained(folder: Path, **options: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The summary of a run, and the parameters that it kept."""
+def train_sfprompt(folder: Path, **options: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The summary of a run, and its best parameters by part of the model."""
     summary = train(make_config(SETTINGS | {"algorithm": {"name": "sfprompt", **options}}), folder)
-    _, kept = load_best(folder)
-    return summary, dict(kept.parameters)
+    _, best = load_best(folder)
+    return summary, dict(best.parameters)
 
 
 def main() -> None:
-    """Trains twice and prints what is the same, and what was sent."""
+    """Trains twice, compares the parameters, and prints accuracies and bytes."""
     with tempfile.TemporaryDirectory() as temporary:
-        with body_elsewhere() as url:
-            print(f"the body answers at {url}")
-            there, apart = trained(Path(temporary) / "two-processes", body_url=url)
-        here, together = trained(Path(temporary) / "one-process")
-    for part, values in apart.items():
-        same = values.tobytes() == together[part].tobytes()
+        with body_server() as url:
+            print(f"the body is served at {url}")
+            over_http, http_parameters = train_sfprompt(Path(temporary) / "two-processes", body_url=url)
+        in_process, local_parameters = train_sfprompt(Path(temporary) / "one-process")
+    for part, values in http_parameters.items():
+        same = values.tobytes() == local_parameters[part].tobytes()
         print(f"{part:12}{values.size:>10,} parameters  {'equal bit for bit' if same else 'DIFFERENT'}")
-    for name, run in (("two processes", there), ("one process", here)):
+    for name, run in (("two processes", over_http), ("one process", in_process)):
         print(f"{name:14}test accuracy {run['test_accuracy']:.3f}", end="   ")
         print(f"{run['bytes_up']:,} bytes from the clients, {run['bytes_down']:,} to them")
 

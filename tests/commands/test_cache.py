@@ -32,14 +32,14 @@ def run(*arguments: object, typed: str = "") -> str:
     return done.output
 
 
-def test_info_says_what_the_answers_took(tmp_path: Path) -> None:
+def test_info_shows_the_cost_of_the_answers(tmp_path: Path) -> None:
     lines = run("info").splitlines()
     assert lines[0] == str(tmp_path / FILE)
     assert lines[1].split() == ["gpt", "2", "answers", "2,400", "tokens", "2", "output", "$0.2500"]
     assert lines[2].split()[:2] == ["other", "1"]
 
 
-def test_export_writes_one_a_line(tmp_path: Path) -> None:
+def test_export_writes_one_answer_per_line(tmp_path: Path) -> None:
     assert "3 answers in" in run("export", tmp_path / "answers.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert [row["model"] for row in rows] == ["gpt", "gpt", "other"]
@@ -47,7 +47,7 @@ def test_export_writes_one_a_line(tmp_path: Path) -> None:
     assert rows[0]["key"] == b"a".hex()
 
 
-def test_clear_asks_first() -> None:
+def test_clear_asks_for_confirmation() -> None:
     done = CliRunner().invoke(main, ["cache", "clear"], input="n\n")
     assert done.exit_code == 1
     assert "They will have to be paid for again" in done.output
@@ -56,7 +56,7 @@ def test_clear_asks_first() -> None:
     assert run("info").splitlines()[1].split()[1] == "0"
 
 
-def test_refusals_may_be_all_that_is_forgotten(tmp_path: Path) -> None:
+def test_clear_may_drop_refusals_only(tmp_path: Path) -> None:
     with open_cache(tmp_path / FILE).transaction() as transaction:
         transaction.add("gpt", {b"refused": NO_SCORES})
         transaction.add("other", {b"too": NO_SCORES})

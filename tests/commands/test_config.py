@@ -43,24 +43,24 @@ def test_files_win_over_presets_and_options_over_files(tmp_path: Path) -> None:
     assert asked == tomllib.loads(make_config(asked_for, "split").to_toml())
 
 
-def test_what_is_shown_is_a_config_with_the_same_settings(tmp_path: Path) -> None:
+def test_the_output_is_a_config_with_the_same_settings(tmp_path: Path) -> None:
     options = ("--optimizer", "cma", "--clients", "3", "--max-queries", "1000")
     (tmp_path / "a.toml").write_text(fedbbpt("config", "show", *options).stdout, "utf-8")
     assert shown("--config", str(tmp_path / "a.toml")) == shown(*options)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (["--preset", "splitt"], "unknown preset 'splitt'. Did you mean 'split'"),
         (["--engine", "parallel"], "unknown engine 'parallel'"),
         (["-o", "prompt.epsilom=1"], "Did you mean 'epsilon'"),
     ],
 )
-def test_mistakes_are_one_sentence(options: list[str], says: str) -> None:
+def test_mistakes_are_one_sentence(options: list[str], message: str) -> None:
     result = fedbbpt("config", "show", *options)
     assert result.exit_code == 1
-    assert says in result.stderr
+    assert message in result.stderr
 
 
 def test_a_resumed_run_takes_no_preset() -> None:

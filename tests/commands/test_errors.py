@@ -25,7 +25,7 @@ def invoke(error: Exception) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (RunError("no run in x"), "no run in x"),
         (MemoryError(), "out of memory"),
@@ -34,18 +34,18 @@ def invoke(error: Exception) -> tuple[int, str]:
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 1 bytes"), "out of memory"),
     ],
 )
-def test_without_a_traceback(error: Exception, said: str) -> None:
+def test_errors_have_no_traceback(error: Exception, message: str) -> None:
     code, output = invoke(error)
     assert (code, output.count("\n")) == (1, 1)
-    assert f"Error: {said}" in output
+    assert f"Error: {message}" in output
 
 
-def test_what_was_said_stays_in_one_line() -> None:
+def test_a_message_stays_on_one_line() -> None:
     code, output = invoke(RunError("no run in \x1b[31m\nx\ud83d"))
     assert (code, output) == (1, "Error: no run in \\x1b[31m\\nx\\ud83d\n")
 
 
-def test_an_output_that_lacks_a_character() -> None:
+def test_characters_that_the_encoding_lacks_are_escaped() -> None:
     @click.command(cls=Program)
     def prints() -> None:
         click.echo("süß 日")
@@ -54,7 +54,7 @@ def test_an_output_that_lacks_a_character() -> None:
     assert result.stdout == "süß \\u65e5\n"
 
 
-def test_a_bug_is_not_hidden() -> None:
+def test_a_bug_keeps_its_traceback() -> None:
     @click.command(cls=Program)
     def fails() -> None:
         raise RuntimeError("a bug")
@@ -64,7 +64,7 @@ def test_a_bug_is_not_hidden() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["serve", "--help"], ["list", "engines"]])
-def test_a_full_disk_is_one_sentence(arguments: list[str]) -> None:
+def test_an_output_that_cannot_be_written_is_one_sentence(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "fedbbpt", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False

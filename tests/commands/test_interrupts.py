@@ -1,3 +1,5 @@
+"""Ctrl-C stops a program also where a shell started it in the background."""
+
 import signal
 from collections.abc import Iterator
 
@@ -11,7 +13,7 @@ from fedbbpt.commands.errors import Program
 
 @pytest.fixture
 def background() -> Iterator[None]:
-    """As in a job that a shell started in the background."""
+    """Ignores SIGINT, as in a job that a shell started in the background."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGINT, before)
@@ -27,12 +29,12 @@ def test_ctrl_c_works_in_the_background(program: click.Command, arguments: list[
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_handler_of_others_stays() -> None:
-    heard: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+def test_another_handler_stays() -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
         CliRunner().invoke(main, ["list", "engines"])
         signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert heard == [signal.SIGINT]
+    assert received == [signal.SIGINT]

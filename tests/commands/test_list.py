@@ -14,13 +14,13 @@ def listed(*arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["engines", "optimizers", "prompts"])
-def test_a_kind_is_a_line_for_each_component(kind: str) -> None:
+def test_a_kind_is_one_line_per_component(kind: str) -> None:
     lines = listed(kind)
     assert [line.split()[0] for line in lines] == registry.names(kind)
     assert all(len(line.split()) > 2 for line in lines)
 
 
-def test_a_component_has_a_summary_a_line_for_each_option_and_a_source() -> None:
+def test_a_component_is_a_summary_its_options_and_a_source() -> None:
     summary, _, headings, *options, _, source = listed("engines", "processes")
     assert summary
     assert headings.split() == ["option", "type", "default", "meaning"]
@@ -32,7 +32,7 @@ def test_papers_are_cited() -> None:
     assert any(line.startswith("paper") and "2310.03123" in line for line in listed("algorithms", "fedavg"))
 
 
-def test_an_unknown_component_proposes_the_nearest() -> None:
+def test_an_unknown_component_suggests_the_nearest() -> None:
     result = CliRunner().invoke(main, ["list", "optimizers", "cmaa"])
     assert result.exit_code == 1
     assert "unknown optimizer 'cmaa'. Did you mean 'cma'" in result.stderr

@@ -1,4 +1,4 @@
-"""`fedbbpt predict`: a line for each file, whatever it and its class are called."""
+"""`fedbbpt predict` prints one line per file, whatever the names of file and class."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`fedbbpt task describe`."""
+"""`fedbbpt task describe` counts the examples of a task, and shows some."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def animals(tmp_path: Path) -> Path:
     return tmp_path / "animals"
 
 
-def test_counts_and_a_sheet(animals: Path, tmp_path: Path) -> None:
+def test_examples_are_counted_and_drawn_on_a_sheet(animals: Path, tmp_path: Path) -> None:
     result = describe(f"folder:{animals}", "--sheet", tmp_path / "sheet.png")
     assert result.exit_code == 0
     rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line[:3] in ("cat", "dog"))
@@ -37,13 +37,13 @@ def test_counts_and_a_sheet(animals: Path, tmp_path: Path) -> None:
         assert sheet.format == "PNG"
 
 
-def test_origin_is_told() -> None:
+def test_the_license_is_shown() -> None:
     result = describe("digits")
     assert result.exit_code == 0
     assert "CC-BY-4.0" in result.stdout
 
 
-def test_what_was_read_otherwise_is_told(tmp_path: Path) -> None:
+def test_labels_that_were_cleaned_are_noted(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     names = ("good", "bad ", "two\x1b[31m")
     lines = [f"text {i},{names[i % 3]}" for i in range(180)]
@@ -56,7 +56,7 @@ def test_what_was_read_otherwise_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["digit"], "Did you mean 'digits'"),
         (["digits:left"], "nothing after their name"),
@@ -64,8 +64,8 @@ def test_what_was_read_otherwise_is_told(tmp_path: Path) -> None:
         (["digits", "--sheet", "nowhere/sheet.png"], "cannot write nowhere/sheet.png"),
     ],
 )
-def test_mistakes_are_one_sentence(arguments: list[str], said: str) -> None:
+def test_mistakes_are_one_sentence(arguments: list[str], message: str) -> None:
     result = describe(*arguments)
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.output
