@@ -202,13 +202,16 @@ class Ensemble(Algorithm):
         prompts = len(self.model.split_prompts(message.parameters["prompt"]))
         return prompts if prompts < self._num_prompts else (message.round - 1) % prompts
 
-    def _candidates(self, message: Message) -> NDArray[np.float64]:
-        """(n, d), the same for all clients: around the prompt's start, or around the prompt that may go."""
+    def _candidates(self, message: Message) -> Float32:
+        """(n, d), the same for all clients: around the prompt's start, or around the prompt that may go.
+
+        In the precision of the parameters, so that what is asked about is what may be kept.
+        """
         prompts, slot = self.model.split_prompts(message.parameters["prompt"]), self._slot(message)
         turns = max(0, message.round - self._num_prompts) // self._num_prompts + 1 if slot < len(prompts) else 0
         rng = np.random.default_rng([message.seed, message.round])
         centre = prompts[slot] if slot < len(prompts) else self._start()
-        return self._make_optimizer(OptimizerStart(centre, rng, turns)).ask()
+        return self._make_optimizer(OptimizerStart(centre, rng, turns)).ask().astype(np.float32)
 
     def _ask(self, prompts: Floats, ctx: ClientContext) -> tuple[Float32, Usage]:
         """Answers (n, N, C) about all of the client's training inputs."""

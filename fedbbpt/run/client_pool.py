@@ -36,7 +36,7 @@ class MeteredClientPool:
         name: str = TUNED,
         may_drop: bool = True,
     ) -> None:
-        self._engine, self._algorithm, self._name = engine, algorithm, name
+        self.engine, self._algorithm, self._name = engine, algorithm, name
         self._clients, self._state, self._may_drop = [client.id for client in clients], state, may_drop
         self.exchanges = self.bytes_up = self.bytes_down = 0
         self.usage = Usage()
@@ -59,7 +59,7 @@ class MeteredClientPool:
     def _exchange(self, handler: str, message: Message, clients: Sequence[str]) -> dict[str, Any]:
         present = [client for client in clients if client not in self.dropped]
         on_dropped = self.dropped.__setitem__ if self._may_drop else None
-        replies = list(self._engine.send(Call(handler, message, self._name), present, on_dropped))
+        replies = list(self.engine.send(Call(handler, message, self._name), present, on_dropped))
         if self.dropped and not replies:
             how = ", ".join(sorted(set(self.dropped.values())))
             raise BackendError(

@@ -1,0 +1,16 @@
+"""Contracts of all components, for your own package's tests.
+
+Each `check_…` takes what it checks and raises a `ContractError` that says which promise was broken:
+
+    from fedbbpt.testing import Toy, check_algorithm
+
+    def test_my_algorithm():
+        check_algorithm(MyAlgorithm, Toy())
+"""
+
+from fedbbpt.testing.algorithms import check_algorithm
+from fedbbpt.testing.expect import ContractError
+from fedbbpt.testing.simulation import Rebuilding, Simulation
+from fedbbpt.testing.toy import Toy, ToyBackend, toy_client
+
+__all__ = ["ContractError", "Rebuilding", "Simulation", "Toy", "ToyBackend", "check_algorithm", "toy_client"]

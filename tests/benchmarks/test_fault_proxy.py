@@ -82,9 +82,9 @@ def ask(proxy: FaultProxy, value: Any = None, timeout: float = 5) -> requests.Re
 
 def test_without_faults_all_is_passed_on(upstream: Upstream, proxy: Make) -> None:
     running = proxy(rate=0)
-    with requests.Session() as experiment:
+    with requests.Session() as session:
         for _ in range(3):
-            answer = experiment.post(f"{running.url}/path?a=1", json=[1], headers={"Authorization": "Bearer x"})
+            answer = session.post(f"{running.url}/path?a=1", json=[1], headers={"Authorization": "Bearer x"})
     assert (answer.status_code, answer.headers["X-Answer"], answer.json()) == (201, "yes", [1])
     assert upstream.paths == ["/base/path?a=1"] * 3
     assert upstream.headers[0]["Authorization"] == "Bearer x"
