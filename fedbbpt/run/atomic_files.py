@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic, durable writes, and errors of the file system as `RunError`s that say what to do."""
 
 import errno
 import hashlib
@@ -30,7 +30,7 @@ HINTS = {
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the disk may say into a RunError that names the file and what to do."""
+    """Turns an OSError into a RunError that names the file and suggests a remedy."""
     try:
         yield
     except OSError as e:
@@ -39,7 +39,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """The same for what is read."""
+    """As `writing`, for reads."""
     try:
         yield
     except OSError as e:
@@ -55,7 +55,7 @@ def _reason(error: OSError) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises RunError if nothing can be written into a folder, which may not be there yet. Nothing is written."""
+    """Raises RunError if a folder, which need not exist yet, is not writable. Writes nothing."""
     with writing(folder):
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not there.is_dir():
@@ -65,7 +65,7 @@ def check_writable(folder: Path) -> None:
 
 
 def next_folder(parent: Path, name: str) -> Path:
-    """Makes the first of `parent/name-001`, `-002`, … that does not exist: no two processes get the same."""
+    """Creates the first of `parent/name-001`, `-002`, … that does not exist, exclusively for the caller."""
     for number in itertools.count(1):
         folder = parent / f"{name}-{number:03d}"
         with writing(folder), suppress(FileExistsError):
@@ -76,7 +76,7 @@ def next_folder(parent: Path, name: str) -> Path:
 
 @contextmanager
 def new_folder(folder: Path | None, parent: Path, name: str) -> Iterator[Path]:
-    """The folder, or the next of that name; what was made for it is removed if nothing is written into it."""
+    """Yields `folder`, or else a new one from `next_folder`; removes the folders it created if they stay empty."""
     with writing(folder or parent):
         missing = [path for path in [folder or parent, *(folder or parent).parents] if not path.exists()]
     if folder is None:
@@ -91,22 +91,26 @@ def new_folder(folder: Path | None, parent: Path, name: str) -> Iterator[Path]:
 
 
 def checksum(data: bytes) -> str:
-    """The checksum that all records carry or are covered by, in hexadecimal."""
+    """SHA-256 in hexadecimal, the checksum of all records."""
     return hashlib.sha256(data).hexdigest()
 
 
 def to_json(value: Any, indent: int | None = None) -> bytes:
-    """JSON that every reader takes: what is not a finite number becomes null."""
+    """Serialises to standard JSON: NaN and infinities become null."""
     return json.dumps(finite_or_none(value), indent=indent, allow_nan=False).encode()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`write_atomic` of readable JSON."""
+    """Writes indented JSON with `write_atomic`."""
     write_atomic(path, to_json(value, indent=1))
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replaces the file as a whole: after a crash at any moment there is the old one or the new one."""
+    """Replaces a file atomically: after a crash at any moment, either the old or the new content is there.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path):
         try:
@@ -122,14 +126,14 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Removes what `write_atomic` left in a folder where it was killed; nobody else may be writing there."""
+    """Removes temporary files of killed `write_atomic` calls; nobody else may be writing to the folder."""
     for temporary in folder.glob(".*.tmp"):
         with writing(temporary):
             temporary.unlink()
 
 
 def fsync_folder(folder: Path) -> None:
-    """Makes new names in a folder durable."""
+    """Makes new directory entries durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -138,7 +142,7 @@ def fsync_folder(folder: Path) -> None:
 
 
 def finite_or_none(value: Any) -> Any:
-    """The value with None for what is not a finite number."""
+    """Replaces NaN and infinities with None, also inside dicts and lists."""
     if isinstance(value, dict):
         return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Who pays for a run's queries, where a service wants money for them, and what it may cost."""
+"""Limits, bills and cost estimates of runs on a paid service."""
 
 import uuid
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def new_account(config: Config) -> Account:
 
 
 def resumed_account(run: str, config: Config, limits: Mapping[str, Any]) -> Account:
-    """The account of a run that goes on, with `limits` in place of its config's."""
+    """The account of a resumed run, with `limits` in place of those of its config."""
     return Account(run, _limits(validate(Config, {**dict(config), **limits}).model_dump()))
 
 
@@ -43,21 +43,21 @@ def setup_is_at_most(experiment: Experiment) -> bool:
 
 
 def refused(experiment: Experiment) -> dict[str, int]:
-    """How many inputs the service refused since this process began, by its own words: the most frequent."""
+    """Numbers of inputs that the service refused in this process, for its most frequent reasons."""
     client = experiment.backend.service_client
     return dict(client.refusals.counts.most_common(MAX_REASONS)) if client else {}
 
 
 class CostEstimate(NamedTuple):
-    """What a run will take, about."""
+    """The estimated cost of a run."""
 
     tokens: int
-    cost: float | None  # dollars; None where no price is known
-    prices: str  # whose
+    cost: float | None  # dollars; None if no price is known
+    prices: str  # their source
 
 
 def estimate_cost(experiment: Experiment, planned: QueryPlan) -> CostEstimate | None:
-    """From the sizes of some training inputs under the prompt's start; None where nothing is charged."""
+    """Estimates a run's cost from a sample of training inputs under the initial prompt; None if it is free."""
     service = experiment.backend.service_client
     if service is None:
         return None

@@ -1,4 +1,4 @@
-"""Who works on a run: one process at a time."""
+"""A lock that lets one process at a time work on a run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,12 +12,12 @@ from fedbbpt.run.atomic_files import writing
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Makes the folder where it is missing, and keeps out all others that ask in this way.
+    """Creates the folder if needed, and holds an exclusive lock on it.
 
-    The lock is the system's: it ends with the process, however that ends.
+    The operating system releases the lock when the process ends, even if it is killed.
 
     Raises:
-        RunError: another process has it, or it cannot be written.
+        RunError: another process holds the lock, or the folder cannot be written.
     """
     file = folder / ".lock"
     lock = filelock.FileLock(file)

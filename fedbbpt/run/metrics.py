@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: a row a round, with all costs counted from the start of the run."""
+"""`metrics.jsonl`: one row per round, with costs accumulated since the start of the run."""
 
 import hashlib
 import json
@@ -14,14 +14,14 @@ from fedbbpt.run.records import error_location
 
 
 class Mark(NamedTuple):
-    """A place in the file, and the checksum of all that stands before it."""
+    """A position in the file, and the checksum of everything before it."""
 
     size: int = 0  # bytes
     sha256: str = checksum(b"")
 
 
 class MetricsRow(BaseModel):
-    """What everybody who reads a row relies on."""
+    """The fields that every row has."""
 
     round: NonNegativeInt
     split: Literal["validation", "test"]
@@ -37,7 +37,7 @@ class MetricsRow(BaseModel):
 
 
 class MetricsWriter:
-    """Appends rows; what lies behind `size` bytes is left over from a run that was cut off, and is removed."""
+    """Appends rows, after truncating the file to `size` bytes: a killed run may have left rows of a lost round."""
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self._path = path
@@ -53,7 +53,7 @@ class MetricsWriter:
             raise RunError(f"{path} has lost rows of the rounds done; restore it, or start a new run")
 
     def append(self, row: dict[str, Any]) -> None:
-        """Adds a row; NaN becomes null."""
+        """Appends a row; NaN becomes null."""
         left = line = to_json(row) + b"\n"
         with writing(self._path):
             while left:  # a disk that is nearly full takes a part
@@ -61,7 +61,7 @@ class MetricsWriter:
         self._digest.update(line)
 
     def sync(self) -> Mark:
-        """Makes all rows durable; returns where they end."""
+        """Makes all rows durable; returns the position behind them."""
         with writing(self._path):
             os.fsync(self._file.fileno())
             return Mark(self._path.stat().st_size, self._digest.hexdigest())
@@ -74,7 +74,7 @@ class MetricsWriter:
 
 
 def is_intact(path: Path, mark: Mark) -> bool:
-    """Whether all that stood before the mark is there, unchanged."""
+    """Whether everything before the mark is still there, unchanged."""
     try:
         with path.open("rb") as file:
             return checksum(file.read(mark.size)) == mark.sha256
@@ -83,7 +83,7 @@ def is_intact(path: Path, mark: Mark) -> bool:
 
 
 def count_rows(path: Path) -> int:
-    """How many rows there are."""
+    """The number of rows; 0 without a file."""
     if not path.exists():
         return 0
     with reading(path):
@@ -91,10 +91,10 @@ def count_rows(path: Path) -> int:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All rows.
+    """Reads and validates all rows.
 
     Raises:
-        RunError: they are not what a run writes.
+        RunError: a row is not JSON, or a field is missing or of the wrong type.
     """
     found = []
     with reading(path):

@@ -1,4 +1,4 @@
-"""Records of a run that are read back: JSON with a checksum of all that it says, and checked by type."""
+"""JSON records of a run, protected by a checksum and validated when they are read back."""
 
 import json
 from pathlib import Path
@@ -14,15 +14,15 @@ KEY = "sha256"
 
 
 def to_record(values: dict[str, Any]) -> bytes:
-    """Readable JSON with its checksum as the last of its values."""
+    """Serialises values to indented JSON, with their checksum as the last value."""
     return json.dumps({**values, KEY: _checksum_of(values)}, indent=1).encode()
 
 
 def read_record(path: Path, kind: type[M]) -> M:
-    """What `signed` made, checked.
+    """Reads a file that `to_record` made, and validates it as `kind`.
 
     Raises:
-        RunError: it is missing, or no longer what was written.
+        RunError: the file is missing or damaged.
     """
     with reading(path):
         content = path.read_bytes()
@@ -36,12 +36,12 @@ def read_record(path: Path, kind: type[M]) -> M:
 
 
 def error_location(error: ValidationError) -> str:
-    """The first value that has the wrong type."""
+    """The dotted name of the first invalid value."""
     return ".".join(map(str, error.errors()[0]["loc"])) or "all"
 
 
 def _checksum_of(values: dict[str, Any]) -> str:
-    """Of the values, not of their spacing."""
+    """The checksum of the values, independent of white space in the file."""
     return checksum(json.dumps(values).encode())
 
 

@@ -1,4 +1,4 @@
-"""Where a new run may be."""
+"""Checks of the folder of a new run."""
 
 import os
 from pathlib import Path
@@ -9,11 +9,11 @@ from fedbbpt.text_files import absolute_path
 
 
 def check_new_run_folder(out: Path, config: Config) -> None:
-    """Checks the folder of a new run before anything is written into it.
+    """Checks that a new run may use a folder, before anything is written to it.
 
     Raises:
-        RunError: it holds anything of a run, but for what may come before its first query; or it is in the folder of
-            the task's data, where the run's own files would be taken for data afterwards.
+        RunError: the folder holds files of another run, or is inside the folder of the task's data, where the run's
+            files would be read as data later on.
     """
     if (out / "config.toml").exists():
         raise RunError(f"{out} already holds a run: continue it with --resume {out}, or choose another --out")
@@ -24,13 +24,13 @@ def check_new_run_folder(out: Path, config: Config) -> None:
 
 
 def check_outside_data(out: Path, task: str) -> None:
-    """Raises RunError if a folder for results is in the folder of the task's data."""
+    """Raises RunError if a folder for results is inside the folder of the task's data."""
     if (data := _data_folder(task)) and out.resolve().is_relative_to(data):
         raise RunError(f"{out} would be inside the folder of the data, {data}; choose another --out")
 
 
 def _data_folder(task: str) -> Path | None:
-    """The folder that a task's name tells, if it tells one."""
+    """The folder in a task's name, such as `folder:PATH`, if there is one."""
     argument = task.partition(":")[2]
     try:
         path = absolute_path(argument) if argument else None

@@ -1,4 +1,4 @@
-"""Why a run ends: all rounds are done, or the validation data say that more of them bring nothing."""
+"""When a run stops: after its last round, or early, by validation loss."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,11 +7,11 @@ from typing import Any
 from fedbbpt.config import Config
 from fedbbpt.run.query_budget import QueryPlan, is_evaluated
 
-CONVERGED_LOSS = 1e-3  # nats of validation loss, with every answer right, from which on nothing is left to be learned
+CONVERGED_LOSS = 1e-3  # nats; with perfect accuracy, training stops below this validation loss
 
 
 def stop_reason(rows: Iterable[Mapping[str, Any]], planned: QueryPlan, config: Config) -> str | None:
-    """What ends a run after the rows of metrics.jsonl so far; None if it goes on. Test data have no part in it."""
+    """Says why a run stops after the rows of metrics.jsonl so far; None if it continues. Test rows are ignored."""
     looks = [row for row in rows if row["split"] == "validation"]
     last = looks[-1]
     done = last["round"]
@@ -35,6 +35,6 @@ def _evaluated(row: Mapping[str, Any], config: Config) -> bool:
 
 
 def _loss_or_inf(row: Mapping[str, Any]) -> float:
-    """What is no number is null in the file."""
+    """The loss of a row, whose null stands for NaN or infinity."""
     loss = row["loss"]
     return math.inf if loss is None or math.isnan(loss) else float(loss)
