@@ -1,4 +1,4 @@
-"""A dry run: everything is looked at that a run looks at before its first query, and nothing is fetched or sent."""
+"""Dry-run mode: all checks of a run are made, but nothing is downloaded or sent."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ _notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 
 
 class NotFetched(DataError):  # noqa: N818 - reads as what it says
-    """Something is not on this machine, and a dry run fetches nothing."""
+    """A file is not on this machine, and a dry run does not download it."""
 
     def __init__(self, what: str, how: str) -> None:
         super().__init__(f"{what} is not on this machine, and a dry run fetches nothing: {how}")
@@ -18,7 +18,7 @@ class NotFetched(DataError):  # noqa: N818 - reads as what it says
 
 @contextmanager
 def dry_run_mode() -> Iterator[list[str]]:
-    """What is inside is a dry run; gives what the run itself will still need, a sentence each."""
+    """Switches dry-run mode on; yields a list that collects what the actual run will still need."""
     notes: list[str] = []
     token = _notes.set(notes)
     try:
@@ -28,12 +28,12 @@ def dry_run_mode() -> Iterator[list[str]]:
 
 
 def is_dry_run() -> bool:
-    """Whether nothing may be fetched or sent now."""
+    """Whether dry-run mode is on."""
     return _notes.get() is not None
 
 
 def raise_unless_dry_run(error: FedbbptError) -> None:
-    """Raises the error; a dry run, which can do without what is lacking, only notes it."""
+    """Raises the error, or only notes it in dry-run mode."""
     if (notes := _notes.get()) is None:
         raise error
     if str(error) not in notes:

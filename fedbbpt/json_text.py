@@ -1,4 +1,4 @@
-"""JSON from elsewhere: whatever it holds, it is read or refused with one kind of exception.
+"""Parses JSON from files and services; everything that cannot be parsed is a `ValueError`.
 
 Files are read strictly, since whoever wrote them can mend them; what a service answers is not, since it is paid for.
 """
@@ -12,7 +12,7 @@ BYTE_ORDER_MARK = "\ufeff"  # of byte order, which some programs put first
 
 
 def parse(content: str | bytes, *, more: bool = False) -> Any:
-    """The value that the text holds; with `more`, the first one, whatever stands behind it.
+    """Parses lenient JSON, as services send it; with `more`, ignores what follows the first value.
 
     Within a string, bytes that are no text become replacement characters, and line ends and tabs stay what they are.
 
@@ -28,7 +28,7 @@ def parse(content: str | bytes, *, more: bool = False) -> Any:
 
 
 def parse_strictly(content: bytes) -> Any:
-    """The value that a file, or a line of it, holds in UTF-8.
+    """Parses strict JSON in UTF-8, as in files.
 
     Raises:
         ValueError: it is no JSON, is nested in more than 200 levels, or holds an integer of more than 4,300 digits, a

@@ -1,4 +1,4 @@
-"""Names and texts of other people, as they can be printed; and tables."""
+"""Makes foreign text safe to print, and prints tables."""
 
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
@@ -13,7 +13,7 @@ MAX_EXCERPT = 200  # characters of what somebody else says
 
 
 def one_line(text: str) -> str:
-    r"""A text that stays in its line and in its column of a table by tabs, and that no terminal obeys.
+    r"""Escapes a text so that it stays on one line and in one column, and cannot control the terminal.
 
     Line ends, tabs, other control characters, marks that turn the direction of writing and halves of characters (lone
     surrogates) are written as Python writes them, say `\n`, `\x1b` or `\ud83d`.
@@ -22,20 +22,20 @@ def one_line(text: str) -> str:
 
 
 def short_repr(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
+    """The repr of a value, truncated if it is long."""
     written = repr(value)
     return written if len(written) <= MAX_EXCERPT else f"{written[:MAX_EXCERPT]} …"
 
 
 def excerpt(text: str, most: int = MAX_EXCERPT) -> str:
-    """What a service says, as a part of a sentence: on one line, without what a terminal obeys, and not too long."""
+    """A foreign message for use inside a sentence: on one line, without control characters, truncated."""
     return "".join(c for c in " ".join(text.split()) if _printable(c))[:most]
 
 
 def print_table(
     rows: Iterable[Sequence[str]], *headings: str, right: Collection[str] = (), headed: bool = False
 ) -> None:
-    """Prints a table with a line above it that says what its columns are, those of `right` aligned there.
+    """Prints a table with column headings; the columns in `right` are right-aligned.
 
     In a terminal, texts of the widest column go on below each other. Elsewhere, say in a pipe, each row is one line,
     however long, and nothing but the rows is printed, or a `headed` table's headings above them.

@@ -1,4 +1,4 @@
-"""Files of other people: read whole, or refused with a reason.
+"""Reads files that users provide, or says why it cannot.
 
 Each of these functions raises a `ValueError` whose message is a reason that stands in the caller's own sentence:
 "cannot read run.toml: it is not UTF-8 (line 3); …".
@@ -38,7 +38,7 @@ LINE_END = re.compile(r"\r\n?|\n")
 
 
 def read_text(path: Path) -> str:
-    """A text file, without its byte order mark and with its line ends as they are.
+    """Reads a text file; drops the byte order mark and leaves line ends unchanged.
 
     It is UTF-8, or the UTF-16 or UTF-32 that its byte order mark announces; gzip, bzip2 or xz may have packed it.
     """
@@ -61,7 +61,7 @@ def read_text(path: Path) -> str:
 
 
 def absolute_path(name: str) -> Path:
-    """The absolute path of a file or folder that somebody names; it need not be there."""
+    """The absolute path of a file or folder, which need not exist."""
     try:
         path = Path(name).expanduser().resolve()
         str(path).encode()
@@ -73,7 +73,7 @@ def absolute_path(name: str) -> Path:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The values of a TOML document. Refused, too, are deep nesting and integers of more than 4,300 digits."""
+    """Parses TOML. Also refuses deep nesting and integers of more than 4,300 digits."""
     try:
         return tomllib.loads(text)
     except RecursionError as e:
@@ -85,7 +85,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def _read_unpacked(path: Path) -> bytes:
-    """The bytes of a file, unpacked."""
+    """The content of a file, decompressed."""
     try:
         data = path.read_bytes()
     except OSError as e:
@@ -104,5 +104,5 @@ def _read_unpacked(path: Path) -> bytes:
 
 
 def _line_number(before: str) -> int:
-    """The number of the line that what follows this text is in."""
+    """The line number of the position behind this text."""
     return 1 + len(LINE_END.findall(before))

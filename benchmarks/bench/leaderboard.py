@@ -1,4 +1,4 @@
-"""The results to look at, as Markdown, CSV and HTML, made of the rows of `results.jsonl`."""
+"""Leaderboards in Markdown, CSV and HTML, made from the rows of `results.jsonl`."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ COST = ("queries", "requests", "tokens")
 
 
 class Entry(NamedTuple):
-    """What a method reached on a task, over the seeds."""
+    """The results of a method on a task, over the seeds."""
 
     task: str
     method: str
@@ -33,27 +33,27 @@ class Entry(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """That of the one run, else of all its seeds; relative to the bench's."""
+        """The report of the run, or the folder of all seeds; relative to the bench's folder."""
         path = Path(self.rows[0]["folder"])
         return (path / "report.html" if len(self.rows) == 1 else path.parent).as_posix()
 
     def mean(self, key: str = "accuracy") -> float:
-        """Over the seeds."""
+        """The mean over the seeds."""
         return statistics.fmean(row[key] for row in self.rows)
 
     @property
     def cost(self) -> str:
-        """Queries, requests and tokens of a run."""
+        """Queries, requests and tokens per run."""
         return " / ".join(_count(self.mean(key)) for key in COST)
 
     @property
     def spread(self) -> float | None:
-        """Sample standard deviation of the accuracy; None of one seed."""
+        """The sample standard deviation of the accuracy; None for one seed."""
         return statistics.stdev(row["accuracy"] for row in self.rows) if len(self.rows) > 1 else None
 
 
 class Ranking(NamedTuple):
-    """A method over all tasks that it has finished."""
+    """The averages of a method over the tasks that it has finished."""
 
     method: str
     title: str
@@ -72,7 +72,7 @@ class Ranking(NamedTuple):
 
 
 def entries(rows: Sequence[Row]) -> dict[tuple[str, str], Entry]:
-    """Finished cells by task and method."""
+    """Groups the finished cells by task and method."""
     found: dict[tuple[str, str], Entry] = {}
     for row in rows:
         if row["error"] is None:
@@ -82,7 +82,7 @@ def entries(rows: Sequence[Row]) -> dict[tuple[str, str], Entry]:
 
 
 def rankings(bench: Bench, rows: Sequence[Row]) -> list[Ranking]:
-    """The methods with their averages, the best first."""
+    """Averages per method, best accuracy first."""
     known, rival, result = entries(rows), bench.against, []
     for method in bench.methods:
         own = [known[task, method] for task in bench.tasks if (task, method) in known]
@@ -108,14 +108,14 @@ def _compared(pairs: Sequence[tuple[float, float]]) -> tuple[int, int, int, floa
 
 
 def write(bench: Bench, out: Path, rows: Sequence[Row]) -> None:
-    """All three files into the bench's folder."""
+    """Writes all three files to the bench's folder."""
     write_atomic(out / "leaderboard.md", _markdown(bench, rows, linked=True).encode())
     write_atomic(out / "leaderboard.csv", _csv(rows).encode())
     write_atomic(out / "leaderboard.html", _page(bench, out, rows).encode())
 
 
 def publish(bench: Bench, stem: Path, rows: Sequence[Row]) -> None:
-    """Results and leaderboard to be kept without the bench's folder: `stem` with .jsonl, .md and .csv."""
+    """Writes `stem`.jsonl, .md and .csv, without links into the bench's folder."""
     with writing(stem.parent):
         stem.parent.mkdir(parents=True, exist_ok=True)
     write_rows(stem.with_suffix(".jsonl"), rows)
@@ -171,7 +171,7 @@ def _facts(bench: Bench, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _curve(bench: Bench, out: Path, task: str, cells: Sequence[Entry | None]) -> Markup:
-    """Validation accuracy against all queries asked so far; the first seed of each method."""
+    """Validation accuracy by queries so far, for the first seed of each method."""
     lines = []
     for row in (row for cell in cells if cell for row in cell.rows):
         style = f"m{bench.methods.index(row['method'])}"

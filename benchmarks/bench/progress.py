@@ -1,4 +1,4 @@
-"""What a bench shows while it works: a live table in a terminal, a line a run elsewhere."""
+"""Progress of a bench: a live table in a terminal, else one line per run."""
 
 import statistics
 from pathlib import Path
@@ -13,7 +13,7 @@ from fedbbpt_benchmarks.bench.runner import finished
 
 
 class BenchProgress:
-    """Told of every finished run; writes `results.jsonl` anew each time."""
+    """Called after every run; rewrites `results.jsonl` each time."""
 
     def __init__(self, bench: Bench, out: Path) -> None:
         self._bench, self._out = bench, out
@@ -50,7 +50,7 @@ class BenchProgress:
         self._console.print(f"{where}  {told}", markup=False)
 
     def _table(self) -> Table:
-        """Mean accuracies so far."""
+        """The mean accuracies so far."""
         table = Table("task", *self._bench.methods, caption=f"{self._done} of {len(self._bench.cells)} runs")
         for task in self._bench.tasks:
             cells = []

@@ -1,4 +1,4 @@
-"""`results.jsonl`: one row a cell, made of the cells' folders alone, so that it is the same however they came to be."""
+"""`results.jsonl`: one row per cell, derived from the cells' folders alone."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ COPIED = ("queries", "requests", "tokens", "bytes_up", "bytes_down", "seconds")
 
 
 def collect(bench: Bench, out: Path) -> list[Row]:
-    """The rows of all cells that have been tried, in the bench's order; also written to `results.jsonl`."""
+    """Reads the rows of all cells that have been tried, in the bench's order, and writes `results.jsonl`."""
     rows = [row for cell in bench.cells if (row := read(out, cell))]
     write(out, rows)
     return rows
@@ -28,12 +28,12 @@ def write(out: Path, rows: Sequence[Row]) -> None:
 
 
 def write_rows(file: Path, rows: Sequence[Row]) -> None:
-    """A row a line."""
+    """Writes one row per line."""
     write_atomic(file, b"".join(to_json(row) + b"\n" for row in rows))
 
 
 def read(out: Path, cell: Cell) -> Row | None:
-    """The row of one cell; None if it has not been tried."""
+    """Reads the row of a cell; None if it has not been tried."""
     folder = out / cell.path
     row: Row = {"task": cell.task, "method": cell.method, "seed": cell.seed, "folder": cell.path.as_posix()}
     if not finished(out, cell):
@@ -46,7 +46,7 @@ def read(out: Path, cell: Cell) -> Row | None:
 
 
 def _reached(folder: Path) -> Row:
-    """What a finished run says of itself."""
+    """The results of a finished run."""
     environment, (summary, _) = read_environment(folder), read_results(folder)
     return {
         "accuracy": summary["test_accuracy"],

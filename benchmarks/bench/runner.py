@@ -1,4 +1,4 @@
-"""Runs the cells that are not finished yet; one that fails is recorded, and the others go on."""
+"""Runs the cells that are not finished; records failures and continues with the other cells."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ OnCellDone = Callable[[Cell, str | None], None]  # told of a finished cell, and 
 
 
 def run(bench: Bench, out: Path, jobs: int, on_cell_done: OnCellDone) -> None:
-    """Brings every cell to its end, `jobs` at a time; cells that are finished already are left alone.
+    """Runs all unfinished cells, `jobs` at a time.
 
     However it ends, no process stays behind.
 
@@ -34,7 +34,7 @@ def run(bench: Bench, out: Path, jobs: int, on_cell_done: OnCellDone) -> None:
 
 
 def finished(out: Path, cell: Cell) -> bool:
-    """Whether the cell's run has come to its end."""
+    """Whether the cell's run is finished."""
     return (out / cell.path / "report.html").is_file()  # what a run writes last
 
 
@@ -69,7 +69,7 @@ def _parallel(bench: Bench, out: Path, cells: list[Cell], jobs: int) -> Iterator
 
 
 def _end_with_parent() -> None:
-    """Ends this process as soon as the one that started it has died, whatever it died of."""
+    """Makes this process exit when its parent dies."""
     parent = multiprocessing.parent_process()
 
     def wait() -> None:
@@ -81,7 +81,7 @@ def _end_with_parent() -> None:
 
 
 def run_cell(bench: Bench, out: Path, cell: Cell) -> str | None:
-    """Trains the cell, or goes on where it stopped; returns what went wrong."""
+    """Trains or resumes a cell; returns the error message if it fails."""
     folder = out / cell.path
     trouble = folder / "error.json"
     try:

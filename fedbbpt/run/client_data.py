@@ -1,4 +1,4 @@
-"""How a task's data are dealt out, and what a person is told of it before anything is asked."""
+"""Divides a task's data among clients, and describes the result for people."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class ClientData(NamedTuple):
 
 
 def make_client_data(config: Config, task: Task, pool: TaskData) -> ClientData:
-    """The task's data in the hands of the clients that the config wants, or as many as its data can feed.
+    """Divides the data among the clients that the config asks for, or among as many as the data can supply.
 
     Raises:
         ConfigError: see `partition_clients`.

@@ -1,4 +1,4 @@
-"""A dry run: the plan of a run, or what is wrong with it; nothing is asked, fetched or written."""
+"""Dry runs: plans a run, or reports what is wrong with it, without queries, downloads or writes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ DryRun = tuple[Experiment, QueryPlan, list[str]]  # also what the run itself wil
 
 
 def plan_new_run(config: Config, out: Path) -> DryRun:
-    """A new run in a folder, as `train.train` would begin it; raises what that would raise."""
+    """Plans a new run; raises what `train.train` would raise before its first query."""
     check_writable(out)
     check_new_run_folder(out, config)
     with dry_run_mode() as notes:
@@ -28,7 +28,7 @@ def plan_new_run(config: Config, out: Path) -> DryRun:
 
 
 def plan_resumed_run(out: Path, limits: Mapping[str, Any]) -> DryRun:
-    """A run that goes on, as `train.resume` would; raises what that would raise."""
+    """Plans the rest of a run; raises what `train.resume` would raise before its first query."""
     config, environment = read_run(out)
     with dry_run_mode() as notes:
         experiment = reopen(out, None)

@@ -1,4 +1,4 @@
-"""`environment.json`: what a run ran on, and what belongs to it. No user, host or variable names."""
+"""`environment.json`: software, model and fingerprints of a run; no user, host or variable names."""
 
 import importlib.metadata
 import json
@@ -23,7 +23,7 @@ FILE, PROVIDER, SUMMARY, METRICS = "environment.json", "provider.safetensors", "
 
 
 class BackendRecord(BaseModel):
-    """What the backend said of itself."""
+    """The backend's description of itself."""
 
     model_config = ConfigDict(extra="allow")
     model: str
@@ -31,7 +31,7 @@ class BackendRecord(BaseModel):
 
 
 class Environment(BaseModel):
-    """What is read back; the rest is for people."""
+    """The fields that are read back; further ones are for people."""
 
     model_config = ConfigDict(extra="allow")
     fedbbpt: str
@@ -39,7 +39,7 @@ class Environment(BaseModel):
     packages: dict[str, str | None]
     backend: BackendRecord
     run: str  # under which a service's ledger knows it
-    setup: list[NonNegativeInt]  # a `Usage`
+    setup: list[NonNegativeInt]  # the fields of `Usage`
     config_sha256: str
     data_sha256: str
     task: TaskInfo
@@ -47,7 +47,7 @@ class Environment(BaseModel):
 
 
 def package_versions() -> dict[str, str | None]:
-    """Installed versions of what a result may depend on; None for what is not installed."""
+    """Versions of the packages that a result may depend on; None for those not installed."""
     found: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -58,7 +58,7 @@ def package_versions() -> dict[str, str | None]:
 
 
 def write_environment(out: Path, experiment: Experiment, run: str, config_sha256: str) -> None:
-    """Writes what is known before the first query; what was taken from the task's provider is in a file of its own."""
+    """Writes what is known before the first query, and what the backend took from the provider."""
     files = {}
     if taken := experiment.provider.to_bytes() if experiment.provider else b"":
         write_atomic(out / PROVIDER, taken)
@@ -84,7 +84,7 @@ def write_environment(out: Path, experiment: Experiment, run: str, config_sha256
 
 
 def add_result_checksums(out: Path) -> None:
-    """Notes the checksums of the results, which are complete."""
+    """Adds the checksums of the finished results."""
     known = read_environment(out).model_dump()
     _write(
         out,
@@ -93,7 +93,7 @@ def add_result_checksums(out: Path) -> None:
 
 
 def read_environment(out: Path) -> Environment:
-    """What a run's folder says.
+    """Reads `environment.json`.
 
     Raises:
         RunError: it is missing or damaged.
@@ -102,7 +102,7 @@ def read_environment(out: Path) -> Environment:
 
 
 def read_provider_data(out: Path, environment: Environment) -> bytes:
-    """What the backend took from the task's provider (`RecordingProvider.to_bytes`).
+    """Reads what the backend took from the task's provider (`RecordingProvider.to_bytes`).
 
     Raises:
         RunError: it is missing or damaged.
@@ -111,7 +111,7 @@ def read_provider_data(out: Path, environment: Environment) -> bytes:
 
 
 def read_results(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The summary of a finished run, and its rows of metrics, as it wrote them.
+    """Reads the summary and the metrics of a finished run.
 
     Raises:
         RunError: the run is not finished, or they have changed since.

@@ -1,4 +1,4 @@
-"""What the kept prompts look like: pictures under them, or their wording."""
+"""Shows the prompts of the best checkpoint: as text, or applied to sample images."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ PLACEHOLDER = "⟨text⟩"  # where a text goes
 
 
 def prompt_texts(experiment: Experiment, theta: Float32) -> list[str]:
-    """What the model reads under each prompt of θ (V·d,), around the place of the text; nothing without such prompts.
+    """Renders each prompt of θ (V·d,) around a placeholder for the text; empty for prompts of images.
 
     Nothing, too, where every client has its own.
     """
@@ -35,7 +35,7 @@ def _vectors(one: str) -> str:
 
 
 def image_preview(experiment: Experiment, state: ServerState) -> dict[str, Any] | None:
-    """A training image of each of a few classes: as it is, what the prompt changes, and under each prompt.
+    """Renders a training image of a few classes: the original, the difference, and under each prompt.
 
     None without a prompt for images that all clients share.
     """
@@ -68,7 +68,7 @@ def image_preview(experiment: Experiment, state: ServerState) -> dict[str, Any] 
 
 
 def _data_uri(picture: Float32) -> str:
-    """A picture (3, h, w) in [0, 1] as PNG."""
+    """Encodes an image (3, h, w) in [0, 1] as a PNG data URI."""
     buffer = io.BytesIO()
     Image.fromarray((picture.transpose(1, 2, 0) * 255).round().astype(np.uint8)).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

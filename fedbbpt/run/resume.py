@@ -1,4 +1,4 @@
-"""What a run that goes on has to have in common with the one that began, and what may change."""
+"""Checks that a resumed run has the same config and data."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from fedbbpt.text_files import absolute_path
 
 
 class Fingerprints(Protocol):
-    """What a record says of the beginning of its run."""
+    """The fingerprints in a record of a run."""
 
     @property
     def config_sha256(self) -> str:
@@ -31,7 +31,7 @@ class Fingerprints(Protocol):
 
 
 def config_sha256(config: Config) -> str:
-    """Of all but addresses, such as that of a server with a body: what is there is checked wherever it is."""
+    """The fingerprint of a config, without addresses such as the URL of a body's server, which may change."""
     algorithm, addresses = config.algorithm, _addresses(config)
     stays = ComponentConfig(
         name=algorithm.name, options={k: v for k, v in algorithm.options.items() if k not in addresses}
@@ -40,7 +40,7 @@ def config_sha256(config: Config) -> str:
 
 
 def read_run(out: Path) -> tuple[Config, Environment]:
-    """The config of the run in a folder, which must be the one that it began with, and what it wrote down then.
+    """Reads the config and the environment record of the run in a folder.
 
     Raises:
         RunError: no run there, or its config has changed.
@@ -56,20 +56,20 @@ def read_run(out: Path) -> tuple[Config, Environment]:
 
 
 def check_config_unchanged(config: Config, record: Fingerprints, out: Path) -> None:
-    """Raises RunError if a record belongs to another config."""
+    """Raises RunError if the config is not the one that the record belongs to."""
     if record.config_sha256 != config_sha256(config):
         raise RunError(f"{out / 'config.toml'} has changed since the run began; undo that, or start a new run")
 
 
 def check_unchanged(experiment: Experiment, record: Fingerprints, out: Path) -> None:
-    """Raises RunError if a record belongs to another config or other data."""
+    """Raises RunError if config or data are not those that the record belongs to."""
     check_config_unchanged(experiment.config, record, out)
     if record.data_sha256 != experiment.data_sha256:
         raise RunError(f"the data of {out} have changed since the run began; restore them, or start a new run")
 
 
 def check_classes_unchanged(experiment: Experiment, environment: Environment, out: Path) -> None:
-    """Raises RunError if the data have other classes than the run's, or have them in another order."""
+    """Raises RunError if the task's classes, or their order, differ from those of the run."""
     if (ours := environment.task.classes) != (found := list(experiment.task.classes)):
         other = next((name for name in [*found, *ours] if (name in found) != (name in ours)), found[0])
         raise RunError(
@@ -78,7 +78,7 @@ def check_classes_unchanged(experiment: Experiment, environment: Environment, ou
 
 
 def check_settings_unchanged(ours: Config, asked: Config) -> None:
-    """Raises RunError for the first setting in which they differ, but for an address that has moved."""
+    """Raises RunError for the first setting that differs, unless it is an address that has changed."""
     others = dict(_flat_settings(asked))
     for key, value in _flat_settings(ours):
         other = others.get(key)
@@ -87,7 +87,7 @@ def check_settings_unchanged(ours: Config, asked: Config) -> None:
 
 
 def with_known_task_path(asked: Config, ours: Config) -> Config:
-    """The config that is asked for, with the place of the data as the run has it if that is the same place."""
+    """Replaces the task's path by the run's own spelling of it if both name the same file or folder."""
     kind, _, argument = asked.task.name.partition(":")
     with suppress(ValueError):  # no place at all
         if argument and f"{kind}:{absolute_path(argument)}" == ours.task.name:
@@ -96,7 +96,7 @@ def with_known_task_path(asked: Config, ours: Config) -> Config:
 
 
 def update_addresses(out: Path, asked: Config) -> None:
-    """Lets the run in the folder go on with the addresses of another config that is the same otherwise.
+    """Stores changed addresses in the config of a run; all else must be the same.
 
     Raises:
         RunError: no run there, or its config has changed, or the other config differs in more than addresses, or
@@ -110,18 +110,18 @@ def update_addresses(out: Path, asked: Config) -> None:
 
 
 def setting_changed_error(key: str, ours: Any, other: Any) -> RunError:
-    """What is said to whoever wants to resume a run with another setting."""
+    """The error for an attempt to resume a run with another setting."""
     return RunError(f"a resumed run keeps its settings: {key} is {ours}, not {other}; start a new run for that")
 
 
 def _addresses(config: Config) -> tuple[str, ...]:
-    """Options of the algorithm that are addresses."""
+    """The options of the algorithm that are addresses."""
     addresses: tuple[str, ...] = getattr(load_class("algorithms", config.algorithm.name), "addresses", ())
     return addresses
 
 
 def _flat_settings(config: Config) -> Iterator[tuple[str, Any]]:
-    """All settings with their names, as -o takes them."""
+    """All settings by their full names, as -o takes them."""
     for key, value in config.to_settings().items():
         if isinstance(value, dict):
             yield from ((f"{key}.{option}", inner) for option, inner in value.items())

@@ -1,4 +1,4 @@
-"""What a run's folder keeps of its task, so that new inputs are classified where the task's data are not."""
+"""The parts of a task that a run's folder stores, so that `predict` works without the task's data."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ FITTED = "fitted/"
 
 @dataclass(frozen=True)
 class RecordingProvider(Provider):
-    """A provider that keeps what a backend takes from it: the shots, or in their place what it made of them."""
+    """A provider that records what a backend takes from it: shots, or what the backend fitted to them."""
 
     taken: dict[str, NDArray[Any]] = field(default_factory=dict)
 
@@ -33,7 +33,7 @@ class RecordingProvider(Provider):
         return {name.removeprefix(FITTED): array for name, array in self._fitted.items()}
 
     def to_bytes(self) -> bytes:
-        """What was taken, as safetensors; nothing where nothing was."""
+        """Serialises what was taken as safetensors; empty if nothing was."""
         return safetensors.numpy.save(found) if (found := self._fitted or self.taken) else b""
 
     @property
@@ -42,7 +42,7 @@ class RecordingProvider(Provider):
 
 
 def recording(provider: Provider, content: bytes = b"") -> RecordingProvider:
-    """The same provider, which gives what it gave before (`RecordingProvider.to_bytes`)."""
+    """Wraps a provider; what an earlier `RecordingProvider.to_bytes` recorded is replayed."""
     taken = safetensors.numpy.load(content) if content else {}
     values = {one.name: getattr(provider, one.name) for one in fields(Provider)}
     shots = None if provider.shots is None else partial(_shots, provider.shots, taken)
@@ -61,7 +61,7 @@ def _shots(give: Callable[[Size], Dataset], taken: dict[str, NDArray[Any]], size
 
 
 class TaskInfo(BaseModel):
-    """What is known of a task without its data."""
+    """The metadata of a task."""
 
     modality: Modality
     source: str | None
@@ -73,7 +73,7 @@ class TaskInfo(BaseModel):
 
 
 def task_info(task: Task) -> TaskInfo:
-    """Of a task that is here."""
+    """The metadata of an opened task."""
     provider = task.provider
     return TaskInfo(
         modality=task.modality,
@@ -87,7 +87,7 @@ def task_info(task: Task) -> TaskInfo:
 
 
 class SavedTask(Task):
-    """A task whose data may be elsewhere, with the provider that it had."""
+    """A task without its data, rebuilt from its metadata and the recorded provider."""
 
     def __init__(self, known: TaskInfo, content: bytes) -> None:
         self.modality, self.source, self.classes = known.modality, known.source, tuple(known.classes)
@@ -96,9 +96,9 @@ class SavedTask(Task):
         self.provider: Provider = recording(Provider(self.classes, known.head, shots, known.question, words), content)
 
     def load(self, size: Size) -> TaskData:
-        """Raises DataError: there are no data."""
+        """Raises DataError, since the data are not stored."""
         raise DataError(f"the data of {self.source} are not here")
 
     def load_shots(self, size: Size) -> Dataset:
-        """Raises DataError: the backend asks for examples that it did not take when the run began."""
+        """Raises DataError: the backend asks for shots that it did not take when the run began."""
         raise DataError(f"the run's folder holds no examples of {size}, and the task's are not here")
