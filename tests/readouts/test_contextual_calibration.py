@@ -1,17 +1,16 @@
-"""ContextualCalibration calibration, by hand and through the objective."""
+"""Contextual calibration, by hand and through the objective."""
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from fedbbpt.algorithms.score import cost, score
 from fedbbpt.backend import BackendInfo, BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.contextual_calibration import ContextualCalibration
-from fedbbpt.types import Batch, Dataset, Usage
+from fedbbpt.types import Batch, Usage
 
 CLASSES = ("a", "b", "c")
 LIMIT = 4
@@ -43,7 +42,7 @@ TEXTS = ["one", "two", "three", "four", "five", "six"]
 def test_each_probability_is_divided_by_what_texts_without_content_get(kind):
     backend = ByText(kind)
     readout = ContextualCalibration(backend.info, ("c", "a"))
-    objective = Objective(backend, NoPrompt(None), readout)
+    objective = Objective(backend.info, NoPrompt(None), readout, backend)
     batch = Batch(as_texts(TEXTS), np.zeros(6, np.int64), None)
     scores = objective.answers(np.zeros((1, 0)), batch)
     prior = np.mean([softmax(logits(text)) for text in ContextualCalibration.probes], axis=0)
@@ -53,7 +52,8 @@ def test_each_probability_is_divided_by_what_texts_without_content_get(kind):
 
 
 def test_a_text_without_content_itself_says_nothing():
-    objective = Objective(backend := ByText("logits"), NoPrompt(None), ContextualCalibration(backend.info, CLASSES))
+    backend = ByText("logits")
+    objective = Objective(backend.info, NoPrompt(None), ContextualCalibration(backend.info, CLASSES), backend)
     readout = objective.readout
     single = ContextualCalibration.probes[:1]
     readout.probes = single
@@ -62,12 +62,13 @@ def test_a_text_without_content_itself_says_nothing():
 
 
 def test_the_probes_are_counted_beside_every_batch():
-    objective = Objective(backend := ByText("logits"), NoPrompt(None), ContextualCalibration(backend.info, CLASSES))
-    data = Dataset(as_texts(TEXTS), np.array([0, 1, 2, 0, 1, 2]))
-    told = score(objective, {"prompt": np.zeros(0), "readout": np.zeros(0)}, "client", data)
-    batches = [7, 5]  # 4 + 3 and 2 + 3
-    assert told.usage == cost(objective, 1, 6) == Usage(sum(batches), sum(-(-size // LIMIT) for size in batches))
-    assert backend.asked.count("N/A") == 2
+    backend = ByText("logits")
+    objective = Objective(backend.info, NoPrompt(None), ContextualCalibration(backend.info, CLASSES), backend)
+    objective.answers(np.zeros((1, 0)), Batch(as_texts(TEXTS), np.zeros(6, np.int64), None))
+    queries = 6 + 3
+    assert objective.usage(1, 6) == Usage(queries, -(-queries // LIMIT))
+    assert len(backend.asked) == queries
+    assert backend.asked.count("N/A") == 1
 
 
 def test_images_are_refused():
