@@ -58,7 +58,7 @@ class LocalViT(Splittable):
         from fedbbpt_backends.heads import resolve_head
 
         self._reload = functools.partial(Network, model, weights, device=device, max_activation_mib=max_activation_mib)
-        self._cuts: dict[tuple[object, ...], SplitModel] = {}
+        self._partitions: dict[tuple[object, ...], SplitModel] = {}
         self._head = resolve_head(classifier, self.network, provider)
         self.info = BackendInfo(
             model=model,
@@ -105,12 +105,12 @@ class LocalViT(Splittable):
         dtype: "Precision",
         role: "Role",
     ) -> "SplitModel":
-        """See `Splittable.partition_model`; the model is loaded anew, once for each cut."""
+        """See `Splittable.partition_model`; the model is loaded again, once per partition."""
         from fedbbpt_backends.split_vit import SplitViT
 
-        cut = (head_blocks, tail_blocks, num_prompt_tokens, deep_prompt, num_classes, dtype, role)
-        if cut not in self._cuts:
-            self._cuts[cut] = SplitViT(
+        key = (head_blocks, tail_blocks, num_prompt_tokens, deep_prompt, num_classes, dtype, role)
+        if key not in self._partitions:
+            self._partitions[key] = SplitViT(
                 self._reload(dtype=dtype),
                 head_blocks=head_blocks,
                 tail_blocks=tail_blocks,
@@ -121,7 +121,7 @@ class LocalViT(Splittable):
             )
         if role != "all":
             self.network = None
-        return self._cuts[cut]
+        return self._partitions[key]
 
 
 class Network:
