@@ -199,7 +199,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "texts": (t.BertModel, TEXT | {"vocab_size": 50}, "type bert, which reads no images"),
     "films": (t.VideoMAEModel, VIT, "cannot be run on an image of 32 × 32 pixels alone"),
     "both at once": (t.ViltModel, VIT | {"vocab_size": 50}, "cannot be run on an image of 32 × 32 pixels alone"),
-    "five channels": (t.ViTModel, VIT | {"num_channels": 5}, "pictures of 5 channels"),
+    "five channels": (t.ViTModel, VIT | {"num_channels": 5}, "images of 5 channels"),
 }
 
 

@@ -148,7 +148,7 @@ class TestClasses:
         [
             (
                 {"1": "cat", "2": "dog", "3": "eel"},
-                "names the outputs 1, 2, 3, but a model with 3 of them has those from 0",
+                "names the outputs 1, 2, 3, but the 3 outputs are numbered from 0",
             ),
             ({"0": "cat", "1": "dog", "7": "eel"}, "names the outputs 0, 1, 7"),
             ({"0": "cat", "one": "dog", "2": "eel"}, "must name the outputs by number"),

@@ -79,9 +79,7 @@ class TestClasses:
 
     def test_labels_that_begin_with_1(self, other: Other) -> None:
         name = other(classifier(), id2label={"1": "bad", "2": "good"}, label2id=None)
-        with pytest.raises(
-            BackendError, match="names the outputs 1, 2, but a model with 2 of them has those from 0 to 1"
-        ):
+        with pytest.raises(BackendError, match="names the outputs 1, 2, but the 2 outputs are numbered from 0 to 1"):
             HfText(PROVIDER, model=name)
 
     def test_a_single_output_is_no_class_score(self, other: Other) -> None:
@@ -91,7 +89,7 @@ class TestClasses:
 
 
 def test_a_text_without_a_token_is_padding() -> None:
-    ids, mask = text_models.padded([[], [5, 6]], 3)
+    ids, mask = text_models.pad_batch([[], [5, 6]], 3)
     assert ids.tolist() == [[3, 3], [5, 6]]
     assert mask.tolist() == [[1, 0], [1, 1]]
 
@@ -149,11 +147,11 @@ class TestBad:
         ("kind", "settings", "says"),
         [
             ("ViT", VISION, "type vit, which reads no texts"),
-            ("CLIP", {"vision_config": VISION, "text_config": SMALL | VOCABULARY}, "not answer to texts alone"),
+            ("CLIP", {"vision_config": VISION, "text_config": SMALL | VOCABULARY}, "cannot be run on texts alone"),
             (
                 "T5",
                 {"d_model": 16, "d_ff": 16, "num_layers": 1, "num_heads": 2} | VOCABULARY,
-                "not answer to texts alone",
+                "cannot be run on texts alone",
             ),
         ],
     )
