@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from fedbbpt.algorithms import Algorithm
 from fedbbpt.config import Config, make_config
 from fedbbpt.config.components import load_class
 from fedbbpt.config.schema import ComponentConfig
@@ -115,9 +116,9 @@ def setting_changed_error(key: str, ours: Any, other: Any) -> RunError:
 
 
 def _addresses(config: Config) -> tuple[str, ...]:
-    """The options of the algorithm that are addresses."""
-    addresses: tuple[str, ...] = getattr(load_class("algorithms", config.algorithm.name), "addresses", ())
-    return addresses
+    """The options that the algorithm declares to be addresses."""
+    algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
+    return algorithm.addresses
 
 
 def _flat_settings(config: Config) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""A backend's model in parts, and which of them are trained."""
+"""From a backend to a split model, and the options that decide which of its parts are trained."""
 
 from typing import Any, Literal
 
@@ -17,11 +17,12 @@ TRAINABLE: dict[str, tuple[Part, ...]] = {
 }
 
 
-def partition(context: AlgorithmContext, **how: Any) -> tuple[SplitModel, int]:
-    """The model in parts, and the number of the task's classes.
+def partition(context: AlgorithmContext, **options: Any) -> tuple[SplitModel, int]:
+    """The backend's model, cut with options of `Splittable.partition_model`, and the number of the task's classes.
 
     Raises:
-        ConfigError: the backend has no model that can be cut so, or there are a prompt or a readout for a black box.
+        ConfigError: the backend has no model that can be cut in this way, or a prompt or a readout is given, which
+            are for black boxes.
     """
     backend, prompt, readout = context.backend, context.model.prompt, context.model.readout
     if not isinstance(backend, Splittable):
@@ -32,20 +33,16 @@ def partition(context: AlgorithmContext, **how: Any) -> tuple[SplitModel, int]:
         )
     scores = np.zeros((1, len(context.model.info.classes)), np.float32)
     classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]
-    return backend.partition_model(num_classes=classes, **how), classes
+    return backend.partition_model(num_classes=classes, **options), classes
 
 
 def check_options(
     trainable: str, topology: Topology, body_url: str | None, clip_norm: float | None, noise_multiplier: float
 ) -> None:
-    """Refuses options that do not go together.
-
-    Raises:
-        ConfigError: they do not.
-    """
+    """Raises ConfigError for options of `sfprompt` that do not go together."""
     if body_url is not None and (trainable == "full" or topology != "split"):
         raise ConfigError(
             "with algorithm.body_url the body stays as it is: leave out trainable=full and topology=federated"
         )
     if noise_multiplier and clip_norm is None:
-        raise ConfigError("algorithm.noise_multiplier is in units of algorithm.clip_norm: give that, too")
+        raise ConfigError("algorithm.noise_multiplier is in units of algorithm.clip_norm: set that, too")

@@ -28,19 +28,14 @@ from fedbbpt.algorithms.sampling import number_of_clients, rng_of, rounded, samp
 from fedbbpt.backend import Backend
 from fedbbpt.errors import ConfigError
 from fedbbpt.split_learning import passes
-from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
+from fedbbpt.split_learning.activations import ActivationDtype
+from fedbbpt.split_learning.body_access import BodyAccess
+from fedbbpt.split_learning.http_transport import CutSpec
 from fedbbpt.split_learning.partition import TRAINABLE, Topology, check_options, partition
 from fedbbpt.split_learning.protocol import UPSTREAM, Part, Precision, Role, Splittable
 from fedbbpt.split_learning.pruning import num_kept, prune
-from fedbbpt.split_learning.transport import (
-    ActivationDtype,
-    BodyRunner,
-    BypassTransport,
-    ClippedNoisyTransport,
-    InProcessTransport,
-    Transport,
-)
-from fedbbpt.types import Batch, Float32, Message, Parameters, Score, Subset, Update, Usage
+from fedbbpt.split_learning.transport import BodyRunner, BypassTransport, Transport
+from fedbbpt.types import Batch, Float32, Message, Parameters, Score, Update, Usage
 
 
 class SFPrompt(Algorithm):
@@ -118,10 +113,9 @@ class SFPrompt(Algorithm):
         self._keep_fraction, self._local_epochs, self._epochs = keep_fraction, local_epochs, epochs
         self._lr, self._self_update_lr, self._batch_size = lr, self_update_lr, batch_size
         self._participation, self._clients_per_round = participation, clients_per_round
-        self._clip_norm, self._noise_multiplier = clip_norm, noise_multiplier
-        self._activation_dtype = activation_dtype
-        self._spec = CutSpec(self._split.identity, head_blocks, tail_blocks)
-        self._topology, self._body_url = topology, body_url
+        cut = CutSpec(self._split.identity, head_blocks, tail_blocks)
+        crossing = activation_dtype if topology == "split" else None
+        self._access = BodyAccess(body_url, cut, crossing, clip_norm, noise_multiplier)
         trained = [part for part in TRAINABLE[trainable] if self._split.sizes[part]]
         self._trained: frozenset[Part] = frozenset(trained)
         self._told: list[Part] = [part for part in trained if part != "body" or topology == "federated"]
@@ -140,7 +134,7 @@ class SFPrompt(Algorithm):
     @property
     def is_queryable(self) -> bool:
         """See `Algorithm`."""
-        return self._body_url is None
+        return self._access.url is None
 
     def init(self) -> ServerState:
         """The pretrained tail, a new prompt and a new classifier; the others as well if they are trained."""
@@ -205,7 +199,7 @@ class SFPrompt(Algorithm):
         """Self-update, pruning and split training."""
         parameters: Parameters = {**self._start, **message.parameters}
         before, runner = parameters, self._runner(message, self._trained)
-        transport = self._transport(message, ctx, runner)
+        transport = self._transport(message, ctx, runner, self._trained)
         data, losses = ctx.data.train, [np.zeros(0, np.float32)]
         step = partial(passes.train_step, self._split, self._trained)
         rng, everything = rng_of(message, ctx.id, "self-update"), np.arange(len(data))
@@ -228,14 +222,13 @@ class SFPrompt(Algorithm):
     @np.errstate(over="ignore", invalid="ignore")
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
         """One pass over a subset, from head to body to tail, `max_batch` samples at a time."""
-        subset: Subset = message.subset or "validation"
-        parameters = {**self._start, **message.parameters}
-        transport = self._transport(message, ctx, self._runner(message, frozenset()), subset)
+        parameters, untrained = {**self._start, **message.parameters}, frozenset[Part]()
+        transport = self._transport(message, ctx, self._runner(message, untrained), untrained)
 
         def predict(batch: Batch, rows: slice) -> NDArray[np.float64]:
             return passes.predict(self._split, parameters, batch, transport).astype(np.float64)
 
-        counts = tally(ctx.subset(subset), self._limit, self._classes, predict)
+        counts = tally(ctx.subset(message.subset or "validation"), self._limit, self._classes, predict)
         return Score(ctx.id, *counts, transport.usage, transport.traffic)
 
     @property
@@ -244,29 +237,13 @@ class SFPrompt(Algorithm):
 
     def _runner(self, message: Message, trained: frozenset[Part]) -> BodyRunner | None:
         """The body in this process; where it is trained, a copy for one client. None if a server runs it."""
-        if self._body_url is not None:
+        if self._access.url is not None:
             return None
         body = {**self._start, **message.parameters}["body"] if message.body is None else message.body
         return BodyRunner(self._split, body, trained, self._lr)
 
     def _transport(
-        self, message: Message, ctx: ClientContext, runner: BodyRunner | None, evaluated: Subset | None = None
+        self, message: Message, ctx: ClientContext, runner: BodyRunner | None, trained: frozenset[Part]
     ) -> Transport:
-        """To train over, or to evaluate a subset over."""
-        transport: Transport
-        if runner is not None:
-            transport = InProcessTransport(runner, self._activation_dtype if self._topology == "split" else None)
-        else:
-            gradients_follow = evaluated is None and bool(self._trained & UPSTREAM["tail"])
-            transport = self._remote_body(ctx).transport(backward=gradients_follow)
-        if self._clip_norm is None:
-            return transport
-        rng = rng_of(message, ctx.id, f"noise {evaluated}") if runner is not None else np.random.default_rng()
-        return ClippedNoisyTransport(transport, self._clip_norm, self._noise_multiplier, rng)
-
-    def _remote_body(self, ctx: ClientContext) -> RemoteBody:
-        """The connection to the body's server, one for all clients of a process."""
-        if "body" not in ctx.shared:
-            ctx.shared["body"] = RemoteBody(str(self._body_url), self._activation_dtype, self._spec)
-        remote: RemoteBody = ctx.shared["body"]
-        return remote
+        rng = rng_of(message, ctx.id, f"noise {message.subset}")
+        return self._access.transport(runner, ctx.shared, rng, backward=bool(trained & UPSTREAM["tail"]))

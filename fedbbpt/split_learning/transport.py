@@ -4,8 +4,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from fedbbpt.split_learning.activations import ActivationDtype as ActivationDtype
-from fedbbpt.split_learning.activations import pack, unpack
+from fedbbpt.split_learning.activations import ActivationDtype, pack, unpack
 from fedbbpt.split_learning.protocol import Forward, Part, SplitModel
 from fedbbpt.split_learning.sgd import sgd_step
 from fedbbpt.types import Float32, Parameters, Traffic, Usage

@@ -62,7 +62,7 @@ def test_the_server_with_a_body_may_have_moved() -> None:
 @pytest.mark.parametrize("name", registry.names("algorithms"))
 def test_only_declared_addresses_reach_the_config_of_a_run(name, tmp_path, monkeypatch) -> None:
     config = make_config({"algorithm": {"name": name}})
-    addresses = getattr(load_class("algorithms", name), "addresses", ())
+    addresses = load_class("algorithms", name).addresses
 
     def changed(**options):
         algorithm = ComponentConfig(name=name, options=config.algorithm.options | options)
