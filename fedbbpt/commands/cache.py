@@ -1,4 +1,4 @@
-"""`fedbbpt cache`: the answers of services that were paid for."""
+"""`fedbbpt cache`: stored answers of services, which were paid for."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,50 +11,50 @@ if TYPE_CHECKING:
     from fedbbpt.services.answer_cache import AnswerCache
 
 
-@click.group(short_help="Answers of services that were paid for.")
+@click.group(short_help="Stored answers of services.")
 def cache() -> None:
-    """Answers of services that were paid for: each is kept, so that nothing is paid twice."""
+    """Stored answers of services: each is paid for once and then kept, so that nothing is paid for twice."""
 
 
-@cache.command(short_help="What is kept.")
+@cache.command(short_help="Show what is stored.")
 def info() -> None:
-    """Print how many answers are kept of each model, and what they took."""
+    """Print the number of stored answers of each model, and what they cost."""
     from fedbbpt.services.prices import NANODOLLARS
 
-    store = _store()
-    click.echo(store.path)
+    answers = _cache()
+    click.echo(answers.path)
     rows = [
-        (name, f"{answers:,} answers", f"{tokens:,} tokens", f"{output_tokens:,} output", f"${cost / NANODOLLARS:.4f}")
-        for name, answers, tokens, output_tokens, cost in store.statistics()
+        (name, f"{count:,} answers", f"{tokens:,} tokens", f"{output_tokens:,} output", f"${cost / NANODOLLARS:.4f}")
+        for name, count, tokens, output_tokens, cost in answers.statistics()
     ]
-    token_count = "answers", "tokens", "of them", "cost"
-    print_table(rows, "model", *token_count, right=token_count)
+    columns = "answers", "tokens", "of them", "cost"
+    print_table(rows, "model", *columns, right=columns)
 
 
 @cache.command(short_help="Write all answers to a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def export(file: Path) -> None:
-    """Write all answers to a file, one a line, as JSON: model, key, scores, tokens. The inputs are not kept."""
+    """Write all answers to a file, one per line, as JSON: model, key, scores, tokens. The inputs are not stored."""
     from fedbbpt.run.atomic_files import to_json, write_atomic
 
     rows = [
-        {"model": name, "key": key.hex(), "scores": reply.scores.tolist(), "tokens": reply.tokens}
-        for name, key, reply in _store().export()
+        {"model": name, "key": key.hex(), "scores": answer.scores.tolist(), "tokens": answer.tokens}
+        for name, key, answer in _cache().export()
     ]
     write_atomic(file, b"".join(to_json(row) + b"\n" for row in rows))
     click.echo(f"{len(rows):,} answers in {file}")
 
 
-@cache.command(short_help="Forget answers.")
+@cache.command(short_help="Delete answers.")
 @click.option("--model", help="Only those of this model.")
 @click.option("--refused", is_flag=True, help="Only inputs that were refused, or answered without scores.")
-@click.confirmation_option(prompt="They will have to be paid for again. Forget them?")
+@click.confirmation_option(prompt="They will have to be paid for again. Delete them?")
 def clear(model: str | None, refused: bool) -> None:
-    """Forget the answers. What runs have spent stays in the book, so that their limits hold."""
-    click.echo(f"{_store().clear(model, refused):,} answers forgotten")
+    """Delete answers. What runs have spent stays in the ledger, so that their budgets hold."""
+    click.echo(f"{_cache().clear(model, refused):,} answers deleted")
 
 
-def _store() -> "AnswerCache":
+def _cache() -> "AnswerCache":
     from fedbbpt.services.client import default_cache
 
     return default_cache()

@@ -214,7 +214,7 @@ class TestEmbeddings:
             opened(provider, api="embeddings").set_up()
 
     def test_need_examples(self, service):
-        with pytest.raises(ConfigError, match="embeddings need examples"):
+        with pytest.raises(ConfigError, match="api=embeddings needs examples"):
             opened(api="embeddings")
 
 

@@ -51,8 +51,8 @@ def test_clear_asks_for_confirmation() -> None:
     done = CliRunner().invoke(main, ["cache", "clear"], input="n\n")
     assert done.exit_code == 1
     assert "They will have to be paid for again" in done.output
-    assert "2 answers forgotten" in run("clear", "--model", "gpt", "--yes")
-    assert "1 answers forgotten" in run("clear", typed="y\n")
+    assert "2 answers deleted" in run("clear", "--model", "gpt", "--yes")
+    assert "1 answers deleted" in run("clear", typed="y\n")
     assert run("info").splitlines()[1].split()[1] == "0"
 
 
@@ -60,6 +60,6 @@ def test_clear_may_drop_refusals_only(tmp_path: Path) -> None:
     with open_cache(tmp_path / FILE).transaction() as transaction:
         transaction.add("gpt", {b"refused": NO_SCORES})
         transaction.add("other", {b"too": NO_SCORES})
-    assert "1 answers forgotten" in run("clear", "--refused", "--model", "gpt", "--yes")
-    assert "1 answers forgotten" in run("clear", "--refused", "--yes")
+    assert "1 answers deleted" in run("clear", "--refused", "--model", "gpt", "--yes")
+    assert "1 answers deleted" in run("clear", "--refused", "--yes")
     assert run("info").splitlines()[1].split()[:2] == ["gpt", "2"]
