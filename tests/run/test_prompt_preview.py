@@ -1,4 +1,4 @@
-"""The wording of the kept prompts, as the report and the end of a run show it."""
+"""The prompts of the best checkpoint as text, as the report and the end of a run show them."""
 
 from types import SimpleNamespace
 
@@ -12,8 +12,9 @@ from fedbbpt.prompts.soft import Soft
 from fedbbpt.run.prompt_preview import PLACEHOLDER, prompt_texts
 
 
-def experiment(prompt, modality="text", federated=True):
-    return SimpleNamespace(prompt=prompt, task=SimpleNamespace(modality=modality), federated=federated)
+def experiment(prompt, modality="text", shared=True):
+    algorithm = SimpleNamespace(shares_parameters=shared)
+    return SimpleNamespace(prompt=prompt, task=SimpleNamespace(modality=modality), algorithm=algorithm)
 
 
 def test_each_prompt_is_worded_around_the_place_of_the_text():
@@ -31,7 +32,7 @@ def test_vectors_are_counted():
     assert prompt_texts(experiment(prompt), np.ones(6, np.float32)) == [f"⟨3 vectors⟩ {PLACEHOLDER}"]
 
 
-@pytest.mark.parametrize("other", [{"modality": "image"}, {"federated": False}])
+@pytest.mark.parametrize("other", [{"modality": "image"}, {"shared": False}])
 def test_nothing_where_there_is_no_prompt_in_words_for_all(other):
     assert prompt_texts(experiment(Instruction(None), **other), np.zeros(64, np.float32)) == []
     assert prompt_texts(experiment(NoPrompt(None)), np.zeros(0, np.float32)) == []
