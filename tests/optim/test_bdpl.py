@@ -89,7 +89,7 @@ def test_single_good_words_are_found_among_fifty_at_ten_places(kind, seed):
     optimizer, calibration = make(np.zeros(500), 50, kind, seed), Calibration()
     for _ in range(100):
         losses = -optimizer.ask().reshape(20, 10, 50)[:, np.arange(10), good].sum(1)
-        calibration = calibration.known(losses)
+        calibration = calibration.with_initial_spread(losses)
         optimizer.tell(calibration.standardise(losses))
     assert np.array_equal(optimizer.x.reshape(10, 50).argmax(1), good)
 
