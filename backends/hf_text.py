@@ -34,13 +34,14 @@ class HfText(Backend):
 
     `model` is minilm (all-MiniLM-L6-v2, 23 M parameters), smollm2 (SmolLM2-135M-Instruct), bert-tiny (all fetched on
     first use), hf:ID or dir:PATH. `classifier` names the source of the class scores: `verbalizer`, the probability of
-    each class's `label_words` (default: the task's) in the `template` (see `Verbalizer`); `generated`, the label words
-    that the model generates, as with a service that returns no scores; `own`, the model's classifier; `prototypes` or
-    `linear`, on the mean of the last layer, fitted to the provider's shots; or a safetensors file. `auto` takes the
-    first one available of `own`, `verbalizer` (causal models only), and `prototypes`. Texts are truncated to
-    `max_tokens`; with `single_string`, prompt and text are tokenized and truncated as one string, as behind a network.
-    A call holds at most `max_batch` texts; with max_batch=1, the scores of a text have the same bits in every call.
-    dtype `auto` is bfloat16 if the device computes faster in it.
+    each class's label words in the template (see `Verbalizer`); `generated`, the label words that the model generates,
+    as with a service that returns no scores; `own`, the model's classifier; `prototypes` or `linear`, on the mean of
+    the last layer, fitted to the provider's shots; or a safetensors file; auto takes the first one available of `own`,
+    `verbalizer` (causal models only), and `prototypes`. `template` contains {text}, and may contain {question} and
+    {options}. `label_words` are one string per class; the default is the task's. `device` is torch's name of one; auto
+    is the GPU if there is one. `dtype` auto is bfloat16 if the device computes faster in it. Texts are truncated to
+    `max_tokens`. With `single_string`, prompt and text are tokenized and truncated as one string, as behind a network.
+    A call holds at most `max_batch` texts; with 1, the scores of a text have the same bits in every call.
     """
 
     modalities: tuple[Modality, ...] = ("text",)

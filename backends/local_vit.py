@@ -28,12 +28,12 @@ LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in grey (ITU-R BT
 class LocalViT(Splittable):
     """A local vision model: the embedded one, one from timm or Hugging Face, or your own folder.
 
-    `model` is embedded, timm:NAME (with optional `weights`, a file), hf:ID or dir:PATH. `classifier` names the source
-    of the class scores: `own`, the model's classifier; `prototypes` or `linear`, fitted to the provider's shots; a head
-    of the embedded model by name (`mnist`); or a safetensors file. `auto` takes the first one available of `own`, the
-    head that the task names, and `prototypes`. A call holds at most `max_batch` images, and as many as keep its
-    activations below `max_activation_mib` (MiB); with max_batch=1, the scores of an image have the same bits in every
-    call. dtype `auto` is bfloat16 if the device computes faster in it.
+    `model` is embedded, timm:NAME, hf:ID or dir:PATH. `weights` is a file for a timm model. `classifier` names the
+    source of the class scores: `own`, the model's classifier; `prototypes` or `linear`, fitted to the provider's shots;
+    a head of the embedded model by name (`mnist`); or a safetensors file; auto takes the first one available of `own`,
+    the head that the task names, and `prototypes`. `device` is torch's name of one; auto is the GPU if there is one.
+    `dtype` auto is bfloat16 if the device computes faster in it. `max_activation_mib` bounds the activations of a call,
+    in MiB. A call holds at most `max_batch` images; with 1, the scores of an image have the same bits in every call.
     """
 
     modalities: tuple[Modality, ...] = ("image",)
