@@ -15,12 +15,15 @@ from fedbbpt.errors import ConfigError, UnknownName
 # The class or protocol that each kind's classes derive from; imported with the first class of its kind.
 PROTOCOLS = {
     "backends": "fedbbpt.backend:Backend",
+    "tasks": "fedbbpt.data:Task",
     "prompts": "fedbbpt.prompts:Prompt",
     "encoders": "fedbbpt.encoders:Encoder",
     "readouts": "fedbbpt.readouts:Readout",
     "optimizers": "fedbbpt.optim:Optimizer",
+    "algorithms": "fedbbpt.algorithms:Algorithm",
+    "engines": "fedbbpt.engines:Engine",
 }
-KINDS = ("backends", "tasks", "prompts", "encoders", "readouts", "optimizers", "algorithms", "engines")
+KINDS = tuple(PROTOCOLS)
 
 
 def names(kind: str) -> list[str]:
@@ -43,8 +46,7 @@ def load(kind: str, name: str) -> Any:
     """
     if entry := _entries(kind, tuple(sys.path)).get(name):
         found = entry.load()
-        if kind in PROTOCOLS:
-            _check_protocol(f"{kind.removesuffix('s')} {name!r} ({entry.value})", found, PROTOCOLS[kind])
+        _check_protocol(f"{kind.removesuffix('s')} {name!r} ({entry.value})", found, PROTOCOLS[kind])
         return found
     if name not in (known := names(kind)):
         raise UnknownName(kind.removesuffix("s"), name, known)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedbbpt.config.components import is_white_box, load_class
+from fedbbpt.algorithms import Algorithm
+from fedbbpt.config.components import load_class
 from fedbbpt.data.images import open_image
 from fedbbpt.data.texts import as_texts, open_text
 from fedbbpt.errors import BackendError, RunError
@@ -27,9 +28,10 @@ class Predictor:
 
     def __init__(self, folder: Path) -> None:
         config, environment = read_run(folder)
-        if not load_class("algorithms", config.algorithm.name).federated:
+        algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
+        if not algorithm.shares_parameters:
             raise RunError(f"the clients of {folder} share no parameters (algorithm {config.algorithm.name})")
-        if is_white_box(config.algorithm.name):
+        if algorithm.access == "white-box":
             raise RunError(f"the run in {folder} trained parts of the model, which predict does not put in")
         progress, best = checkpoint.load_best(folder)
         check_config_unchanged(config, progress, folder)
