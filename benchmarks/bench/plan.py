@@ -13,7 +13,7 @@ import tomli_w
 from fedbbpt import registry
 from fedbbpt.backend import Modality
 from fedbbpt.config import Config, make_config
-from fedbbpt.config.components import is_white_box, load_class, modalities_of
+from fedbbpt.config.components import load_class, modalities_of
 from fedbbpt.config.presets import PRESETS
 from fedbbpt.config.settings import override, read_toml
 from fedbbpt.errors import ConfigError, RunError, UnknownName
@@ -46,7 +46,7 @@ class Method(NamedTuple):
     def access(self) -> str:
         """The clients' access to the model: answers, weights, or what crosses the cuts of a split model."""
         algorithm = self.settings.get("algorithm", {})
-        if "name" not in algorithm or not is_white_box(algorithm["name"]):
+        if "name" not in algorithm or load_class("algorithms", algorithm["name"]).access == "black-box":
             return "answers"
         if algorithm.get("topology") == "federated":
             return "weights"

@@ -99,11 +99,6 @@ def uses_embeddings(name: str) -> bool:
     return any(prompt.uses_embeddings for prompt in _classes("prompts", name))
 
 
-def is_white_box(algorithm: str) -> bool:
-    """Whether the algorithm splits the model instead of querying it."""
-    return bool(load_class("algorithms", algorithm).access == "white-box")
-
-
 def _classes(kind: str, name: str) -> list[Any]:
     """The class behind a name; of a prompt that wraps another, the classes of both, the outer one first."""
     component = load_class(kind, name)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fedbbpt.algorithms import Algorithm
 from fedbbpt.backend import Backend, Modality
-from fedbbpt.config.components import is_white_box, load_class, modalities_of, resolve
+from fedbbpt.config.components import load_class, modalities_of, resolve
 from fedbbpt.config.presets import OPTIMIZER_FOR, PRESETS, SECTIONS, SELECTABLE
 from fedbbpt.config.schema import VERSION, ComponentConfig, Config, Data
 from fedbbpt.config.validation import check_keys, validate
@@ -63,7 +64,7 @@ def _implied(settings: Settings, defaults: dict[str, Any], modality: Modality, p
     implied: dict[str, Any] = {}
     if preset == "language-model" or (modality == "text" and _uses_verbalizer(settings["backend"])):
         implied |= PRESETS["language-model"]
-    split = preset == "split" or is_white_box(_names(settings, defaults | implied)["algorithm"])
+    split = preset == "split" or _splits_model(_names(settings, defaults | implied)["algorithm"])
     if split:
         implied |= PRESETS["split"]
     names = _names(settings, defaults | implied)
@@ -95,7 +96,7 @@ def _check(config: Config, modality: Modality) -> None:
                 f"the {section} {name!r} does not go with {modality}s, which the task {config.task.name} holds; leave "
                 f"out --{section} for one that does"
             )
-    split = is_white_box(config.algorithm.name)
+    split = _splits_model(config.algorithm.name)
     if split and (modality != "image" or not issubclass(load_class("backends", config.backend.name), Splittable)):
         raise ConfigError(
             f"the algorithm {config.algorithm.name!r} splits a vision transformer: it needs a task of images, and a "
@@ -116,6 +117,12 @@ def _component(section: str, settings: Settings, defaults: dict[str, Any]) -> Co
     if options.get("name", default["name"]) == default["name"]:
         options = default | options
     return resolve(f"{section}s", _name(section, options.pop("name")), options)
+
+
+def _splits_model(name: str) -> bool:
+    """Whether the algorithm splits the model instead of querying it."""
+    algorithm: type[Algorithm] = load_class("algorithms", name)
+    return algorithm.access == "white-box"
 
 
 def _uses_verbalizer(backend: ComponentConfig) -> bool:

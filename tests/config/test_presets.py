@@ -33,7 +33,7 @@ RECORDED: dict[tuple[str, ...], tuple[int, str]] = {
     (*ASKED, "readout.name=contextual-calibration"): (7, "openai instruction contextual-calibration bdpl fedavg"),
 }
 # Class defaults.
-DECIDED = {"readout": ("l2", 0.004), "optimizer": ("population_size", 8), "algorithm": ("views", 8)}
+DECIDED = {"readout": ("l2", 0.004), "optimizer": ("population_size", 8), "algorithm": ("num_prompts", 8)}
 TRAINS = ("backend", "prompt", "readout", "optimizer", "algorithm")
 
 

@@ -28,7 +28,7 @@ def test_defaults_name_every_section():
 
 
 def test_defaults_of_options_are_filled_in():
-    assert make_config({}).algorithm.options == {"views": 8}
+    assert make_config({}).algorithm.options == {"num_prompts": 8}
     assert make_config({"optimizer": {"name": "spsa-gc"}}).optimizer.options["beta"] == 0.9
 
 
@@ -49,19 +49,19 @@ def test_a_language_model_gets_instructions(backend):
     config = make_config({"task": {"name": "newsgroups"}, "backend": backend})
     assert (config.rounds, config.prompt.name, config.algorithm.name) == (3, "instruction", "ensemble")
     assert (config.readout.options["l2"], config.optimizer.options["population_size"]) == (0.05, 4)
-    assert config.algorithm.options == {"views": 4}
+    assert config.algorithm.options == {"num_prompts": 4}
     assert make_config({"task": {"name": "newsgroups"}, "backend": {"model": "minilm"}}).prompt.name == "none"
 
 
 def test_given_settings_win_over_those_of_a_language_model():
     changed = {
         "rounds": 5,
-        "algorithm": {"views": 2},
+        "algorithm": {"num_prompts": 2},
         "readout": {"max_evaluations": 3},
         "optimizer": {"name": "random"},
     }
     config = make_config(LANGUAGE | changed)
-    assert (config.rounds, config.algorithm.options["views"]) == (5, 2)
+    assert (config.rounds, config.algorithm.options["num_prompts"]) == (5, 2)
     assert config.readout.options == {"l2": 0.05, "max_evaluations": 3}
     assert config.optimizer.options["population_size"] == 4
 
@@ -78,11 +78,11 @@ def test_given_settings_win_over_those_of_a_language_model():
 def test_one_prompt_for_a_language_model_has_the_usual_rounds(changed, algorithm, optimizer):
     config = make_config(LANGUAGE | changed)
     assert (config.rounds, config.algorithm.name, config.optimizer.name) == (7, algorithm, optimizer)
-    assert "views" not in config.algorithm.options
+    assert "num_prompts" not in config.algorithm.options
 
 
 def test_options_without_a_name_belong_to_the_default():
-    config = make_config({"algorithm": {"views": 7}, "optimizer": {"population_size": 3}})
+    config = make_config({"algorithm": {"num_prompts": 7}, "optimizer": {"population_size": 3}})
     assert (config.algorithm.name, config.algorithm.options) == ("ensemble", {"num_prompts": 7})
     assert (config.optimizer.name, config.optimizer.options["population_size"]) == ("random", 3)
     config = make_config({"readout": {"name": "identity"}, "algorithm": {"local_steps": 7}, "optimizer": {"beta": 0.5}})
@@ -204,11 +204,11 @@ def test_unknown_names_propose_the_nearest(values, hint):
         {"algorithm": {"name": "fedavg", "participation": 1.1}},
         {"algorithm": {"name": "fedavg", "participation": 0}},
         {"algorithm": {"name": "fedavg", "upload": "gradients"}},
-        {"algorithm": {"name": "fedavg", "precision": "float8"}},
+        {"algorithm": {"name": "fedavg", "loss_dtype": "float8"}},
         {"algorithm": {"name": "fedavg", "calibrate": 1}},
-        {"algorithm": {"name": "fedavg", "server": "sgd"}},
+        {"algorithm": {"name": "fedavg", "server_optimizer": "sgd"}},
         {"algorithm": {"name": "fedavg", "server_lr": 0.0}},
-        {"algorithm": {"views": 0}},
+        {"algorithm": {"num_prompts": 0}},
         {"optimizer": {"name": "sep-cma", "population_size": 1}},
         {"backend": {"dtype": "float8"}},
         {"backend": {"model": 3}},
@@ -267,7 +267,7 @@ def test_a_readout_of_nothing_is_for_models_that_are_cut() -> None:
         make_config({"readout": {"name": "none"}})
 
 
-def test_a_white_box_takes_rounds_enough() -> None:
+def test_a_split_model_is_trained_for_more_rounds() -> None:
     assert make_config({"algorithm": {"name": "sfprompt"}}).rounds == 20
     assert make_config({"algorithm": {"name": "sfprompt"}, "rounds": 3}).rounds == 3
 
