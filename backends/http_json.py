@@ -25,8 +25,8 @@ class HttpJson(Backend):
 
     `classifier` is for endpoints that return embeddings: `prototypes` (the default) or `linear`, fitted to the
     provider's shots, which are queried first; or a safetensors file. At most `concurrency` requests are in flight,
-    fewer while the service is busy; a failed request is retried `retries` times. `usd_per_million_tokens` holds the
-    prices of input and output tokens.
+    fewer while the service is busy. `requests_per_minute` limits their rate. A failed request is retried `retries`
+    times. `usd_per_million_tokens` holds the prices of input and output tokens.
 
     Requests go through `session`, a `requests_cache.CachedSession`: responses expire after `expire_after` seconds (-1:
     never), and with `only_if_cached` no request is sent.

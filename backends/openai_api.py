@@ -37,19 +37,22 @@ log = logging.getLogger("fedbbpt")
 class OpenAI(Backend):
     """OpenAI's models, or those of any server with its API (vLLM, llama.cpp, Ollama, fedbbpt serve).
 
-    `base_url` names the server; the default is OpenAI. The key comes from the environment variable `key_variable` or
-    from `key_file`, a file of mode 600. With `api` chat, each text, or each image of `image_size` pixels per side, is
-    one question; with completions, base models continue the text, `max_inputs_per_request` texts per request; with
-    embeddings, the classes are prototypes of the provider's shots. `label_words` (default: the task's) stand for the
-    classes in the `template`. The scores are log-probabilities of the next token if the model returns some
-    (`top_logprobs`); otherwise the class is read from the answer, which may take `max_answer_tokens` tokens: give it
-    more if the model reasons first. Before the first round, one or more requests find out what the model accepts, and
-    the run's config keeps the result; that includes the `temperature`, which is 0 unless the service accepts only its
-    own ("default").
+    `model` is the server's name of the model. `base_url` names the server; the default is OpenAI. The key comes from
+    the environment variable `key_variable` or from `key_file`, a file of mode 600. With `api` chat, each text or image
+    is one question; with completions, base models continue the text; with embeddings, the classes are prototypes of the
+    provider's shots. Images have `image_size` pixels per side; by default, inputs are texts. `template` contains
+    {text}, and may contain {question} and {options}. `label_words` are one string per class; the default is the task's.
+    A completions or embeddings request holds at most `max_inputs_per_request` texts.
 
-    At most `concurrency` requests are in flight, fewer while the service is busy, and no more per minute than it
-    allows; a failed request is retried `retries` times. `usd_per_million_tokens` holds the prices of input and output
-    tokens; by default, OpenAI's list applies, and other servers are free.
+    The scores are log-probabilities of the next token if the model returns some: `top_logprobs` of them. Otherwise the
+    class is parsed from the answer, which may take `max_answer_tokens` tokens: a model that reasons first needs more.
+    `max_tokens_parameter` is the name of the parameter for that limit. `temperature` is 0, unless the service accepts
+    only its own ("default"). What is auto, the first requests of a run find out, and the run's config keeps it.
+
+    At most `concurrency` requests are in flight, fewer while the service is busy. `requests_per_minute` limits their
+    rate, as `tokens_per_minute` limits that of tokens. A failed request is retried `retries` times. It fails after
+    `timeout` seconds without data. `usd_per_million_tokens` holds the prices of input and output tokens; by default,
+    OpenAI's list applies, and other servers are free.
     """
 
     modalities: tuple[Modality, ...] = ("text", "image")
