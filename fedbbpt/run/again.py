@@ -61,7 +61,7 @@ def load_best(out: Path, experiment: Experiment) -> tuple[Progress, ServerState]
 
 
 def reevaluate(out: Path, task: str | None = None) -> dict[str, Any]:
-    """Scores the kept parameters on the test data again, which may be elsewhere now, and writes `evaluation.json`.
+    """Scores the best checkpoint on the test data again, which may have moved, and writes `evaluation.json`.
 
     Raises:
         RunError: no run there, or config or data have changed since it began.

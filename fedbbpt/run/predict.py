@@ -1,4 +1,4 @@
-"""New pictures or texts through the prompt and the readout that a run kept."""
+"""Classifies new images or texts with the best checkpoint of a run."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from fedbbpt.types import Dataset
 
 
 class Predictor:
-    """Calls the model of a run with the run's kept parameters; needs none of the task's data.
+    """Queries a run's model under the parameters of its best checkpoint; needs none of the task's data.
 
     Raises:
         RunError: no trained run in the folder, or its config has changed.

@@ -16,7 +16,7 @@ from fedbbpt.errors import BackendError, DataError
 from fedbbpt.run import train, vocabulary
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.predict import Predictor
-from fedbbpt.run.query_budget import plan
+from fedbbpt.run.query_budget import plan_queries
 from fedbbpt.run.settings import load_run_settings
 from fedbbpt.run.setup import open_experiment
 from fedbbpt.types import Client, Dataset
@@ -88,7 +88,7 @@ def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
     assert len(learned) == 12 == experiment.prompt.choices
     assert {"film", "new york"} <= set(learned)
     assert not any(word.startswith("no") for word in learned)  # each stands in one text only
-    assert plan(experiment).training.queries == 8 * 20 * 24
+    assert plan_queries(experiment).training.queries == 8 * 20 * 24
 
 
 def test_nobody_counts_what_is_not_for_training(settings, monkeypatch: pytest.MonkeyPatch) -> None:
