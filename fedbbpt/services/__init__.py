@@ -133,3 +133,6 @@ class RequestRejected(BackendError):  # noqa: N818 - says what happened
     def __init__(self, reason: str, about_input: bool = False) -> None:
         super().__init__(reason)
         self.about_input = about_input
+
+
+RECOVERABLE = (RateLimited, RequestFailed, RequestRejected)  # all other errors of `Service.send` end the run

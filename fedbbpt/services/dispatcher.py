@@ -14,9 +14,9 @@ from typing import NamedTuple
 from fedbbpt.errors import BudgetError, FedbbptError
 from fedbbpt.services import (
     NO_SCORES,
+    RECOVERABLE,
     InvalidResponse,
     RateLimited,
-    RequestFailed,
     RequestRejected,
     Service,
     ServiceAnswer,
@@ -28,10 +28,8 @@ from fedbbpt.services.rate_limit import AdaptiveLimiter
 from fedbbpt.services.refusals import RefusalTracker
 from fedbbpt.services.request import Request, with_plausible_tokens
 
-MAX_THROTTLED = 50  # times in a row that a busy service turns a request away before it counts as failed
-LOG_THROTTLED = 5  # of them, after which it is logged
+LOG_THROTTLED, MAX_THROTTLED = 5, 50  # times in a row that a busy service turns a request away: logged, failed
 UNUSABLE = "scores that are no numbers, or not as many as before"
-RECOVERABLE = (RateLimited, RequestFailed, RequestRejected)  # all other errors end the run
 POLL_INTERVAL = 0.05  # seconds between two looks at a limiter that others use too
 log = logging.getLogger("fedbbpt")
 
@@ -106,9 +104,9 @@ class RequestDispatcher:
 
     def _work(self) -> None:
         """Sends requests, in a worker thread, until all is over."""
+        result: Result
         while reserved := self._next_request():
             request, entry = reserved
-            result: Result
             try:
                 result = self._service.send(request.encoded, request.idempotency_key)
             except BaseException as e:
@@ -185,8 +183,9 @@ class RequestDispatcher:
 
     def _reserve(self, transaction: Transaction, request: Request) -> LedgerEntry:
         run, budget = self._options.account
-        key, cost = request.idempotency_key, request.max_cost
-        return transaction.reserve(run, budget, self._name, key, len(request.keys), cost)
+        return transaction.reserve(
+            run, budget, self._name, request.idempotency_key, len(request.keys), request.max_cost
+        )
 
     def _record(self, transaction: Transaction, request: Request, entry: LedgerEntry, result: Result) -> None:
         """Records what came of a request, and retries it if that was nothing."""
