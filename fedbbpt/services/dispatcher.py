@@ -26,10 +26,9 @@ from fedbbpt.services.ledger import Account, LedgerEntry
 from fedbbpt.services.prices import Price
 from fedbbpt.services.rate_limit import AdaptiveLimiter
 from fedbbpt.services.refusals import RefusalTracker
-from fedbbpt.services.request import Request, with_plausible_tokens
+from fedbbpt.services.request import UNUSABLE, Request, with_plausible_tokens
 
 LOG_THROTTLED, MAX_THROTTLED = 5, 50  # times in a row that a busy service turns a request away: logged, failed
-UNUSABLE = "scores that are no numbers, or not as many as before"
 POLL_INTERVAL = 0.05  # seconds between two looks at a limiter that others use too
 log = logging.getLogger("fedbbpt")
 
@@ -183,9 +182,8 @@ class RequestDispatcher:
 
     def _reserve(self, transaction: Transaction, request: Request) -> LedgerEntry:
         run, budget = self._options.account
-        return transaction.reserve(
-            run, budget, self._name, request.idempotency_key, len(request.keys), request.max_cost
-        )
+        key, size = request.idempotency_key, len(request.keys)
+        return transaction.reserve(run, budget, self._name, key, size, request.max_cost)
 
     def _record(self, transaction: Transaction, request: Request, entry: LedgerEntry, result: Result) -> None:
         """Records what came of a request, and retries it if that was nothing."""

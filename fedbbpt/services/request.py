@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from fedbbpt.services import ServiceAnswer, TokenEstimate
 
+UNUSABLE = "scores that are no numbers, or not as many as before"  # the error of such answers
 MIN_BACKOFF, MAX_BACKOFF = 0.25, 30.0  # seconds before a failed request is sent again
 log = logging.getLogger("fedbbpt")
 
