@@ -1,23 +1,21 @@
-"""What many tests need: order in a test run, a model that is plain arithmetic, and a few coloured pictures for it."""
+"""What many tests need: order in a test run, and the toy task of `fedbbpt.testing`."""
 
 import os
 import signal
 import subprocess
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: their threads would wait for each other
 
-import numpy as np
 import pytest
 
-from fedbbpt.backend import Backend, BackendInfo, BackendOutput
-from fedbbpt.types import Client, Dataset
+from fedbbpt.testing import ToyBackend
+from fedbbpt.testing.expect import same_bits
+from fedbbpt.testing.toy import toy_client, toy_clients, toy_data
 
-CLASSES = ("red", "green", "blue")
-SIZE = (8, 8)
 MARK = "FEDBBPT_TEST_RUN"  # in the environment of every process that a test starts, and of those that it starts
 LONGEST_NAME = 60  # characters of a value
 DEPRECATIONS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
@@ -91,82 +89,52 @@ def _left() -> dict[int, str]:
     return found
 
 
-class FakeBackend(Backend):
-    """Scores linear in the mean colour of an image's quarters. Every image is answered by itself.
-
-    `fails` says which images of (b, 3, h, w) get no answer; `calls` keeps the sizes of all calls, `seen` their inputs.
-    """
-
-    def __init__(self, *, classes=CLASSES, scores="logits", max_batch=16, fails: Callable | None = None):
-        self.info = BackendInfo("fake", SIZE, tuple(classes), scores, max_batch)
-        self.calls, self.seen = [], []
-        self._fails = fails
-        self._weights = np.random.default_rng(7).normal(size=(12, len(classes)))
-        for i in range(len(classes)):
-            self._weights[4 * (i % 3) : 4 * (i % 3) + 4, i] += 1  # class i likes colour i
-
-    def query(self, inputs):
-        assert inputs.dtype == np.float32
-        assert inputs.shape[1:] == (3, *SIZE)
-        assert 0 < len(inputs) <= self.info.max_batch
-        self.calls.append(len(inputs))
-        self.seen.extend(image.tobytes() for image in inputs)
-        quarters = inputs.astype(np.float64).reshape(-1, 3, 2, 4, 2, 4).mean((3, 5)).reshape(-1, 12)
-        scores = (quarters[:, :, None] * self._weights).sum(1).astype(np.float32)
-        if self._fails is not None:
-            scores[self._fails(inputs)] = np.nan
-        return BackendOutput(scores)
-
-
-def _data(count, seed=0):
-    """Pictures of one dull colour each, with noise; the label is the colour."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, len(CLASSES), count)
-    inputs = rng.integers(0, 120, (count, 3, *SIZE))
-    inputs[np.arange(count), labels] += 60
-    return Dataset(inputs.astype(np.uint8), labels.astype(np.int64))
-
-
-def _client(name="client-000", train=7, seed=0):
-    return Client(name, _data(train, 3 * seed), _data(5, 3 * seed + 1), _data(9, 3 * seed + 2))
-
-
 @pytest.fixture
 def make_backend():
-    """The class of the fake backend."""
-    return FakeBackend
+    """The class of the toy backend."""
+    return ToyBackend
 
 
 @pytest.fixture
 def fake_backend():
-    """A backend of three classes for pictures of 8 × 8 pixels, at most 16 a call."""
-    return FakeBackend()
+    """A backend of three classes for pictures of 8 × 8 pixels, at most 16 a request."""
+    return ToyBackend()
 
 
 @pytest.fixture
 def make_data():
-    """`make_data(count, seed)`: a data set for the fake backend."""
-    return _data
+    """`make_data(count, seed)`: a data set for the toy backend."""
+    return toy_data
 
 
 @pytest.fixture
 def make_client():
     """`make_client(name, train, seed)`: a client with `train` training, 5 validation and 9 test examples."""
-    return _client
+    return toy_client
 
 
 @pytest.fixture
 def clients():
     """Three clients with 4, 7 and 12 training examples."""
-    return [_client(f"client-{i:03d}", train, i) for i, train in enumerate((4, 7, 12))]
+    return toy_clients()
 
 
 @pytest.fixture
 def same():
     """`same(a, b)`: whether two sets of parameters have the same bits."""
+    return same_bits
 
-    def compare(a, b):
-        assert a.keys() == b.keys()
-        return all(a[part].dtype == b[part].dtype and a[part].tobytes() == b[part].tobytes() for part in a)
 
-    return compare
+@pytest.fixture
+def rounds():
+    """`rounds(simulation, count, state)`: the states before and after each round, and the training losses."""
+
+    def run(simulation, count, state=None):
+        states, losses = [simulation.algorithm.init() if state is None else state], []
+        for _ in range(count):
+            state, report = simulation.round(states[-1])
+            states.append(state)
+            losses.append(report.loss)
+        return states, losses
+
+    return run

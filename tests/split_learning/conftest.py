@@ -167,21 +167,6 @@ def simulate(method, toy):
     return start
 
 
-@pytest.fixture
-def rounds_of():
-    """`rounds_of(simulation, count, state)`: the states before and after each round, and the training losses."""
-
-    def run(simulation, count, state=None):
-        states, losses = [simulation.algorithm.init() if state is None else state], []
-        for _ in range(count):
-            state, report = simulation.round(states[-1])
-            states.append(state)
-            losses.append(report.loss)
-        return states, losses
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def make_split():
     """The class of the model in three parts."""

@@ -91,13 +91,13 @@ def one_sentence(error):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("trainable", ["prompt", "linear"])
-def test_same_bits_and_bytes_as_in_one_process(simulate, toy, clients, rounds_of, same, serve, host, trainable, dtype):
+def test_same_bits_and_bytes_as_in_one_process(simulate, toy, clients, rounds, same, serve, host, trainable, dtype):
     asked, results, backend = [], [], toy()
     serve(type(backend)().partition_model(num_prompt_tokens=0, num_classes=1))
     options = {"trainable": trainable, "activation_dtype": dtype, "batch_size": 3}
     apart, together = simulate(clients, backend, body_url=host.url, **options), simulate(clients, **options)
     for simulation in (apart, together):
-        states, losses = rounds_of(simulation, 2)
+        states, losses = rounds(simulation, 2)
         pool, score = simulation.pool, simulation.evaluate(states[-1], "test")
         asked.append((pool.bytes_up, pool.bytes_down, pool.usage, score.pool.bytes_up, score.usage, losses))
         results.append((states[-1].parameters, score.confusion.tolist()))

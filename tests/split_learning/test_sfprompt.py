@@ -73,9 +73,9 @@ def test_only_what_is_trained_changes_and_travels(simulate, clients, trainable, 
 
 
 @MODES
-def test_loss_falls_on_what_can_be_told_apart(simulate, clients, rounds_of, trainable):
+def test_loss_falls_on_what_can_be_told_apart(simulate, clients, rounds, trainable):
     simulation = simulate(clients, trainable=trainable, lr=1.0, self_update_lr=0.1, keep_fraction=1.0, epochs=4)
-    states, losses = rounds_of(simulation, 30)
+    states, losses = rounds(simulation, 30)
     first, last = (simulation.evaluate(state, "validation") for state in (states[0], states[-1]))
     assert last.loss < 0.8 * first.loss
     assert losses[-1] < 0.7 * losses[0]
@@ -175,12 +175,12 @@ def test_the_body_is_the_mean_of_its_copies(simulate, clients):
 
 
 @pytest.mark.parametrize("trainable", ["linear", "full"])
-def test_clients_that_hold_the_whole_model_take_the_same_steps(simulate, clients, rounds_of, same, packed, trainable):
+def test_clients_that_hold_the_whole_model_take_the_same_steps(simulate, clients, rounds, same, packed, trainable):
     options = {"trainable": trainable, "num_prompt_tokens": 0, "keep_fraction": 1.0, "local_epochs": 0, "batch_size": 3}
-    split, losses = rounds_of(simulate(clients, **options), 3)
+    split, losses = rounds(simulate(clients, **options), 3)
     assert packed
     packed.clear()
-    whole, losses_whole = rounds_of(simulate(clients, topology="federated", **options), 3)
+    whole, losses_whole = rounds(simulate(clients, topology="federated", **options), 3)
     assert losses == losses_whole
     assert not packed
     if trainable == "linear":
@@ -301,8 +301,8 @@ def test_traffic_travels_with_a_reply_and_adds_nothing_to_others():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
-def test_shorter_formats_learn_too(simulate, clients, rounds_of, dtype):
-    _, losses = rounds_of(simulate(clients, activation_dtype=dtype, lr=1.0, keep_fraction=1.0), 30)
+def test_shorter_formats_learn_too(simulate, clients, rounds, dtype):
+    _, losses = rounds(simulate(clients, activation_dtype=dtype, lr=1.0, keep_fraction=1.0), 30)
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -310,23 +310,23 @@ def test_shorter_formats_learn_too(simulate, clients, rounds_of, dtype):
 
 
 @MODES
-def test_same_seed_same_bits_and_a_resumed_run_too(simulate, clients, rounds_of, same, trainable):
+def test_same_seed_same_bits_and_a_resumed_run_too(simulate, clients, rounds, same, trainable):
     options = {"trainable": trainable, "batch_size": 3, "participation": 0.7}
-    states, losses = rounds_of(simulate(clients, **options), 4)
-    again, losses_again = rounds_of(simulate(clients, **options), 4)
-    resumed, _ = rounds_of(simulate(clients, **options), 2, states[2])
+    states, losses = rounds(simulate(clients, **options), 4)
+    again, losses_again = rounds(simulate(clients, **options), 4)
+    resumed, _ = rounds(simulate(clients, **options), 2, states[2])
     assert losses == losses_again
     assert all(same(a.parameters, b.parameters) for a, b in zip(states, again, strict=True))
     assert same(resumed[-1].parameters, states[-1].parameters)
     assert all(values.dtype == np.float32 for values in states[-1].parameters.values())
-    other, _ = rounds_of(simulate(clients, seed=6, **options), 1)
+    other, _ = rounds(simulate(clients, seed=6, **options), 1)
     assert not same(other[-1].parameters, states[1].parameters)
 
 
 @MODES
-def test_rounds_in_which_only_bytes_travel_give_the_same_bits(simulate, clients, rounds_of, same, trainable):
-    states, losses = rounds_of(simulate(clients, trainable=trainable), 3)
-    rebuilt, rebuilt_losses = rounds_of(simulate(clients, trainable=trainable, rebuild=True), 3)
+def test_rounds_in_which_only_bytes_travel_give_the_same_bits(simulate, clients, rounds, same, trainable):
+    states, losses = rounds(simulate(clients, trainable=trainable), 3)
+    rebuilt, rebuilt_losses = rounds(simulate(clients, trainable=trainable, rebuild=True), 3)
     assert same(states[-1].parameters, rebuilt[-1].parameters)
     assert losses == rebuilt_losses
 
