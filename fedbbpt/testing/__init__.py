@@ -10,7 +10,17 @@ Each `check_…` takes what it checks and raises a `ContractError` that says whi
 
 from fedbbpt.testing.algorithms import check_algorithm
 from fedbbpt.testing.expect import ContractError
+from fedbbpt.testing.partitionable import PartitionableToy
 from fedbbpt.testing.simulation import Rebuilding, Simulation
 from fedbbpt.testing.toy import Toy, ToyBackend, toy_client
 
-__all__ = ["ContractError", "Rebuilding", "Simulation", "Toy", "ToyBackend", "check_algorithm", "toy_client"]
+__all__ = [
+    "ContractError",
+    "PartitionableToy",
+    "Rebuilding",
+    "Simulation",
+    "Toy",
+    "ToyBackend",
+    "check_algorithm",
+    "toy_client",
+]
