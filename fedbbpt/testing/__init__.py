@@ -10,6 +10,7 @@ Each `check_…` takes what it checks and raises a `ContractError` that says whi
 
 from fedbbpt.testing.algorithms import check_algorithm
 from fedbbpt.testing.expect import ContractError
+from fedbbpt.testing.optimizers import check_optimizer
 from fedbbpt.testing.partitionable import PartitionableToy
 from fedbbpt.testing.simulation import Rebuilding, Simulation
 from fedbbpt.testing.toy import Toy, ToyBackend, toy_client
@@ -22,5 +23,6 @@ __all__ = [
     "Toy",
     "ToyBackend",
     "check_algorithm",
+    "check_optimizer",
     "toy_client",
 ]

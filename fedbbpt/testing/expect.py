@@ -1,6 +1,7 @@
 """How a broken promise is reported."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,3 +23,18 @@ def same_bits(a: Mapping[str, NDArray[Any]], b: Mapping[str, NDArray[Any]]) -> b
         (a[name].dtype, a[name].shape, a[name].tobytes()) == (b[name].dtype, b[name].shape, b[name].tobytes())
         for name in a
     )
+
+
+@contextmanager
+def refused(error: type[Exception], promise: str, words: str = "") -> Iterator[None]:
+    """Raises ContractError unless the block raises this error, with these words in its message.
+
+    >>> with refused(ValueError, "text is not a number", "invalid literal"):
+    ...     int("text")
+    """
+    try:
+        yield
+    except error as e:
+        expect(words in str(e), f"{promise}: expected an error that says {words!r}, got {str(e)!r}")
+    else:
+        raise ContractError(f"{promise}: expected {error.__name__}, got none")

@@ -94,7 +94,7 @@ class Toy:
 
     >>> toy = Toy()
     >>> len(toy.clients), toy.context().model.prompt.dim
-    (3, 27)
+    (3, 12)
     """
 
     backend: Any = field(default_factory=ToyBackend)
