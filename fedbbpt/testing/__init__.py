@@ -9,6 +9,7 @@ Each `check_…` takes what it checks and raises a `ContractError` that says whi
 """
 
 from fedbbpt.testing.algorithms import check_algorithm
+from fedbbpt.testing.engines import check_engine
 from fedbbpt.testing.expect import ContractError
 from fedbbpt.testing.optimizers import check_optimizer
 from fedbbpt.testing.partitionable import PartitionableToy
@@ -23,6 +24,7 @@ __all__ = [
     "Toy",
     "ToyBackend",
     "check_algorithm",
+    "check_engine",
     "check_optimizer",
     "toy_client",
 ]

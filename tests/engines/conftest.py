@@ -1,4 +1,4 @@
-"""Methods for other processes (`elsewhere/`), and how to see which processes there are."""
+"""Algorithms for other processes (`elsewhere/`), and how to see which processes there are."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ ELSEWHERE = Path(__file__).parent / "elsewhere"
 
 
 @pytest.fixture
-def frail(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module `frail`, where worker processes find it, too."""
+def crashing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module `crashing_algorithm`, where worker processes find it, too."""
     monkeypatch.syspath_prepend(ELSEWHERE)
-    import frail
+    import crashing_algorithm
 
-    return frail
+    return crashing_algorithm
 
 
 @pytest.fixture(scope="session")

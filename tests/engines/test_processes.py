@@ -6,31 +6,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fedbbpt.engines import processes, worker
+from fedbbpt.algorithms import ClientSizes, ServerState
+from fedbbpt.engines import Call
 from fedbbpt.engines.processes import Processes
+from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, ConfigError, UnknownName
-from fedbbpt.run.client_pool import CountedExchange
-from fedbbpt.types import Message, Usage
+from fedbbpt.run.client_pool import MeteredClientPool
+from fedbbpt.types import Message, Update, Usage
 
 SETTINGS = {"seed": 5, "parameters": {"w": np.linspace(0, 1, 1000, dtype=np.float32)}}
-FIRST, SECOND = Message(1, **SETTINGS), Message(2, **SETTINGS)
+FIRST, SECOND = (Call("train", Message(round_, **SETTINGS)) for round_ in (1, 2))
+EVALUATE, COUNT = (Call(handler, Message(1, **SETTINGS)) for handler in ("evaluate", "count"))
 KILLED = "killed by SIGKILL"
 
 
 @pytest.fixture
-def make(frail: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def make(crashing: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """`make(workers=2)`: an engine, which ends with the test."""
     made: list[Processes] = []
 
     def make(workers: int = 2) -> Processes:
-        made.append(Processes(partial(frail.reopen, str(tmp_path)), workers=workers))
+        made.append(Processes(crashing.Hosts(tmp_path), crashing.new_memories(), workers=workers))
         return made[-1]
 
     yield make
@@ -39,9 +41,29 @@ def make(frail: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def place(frail: Any, tmp_path: Path) -> Any:
-    """The method and the clients in this process."""
-    return frail.reopen(str(tmp_path))
+def here(crashing: Any, tmp_path: Path) -> Callable[..., list[Any]]:
+    """`here(call)`: the replies of this process."""
+    engine = Serial(crashing.Hosts(tmp_path), crashing.new_memories())
+    return lambda call, clients=crashing.CLIENTS: list(engine.send(call, clients))
+
+
+@pytest.fixture
+def clients(crashing: Any) -> list[str]:
+    """All clients, in no order that sorting would give."""
+    return list(crashing.CLIENTS)
+
+
+@pytest.fixture
+def pool(crashing: Any, clients: list[str], tmp_path: Path) -> Callable[..., Any]:
+    """`pool(engine)`: the clients of a round."""
+
+    def open_pool(engine: Any) -> MeteredClientPool:
+        algorithm = crashing.Crashing(str(tmp_path))
+        algorithm.template = lambda handler, message: Update("", {"w": np.zeros(1000, np.float32)}, 0, 0.0, Usage())
+        sizes = [ClientSizes(client, 2, 2, 2) for client in clients]
+        return MeteredClientPool(engine, algorithm, sizes, ServerState(0, {}))
+
+    return open_pool
 
 
 @pytest.fixture
@@ -71,116 +93,132 @@ def _bits(replies: Any) -> list[bytes]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])
-def test_the_bits_and_the_order_are_those_of_this_process(make, place, log, workers) -> None:
-    (algorithm, clients), engine = place, make(workers)
-    for work in (partial(algorithm.local, FIRST), partial(algorithm.score, "test", SECOND)):
-        there = list(engine.map(work, clients))
+def test_the_bits_and_the_order_are_those_of_this_process(make, here, clients, log, workers) -> None:
+    engine = make(workers)
+    for call in (FIRST, EVALUATE):
+        there = list(engine.send(call, clients))
         pids = {pid for _, pid in log()}
         assert os.getpid() not in pids
         assert len(pids) <= workers
-        assert _bits(there) == _bits(map(work, clients))
+        assert _bits(there) == _bits(here(call))
         log()
-    assert list(engine.map(partial(algorithm.count, FIRST), clients)) == [1001] * 4
 
 
-def test_a_session_is_opened_once_and_kept(make, place, log) -> None:
-    (algorithm, clients), engine = place, make(workers=1)
-    for message in (FIRST, SECOND):
-        list(engine.map(partial(algorithm.local, message), clients))
+def test_a_host_is_opened_once_and_kept(make, clients, log) -> None:
+    engine = make(workers=1)
+    for call in (FIRST, SECOND):
+        list(engine.send(call, clients))
     assert len({pid for _, pid in log()}) == 1
 
 
+def test_memories_go_wherever_their_client_is_served(make, clients, log) -> None:
+    engine, served = make(workers=2), set[int]()
+    for turn in range(1, 9):
+        replies = engine.send(COUNT, clients if turn % 2 else clients[::-1])
+        assert [reply.payload["count"].tolist() for reply in replies] == 4 * [[turn]]
+        served |= {pid for client, pid in log() if client == clients[0]}
+        if turn == 4:
+            engine.close()  # the memories outlive the processes
+    assert len(served) > 1
+    assert engine._memories[clients[0]].durable.keys() == {"tuned/count"}
+
+
+def test_what_a_dead_worker_had_changed_is_as_if_it_had_not_been(make, clients, order) -> None:
+    engine, dropped = make(), {}
+    list(engine.send(COUNT, clients))
+    order("client-001", "die once")
+    list(engine.send(COUNT, clients, dropped.__setitem__))
+    assert dropped.keys() == {"client-001"}
+    counts = {reply.client: reply.payload["count"].tolist() for reply in engine.send(COUNT, clients)}
+    assert counts == {client: [2 if client == "client-001" else 3] for client in clients}
+
+
 @pytest.mark.parametrize(("what", "how"), [("die once", KILLED), ("leave", "exit code 3")])
-def test_one_that_dies_costs_its_own_part_of_the_round_and_is_back_in_the_next(make, place, order, what, how) -> None:
-    (algorithm, clients), engine, lost = place, make(), {}
+def test_one_that_dies_costs_its_own_part_of_the_round_and_is_back_in_the_next(
+    make, here, clients, order, what, how
+) -> None:
+    engine, dropped = make(), {}
     order("client-001", what)
-    replies = list(
-        engine.map(partial(algorithm.local, FIRST), clients, lambda client, how: lost.update({client.id: how}))
-    )
-    assert lost == {"client-001": how}
-    others = [client for client in clients if client.id != "client-001"]
-    assert _bits(replies) == _bits(partial(algorithm.local, FIRST)(client) for client in others)
+    replies = list(engine.send(FIRST, clients, dropped.__setitem__))
+    assert dropped == {"client-001": how}
     order("client-001", "")
-    lost.clear()
-    again = list(
-        engine.map(partial(algorithm.local, SECOND), clients, lambda client, how: lost.update({client.id: how}))
-    )
-    assert _bits(again) == _bits(map(partial(algorithm.local, SECOND), clients))
-    assert not lost
+    assert _bits(replies) == _bits(here(FIRST, [client for client in clients if client != "client-001"]))
+    dropped.clear()
+    assert _bits(engine.send(SECOND, clients, dropped.__setitem__)) == _bits(here(SECOND))
+    assert not dropped
 
 
-def test_a_reply_that_cannot_be_read_is_lost(make, place, monkeypatch) -> None:
-    (algorithm, clients), engine, lost = place, make(workers=1), {}
-    told: list[Any] = []
+def test_a_reply_that_cannot_be_read_is_lost(make, clients, monkeypatch) -> None:
+    engine, dropped, read = make(workers=1), {}, []
 
-    def unpack(reply: Any) -> Any:
-        told.append(reply)
-        return worker.unpack(reply._replace(content=reply.content[:-1]) if len(told) == 2 else reply)
+    def from_bytes(content: bytes) -> Any:
+        read.append(content)
+        return unspoiled(content[:-1] if len(read) == 2 else content)
 
-    monkeypatch.setattr(processes, "unpack", unpack)
-    work = partial(algorithm.local, FIRST)
-    replies = list(engine.map(work, clients, lambda client, how: lost.update({client.id: how})))
-    assert lost.keys() == {"client-001"}
-    assert "cannot be read" in lost["client-001"]
+    unspoiled = Update.from_bytes
+    monkeypatch.setattr(Update, "from_bytes", from_bytes)
+    replies = list(engine.send(FIRST, clients, dropped.__setitem__))
+    assert dropped.keys() == {"client-001"}
+    assert "cannot be read" in dropped["client-001"]
     assert len(replies) == 3
 
 
-def test_what_is_lost_is_not_counted_and_the_rest_of_the_round_goes_without_it(make, place, order) -> None:
-    (algorithm, clients), engine = place, make()
+def test_what_is_lost_is_not_counted_and_the_rest_of_the_round_goes_without_it(make, pool, order) -> None:
     order("client-002", "die once")
-    exchange = CountedExchange(engine, clients)
-    replies = exchange(algorithm.local, FIRST)
-    assert exchange.missing == {"client-002": KILLED}
-    assert exchange.usage == Usage(6, 3)
-    assert exchange.bytes_up == sum(map(len, _bits(replies)))
-    assert exchange.bytes_down == 3 * len(FIRST.to_bytes())
-    assert [reply.client for reply in exchange(algorithm.local, FIRST)] == [reply.client for reply in replies]
+    round_ = pool(make())
+    replies = round_.send("train", FIRST.message)
+    assert round_.dropped == {"client-002": KILLED}
+    assert round_.usage == Usage(6, 3)
+    assert round_.bytes_up == sum(map(len, _bits(replies)))
+    assert round_.bytes_down == 3 * len(FIRST.message.to_bytes())
+    again = round_.send("train", FIRST.message)
+    assert [reply.client for reply in again] == [reply.client for reply in replies]
+    assert round_.exchanges == 2
 
 
-def test_a_round_without_anybody_left_is_an_error(make, place, order) -> None:
-    (algorithm, clients), engine = place, make()
+def test_a_round_without_anybody_left_is_an_error(make, pool, clients, order) -> None:
+    engine = make()
     for client in clients:
-        order(client.id, "die once")
+        order(client, "die once")
     with pytest.raises(BackendError, match=f"all clients of round 1 died .*{KILLED}.*continue with --resume"):
-        CountedExchange(engine, clients)(algorithm.local, FIRST)
-    assert len(CountedExchange(engine, clients)(algorithm.local, FIRST)) == 4
+        pool(engine).send("train", FIRST.message)
+    assert len(pool(engine).send("train", FIRST.message)) == 4
 
 
-def test_a_score_is_asked_for_once_more_and_never_missing(make, place, order, log) -> None:
-    (algorithm, clients), engine = place, make()
-    score = partial(algorithm.score, "test", FIRST)
+def test_a_score_is_asked_for_once_more_and_never_missing(make, here, clients, order, log) -> None:
+    engine = make()
     order("client-001", "die once")
-    there = list(engine.map(score, clients))
+    there = list(engine.send(EVALUATE, clients))
     assert len(log()) == 4
-    assert _bits(there) == _bits(map(score, clients))
+    assert _bits(there) == _bits(here(EVALUATE))
     order("client-001", "die")
     with pytest.raises(BackendError, match=f"client-001 ended twice .*{KILLED}.*--resume"):
-        list(engine.map(score, clients))
+        list(engine.send(EVALUATE, clients))
 
 
-def test_a_worker_that_dies_while_it_opens_costs_nobody_anything(make, place, order) -> None:
-    (algorithm, clients), engine, lost = place, make(), []
+def test_a_worker_that_dies_while_it_opens_costs_nobody_anything(make, clients, order) -> None:
+    engine, dropped = make(), {}
     order("opening", "die once")
-    assert len(list(engine.map(partial(algorithm.local, FIRST), clients, lambda *which: lost.append(which)))) == 4
-    assert not lost
+    assert len(list(engine.send(FIRST, clients, dropped.__setitem__))) == 4
+    assert not dropped
 
 
-def test_workers_that_cannot_open_are_given_up(make, place, order) -> None:
-    (algorithm, clients), engine = place, make()
+def test_workers_that_cannot_open_are_given_up(make, clients, order) -> None:
+    engine = make()
     order("opening", "die")
     with pytest.raises(BackendError, match=rf"before they have opened .*\(the last: {KILLED}\)"):
-        list(engine.map(partial(algorithm.local, FIRST), clients))
+        list(engine.send(FIRST, clients))
 
 
-def test_a_worker_that_dies_between_two_rounds_is_replaced(make, place, log, gone) -> None:
-    (algorithm, clients), engine, lost = place, make(), []
-    list(engine.map(partial(algorithm.local, FIRST), clients))
+def test_a_worker_that_dies_between_two_rounds_is_replaced(make, clients, log, gone) -> None:
+    engine, dropped = make(), {}
+    list(engine.send(FIRST, clients))
     before = {pid for _, pid in log()}
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     assert gone(*before)
-    assert len(list(engine.map(partial(algorithm.local, SECOND), clients, lambda *which: lost.append(which)))) == 4
-    assert not lost
+    assert len(list(engine.send(SECOND, clients, dropped.__setitem__))) == 4
+    assert not dropped
     assert not before & {pid for _, pid in log()}
 
 
@@ -195,30 +233,23 @@ def test_a_worker_that_dies_between_two_rounds_is_replaced(make, place, log, gon
     ],
 )
 @pytest.mark.parametrize("where", ["client-001", "opening"])
-def test_errors_come_as_they_were_raised(make, place, order, which, kind, said, where) -> None:
-    (algorithm, clients), engine = place, make()
+def test_errors_come_as_they_were_raised(make, clients, order, which, kind, said, where) -> None:
+    engine = make()
     order(where, f"err {which}")
     with pytest.raises(kind) as caught:
-        list(engine.map(partial(algorithm.local, FIRST), clients, lambda client, how: None))
+        list(engine.send(FIRST, clients, {}.__setitem__))
     assert type(caught.value) is kind
     assert str(caught.value) == said
     ours = which in ("config", "name")
     assert ours or "in _obey" in caught.value.__notes__[0]  # of a bug, where it was
     order(where, "")
-    assert len(list(engine.map(partial(algorithm.local, FIRST), clients))) == 4
+    assert len(list(engine.send(FIRST, clients))) == 4
 
 
-def test_what_keeps_something_in_this_process_stays_here(make, frail, place, tmp_path: Path) -> None:
-    _, clients = place
-    for work in (partial(frail.Stubborn(str(tmp_path)).local, FIRST), partial(len), str):
-        with pytest.raises(RuntimeError, match="portable"):
-            make().map(work, clients)
-
-
-def test_closing_ends_the_processes_and_is_no_end_of_the_engine(make, place, log, gone) -> None:
-    (algorithm, clients), engine = place, make()
+def test_closing_ends_the_processes_and_is_no_end_of_the_engine(make, clients, log, gone) -> None:
+    engine = make()
     for _ in range(2):
-        list(engine.map(partial(algorithm.local, FIRST), clients))
+        list(engine.send(FIRST, clients))
         engine.close()
         assert gone(*{pid for _, pid in log()})
     engine.close()
@@ -226,32 +257,32 @@ def test_closing_ends_the_processes_and_is_no_end_of_the_engine(make, place, log
 
 PROGRAM = """
 import sys
-from functools import partial
 
-import frail
+import crashing_algorithm
 import numpy as np
+from fedbbpt.engines import Call
 from fedbbpt.engines.processes import Processes
 from fedbbpt.types import Message
 
-reopen = partial(frail.reopen, sys.argv[1])
-algorithm, clients = reopen()
-message = Message(1, 5, {"w": np.zeros(1000, np.float32)})
-Processes(reopen).map(partial(algorithm.local, message), clients)
+if __name__ == "__main__":
+    call = Call("train", Message(1, 5, {"w": np.zeros(1000, np.float32)}))
+    engine = Processes(crashing_algorithm.Hosts(sys.argv[1]), crashing_algorithm.new_memories())
+    engine.send(call, crashing_algorithm.CLIENTS)
 """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_no_worker_outlives_whom_it_works_for(frail, order, gone, tmp_path: Path, how) -> None:
+def test_no_worker_outlives_whom_it_works_for(crashing, order, gone, tmp_path: Path, how) -> None:
     order("client-002", "sleep")
-    environment = os.environ | {"PYTHONPATH": str(Path(frail.__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(crashing.__file__).parent)}
     program = subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path], env=environment, stderr=subprocess.PIPE)
     with program:
         while not (tmp_path / "asleep").exists() or not (tmp_path / "asleep").read_text():
             assert program.poll() is None
             time.sleep(0.02)
-        workers = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
-        assert (tmp_path / "asleep").read_text() in workers
-        assert len(workers) == 2
+        children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+        assert (tmp_path / "asleep").read_text() in children
+        assert len(children) == 3  # two workers, and what Python keeps for their resources
         program.send_signal(how)
         program.communicate(timeout=30)
-    assert gone(*map(int, workers))
+    assert gone(*map(int, children))

@@ -36,12 +36,12 @@ Cli = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """Starts the command line in a process of its own, with the method `mortal` installed."""
+    """Starts the command line in a process of its own, with the algorithm `dying-client` installed."""
     site = tmp_path_factory.mktemp("site")
-    shutil.copy(Path(__file__).parent / "elsewhere" / "mortal.py", site)
-    (info := site / "mortal-1.0.dist-info").mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mortal\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[fedbbpt.algorithms]\nmortal = mortal:Mortal\n")
+    shutil.copy(Path(__file__).parent / "elsewhere" / "dying_client.py", site)
+    (info := site / "dying_client-1.0.dist-info").mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: dying-client\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fedbbpt.algorithms]\ndying-client = dying_client:DyingClient\n")
 
     def start(*arguments: object) -> "subprocess.Popen[str]":
         command = [sys.executable, "-u", "-m", "fedbbpt", *map(str, arguments)]
@@ -110,8 +110,8 @@ def test_the_same_bits_as_in_one_process_also_after_ctrl_c_which_leaves_nobody(
 def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
     fedbbpt: Callable[..., str], tmp_path: Path
 ) -> None:
-    mortal = ["train", "--algorithm", "mortal", *SETTINGS, "--rounds", "3"]
-    said = fedbbpt(*mortal, *AWAY, "--out", tmp_path / "run").splitlines()
+    dying = ["train", "--algorithm", "dying-client", *SETTINGS, "--rounds", "3"]
+    said = fedbbpt(*dying, *AWAY, "--out", tmp_path / "run").splitlines()
     note = "client-001 died in round 2 (killed by SIGKILL); its update is missing"
     assert [line for line in said if "missing" in line] == [note]
     rows = _rows(tmp_path / "run")

@@ -1,0 +1,80 @@
+"""The contract of engines: every client once, in order, with its memory, and the bits of `serial`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fedbbpt.algorithms import ClientMemory
+from fedbbpt.algorithms.ensemble import Ensemble
+from fedbbpt.algorithms.fedavg import FedAvg
+from fedbbpt.engines import TUNED, Call, ClientHost, Engine, HostFactory
+from fedbbpt.engines.serial import Serial
+from fedbbpt.testing.expect import expect, same_bits
+from fedbbpt.testing.simulation import Simulation
+from fedbbpt.testing.toy import Toy
+
+ALGORITHMS = {"fedavg": FedAvg, "ensemble": Ensemble}
+
+
+class ToyHosts(HostFactory):
+    """Hosts of the toy task, for any process."""
+
+    def __init__(self, algorithm: str) -> None:
+        self._algorithm = algorithm
+
+    def here(self) -> ClientHost:
+        """See `HostFactory`."""
+        return _open_toy(self._algorithm)
+
+    @property
+    def opener(self) -> Callable[[], ClientHost]:
+        """See `HostFactory`."""
+        return partial(_open_toy, self._algorithm)
+
+
+def check_engine(make: Callable[..., Engine], *, rounds: int = 3) -> None:
+    """Checks all promises of `Engine`.
+
+    Args:
+        make: the class, or a function that builds it with options.
+        rounds: how many are run with each algorithm.
+
+    Raises:
+        ContractError: a promise is broken; says which.
+    """
+    for name, algorithm in ALGORITHMS.items():
+        ours, theirs = (_run(kind, name, algorithm, rounds) for kind in (make, Serial))
+        for before, after in zip(ours[0], theirs[0], strict=True):
+            expect(same_bits(before.to_arrays(), after.to_arrays()), f"{name}: the bits of serial")
+        for client, memory in ours[1].items():
+            expect(same_bits(memory.durable, theirs[1][client].durable), f"{name}: {client} remembers the same")
+        expect(ours[2] == theirs[2], f"{name}: the same bytes, exchanges and queries")
+
+
+def _run(make: Callable[..., Engine], name: str, algorithm: Any, rounds: int) -> Any:
+    toy = Toy()
+    simulation = Simulation(partial(algorithm, toy.context()), toy.objective, toy.clients)
+    memories = {client.id: ClientMemory() for client in toy.clients}
+    engine = make(ToyHosts(name), memories)
+    try:
+        simulation.engine, simulation.memories = engine, memories
+        expect(list(engine.send(_first_call(simulation), [])) == [], "no clients, no replies")
+        states, counts = [simulation.algorithm.init()], []
+        for _ in range(rounds):
+            states.append(simulation.round(states[-1])[0])
+            pool = simulation.pool
+            counts.append(pool and (pool.bytes_up, pool.bytes_down, pool.exchanges, pool.usage))
+            engine.close()  # a later call starts it again
+    finally:
+        engine.close()
+    return states, memories, counts
+
+
+def _first_call(simulation: Simulation) -> Any:
+    return Call("train", simulation.algorithm.broadcast(simulation.algorithm.init()))
+
+
+def _open_toy(algorithm: str) -> ClientHost:
+    toy = Toy()
+    kind: Any = ALGORITHMS[algorithm]
+    return ClientHost({TUNED: (kind(toy.context()), toy.objective)}, {client.id: client for client in toy.clients})
