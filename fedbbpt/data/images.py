@@ -131,7 +131,8 @@ def _eight_bits(image: Image.Image, kind: str | None) -> Image.Image:
             f"its values reach from {low:g} to {high:g}, and nothing says which of them is white; save it with 8 or 16 "
             "bits, or as fractions from 0 to 1"
         )
-    grey[values == image.info.get("transparency", -1)] = 255
+    if "transparency" in image.info:
+        grey[values == image.info["transparency"]] = 255
     return Image.fromarray(np.rint(grey, out=grey).astype(np.uint8))
 
 

@@ -46,7 +46,7 @@ def other(tmp_path: Path) -> Other:
 
     def save(model: Any, **changes: Any) -> str:
         (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]))
-        transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+        transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
         model.save_pretrained(tmp_path)
         config = tmp_path / "config.json"
         config.write_text(json.dumps(json.loads(config.read_text()) | changes))
