@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.backend import Meter
-from fedbbpt.objective import Objective
+from fedbbpt.objective import PromptedModel
 from fedbbpt.prompts.coordinator import Coordinator
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.prompts.none import NoPrompt
@@ -15,11 +15,12 @@ SIZE = (8, 8)
 
 
 def make(backend, prompt=None):
-    return Objective(backend, prompt or Dct(SIZE, frequencies=2), Identity(backend.info, backend.info.classes))
+    readout = Identity(backend.info, backend.info.classes)
+    return PromptedModel(backend.info, prompt or Dct(SIZE, frequencies=2), readout).on(backend)
 
 
-def candidates(objective, count, views=1):
-    return np.random.default_rng(0).normal(size=(count, views * objective.prompt.dim))
+def candidates(objective, count, prompts=1):
+    return np.random.default_rng(0).normal(size=(count, prompts * objective.prompt.dim))
 
 
 def split(losses):
@@ -36,17 +37,17 @@ def losses(make_backend):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 7, 10, 34, 35, 100])
-@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("prompts", [1, 3])
 @pytest.mark.parametrize(("n", "b"), [(1, 1), (5, 1), (1, 7), (5, 7)])
-def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_data, n, b, views, limit):
+def test_calls_stay_within_the_limit_and_are_those_foretold(make_backend, make_data, n, b, prompts, limit):
     backend = make_backend(max_batch=limit)
     objective = make(backend)
-    scores = objective.answers(candidates(objective, n, views), make_data(b).batch(slice(None)))
-    assert scores.shape == (n, b, views, 3)
+    scores = objective.answers(candidates(objective, n, prompts), make_data(b).batch(slice(None)))
+    assert scores.shape == (n, b, prompts, 3)
     assert scores.dtype == np.float32
     assert max(backend.calls) <= limit
-    foretold = objective.usage(n * views, b)
-    assert foretold == Usage(n * views * b, len(backend.calls)) == Usage(sum(backend.calls), len(backend.calls))
+    foretold = objective.usage(n * prompts, b)
+    assert foretold == Usage(n * prompts * b, len(backend.calls)) == Usage(sum(backend.calls), len(backend.calls))
 
 
 @pytest.mark.parametrize(
@@ -71,13 +72,13 @@ def test_calls_are_requests_where_one_query_sends_several(make_backend, make_dat
     assert meter.usage == objective.usage(5, 3) == Usage(15, 4)
 
 
-@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("prompts", [1, 2])
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 11])
-def test_answers_do_not_depend_on_the_limit(make_backend, make_data, limit, views):
+def test_answers_do_not_depend_on_the_limit(make_backend, make_data, limit, prompts):
     whole, pieces = make(make_backend(max_batch=1000)), make(make_backend(max_batch=limit))
     batch = make_data(6).batch(slice(None))
-    expected = whole.answers(candidates(whole, 4, views), batch)
-    assert np.array_equal(pieces.answers(candidates(whole, 4, views), batch), expected)
+    expected = whole.answers(candidates(whole, 4, prompts), batch)
+    assert np.array_equal(pieces.answers(candidates(whole, 4, prompts), batch), expected)
 
 
 def test_every_candidate_meets_every_example(fake_backend, make_data):
@@ -95,7 +96,7 @@ def test_every_image_is_prompted_with_its_own_features(make_backend, make_data, 
     objective = make(make_backend(max_batch=limit), Coordinator(SIZE, encoder="pixels"))
     batch = make_data(3).batch(slice(None))
     batch = batch._replace(features=objective.prompt.features(batch.inputs))
-    thetas = np.stack([objective.prompt.init(np.random.default_rng(i)) for i in range(4)]).reshape(2, -1)  # two views
+    thetas = np.stack([objective.prompt.init(np.random.default_rng(i)) for i in range(4)]).reshape(2, -1)  # two prompts
     scores = objective.answers(thetas, batch)
     for j in range(3):
         alone = batch._replace(
@@ -105,7 +106,7 @@ def test_every_image_is_prompted_with_its_own_features(make_backend, make_data, 
 
 
 @pytest.mark.parametrize("limit", [2, 8, 1000])
-def test_views_are_answered_as_if_they_were_asked_singly(make_backend, make_data, limit):
+def test_prompts_are_answered_as_if_they_were_asked_singly(make_backend, make_data, limit):
     objective, batch = make(make_backend(max_batch=limit)), make_data(6).batch(slice(None))
     one, other = np.random.default_rng(0).normal(size=(2, 4, objective.prompt.dim))
     scores = objective.answers(np.concatenate([one, other], axis=1), batch)
@@ -114,17 +115,17 @@ def test_views_are_answered_as_if_they_were_asked_singly(make_backend, make_data
     assert not np.allclose(scores[:, :, 0], scores[:, :, 1])
 
 
-def test_parameters_fall_apart_into_those_of_the_views(fake_backend):
+def test_parameters_fall_apart_into_those_of_the_prompts(fake_backend):
     objective = make(fake_backend)
     d = objective.prompt.dim
-    assert np.array_equal(objective.views(np.arange(3 * d)), np.arange(3 * d).reshape(3, d))
-    assert objective.views(candidates(objective, 4, 2)).shape == (4, 2, d)
+    assert np.array_equal(objective.split_prompts(np.arange(3 * d)), np.arange(3 * d).reshape(3, d))
+    assert objective.split_prompts(candidates(objective, 4, 2)).shape == (4, 2, d)
 
 
-def test_no_prompt_is_one_view(fake_backend):
+def test_no_prompt_counts_as_one(fake_backend):
     objective = make(fake_backend, NoPrompt(SIZE))
-    assert objective.views(np.zeros(0)).shape == (1, 0)
-    assert objective.views(np.zeros((4, 0))).shape == (4, 1, 0)
+    assert objective.split_prompts(np.zeros(0)).shape == (1, 0)
+    assert objective.split_prompts(np.zeros((4, 0))).shape == (4, 1, 0)
 
 
 def test_loss_is_the_mean_cross_entropy(losses):
@@ -144,7 +145,7 @@ def test_without_common_answers_there_is_no_loss(losses):
     assert np.isnan(losses([[1.0, np.nan], [np.nan, 1.0]])).all()
 
 
-def test_example_counts_if_it_was_answered_under_every_view(make_backend):
+def test_example_counts_if_it_was_answered_under_every_prompt(make_backend):
     objective, table = make(make_backend(classes=("yes", "no"))), np.array([[1.0, 2.0, 6.0]])
     scores = np.concatenate([split(table), split(table)], axis=2)
     scores[0, 1, 1] = np.nan

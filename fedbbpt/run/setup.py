@@ -69,15 +69,20 @@ class Experiment(RunModel):
         """The engine that runs the clients' half.
 
         Raises:
-            ConfigError: clients of a paid service would run in processes that share no ledger.
+            ConfigError: see `check_engine`.
         """
+        self.check_engine()
         engine: Engine = build("engines", self.config.engine, _Hosts(self), memories)
+        return engine
+
+    def check_engine(self) -> None:
+        """Raises ConfigError if clients of a paid service would run in processes that share no ledger."""
+        engine: type[Engine] = load_class("engines", self.config.engine.name)
         if engine.out_of_process and self.backend.service_client:
             raise ConfigError(
                 f"the engine {self.config.engine.name!r} runs clients in other processes, and what they ask of "
                 f"backend {self.config.backend.name!r} is paid from one ledger in this one; use --engine serial"
             )
-        return engine
 
     def _made(self, component: ComponentConfig, model: PromptedModel) -> Algorithm:
         chosen, options = load_class("optimizers", self.config.optimizer.name), self.config.optimizer.options

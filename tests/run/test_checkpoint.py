@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import ServerState
 from fedbbpt.errors import RunError
 from fedbbpt.run import checkpoint
 from fedbbpt.run.checkpoint import Best, Progress, Totals, load_last, save, tidy
@@ -18,9 +18,9 @@ def progress(round_):
     rng = np.random.default_rng(round_)
     current = {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)}
     best = {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)}
-    memory = {"client-000": rng.normal(size=(2, 3, 4)).astype(np.float32)}
+    opt_state = {"client-000": rng.normal(size=(2, 3, 4)).astype(np.float32)}
     totals, mark = Totals(10 * round_, round_, 7, 8, seconds=0.1 + 0.2), Mark(99, "f" * 64)
-    return Progress(State(round_, current, memory), Best(1, 0.5, 1 / 3, 0.4, best), totals, mark, "config", "data")
+    return Progress(ServerState(round_, current, opt_state), Best(1, 0.5, 1 / 3, 0.4, best), totals, mark, "config", "data")
 
 
 def assert_same(a, b):
@@ -35,7 +35,7 @@ def assert_same(a, b):
     for one, other in (
         (a.state.parameters, b.state.parameters),
         (a.best.parameters, b.best.parameters),
-        (a.state.memory, b.state.memory),
+        (a.state.opt_state, b.state.opt_state),
     ):
         assert one.keys() == other.keys()
         for part in one:
@@ -81,8 +81,8 @@ def test_comes_back_bit_for_bit(folder):
 
 def test_parts_with_a_path_for_a_name_come_back(tmp_path):
     whole = progress(1)
-    parts = {"client-000/memory/lowest": np.ones(1, np.float32), "prompt": np.zeros(2, np.float32)}
-    own = Progress(State(1, parts, {}), whole.best, whole.totals, Mark(), "", "")
+    parts = {"client-000/opt_state/lowest": np.ones(1, np.float32), "prompt": np.zeros(2, np.float32)}
+    own = Progress(ServerState(1, parts, {}), whole.best, whole.totals, Mark(), "", "")
     save(tmp_path, own)
     assert_same(load_last(tmp_path)[0], own)
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pytest
 
-from fedbbpt.algorithms import Keeps, State
-from fedbbpt.run.evaluate import better
+from fedbbpt.algorithms import ModelSelection, ServerState
+from fedbbpt.run.evaluate import select_best
 
 
 class Looked(NamedTuple):
@@ -15,10 +15,10 @@ class Looked(NamedTuple):
     accuracy: float
 
 
-def kept(keeps: Keeps, *rounds: tuple[float, float]) -> int:
+def kept(selection: ModelSelection, *rounds: tuple[float, float]) -> int:
     best = None
     for i, round_ in enumerate(rounds):
-        best = better(Looked(*round_), State(i, {}), best, keeps)  # type: ignore[arg-type]
+        best = select_best(Looked(*round_), ServerState(i, {}), best, selection)  # type: ignore[arg-type]
     assert best is not None
     assert best.start == rounds[0][0]
     assert (best.loss, best.accuracy) == rounds[best.round]
@@ -26,7 +26,7 @@ def kept(keeps: Keeps, *rounds: tuple[float, float]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("rounds", "lowest", "latest"),
+    ("rounds", "best", "last"),
     [
         ([(1.0, 0.5)], 0, 0),
         ([(1.0, 0.5), (0.5, 0.6), (0.8, 0.7)], 1, 2),
@@ -38,8 +38,8 @@ def kept(keeps: Keeps, *rounds: tuple[float, float]) -> int:
     ],
     ids=["start", "rises again", "above the start", "never better", "as good as the start", "ties", "no answers"],
 )
-def test_the_lowest_or_the_latest_that_is_not_above_the_start(
-    rounds: list[tuple[float, float]], lowest: int, latest: int
+def test_the_best_or_the_last_that_is_not_above_the_start(
+    rounds: list[tuple[float, float]], best: int, last: int
 ) -> None:
-    assert kept("lowest", *rounds) == lowest
-    assert kept("latest", *rounds) == latest
+    assert kept("best", *rounds) == best
+    assert kept("last", *rounds) == last

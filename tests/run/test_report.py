@@ -27,7 +27,7 @@ class Run:
     """A finished run with its report."""
 
     def __init__(self, out, experiment):
-        self.out, self.session = out, experiment
+        self.out, self.experiment = out, experiment
         self.write()
 
     def write(self, **changes):
@@ -36,7 +36,7 @@ class Run:
         if changes:
             summary.write_text(json.dumps(self.summary | changes))
             environment.add_result_checksums(self.out)
-        path = report.write_report(self.out, self.session, again.kept(self.out, self.session))
+        path = report.write_report(self.out, self.experiment, again.load_best(self.out, self.experiment)[1])
         self.summary, self.html = json.loads(summary.read_text()), path.read_text("utf-8")
         self.page = Page(self.html)
 
@@ -126,12 +126,12 @@ def test_numbers_are_those_of_the_summary(make):
             assert (tip in run.page.text) == (count > 0)
     assert (f"of round {s['best_round']} of 3" in run.page.text) == (s["best_round"] > 0)
     assert 'name = "dct"' in run.page.text
-    assert ["data_sha256", run.session.data_sha256] in run.page.rows
+    assert ["data_sha256", run.experiment.data_sha256] in run.page.rows
 
 
 def test_page_needs_nothing_but_itself(make):
     run = make()
-    assert sum(run.session.backend.calls) == run.summary["queries"]
+    assert sum(run.experiment.backend.calls) == run.summary["queries"]
     assert not run.page.all("script") + run.page.all("link")
     for _, attributes in run.page.tags:
         for name in ("src", "href", "xlink:href"):
@@ -198,7 +198,7 @@ def test_curves_leave_out_rounds_without_evaluation(make):
 
 def test_pictures_are_the_images_and_what_the_prompt_makes_of_them(make):
     run = make()
-    experiment, theta = run.session, again.kept(run.out, run.session).parameters["prompt"]
+    experiment, theta = run.experiment, again.load_best(run.out, run.experiment)[1].parameters["prompt"]
     files = [io.BytesIO(base64.b64decode(image["src"].partition(",")[2])) for image in run.page.all("img")]
     shown = [np.asarray(Image.open(file)) for file in files]
     training, reach = np.concatenate([client.train.inputs for client in experiment.clients]), 0.0
@@ -216,7 +216,7 @@ def test_pictures_are_the_images_and_what_the_prompt_makes_of_them(make):
 
 def test_all_prompts_of_the_best_checkpoint_are_shown_side_by_side(make):
     run = make(algorithm="ensemble", optimizer="random", rounds=3)
-    experiment, theta = run.setup, again.kept(run.out, run.setup).parameters["prompt"]
+    experiment, theta = run.experiment, again.load_best(run.out, run.experiment)[1].parameters["prompt"]
     prompts = theta.reshape(-1, experiment.prompt.dim)
     assert len(prompts) == 1 + run.summary["best_round"] > 2
     labels = [image["alt"].partition(",")[0] for image in run.page.all("img")]
@@ -226,7 +226,7 @@ def test_all_prompts_of_the_best_checkpoint_are_shown_side_by_side(make):
     expected = experiment.prompt.apply(prompts, shown[0][None].astype(np.float32) / 255, None)
     np.testing.assert_allclose(shown[1:], 255 * expected, atol=0.51)
     assert f"under each of the {len(prompts)} prompts of the best checkpoint" in run.page.text
-    sizes = experiment.sizes
+    sizes = experiment.algorithm.parameter_counts
     assert sizes == {"prompt": 4 * experiment.prompt.dim, "readout": 3 * (4 * 3 + 1)}
     assert f"Prompt dct ({sizes['prompt']} parameters), readout linear ({sizes['readout']} parameters)" in run.page.text
 
