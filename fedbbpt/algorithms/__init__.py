@@ -185,7 +185,6 @@ class Algorithm(Protocol):
         """How many queries each evaluated input takes after so many rounds."""
         return 1
 
-    @property
-    def parameter_counts(self) -> dict[str, int]:
-        """How many numbers are trained, as {"prompt": …, "readout": …}, in the end."""
+    def parameter_counts(self, rounds: int) -> dict[str, int]:
+        """How many numbers a run of so many rounds trains, as {"prompt": …, "readout": …}."""
         ...

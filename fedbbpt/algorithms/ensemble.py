@@ -147,12 +147,12 @@ class Ensemble(Algorithm):
         """One more per round, until there are all."""
         return min(1 + round_, self._num_prompts)
 
-    @property
-    def parameter_counts(self) -> dict[str, int]:
+    def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
+        prompts = self.prompts_per_input(rounds)
         return {
-            "prompt": self._num_prompts * self.model.prompt.dim,
-            "readout": len(self._readout.init(self._num_prompts)),
+            "prompt": prompts * self.model.prompt.dim,
+            "readout": len(self._readout.init(prompts)),
         }
 
     def _catch_up(self, message: Message, ctx: ClientContext) -> Update:

@@ -182,8 +182,7 @@ class FedAvg(Algorithm):
         """See `Algorithm`; without a prompt nothing, since the answers are remembered."""
         return self._local.usage(client.train)
 
-    @property
-    def parameter_counts(self) -> dict[str, int]:
+    def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
         return {"prompt": self.model.prompt.dim, "readout": len(self.model.readout.init(1))}
 

@@ -59,7 +59,7 @@ def package_versions() -> dict[str, str | None]:
 
 def write_environment(out: Path, experiment: Experiment, run: str, config_sha256: str) -> None:
     """Writes what is known before the first query, and what the backend took from the provider."""
-    files = {}
+    files, counts = {}, experiment.algorithm.parameter_counts(experiment.config.rounds)
     if taken := experiment.provider.to_bytes() if experiment.provider else b"":
         write_atomic(out / PROVIDER, taken)
         files[PROVIDER] = checksum(taken)
@@ -72,7 +72,7 @@ def write_environment(out: Path, experiment: Experiment, run: str, config_sha256
             "cores": os.cpu_count(),
             "packages": package_versions(),
             "backend": asdict(experiment.backend.info),
-            **{f"{part}_parameters": size for part, size in experiment.algorithm.parameter_counts.items()},
+            **{f"{part}_parameters": count for part, count in counts.items()},
             "run": run,
             "setup": experiment.setup,
             "config_sha256": config_sha256,

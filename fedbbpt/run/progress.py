@@ -37,7 +37,7 @@ class LineReporter(Callback):
         """Prints what is trained, on which data, and what it will take."""
         self._rounds, self._done, self._before = plan.rounds, rounds_done, 0.0
         config, info = experiment.config, experiment.backend.info
-        sizes = experiment.algorithm.parameter_counts
+        sizes = experiment.algorithm.parameter_counts(config.rounds)
         prompt, readout, search = config.prompt.name, config.readout.name, f"{config.optimizer.name}, "
         if experiment.algorithm.access == "white-box":
             prompt, readout, search = "soft tokens", "parts of the model", ""

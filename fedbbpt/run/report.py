@@ -49,7 +49,7 @@ def write_report(out: Path, experiment: Experiment, state: ServerState) -> Path:
         toml=(out / "config.toml").read_text("utf-8"),
         environment=list(_flat(environment)),
         thing=experiment.task.modality,
-        dims=experiment.algorithm.parameter_counts,
+        dims=experiment.algorithm.parameter_counts(experiment.config.rounds),
         tuned=tuned,
         cards=_summary_cards(summary),
         comparison=comparison,

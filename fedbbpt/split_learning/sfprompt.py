@@ -188,8 +188,7 @@ class SFPrompt(Algorithm):
         samples = num_kept(self._keep_fraction, client.train)
         return Usage(self._epochs * samples, self._epochs * -(-samples // self._batch_size))
 
-    @property
-    def parameter_counts(self) -> dict[str, int]:
+    def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`; all but the prompt's count as the readout's."""
         sizes = {part: self._split.sizes[part] for part in self._trained}
         return {"prompt": sizes.pop("prompt", 0), "readout": sum(sizes.values())}

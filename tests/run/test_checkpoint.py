@@ -20,7 +20,9 @@ def progress(round_):
     best = {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)}
     opt_state = {"client-000": rng.normal(size=(2, 3, 4)).astype(np.float32)}
     totals, mark = Totals(10 * round_, round_, 7, 8, seconds=0.1 + 0.2), Mark(99, "f" * 64)
-    return Progress(ServerState(round_, current, opt_state), Best(1, 0.5, 1 / 3, 0.4, best), totals, mark, "config", "data")
+    return Progress(
+        ServerState(round_, current, opt_state), Best(1, 0.5, 1 / 3, 0.4, best), totals, mark, "config", "data"
+    )
 
 
 def assert_same(a, b):

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from fedbbpt.algorithms.score import cost
+from fedbbpt.algorithms.evaluation import expected_usage
 from fedbbpt.config import make_config
 from fedbbpt.errors import BudgetError
 from fedbbpt.prompts.affine import Affine
 from fedbbpt.readouts.linear import LinearReadout
-from fedbbpt.run import plan as planning
-from fedbbpt.run.query_budget import is_evaluated, plan
+from fedbbpt.run import query_budget
+from fedbbpt.run.query_budget import is_evaluated, plan_queries
 from fedbbpt.run.setup import Experiment
 from fedbbpt.types import Usage
 
-METHODS = [
+ALGORITHMS = [
     {"name": "ensemble", "num_prompts": 1},
     {"name": "ensemble", "num_prompts": 3},
     {"name": "fedavg"},
@@ -40,62 +40,64 @@ def experiment(fake_backend, clients):
 
 def _round_by_round(experiment, rounds):
     """Training, validation and test of so many rounds, as they would come one after the other."""
-    algorithm, state = experiment.algorithm(), experiment.algorithm().init()
+    algorithm, state = experiment.algorithm, experiment.algorithm.init()
 
-    def one_pass(split, views):
-        return sum((cost(experiment.objective, views, len(getattr(c, split))) for c in experiment.clients), Usage())
+    def one_pass(split, prompts):
+        return sum(
+            (expected_usage(experiment.prompted, prompts, getattr(c, split)) for c in experiment.client_sizes), Usage()
+        )
 
-    training, validation = Usage(), one_pass("validation", algorithm.num_prompts(0))
+    training, validation = Usage(), one_pass("validation", algorithm.prompts_per_input(0))
     for round_ in range(1, rounds + 1):
-        chosen = algorithm.sample(replace(state, round=round_ - 1), experiment.clients)
-        training = sum((algorithm.plan(client, round_) for client in chosen), training)
+        chosen = algorithm.sample(replace(state, round=round_ - 1), experiment.client_sizes)
+        training = sum((algorithm.expected_usage(client, round_) for client in chosen), training)
         if is_evaluated(round_, experiment.config):
-            validation += one_pass("validation", algorithm.num_prompts(round_))
-    return training, validation, one_pass("test", algorithm.num_prompts(rounds))
+            validation += one_pass("validation", algorithm.prompts_per_input(round_))
+    return training, validation, one_pass("test", algorithm.prompts_per_input(rounds))
 
 
-@pytest.mark.parametrize("algorithm", METHODS, ids=str)
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
 @pytest.mark.parametrize("every", [1, 3])
 def test_the_same_as_counting_round_by_round(experiment, algorithm, every) -> None:
     for rounds in (0, 1, 2, 3, 4, 9):
-        planned = plan(ours := experiment(algorithm=algorithm, rounds=rounds, evaluate_every=every))
+        planned = plan_queries(ours := experiment(algorithm=algorithm, rounds=rounds, evaluate_every=every))
         assert (planned.training, planned.validation, planned.test) == _round_by_round(ours, rounds)
         assert planned.rounds == rounds
         assert planned.exact
 
 
-@pytest.mark.parametrize("algorithm", METHODS, ids=str)
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
 @pytest.mark.parametrize("unit", ["queries", "requests"])
 def test_a_limit_leaves_as_many_rounds_as_it_pays_for(experiment, algorithm, unit) -> None:
     settings = {"algorithm": algorithm, "evaluate_every": 2}
-    limit = getattr(plan(experiment(**settings, rounds=6)).total, unit)
-    planned = plan(experiment(**settings, rounds=50, **{f"max_{unit}": limit}))
+    limit = getattr(plan_queries(experiment(**settings, rounds=6)).total, unit)
+    planned = plan_queries(experiment(**settings, rounds=50, **{f"max_{unit}": limit}))
     assert getattr(planned.total, unit) <= limit
     training, validation, test = _round_by_round(experiment(**settings, rounds=50), planned.rounds + 1)
     assert getattr(planned.baseline + training + validation + test, unit) > limit
 
 
 def test_a_limit_below_one_round_is_refused(experiment) -> None:
-    least = plan(experiment(rounds=1)).total.queries
-    assert plan(experiment(rounds=5, max_queries=least)).rounds == 1
+    least = plan_queries(experiment(rounds=1)).total.queries
+    assert plan_queries(experiment(rounds=5, max_queries=least)).rounds == 1
     with pytest.raises(BudgetError, match=f"with 1 round of training it takes {least} queries"):
-        plan(experiment(rounds=5, max_queries=least - 1))
+        plan_queries(experiment(rounds=5, max_queries=least - 1))
 
 
-@pytest.mark.parametrize("algorithm", METHODS, ids=str)
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
 def test_a_thousand_million_rounds_take_no_longer_than_a_few(experiment, algorithm, monkeypatch) -> None:
-    monkeypatch.setattr(planning, "MOST_DRAWN", 50)
-    few, more = (plan(experiment(algorithm=algorithm, rounds=rounds)) for rounds in (10**8, 10**9))
+    monkeypatch.setattr(query_budget, "MOST_DRAWN", 50)
+    few, more = (plan_queries(experiment(algorithm=algorithm, rounds=rounds)) for rounds in (10**8, 10**9))
     a_round = (more.total.queries - few.total.queries) / (10**9 - 10**8)
     assert 10 < a_round < 1000
-    limited = plan(experiment(algorithm=algorithm, rounds=10**9, max_queries=few.total.queries))
+    limited = plan_queries(experiment(algorithm=algorithm, rounds=10**9, max_queries=few.total.queries))
     assert limited.rounds == 10**8
 
 
 def test_rounds_that_are_not_drawn_count_as_the_dearest(experiment, monkeypatch) -> None:
-    monkeypatch.setattr(planning, "MOST_DRAWN", 20)
-    ours = experiment(algorithm=METHODS[3], rounds=200)
-    planned, exactly = plan(ours), _round_by_round(ours, 200)[0]
+    monkeypatch.setattr(query_budget, "MOST_DRAWN", 20)
+    ours = experiment(algorithm=ALGORITHMS[3], rounds=200)
+    planned, exactly = plan_queries(ours), _round_by_round(ours, 200)[0]
     assert not planned.exact
     assert exactly.queries < planned.training.queries < 1.5 * exactly.queries
     assert exactly.requests <= planned.training.requests
@@ -103,6 +105,7 @@ def test_rounds_that_are_not_drawn_count_as_the_dearest(experiment, monkeypatch)
 
 def test_steps_cost_nothing_to_count(experiment) -> None:
     one, many = (
-        plan(experiment(algorithm={"name": "fedavg", "local_steps": steps}, rounds=1)).training for steps in (1, 10**9)
+        plan_queries(experiment(algorithm={"name": "fedavg", "local_steps": steps}, rounds=1)).training
+        for steps in (1, 10**9)
     )
     assert many == one.times(10**9)

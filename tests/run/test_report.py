@@ -226,7 +226,7 @@ def test_all_prompts_of_the_best_checkpoint_are_shown_side_by_side(make):
     expected = experiment.prompt.apply(prompts, shown[0][None].astype(np.float32) / 255, None)
     np.testing.assert_allclose(shown[1:], 255 * expected, atol=0.51)
     assert f"under each of the {len(prompts)} prompts of the best checkpoint" in run.page.text
-    sizes = experiment.algorithm.parameter_counts
+    sizes = experiment.algorithm.parameter_counts(3)
     assert sizes == {"prompt": 4 * experiment.prompt.dim, "readout": 3 * (4 * 3 + 1)}
     assert f"Prompt dct ({sizes['prompt']} parameters), readout linear ({sizes['readout']} parameters)" in run.page.text
 

@@ -444,5 +444,5 @@ def test_nothing_is_sent_before_a_transport_is_used(method):
     algorithm = method(body_url="http://127.0.0.1:9", keep_fraction=0.5)
     assert algorithm.expected_usage(ClientSizes("client-000", 4, 5, 9), 1) == Usage(2, 1)
     assert set(algorithm.init().parameters) == {"prompt", "tail", "classifier"}
-    assert algorithm.parameter_counts["prompt"] == 12
+    assert algorithm.parameter_counts(1)["prompt"] == 12
     assert not algorithm.is_queryable
