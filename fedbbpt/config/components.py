@@ -6,7 +6,7 @@ prompt that wraps another is named `outer:inner` and takes the options of both.
 
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -74,10 +74,18 @@ def build_prompt(component: ComponentConfig, size: Size, embeddings: Embeddings 
         size: of the model's input images (h, w); None for texts.
         embeddings: what a prompt that `uses_embeddings` gets in place of the size.
     """
-    outer, *wrapped = _classes("prompts", component.name)
+    return assemble_prompt(_classes("prompts", component.name), component.options, size, embeddings)
+
+
+def assemble_prompt(
+    classes: Sequence[type[Prompt]], options: Mapping[str, Any], size: Size, embeddings: Embeddings | None = None
+) -> Prompt:
+    """As `build_prompt`, from the class of the prompt and of the one that it wraps, if any."""
+    made: Sequence[Any] = classes
+    outer, *wrapped = made
     own = option_fields(outer)
-    outer_options = {key: value for key, value in component.options.items() if key in own}
-    inner_options = {key: value for key, value in component.options.items() if key not in own}
+    outer_options = {key: value for key, value in options.items() if key in own}
+    inner_options = {key: value for key, value in options.items() if key not in own}
     inner = [prompt(embeddings if prompt.uses_embeddings else size, **inner_options) for prompt in wrapped]
     built: Prompt = outer(embeddings if outer.uses_embeddings else size, *inner, **outer_options)
     return built

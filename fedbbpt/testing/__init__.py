@@ -13,6 +13,7 @@ from fedbbpt.testing.engines import check_engine
 from fedbbpt.testing.expect import ContractError
 from fedbbpt.testing.optimizers import check_optimizer
 from fedbbpt.testing.partitionable import PartitionableToy
+from fedbbpt.testing.prompts import check_prompt
 from fedbbpt.testing.simulation import Rebuilding, Simulation
 from fedbbpt.testing.toy import Toy, ToyBackend, toy_client
 
@@ -26,5 +27,6 @@ __all__ = [
     "check_algorithm",
     "check_engine",
     "check_optimizer",
+    "check_prompt",
     "toy_client",
 ]
