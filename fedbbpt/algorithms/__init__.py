@@ -178,7 +178,10 @@ class Algorithm(Protocol):
         return 1
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
-        """Exactly what a round (counted from 1) will ask of the model for this client."""
+        """Exactly what a round (counted from 1) will ask of the model for this client.
+
+        Inputs as they are, without a prompt, are asked about once in a run, and are not counted here.
+        """
         ...
 
     def prompts_per_input(self, round_: int) -> int:

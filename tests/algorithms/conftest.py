@@ -1,16 +1,18 @@
-"""A method on the fake backend."""
+"""An algorithm on the toy backend."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from fedbbpt.algorithms import Parts
+from fedbbpt.algorithms import AlgorithmContext, ClientContext
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.objective import Objective
 from fedbbpt.optim import Space
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.linear import LinearReadout
+from fedbbpt.testing import Simulation
 
 
 def _make(
@@ -26,15 +28,72 @@ def _make(
     **options,
 ):
     prompt = prompt or Dct(backend.info.input_size, frequencies=2)
-    parts = prompt, readout(backend.info, classes or backend.info.classes)
 
     def started(start):
         return optimizer(replace(start, space=Space(prompt.choices or 2)))
 
-    return kind(Parts(objective(backend, *parts), started, seed), **options)
+    model = objective(backend.info, prompt, readout(backend.info, classes or backend.info.classes), backend)
+    return kind(AlgorithmContext(model, started, seed), **options)
 
 
 @pytest.fixture
 def make():
-    """`make(backend, FedAvg, prompt=…, readout=LinearReadout, optimizer=SpsaGC, …, **options)`: a method."""
+    """`make(backend, FedAvg, prompt=…, readout=LinearReadout, optimizer=SpsaGC, …, **options)`: an algorithm."""
     return _make
+
+
+@pytest.fixture
+def simulate():
+    """`simulate(clients, backend, FedAvg, rebuild=, engine=, …)`: rounds of what `make` builds, over clients."""
+
+    def start(clients, backend, *kind, rebuild=False, engine=None, **options):
+        build = partial(_make, backend, *kind, **options)
+        return Simulation(build, build().model, clients, rebuild=rebuild, engine=engine)
+
+    return start
+
+
+@pytest.fixture
+def context_of():
+    """`context_of(algorithm, client)`: all that a client's handlers work with, before the first round."""
+    return lambda algorithm, client: ClientContext(client, algorithm.model)
+
+
+@pytest.fixture
+def train(context_of):
+    """`train(algorithm, client, state)`: a client's reply in a round, and what its handlers work with afterwards."""
+
+    def call(algorithm, client, state=None):
+        ctx = context_of(algorithm, client)
+        return algorithm.handlers["train"](algorithm.broadcast(state or algorithm.init()), ctx), ctx
+
+    return call
+
+
+@pytest.fixture
+def score(context_of):
+    """`score(algorithm, client, subset, state)`: the score of parameters that are told whole."""
+
+    def call(algorithm, client, subset="test", state=None):
+        message = replace(algorithm.broadcast(state or algorithm.init()), subset=subset)
+        return algorithm.handlers["evaluate"](message, context_of(algorithm, client))
+
+    return call
+
+
+@pytest.fixture
+def spied():
+    """`spied(simulation)`: the (call, replies) of all later exchanges, as a list that grows."""
+
+    def watch(simulation):
+        heard, send = [], simulation.engine.send
+
+        def recorded(call, clients, on_dropped=None):
+            replies = list(send(call, clients, on_dropped))
+            heard.append((call, replies))
+            return iter(replies)
+
+        simulation.engine.send = recorded
+        return heard
+
+    return watch
