@@ -24,8 +24,8 @@ class Louder(Objective):
         return 1000 * super().losses(weights, scores, labels)
 
 
-def told(loss, spread, weight=1):
-    return Update("a", {}, weight, loss, Usage(), spread)
+def told(loss, loss_std, weight=1):
+    return Update("a", {}, weight, loss, Usage(), loss_std)
 
 
 def moved(loss, by=0.5, name="a"):
@@ -38,27 +38,26 @@ def scale_of(state):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_theta_does_not_depend_on_the_scale_of_the_losses(make, rounds, fake_backend, clients, steps):
+def test_theta_does_not_depend_on_the_scale_of_the_losses(simulate, fake_backend, clients, steps):
     ends = []
     for objective in (Objective, Louder):
         wanted = {"objective": objective, "readout": Identity}  # a fit stops at another place for the last bit
-        algorithm = make(fake_backend, **wanted, local_steps=steps, precision="float32")
-        ends.append(rounds(algorithm, clients, 5)[0])
+        ends.append(simulate(clients, fake_backend, **wanted, local_steps=steps, loss_dtype="float32").states(5))
     for quiet, loud in zip(*ends, strict=True):
         assert np.abs(quiet.parameters["prompt"] - loud.parameters["prompt"]).max() < 1e-5
     assert np.abs(ends[0][-1].parameters["prompt"]).max() > 0.1
 
 
-def test_without_calibration_theta_depends_on_the_scale_of_the_losses(make, rounds, fake_backend, clients):
+def test_without_calibration_theta_depends_on_the_scale_of_the_losses(simulate, fake_backend, clients):
     (_, quiet), (_, loud) = (
-        rounds(make(fake_backend, objective=objective, calibrate=False), clients, 1)[0]
+        simulate(clients, fake_backend, objective=objective, calibrate=False).states(1)
         for objective in (Objective, Louder)
     )
     assert np.allclose(loud.parameters["prompt"], 1000 * quiet.parameters["prompt"], rtol=1e-3)
 
 
 def test_losses_are_centred_and_of_unit_spread_and_failures_stay():
-    known = Calibration().known(LOSSES)
+    known = Calibration().with_initial_spread(LOSSES)
     seen = known.standardise(LOSSES)
     assert np.isnan(seen).tolist() == np.isnan(LOSSES).tolist()
     assert np.nanmean(seen) == pytest.approx(0)
@@ -68,17 +67,17 @@ def test_losses_are_centred_and_of_unit_spread_and_failures_stay():
 
 def test_losses_are_divided_by_the_spread_that_is_known():
     known = Calibration(spread=0.5)
-    assert known.known(LOSSES) == known
+    assert known.with_initial_spread(LOSSES) == known
     assert known.standardise(LOSSES).tolist()[:2] == [-4, 0]
 
 
 def test_nothing_measured_is_nothing_told():
     silent = np.full(4, np.nan)
-    assert np.isnan(Calibration().known(silent).standardise(silent)).all()
+    assert np.isnan(Calibration().with_initial_spread(silent).standardise(silent)).all()
 
 
 def test_equal_losses_say_nothing():
-    assert Calibration().known(np.ones(4)).standardise(np.ones(4)).tolist() == [0, 0, 0, 0]
+    assert Calibration().with_initial_spread(np.ones(4)).standardise(np.ones(4)).tolist() == [0, 0, 0, 0]
 
 
 def test_even_the_widest_loss_fits_into_float16():
@@ -98,42 +97,42 @@ def test_calibration_travels_as_three_numbers():
 
 
 def test_spread_is_the_mean_over_clients_by_weight_and_rounds():
-    first = Calibration().learn([told(1.0, 0.1, 1), told(1.0, 0.3, 3)])
+    first = Calibration().update([told(1.0, 0.1, 1), told(1.0, 0.3, 3)])
     assert (first.scale, first.rounds) == (1, 1)
     assert first.spread == pytest.approx(0.25)
-    second = first.learn([told(1.0, 0.45)])
+    second = first.update([told(1.0, 0.45)])
     assert second.spread == pytest.approx(0.35)
-    assert second.learn([told(1.0, 0.05)]).spread == pytest.approx(0.25)
+    assert second.update([told(1.0, 0.05)]).spread == pytest.approx(0.25)
 
 
 def test_clients_without_an_answer_teach_nothing():
     known = Calibration(1.0, 0.2, 2.0)
-    assert known.learn([told(math.nan, math.nan), told(1.0, math.nan)]) == known
-    assert known.learn([told(1.0, 0.5), told(math.nan, math.nan, 99)]).spread == pytest.approx(0.3)
+    assert known.update([told(math.nan, math.nan), told(1.0, math.nan)]) == known
+    assert known.update([told(1.0, 0.5), told(math.nan, math.nan, 99)]).spread == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(("spread", "factor"), [(1e-5, 2.0), (0.0, 2.0), (0.1, 1.0), (0.9, 0.5)])
 def test_the_scale_doubles_for_flat_losses_and_halves_for_coarse_ones(spread, factor):
-    known = Calibration().learn([told(1.0, spread)])
+    known = Calibration().update([told(1.0, spread)])
     assert known.scale == factor
     assert known.spread == pytest.approx(spread * factor) or spread == 0
-    assert Calibration().learn([told(1000.0, 1000 * spread)]).scale == factor
+    assert Calibration().update([told(1000.0, 1000 * spread)]).scale == factor
 
 
 def test_the_scale_is_looked_for_in_the_first_rounds_only():
     known, scales = Calibration(), []
     for _ in range(FIRST + 3):
-        known = known.learn([told(1.0, 1e-6)])
+        known = known.update([told(1.0, 1e-6)])
         scales.append(known.scale)
     assert scales == [2, 4, 8, 16, 16, 16, 16]
 
 
-def test_a_flat_loss_makes_the_rounds_take_wider_steps(make, rounds, make_backend, clients):
+def test_a_flat_loss_makes_the_rounds_take_wider_steps(simulate, make_backend, clients):
     class Flat(Objective):
         def losses(self, weights, scores, labels):
             return 1e-6 * super().losses(weights, scores, labels) + 1
 
-    states, _ = rounds(make(make_backend(), objective=Flat, local_steps=2), clients, 6)
+    states = simulate(clients, make_backend(), objective=Flat, local_steps=2).states(6)
     assert [scale_of(state) for state in states] == [1, 2, 4, 8, 16, 16, 16]
 
 
@@ -145,32 +144,32 @@ def test_divergence_is_a_loss_far_above_the_lowest(loss, lowest, expected):
     assert diverged(loss, lowest) == expected
 
 
-@pytest.mark.parametrize("server", ["mean", "momentum", "adam"])
-def test_a_loss_that_jumps_brings_back_the_last_good_theta_and_halves_the_scale(make, fake_backend, server):
-    algorithm = make(fake_backend, server=server)
+@pytest.mark.parametrize("server_optimizer", ["mean", "momentum", "adam"])
+def test_a_loss_that_jumps_brings_back_the_last_good_theta_and_halves_the_scale(make, fake_backend, server_optimizer):
+    algorithm = make(fake_backend, server_optimizer=server_optimizer)
     start = algorithm.init()
-    good = algorithm.merge(start, [moved(1.0)])
-    better = algorithm.merge(good, [moved(0.9)])
-    worse = algorithm.merge(better, [moved(5.0)])
+    good = algorithm.aggregate(start, [moved(1.0)])
+    better = algorithm.aggregate(good, [moved(0.9)])
+    worse = algorithm.aggregate(better, [moved(5.0)])
     assert better.parameters["prompt"].any()
     assert worse.parameters["prompt"].tolist() == good.parameters["prompt"].tolist()  # that of the loss 0.9
     assert not worse.parameters["optimizer"].any()
     assert scale_of(worse) == scale_of(better) / 2
     assert worse.round == 3
-    assert set(worse.memory) == {"lowest", "good"}
+    assert set(worse.opt_state) == {"lowest", "good"}
 
 
 def test_without_calibration_a_loss_may_jump(make, fake_backend):
     algorithm = make(fake_backend, calibrate=False)
-    state = algorithm.merge(algorithm.merge(algorithm.init(), [moved(1.0)]), [moved(5.0)])
+    state = algorithm.aggregate(algorithm.aggregate(algorithm.init(), [moved(1.0)]), [moved(5.0)])
     assert state.parameters["prompt"].tolist() == [1.0] * 12
 
 
 @pytest.mark.parametrize("by", [np.inf, np.nan, -np.finfo(np.float32).max])
 def test_a_change_that_is_no_number_is_not_taken(make, fake_backend, by):
     algorithm = make(fake_backend)
-    state = algorithm.merge(algorithm.init(), [moved(1.0)])
-    after = algorithm.merge(state, [moved(0.9), moved(0.9, by, "b")])
+    state = algorithm.aggregate(algorithm.init(), [moved(1.0)])
+    after = algorithm.aggregate(state, [moved(0.9), moved(0.9, by, "b")])
     assert np.isfinite(after.parameters["prompt"]).all()
     assert scale_of(after) == scale_of(state) / 2
     assert after.parameters["prompt"].tolist() == algorithm.init().parameters["prompt"].tolist()
@@ -178,18 +177,18 @@ def test_a_change_that_is_no_number_is_not_taken(make, fake_backend, by):
 
 @pytest.mark.parametrize("upload", ["losses", "parameters"])
 @pytest.mark.parametrize("steps", [1, 3])
-def test_a_run_whose_steps_overflow_goes_on_with_half_of_them(make, rounds, fake_backend, clients, upload, steps):
-    algorithm = make(fake_backend, optimizer=partial(SpsaGC, a=1e300), upload=upload, local_steps=steps)
-    states, losses = rounds(algorithm, clients, 3)
+def test_a_run_whose_steps_overflow_goes_on_with_half_of_them(simulate, rounds, fake_backend, clients, upload, steps):
+    options = {"optimizer": partial(SpsaGC, a=1e300), "upload": upload, "local_steps": steps}
+    states, losses = rounds(simulate(clients, fake_backend, **options), 3)
     assert [scale_of(state) for state in states] == [1, 0.5, 0.25, 0.125]
     assert not states[-1].parameters["prompt"].any()
     assert np.isfinite(losses).all()
 
 
-def test_without_calibration_an_overflow_is_said_plainly(make, rounds, fake_backend, clients):
-    algorithm = make(fake_backend, optimizer=partial(SpsaGC, a=1e300), calibrate=False, readout=Identity)
+def test_without_calibration_an_overflow_is_said_plainly(simulate, fake_backend, clients):
+    options = {"optimizer": partial(SpsaGC, a=1e300), "calibrate": False, "readout": Identity}
     with pytest.raises(ConfigError, match="diverged beyond all numbers; start a new run with smaller steps"):
-        rounds(algorithm, clients, 1)
+        simulate(clients, fake_backend, **options).states(1)
 
 
 def test_the_lowest_loss_is_kept_with_its_theta(make, fake_backend):
@@ -198,14 +197,14 @@ def test_the_lowest_loss_is_kept_with_its_theta(make, fake_backend):
     thetas = {}
     for loss in losses:
         thetas[loss] = state.parameters["prompt"]
-        state = algorithm.merge(state, [moved(loss)])
-        lowest.append(float(state.memory["lowest"][0]))
-        assert np.array_equal(state.memory["good"], thetas[min(losses[: len(lowest)], key=float)])
+        state = algorithm.aggregate(state, [moved(loss)])
+        lowest.append(float(state.opt_state["lowest"][0]))
+        assert np.array_equal(state.opt_state["good"], thetas[min(losses[: len(lowest)], key=float)])
     assert lowest == pytest.approx([1.0, 0.8, 0.8, 0.7, 0.7, 0.7, 0.7])
 
 
 def test_a_first_round_that_measured_nothing_leaves_no_lowest_loss(make, fake_backend):
     algorithm = make(fake_backend)
-    state = algorithm.merge(algorithm.init(), [replace(moved(math.nan), spread=math.nan)])
-    assert dict(state.memory) == {}
+    state = algorithm.aggregate(algorithm.init(), [replace(moved(math.nan), loss_std=math.nan)])
+    assert dict(state.opt_state) == {}
     assert scale_of(state) == 1

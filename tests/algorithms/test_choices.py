@@ -53,19 +53,18 @@ def readers():
 
 
 @pytest.fixture
-def bdpl(make):
+def bdpl(simulate, readers):
     """`bdpl(backend, optimizer=Bdpl, readout=Identity, **options)`: FedAvg of four words before each text."""
 
     def build(backend=None, *, optimizer=Bdpl, readout=Identity, **options):
         prompt = DiscretePrompt(None, num_tokens=4, vocabulary=WORDS)
-        return make(backend or Reader(), prompt=prompt, optimizer=optimizer, readout=readout, **options)
+        return simulate(readers, backend or Reader(), prompt=prompt, optimizer=optimizer, readout=readout, **options)
 
     return build
 
 
-def loss(algorithm, state, clients):
-    message = algorithm.broadcast(state)
-    return sum(algorithm.score("validation", message, client).loss_sum for client in clients)
+def loss(simulation, state):
+    return sum(score.loss_sum for score in simulation.evaluate(state, "validation").scores)
 
 
 def words(state):
@@ -78,48 +77,46 @@ def moved(loss, by):
 
 
 @pytest.mark.parametrize("optimizer", [Bdpl, SIMPLEX], ids=["softmax", "simplex"])
-def test_rounds_find_the_words_that_help_and_lower_the_loss(bdpl, rounds, same, readers, optimizer):
-    algorithm = bdpl(optimizer=optimizer)
-    states, trained = rounds(algorithm, readers, 30)
+def test_rounds_find_the_words_that_help_and_lower_the_loss(bdpl, rounds, same, optimizer):
+    simulation = bdpl(optimizer=optimizer)
+    states, trained = rounds(simulation, 30)
     assert words(states[-1]) <= {"mood", "review"}
-    assert loss(algorithm, states[-1], readers) < 0.4 * loss(algorithm, states[0], readers)
+    assert loss(simulation, states[-1]) < 0.4 * loss(simulation, states[0])
     assert np.mean(trained[-3:]) < 0.7 * trained[0]
-    again, _ = rounds(bdpl(optimizer=optimizer), readers, 30)
+    again = bdpl(optimizer=optimizer).states(30)
     assert all(same(one.parameters, other.parameters) for one, other in zip(states, again, strict=True))
 
 
-def test_one_client_a_round_finds_them_as_well(bdpl, rounds, readers):
-    algorithm = bdpl(participation=1e-6)
-    assert len(algorithm.sample(algorithm.init(), readers)) == 1
-    states, _ = rounds(algorithm, readers, 60)
-    assert loss(algorithm, states[-1], readers) < 0.4 * loss(algorithm, states[0], readers)
+@pytest.mark.parametrize("share", [{"participation": 1e-6}, {"clients_per_round": 1}])
+def test_one_client_a_round_finds_them_as_well(bdpl, share):
+    simulation = bdpl(**share)
+    assert len(simulation.algorithm.sample(simulation.algorithm.init(), simulation.sizes)) == 1
+    states = simulation.states(60)
+    assert loss(simulation, states[-1]) < 0.4 * loss(simulation, states[0])
 
 
 @pytest.mark.parametrize("optimizer", [Bdpl, SIMPLEX], ids=["softmax", "simplex"])
-@pytest.mark.parametrize("server", ["mean", "momentum", "adam"])
-def test_the_server_rebuilds_what_the_clients_found_bit_for_bit(bdpl, rounds, same, readers, optimizer, server):
-    ends = []
+@pytest.mark.parametrize("server_optimizer", ["mean", "momentum", "adam"])
+def test_the_server_rebuilds_what_the_clients_found_bit_for_bit(bdpl, same, optimizer, server_optimizer):
+    ends, options = [], {"optimizer": optimizer, "server_optimizer": server_optimizer}
     for upload in ("losses", "parameters"):
         backend = Reader(fails=lambda text: "so film" in text)
-        algorithm = bdpl(
-            backend, optimizer=optimizer, readout=LinearReadout, local_steps=3, upload=upload, server=server
-        )
-        ends.append(rounds(algorithm, readers, 5)[0])
+        ends.append(bdpl(backend, readout=LinearReadout, local_steps=3, upload=upload, **options).states(5))
     for sent, rebuilt in zip(*ends, strict=True):
         assert same(sent.parameters, rebuilt.parameters)
     assert not same(ends[0][-1].parameters, ends[0][0].parameters)
 
 
-def test_a_client_sends_a_loss_a_candidate(bdpl, readers):
-    algorithm = bdpl(local_steps=2)
-    update = algorithm.local(algorithm.broadcast(algorithm.init()), readers[0])
+def test_a_client_sends_a_loss_per_candidate(bdpl, train, readers):
+    simulation = bdpl(local_steps=2)
+    update, _ = train(simulation.algorithm, readers[0])
     assert {part: values.shape for part, values in update.payload.items()} == {"losses": (2, 20)}
-    assert update.usage == algorithm.plan(readers[0], 1) == Usage(2 * 20 * 4, 2 * 2)
+    assert update.usage == simulation.algorithm.expected_usage(simulation.sizes[0], 1) == Usage(2 * 20 * 4, 2 * 2)
 
 
 @pytest.mark.parametrize("optimizer", [Bdpl, SpsaGC])
-def test_choices_have_no_scale_but_losses_have_a_spread(bdpl, rounds, readers, optimizer):
-    states, _ = rounds(bdpl(optimizer=optimizer), readers, 8)
+def test_choices_have_no_scale_but_losses_have_a_spread(bdpl, optimizer):
+    states = bdpl(optimizer=optimizer).states(8)
     calibrations = [Calibration.from_array(state.parameters["calibration"]) for state in states]
     assert {one.scale for one in calibrations} == {1.0}
     assert len({one.spread for one in calibrations[1:]}) == 8
@@ -127,9 +124,9 @@ def test_choices_have_no_scale_but_losses_have_a_spread(bdpl, rounds, readers, o
 
 @pytest.mark.parametrize(("loss", "by", "ends"), [(5.0, 0.5, 1.5), (0.8, np.inf, 0.5)])
 def test_a_loss_may_jump_but_what_is_no_number_goes_back_to_the_last_good_words(bdpl, loss, by, ends):
-    algorithm = bdpl()
+    algorithm = bdpl().algorithm
     state = algorithm.init()
     for update in (moved(1.0, 0.5), moved(0.9, 0.5), moved(loss, by)):
-        state = algorithm.merge(state, [update])
+        state = algorithm.aggregate(state, [update])
     assert state.parameters["prompt"].tolist() == [ends] * 40
     assert Calibration.from_array(state.parameters["calibration"]).scale == 1

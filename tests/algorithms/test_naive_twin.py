@@ -26,12 +26,13 @@ def start():
 
 
 @pytest.fixture
-def trained(make, rounds, fake_backend, clients, start):
+def trained(simulate, fake_backend, clients, start):
     """`trained(upload)`: θ after every round of the real one."""
 
     def train(upload):
         gains = {{"o": "stability_constant"}.get(key, key): value for key, value in SETTINGS.items()}
-        algorithm = make(
+        simulation = simulate(
+            clients,
             fake_backend,
             prompt=Padding((8, 8), epsilon=COST["epsilon"], width=0.5),  # every pixel is frame
             readout=Identity,
@@ -42,9 +43,9 @@ def trained(make, rounds, fake_backend, clients, start):
             calibrate=False,
             upload=upload,
         )
-        state = algorithm.init()
+        state = simulation.algorithm.init()
         state = replace(state, parameters={**state.parameters, "prompt": start})
-        return [state.parameters["prompt"] for state in rounds(algorithm, clients, ROUNDS, state)[0][1:]]
+        return [state.parameters["prompt"] for state in simulation.states(ROUNDS, state)[1:]]
 
     return train
 

@@ -33,46 +33,45 @@ def holder():
 
 
 @pytest.fixture
-def update_of(make, holder):
+def update_of(make, train, holder):
     """`update_of(prompt, **options)`: what 50 SPSA steps with one direction send."""
 
     def update(prompt, **options):
         optimizer = partial(Spsa, num_directions=1)
         algorithm = make(Wide(), prompt=prompt, optimizer=optimizer, local_steps=50, batch_size=2, **options)
-        return algorithm.local(algorithm.broadcast(algorithm.init()), holder)
+        return train(algorithm, holder)[0]
 
     return update
 
 
 def size(update):
     """Bytes on the wire, with the same figures beside the payload."""
-    return len(replace(update, loss=0.5, spread=0.25).to_bytes())
+    return len(replace(update, loss=0.5, loss_std=0.25).to_bytes())
 
 
 def fails(inputs):
     return inputs[:, 0].mean((1, 2)) > inputs[:, 1].mean((1, 2))
 
 
-@pytest.mark.parametrize("precision", ["float16", "float32"])
+@pytest.mark.parametrize("loss_dtype", ["float16", "float32"])
 @pytest.mark.parametrize("optimizer", registry.names("optimizers"))
 def test_the_server_rebuilds_what_the_clients_found_bit_for_bit(
-    make, rounds, same, make_backend, clients, optimizer, precision
+    simulate, same, make_backend, clients, optimizer, loss_dtype
 ):
     ends = []
     for upload in ("losses", "parameters"):
-        wanted = {"local_steps": 3, "batch_size": 2, "upload": upload, "precision": precision}
-        algorithm = make(make_backend(fails=fails), optimizer=registry.load("optimizers", optimizer), **wanted)
-        ends.append(rounds(algorithm, clients, 4)[0])
+        wanted = {"local_steps": 3, "batch_size": 2, "upload": upload, "loss_dtype": loss_dtype}
+        kind = registry.load("optimizers", optimizer)
+        ends.append(simulate(clients, make_backend(fails=fails), optimizer=kind, **wanted).states(4))
     for sent, rebuilt in zip(*ends, strict=True):
         assert same(sent.parameters, rebuilt.parameters)
-        assert same(sent.memory, rebuilt.memory)
+        assert same(sent.opt_state, rebuilt.opt_state)
     assert not same(ends[0][-1].parameters, ends[0][0].parameters)
 
 
-def test_failed_queries_reach_the_server_as_such(make, make_backend, clients):
+def test_failed_queries_reach_the_server_as_such(make, train, make_backend, clients):
     algorithm = make(make_backend(fails=fails), local_steps=3, batch_size=2)
-    message = algorithm.broadcast(algorithm.init())
-    losses = np.concatenate([algorithm.local(message, client).payload["losses"].ravel() for client in clients])
+    losses = np.concatenate([train(algorithm, client)[0].payload["losses"].ravel() for client in clients])
     assert 0 < np.isnan(losses).sum() < len(losses)
 
 
@@ -87,8 +86,8 @@ def test_an_update_of_a_hundred_losses_takes_at_most_400_bytes(update_of, prompt
 
 def test_twice_the_precision_takes_two_bytes_more_a_loss(update_of):
     prompt = Dct((64, 64), frequencies=2)
-    assert size(update_of(prompt, precision="float32")) == size(update_of(prompt)) + 2 * 100
-    assert size(update_of(prompt, calibrate=False)) == size(update_of(prompt, precision="float32"))
+    assert size(update_of(prompt, loss_dtype="float32")) == size(update_of(prompt)) + 2 * 100
+    assert size(update_of(prompt, calibrate=False)) == size(update_of(prompt, loss_dtype="float32"))
 
 
 def test_losses_take_the_same_whatever_the_dimension_and_parameters_do_not(update_of):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fedbbpt.algorithms.aggregate import weighted_mean
+from fedbbpt.algorithms.aggregation import weighted_mean
 
 
 def test_parts_are_averaged_by_weight():
