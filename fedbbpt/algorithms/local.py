@@ -69,8 +69,8 @@ class Local(FedAvg):
         return evaluate(ctx, parameters, message.subset)
 
     def _select(self, message: Message, ctx: ClientContext) -> Update:
-        if (current := _recall(ctx, CURRENT)) is not None:
-            _remember(ctx, SELECTED, current)
+        current = _recall(ctx, CURRENT) or ServerState(0, message.parameters)
+        _remember(ctx, SELECTED, replace(current, round=message.round - 1))
         return Update(ctx.id, {}, len(ctx.data.train), math.nan, Usage())
 
     def _alone(self, ctx: ClientContext) -> Callable[[str, Message], list[Any]]:
