@@ -14,6 +14,7 @@ from fedbbpt.testing.expect import ContractError
 from fedbbpt.testing.optimizers import check_optimizer
 from fedbbpt.testing.partitionable import PartitionableToy
 from fedbbpt.testing.prompts import check_prompt
+from fedbbpt.testing.readouts import check_readout
 from fedbbpt.testing.simulation import Rebuilding, Simulation
 from fedbbpt.testing.toy import Toy, ToyBackend, toy_client
 
@@ -28,5 +29,6 @@ __all__ = [
     "check_engine",
     "check_optimizer",
     "check_prompt",
+    "check_readout",
     "toy_client",
 ]
