@@ -47,7 +47,8 @@ def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
     embedding.check_installed()
     experiment = reopen(run, None)
     _, state = load_best(run, experiment)
-    examples, tests = (sum(len(getattr(c, split)) for c in experiment.clients) for split in ("train", "test"))
+    examples = sum(client.train for client in experiment.client_sizes)
+    tests = sum(client.test for client in experiment.client_sizes)
     if (most := max(plan.clients)) > examples:
         raise ConfigError(
             f"{most:,} clients cannot share the {examples:,} training examples of {run}; name fewer, say --clients 5,10"

@@ -1,4 +1,4 @@
-"""Federated algorithms in two halves: what the server does with its state, and what a client does with a message."""
+"""Federated algorithms in two halves: the server advances its state, and clients handle its messages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,36 +29,38 @@ __all__ = [
 ]
 
 MakeOptimizer = Callable[[OptimizerStart], Optimizer]
-ModelSelection = Literal["best", "last"]  # of lowest validation loss; or the last that is not above the start's
+# "best": the round of lowest validation loss; "last": the last round whose loss is not above that of the start.
+ModelSelection = Literal["best", "last"]
 
 
 class ClientReply(Protocol):
-    """What a client answers to a message."""
+    """A client's reply to a message."""
 
     @property
     def usage(self) -> Usage:
-        """What was asked of the model for it."""
+        """The queries that the client made for this reply."""
 
     @property
     def traffic(self) -> Traffic:
-        """What passed between client and server for it, beside the message and itself."""
+        """Bytes exchanged for this reply, besides the message and the reply themselves."""
 
     def to_bytes(self) -> bytes:
-        """As it travels."""
+        """The reply as it is sent."""
 
 
 Handler = Callable[[Message, ClientContext], ClientReply]
-# A handler's name and a message; the replies in the clients' order, without those of clients that are gone. Whoever
-# implements it answers an `OutOfDate` with `Algorithm.catch_up`, counts bytes and queries, and checks the replies.
+# Sends a message to the handler of this name at every client; returns the replies in the clients' order, without those
+# of dropped clients. An implementation answers `OutOfDate` with `Algorithm.catch_up`, counts bytes and queries, and
+# checks the replies.
 Send = Callable[[str, Message], list[Any]]
 
 
 class OutOfDateError(Exception):
-    """Raised by a handler whose client cannot follow the message; the server hears of it as an `OutOfDate` reply."""
+    """Raised by a handler if the client lacks the state that the message builds on; sent as an `OutOfDate` reply."""
 
 
 class ClientSizes(NamedTuple):
-    """What the server knows of a client: its name, and how many examples it holds."""
+    """What the server knows about a client: its name and its numbers of examples."""
 
     id: str
     train: int
@@ -68,31 +70,31 @@ class ClientSizes(NamedTuple):
 
 @dataclass(frozen=True)
 class AlgorithmContext:
-    """What every algorithm is built from, at the server and at the clients alike."""
+    """The first argument of every algorithm, the same at the server and at the clients."""
 
     model: PromptedModel
     optimizer: MakeOptimizer
     seed: int
-    backend: Backend | None = None  # the model itself, for white-box algorithms; None where this process has none
+    backend: Backend | None = None  # for white-box algorithms; None if this process has no model
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """All that the server knows between two rounds, as plain arrays."""
+    """The server's whole state between two rounds, as plain arrays."""
 
     round: int  # rounds done
-    parameters: Parameters  # what clients are told, and what is evaluated
-    opt_state: Mapping[str, Float32] = field(default_factory=dict)  # what the server keeps to itself
+    parameters: Parameters  # broadcast to the clients and evaluated
+    opt_state: Mapping[str, Float32] = field(default_factory=dict)  # never sent to clients, except by `catch_up`
 
     def to_arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
-        """As arrays by name: `prefix` + "round", "parameters/…", "opt_state/…"."""
+        """Arrays by name: `prefix` + "round", "parameters/…" and "opt_state/…"."""
         parts = {"parameters/": self.parameters, "opt_state/": self.opt_state}
         named = {prefix + part + name: array for part, arrays in parts.items() for name, array in arrays.items()}
         return {prefix + "round": np.array([self.round])} | named
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> "ServerState | None":
-        """Inverse of `to_arrays`, from arrays that may hold others, too; None if there is no such state."""
+        """Inverse of `to_arrays`; ignores other arrays, and returns None if there is no state under this prefix."""
 
         def part(name: str) -> dict[str, NDArray[Any]]:
             start = prefix + name
@@ -104,27 +106,27 @@ class ServerState:
 
 
 class RoundReport(NamedTuple):
-    """What a round says of itself."""
+    """The figures of a round."""
 
-    loss: float  # mean training loss, nats; NaN where the model answered nothing
+    loss: float  # mean training loss, nats; NaN if every query failed
 
 
 class Algorithm(Protocol):
-    """A federated algorithm; others' derive from this class.
+    """The base class of all federated algorithms.
 
-    The class takes an `AlgorithmContext` as its one positional argument and its options by keyword. After construction
-    an object never changes: what the server knows is in the `ServerState`, what a client knows in its `ClientContext`.
-    So either half may run in any process, with an object of its own.
+    The constructor takes an `AlgorithmContext` as its only positional argument, and the options by keyword. An
+    algorithm object never changes after construction: the server's knowledge is in the `ServerState`, a client's in its
+    `ClientContext`. So either half can run in any process, on its own copy of the object.
     """
 
-    access: Literal["black-box", "white-box"] = "black-box"  # whether the model is queried, or partitioned
-    shares_parameters: bool = True  # whether clients share parameters, and messages travel
-    model_selection: ModelSelection = "best"  # which round's parameters a run ends with
-    addresses: tuple[str, ...] = ()  # options that name places: a resumed run may have others there
+    access: Literal["black-box", "white-box"] = "black-box"  # whether the model is queried or partitioned
+    shares_parameters: bool = True  # False: each client trains its own, and nothing is sent
+    model_selection: ModelSelection = "best"  # which round's parameters are tested
+    addresses: tuple[str, ...] = ()  # options that hold URLs: a resumed run may change them
 
     @classmethod
     def resolve_options(cls, options: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
-        """The options with what was left to this machine ("auto") made explicit."""
+        """The options, with every "auto" replaced by what this machine chooses."""
         return dict(options)
 
     # The server's half.
@@ -134,60 +136,60 @@ class Algorithm(Protocol):
         ...
 
     def sample(self, state: ServerState, clients: Sequence[ClientSizes]) -> list[ClientSizes]:
-        """Who takes part in the next round, in the order of `clients`; equally many in every round."""
+        """The participants of the next round, in the order of `clients`; the same number in every round."""
         ...
 
     def broadcast(self, state: ServerState) -> Message:
-        """The current parameters, as clients are told them."""
+        """The message that carries the current parameters to the clients."""
         ...
 
     def catch_up(self, state: ServerState) -> Message:
-        """What the handler "catch_up" needs to follow `broadcast(state)`, whatever the client remembers."""
+        """The message for the handler "catch_up": after it, any client can handle `broadcast(state)`."""
         return self.broadcast(state)
 
     def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
-        """One round, in as many exchanges as it needs."""
+        """Runs one round, with as many calls of `send` as it needs; returns the next state."""
         ...
 
     def template(self, handler: str, message: Message) -> ClientReply:
-        """What a client without data would reply: all replies have its form, and NaN only where it has NaN."""
+        """The reply of a client without data; others have its names, shapes and dtypes, and NaN only where it does."""
         ...
 
     # The clients' half.
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """What a client can be asked to do, by name. All have "train" and "evaluate".
+        """The clients' handlers by name; every algorithm has "train" and "evaluate".
 
-        "evaluate" replies with a `Score` of `message.subset`. "catch_up" brings a client that raised `OutOfDateError`
-        to where the others are. "select", where clients keep parameters of their own, tells them that those of the
-        round before are the best so far.
+        "evaluate" replies with a `Score` on `message.subset`. "catch_up" gives a client that raised `OutOfDateError`
+        the state that it lacks. "select", of algorithms whose clients train their own parameters, marks those of the
+        last round as the best so far.
         """
         ...
 
-    # What it costs, without asking.
+    # The cost, computed without queries.
 
     @property
     def is_queryable(self) -> bool:
-        """Whether the clients' backend can still be queried as a whole; not where a server holds a part of it."""
+        """Whether clients can query the whole model; False if a server holds a part of it."""
         return True
 
     @property
     def settled_round(self) -> int:
-        """The round from which on `expected_usage` and `prompts_per_input` stay as they are."""
+        """The first round from which `expected_usage` and `prompts_per_input` are constant."""
         return 1
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
-        """Exactly what a round (counted from 1) will ask of the model for this client.
+        """The exact usage of this client in a round, counted from 1.
 
-        Inputs as they are, without a prompt, are asked about once in a run, and are not counted here.
+        Unprompted inputs are queried once in a run, and are not counted here.
         """
         ...
 
     def prompts_per_input(self, round_: int) -> int:
-        """How many queries each evaluated input takes after so many rounds."""
+        """The number of queries per evaluated input after this many rounds."""
         return 1
 
     def parameter_counts(self, rounds: int) -> dict[str, int]:
-        """How many numbers a run of so many rounds trains, as {"prompt": …, "readout": …}."""
+        """The numbers of parameters trained in this many rounds, as {"prompt": …, "readout": …}."""
         ...

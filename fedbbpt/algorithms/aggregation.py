@@ -1,4 +1,4 @@
-"""How the server combines the clients' changes."""
+"""Averages the clients' updates."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,14 @@ from fedbbpt.types import Parameters
 
 
 def weighted_mean(changes: Sequence[Parameters], weights: Sequence[float]) -> dict[str, NDArray[np.float64]]:
-    """Σ w_i c_i / Σ w_i for every part, summed in float64 in the order given (McMahan et al. 2017, algorithm 1)."""
+    """Computes Σ w_i c_i / Σ w_i for every part, in float64 and in the given order.
+
+    Source: McMahan et al. 2017, algorithm 1.
+
+    >>> changes = [{"prompt": np.float32([1, 2])}, {"prompt": np.float32([3, 4])}]
+    >>> weighted_mean(changes, [1, 3])["prompt"]
+    array([2.5, 3.5])
+    """
     total = float(sum(weights))
     mean = {part: np.zeros(len(first), np.float64) for part, first in changes[0].items()}
     for change, weight in zip(changes, weights, strict=True):

@@ -1,4 +1,4 @@
-"""What a client's half of an algorithm works with: its own data, its own way to the model, and what it remembers."""
+"""The client's half of an algorithm: its data, its access to the model, and its memory."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from fedbbpt.objective import Objective
 from fedbbpt.types import Client, Dataset, Float32, Subset, Usage
 
 Array = NDArray[Any]
-# Parts of a memory: what lasts for a round, and the answers to inputs as they are. All others are algorithms' own.
+# Parts of a memory: arrays that last for one round, and scores without a prompt. All other parts belong to algorithms.
 SCRATCH, UNPROMPTED = "scratch", "unprompted"
 
 
 class ClientMemory:
-    """All that one client remembers, as arrays by part and name. It never travels to the server.
+    """Everything that a client remembers, as arrays by part and name. It is never sent to the server.
 
-    Every change makes a new `version`, so that whoever keeps a copy knows when it is outdated.
+    Every change increments `version`, so that the holder of a copy can tell whether it is outdated.
 
     >>> memory = ClientMemory()
     >>> memory.part("algorithm")["round"] = np.array([3])
@@ -32,12 +32,12 @@ class ClientMemory:
         self.version = version
 
     def part(self, name: str) -> MutableMapping[str, Array]:
-        """A view on one part, by the names inside it."""
+        """A mutable view of one part; its keys are the names inside the part."""
         return _Part(self, f"{name}/")
 
     @property
     def durable(self) -> dict[str, Array]:
-        """All arrays that have to outlive the round; answers with gaps do not, so that a resumed run asks again."""
+        """The arrays that outlive the round; not scores with NaN, so that a resumed run queries those inputs again."""
 
         def lasts(name: str) -> bool:
             part = name.partition("/")[0]
@@ -71,14 +71,14 @@ class _Part(MutableMapping[str, Array]):
 
 @dataclass(frozen=True)
 class ClientContext:
-    """Everything that a handler may use beside the message. It lives where the client's data live.
+    """Everything that a handler may use besides the message. It never leaves the client.
 
     Attributes:
         data: the client's training, validation and test data.
-        objective: the client's own way to the model.
+        objective: the client's access to the model, with the prompt and the readout.
         memory: what the client remembers, by part.
-        part: under which name this algorithm's own state stands in the memory.
-        shared: results of pure functions that several clients of one process would all compute; may be empty any time.
+        part: the part of the memory that holds this algorithm's state.
+        shared: a cache of pure functions' results, shared by the clients of one process; it may be emptied at any time.
     """
 
     data: Client
@@ -94,27 +94,27 @@ class ClientContext:
 
     @property
     def state(self) -> MutableMapping[str, Array]:
-        """What the client remembers from round to round: durable, never in a message, never at the server."""
+        """Arrays kept from round to round: saved with the run, never sent to the server."""
         return self.memory.part(self.part)
 
     @property
     def scratch(self) -> MutableMapping[str, Array]:
-        """What the client remembers until the round ends; lost with the process."""
+        """Arrays kept until the end of the round, or of the process."""
         return self.memory.part(f"{SCRATCH}/{self.part}")
 
     def metered(self) -> tuple[Objective, Meter]:
-        """The objective over a meter of its own, so that clients may run side by side."""
+        """The objective with a new meter, so that the queries of concurrent clients are counted apart."""
         meter = Meter(self.objective.backend)
         return self.objective.on(meter), meter
 
     def subset(self, name: Subset) -> Dataset:
-        """One of the three parts of the client's data."""
-        return {"train": self.data.train, "validation": self.data.validation, "test": self.data.test}[name]
+        """A subset of the client's data."""
+        return self.data.subset(name)
 
     def unprompted_scores(self, name: Subset) -> tuple[Float32, Usage]:
-        """Scores (N, 1, C) of a subset's inputs as they are, without a prompt, and what they cost now.
+        """Scores (N, 1, C) of a subset's inputs without a prompt, and the usage of this call.
 
-        Each input is asked about once, whatever the number of rounds: the answers are remembered.
+        Each input is queried once in a whole run: the scores are remembered.
         """
         known, cost = self.memory.part(UNPROMPTED), Usage()
         wanted = {name: self.subset(name)} | ({"probes": self.objective.probe_data} if self.objective.probes else {})

@@ -1,7 +1,7 @@
-"""Several prompts, chosen one by one for the linear readout that reads the answers to all of them.
+"""An ensemble of prompts, selected greedily; one linear readout takes the scores under all of them.
 
-Its parts are known: matching pursuit (Mallat & Zhang 1993) over random features (Rahimi & Recht 2008), where a feature
-is the model's answer to the input under a random prompt. [own design]
+It combines matching pursuit (Mallat & Zhang 1993) and random features (Rahimi & Recht 2008): a feature is the model's
+scores of the input under a random prompt. [own design]
 """
 
 import math
@@ -27,30 +27,31 @@ from fedbbpt.algorithms import (
     ServerState,
 )
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
-from fedbbpt.algorithms.local_steps import keep_answers, kept_answers
+from fedbbpt.algorithms.local_steps import store_fit_data, stored_fit_data
 from fedbbpt.algorithms.readout_fit import empty_statistics, fit, summed_statistics
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import OptimizerStart
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.types import Float32, Floats, Message, Score, Statistics, Update, Usage
 
-MOST_PROMPTS = 1024  # queries for each prediction
-ANSWERS, ROUND, PROMPTS = "answers", "round", "prompts"  # of what a client remembers
+MOST_PROMPTS = 1024  # queries per prediction
+ANSWERS, ROUND, PROMPTS = "answers", "round", "prompts"  # names in a client's memory
 
 
 class Ensemble(Algorithm):
-    """A few prompts for each input instead of one, found by trying; a linear readout reads the answers to all of them.
+    """Several prompts per input, selected greedily from random candidates; one linear readout takes all their scores.
 
-    Each prediction takes `num_prompts` queries. In a round, all clients ask about all their training inputs under the
-    same candidates, which the optimizer proposes from a seed, and tell how far each would lower the loss of the readout
-    (`LinearReadout.candidate_gains`: sums, as for its fit). The best becomes a further prompt; once there are
-    `num_prompts` of them, each round gives up one in turn and takes the best of itself and the candidates around it.
+    `num_prompts` is the size of the ensemble: each prediction takes that many queries. In a round, all clients query
+    all their training inputs under the same candidates, which the optimizer draws from a seed. They report sums from
+    which the server computes how much each candidate would lower the readout's loss (`LinearReadout.candidate_gains`),
+    and the best candidate joins the ensemble. Once there are `num_prompts` prompts, each round replaces one of them, in
+    turn, with the best of itself and the candidates around it.
 
-    The first prompt is the start of a single one. Clients remember their answers to the chosen prompts, so that nothing
-    is asked twice; all of them take part in every round.
+    The first prompt is the prompt's own start. Clients remember the scores under the selected prompts, so that no query
+    is repeated. All clients take part in every round.
     """
 
-    model_selection: ModelSelection = "last"  # a round only adds to what is read; on few examples, lowest is chance
+    model_selection: ModelSelection = "last"  # with few examples, which round has the lowest loss is chance
 
     def __init__(
         self, context: AlgorithmContext, /, *, num_prompts: Annotated[int, Field(ge=1, le=MOST_PROMPTS)] = 8
@@ -76,11 +77,11 @@ class Ensemble(Algorithm):
         }
 
     def init(self) -> ServerState:
-        """One prompt: the start of a single one."""
+        """One prompt, at its own start."""
         return ServerState(0, {"prompt": self._start(), "readout": self._readout.init(1)})
 
     def sample(self, state: ServerState, clients: Sequence[ClientSizes]) -> list[ClientSizes]:
-        """Everybody."""
+        """All clients."""
         return list(clients)
 
     def broadcast(self, state: ServerState) -> Message:
@@ -88,7 +89,7 @@ class Ensemble(Algorithm):
         return Message(state.round + 1, self._seed, state.parameters)
 
     def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
-        """A fit without the prompt that may go, the candidates' gains, a fit with the best of them."""
+        """Fits the readout without the prompt to replace, selects the best candidate, and fits again with it."""
         message = self.broadcast(state)
         if state.round == 0:
             send("catch_up", message)
@@ -102,10 +103,10 @@ class Ensemble(Algorithm):
         stay = [prompt for prompt in range(len(prompts)) if prompt != slot]
         tried = [prompt for prompt in range(len(prompts) + len(candidates)) if prompt not in stay]
         weights = refit(self._readout.resized(weights, remove=slot if slot < len(prompts) else None), stay)
-        told = {"prompt": message.parameters["prompt"], "readout": weights, PROMPTS: stay, "tried": tried}
-        updates = send("train", _with(message, **told))
+        parts = {"prompt": message.parameters["prompt"], "readout": weights, PROMPTS: stay, "tried": tried}
+        updates = send("train", _with(message, **parts))
         slopes = np.stack([update.payload["slopes"] for update in updates])  # (clients, tried, ·)
-        slopes[np.isnan(slopes[:, -len(candidates) :]).all((1, 2))] = 0  # who has no answer to them does not count
+        slopes[np.isnan(slopes[:, -len(candidates) :]).all((1, 2))] = 0  # clients without any scores are ignored
         gains = self._readout.candidate_gains(slopes.sum(0, np.float64))
         best = tried[int(np.argmax(np.where(np.isnan(gains), -np.inf, gains)))]
         chosen = [*stay[:slot], best, *stay[slot:]]
@@ -144,7 +145,7 @@ class Ensemble(Algorithm):
         return first + self.model.usage(self._make_optimizer(start).population_size, client.train)
 
     def prompts_per_input(self, round_: int) -> int:
-        """One more per round, until there are all."""
+        """One more per round, up to `num_prompts`."""
         return min(1 + round_, self._num_prompts)
 
     def parameter_counts(self, rounds: int) -> dict[str, int]:
@@ -156,7 +157,7 @@ class Ensemble(Algorithm):
         }
 
     def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
-        """Asks about the current prompts; what the client remembered before goes."""
+        """Queries the training inputs under the current prompts, and forgets everything else."""
         prompts = self.model.split_prompts(message.parameters["prompt"])
         ctx.state.clear()
         ctx.scratch.clear()
@@ -165,27 +166,27 @@ class Ensemble(Algorithm):
         return Update(ctx.id, {}, len(ctx.data.train), math.nan, usage)
 
     def _train(self, message: Message, ctx: ClientContext) -> Update:
-        """Asks about the candidates, and says what each prompt that is `tried` promises beside the chosen ones."""
+        """Queries the training inputs under the candidates; replies with the loss's gradients for each tried prompt."""
         ctx.scratch[ANSWERS], usage = self._ask(self._candidates(message), ctx)
-        kept, more = (self._answers(message, part, ctx) for part in (PROMPTS, "tried"))
+        chosen, tried = (self._answers(message, part, ctx) for part in (PROMPTS, "tried"))
         slopes = self._readout.candidate_gradients(
-            message.parameters["readout"], kept.swapaxes(0, 1), more, ctx.data.train.labels
+            message.parameters["readout"], chosen.swapaxes(0, 1), tried, ctx.data.train.labels
         )
         payload = {"slopes": slopes.astype(np.float32)}
         return Update(ctx.id, payload, len(ctx.data.train), math.nan, usage)
 
     def _fit_statistics(self, message: Message, ctx: ClientContext) -> Statistics:
-        """What the readout's fit wants to know of the answers to the message's prompts."""
+        """The readout's statistics of the scores under the message's prompts."""
         prompts = message.parameters[PROMPTS]
         if not np.array_equal(ctx.scratch.get(PROMPTS, np.full(1, -1)), prompts):
             scores = self._answers(message, PROMPTS, ctx).swapaxes(0, 1)  # (N, V, C)
-            keep_answers(ctx, self._readout.fit_data(scores, ctx.data.train.labels))
+            store_fit_data(ctx, self._readout.fit_data(scores, ctx.data.train.labels))
             ctx.scratch[PROMPTS] = prompts
-        statistics = self._readout.statistics(message.parameters["readout"], kept_answers(ctx))
+        statistics = self._readout.statistics(message.parameters["readout"], stored_fit_data(ctx))
         return Statistics(statistics.astype(np.float32))
 
     def _commit(self, message: Message, ctx: ClientContext) -> Statistics:
-        """Forgets all answers but those to the message's prompts."""
+        """Forgets all scores but those under the message's prompts."""
         ctx.state[ANSWERS] = self._answers(message, PROMPTS, ctx)
         ctx.state[ROUND] = np.array([message.round])
         ctx.scratch.clear()
@@ -198,14 +199,14 @@ class Ensemble(Algorithm):
         return self.model.prompt.init(np.random.default_rng(self._seed))
 
     def _slot(self, message: Message) -> int:
-        """Where the round's prompt goes: behind the others, or to where one is given up."""
+        """The index of the prompt that this round adds or replaces."""
         prompts = len(self.model.split_prompts(message.parameters["prompt"]))
         return prompts if prompts < self._num_prompts else (message.round - 1) % prompts
 
     def _candidates(self, message: Message) -> Float32:
-        """(n, d), the same for all clients: around the prompt's start, or around the prompt that may go.
+        """Candidates (n, d), the same for all clients: around the prompt's start, or around the prompt to replace.
 
-        In the precision of the parameters, so that what is asked about is what may be kept.
+        They are float32, as the parameters are, so that a selected candidate is exactly the one that was queried.
         """
         prompts, slot = self.model.split_prompts(message.parameters["prompt"]), self._slot(message)
         turns = max(0, message.round - self._num_prompts) // self._num_prompts + 1 if slot < len(prompts) else 0
@@ -214,15 +215,15 @@ class Ensemble(Algorithm):
         return self._make_optimizer(OptimizerStart(centre, rng, turns)).ask().astype(np.float32)
 
     def _ask(self, prompts: Floats, ctx: ClientContext) -> tuple[Float32, Usage]:
-        """Answers (n, N, C) about all of the client's training inputs."""
+        """Scores (n, N, C) of all training inputs under prompts (n, d), and their usage."""
         objective, meter = ctx.metered()
         return objective.answers(prompts, ctx.data.train.batch(slice(None)))[:, :, 0], meter.usage
 
     def _answers(self, message: Message, part: str, ctx: ClientContext) -> Float32:
-        """Answers (n, N, C) to the prompts, and then candidates, whose numbers are a part of the message.
+        """Scores (n, N, C) under the prompts whose indices are this part of the message; candidates come last.
 
         Raises:
-            OutOfDateError: the client does not remember them.
+            OutOfDateError: the client does not remember these scores.
         """
         if ROUND not in ctx.state or ctx.state[ROUND][0] != message.round - 1:
             raise OutOfDateError
@@ -234,5 +235,5 @@ class Ensemble(Algorithm):
 
 
 def _with(message: Message, **parts: object) -> Message:
-    """A message of the same round that says this."""
+    """The message with these parameters instead."""
     return replace(message, parameters={name: np.asarray(values, np.float32) for name, values in parts.items()})

@@ -1,4 +1,4 @@
-"""How parameters do on a client's data, every query counted."""
+"""Scores parameters on a client's data, and counts the queries."""
 
 from collections.abc import Callable
 
@@ -14,19 +14,19 @@ Float64 = NDArray[np.float64]
 
 
 def evaluate(ctx: ClientContext, parameters: Parameters, subset: Subset | None) -> Score:
-    """One pass over a subset of the client's data, `max_batch` examples at a time.
+    """Scores the parameters in one pass over a subset of the client's data, `max_batch` examples at a time.
 
     Raises:
-        ValueError: the message named no subset.
+        ValueError: the message names no subset.
     """
     if subset is None:
-        raise ValueError("a message to evaluate names no subset of the data")
+        raise ValueError("the message for 'evaluate' has no subset; expected train, validation or test")
     data, (objective, meter) = ctx.subset(subset), ctx.metered()
     theta, weights = parameters["prompt"], parameters["readout"]
-    remembered, cost = (None, Usage()) if objective.prompt.dim else ctx.unprompted_scores(subset)
+    unprompted, cost = (None, Usage()) if objective.prompt.dim else ctx.unprompted_scores(subset)
 
     def predict(batch: Batch, rows: slice) -> Float64:
-        scores = objective.answers(theta[None], batch)[0] if remembered is None else remembered[rows]
+        scores = objective.answers(theta[None], batch)[0] if unprompted is None else unprompted[rows]
         return objective.readout.log_probabilities(weights, scores)
 
     counts = tally(data, meter.info.max_batch, classes_of(objective, parameters), predict)
@@ -34,20 +34,20 @@ def evaluate(ctx: ClientContext, parameters: Parameters, subset: Subset | None) 
 
 
 def empty_score(model: PromptedModel, parameters: Parameters) -> Score:
-    """The score of no data."""
+    """The score of a client without data."""
     classes = classes_of(model, parameters)
     return Score("", np.zeros((classes, classes), np.int64), 0.0, 0, Usage())
 
 
 def classes_of(model: PromptedModel, parameters: Parameters) -> int:
-    """K, how many classes the readout tells apart."""
+    """The number of classes K that the readout distinguishes."""
     prompts = model.split_prompts(parameters["prompt"]).shape[0]
     scores = np.zeros((prompts, len(model.info.classes)), np.float32)
     return int(model.readout.log_probabilities(parameters["readout"], scores).shape[-1])
 
 
 def expected_usage(model: PromptedModel, prompts: int, examples: int) -> Usage:
-    """Exactly what `evaluate` will ask for on so many examples under so many prompts, without asking."""
+    """The exact usage of `evaluate` on this number of examples under this number of prompts."""
     limit = model.info.max_batch
     full, rest = divmod(examples, limit)
     last = model.usage(prompts, rest) if rest else Usage()
@@ -57,9 +57,13 @@ def expected_usage(model: PromptedModel, prompts: int, examples: int) -> Usage:
 def tally(
     data: Dataset, limit: int, classes: int, predict: Callable[[Batch, slice], Float64]
 ) -> tuple[Int64, float, int]:
-    """Confusion matrix, summed loss and unanswered examples of a `Score`.
+    """Computes the confusion matrix (K, K), the summed loss (nats) and the number of unanswered examples.
 
-    `predict` gives log-probabilities (b, K) for at most `limit` examples and their rows.
+    Args:
+        data: the examples to score.
+        limit: the most examples per call of `predict`.
+        classes: K.
+        predict: returns log-probabilities (b, K) of a batch, given also its rows; NaN where a query failed.
     """
     confusion = np.zeros((classes, classes), np.int64)
     loss_sum, unanswered = 0.0, 0

@@ -24,7 +24,7 @@ from fedbbpt.algorithms import (
 from fedbbpt.algorithms.aggregation import weighted_mean
 from fedbbpt.algorithms.calibration import Calibration, diverged, mean_loss
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
-from fedbbpt.algorithms.local_steps import LocalSteps, Upload, kept_answers
+from fedbbpt.algorithms.local_steps import LocalSteps, Upload, stored_fit_data
 from fedbbpt.algorithms.readout_fit import empty_statistics, fit
 from fedbbpt.algorithms.sampling import number_of_clients, sample_clients
 from fedbbpt.algorithms.server_optimizer import DEFAULT_LR, RULES, ServerOptimizer
@@ -33,29 +33,32 @@ from fedbbpt.optim.noop import NoOp
 from fedbbpt.types import Message, Score, Statistics, Update, Usage
 
 LARGEST = np.finfo(np.float32).max
-OPT_STATE = "opt_state/"  # in the message that lets a client catch up
+OPT_STATE = "opt_state/"  # prefix in the message of "catch_up"
 
 
 class FedAvg(Algorithm):
-    """Local zero-order steps on the prompt, then a weighted mean; the readout is fitted exactly on the same answers.
+    """Local zero-order steps on the prompt, then a weighted mean; the readout is fitted exactly to the same answers.
 
-    Each client takes `local_steps` zero-order steps on θ; the server averages the changes, weighted by the number of
-    training samples. Then it fits the readout to all answers that these steps paid for (see `readouts.Readout.fit`).
+    Each client takes zero-order steps on θ, and the server averages the changes, weighted by the number of training
+    examples. It then fits the readout to all scores that these steps queried (see `readouts.Readout.fit`).
 
-    In a round, the share `participation` of the clients takes part (at least one), or just `clients_per_round` of them;
-    one alone is FedOne. A minibatch is `batch_size` examples drawn without replacement, or all that a client has.
-
-    `upload`: every direction comes from a seed that the server knows, so that the clients' losses are enough to rebuild
-    their changes, bit for bit (as in FedKSeed and DeComFL): "losses" sends those, as many bytes as there were losses
-    whatever the dimension; "parameters" sends the changes themselves. `loss_dtype` is that of the losses. Where all
-    clients take part and losses are fewer bytes than the parameters, they go down as well (see `loss_broadcast`).
-
-    `calibrate` brings losses and steps to one scale (see `algorithms.calibration`), and answers divergence with the
-    last good θ and half the step; without it the optimizer's options are what they are in the literature. A prompt that
-    chooses has no scale, and the losses of what it tries may jump.
-
-    `server_optimizer` says what becomes of the mean change (see `algorithms.server_optimizer`), `server_lr` how far it
-    goes.
+    Args:
+        context: the model, the optimizer and the seed.
+        participation: share of the clients that take part in a round; at least one does.
+        clients_per_round: number of clients per round, in place of `participation`; 1 is FedOne.
+        local_steps: zero-order steps per client and round.
+        batch_size: examples per minibatch, drawn without replacement; a client with fewer uses all of them.
+        upload: "losses" sends the clients' losses, from which the server rebuilds their steps bit for bit, since all
+            directions come from known seeds (as in FedKSeed and DeComFL); the size does not depend on the dimension.
+            "parameters" sends the changes themselves. If all clients take part and the losses are fewer bytes than the
+            parameters, they are broadcast, too (see `loss_broadcast`).
+        loss_dtype: dtype of the losses in messages; float32 without `calibrate`.
+        calibrate: bring losses and steps to one scale (see `algorithms.calibration`), and after divergence go back to
+            the last good θ with half the step; without it, the optimizer's options mean what they do in the literature.
+            Discrete prompts have no scale, and are not checked for divergence, since their losses may jump.
+        server_optimizer: how the server applies the mean change: as it is, with momentum, or as Adam's gradient (see
+            `algorithms.server_optimizer`).
+        server_lr: the server's learning rate; unset, the server optimizer's own.
     """
 
     def __init__(
@@ -104,41 +107,41 @@ class FedAvg(Algorithm):
         return ServerState(0, parameters)
 
     def sample(self, state: ServerState, clients: Sequence[ClientSizes]) -> list[ClientSizes]:
-        """A uniform draw without replacement that depends on the seed and the round only."""
+        """Draws clients uniformly without replacement; the draw depends only on the seed and the round."""
         count = number_of_clients(self._participation, self._clients_per_round, len(clients))
         return sample_clients(clients, count, self._seed, state.round + 1)
 
     def broadcast(self, state: ServerState) -> Message:
-        """The current parameters, or the losses that lead to them."""
-        told = {part: state.opt_state[part] for part in loss_broadcast.PARTS if part in state.opt_state}
-        if told:
-            return Message(state.round + 1, self._seed, {**told, "readout": state.parameters["readout"]})
+        """The current parameters, or the losses from which clients compute them."""
+        losses = {part: state.opt_state[part] for part in loss_broadcast.PARTS if part in state.opt_state}
+        if losses:
+            return Message(state.round + 1, self._seed, {**losses, "readout": state.parameters["readout"]})
         return self._full(state)
 
     def catch_up(self, state: ServerState) -> Message:
-        """All parameters, and the state from which the next losses lead on."""
+        """The parameters and the server optimizer's state, which the next losses build on."""
         more = {OPT_STATE + k: v for k, v in state.opt_state.items() if k not in loss_broadcast.PARTS}
         return Message(state.round + 1, self._seed, {**state.parameters, **more})
 
     def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
-        """Two kinds of exchanges: the steps, and those of the readout's fit."""
+        """Runs the local steps and aggregates them; then fits the readout, in an exchange per evaluation."""
         updates = send("train", self.broadcast(state))
         new = self.aggregate(state, updates)
         if self._broadcasts_losses:
             new = loss_broadcast.with_broadcast(state, new, updates)
         readout = self.model.readout
         if readout.trainable:
-            told = Message(new.round, self._seed, {})
-            weights = fit(readout, new.parameters["readout"], send, told).astype(np.float32)
+            message = Message(new.round, self._seed, {})
+            weights = fit(readout, new.parameters["readout"], send, message).astype(np.float32)
             new = replace(new, parameters={**new.parameters, "readout": weights})
         return new, RoundReport(mean_loss(updates))
 
     @np.errstate(over="ignore", invalid="ignore")
     def aggregate(self, state: ServerState, updates: Sequence[Update]) -> ServerState:
-        """Adds the mean change, weighted by samples; goes back to the last good θ where the losses rose too far.
+        """Applies the weighted mean change, or goes back to the last good θ if the losses rose too far.
 
         Raises:
-            ConfigError: the parameters overflowed, and `calibrate` is off.
+            ConfigError: the parameters overflowed and `calibrate` is off.
         """
         calibration = Calibration.from_array(state.parameters["calibration"])
         opt_state = {part: values for part, values in state.opt_state.items() if part not in loss_broadcast.PARTS}
@@ -170,8 +173,8 @@ class FedAvg(Algorithm):
     def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""
         if handler == "evaluate":
-            told = message.parameters
-            known = told if "prompt" in told else {**self.init().parameters, "readout": told["readout"]}
+            sent = message.parameters
+            known = sent if "prompt" in sent else {**self.init().parameters, "readout": sent["readout"]}
             return empty_score(self.model, known)
         if handler == "fit_statistics":
             scores = np.zeros((0, 1, len(self.model.info.classes)), np.float32)
@@ -179,19 +182,19 @@ class FedAvg(Algorithm):
         return Update("", {}, 0, math.nan, Usage()) if handler == "catch_up" else self._empty_update()
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
-        """See `Algorithm`; without a prompt nothing, since the answers are remembered."""
+        """See `Algorithm`; nothing without a prompt, since clients remember the scores."""
         return self._local.usage(client.train)
 
     def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
         return {"prompt": self.model.prompt.dim, "readout": len(self.model.readout.init(1))}
 
-    @np.errstate(over="ignore", invalid="ignore")  # `aggregate` sees what overflowed
+    @np.errstate(over="ignore", invalid="ignore")  # `aggregate` checks for overflow
     def _train(self, message: Message, ctx: ClientContext) -> Update:
         return self._local.train(loss_broadcast.follow(message, ctx, self.aggregate), ctx)
 
     def _fit_statistics(self, message: Message, ctx: ClientContext) -> Statistics:
-        statistics = self.model.readout.statistics(message.parameters["readout"], kept_answers(ctx))
+        statistics = self.model.readout.statistics(message.parameters["readout"], stored_fit_data(ctx))
         return Statistics(statistics.astype(np.float32))
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:

@@ -1,4 +1,4 @@
-"""No federation: the baseline that says what the clients gain from each other."""
+"""Training without federation: the baseline that shows what clients gain from each other."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,16 +14,16 @@ from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.readout_fit import fit
 from fedbbpt.types import Message, Score, Update, Usage
 
-CURRENT, SELECTED = "current/", "selected/"  # of a client's own parameters: the latest, and the best so far
+CURRENT, SELECTED = "current/", "selected/"  # prefixes of a client's parameters: the latest, and the best so far
 
 
 class Local(FedAvg):
-    """Every client for itself, with the steps of `fedavg`: nothing is averaged, and nothing travels.
+    """Each client trains alone, with the steps and the options of `fedavg`; nothing is averaged or sent.
 
-    The server's state is the common start. Each client keeps its own parameters, and what `fedavg`'s server would
-    remember for it. All clients end with the same round, the best one on all their validation data. Where clients
-    differ in their labels, their own parameters learn that, too: this is then no lower bound of what federation
-    reaches.
+    The server's state is the common start. Each client stores its own parameters, and the state that `fedavg`'s server
+    would have. All clients end with the parameters of the same round: the best one on all validation data together. If
+    clients have different label distributions, their parameters learn those, too, so that this baseline can beat a
+    federation.
     """
 
     shares_parameters = False
@@ -38,7 +38,7 @@ class Local(FedAvg):
         return self._full(state)
 
     def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
-        """One exchange, of which nothing but the losses comes back."""
+        """One exchange; the clients reply with their losses only."""
         updates = send("train", self.broadcast(state))
         return replace(state, round=state.round + 1), RoundReport(mean_loss(updates))
 
@@ -50,38 +50,38 @@ class Local(FedAvg):
 
     @np.errstate(over="ignore", invalid="ignore")
     def _train(self, message: Message, ctx: ClientContext) -> Update:
-        """The steps of `fedavg`; the client then aggregates its own update and fits its own readout."""
-        own = replace(_recall(ctx, CURRENT) or ServerState(0, message.parameters), round=message.round - 1)
+        """Takes the steps of `fedavg`, aggregates the client's own update, and fits its own readout."""
+        own = replace(_load(ctx, CURRENT) or ServerState(0, message.parameters), round=message.round - 1)
         update = self._local.train(self._full(own), ctx)
         new = self.aggregate(own, [update])
         if self.model.readout.trainable:
-            told = Message(message.round, message.seed, {})
-            weights = fit(self.model.readout, new.parameters["readout"], self._alone(ctx), told).astype(np.float32)
+            empty = Message(message.round, message.seed, {})
+            weights = fit(self.model.readout, new.parameters["readout"], self._alone(ctx), empty).astype(np.float32)
             new = replace(new, parameters={**new.parameters, "readout": weights})
-        _remember(ctx, CURRENT, new)
+        _store(ctx, CURRENT, new)
         return replace(update, payload={})
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
-        """The client's own parameters of the round that is asked about; of the others only the latest are there."""
-        kept = [own for part in (SELECTED, CURRENT) if (own := _recall(ctx, part)) is not None]
-        wanted = [own for own in kept if own.round == message.round - 1]
-        parameters = message.parameters if message.round == 1 or not kept else (wanted or kept[-1:])[0].parameters
+        """Scores the client's parameters of the message's round, or the latest if it has none of that round."""
+        stored = [own for part in (SELECTED, CURRENT) if (own := _load(ctx, part)) is not None]
+        wanted = [own for own in stored if own.round == message.round - 1]
+        parameters = message.parameters if message.round == 1 or not stored else (wanted or stored[-1:])[0].parameters
         return evaluate(ctx, parameters, message.subset)
 
     def _select(self, message: Message, ctx: ClientContext) -> Update:
-        current = _recall(ctx, CURRENT) or ServerState(0, message.parameters)
-        _remember(ctx, SELECTED, replace(current, round=message.round - 1))
+        current = _load(ctx, CURRENT) or ServerState(0, message.parameters)
+        _store(ctx, SELECTED, replace(current, round=message.round - 1))
         return Update(ctx.id, {}, len(ctx.data.train), math.nan, Usage())
 
     def _alone(self, ctx: ClientContext) -> Callable[[str, Message], list[Any]]:
         return lambda handler, message: [self._fit_statistics(message, ctx)]
 
 
-def _remember(ctx: ClientContext, which: str, own: ServerState) -> None:
+def _store(ctx: ClientContext, which: str, own: ServerState) -> None:
     for name in [name for name in ctx.state if name.startswith(which)]:
         del ctx.state[name]
     ctx.state.update(own.to_arrays(which))
 
 
-def _recall(ctx: ClientContext, which: str) -> ServerState | None:
+def _load(ctx: ClientContext, which: str) -> ServerState | None:
     return ServerState.from_arrays(ctx.state, which)

@@ -1,4 +1,4 @@
-"""A client's zero-order steps on the prompt, and their replay at the server from the losses alone."""
+"""A client's zero-order steps on the prompt, and their replay from the losses alone at the server."""
 
 import math
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Upload = Literal["losses", "parameters"]
 
 @dataclass(frozen=True)
 class LocalSteps:
-    """What a client does between two messages of `fedavg`; see there for the options."""
+    """The local steps of `fedavg`; see there for the options."""
 
     model: PromptedModel
     make_optimizer: MakeOptimizer
@@ -33,21 +33,21 @@ class LocalSteps:
     calibrate: bool
 
     def train(self, message: Message, ctx: ClientContext) -> Update:
-        """Takes the steps; the answers that they paid for stay in the client's scratch, for the readout's fit."""
+        """Takes the steps, and stores their scores in the client's scratch for the readout's fit."""
         batches = rng_of(message, ctx.id, "batches")
-        asked = Asked(ctx, self.model)
+        queries = StepQueries(ctx, self.model)
         optimizer = self.optimizer(message, ctx.id)
         calibration = Calibration.from_array(message.parameters["calibration"])
-        told, losses = [], []
+        reported, losses = [], []
         for _ in range(self.local_steps):
             batch = self.batch(ctx.data.train, batches)
-            scores = asked.answers(calibration.scale * optimizer.ask(), batch)  # (n, b, V, C)
+            scores = queries.answers(calibration.scale * optimizer.ask(), batch)  # (n, b, V, C)
             losses.append(self.model.losses(message.parameters["readout"], scores, batch.labels))  # (n,)
             calibration = calibration.with_initial_spread(losses[-1])
-            told.append(self._reported(calibration, losses[-1]))
-            optimizer.tell(told[-1])
-        asked.keep()
-        payload: Mapping[str, NDArray[Any]] = {"losses": np.stack(told)}
+            reported.append(self._standardised(calibration, losses[-1]))
+            optimizer.tell(reported[-1])
+        queries.store()
+        payload: Mapping[str, NDArray[Any]] = {"losses": np.stack(reported)}
         if self.uploads_parameters:
             payload = self._changes(message, calibration.scale, optimizer)
         stds = np.array([spread_of(step) for step in losses])
@@ -56,12 +56,12 @@ class LocalSteps:
             payload,
             len(ctx.data.train),
             rounded(finite_mean(np.concatenate(losses))),
-            asked.usage,
+            queries.usage,
             rounded(np.sqrt(finite_mean(stds**2))),
         )
 
     def replay(self, message: Message, update: Update) -> Mapping[str, NDArray[Any]]:
-        """A client's changes of the parameters: as it sent them, or rebuilt from its losses, to the same bits."""
+        """A client's changes of the parameters: as sent, or rebuilt from its losses, bit for bit."""
         if "losses" not in update.payload:
             return update.payload
         optimizer = self.optimizer(message, update.client)
@@ -82,7 +82,7 @@ class LocalSteps:
         return Update("", payload, 0, math.nan, Usage())
 
     def usage(self, examples: int) -> Usage:
-        """What `train` will ask for with so many examples; nothing without a prompt, since answers are remembered."""
+        """The usage of `train` with this number of examples; nothing without a prompt, since scores are remembered."""
         if not self.model.prompt.dim:
             return Usage()
         candidates = self.fresh(np.zeros(self.model.prompt.dim)).population_size
@@ -90,7 +90,7 @@ class LocalSteps:
 
     @property
     def uploads_parameters(self) -> bool:
-        """Whether the changes themselves travel."""
+        """Whether clients send the changes themselves."""
         return self.upload == "parameters" or not self.model.prompt.dim
 
     def fresh(self, x: Floats) -> Optimizer:
@@ -98,17 +98,17 @@ class LocalSteps:
         return self.make_optimizer(OptimizerStart(x.astype(np.float64), np.random.default_rng(0)))
 
     def optimizer(self, message: Message, client: str) -> Optimizer:
-        """The optimizer with which a client starts into a round; the server can make the same."""
+        """The optimizer of a client at the start of a round; client and server build the same one."""
         scale = Calibration.from_array(message.parameters["calibration"]).scale
         x, state = (message.parameters[part].astype(np.float64) for part in TUNED)
         rng = rng_of(message, client, "directions")
         return self.make_optimizer(OptimizerStart(x / scale, rng, (message.round - 1) * self.local_steps, state))
 
     def batch(self, data: Dataset, rng: np.random.Generator) -> Batch:
-        """A minibatch; without a prompt everything, since each input is asked about once only."""
+        """A minibatch; all data without a prompt, since each input is then queried only once."""
         return minibatch(data, self.batch_size if self.model.prompt.dim else len(data), rng)
 
-    def _reported(self, calibration: Calibration, losses: NDArray[np.float64]) -> NDArray[Any]:
+    def _standardised(self, calibration: Calibration, losses: NDArray[np.float64]) -> NDArray[Any]:
         return (calibration.standardise(losses) if self.calibrate else losses).astype(self.loss_dtype)
 
     def _changes(self, message: Message, scale: float, optimizer: Optimizer) -> Mapping[str, Float32]:
@@ -117,8 +117,8 @@ class LocalSteps:
         return {part: (new[part] - message.parameters[part]).astype(np.float32) for part in TUNED}
 
 
-class Asked:
-    """A client's questions of one round: asks, counts, and keeps the answers for the readout's fit."""
+class StepQueries:
+    """A client's queries in one round; counts them, and collects the scores for the readout's fit."""
 
     def __init__(self, ctx: ClientContext, model: PromptedModel) -> None:
         self._ctx, self._model = ctx, model
@@ -129,7 +129,7 @@ class Asked:
 
     @property
     def usage(self) -> Usage:
-        """What the questions cost so far."""
+        """The usage so far."""
         return self._meter.usage + self._remembered
 
     @property
@@ -138,7 +138,7 @@ class Asked:
         return self._objective
 
     def answers(self, candidates: Floats, batch: Batch) -> Float32:
-        """Scores (n, b, V, C); without a prompt those of all training examples, which are asked about once."""
+        """Scores (n, b, V, C); without a prompt, those of all training examples, which are queried only once."""
         if self._model.prompt.dim:
             scores = self._objective.answers(candidates, batch)
         else:
@@ -149,22 +149,22 @@ class Asked:
         self._labels.append(np.tile(batch.labels, len(scores)))
         return scores
 
-    def keep(self) -> None:
-        """Leaves the answers in the client's scratch, ready for `kept_answers`."""
-        answered = self._model.readout.fit_data(np.concatenate(self._scores), np.concatenate(self._labels))
-        keep_answers(self._ctx, answered)
+    def store(self) -> None:
+        """Stores the collected scores in the client's scratch, for `stored_fit_data`."""
+        data = self._model.readout.fit_data(np.concatenate(self._scores), np.concatenate(self._labels))
+        store_fit_data(self._ctx, data)
 
 
-def keep_answers(ctx: ClientContext, answers: ReadoutData) -> None:
-    """Puts the answers that the readout is to be fitted to into the client's scratch."""
-    ctx.scratch.update(answers._asdict())
+def store_fit_data(ctx: ClientContext, data: ReadoutData) -> None:
+    """Stores the data that the readout is fitted to in the client's scratch."""
+    ctx.scratch.update(data._asdict())
 
 
-def kept_answers(ctx: ClientContext) -> ReadoutData:
-    """The answers that the readout is to be fitted to.
+def stored_fit_data(ctx: ClientContext) -> ReadoutData:
+    """The data that the readout is fitted to.
 
     Raises:
-        OutOfDateError: the client has asked nothing in this round.
+        OutOfDateError: the client has made no queries in this round.
     """
     if "labels" not in ctx.scratch:
         raise OutOfDateError

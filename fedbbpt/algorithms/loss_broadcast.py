@@ -1,8 +1,8 @@
 """Broadcasts all clients' losses in place of θ; every client replays the server's update from them.
 
-A client that takes part in every round knows the state from which the server made the last one, and all directions come
-from seeds. So everybody's losses lead it to the server's new parameters, bit for bit, in as many bytes as there were
-losses, whatever the dimension (compare FedKSeed, arXiv 2312.06353, and DeComFL, arXiv 2405.15861).
+A client that takes part in every round has the server's last state, and all directions come from known seeds. From all
+clients' losses it computes the server's new parameters, bit for bit. The message's size depends on the number of
+losses, and not on the dimension (compare FedKSeed, arXiv 2312.06353, and DeComFL, arXiv 2405.15861).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +18,13 @@ from fedbbpt.types import Message, Update, Usage
 from fedbbpt.types.wire import packed
 
 LOSSES, FIGURES, CLIENTS = PARTS = ("broadcast/losses", "broadcast/figures", "broadcast/clients")
-TUNED = ("prompt", "optimizer")  # the parts that local steps change
+TUNED = ("prompt", "optimizer")  # the parameters that local steps change
 Arrays = Mapping[str, NDArray[Any]]
 Aggregate = Callable[[ServerState, Sequence[Update]], ServerState]
 
 
 def gathered(updates: Sequence[Update]) -> dict[str, NDArray[Any]]:
-    """All that an aggregation reads of updates whose payload is losses (steps, n)."""
+    """Packs everything that aggregation reads from updates with losses (steps, n) into arrays."""
     return {
         LOSSES: np.stack([update.payload["losses"] for update in updates]),  # (clients, steps, n)
         FIGURES: np.array([(update.weight, update.loss, update.loss_std) for update in updates]),  # float64
@@ -33,27 +33,27 @@ def gathered(updates: Sequence[Update]) -> dict[str, NDArray[Any]]:
 
 
 def updates_of(broadcast: Arrays) -> list[Update]:
-    """Inverse of `gathered`, but for the usage."""
+    """Inverse of `gathered`, without the usage."""
     clients = broadcast[CLIENTS].tobytes().decode().split("\n")
     rows = zip(clients, broadcast[LOSSES], broadcast[FIGURES].tolist(), strict=True)
-    return [Update(name, {"losses": told}, int(n), loss, Usage(), std) for name, told, (n, loss, std) in rows]
+    return [Update(name, {"losses": losses}, int(n), loss, Usage(), std) for name, losses, (n, loss, std) in rows]
 
 
 def with_broadcast(old: ServerState, new: ServerState, updates: Sequence[Update]) -> ServerState:
-    """The new state with the losses to broadcast, if all clients can follow them and they are fewer bytes than θ."""
-    follow = old.round == 0 or LOSSES in old.opt_state
-    if not (follow and all("losses" in update.payload for update in updates)):
+    """Adds the losses to the new state, if all clients can replay them and they are fewer bytes than the parameters."""
+    in_step = old.round == 0 or LOSSES in old.opt_state
+    if not (in_step and all("losses" in update.payload for update in updates)):
         return new
-    told = gathered(updates)
-    shorter = size(told) < size({part: new.parameters[part] for part in TUNED})
-    return replace(new, opt_state={**new.opt_state, **told}) if shorter else new
+    losses = gathered(updates)
+    shorter = size(losses) < size({part: new.parameters[part] for part in TUNED})
+    return replace(new, opt_state={**new.opt_state, **losses}) if shorter else new
 
 
 def follow(message: Message, ctx: ClientContext, aggregate: Aggregate) -> Message:
-    """The message with the parameters that its losses lead to; the client remembers where they led.
+    """Replays the losses in a message; returns it with the parameters instead. The client stores the new state.
 
     Raises:
-        OutOfDateError: the client does not remember the state from which the losses lead on.
+        OutOfDateError: the client does not have the state that the losses build on.
     """
     if LOSSES not in message.parameters:
         if message.round == 1:
@@ -69,19 +69,19 @@ def follow(message: Message, ctx: ClientContext, aggregate: Aggregate) -> Messag
 
 
 def remember(ctx: ClientContext, state: ServerState) -> None:
-    """Puts the server's state, but for what it broadcasts, in the place of the one that the client remembers."""
+    """Replaces the state that the client has with this one, without the losses that it broadcasts."""
     own = {name: array for name, array in state.opt_state.items() if name not in PARTS}
     ctx.state.clear()
     ctx.state.update(replace(state, opt_state=own).to_arrays())
 
 
 def size(arrays: Arrays) -> int:
-    """Bytes."""
+    """The size of the arrays in bytes."""
     return sum(array.nbytes for array in arrays.values())
 
 
 def _replayed(known: ServerState, message: Message, ctx: ClientContext, aggregate: Aggregate) -> ServerState:
-    """A pure function of the state and the message, so that clients of one process compute it once."""
+    """Replays the update; a pure function of state and message, so that the clients of a process share the result."""
     key = sha256(packed(known.to_arrays()) + message.to_bytes()).hexdigest()
     if key not in ctx.shared:
         ctx.shared.clear()

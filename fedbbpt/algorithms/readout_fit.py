@@ -1,4 +1,4 @@
-"""The readout's exact fit across clients: each evaluation is one exchange of weights for summed statistics."""
+"""Fits the readout exactly across clients: each evaluation exchanges weights for summed statistics."""
 
 from dataclasses import replace
 
@@ -9,18 +9,18 @@ from fedbbpt.algorithms import Send
 from fedbbpt.readouts import Readout
 from fedbbpt.types import Float32, Floats, Message, Statistics
 
-HANDLER = "fit_statistics"  # the client's part of it: statistics of its answers under the message's "readout"
+HANDLER = "fit_statistics"  # replies with the statistics under the message's "readout"
 
 
 def fit(readout: Readout, weights: Floats, send: Send, message: Message) -> NDArray[np.float64]:
-    """Fitted weights (m,): what a single party with all clients' answers would fit."""
+    """Fits weights (m,), to the same result as one party with all clients' scores."""
     return readout.fit(weights, lambda candidate: summed_statistics(candidate, send, message))
 
 
 def summed_statistics(weights: Floats, send: Send, message: Message) -> NDArray[np.float64]:
-    """The clients' statistics under these weights, added up in the clients' order."""
-    told = replace(message, parameters={**message.parameters, "readout": weights.astype(np.float32)})
-    total: NDArray[np.float64] = np.sum([reply.values for reply in send(HANDLER, told)], 0, np.float64)
+    """Sums the clients' statistics under these weights, in the clients' order."""
+    message = replace(message, parameters={**message.parameters, "readout": weights.astype(np.float32)})
+    total: NDArray[np.float64] = np.sum([reply.values for reply in send(HANDLER, message)], 0, np.float64)
     return total
 
 

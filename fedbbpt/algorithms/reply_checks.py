@@ -1,4 +1,4 @@
-"""Which replies can be used: those in the form of the template, and finite where numbers are needed."""
+"""Checks clients' replies: their form is that of the template, and their numbers are finite."""
 
 import math
 from collections.abc import Mapping
@@ -11,19 +11,19 @@ from fedbbpt.algorithms import ClientReply
 from fedbbpt.errors import BackendError
 from fedbbpt.types import Message, OutOfDate, Score, Statistics, Update
 
-NAMED = 5  # clients in a sentence
+MOST_NAMED = 5  # clients in an error message
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def usable(replies: Mapping[str, Any], template: ClientReply, message: Message, unusable: dict[str, str]) -> list[Any]:
-    """The replies, by client, that can be used; clients whose reply cannot be join the `unusable`, with the reason.
+    """Returns the usable replies; adds the other clients to `unusable`, with the reason.
 
-    `template` is what a client without data would reply (see `Algorithm.template`). Where all replies are well-formed
-    and none is finite, nobody is left out: changes of parameters and scores are like that when a run diverges, which is
-    no client's fault, and the algorithm's to see.
+    `template` is the reply of a client without data (see `Algorithm.template`). If all replies have the right form and
+    none is finite, all are returned: parameters and scores are not finite after divergence, which is no client's fault,
+    and which the algorithm handles.
 
     Raises:
-        BackendError: nobody is left.
+        BackendError: no reply is usable.
     """
     for client, reply in replies.items():
         if client not in unusable and (reason := _malformed(reply, template, client)):
@@ -35,33 +35,33 @@ def usable(replies: Mapping[str, Any], template: ClientReply, message: Message, 
     unusable |= unfit
     left = [reply for client, reply in formed.items() if client not in unfit]
     if replies and not left:
-        reasons = [f"{client} {reason}" for client, reason in list(unusable.items())[:NAMED]]
-        more = ["…"] * (len(unusable) > NAMED)
+        reasons = [f"{client} {reason}" for client, reason in list(unusable.items())[:MOST_NAMED]]
+        more = ["…"] * (len(unusable) > MOST_NAMED)
         raise BackendError(
-            f"no client of round {message.round} sent what can be used ({'; '.join(reasons + more)}); the rounds "
-            "before are not lost: once the clients are mended, continue with --resume"
+            f"no client of round {message.round} sent a usable reply ({'; '.join(reasons + more)}); the rounds "
+            "before are saved: once the clients are repaired, continue with --resume"
         )
     return left
 
 
 def _malformed(reply: Any, template: ClientReply, client: str) -> str:
     if isinstance(reply, OutOfDate):
-        return "could not follow, although it was told all that it lacked"
+        return "is still out of date after catching up"
     if type(reply) is not type(template):
         return f"sent no {type(template).__name__}"
     if isinstance(reply, Update | Score) and reply.client != client:
         return "sent a reply under another client's name"
     if isinstance(reply, Update) and not (isinstance(reply.weight, int) and reply.weight > 0):
-        return "has no training samples, by its own word"
+        return "reported no training examples"
     ours, theirs = _arrays(template), _arrays(reply)
     if ours.keys() != theirs.keys():
-        return "sent other parts than it was asked for"
+        return "sent other parts than the expected ones"
     for name, array in ours.items():
         if not isinstance(theirs[name], np.ndarray) or (array.shape, array.dtype) != (
             theirs[name].shape,
             theirs[name].dtype,
         ):
-            return f"sent {name} in another form than {array.dtype}{list(array.shape)}"
+            return f"sent {name} with another dtype or shape than {array.dtype}{list(array.shape)}"
     if isinstance(reply, Score) and ((reply.confusion < 0).any() or reply.unanswered < 0):
         return "sent negative counts"
     return ""
@@ -92,4 +92,4 @@ def _may_diverge(template: ClientReply, message: Message) -> bool:
 def _arrays(reply: Any) -> Arrays:
     if isinstance(reply, Update):
         return reply.payload
-    return {"its sums": reply.values} if isinstance(reply, Statistics) else {"confusion": reply.confusion}
+    return {"statistics": reply.values} if isinstance(reply, Statistics) else {"confusion": reply.confusion}

@@ -1,4 +1,4 @@
-"""Which clients and which examples a round is about, and the random streams that both ends can draw."""
+"""Samples clients and minibatches, from random streams that client and server share."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,25 +9,25 @@ from fedbbpt.types import Batch, Dataset, Int64, Message
 
 
 def sample_clients(clients: Sequence[ClientSizes], count: int, seed: int, round_: int) -> list[ClientSizes]:
-    """A uniform draw without replacement, in the clients' order; it depends on the seed and the round only."""
+    """Draws clients uniformly without replacement, in their order; the draw depends only on the seed and the round."""
     rng = np.random.default_rng([seed, round_])
     return [clients[i] for i in sorted(rng.choice(len(clients), count, replace=False))]
 
 
 def number_of_clients(participation: float, clients_per_round: int | None, clients: int) -> int:
-    """How many of the clients take part in a round: a share of them, at least one, or a given number, at most all."""
+    """The number of clients per round: a share of them, at least one; or a given number, at most all."""
     return min(clients_per_round, clients) if clients_per_round else max(1, round(participation * clients))
 
 
 def minibatch(data: Dataset, size: int, rng: np.random.Generator) -> Batch:
-    """Examples drawn without replacement; all of the data, in order, where there are no more than `size`."""
+    """Draws examples without replacement; takes all data, in order, if there are at most `size`."""
     if len(data) <= size:
         return data.batch(slice(None))
     return data.batch(rng.choice(len(data), size, replace=False))
 
 
 def shuffled_batches(data: Dataset, rows: Int64, size: int, epochs: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """The rows in a new order every epoch, at most `size` at a time."""
+    """Yields batches of at most `size` examples, shuffled anew in every epoch."""
     for _ in range(epochs):
         order = rng.permutation(rows)
         for start in range(0, len(order), size):
@@ -35,10 +35,10 @@ def shuffled_batches(data: Dataset, rows: Int64, size: int, epochs: int, rng: np
 
 
 def rng_of(message: Message, client: str, purpose: str) -> np.random.Generator:
-    """A stream of random numbers that client and server can both start."""
+    """A random generator that client and server seed alike."""
     return np.random.default_rng([message.seed, message.round, *client.encode(), 0, *purpose.encode()])
 
 
 def rounded(value: float) -> float:
-    """To seven significant digits: more are not worth sending."""
+    """Rounds to seven significant digits, which shortens messages."""
     return float(f"{value:.7g}")

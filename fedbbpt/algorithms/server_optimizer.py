@@ -1,4 +1,4 @@
-"""What the server does with the clients' mean change of θ: add it, or take it for a gradient (FedOpt)."""
+"""Server optimizers: apply the clients' mean change of θ as it is, or as a pseudo-gradient (FedOpt)."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from fedbbpt.types import Float32
 
-BETA, BETA1, BETA2, TAU = 0.9, 0.9, 0.99, 1e-3  # of the two papers; τ belongs to θ's units, of which a step is about ¼
+BETA, BETA1, BETA2, TAU = 0.9, 0.9, 0.99, 1e-3  # as in the papers; τ is in units of θ, where a step is about ¼
 
 ServerOptimizer = Literal["mean", "momentum", "adam"]
 OptState = Mapping[str, Float32]
 
 
 class ServerUpdate(NamedTuple):
-    """How θ moves, and what the server remembers for the next round."""
+    """The step on θ, and the server optimizer's next state."""
 
     step: NDArray[np.float64]  # (d,)
     opt_state: OptState
@@ -45,4 +45,4 @@ RULES: Mapping[ServerOptimizer, Callable[[NDArray[np.float64], OptState, float],
     "momentum": momentum,
     "adam": adam,
 }
-DEFAULT_LR: Mapping[ServerOptimizer, float] = {"mean": 1.0, "momentum": 0.3, "adam": 0.1}  # η, where none is given
+DEFAULT_LR: Mapping[ServerOptimizer, float] = {"mean": 1.0, "momentum": 0.3, "adam": 0.1}  # η if `server_lr` is unset

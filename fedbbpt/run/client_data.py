@@ -1,11 +1,11 @@
 """Divides a task's data among clients, and describes the result for people."""
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from fedbbpt.config import Config
 from fedbbpt.data import Task, TaskData
 from fedbbpt.data.partition import DEFAULT_CLIENTS, MIN_EXAMPLES, PartitionScheme, partition_clients
-from fedbbpt.types import Client
+from fedbbpt.types import Client, Subset
 
 
 class ClientData(NamedTuple):
@@ -43,9 +43,7 @@ def make_client_data(config: Config, task: Task, pool: TaskData) -> ClientData:
 
 
 def _describe_split(config: Config, pool: TaskData, clients: list[Client]) -> str:
-    train, validation, test = (
-        sum(len(getattr(client, side)) for client in clients) for side in ("train", "validation", "test")
-    )
+    train, validation, test = (sum(len(client.subset(subset)) for client in clients) for subset in get_args(Subset))
     unused = f", {left:,} unused" if (left := _unused(pool, clients)) else ""
     provider = f"{pool.provider_examples:,} for the provider, " if pool.provider_examples else ""
     of = f" of {len(pool.test):,}" if test < len(pool.test) else ""

@@ -1,8 +1,8 @@
 """What passes between the rooms. All is frozen."""
 
 from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size
-from fedbbpt.types.examples import ArrayView, Batch, Client, Dataset, Prompted
-from fedbbpt.types.messages import Message, OutOfDate, Score, Statistics, Subset, Traffic, Update, Usage
+from fedbbpt.types.examples import ArrayView, Batch, Client, Dataset, Prompted, Subset
+from fedbbpt.types.messages import Message, OutOfDate, Score, Statistics, Traffic, Update, Usage
 
 __all__ = [
     "ArrayView",

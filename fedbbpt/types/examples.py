@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.types.arrays import Float32, Inputs, Int64
+
+Subset = Literal["train", "validation", "test"]  # of a client's data
 
 
 class Prompted(str):
@@ -116,3 +118,7 @@ class Client:
     train: Dataset
     validation: Dataset
     test: Dataset
+
+    def subset(self, name: Subset) -> Dataset:
+        """The training, validation or test data."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]

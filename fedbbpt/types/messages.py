@@ -3,15 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.types import wire
 from fedbbpt.types.arrays import Float32, Int64, Parameters
-
-Subset = Literal["train", "validation", "test"]  # of a client's data
+from fedbbpt.types.examples import Subset
 
 
 class Usage(NamedTuple):

@@ -221,7 +221,7 @@ def test_a_client_that_sends_nan_is_left_out_named_and_counted(run, clients, tmp
     assert resumed["left_out"] == summary["left_out"] == {first: 2}
     assert resumed["test_accuracy"] == summary["test_accuracy"]
     assert resumed["confusion"] == summary["confusion"]
-    assert f"{first} is left out of round 3: it sent NaN or infinity in its sums" in watch.messages
+    assert f"{first} is left out of round 3: it sent NaN or infinity in statistics" in watch.messages
     rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row.get("left_out", {}).keys() == {first} for row in rows] == [False, False, True, True, False]
 
@@ -234,5 +234,5 @@ def test_if_all_clients_send_nan_the_run_names_them(run, monkeypatch) -> None:
         return [Sums(r.values * np.float32("nan")) if isinstance(r, Sums) else r for r in replies]
 
     monkeypatch.setattr(CountedExchange, "__call__", all_send_nan)
-    with pytest.raises(BackendError, match=r"no client of round 1 sent what can be used \(client"):
+    with pytest.raises(BackendError, match=r"no client of round 1 sent a usable reply \(client"):
         run()
