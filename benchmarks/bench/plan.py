@@ -75,10 +75,10 @@ METHODS = {
     "head-local": Method("a linear head, local to each client", LINEAR_READOUT | LOCAL),
     "default": Method("eight prompts and a head, chosen greedily", {}, IMAGES_ONLY),
     "default-central": Method("eight prompts and a head, centralised", CENTRALISED, IMAGES_ONLY),
-    "one-view": Method(
+    "one-prompt": Method(
         "one prompt and a head, chosen greedily", {"algorithm": {"name": "ensemble", "num_prompts": 1}}, IMAGES_ONLY
     ),
-    "random-views": Method("eight random prompts and a head", RANDOM_PROMPTS, IMAGES_ONLY),
+    "random-prompts": Method("eight random prompts and a head", RANDOM_PROMPTS, IMAGES_ONLY),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, IMAGES_ONLY),
     "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, IMAGES_ONLY),
     **{
