@@ -108,6 +108,6 @@ class Processes(Engine):
             else:
                 return worker
         raise BackendError(
-            f"the processes of engine 'processes' end before they have opened the model and the data (the last: {died}); "
-            "if memory is short, start a run with a smaller -o engine.workers, or with --engine serial"
+            f"the processes of engine 'processes' end before they have opened the model and the data (the last: {died})"
+            "; if memory is short, start a run with a smaller -o engine.workers, or with --engine serial"
         )

@@ -66,23 +66,9 @@ class Experiment(RunModel):
         return [ClientSizes(c.id, len(c.train), len(c.validation), len(c.test)) for c in self.clients]
 
     def open_engine(self, memories: Memories) -> Engine:
-        """The engine that runs the clients' half.
-
-        Raises:
-            ConfigError: see `check_engine`.
-        """
-        self.check_engine()
+        """The engine that runs the clients' half."""
         engine: Engine = build("engines", self.config.engine, _Hosts(self), memories)
         return engine
-
-    def check_engine(self) -> None:
-        """Raises ConfigError if clients of a paid service would run in processes that share no ledger."""
-        engine: type[Engine] = load_class("engines", self.config.engine.name)
-        if engine.out_of_process and self.backend.service_client:
-            raise ConfigError(
-                f"the engine {self.config.engine.name!r} runs clients in other processes, and what they ask of "
-                f"backend {self.config.backend.name!r} is paid from one ledger in this one; use --engine serial"
-            )
 
     def _made(self, component: ComponentConfig, model: PromptedModel) -> Algorithm:
         chosen, options = load_class("optimizers", self.config.optimizer.name), self.config.optimizer.options
@@ -142,10 +128,18 @@ def open_experiment(config: Config, taken: bytes = b"") -> Experiment:
     """Loads model and data and deals them out. Nothing is queried.
 
     Of the task's provider, the model has what it had `taken` when the run began (`RecordingProvider.to_bytes`).
+
+    Raises:
+        ConfigError: settings that do not go together.
     """
     task = build_task(config.task)
     provider = recording(task.provider, taken)
     backend = load_backend(config, task, provider)
+    if load_class("engines", config.engine.name).out_of_process and backend.service_client is not None:
+        raise ConfigError(
+            f"the engine {config.engine.name!r} runs clients in other processes, and what they ask of backend "
+            f"{config.backend.name!r} is paid from one ledger in this one; use --engine serial"
+        )
     clients, description = make_client_data(config, task, task.load(backend.info.input_size))
     config = config.model_copy(update={"data": config.data.model_copy(update={"clients": len(clients)})})
     model = build_model(with_vocabulary(config, clients), task, backend)

@@ -86,7 +86,6 @@ def resume(
 def ready(config: Config) -> tuple[Account, Experiment, QueryPlan]:
     """A new run, after all that may be wrong with it before its first query; a dry run ends here."""
     account, experiment = budget.new_account(config), open_experiment(config)
-    experiment.check_engine()
     planned = plan_queries(experiment)
     check_payable(experiment.backend, account)
     return account, experiment, planned

@@ -7,13 +7,16 @@ from typing import Any
 from fedbbpt.algorithms import ClientMemory
 from fedbbpt.algorithms.ensemble import Ensemble
 from fedbbpt.algorithms.fedavg import FedAvg
+from fedbbpt.algorithms.fedbpt import FedBpt
+from fedbbpt.algorithms.local import Local
 from fedbbpt.engines import TUNED, Call, ClientHost, Engine, HostFactory
 from fedbbpt.engines.serial import Serial
+from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.testing.expect import expect, same_bits
 from fedbbpt.testing.simulation import Simulation
 from fedbbpt.testing.toy import Toy
 
-ALGORITHMS = {"fedavg": FedAvg, "ensemble": Ensemble}
+ALGORITHMS = {"ensemble": Ensemble, "fedavg": FedAvg, "fedbpt": FedBpt, "local": Local}
 
 
 class ToyHosts(HostFactory):
@@ -52,7 +55,7 @@ def check_engine(make: Callable[..., Engine], *, rounds: int = 3) -> None:
 
 
 def _run(make: Callable[..., Engine], name: str, algorithm: Any, rounds: int) -> Any:
-    toy = Toy()
+    toy = _toy(name)
     simulation = Simulation(partial(algorithm, toy.context()), toy.objective, toy.clients)
     memories = {client.id: ClientMemory() for client in toy.clients}
     engine = make(ToyHosts(name), memories)
@@ -74,7 +77,11 @@ def _first_call(simulation: Simulation) -> Any:
     return Call("train", simulation.algorithm.broadcast(simulation.algorithm.init()))
 
 
+def _toy(algorithm: str) -> Toy:
+    return Toy(optimizer=SepCma) if algorithm == "fedbpt" else Toy()
+
+
 def _open_toy(algorithm: str) -> ClientHost:
-    toy = Toy()
+    toy = _toy(algorithm)
     kind: Any = ALGORITHMS[algorithm]
     return ClientHost({TUNED: (kind(toy.context()), toy.objective)}, {client.id: client for client in toy.clients})

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from fedbbpt.algorithms import ClientMemory
 from fedbbpt.config import make_config
 from fedbbpt.run import checkpoint
+from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.settings import load_run_settings
 from fedbbpt.run.setup import open_experiment
-from fedbbpt.split_learning.sfprompt import SFPrompt
 
 SETTINGS = [
     "--clients",
@@ -107,6 +108,19 @@ def test_the_same_bits_as_in_one_process_also_after_ctrl_c_which_leaves_nobody(
     assert f"{json.loads((alone / 'summary.json').read_text())['test_accuracy']:.3f}" in scored
 
 
+@pytest.mark.parametrize("settings", [(), ("--algorithm", "sfprompt", "-o", "algorithm.trainable=full")])
+def test_any_worker_serves_any_client_with_the_bits_of_one_process(
+    fedbbpt: Callable[..., str], tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    run = ["train", *SETTINGS, *settings, "--rounds", "2"]
+    fedbbpt(*run, "--out", tmp_path / "serial")
+    fedbbpt(*run, *AWAY, "-o", "engine.workers=4", "--out", tmp_path / "processes")
+    assert _outcome(tmp_path / "serial") == _outcome(tmp_path / "processes")
+    memories = [sorted((tmp_path / kind / "clients").rglob("*.safetensors")) for kind in ("serial", "processes")]
+    assert bool(memories[0]) == (not settings)  # sfprompt's clients remember nothing
+    assert [path.read_bytes() for path in memories[0]] == [path.read_bytes() for path in memories[1]]
+
+
 def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
     fedbbpt: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -121,12 +135,12 @@ def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
     config = load_run_settings(tmp_path / "run")
     config["algorithm"]["name"], config["engine"] = "sfprompt", {"name": "serial"}
     experiment = open_experiment(make_config(config))
-    algorithm: Any = experiment.algorithm()
-    assert isinstance(algorithm, SFPrompt)
-    state = algorithm.init()
+    engine = experiment.open_engine({client.id: ClientMemory() for client in experiment.clients})
+    state = experiment.algorithm.init()
     for missing in (None, "client-001", None):
-        there = [client for client in experiment.clients if client.id != missing]
-        state = algorithm.merge(state, [algorithm.local(algorithm.broadcast(state), client) for client in there])
+        there = [client for client in experiment.client_sizes if client.id != missing]
+        pool = MeteredClientPool(engine, experiment.algorithm, there, state)
+        state, _ = experiment.algorithm.round(state, pool.send)
     progress, _ = checkpoint.load_last(tmp_path / "run" / "checkpoints")
     assert progress is not None
     assert progress.state.round == state.round == 3
@@ -135,13 +149,12 @@ def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
         assert progress.state.parameters[part].tobytes() == values.tobytes()
 
 
-@pytest.mark.parametrize("settings", [[], ["--algorithm", "sfprompt", "-o", "algorithm.trainable=full"]])
-def test_a_method_that_needs_this_process_is_refused_before_anything_is_asked(
-    start: Cli, settings: list[str], tmp_path: Path
-) -> None:
-    with start("train", *settings, *SETTINGS, *AWAY, "--out", tmp_path / "run") as process:
-        _, errors = process.communicate()
-    assert process.returncode == 1
+def test_a_paid_service_is_asked_from_one_process_only(start: Cli, tmp_path: Path) -> None:
+    (tmp_path / "texts.csv").write_text("text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(80)))
+    service = ["--backend", "openai", "-o", "backend.model=none", "-o", "backend.base_url=http://127.0.0.1:9/v1"]
+    with start("train", "--task", f"csv:{tmp_path / 'texts.csv'}", *service, *AWAY, "--out", tmp_path / "run") as run:
+        _, errors = run.communicate()
+    assert run.returncode == 1
     assert errors.count("\n") == 1
     assert "use --engine serial" in errors
     assert not (tmp_path / "run").exists()
