@@ -61,7 +61,7 @@ class Ensemble(Algorithm):
         readout = self.model.readout
         if not isinstance(readout, LinearReadout) or not self.model.prompt.dim:
             raise ConfigError(
-                "algorithm 'ensemble' chooses prompts for a head: give it both, or use --algorithm fedavg"
+                "algorithm 'ensemble' chooses prompts for a linear readout: give it both, or use --algorithm fedavg"
             )
         self._readout = readout
 

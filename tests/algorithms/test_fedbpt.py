@@ -55,16 +55,22 @@ def skewed():
     return [holder(i, [i % 3] * (6 + i) + [0, 1, 2]) for i in range(4)]
 
 
+def soft(backend, dim=12, sigma=1.0, readout=Identity, optimizer=SepCma, **options):
+    """The options of FedBPT on a soft prompt."""
+    prompt = Soft(backend.info.embeddings, dim=dim, num_tokens=2)
+    return options | {"prompt": prompt, "readout": readout, "optimizer": partial(optimizer, sigma=sigma)}
+
+
 @pytest.fixture
 def make_bpt(make):
     """`make_bpt(backend, dim=12, sigma=1.0, **options)`: FedBPT on a soft prompt."""
+    return lambda backend, **options: make(backend, FedBpt, **soft(backend, **options))
 
-    def bpt(backend, dim=12, sigma=1.0, readout=Identity, optimizer=SepCma, **options):
-        prompt = Soft(backend.info.embeddings, dim=dim, num_tokens=2)
-        chosen = partial(optimizer, sigma=sigma)
-        return make(backend, FedBpt, prompt=prompt, readout=readout, optimizer=chosen, **options)
 
-    return bpt
+@pytest.fixture
+def simulate_bpt(simulate):
+    """`simulate_bpt(clients, backend, **options)`: its rounds over clients."""
+    return lambda clients, backend, **options: simulate(clients, backend, FedBpt, **soft(backend, **options))
 
 
 def told(mean, loss, sigmas, client="a"):
@@ -80,15 +86,15 @@ def four(dim=12, seed=0):
     return [told(mean, loss, s) for mean, loss, s in zip(means, (3.0, 1.0, 4.0, 2.0), sigmas, strict=True)]
 
 
-@pytest.mark.parametrize("rule", ["paper", "code"])
+@pytest.mark.parametrize("step_size_rule", ["paper", "code"])
 @pytest.mark.parametrize("optimizer", [SepCma, Cma])
-def test_it_finds_a_good_point_though_clients_differ(make_bpt, rounds, skewed, rule, optimizer):
-    algorithm = make_bpt(Reader(), optimizer=optimizer, step_size=rule)
-    states, _ = rounds(algorithm, skewed, 12)
-    first, last = (algorithm.score("test", algorithm.broadcast(state), skewed[0]) for state in (states[0], states[-1]))
+def test_it_finds_a_good_point_though_clients_differ(simulate_bpt, skewed, step_size_rule, optimizer):
+    simulation = simulate_bpt(skewed, Reader(), optimizer=optimizer, step_size_rule=step_size_rule)
+    start, *_, last = simulation.states(12)
+    first, last = (simulation.evaluate(state, "test") for state in (start, last))
     assert first.accuracy < 0.4
     assert last.accuracy > 0.9
-    assert last.loss_sum < 0.5 * first.loss_sum
+    assert last.loss < 0.5 * first.loss
 
 
 def test_the_papers_step_is_equation_6():
@@ -97,15 +103,15 @@ def test_the_papers_step_is_equation_6():
     assert step_of(sigmas, 5 / 2) == pytest.approx(2 * np.sqrt(total / (4 * 5)))
 
 
-@pytest.mark.parametrize(("rule", "parents", "mu"), [("paper", [1, 3], 2.5), ("code", [1, 3, 0, 2], 2)])
-def test_the_server_is_a_cma_es_whose_samples_are_the_clients(make_bpt, rule, parents, mu):
-    algorithm, replies = make_bpt(Reader(), step_size=rule, norm=1e6), four()
+@pytest.mark.parametrize(("step_size_rule", "parents", "mu"), [("paper", [1, 3], 2.5), ("code", [1, 3, 0, 2], 2)])
+def test_the_server_is_a_cma_es_whose_samples_are_the_clients(make_bpt, step_size_rule, parents, mu):
+    algorithm, replies = make_bpt(Reader(), step_size_rule=step_size_rule, max_norm=1e6), four()
     step = step_of(np.array([replies[i].payload["sigmas"] for i in parents], np.float64), mu)
     by_hand = cmaes.SepCMA(np.zeros(12), step, population_size=2 * len(parents))
     best = [replies[i].payload["prompt"].astype(np.float64) for i in parents]
     others = [np.zeros(12)] * len(parents)  # the library learns from the better half
     by_hand.tell([(point, rank) for rank, point in enumerate([*best, *others])])
-    new = algorithm.merge(algorithm.init(), replies).parameters
+    new = algorithm.aggregate(algorithm.init(), replies).parameters
     logs = np.log(by_hand._eigen_decomposition()) * 2
     assert np.allclose(new["prompt"], by_hand.mean, atol=1e-6)
     assert np.allclose(new["optimizer"][1:], logs - logs.mean(), atol=1e-6)
@@ -118,7 +124,7 @@ def test_the_step_size_changes_as_the_servers_own_does_whatever_it_is(make_bpt):
         state = algorithm.init()
         for factor in (0.1, 10):  # clients who hardly moved for their steps, and who went far
             replies = [told(factor * u.payload["prompt"], u.loss, u.payload["sigmas"]) for u in four()]
-            factors.append(np.exp(algorithm.merge(state, replies).parameters["optimizer"][0]) / sigma)
+            factors.append(np.exp(algorithm.aggregate(state, replies).parameters["optimizer"][0]) / sigma)
     assert factors[0] < 1 < factors[1]
     assert factors[:2] == pytest.approx(factors[2:])
 
@@ -126,43 +132,43 @@ def test_the_step_size_changes_as_the_servers_own_does_whatever_it_is(make_bpt):
 def test_only_the_better_half_counts_in_the_paper_and_all_in_the_code(make_bpt):
     moved = four()
     moved[2] = told(moved[2].payload["prompt"] + 1, 5.0, 3 * moved[2].payload["sigmas"])  # the worst
-    for rule, matters in (("paper", False), ("code", True)):
-        algorithm = make_bpt(Reader(), step_size=rule)
-        one, other = (algorithm.merge(algorithm.init(), replies).parameters for replies in (four(), moved))
+    for step_size_rule, matters in (("paper", False), ("code", True)):
+        algorithm = make_bpt(Reader(), step_size_rule=step_size_rule)
+        one, other = (algorithm.aggregate(algorithm.init(), replies).parameters for replies in (four(), moved))
         assert np.array_equal(one["prompt"], other["prompt"]) != matters
         assert np.array_equal(one["optimizer"], other["optimizer"]) != matters
 
 
-@pytest.mark.parametrize("rule", ["paper", "code"])
-def test_one_client_alone_leads_on(make_bpt, rule):
-    algorithm = make_bpt(Reader(), step_size=rule, norm=1e6)
+@pytest.mark.parametrize("step_size_rule", ["paper", "code"])
+def test_one_client_alone_leads_on(make_bpt, step_size_rule):
+    algorithm = make_bpt(Reader(), step_size_rule=step_size_rule, max_norm=1e6)
     (update, *_) = four()
-    assert np.allclose(algorithm.merge(algorithm.init(), [update]).parameters["prompt"], update.payload["prompt"])
+    assert np.allclose(algorithm.aggregate(algorithm.init(), [update]).parameters["prompt"], update.payload["prompt"])
 
 
 def test_who_has_no_loss_at_its_mean_is_no_sample(make_bpt, same):
     algorithm, lost = make_bpt(Reader()), told(np.full(12, 99.0), np.nan, np.full(3, 99.0))
     start = algorithm.init()
-    assert same(algorithm.merge(start, [*four(), lost]).parameters, algorithm.merge(start, four()).parameters)
-    after = algorithm.merge(start, [lost, lost])
+    assert same(algorithm.aggregate(start, [*four(), lost]).parameters, algorithm.aggregate(start, four()).parameters)
+    after = algorithm.aggregate(start, [lost, lost])
     assert after.round == 1
     assert same(after.parameters, start.parameters)
 
 
-@pytest.mark.parametrize("norm", [0.3, 1.0])
-def test_norm_bounds_the_way_from_the_start(make, rounds, fake_backend, clients, norm):
+@pytest.mark.parametrize("max_norm", [0.3, 1.0])
+def test_max_norm_bounds_the_way_from_the_start(simulate, fake_backend, clients, max_norm):
     prompt = LowRank((8, 8))  # whose start is not zeros
     options = {"prompt": prompt, "optimizer": partial(SepCma, sigma=3.0)}
     ways = []
-    for bound in (norm, 1e6):
-        states, _ = rounds(make(fake_backend, FedBpt, norm=bound, **options), clients, 3)
+    for bound in (max_norm, 1e6):
+        states = simulate(clients, fake_backend, FedBpt, max_norm=bound, **options).states(3)
         start = states[0].parameters["prompt"].astype(np.float64)
         ways.append([rms(state.parameters["prompt"] - start) for state in states[1:]])
-    assert ways[0] == pytest.approx([norm] * 3)
+    assert ways[0] == pytest.approx([max_norm] * 3)
     assert min(ways[1]) > 1
 
 
-def test_a_round_in_500_dimensions_takes_at_most_6_kilobytes_a_way(make_bpt, skewed):
+def test_a_round_in_500_dimensions_takes_at_most_6_kilobytes_a_way(make_bpt, train, skewed):
     algorithm = make_bpt(Reader(), dim=500)
     message = algorithm.broadcast(algorithm.init())
     assert {part: len(values) for part, values in message.parameters.items()} == {
@@ -170,17 +176,16 @@ def test_a_round_in_500_dimensions_takes_at_most_6_kilobytes_a_way(make_bpt, ske
         "optimizer": 501,  # log σ and the logarithms of the variances
         "readout": 0,
     }
-    update = algorithm.local(message, skewed[0])
+    update, _ = train(algorithm, skewed[0])
     assert {part: len(values) for part, values in update.payload.items()} == {"prompt": 500, "loss": 1, "sigmas": 8}
     assert len(message.to_bytes()) <= 4300
     assert len(update.to_bytes()) <= 2400
 
 
-def test_a_client_tells_its_mean_its_loss_there_and_its_steps(make_bpt, skewed):
-    backend = Reader()
-    algorithm = make_bpt(backend, sigma=0.7)
-    update = algorithm.local(algorithm.broadcast(algorithm.init()), skewed[1])
-    objective, batch = algorithm._objective, skewed[1].train.batch(slice(None))
+def test_a_client_tells_its_mean_its_loss_there_and_its_steps(make_bpt, train, skewed):
+    algorithm = make_bpt(Reader(), sigma=0.7)
+    update, _ = train(algorithm, skewed[1])
+    objective, batch = algorithm.model, skewed[1].train.batch(slice(None))
     scores = objective.answers(update.payload["prompt"][None], batch)
     assert update.payload["loss"] == pytest.approx(objective.losses(np.zeros(0), scores, batch.labels))
     sigmas = update.payload["sigmas"]
@@ -189,7 +194,7 @@ def test_a_client_tells_its_mean_its_loss_there_and_its_steps(make_bpt, skewed):
     assert (update.client, update.weight) == ("client-001", 10)
 
 
-def test_clients_search_from_the_servers_distribution(make_bpt, skewed):
+def test_clients_search_from_the_servers_distribution(make_bpt, train, skewed):
     starts = []
 
     class Spied(SepCma):
@@ -197,33 +202,33 @@ def test_clients_search_from_the_servers_distribution(make_bpt, skewed):
             starts.append((start.x.copy(), None if start.state is None else start.state.copy(), options))
             super().__init__(start, **options)
 
-    algorithm = make_bpt(Reader(), optimizer=Spied, population=7)
-    state = algorithm.merge(algorithm.init(), four())
+    algorithm = make_bpt(Reader(), optimizer=Spied, population_size=7)
+    state = algorithm.aggregate(algorithm.init(), four())
     starts.clear()
-    algorithm.local(algorithm.broadcast(state), skewed[0])
-    ((x, memory, options),) = starts
+    train(algorithm, skewed[0], state)
+    ((x, known, options),) = starts
     assert np.array_equal(x, state.parameters["prompt"])
-    assert np.array_equal(memory, state.parameters["optimizer"])
+    assert np.array_equal(known, state.parameters["optimizer"])
     assert options == {"population_size": 7}
 
 
-@pytest.mark.parametrize("perturb", [0.0, 0.5])
+@pytest.mark.parametrize("word_swap_rate", [0.0, 0.5])
 @pytest.mark.parametrize(("limit", "batch"), [(3, 4), (64, 4), (7, 128)])
-def test_copies_cost_twice_the_queries_as_planned(make_bpt, rounds, skewed, perturb, limit, batch):
+def test_copies_cost_twice_the_queries_as_expected(simulate_bpt, skewed, word_swap_rate, limit, batch):
     backend = Reader(limit)
-    algorithm = make_bpt(backend, perturb=perturb, local_steps=2, batch_size=batch)
-    planned = sum((algorithm.plan(client, 1) for client in skewed), Usage())
-    rounds(algorithm, skewed, 1)
-    assert planned == Usage(sum(backend.calls), len(backend.calls))
+    simulation = simulate_bpt(skewed, backend, word_swap_rate=word_swap_rate, local_steps=2, batch_size=batch)
+    expected = sum((simulation.algorithm.expected_usage(client, 1) for client in simulation.sizes), Usage())
+    simulation.states(1)
+    assert expected == simulation.pool.usage == Usage(sum(backend.calls), len(backend.calls))
     examples = sum(min(batch, len(client.train)) for client in skewed)
-    assert planned.queries == (2 if perturb else 1) * (2 * 5 + 1) * examples
+    assert expected.queries == (2 if word_swap_rate else 1) * (2 * 5 + 1) * examples
 
 
-def test_clients_minimise_the_loss_over_that_of_their_copies(make_bpt, skewed):
+def test_clients_minimise_the_loss_over_that_of_their_copies(make_bpt, train, skewed):
     backend = Reader()
-    algorithm = make_bpt(backend, perturb=0.5)
-    update = algorithm.local(algorithm.broadcast(algorithm.init()), skewed[0])
-    objective, real = algorithm._objective, skewed[0].train.batch(slice(None))
+    algorithm = make_bpt(backend, word_swap_rate=0.5)
+    update, _ = train(algorithm, skewed[0])
+    objective, real = algorithm.model, skewed[0].train.batch(slice(None))
     copies = real._replace(inputs=as_texts(backend.seen[-len(real.labels) :]))
     assert copies.inputs.tolist() != real.inputs.tolist()
     loss, other = (
@@ -233,13 +238,13 @@ def test_clients_minimise_the_loss_over_that_of_their_copies(make_bpt, skewed):
     assert update.payload["loss"] == pytest.approx(loss / other)
 
 
-def test_the_head_is_fitted_to_answers_to_the_texts_themselves(make_bpt, skewed):
+def test_the_readout_is_fitted_to_answers_to_the_texts_themselves(make_bpt, train, skewed):
     counts = []
-    for perturb in (0.0, 0.5):
-        algorithm = make_bpt(Reader(), perturb=perturb, readout=LinearReadout, local_steps=2)
+    for word_swap_rate in (0.0, 0.5):
+        algorithm = make_bpt(Reader(), word_swap_rate=word_swap_rate, readout=LinearReadout, local_steps=2)
+        _, ctx = train(algorithm, skewed[0])
         message = algorithm.broadcast(algorithm.init())
-        algorithm.local(message, skewed[0])
-        counts.append(algorithm.sums(message, skewed[0]).values[0])
+        counts.append(algorithm.handlers["fit_statistics"](message, ctx).values[0])
     assert counts == [(2 * 5 + 1) * 9] * 2
 
 
@@ -268,5 +273,5 @@ def test_cma_is_for_few_dimensions(make, fake_backend):
 
 
 def test_words_of_images_cannot_be_replaced(make, fake_backend):
-    with pytest.raises(ConfigError, match="perturb replaces words"):
-        make(fake_backend, FedBpt, optimizer=SepCma, perturb=0.5)
+    with pytest.raises(ConfigError, match="word_swap_rate replaces words"):
+        make(fake_backend, FedBpt, optimizer=SepCma, word_swap_rate=0.5)
