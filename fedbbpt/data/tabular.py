@@ -25,7 +25,8 @@ EXAMPLES = 3  # named in a remark on labels that are not read as written
 class TabularTask(Task, ABC):
     """Base class of the tables; subclasses read the kinds of files.
 
-    About a fifth of each class becomes test data. A hash of the text decides which (see `train_test_split`), so that
+    Texts are in the column `text_column`, their classes in `label_column`. About a fifth of each class becomes test
+    data. A hash of the text decides which (see `train_test_split`), so that
     copies stay on one side; with `group_column`, say the patient, all texts of a group do. data.partition=domain
     divides the examples by `domain_column`, say the hospital. `provider_shots_per_class` training texts of each class
     belong to the provider; the clients never see these.

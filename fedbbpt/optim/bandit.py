@@ -17,8 +17,9 @@ class Bandit(OptimizerBase):
 
     For each choice at each position it counts trials, N, and sums losses, S. A loss is modelled as normal around the
     choice's mean with variance 1, with the prior N(0, 1) on the mean: its posterior is N(S / (N + 1), 1 / (N + 1)).
-    Each candidate draws a mean for every choice from there and takes the lowest at each position. x is −S / (N + 1), 0
-    for what was never tried: its largest number is the best choice known. To a position, the others are noise.
+    Each of the `population_size` candidates draws a mean for every choice from it, and takes the lowest at each
+    position. x is −S / (N + 1), 0 for untried choices: its largest number is the best known choice. To a position, the
+    others are noise.
 
     An upper confidence bound (UCB1: Auer, Cesa-Bianchi & Fischer 2002) would try the same choice with all candidates of
     an ask, at all clients; random draws differ by themselves (Chapelle & Li 2011, NIPS).

@@ -25,10 +25,10 @@ class Bdpl(OptimizerBase):
     At each position of the prompt a choice is drawn from probabilities p of its own. A step follows the gradient of the
     expected loss by x, estimated from `population_size` samples (see `estimate`).
 
-    x are logits ("softmax"), or as in the paper the probabilities themselves ("simplex"), projected after each step,
-    where the same `lr` changes equal probabilities by the same share: it is divided by choices². Nothing becomes
-    impossible, so that no score divides by 0: logits of a position differ by at most 10, probabilities are at least a
-    tenth of what they are among equals.
+    The `parametrisation` "softmax" makes x logits; "simplex", as in the paper, makes x the probabilities themselves,
+    projected after each step. There `lr` is divided by choices², so that both change equal probabilities alike. No
+    choice becomes impossible, so that no score divides by 0: logits of a position differ by at most 10, and
+    probabilities are at least a tenth of the uniform one.
 
     With 20 samples a step the default `lr` finds the one good word among 50 at each of 10 positions in about 50 steps;
     where all words differ, larger rates settle sooner and for worse.

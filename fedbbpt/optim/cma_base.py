@@ -17,8 +17,13 @@ from fedbbpt.types import Floats
 class CmaBase(OptimizerBase, ABC):
     """A CMA evolution strategy implemented by a library.
 
-    A candidate that could not be measured ranks last; where fewer than half were measured, or all losses are equal, the
-    generation is dropped. `state` is log σ and the logarithm of C's diagonal, of mean 0.
+    Candidates without a loss rank last; if fewer than half have one, or all losses are equal, the generation is
+    dropped. The optimizer's state holds log σ and the logarithm of C's diagonal, of mean 0.
+
+    Args:
+        name: the optimizer's name, for errors.
+        start: where the client starts into the round.
+        sigma: σ, the initial standard deviation per coordinate.
     """
 
     def __init__(self, name: str, start: OptimizerStart, sigma: float) -> None:

@@ -13,8 +13,8 @@ from fedbbpt.types import Floats
 class Nes(OptimizerBase):
     """Separable natural evolution strategy: follows the natural gradient of ranks, with one step size a coordinate.
 
-    Candidates x ± σ s, s ~ N(0, I); x ← x + σ Σ u s, σ ← σ exp(η / 2 · Σ u (s² − 1)), η = (3 + ln d) / (5 √d), with
-    utilities u that depend on ranks only, equal losses sharing theirs. σ goes on through the rounds.
+    Candidates x ± σ s, s ~ N(0, I), σ = `sigma` at first; x ← x + σ Σ u s, σ ← σ exp(η / 2 · Σ u (s² − 1)), η = (3 + ln
+    d) / (5 √d), with utilities u that depend on ranks only, equal losses sharing theirs. σ goes on through the rounds.
 
     `population_size` is even, the next such number from 4 + ⌊3 ln d⌋ on unless given. Pairs without both losses are
     left out; where fewer than half are measured, or all losses are equal, the generation is dropped. The first step

@@ -1,4 +1,4 @@
-"""Random search: the yardstick of every search, and what proposes candidates where each is judged on its own."""
+"""Random search: the baseline of all optimizers, and a source of independent candidates."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,13 @@ from fedbbpt.types import Floats
 class RandomSearch(OptimizerBase):
     """Random search: tries normal steps from x, and moves to the best of them ("(1, λ)": Rechenberg 1973).
 
-    Their standard deviation is σ / (1 + steps)^decay, steps counted through all rounds.
+    The standard deviation of the steps is sigma / (1 + k)^decay; k counts the steps of all rounds before.
+
+    Args:
+        start: where the client starts into the round.
+        sigma: standard deviation of the first steps, per coordinate.
+        decay: exponent with which the standard deviation falls.
+        population_size: steps tried at once.
 
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart

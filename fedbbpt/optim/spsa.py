@@ -50,8 +50,8 @@ class Spsa(TwoPoint):
 class SpsaGC(TwoPoint):
     """SPSA with gradient correction, as in BlackVIP.
 
-    m ← β m + ĝ, x ← x − a_k (ĝ + β m), Δ uniform on ±[½, 1], ĝ and gains as in `spsa`. The momentum m goes on through
-    the rounds.
+    m ← β m + ĝ, x ← x − a_k (ĝ + β m), Δ uniform on ±[½, 1], ĝ and gains as in `spsa`. The momentum m, with the factor
+    `beta` (β), is kept over all rounds.
 
     Defaults of the gains, not of a, c and `num_directions`, are the paper's (its a = c = .01 belong to its own prompt's
     scale). Default `a`: 1 / Δ has the size √2, so the first step moves a coordinate by

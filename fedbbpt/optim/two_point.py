@@ -35,9 +35,18 @@ class Gains(NamedTuple):
 
 
 class TwoPoint(OptimizerBase):
-    """Asks on both sides of x along random signs, and steps along the estimated gradient; k counts through all rounds.
+    """Measures losses on both sides of x along random signs, and steps along the estimated gradient.
 
-    A direction without a finite loss on both sides is left out of the estimate.
+    Directions without finite losses on both sides are left out of the estimate. Steps k are counted over all rounds.
+
+    Args:
+        start: where the client starts into the round.
+        a: numerator of the step size a_k = a / (k + A)^alpha.
+        c: numerator of the perturbation's size c_k = c / k^gamma.
+        alpha: exponent with which the step size falls.
+        gamma: exponent with which the perturbation falls.
+        stability_constant: Spall's A, which shortens the first steps (Spall 1998, eq. 3).
+        num_directions: random directions per step; each takes two candidates.
     """
 
     _state_vectors: ClassVar[int] = 0  # number of vectors (d,) in the state
@@ -85,7 +94,7 @@ class TwoPoint(OptimizerBase):
 
 
 class GaussianTwoPoint(TwoPoint):
-    """The same along Gaussian directions (Nesterov & Spokoiny 2017, FoCM 17(2))."""
+    """Two-point estimates along Gaussian directions (Nesterov & Spokoiny 2017, FoCM 17(2))."""
 
     def _draw(self, shape: tuple[int, int]) -> Array:
         return self._rng.standard_normal(shape)
@@ -96,5 +105,5 @@ class GaussianTwoPoint(TwoPoint):
 
 
 def rms(vector: Array) -> float:
-    """The size of a coordinate: ‖v‖ / √d."""
+    """The root mean square of a vector's coordinates: ‖v‖ / √d."""
     return float(np.sqrt(np.mean(vector**2)))

@@ -15,9 +15,15 @@ class ZoAdam(GaussianTwoPoint):
 
     m ← β₁ m + (1 − β₁) ĝ, v ← β₂ v + (1 − β₂) ĝ², x ← x − a_k m̂ / (√v̂ + ε), m̂ = m / (1 − β₁^k), v̂ = v / (1 − β₂^k).
 
-    Both moments go on through the rounds, k counts the steps of all of them. The first step moves every coordinate by
-    a = 0.3, whatever the spread of the losses; a_k falls as in `spsa`, more slowly since Adam's steps shrink by
+    The moments are kept over all rounds, and k counts the steps of all rounds. The first step moves every coordinate by
+    a = 0.3, whatever the spread of the losses. a_k falls as in `spsa`, but more slowly, since Adam's steps shrink by
     themselves where the estimates disagree.
+
+    Args:
+        start: where the client starts into the round.
+        beta1: β₁, the decay of the first moment.
+        beta2: β₂, the decay of the second moment.
+        epsilon: ε, which keeps the denominator above zero.
 
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart

@@ -12,7 +12,7 @@ class ZoSam(TwoPoint):
     """Sharpness-aware SPSA: the slope is taken a little uphill, so that flat minima win.
 
     Asks alternate: the first estimates ĝ at x, the second at x + ρ √d ĝ / ‖ĝ‖ and steps from x with what it finds, as
-    `spsa` does. ρ is in units a coordinate (Foret's is ρ √d).
+    `spsa` does. `rho` (ρ) is the distance uphill per coordinate (Foret's is ρ √d).
 
     A round may end between the two: the direction uphill waits in the state (the clients' mean, brought back to its
     length) and the next round begins with the second ask. An ask without information is repeated.

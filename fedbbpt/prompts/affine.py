@@ -27,6 +27,10 @@ class Affine(Prompt):
     from prompted to original coordinates, both in [−1, 1]: u ↦ (I + ε·M) u + ε·t, bilinear, black outside; and the log
     of the contrast, one for all channels.
 
+    Args:
+        size: height and width of the images in pixels.
+        epsilon: ε, the change per unit of θ.
+
     A quarter more light in the red channel:
 
     >>> import numpy as np

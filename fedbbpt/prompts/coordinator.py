@@ -45,6 +45,12 @@ class Coordinator(Prompt):
 
     The paper's gains are those of the weights, of which one unit of θ is 0.05: its a is a / 0.05² here, its c is
     c / 0.05 (a = c = .01 become a = 4, c = 0.2).
+
+    Args:
+        size: height and width of the images in pixels.
+        epsilon: ε, the change of a pixel per unit of the decoder's output; pixels are in [0, 1].
+        encoder: name of the frozen encoder.
+        decoder_init: whether training starts from the image itself ("zero") or from random weights ("random").
     """
 
     modalities: tuple[Modality, ...] = ("image",)

@@ -16,7 +16,8 @@ class Dct(Prompt):
     clip(x + ε · p), p the inverse cosine transform (type II) of θ, `frequencies`² coefficients per channel. θ = 0
     is the image as it is.
 
-    The basis is scaled so that random signs for all of θ, as SPSA tries them, move a pixel by ε (root mean square).
+    The basis is scaled so that random signs for all of θ, as SPSA tries them, move a pixel by `epsilon` (ε, root mean
+    square).
 
     >>> import numpy as np
     >>> prompt = Dct((8, 8), frequencies=2)

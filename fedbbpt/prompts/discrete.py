@@ -13,8 +13,9 @@ from fedbbpt.types import Float32, Floats, Inputs, Prompted, Size
 class DiscretePrompt(Prompt):
     """Words before the text, each chosen among a few.
 
-    θ (num_tokens, V) holds a number for each of V words at each position; a position shows the word whose number is
-    largest. Where all numbers of a position are equal it shows none, so that training starts from the text itself.
+    θ (num_tokens, V) holds a number for each of V words at each of `num_tokens` positions; a position shows the word
+    with the largest number. If all numbers of a position are equal it shows none, so that training starts from the text
+    itself.
 
     The words are `vocabulary`; without any, the `vocabulary_size` most frequent ones are learned from what the clients
     count in their training texts (see `data.ngrams`), before the first round, and become part of the run's config.

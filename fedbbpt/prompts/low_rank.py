@@ -21,8 +21,8 @@ class LowRank(Prompt):
     longer than `resolution` are drawn on that many points, with linear interpolation between them: 105 numbers by
     default.
 
-    Scaled so that random signs for all of θ move a pixel by ε (root mean square). U and V start at random, since at
-    U = V = s = 0 no single step changes anything; s starts at 0.
+    `rank` is the number of columns and rows. Random signs for all of θ move a pixel by `epsilon` (ε, root mean square).
+    U and V start at random, since at U = V = s = 0 no single step changes anything; s starts at 0.
 
     >>> import numpy as np
     >>> prompt = LowRank((64, 64))

@@ -16,7 +16,7 @@ class Padding(Prompt):
     clip(x + ε · p), p = θ on a border of `width` (a share of the shorter side) and 0 inside; d is three times the
     number of its pixels. θ = 0 is the image as it is.
 
-    The default width is the paper's 30 of 224 pixels.
+    The default width is the paper's 30 of 224 pixels. A unit of θ changes a pixel by `epsilon` (ε).
 
     >>> import numpy as np
     >>> prompt = Padding((4, 4), width=0.25)  # a border of one pixel

@@ -14,7 +14,7 @@ from fedbbpt.types import Float32, Floats
 class Reprogram(Prompt):
     """The image made smaller, inside a learned border: model reprogramming.
 
-    x shrunk to a window in the middle, and clip(½ + ε · p) around it, p free on the border.
+    x shrunk to a window in the middle, and clip(½ + ε · p) around it, p free on the border, ε = `epsilon`.
 
     The window's sides are the share `image_scale` of the image's, by area average. θ = 0 is not the image as it is but
     the small one in mid grey.

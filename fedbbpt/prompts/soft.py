@@ -15,11 +15,11 @@ from fedbbpt.types import Float32, Floats, Inputs, Prompted
 class Soft(Prompt):
     """Vectors before the text, in place of words: any points of the model's embedding space.
 
-    The vectors (num_tokens, width) are A θ, θ the `dim` numbers that are tuned and A (num_tokens · width, dim) drawn
-    once from `seed`, its entries normal with standard deviation α σ_e / √dim, σ_e that of the model's own embeddings:
-    θ of size 1 a number gives vectors as large as the model's own, times `alpha`. Everybody who is to use the same θ
-    needs the same `seed`. The start θ = 0 gives vectors of zeros (BBT's p₀ = 0), which the model reads as well: it is
-    not the text alone.
+    The `num_tokens` vectors (num_tokens, width) are A θ, with the `dim` trained numbers θ and A (num_tokens · width,
+    dim), drawn once from `seed`, its entries normal with standard deviation α σ_e / √dim, σ_e that of the model's own
+    embeddings: θ of size 1 a number gives vectors as large as the model's own, times `alpha`. Everybody who is to use
+    the same θ needs the same `seed`. The start θ = 0 gives vectors of zeros (BBT's p₀ = 0), which the model reads as
+    well: it is not the text alone.
 
     `dim` and `alpha` are the paper's, which takes 50 vectors: each is one more token in every query, so that 50 would
     cost more than most texts themselves.

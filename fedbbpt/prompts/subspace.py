@@ -18,9 +18,8 @@ class Subspace(Prompt):
 
     θ of the inner prompt = θ₀ + P z, z the `dim` numbers that are tuned, P (D, dim) and θ₀ drawn from `seed`.
 
-    Scaled so that random signs for all of z move every number of θ by about 1 (root mean square). "fastfood" needs
-    no stored matrix; "gaussian" keeps one. Everybody who is to use the same z needs the same `seed`. The start z = 0 is
-    θ₀.
+    Random signs for all of z move every number of θ by about 1 (root mean square). The `projection` "fastfood" stores
+    no matrix; "gaussian" stores P. All users of a z need the same `seed`. The start z = 0 is θ₀.
 
     >>> import numpy as np
     >>> from fedbbpt.prompts.padding import Padding

@@ -59,7 +59,7 @@ class SFPrompt(Algorithm):
     are the paper's baselines, together with num_prompt_tokens=0, keep_fraction=1 and local_epochs=0. "linear" trains
     the classifier alone (SFL+Linear), for which no gradients cross. "full" trains everything (SFL+FF) as SplitFed v1
     does (Thapa et al. 2022, arXiv 2004.12088): the server keeps a copy of the body for each client of a round, steps it
-    with that client, and takes the copies' weighted mean. Only what is trained travels. With topology=federated the
+    with that client, and takes the copies' weighted mean. Only what is trained travels. With `topology` "federated" the
     clients hold the whole model (FL) and take the same steps.
 
     `body_url` is the address of `fedbbpt serve-body`, which then runs the body. `clip_norm` and
