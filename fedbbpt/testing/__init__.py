@@ -9,13 +9,16 @@ Each `check_…` takes what it checks and raises a `ContractError` that says whi
 """
 
 from fedbbpt.testing.algorithms import check_algorithm
+from fedbbpt.testing.backends import check_backend
 from fedbbpt.testing.engines import check_engine
 from fedbbpt.testing.expect import ContractError
 from fedbbpt.testing.optimizers import check_optimizer
 from fedbbpt.testing.partitionable import PartitionableToy
 from fedbbpt.testing.prompts import check_prompt
+from fedbbpt.testing.queries import toy_provider
 from fedbbpt.testing.readouts import check_readout
 from fedbbpt.testing.simulation import Rebuilding, Simulation
+from fedbbpt.testing.tasks import check_task
 from fedbbpt.testing.toy import Toy, ToyBackend, toy_client
 
 __all__ = [
@@ -26,9 +29,12 @@ __all__ = [
     "Toy",
     "ToyBackend",
     "check_algorithm",
+    "check_backend",
     "check_engine",
     "check_optimizer",
     "check_prompt",
     "check_readout",
+    "check_task",
     "toy_client",
+    "toy_provider",
 ]
