@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 
 from fedbbpt.algorithms.evaluation import expected_usage
+from fedbbpt.backend import usage
 from fedbbpt.config import make_config
 from fedbbpt.errors import BudgetError
 from fedbbpt.prompts.affine import Affine
+from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import query_budget
 from fedbbpt.run.query_budget import is_evaluated, plan_queries
@@ -29,10 +31,10 @@ ALGORITHMS = [
 def experiment(fake_backend, clients):
     """`experiment(**settings)`: a run with three clients on the fake backend."""
 
-    def make(**settings):
+    def make(prompt=Affine, **settings):
         config = make_config({"backend": {"name": "local-vit"}, **settings})
         task = SimpleNamespace(classes=fake_backend.info.classes, modality="image")
-        tuned = Affine((8, 8)), LinearReadout(fake_backend.info, fake_backend.info.classes)
+        tuned = prompt((8, 8)), LinearReadout(fake_backend.info, fake_backend.info.classes)
         return Experiment(config, task, fake_backend, *tuned, clients)
 
     return make
@@ -109,3 +111,14 @@ def test_steps_cost_nothing_to_count(experiment) -> None:
         for steps in (1, 10**9)
     )
     assert many == one.times(10**9)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_without_a_prompt_each_input_is_counted_once_whatever_the_rounds(experiment, share) -> None:
+    algorithm = {"name": "fedavg", "participation": share}
+    ours = experiment(prompt=NoPrompt, algorithm=algorithm, rounds=10**6)
+    planned = plan_queries(ours)
+    inputs = [len(data) for client in ours.clients for data in (client.train, client.validation, client.test)]
+    assert planned.total == planned.baseline == sum((usage(count, ours.backend.info) for count in inputs), Usage())
+    assert planned.rounds == 10**6
+    assert planned.exact == (share == 1)  # else some clients may never be drawn

@@ -1,83 +1,53 @@
-"""A run in this process, on a model that does not always answer."""
+"""A run in this process: what it asks, what it counts, and what it does where the model does not answer."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from fedbbpt.backend import Provider
-from fedbbpt.config import make_config
+from fedbbpt.engines import TUNED
+from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, BudgetError
 from fedbbpt.prompts.affine import Affine
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.readouts.linear import LinearReadout
-from fedbbpt.run import again, checkpoint, train
-from fedbbpt.run.callback import Callback
-from fedbbpt.run.client_pool import CountedExchange
+from fedbbpt.run import checkpoint, train
 from fedbbpt.run.metrics import read_metrics
-from fedbbpt.run.query_budget import QueryPlan
-from fedbbpt.run.setup import Experiment
-from fedbbpt.types import Sums
-
-
-class Watch(Callback):
-    """Keeps plans and messages; stops a run once, at the validation row of a round."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.plans: list[QueryPlan] = []
-        self.messages: list[str] = []
-        self.stop_at = stop_at
-
-    def on_plan(self, plan, experiment, rounds_done) -> None:
-        self.plans.append(plan)
-
-    def on_message(self, text) -> None:
-        self.messages.append(text)
-
-    def on_round(self, row) -> None:
-        if row["round"] == self.stop_at:
-            self.stop_at = None
-            raise KeyboardInterrupt
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, make_backend, clients, tmp_path: Path) -> Callable[..., dict]:
-    """Trains on the fake backend, or goes on where it stopped; `fails` as in the fake backend."""
-
-    def go(fails=None, rounds=3, tuned=(Affine, LinearReadout), callback=train.NO_CALLBACK, **settings):
-        backend = make_backend(fails=fails)
-        unprompted = {"prompt": {"name": "none"}} if tuned[0] is NoPrompt else {}
-        config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **unprompted, **settings})
-        tuned = tuned[0]((8, 8)), tuned[1](backend.info, backend.info.classes)
-        task = SimpleNamespace(
-            classes=backend.info.classes, modality="image", source=None, provider=Provider(backend.info.classes)
-        )
-        experiment = Experiment(config, task, backend, *tuned, clients)
-        for module in (train, again):
-            monkeypatch.setattr(module, "open_experiment", lambda *_: experiment)
-        begun = (tmp_path / "run" / "config.toml").exists()
-        folder = tmp_path / "run"
-        return train.resume(folder, callback) if begun else train.train(config, folder, callback)
-
-    return go
+from fedbbpt.types import Statistics
 
 
 @pytest.mark.parametrize(
     ("readout", "rounds", "splits"),
     [(LinearReadout, 20, ("train", "validation", "test")), (Identity, 0, ("validation", "test"))],
 )
-def test_without_a_prompt_every_image_is_asked_about_once(run, clients, readout, rounds, splits) -> None:
-    summary = run(rounds=rounds, tuned=(NoPrompt, readout))
+def test_without_a_prompt_every_image_is_asked_about_once(run, make_watch, clients, readout, rounds, splits) -> None:
+    summary = run(rounds=rounds, tuned=(NoPrompt, readout), callback=(watch := make_watch()))
     images = sum(len(getattr(client, split)) for client in clients for split in splits)
     assert summary["queries"] == images == summary["queries_by_purpose"]["baseline"]
-    assert sum(summary["queries_by_purpose"].values()) == images
+    assert sum(summary["queries_by_purpose"].values()) == images == sum(run.backends[0].calls)
+    assert watch.plans[0].exact
+    assert watch.plans[0].total[:2] == (summary["queries"], summary["requests"])
     if rounds == 0:
         assert summary["zero_shot_accuracy"] == summary["test_accuracy"]
+
+
+@pytest.mark.parametrize("algorithm", ["fedavg", "local"])
+def test_without_a_prompt_a_resumed_run_asks_about_every_image_once_too(
+    run, make_watch, clients, algorithm, tmp_path, outcome
+) -> None:
+    settings = {"tuned": (NoPrompt, LinearReadout), "rounds": 5, "algorithm": {"name": algorithm}}
+    whole = run(**settings, folder=tmp_path / "whole")
+    watch = make_watch(stop_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(**settings, callback=watch)
+    run(**settings, callback=watch)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+    seen = [image for backend in run.backends[1:] for image in backend.seen]
+    assert len(seen) == len(set(seen)) == whole["queries"]
+    assert [plan.total.queries for plan in watch.plans] == [whole["queries"]] * 2
 
 
 def test_majority_and_macro_f1_are_those_of_the_counts(run) -> None:
@@ -125,7 +95,7 @@ def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, algor
     assert 0 < progress.state.round < 3
     assert {k: v for k, v in run(algorithm=algorithm).items() if k != "seconds"} == expected
     last = [checkpoint.load_last(folder / "checkpoints")[0] for folder in (tmp_path / "run", tmp_path / "undisturbed")]
-    for part in ("parameters", "memory"):
+    for part in ("parameters", "opt_state"):
         resumed, whole = (getattr(one.state, part) for one in last)
         assert resumed.keys() == whole.keys()
         assert all(resumed[name].tobytes() == whole[name].tobytes() for name in whole)
@@ -134,26 +104,52 @@ def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, algor
 @pytest.mark.parametrize("algorithm", ["ensemble", "fedavg", "local"])
 @pytest.mark.parametrize("early", [False, True])
 def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
-    run, monkeypatch: pytest.MonkeyPatch, algorithm, early
+    run, make_watch, monkeypatch: pytest.MonkeyPatch, algorithm, early
 ) -> None:
-    better = train.better
-    keep = (lambda result, state, best, keeps: best or better(result, state, None, keeps)) if early else None
-    monkeypatch.setattr(train, "better", keep or (lambda result, state, _, keeps: better(result, state, None, keeps)))
-    watch = Watch()
+    select = train.select_best
+
+    def select_best(result, state, best, selection):
+        return best if best and early else select(result, state, None, selection)
+
+    monkeypatch.setattr(train, "select_best", select_best)
+    watch = make_watch()
     summary = run(algorithm={"name": algorithm}, callback=watch)
     planned, tests = watch.plans[0], 27
     assert summary["best_round"] == (0 if early else 3)
-    views = 4 if algorithm == "ensemble" else 1
-    assert planned.test.queries == views * tests
-    asked = (1 if early else views) * tests
+    prompts = 4 if algorithm == "ensemble" else 1
+    assert planned.test.queries == prompts * tests
+    asked = (1 if early else prompts) * tests
     assert summary["queries"] == planned.total.queries - planned.test.queries + asked
     assert summary["queries_by_purpose"]["test"] == asked
     assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
 
 
+@pytest.mark.parametrize("algorithm", ["ensemble", "fedavg", "local"])
+def test_exchanges_of_rounds_and_scores_are_counted(run, tmp_path: Path, monkeypatch, algorithm) -> None:
+    send, sent = Serial.send, []
+
+    def counting(self, call, clients, on_dropped=None):
+        sent.append(call)
+        return send(self, call, clients, on_dropped)
+
+    monkeypatch.setattr(Serial, "send", counting)
+    summary = run(algorithm={"name": algorithm})
+    counts = [row["exchanges"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert counts == sorted(counts)
+    assert counts[-1] == summary["exchanges"]
+    if algorithm == "local":  # nothing travels
+        assert counts[-1] == summary["bytes_up"] == summary["bytes_down"] == 0
+        return
+    ours = [call for call in sent if call.algorithm == TUNED]  # the baselines are not part of the run
+    assert counts[-1] == len(ours) < len(sent)
+    looks = [i for i, call in enumerate(ours, 1) if call.handler == "evaluate"]
+    assert counts == looks
+    assert summary["bytes_down"] == 3 * sum(len(call.message.to_bytes()) for call in ours)
+
+
 @pytest.mark.parametrize(("most", "rounds"), [(555, 1), (994, 1), (995, 2), (1449, 2), (1450, 3)])
-def test_a_budget_pays_for_whole_rounds_with_all_their_views(run, most, rounds) -> None:
-    watch = Watch()
+def test_a_budget_pays_for_whole_rounds_with_all_their_prompts(run, make_watch, most, rounds) -> None:
+    watch = make_watch()
     population = {"population_size": 16}  # 16 · 23 questions a round, and 23 before the first
     summary = run(max_queries=most, optimizer=population, callback=watch)
     assert summary["rounds"] == rounds
@@ -191,26 +187,27 @@ def test_a_run_that_gets_no_better_ends_early_and_counts_what_it_took(run, tmp_p
     assert resumed | {"seconds": 0} == summary | {"seconds": 0}
 
 
-def test_a_run_that_was_stopped_ends_where_it_would_have(run, tmp_path) -> None:
+def test_a_run_that_was_stopped_ends_where_it_would_have(run, make_watch, tmp_path) -> None:
     whole = run(rounds=30, patience=2)
     (tmp_path / "run").rename(tmp_path / "whole")
 
     with pytest.raises(KeyboardInterrupt):
-        run(rounds=30, patience=2, callback=Watch(stop_at=whole["rounds"] - 1))
+        run(rounds=30, patience=2, callback=make_watch(stop_at=whole["rounds"] - 1))
     assert run(rounds=30, patience=2) | {"seconds": 0} == whole | {"seconds": 0}
 
 
 @pytest.mark.parametrize("algorithm", ["ensemble", "fedavg"])
-def test_a_client_that_sends_nan_is_left_out_named_and_counted(run, clients, tmp_path, monkeypatch, algorithm) -> None:
-    exchange, watch = CountedExchange.__call__, Watch(stop_at=2)
+def test_a_client_that_sends_nan_is_left_out_named_and_counted(
+    run, make_watch, clients, tmp_path, monkeypatch, algorithm
+) -> None:
+    send, watch = Serial.send, make_watch(stop_at=2)
 
-    def first_sends_nan(self, work, message):
-        replies = exchange(self, work, message)
-        if message.round > 1 and isinstance(replies[0], Sums):
-            replies[0] = Sums(replies[0].values * np.float32("nan"))
-        return replies
+    def first_sends_nan(self, call, chosen, on_dropped=None):
+        for client, reply in zip(chosen, send(self, call, chosen, on_dropped), strict=True):
+            bad = call.message.round > 1 and client == clients[0].id and isinstance(reply, Statistics)
+            yield Statistics(reply.values * np.float32("nan")) if bad and len(reply.values) else reply
 
-    monkeypatch.setattr(CountedExchange, "__call__", first_sends_nan)
+    monkeypatch.setattr(Serial, "send", first_sends_nan)
     settings = {"algorithm": {"name": algorithm}}
     with pytest.raises(KeyboardInterrupt):
         run(callback=watch, **settings)
@@ -227,12 +224,12 @@ def test_a_client_that_sends_nan_is_left_out_named_and_counted(run, clients, tmp
 
 
 def test_if_all_clients_send_nan_the_run_names_them(run, monkeypatch) -> None:
-    exchange = CountedExchange.__call__
+    send = Serial.send
 
-    def all_send_nan(self, work, message):
-        replies = exchange(self, work, message)
-        return [Sums(r.values * np.float32("nan")) if isinstance(r, Sums) else r for r in replies]
+    def all_send_nan(self, call, clients, on_dropped=None):
+        for reply in send(self, call, clients, on_dropped):
+            yield Statistics(reply.values * np.float32("nan")) if isinstance(reply, Statistics) else reply
 
-    monkeypatch.setattr(CountedExchange, "__call__", all_send_nan)
+    monkeypatch.setattr(Serial, "send", all_send_nan)
     with pytest.raises(BackendError, match=r"no client of round 1 sent a usable reply \(client"):
         run()
