@@ -1,4 +1,4 @@
-"""The only place that queries: candidates × prompts × examples in as few requests as the backend's limit allows."""
+"""Queries the model: candidates × prompts × examples in as few requests as the backend's limit allows."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -16,10 +16,10 @@ from fedbbpt.types import Batch, Dataset, Float32, Floats, Inputs, Int64, Usage
 
 @dataclass(frozen=True)
 class PromptedModel:
-    """What server and clients know of a model: what its answers look like, the prompt and the readout. Asks nothing.
+    """A model's properties, the prompt and the readout: all that server and clients share. It makes no queries.
 
-    θ holds the parameters of one prompt (d,), or those of V prompts one behind the other (V·d,): each example is then
-    asked about once under each of them.
+    θ holds the parameters of one prompt (d,), or those of V prompts, concatenated (V·d,). Each example is then queried
+    once under each prompt.
     """
 
     info: BackendInfo
@@ -27,36 +27,36 @@ class PromptedModel:
     readout: Readout
 
     def on(self, backend: Backend) -> "Objective":
-        """The same over a model that can be asked."""
+        """The objective that queries this backend."""
         return Objective(backend.info, self.prompt, self.readout, backend)
 
     def split_prompts(self, theta: Floats) -> Floats:
-        """The parameters of the single prompts: θ (…, V·d) -> (…, V, d)."""
+        """Splits θ into the parameters of single prompts: (…, V·d) -> (…, V, d)."""
         d = self.prompt.dim
         return theta.reshape(*theta.shape[:-1], -1, d) if d else theta[..., None, :]
 
     @property
     def probes(self) -> tuple[str, ...]:
-        """Texts without content that the readout wants asked beside every batch, under the same prompts."""
+        """Content-free texts that are queried with every batch under the same prompts, for the readout."""
         return self.readout.probes
 
     @property
     def probe_data(self) -> Dataset:
-        """The probes as a data set; their labels say nothing."""
+        """The probes as a data set, with labels of zero."""
         return Dataset(as_texts(self.probes), np.zeros(len(self.probes), np.int64))
 
     def calibrated(self, scores: Float32, probed: Float32) -> Float32:
-        """Scores (n, b, V, C) as the readout reads them beside those of its probes (n, k, V, C)."""
+        """Calibrates scores (n, b, V, C) with those of the probes (n, k, V, C)."""
         return self.readout.calibrate(scores, probed)
 
     def usage(self, prompts: int, examples: int) -> Usage:
-        """Exactly what `Objective.answers` will ask for with so many prompts (candidates × V), without asking."""
+        """The exact usage of `Objective.answers` with this number of prompts (candidates × V) and examples."""
         return usage(prompts * (examples + len(self.probes)), self.info)
 
     def losses(self, weights: Floats, scores: Float32, labels: Int64) -> NDArray[np.float64]:
-        """Mean cross-entropy (n,) of answers (n, b, V, C); NaN for a candidate with no answer at all.
+        """The mean cross-entropy (n,), in nats, of scores (n, b, V, C); NaN for candidates whose queries all failed.
 
-        Where single queries failed, all candidates are compared on the examples that every one of them answered.
+        If some queries failed, all other candidates are compared on the examples that have scores under each of them.
         """
         losses = cross_entropy(self.readout.log_probabilities(weights, scores), labels)  # (n, b)
         answered = ~np.isnan(losses)
@@ -70,36 +70,40 @@ class PromptedModel:
 
 @dataclass(frozen=True)
 class Objective(PromptedModel):
-    """What a client minimises over θ: `losses(weights, answers(candidates, batch), labels)`."""
+    """What a client minimises over θ: `losses(weights, answers(candidates, batch), labels)`.
+
+    Attributes:
+        backend: the model that is queried.
+    """
 
     backend: Backend
 
     def answers(self, candidates: Floats, batch: Batch) -> Float32:
-        """Scores (n, b, V, C) of every example under every candidate (n, V·d).
+        """Queries every example under every candidate (n, V·d); returns scores (n, b, V, C).
 
-        Where the readout has probes, these are the scores as it reads them beside the probes'.
+        If the readout has probes, they are queried, too, and the scores are calibrated with theirs.
         """
         if not self.probes:
-            return self._asked(candidates, batch)
+            return self._scores(candidates, batch)
         probed = batch._replace(
             inputs=np.concatenate([batch.inputs, as_texts(self.probes)]),
             labels=np.concatenate([batch.labels, np.zeros(len(self.probes), np.int64)]),
         )
-        scores, beside = np.split(self._asked(candidates, probed), [len(batch.labels)], axis=1)
-        return self.calibrated(scores, beside)
+        scores, of_probes = np.split(self._scores(candidates, probed), [len(batch.labels)], axis=1)
+        return self.calibrated(scores, of_probes)
 
     def unprompted_scores(self, data: Dataset) -> Float32:
-        """Scores (N, C) of inputs as they are, without the prompt, a request of `max_batch` at a time."""
+        """Queries the inputs without a prompt, `max_batch` at a time; returns scores (N, C)."""
         scores = np.empty((len(data), len(self.info.classes)), np.float32)
         for start in range(0, len(data), self.info.max_batch):
             rows = slice(start, start + self.info.max_batch)
             scores[rows] = self.backend.query(data.batch(rows).inputs).scores
         return scores
 
-    def _asked(self, candidates: Floats, batch: Batch) -> Float32:
-        views = self.split_prompts(candidates)  # (n, V, d)
-        n, v, _ = views.shape
-        prompts, b = views.reshape(n * v, -1), len(batch.labels)
+    def _scores(self, candidates: Floats, batch: Batch) -> Float32:
+        split = self.split_prompts(candidates)  # (n, V, d)
+        n, v, _ = split.shape
+        prompts, b = split.reshape(n * v, -1), len(batch.labels)
         scores = np.empty((n * v * b, len(self.info.classes)), np.float32)
 
         def drawn(pairs: slice) -> Inputs:
@@ -111,7 +115,7 @@ class Objective(PromptedModel):
 
         limit = self.info.max_batch
         calls = [slice(start, min(start + limit, len(scores))) for start in range(0, len(scores), limit)]
-        with ThreadPoolExecutor(1) as ahead:  # draws the next call's inputs while the model answers this one
+        with ThreadPoolExecutor(1) as ahead:  # makes the next request's inputs while the model answers this one
             waiting = [ahead.submit(copy_context().run, drawn, call) for call in calls[:1]]
             for call, following in zip(calls, [*calls[1:], None], strict=True):
                 inputs = waiting.pop().result()
@@ -122,7 +126,7 @@ class Objective(PromptedModel):
 
 
 def _pieces(pairs: slice, b: int) -> list[tuple[slice, slice]]:
-    """Some of all (prompt, example) pairs, prompt by prompt, as rectangles: prompts × examples."""
+    """Splits a range of all (prompt, example) pairs, ordered by prompt, into rectangles (prompts, examples)."""
     (row, column), (last, end) = divmod(pairs.start, b), divmod(pairs.stop, b)
     if row == last:
         return [(slice(row, row + 1), slice(column, end))]

@@ -1,4 +1,4 @@
-"""Engines: who runs the clients' half of an algorithm."""
+"""Engines run the clients' half of an algorithm."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from fedbbpt.algorithms import Algorithm, ClientContext, ClientMemory, ClientRep
 from fedbbpt.objective import Objective
 from fedbbpt.types import Client, Message, OutOfDate
 
-TUNED, BASELINE = "tuned", "baseline"  # the algorithms of a run, see `ClientHost`
-OnDropped = Callable[[str, str], None]  # told which client is gone, and how
+TUNED, BASELINE = "tuned", "baseline"  # the names of a run's algorithms, see `ClientHost`
+OnDropped = Callable[[str, str], None]  # called with the dropped client and how its process ended
 
 
 class Call(NamedTuple):
-    """One exchange: a handler of an algorithm, by their names, and the message for it."""
+    """A message for a handler of an algorithm, both by name."""
 
     handler: str
     message: Message
@@ -22,7 +22,7 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class ClientHost:
-    """The clients' half of a run in one process: its algorithms, each with its own objective, and the clients' data."""
+    """The clients' half of a run in one process: the algorithms with their objectives, and the clients' data."""
 
     algorithms: Mapping[str, tuple[Algorithm, Objective]]
     clients: Mapping[str, Client]
@@ -30,9 +30,9 @@ class ClientHost:
     def answer(
         self, call: Call, client: str, memory: ClientMemory, shared: dict[str, Any] | None = None
     ) -> ClientReply:
-        """A client's reply to a call; the client's memory changes with it.
+        """Runs a call for a client; returns its reply, and changes its memory.
 
-        `shared` is where clients of one process leave results of pure functions for each other.
+        `shared` is the cache of `ClientContext.shared`.
         """
         algorithm, objective = self.algorithms[call.algorithm]
         ctx = ClientContext(self.clients[client], objective, memory, call.algorithm, {} if shared is None else shared)
@@ -43,7 +43,7 @@ class ClientHost:
 
 
 class HostFactory(Protocol):
-    """Where clients' halves come from: the one of this process, and how another process opens its own."""
+    """Provides the clients' half: the one of this process, and a way to open one in another process."""
 
     def here(self) -> ClientHost:
         """The host of this process."""
@@ -51,7 +51,7 @@ class HostFactory(Protocol):
 
     @property
     def opener(self) -> Callable[[], ClientHost]:
-        """Opens the same host in any process; can be pickled."""
+        """A picklable function that opens the same host in any process."""
         ...
 
 
@@ -59,25 +59,25 @@ Memories = Mapping[str, ClientMemory]  # by client
 
 
 class Engine(Protocol):
-    """Runs a call for each of several clients; others' engines derive from this class.
+    """The base class of all engines, which run calls for clients.
 
-    An engine takes a `HostFactory` and the clients' memories as its positional arguments, and its options by keyword.
-    Replies are the same bits on every engine, whichever process serves which client.
+    The constructor takes a `HostFactory` and the clients' memories as positional arguments, and the options by keyword.
+    Replies have the same bits on every engine, whichever process serves which client.
     """
 
     out_of_process: ClassVar[bool] = False  # whether clients run in processes that share nothing with this one
 
     def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
-        """The clients' replies, in the order of the clients.
+        """Returns the clients' replies, in the order of the clients.
 
-        A client that is gone before it has replied is told to `on_dropped`, and left out. Without `on_dropped` no reply
-        is ever missing: the call is retried once, so the handler must be idempotent.
+        If a client's process ends before it replies, `on_dropped` is called, and the client is left out. Without
+        `on_dropped` no reply is ever missing: the call is retried once, so the handler must be idempotent.
 
         Raises:
-            BackendError: the client was gone the second time, too.
+            BackendError: without `on_dropped`, a client's process ended twice.
         """
         ...
 
     def close(self) -> None:
-        """Ends what the engine has started; a later `send` starts it again."""
+        """Ends the engine's processes; a later `send` starts them again."""
         ...

@@ -1,4 +1,4 @@
-"""Clients in worker processes: one that is killed costs the update of its own client only."""
+"""Runs clients in worker processes; a killed worker costs only the update of its client."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -15,14 +15,15 @@ MAX_OPENINGS = 3  # of a worker, one after the other
 
 
 class Processes(Engine):
-    """Clients in worker processes, `workers` at a time: one that is killed costs its client's update only.
+    """Runs clients in `workers` processes at a time; a killed worker costs only the update of its client.
 
-    If a worker dies in mid-round (out of memory, kill -9), its client's update is missing in this round, and the run
-    says so; in the next round the client is there again, in a new process. Scores are never missing: they are asked for
-    once more. What a lost update has cost is not known, and not counted. All else is as with `serial`, bit for bit.
+    If a worker dies during a round (out of memory, kill -9), its client's update is missing in this round, and the run
+    reports it; in the next round the client takes part again, in a new process. Scores are never missing: their calls
+    are retried. The usage of a lost update is unknown, and not counted. All other results are those of `serial`, bit
+    for bit.
 
-    Each worker opens the model and the data for itself, and keeps them. Any worker serves any client; the clients'
-    memories stay in this process, and go along with a call where the worker has an older version.
+    Each worker opens the model and the data once. Any worker serves any client: the clients' memories stay in this
+    process, and are sent with a call if the worker has an older version.
     """
 
     out_of_process = True
@@ -57,7 +58,7 @@ class Processes(Engine):
         return iter([reply for reply in replies if not isinstance(reply, WorkerDied)])
 
     def close(self) -> None:
-        """Ends all workers, whatever they are doing."""
+        """Kills all workers."""
         while self._workers:
             self._workers.pop().end()
 

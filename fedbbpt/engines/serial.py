@@ -1,4 +1,4 @@
-"""One client after the other, in this process."""
+"""Runs one client after the other in this process."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,16 +7,16 @@ from fedbbpt.engines import Call, Engine, HostFactory, Memories, OnDropped
 
 
 class Serial(Engine):
-    """One client after the other, in this process."""
+    """Runs one client after the other in this process."""
 
     def __init__(self, hosts: HostFactory, memories: Memories, /) -> None:
         self._hosts, self._memories = hosts, memories
         self._shared: dict[str, Any] = {}
 
     def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
-        """See `Engine`; no client is ever gone here."""
+        """See `Engine`; no client is ever dropped."""
         host = self._hosts.here()
         return (host.answer(call, client, self._memories[client], self._shared) for client in clients)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Does nothing: there are no processes to end."""

@@ -41,17 +41,17 @@ class _Request(NamedTuple):
     body: NDArray[np.float32] | None  # see `Message.body`
     client: str
     version: int  # of the client's memory
-    memory: Arrays | None  # None: the worker has this version
+    memory: Arrays | None  # None if the worker has this version
 
 
 class _Response(NamedTuple):
     """A worker's answer to a `_Request`."""
 
-    kind: Any  # the class that reads the reply
+    kind: Any  # the reply's class, which parses it
     reply: bytes
     body: NDArray[np.float32] | None
     version: int
-    memory: Arrays | None  # None: unchanged
+    memory: Arrays | None  # None if unchanged
 
 
 class _Raised(NamedTuple):
@@ -148,7 +148,7 @@ def serve(connection: Connection, opener: Callable[[], ClientHost]) -> None:
     memories: dict[str, ClientMemory] = {}
     shared: dict[str, Any] = {}
     host: ClientHost | None = None
-    with suppress(ConnectionError):  # nobody waits for the answer: `_listen` ends the process
+    with suppress(ConnectionError):  # the other end is closed: `_listen` ends the process
         while True:
             try:
                 if host is None:
@@ -176,7 +176,7 @@ def _answer(
 
 
 def _listen(connection: Connection, received: "SimpleQueue[bytes]") -> None:
-    """Takes what comes. Once nobody can ask any more the process ends at once, whatever it is doing."""
+    """Receives calls; ends the process at once when the connection is closed, even during a call."""
     while True:
         try:
             received.put(connection.recv_bytes())
