@@ -1,4 +1,4 @@
-"""What passes between the rooms. All is frozen."""
+"""Types shared by all packages; all are immutable."""
 
 from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size
 from fedbbpt.types.examples import ArrayView, Batch, Client, Dataset, Prompted, Subset

@@ -1,4 +1,4 @@
-"""What arrays are called by what they hold."""
+"""Names for arrays by what they hold."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,5 +10,5 @@ Floats = NDArray[np.floating[Any]]
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 Inputs = NDArray[Any]  # images (b, 3, h, w), float32 in [0, 1]; or texts (b,), an object array of str
-Size = tuple[int, int] | None  # (h, w) in pixels of the images that a model reads; None where it reads texts
+Size = tuple[int, int] | None  # (h, w) in pixels of a model's input images; None for texts
 Parameters = Mapping[str, Float32]  # part ("prompt", "readout") -> flat vector

@@ -1,4 +1,4 @@
-"""What clients hold, and what a model reads of it."""
+"""Clients' data, and the inputs that a model reads."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Subset = Literal["train", "validation", "test"]  # of a client's data
 
 
 class Prompted(str):
-    r"""A text with its prompt: a plain string, whose parts backends can tell apart to truncate the text alone.
+    r"""A text with its prompt: a plain string whose parts backends can tell apart, to truncate the text alone.
 
-    `soft_prompt` (L, D) stands before everything else, in the model's own space of word embeddings. `examples` are
-    pairs of a text and its answer; they stand before the text, each with the same prefix and suffix.
+    `soft_prompt` (L, D) comes first; it is in the model's space of word embeddings. `examples` are pairs of a text and
+    its answer; they come before the text, each with the same prefix and suffix.
 
     >>> one = Prompted("It rains.", prefix="Weather: ", suffix=" It is", examples=(("It hails.", "bad"),))
     >>> str(one)
@@ -46,15 +46,15 @@ class Prompted(str):
 
 
 class Batch(NamedTuple):
-    """A minibatch, in the form that prompts and losses take."""
+    """A minibatch for prompts and losses."""
 
     inputs: Inputs
     labels: Int64  # (b,)
-    features: Float32 | None  # (b, D) of a frozen encoder, for prompts that use them
+    features: Float32 | None  # (b, D) from a frozen encoder, for prompts that use them
 
 
 class ArrayView:
-    """Some rows of an array that may lie on disk; they are read when the view is indexed.
+    """Some rows of an array that may be on disk; they are read when the view is indexed.
 
     >>> view = ArrayView(np.arange(10) * 10, np.array([7, 3, 1]))
     >>> len(view), view[np.array([0, 2])]
@@ -72,19 +72,19 @@ class ArrayView:
         return np.asarray(self._array[self._rows[index]])
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "ArrayView":
-        """A view of some of these rows; reads nothing."""
+        """A view of some of these rows; does not read them."""
         return ArrayView(self._array, self._rows[rows])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images, kept in 8 bits, or labelled texts."""
+    """Labelled images, stored in 8 bits, or labelled texts."""
 
     inputs: NDArray[Any] | ArrayView  # (N, 3, h, w) uint8, or (N,) of str
     labels: Int64  # (N,)
     features: Float32 | None = None  # (N, D)
-    domains: Int64 | None = None  # (N,): each example's domain, if the task has several
-    groups: Int64 | None = None  # (N,): equal for examples that must stay together, say frames of one sprite
+    domains: Int64 | None = None  # (N,): the examples' domains, if the task has several
+    groups: Int64 | None = None  # (N,): equal for examples that no split may separate, say frames of one sprite
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -98,7 +98,7 @@ class Dataset:
         return Batch(inputs, self.labels[rows], features)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Dataset":
-        """The chosen examples as a data set of their own; copies what is not on disk."""
+        """The chosen examples as a new data set; copies arrays that are not on disk."""
         more = (None if column is None else column[rows] for column in (self.features, self.domains, self.groups))
         inputs = self.inputs.take(rows) if isinstance(self.inputs, ArrayView) else self.inputs[rows]
         return Dataset(inputs, self.labels[rows], *more)

@@ -1,4 +1,4 @@
-"""What passes between server and clients. It turns into bytes and back without loss; other bytes are refused."""
+"""Messages between server and clients: converted to bytes and back without loss; other bytes are rejected."""
 
 import math
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from fedbbpt.types.examples import Subset
 
 
 class Usage(NamedTuple):
-    """What was asked of the model: `queries` inputs in `requests`, of `tokens` where it counts them.
+    """The use of a model, as counts.
 
-    Of the tokens, the model wrote `output_tokens`; of its answers, `unparsed` were words that name no class. Of the
-    queries, `unanswered` brought no scores.
+    >>> Usage(queries=3, requests=1) + Usage(queries=2, requests=1)
+    Usage(queries=5, requests=2, tokens=0, unparsed=0, output_tokens=0, unanswered=0)
     """
 
-    queries: int = 0
-    requests: int = 0
-    tokens: int = 0
-    unparsed: int = 0
-    output_tokens: int = 0
-    unanswered: int = 0
+    queries: int = 0  # inputs
+    requests: int = 0  # each holds one or more inputs
+    tokens: int = 0  # of inputs and outputs, if the model reports them
+    unparsed: int = 0  # answers that name no class
+    output_tokens: int = 0  # the part of `tokens` that the model wrote
+    unanswered: int = 0  # queries without scores
 
     def __add__(self, other: object) -> "Usage":
         if not isinstance(other, Usage):
@@ -33,18 +33,17 @@ class Usage(NamedTuple):
         return Usage(*map(sum, zip(self, other, strict=True)))
 
     def times(self, count: int) -> "Usage":
-        """The same, so often."""
+        """The usage of `count` repetitions."""
         return Usage(*(count * part for part in self))
 
 
-TOLD_OF_USAGE = len(Usage._fields) - 1, len(Usage._fields)  # how many of its numbers travel, see `_counts`
+USAGE_LENGTHS = len(Usage._fields) - 1, len(Usage._fields)  # how many of its numbers are sent, see `_counts`
 
 
 class Traffic(NamedTuple):
     """Bytes of activations and gradients between a client and the server of a split model (`fedbbpt.split_learning`).
 
-    They are message bodies, `up` from the client and `down` to it, within a round; what a round itself sends is not
-    among them.
+    They are sent within a round, `up` from the client and `down` to it. Messages and replies are not included.
     """
 
     up: int = 0
@@ -58,16 +57,16 @@ class Traffic(NamedTuple):
 
 @dataclass(frozen=True)
 class Message:
-    """All that a client is told: the round, the run's seed, the parameters that it needs, and what to evaluate on."""
+    """The server's message to a client."""
 
     round: int  # counted from 1
     seed: int
-    parameters: Parameters
-    subset: Subset | None = None  # of the client's data, where the message asks for a score
-    body: Float32 | None = None  # of a partitioned model: stays with the server that runs it, and is never written
+    parameters: Parameters  # those that the handler needs
+    subset: Subset | None = None  # of the client's data, if the message is to evaluate
+    body: Float32 | None = None  # of a partitioned model: stays at the body's server, and is not in the bytes
 
     def to_bytes(self) -> bytes:
-        """As safetensors, with the scalars in its metadata."""
+        """Converts to safetensors, with the scalars in the metadata."""
         subset = {"subset": self.subset} if self.subset else {}
         return wire.packed(self.parameters, round=self.round, seed=self.seed, **subset)
 
@@ -76,7 +75,7 @@ class Message:
         """Inverse of `to_bytes`, bit for bit.
 
         Raises:
-            ValueError: `to_bytes` writes no such thing.
+            ValueError: the bytes are no such message.
         """
         parameters, scalars = wire.unpacked(data)
         subset = scalars.pop("subset", None)
@@ -90,19 +89,19 @@ class Message:
 
 @dataclass(frozen=True)
 class Update:
-    """A client's answer to a round of training."""
+    """A client's reply to a message to train."""
 
     client: str
-    payload: Mapping[str, NDArray[Any]]  # part -> new minus received parameters, or what they can be rebuilt from
+    payload: Mapping[str, NDArray[Any]]  # part -> new minus received parameters, or losses to rebuild them from
     weight: int  # number of training samples
-    loss: float  # mean over all finite losses that the round measured; NaN where there was none
+    loss: float  # mean of all finite losses of the round, nats; NaN if there is none
     usage: Usage
-    loss_std: float = math.nan  # of the losses of one step, root mean square over the steps
+    loss_std: float = math.nan  # of the losses within a step, root mean square over the steps
     traffic: Traffic = Traffic()  # noqa: RUF009 - frozen, too
-    body: Float32 | None = None  # see `Message.body`: what training made of the server's copy for this client
+    body: Float32 | None = None  # see `Message.body`: the trained copy of this client
 
     def to_bytes(self) -> bytes:
-        """As safetensors, with the scalars in its metadata."""
+        """Converts to safetensors, with the scalars in the metadata."""
         scalars = [self.client, self.weight, self.loss, self.loss_std, *_counts(self.usage)]
         return wire.packed(self.payload, update=scalars, **_optional(self.traffic))
 
@@ -111,31 +110,31 @@ class Update:
         """Inverse of `to_bytes`, bit for bit.
 
         Raises:
-            ValueError: `to_bytes` writes no such thing.
+            ValueError: the bytes are no such message.
         """
         payload, scalars = wire.unpacked(data)
         traffic = _traffic(scalars)
         wire.keyed(scalars, "update")
-        told = wire.listed(scalars["update"], "update", *(4 + count for count in TOLD_OF_USAGE))
-        client, weight = wire.named(told[0]), wire.whole(told[1], "weight")
-        loss, loss_std = wire.real(told[2], "loss"), wire.real(told[3], "loss_std")
+        values = wire.listed(scalars["update"], "update", *(4 + count for count in USAGE_LENGTHS))
+        client, weight = wire.named(values[0]), wire.whole(values[1], "weight")
+        loss, loss_std = wire.real(values[2], "loss"), wire.real(values[3], "loss_std")
         if loss_std < 0:
             raise ValueError("loss_std is negative")
-        for part, values in payload.items():
-            wire.typed(values, part, values.ndim, np.float32, np.float64, np.float16)
-        return cls(client, payload, weight, loss, _usage(told[4:]), loss_std, traffic)
+        for part, array in payload.items():
+            wire.typed(array, part, array.ndim, np.float32, np.float64, np.float16)
+        return cls(client, payload, weight, loss, _usage(values[4:]), loss_std, traffic)
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a client adds to a sum over all clients; nothing was asked of the model for it."""
+    """A client's part of a sum over all clients, computed without queries."""
 
     values: Float32
     usage = Usage()
     traffic = Traffic()
 
     def to_bytes(self) -> bytes:
-        """As safetensors."""
+        """Converts to safetensors."""
         return wire.packed({"values": self.values})
 
     @classmethod
@@ -143,7 +142,7 @@ class Statistics:
         """Inverse of `to_bytes`, bit for bit.
 
         Raises:
-            ValueError: `to_bytes` writes no such thing.
+            ValueError: the bytes are no such message.
         """
         arrays, scalars = wire.unpacked(data)
         wire.keyed({**arrays, **scalars}, "values")
@@ -152,32 +151,32 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Score:
-    """How the parameters do on one client's split."""
+    """The parameters' score on a subset of a client's data."""
 
     client: str
-    confusion: Int64  # (K, K): true class by predicted class, answered queries only
-    loss_sum: float  # cross-entropy in nats over the answered queries
+    confusion: Int64  # (K, K): true class by predicted class, of answered examples only
+    loss_sum: float  # cross-entropy, nats, of the answered examples
     unanswered: int
     usage: Usage
     traffic: Traffic = Traffic()  # noqa: RUF009 - frozen, too
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the examples that were answered and answered right; None without examples."""
+        """The share of correct predictions; unanswered examples count as wrong. None without examples."""
         examples = int(self.confusion.sum()) + self.unanswered
         return float(self.confusion.trace() / examples) if examples else None
 
     def to_bytes(self) -> bytes:
-        """As safetensors, with the scalars in its metadata."""
-        scalars = {k: getattr(self, k) for k in ("client", "loss_sum", "unanswered")} | {"usage": _counts(self.usage)}
-        return wire.packed({"confusion": self.confusion}, **scalars, **_optional(self.traffic))
+        """Converts to safetensors, with the scalars in the metadata."""
+        counts = {"unanswered": self.unanswered, "usage": _counts(self.usage), **_optional(self.traffic)}
+        return wire.packed({"confusion": self.confusion}, client=self.client, loss_sum=self.loss_sum, **counts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Score":
         """Inverse of `to_bytes`, bit for bit.
 
         Raises:
-            ValueError: `to_bytes` writes no such thing.
+            ValueError: the bytes are no such message.
         """
         arrays, scalars = wire.unpacked(data)
         traffic = _traffic(scalars)
@@ -192,14 +191,14 @@ class Score:
 
 @dataclass(frozen=True)
 class OutOfDate:
-    """A client's answer to a message that it cannot follow: it lacks what the round before would have left with it."""
+    """A client's reply to a message that builds on state which the client does not have."""
 
     client: str
     usage = Usage()
     traffic = Traffic()
 
     def to_bytes(self) -> bytes:
-        """As safetensors without arrays."""
+        """Converts to safetensors without arrays."""
         return wire.packed({}, out_of_date=self.client)
 
     @classmethod
@@ -207,7 +206,7 @@ class OutOfDate:
         """Inverse of `to_bytes`.
 
         Raises:
-            ValueError: `to_bytes` writes no such thing.
+            ValueError: the bytes are no such message.
         """
         arrays, scalars = wire.unpacked(data)
         wire.keyed({**arrays, **scalars}, "out_of_date")
@@ -215,21 +214,21 @@ class OutOfDate:
 
 
 def _counts(usage: Usage) -> list[int]:
-    """Failures only where there were some: all other replies are no longer for them."""
+    """The counts to send; without `unanswered` if it is 0, so that replies stay short."""
     return list(usage if usage.unanswered else usage[:-1])
 
 
 def _optional(traffic: Traffic) -> dict[str, Traffic]:
-    """Only where there was any: replies of methods that query a black box get no longer for it."""
+    """The traffic to send, if there was any; black-box methods have none."""
     return {"traffic": traffic} if any(traffic) else {}
 
 
 def _traffic(scalars: dict[str, Any]) -> Traffic:
-    """Inverse of `_optional`; takes it out of the scalars."""
-    told = wire.listed(scalars.pop("traffic", [0, 0]), "traffic", len(Traffic._fields))
-    return Traffic(*(wire.whole(value, "traffic") for value in told))
+    """Inverse of `_optional`; removes it from the scalars."""
+    values = wire.listed(scalars.pop("traffic", [0, 0]), "traffic", len(Traffic._fields))
+    return Traffic(*(wire.whole(value, "traffic") for value in values))
 
 
 def _usage(values: Any) -> Usage:
     """Inverse of `_counts`."""
-    return Usage(*(wire.whole(value, "usage") for value in wire.listed(values, "usage", *TOLD_OF_USAGE)))
+    return Usage(*(wire.whole(value, "usage") for value in wire.listed(values, "usage", *USAGE_LENGTHS)))

@@ -1,4 +1,4 @@
-"""How what passes between server and clients is written, as bytes; and read, whoever has sent them."""
+"""Writes messages as bytes, and reads bytes that may come from anybody."""
 
 import json
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ from safetensors import SafetensorError
 
 from fedbbpt.json_text import parse
 
-LONGEST_HEADER = 2**24  # bytes: room for the parts of 100,000 arrays
+LONGEST_HEADER = 2**24  # bytes: enough for 100,000 arrays
 LONGEST_NAME = 255  # characters of a client's name
-MOST = 2**64  # of anything that is counted, and of seeds
+MOST = 2**64  # above all counts and seeds
 PREFIX = 8  # bytes of a header's length
 
 
 def packed(arrays: Mapping[str, NDArray[Any]], **scalars: Any) -> bytes:
-    """As safetensors, with the scalars as JSON in its metadata."""
+    """Packs arrays as safetensors, with the scalars as JSON in the metadata."""
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return safetensors.numpy.save(tensors, metadata={"scalars": json.dumps(scalars, separators=(",", ":"))})
 
 
 def unpacked(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Inverse of `packed`, for bytes that may hold anything; no more is allocated than they have.
+    """Inverse of `packed` for any bytes; allocates no more memory than they have.
 
     Raises:
-        ValueError: `packed` writes no such thing.
+        ValueError: the bytes do not come from `packed`.
     """
     # safetensors reads metadata from files only; in memory its header is 8 bytes of length and that much JSON.
     end = PREFIX + int.from_bytes(data[:PREFIX], "little")
@@ -42,10 +42,10 @@ def unpacked(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 def whole(value: Any, name: str) -> int:
-    """A number that counts something.
+    """Checks a count.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is no whole number in range.
     """
     if type(value) is not int or not 0 <= value < MOST:
         raise ValueError(f"{name} is not a whole number from 0 to {MOST - 1}")
@@ -53,10 +53,10 @@ def whole(value: Any, name: str) -> int:
 
 
 def real(value: Any, name: str) -> float:
-    """Any number; NaN and infinities are some, too.
+    """Checks a number, which may be NaN or infinite.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is no number.
     """
     if type(value) is float or (type(value) is int and abs(value) < MOST):
         return float(value)
@@ -64,10 +64,10 @@ def real(value: Any, name: str) -> float:
 
 
 def named(value: Any) -> str:
-    """What a client is called.
+    """Checks a client's name.
 
     Raises:
-        ValueError: nobody can be called that.
+        ValueError: the value is no valid name.
     """
     if not (isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()):
         raise ValueError(f"a client's name is not a line of 1 to {LONGEST_NAME} characters")
@@ -75,10 +75,10 @@ def named(value: Any) -> str:
 
 
 def listed(value: Any, name: str, *counts: int) -> list[Any]:
-    """As many values as one of the counts says.
+    """Checks a list, whose length must be one of the counts.
 
     Raises:
-        ValueError: there are more or fewer.
+        ValueError: the value is no such list.
     """
     if not isinstance(value, list) or len(value) not in counts:
         raise ValueError(f"{name} is not a list of {' or '.join(map(str, counts))} values")
@@ -86,10 +86,10 @@ def listed(value: Any, name: str, *counts: int) -> list[Any]:
 
 
 def mapped(value: Any, name: str) -> dict[str, Any]:
-    """Values by name.
+    """Checks a mapping.
 
     Raises:
-        ValueError: they are not.
+        ValueError: the value is no mapping.
     """
     if type(value) is not dict:
         raise ValueError(f"{name} is not called by names")
@@ -97,20 +97,20 @@ def mapped(value: Any, name: str) -> dict[str, Any]:
 
 
 def keyed(found: Mapping[str, Any], *names: str) -> None:
-    """Nothing, where just these are there.
+    """Checks that the names are exactly these.
 
     Raises:
-        ValueError: others are, or one is not.
+        ValueError: a name is missing or unexpected.
     """
     if found.keys() != set(names):
         raise ValueError(f"expected {', '.join(names) or 'nothing'} in a message, and something else is there")
 
 
 def typed(array: NDArray[Any], name: str, dimensions: int, *dtypes: Any) -> NDArray[Any]:
-    """An array of so many dimensions and one of these types.
+    """Checks an array's number of dimensions and dtype.
 
     Raises:
-        ValueError: it is of another.
+        ValueError: one of them is another.
     """
     if array.ndim != dimensions or array.dtype not in dtypes:
         kinds = " or ".join(np.dtype(dtype).name for dtype in dtypes)
