@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.data.texts import as_texts
-from fedbbpt.types import ArrayView, Dataset, Message, Score, Sums, Update, Usage
+from fedbbpt.types import ArrayView, Dataset, Message, Score, Statistics, Update, Usage
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def same(a, b):
         assert a[part].tobytes() == b[part].tobytes()
 
 
-def test_batches_are_float_pictures_between_zero_and_one(make_data):
+def test_batches_are_float_images_between_zero_and_one(make_data):
     data = make_data(4)
     batch = data.batch(np.array([2, 0]))
     assert batch.inputs.dtype == np.float32
@@ -52,7 +52,7 @@ def test_taken_examples_are_a_copy(make_data):
     assert np.array_equal(taken.inputs, before)
 
 
-def test_what_lies_on_disk_is_read_when_it_is_asked_for(make_data, tmp_path):
+def test_arrays_on_disk_are_read_when_indexed(make_data, tmp_path):
     data = make_data(6)
     (tmp_path / "pixels").write_bytes(data.inputs.tobytes())
     mapped = np.memmap(tmp_path / "pixels", np.uint8, "r", shape=data.inputs.shape)
@@ -79,10 +79,10 @@ def test_usages_add_up():
     assert sum([Usage(1, 1)] * 3, Usage()) == Usage(3, 3)
 
 
-def test_failures_are_told_where_there_were_some():
-    told = [Score("c", np.eye(2, dtype=np.int64), 2.5, 3, Usage(9, 1, unanswered=n)).to_bytes() for n in (0, 4)]
-    assert [Score.from_bytes(one).usage.unanswered for one in told] == [0, 4]
-    assert b"[9,1,0,0,0]" in told[0].replace(b"\\", b"")
+def test_unanswered_queries_are_sent_only_if_there_are_some():
+    sent = [Score("c", np.eye(2, dtype=np.int64), 2.5, 3, Usage(9, 1, unanswered=n)).to_bytes() for n in (0, 4)]
+    assert [Score.from_bytes(one).usage.unanswered for one in sent] == [0, 4]
+    assert b"[9,1,0,0,0]" in sent[0].replace(b"\\", b"")
 
 
 def test_usage_and_a_number_do_not_add_up():
@@ -101,7 +101,7 @@ def test_update_survives_the_wire(parameters, loss):
     payload = parameters | {"losses": np.array([[0.1, np.nan]], np.float16)}
     back = Update.from_bytes(Update("Zürich 1", payload, 7, loss, Usage(30, 4, 5), 0.1 + loss).to_bytes())
     assert (back.client, back.weight, back.loss, back.usage) == ("Zürich 1", 7, loss, Usage(30, 4, 5))
-    assert back.spread == 0.1 + loss
+    assert back.loss_std == 0.1 + loss
     assert isinstance(back.usage, Usage)
     same(back.payload, payload)
 
@@ -109,14 +109,14 @@ def test_update_survives_the_wire(parameters, loss):
 def test_missing_loss_survives_the_wire(parameters):
     back = Update.from_bytes(Update("c", parameters, 1, math.nan, Usage()).to_bytes())
     assert math.isnan(back.loss)
-    assert math.isnan(back.spread)
+    assert math.isnan(back.loss_std)
 
 
 @pytest.mark.parametrize("values", [[], [-0.0, np.inf, np.nan, 1e-45, 0.1]])
-def test_sums_survive_the_wire(values):
-    sums = Sums(np.array(values, np.float32))
-    same({"values": Sums.from_bytes(sums.to_bytes()).values}, {"values": sums.values})
-    assert sums.usage == Usage()
+def test_statistics_survive_the_wire(values):
+    statistics = Statistics(np.array(values, np.float32))
+    same({"values": Statistics.from_bytes(statistics.to_bytes()).values}, {"values": statistics.values})
+    assert statistics.usage == Usage()
 
 
 def test_score_survives_the_wire():

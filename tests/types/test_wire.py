@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from fedbbpt.data.ngrams import NgramCounts
-from fedbbpt.types import Message, Score, Sums, Traffic, Update, Usage
+from fedbbpt.types import Message, Score, Statistics, Traffic, Update, Usage
 from fedbbpt.types.wire import LONGEST_HEADER, packed
 
-KINDS = (Message, Update, Sums, Score, NgramCounts)
+KINDS = (Message, Update, Statistics, Score, NgramCounts)
 VALUES = np.arange(3, dtype=np.float32)
 HONEST = {
     Message: Message(1, 7, {"prompt": VALUES}),
     Update: Update("c", {"prompt": VALUES}, 5, 0.5, Usage(3, 1, 9, 0, 1, 2), 0.1, Traffic(3, 4)),
-    Sums: Sums(VALUES),
+    Statistics: Statistics(VALUES),
     Score: Score("c", np.eye(2, dtype=np.int64), 1.5, 1, Usage(3, 1)),
     NgramCounts: NgramCounts(9, {"a": 4, "b": 3, "a b": 2}),
 }
@@ -93,9 +93,9 @@ def test_any_byte_may_be_wrong(kind):
         data = bytearray(honest)
         for place in rng.integers(0, len(data), rng.integers(1, 4)):
             data[place] = rng.integers(0, 256)
-        for told in (bytes(data), honest[: rng.integers(0, len(honest))]):
+        for sent in (bytes(data), honest[: rng.integers(0, len(honest))]):
             with suppress(ValueError):
-                assert isinstance(kind.from_bytes(told), kind)
+                assert isinstance(kind.from_bytes(sent), kind)
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_any_byte_may_be_wrong(kind):
     ],
 )
 def test_numbers_of_an_update_are_of_their_kind_and_range(place, value):
-    told = [*UPDATE[:place], value, *UPDATE[place + 1 :]]
-    _refused(Update, packed({}, update=told))
+    sent = [*UPDATE[:place], value, *UPDATE[place + 1 :]]
+    _refused(Update, packed({}, update=sent))
     assert Update.from_bytes(packed({}, update=UPDATE)).weight == 5
 
 
-@pytest.mark.parametrize("told", [UPDATE[:-1], [*UPDATE, 0, 0], {}, "update"])
-def test_an_update_is_of_its_length(told):
-    _refused(Update, packed({}, update=told))
+@pytest.mark.parametrize("sent", [UPDATE[:-1], [*UPDATE, 0, 0], {}, "update"])
+def test_an_update_is_of_its_length(sent):
+    _refused(Update, packed({}, update=sent))
 
 
 def test_other_scalars_and_types_are_refused():
@@ -139,10 +139,10 @@ def test_other_scalars_and_types_are_refused():
     _refused(Message, packed({"prompt": VALUES}, round=-1, seed=0))
     _refused(Message, packed({"prompt": VALUES}, round=1, seed="0"))
     _refused(Message, packed({"prompt": np.zeros(3, np.int64)}, round=1, seed=0))
-    _refused(Sums, packed({"values": VALUES}, more=1))
-    _refused(Sums, packed({"values": VALUES.astype(np.float64)}))
-    _refused(Sums, packed({"values": VALUES[None]}))
-    _refused(Sums, packed({"values": VALUES, "more": VALUES}))
+    _refused(Statistics, packed({"values": VALUES}, more=1))
+    _refused(Statistics, packed({"values": VALUES.astype(np.float64)}))
+    _refused(Statistics, packed({"values": VALUES[None]}))
+    _refused(Statistics, packed({"values": VALUES, "more": VALUES}))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_scores_are_of_their_kind_and_range(wrong):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "sent",
     [
         b'["x", {}]',
         b'["x", 5]',
@@ -187,5 +187,5 @@ def test_scores_are_of_their_kind_and_range(wrong):
         b'[10, {"a": 3, "a  a": 2}]',
     ],
 )
-def test_counts_are_those_that_texts_can_have(told):
-    _refused(NgramCounts, told)
+def test_counts_are_those_that_texts_can_have(sent):
+    _refused(NgramCounts, sent)
