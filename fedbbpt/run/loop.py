@@ -1,0 +1,189 @@
+"""The training loop: rounds of an algorithm over the clients of an experiment, each committed by a checkpoint."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from fedbbpt.algorithms import ClientMemory, ClientSizes, ServerState
+from fedbbpt.run import budget, checkpoint
+from fedbbpt.run.atomic_files import write_json
+from fedbbpt.run.callback import Callback
+from fedbbpt.run.checkpoint import Progress, Totals
+from fedbbpt.run.client_pool import MeteredClientPool
+from fedbbpt.run.client_states import ClientStates
+from fedbbpt.run.environment import add_result_checksums
+from fedbbpt.run.evaluate import Result, baselines, evaluate, no_answers_error, select_best
+from fedbbpt.run.metrics import MetricsWriter, read_metrics
+from fedbbpt.run.query_budget import QueryPlan, is_evaluated, plan_queries
+from fedbbpt.run.report import write_report
+from fedbbpt.run.resume import config_sha256
+from fedbbpt.run.setup import Experiment
+from fedbbpt.run.stopping import stop_reason
+from fedbbpt.run.summary import summarise
+from fedbbpt.run.vocabulary import vocabulary_bytes
+from fedbbpt.types import Subset, Usage
+
+
+class TrainingLoop:
+    """One pass through the rounds that are left of a run. Each round ends with a checkpoint."""
+
+    def __init__(
+        self, experiment: Experiment, planned: QueryPlan, out: Path, callback: Callback, queries_before: int
+    ) -> None:
+        self.experiment, self.plan, self.out, self.callback = experiment, planned, out, callback
+        self.started = time.perf_counter()
+        if client := experiment.backend.service_client:
+            client.query_index = queries_before
+        self.algorithm, self.clients = experiment.algorithm, experiment.client_sizes
+        memories = {client.id: ClientMemory() for client in self.clients}
+        self.states = ClientStates(checkpoint.clients_of(out / "checkpoints"), memories)
+        self.engine = experiment.open_engine(memories)
+
+    def run(self, progress: Progress | None) -> dict[str, Any]:
+        """Goes on from a checkpoint, or from the start; returns the summary."""
+        self.seconds_before = progress.totals.seconds if progress else 0.0
+        if progress:
+            self.states.load(progress.clients)
+        done = progress.state.round if progress else 0
+        self.callback.on_plan(self.plan, self.experiment, done)
+        self.metrics = MetricsWriter(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
+        with self.metrics, closing(self.engine):
+            self.rows = read_metrics(self.out / "metrics.jsonl")
+            if progress is None:
+                progress = self._begin()
+            while (ended := stop_reason(self.rows, self.plan, self.experiment.config)) is None:
+                progress = self._round(progress)
+            summary = self._finish(progress, ended)
+        self.callback.on_summary(summary)
+        return summary
+
+    def _begin(self) -> Progress:
+        state = self.algorithm.init()
+        result = self._look(state, "validation")
+        up, down = vocabulary_bytes(self.experiment.config, self.experiment.clients)
+        totals = self._add(Totals(bytes_up=up, bytes_down=down), result.pool)
+        totals = replace(totals, **(self.plan.setup + result.usage)._asdict())
+        if 2 * totals.unparsed > totals.queries:
+            hint = "-o backend.label_words and -o backend.template say how the model is asked for one"
+            if self.experiment.backend.service_client:
+                hint += ", and -o backend.max_answer_tokens=1000 lets it reason first"
+            text = f"{totals.unparsed:,} of {totals.queries:,} answers name no class; {hint}"
+            self.callback.on_message(text)
+        best = select_best(result, state, None, self.algorithm.model_selection)
+        self._record(state.round, "validation", result, None, totals, True)
+        return self._checkpoint(state, best, totals)
+
+    def _round(self, progress: Progress) -> Progress:
+        algorithm, state = self.algorithm, progress.state
+        pool = self._pool(algorithm.sample(state, self.clients), state)
+        state, report = algorithm.round(state, pool.send)
+        self._leave_out(pool.unusable, f"round {state.round}")
+        for client, how in pool.dropped.items():
+            self.callback.on_message(f"{client} died in round {state.round} ({how}); its update is missing")
+        totals = self._add(progress.totals, pool)
+        if math.isnan(report.loss):
+            raise no_answers_error(self.experiment, f"round {state.round}")
+        result, best = None, progress.best
+        if is_evaluated(state.round, self.experiment.config):
+            result = self._look(state, "validation")
+            totals = self._add(totals, result.pool)
+            best = select_best(result, state, best, algorithm.model_selection)
+        if (is_best := best.round == state.round) and "select" in algorithm.handlers:
+            self._pool(self.clients, state).send("select", algorithm.broadcast(state))
+        self._record(
+            state.round, "validation", result, report.loss, totals, is_best, sorted(pool.dropped), pool.unusable
+        )
+        return self._checkpoint(state, best, totals)
+
+    def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
+        """The only place that looks at test data."""
+        without = baselines(self.experiment, self.engine)
+        totals = self._charged(progress.totals, without.usage)
+        best = progress.best
+        kept = ServerState(best.round, best.parameters)
+        result = self._look(kept, "test")
+        totals = self._add(totals, result.pool)
+        self._record(best.round, "test", result, None, totals, True)
+        left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
+        done = progress.state.round
+        took = self.plan if done == self.plan.rounds else plan_queries(self._of_rounds(done))
+        summary = summarise(self.experiment, took, best, result, without, totals, left_out) | {"ended": ended}
+        write_json(self.out / "summary.json", summary)
+        self.metrics.sync()
+        add_result_checksums(self.out)
+        write_report(self.out, self.experiment, kept)
+        return summary
+
+    def _of_rounds(self, rounds: int) -> Experiment:
+        return replace(self.experiment, config=self.experiment.config.model_copy(update={"rounds": rounds}))
+
+    def _pool(self, clients: Sequence[ClientSizes], state: ServerState) -> MeteredClientPool:
+        return MeteredClientPool(self.engine, self.algorithm, clients, state)
+
+    def _look(self, state: ServerState, subset: Subset) -> Result:
+        result = evaluate(self.algorithm, state, self.clients, subset, self.engine)
+        if any(score.unanswered for score in result.scores) and not result.confusion.any():
+            raise no_answers_error(self.experiment, f"the {subset} data")
+        self._leave_out(result.pool.unusable, f"the scores on the {subset} data")
+        return result
+
+    def _leave_out(self, clients: Mapping[str, str], where: str) -> None:
+        for client, why in clients.items():
+            self.callback.on_message(f"{client} is left out of {where}: it {why}")
+
+    def _add(self, totals: Totals, pool: MeteredClientPool) -> Totals:
+        totals = self._charged(totals, pool.usage)
+        if not self.algorithm.shares_parameters:  # nothing travels
+            return totals
+        return replace(
+            totals,
+            bytes_up=totals.bytes_up + pool.bytes_up,
+            bytes_down=totals.bytes_down + pool.bytes_down,
+            exchanges=totals.exchanges + pool.exchanges,
+        )
+
+    def _charged(self, totals: Totals, usage: Usage) -> Totals:
+        seconds = self.seconds_before + time.perf_counter() - self.started
+        asked = Usage(*(getattr(totals, part) for part in Usage._fields)) + usage
+        return replace(totals, **asked._asdict(), seconds=seconds)
+
+    def _record(
+        self,
+        round_: int,
+        split: str,
+        result: Result | None,
+        train_loss: float | None,
+        totals: Totals,
+        is_best: bool,
+        dropped: Sequence[str] = (),
+        out: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
+        row = {
+            "round": round_,
+            "split": split,
+            **scores,
+            "train_loss": train_loss,
+            "is_best": is_best,
+            **asdict(totals),
+        }
+        row |= {"dropped_clients": dropped} if dropped else {}
+        row |= {"left_out": left} if (left := {**out, **(result.pool.unusable if result else {})}) else {}
+        row |= {"billed": billed} if (billed := budget.billed(self.experiment)) else {}
+        self.metrics.append(row)
+        self.rows.append(row)
+        self.callback.on_round(row)
+
+    def _checkpoint(self, state: ServerState, best: checkpoint.Best, totals: Totals) -> Progress:
+        mark = self.metrics.sync()
+        files = self.states.save(state.round)
+        fingerprints = config_sha256(self.experiment.config), self.experiment.data_sha256
+        progress = Progress(state, best, totals, mark, *fingerprints, files)
+        checkpoint.save(self.out / "checkpoints", progress)
+        return progress
