@@ -169,11 +169,11 @@ class AnswerCache:
 
         The ledger stays: budgets must not forget.
         """
-        of_service = "(?1 IS NULL OR service = ?1)"
+        of_service = "(:service IS NULL OR service = :service)"
         without_scores = " AND length(scores) = 0" if refused else ""
         with self.transaction():
             delete = f"DELETE FROM answers WHERE {of_service}{without_scores}"
-            return self._writer.execute(delete, (service,)).rowcount
+            return self._writer.execute(delete, {"service": service}).rowcount
 
 
 @lru_cache

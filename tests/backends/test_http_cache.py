@@ -135,7 +135,7 @@ def test_with_only_if_cached_nobody_is_asked(endpoint: Endpoint, opened: Opened)
     asked_again(endpoint, opened())
     replay = opened(only_if_cached=True)
     assert asked_again(endpoint, replay) == 0
-    with pytest.raises(BackendError, match=r"not all .* is known; leave out -o backend\.only_if_cached"):
+    with pytest.raises(BackendError, match=r"the cache lacks a response of .*; leave out -o backend\.only_if_cached"):
         replay.query(as_texts(["another"]))
     assert len(endpoint.asked) == 2
     assert replay.service_client.billed().queries == 3
