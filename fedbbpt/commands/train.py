@@ -75,14 +75,12 @@ def _resumed(folder: Path, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 def _print_plan(experiment: Any, planned: Any, notes: list[str]) -> None:
     from fedbbpt.run.budget import estimate_cost, setup_is_at_most
     from fedbbpt.run.formatting import format_cost
-    from fedbbpt.run.query_budget import PURPOSES
 
     for name, text in experiment.data_description:
         click.echo(f"{name:15}{text}")
     bounds = {"training": not planned.exact, "setup": setup_is_at_most(experiment)}
     bounds["total"] = any(bounds.values())
-    for purpose in (*PURPOSES, "total"):
-        usage = getattr(planned, purpose)
+    for purpose, usage in (planned.by_purpose | {"total": planned.total}).items():
         if purpose == "setup" and not usage.queries:
             continue
         at_most = " at most" if bounds.get(purpose) else ""

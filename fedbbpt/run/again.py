@@ -1,4 +1,4 @@
-"""A run that is there already: opened again as it began, and scored again."""
+"""Opens an existing run again, and scores it again."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -23,12 +23,15 @@ from fedbbpt.types import Usage
 
 
 def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None) -> Experiment:
-    """The experiment that a run's folder describes; without limits, even if they are empty, nothing is asked.
+    """Opens the experiment of a run's folder.
 
-    `task` is another place of the same data.
+    Args:
+        out: the run's folder.
+        limits: replace the config's; None if no queries will be made, so that a service is not contacted.
+        task: the same data at another path.
 
     Raises:
-        RunError: no run there, or config or data have changed since it began.
+        RunError: there is no run, or config or data have changed since it began.
     """
     config, environment = read_run(out)
     moved = config
@@ -54,17 +57,17 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
 
 
 def load_best(out: Path, experiment: Experiment) -> tuple[Progress, ServerState]:
-    """The last checkpoint of a run, and its best parameters on the validation data so far."""
+    """Loads a run's last checkpoint, and its best state so far."""
     progress, best = checkpoint.load_best(out)
     check_unchanged(experiment, progress, out)
     return progress, best
 
 
 def reevaluate(out: Path, task: str | None = None) -> dict[str, Any]:
-    """Scores the best checkpoint on the test data again, which may have moved, and writes `evaluation.json`.
+    """Scores the best parameters on the test data again, and writes `evaluation.json`; `task` as in `reopen`.
 
     Raises:
-        RunError: no run there, or config or data have changed since it began.
+        RunError: there is no run, or config or data have changed since it began.
     """
     read_run(out)
     with folder_lock(out):

@@ -1,7 +1,7 @@
 """Checkpoints: `round-000012.safetensors` with the server's arrays and `round-000012.json` with the rest.
 
-The JSON is written last, with the checksums of the arrays, of the clients' files (`client_states`) and its own, so it
-commits them all; the last two checkpoints are kept.
+The JSON is written last. It holds the checksums of the arrays, of the clients' files (`client_states`) and its own, and
+thereby commits them all. The last two checkpoints stay on disk.
 """
 
 import logging
@@ -25,12 +25,12 @@ from fedbbpt.run.records import read_record, to_record
 from fedbbpt.types import Parameters
 
 log = logging.getLogger("fedbbpt")
-KEPT = 2
+RETAINED = 2  # checkpoints
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What the run has cost so far."""
+    """The cost of a run so far."""
 
     queries: int = 0
     requests: int = 0
@@ -40,24 +40,24 @@ class Totals:
     unanswered: int = 0  # queries
     bytes_up: int = 0
     bytes_down: int = 0
-    exchanges: int = 0  # messages to all clients of a round at once
+    exchanges: int = 0  # messages, each counted once for all clients
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Best:
-    """The parameters to be kept, as the validation data have it so far."""
+    """The best parameters so far, by the validation data."""
 
     round: int
     accuracy: float
     loss: float
-    start: float  # the loss before the first round
+    start: float  # the validation loss before the first round
     parameters: Parameters
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Everything that a resumed run needs to know."""
+    """The content of a checkpoint."""
 
     state: ServerState
     best: Best
@@ -78,7 +78,7 @@ class _Best(BaseModel):
 
 
 class _Record(BaseModel):
-    """What is in the JSON."""
+    """The content of the JSON file."""
 
     round: NonNegativeInt
     best: _Best
@@ -92,7 +92,7 @@ class _Record(BaseModel):
 
 
 def save(folder: Path, progress: Progress) -> None:
-    """Writes a checkpoint and removes those before the last two."""
+    """Writes a checkpoint, and removes all but the last two."""
     stem = folder / f"round-{progress.state.round:06d}"
     state = progress.state
     parts = {"current": state.parameters, "best": progress.best.parameters, "opt_state": state.opt_state}
@@ -118,31 +118,32 @@ def save(folder: Path, progress: Progress) -> None:
 
 
 def tidy(folder: Path, last: int) -> None:
-    """Removes all but the last two checkpoints up to that of the round `last`, and halves that a kill has left."""
+    """Removes incomplete checkpoints, those after the round `last`, and all but the last two of the others."""
     pairs = [path for path in _records(folder) if path.with_suffix(".safetensors").exists()]
     records = [path for path in pairs if _round(path) <= last]
-    kept = {path.stem for path in records[-KEPT:]}
+    retained = {path.stem for path in records[-RETAINED:]}
     for file in [*folder.glob("round-*.json"), *folder.glob("round-*.safetensors")]:
-        if file.stem not in kept:
+        if file.stem not in retained:
             with writing(file):
                 file.unlink()
     client_states.tidy(clients_of(folder), map(_client_files, _records(folder)))
 
 
 def clients_of(folder: Path) -> Path:
-    """Where the clients' files of a folder of checkpoints are."""
+    """The folder of the clients' files, given that of the checkpoints."""
     return folder.parent / "clients"
 
 
 def load_last(
     folder: Path, lacks: Callable[[Progress], str] = lambda progress: ""
 ) -> tuple[Progress | None, list[str]]:
-    """The newest whole checkpoint (None if none was ever written), and the names of damaged ones that it passed over.
+    """Loads the newest intact checkpoint, or None if there is none; also returns the names of newer, damaged ones.
 
-    One that lacks something outside the folder, whose name `lacks` gives, counts as damaged.
+    `lacks` returns the name of a file outside the folder that a checkpoint needs and that is damaged, if any; such a
+    checkpoint counts as damaged.
 
     Raises:
-        RunError: there are checkpoints, but none is whole.
+        RunError: there are checkpoints, but none is intact.
     """
     damaged: list[str] = []
     records = _records(folder)

@@ -1,4 +1,4 @@
-"""The clients of one round, as the server's half of an algorithm sees them: everything is counted and checked here."""
+"""Connects the server's half of an algorithm to the clients of a round; counts and checks everything sent."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,17 +13,17 @@ from fedbbpt.types import Message, OutOfDate, Usage
 class MeteredClientPool:
     """Sends messages to the clients of a round; counts exchanges, bytes and queries, and checks the replies.
 
-    A client that cannot follow a message is told all that it lacks, and asked again.
+    A client that is out of date gets the message of `Algorithm.catch_up` first, and then the message again.
 
     Attributes:
-        exchanges: messages to all clients at once; what a federation waits for.
-        bytes_down, bytes_up: of the messages that reached a client, and of their replies, with what crossed the cuts of
-            a partitioned model.
-        usage: what was asked of the model.
-        dropped: clients that died, and how (see `Engine.send`). The round goes on without them; what they asked and
-            sent until then is not known, and not counted.
-        unusable: clients that sent what cannot be used, and why. The round goes on as if they had not been there; they
-            are still told what the others are, and what they ask is counted.
+        exchanges: number of messages, each counted once for all clients.
+        bytes_down, bytes_up: bytes of messages that reached a client, and of replies, both with the activations and
+            gradients of a partitioned model.
+        usage: the clients' queries.
+        dropped: clients whose process ended, and how (see `Engine.send`). The round continues without them; their
+            usage and bytes are unknown, and not counted.
+        unusable: clients that sent an unusable reply, and why. The round continues without their replies; they still
+            receive all messages, and their usage is counted.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class MeteredClientPool:
         """See `algorithms.Send`.
 
         Raises:
-            BackendError: all clients are gone, or none sent what can be used.
+            BackendError: all clients were dropped, or none sent a usable reply.
         """
         replies = self._exchange(handler, message, self._clients)
         if outdated := [client for client, reply in replies.items() if isinstance(reply, OutOfDate)]:
@@ -63,7 +63,7 @@ class MeteredClientPool:
         if self.dropped and not replies:
             how = ", ".join(sorted(set(self.dropped.values())))
             raise BackendError(
-                f"all clients of round {message.round} died before they had an answer ({how}); the rounds before are "
+                f"all clients of round {message.round} died before they replied ({how}); the rounds before are "
                 "not lost: continue with --resume"
             )
         self.exchanges += 1

@@ -1,7 +1,7 @@
-"""What the clients of a simulation remember, on disk: `clients/ID/round-000012.safetensors`, committed with the round.
+"""Saves the memories of a simulation's clients: `clients/ID/round-000012.safetensors`, committed with the round.
 
-A checkpoint names the file of each client, with its checksum. A client whose memory has not changed since keeps its
-file. In a federation this folder does not exist: each client's memory stays at its own site.
+A checkpoint names each client's file and its checksum. A client's file is not written again if its memory has not
+changed. In a real federation this folder does not exist: each client's memory stays at its own site.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ class ClientFile(BaseModel):
     sha256: str
 
 
-ClientFiles = Mapping[str, ClientFile]  # by client; those that remember nothing are not there
+ClientFiles = Mapping[str, ClientFile]  # by client, without clients whose memory is empty
 
 
 class ClientStates:
@@ -32,7 +32,7 @@ class ClientStates:
         self._saved: dict[str, tuple[int, ClientFile]] = {}
 
     def save(self, round_: int) -> dict[str, ClientFile]:
-        """Writes the memories that have changed since the last time; returns what a checkpoint has to note."""
+        """Writes the memories that have changed; returns the files of all clients, for the checkpoint."""
         for client, memory in self.memories.items():
             version, _ = self._saved.get(client, (-1, None))
             if version != memory.version and (arrays := memory.durable):
@@ -45,7 +45,7 @@ class ClientStates:
         return {client: file for client, (_, file) in self._saved.items()}
 
     def load(self, files: ClientFiles) -> None:
-        """Puts what was written into the memories.
+        """Loads files into the memories.
 
         Raises:
             RunError: a file cannot be read.
@@ -60,16 +60,16 @@ class ClientStates:
 
 
 def is_whole(folder: Path, files: ClientFiles) -> bool:
-    """Whether all files are there as they were written."""
+    """Whether all files exist and match their checksums."""
     try:
         return all(checksum((folder / c / one.file).read_bytes()) == one.sha256 for c, one in files.items())
     except OSError:
         return False
 
 
-def tidy(folder: Path, kept: Iterable[ClientFiles]) -> None:
-    """Removes the files that none of the kept checkpoints names."""
-    named = {(client, one.file) for files in kept for client, one in files.items()}
+def tidy(folder: Path, checkpoints: Iterable[ClientFiles]) -> None:
+    """Removes the files that no checkpoint names."""
+    named = {(client, one.file) for files in checkpoints for client, one in files.items()}
     for path in [*folder.glob("*/*"), *folder.glob("*/.*.tmp")]:
         if (path.parent.name, path.name) not in named:
             with writing(path):

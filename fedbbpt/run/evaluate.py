@@ -17,10 +17,10 @@ from fedbbpt.types import Int64, Score, Subset, Usage
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of all clients on one split, added up."""
+    """The sum of all clients' scores on one subset."""
 
     scores: list[Score]
-    pool: MeteredClientPool  # what it cost, and whose scores cannot be used
+    pool: MeteredClientPool  # the cost, and the clients without a usable score
 
     @property
     def confusion(self) -> Int64:
@@ -30,25 +30,26 @@ class Result:
 
     @property
     def accuracy(self) -> float:
-        """Share of the examples that were answered and answered right."""
+        """The share of correct predictions; unanswered examples count as wrong."""
         examples = int(self.confusion.sum()) + sum(s.unanswered for s in self.scores)
         return float(np.trace(self.confusion) / examples) if examples else float("nan")
 
     @property
     def macro_f1(self) -> float:
-        """Mean over the tested classes of the harmonic mean of precision and recall, of the answered queries."""
-        right, asked, given = np.diag(self.confusion), self.confusion.sum(1), self.confusion.sum(0)
-        return float(np.mean(2 * right[asked > 0] / (asked + given)[asked > 0])) if asked.any() else float("nan")
+        """The mean F1 over the classes that occur, from the answered examples."""
+        right, actual, predicted = np.diag(self.confusion), self.confusion.sum(1), self.confusion.sum(0)
+        occurs = actual > 0
+        return float(np.mean(2 * right[occurs] / (actual + predicted)[occurs])) if occurs.any() else float("nan")
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy (nats) over the answered examples."""
+        """The mean cross-entropy (nats) of the answered examples."""
         answered = int(self.confusion.sum())
         return sum(s.loss_sum for s in self.scores) / answered if answered else float("nan")
 
     @property
     def usage(self) -> Usage:
-        """What was asked of the model."""
+        """The usage of all clients."""
         return self.pool.usage
 
 
@@ -61,13 +62,13 @@ def evaluate(
     *,
     name: str = TUNED,
 ) -> Result:
-    """The state's parameters on one subset of all clients' data; no client's score is ever missing."""
+    """Scores the state's parameters on a subset of all clients' data; no client is ever dropped."""
     pool = MeteredClientPool(engine, algorithm, clients, state, name=name, may_drop=False)
     return Result(pool.send("evaluate", replace(algorithm.broadcast(state), subset=subset)), pool)
 
 
 def no_answers_error(experiment: Experiment, where: str) -> FedbbptError:
-    """What is said where no answer of the model is a number."""
+    """The error if all queries failed, or all scores are NaN."""
     if experiment.algorithm.access == "white-box":
         return ConfigError(
             f"the parameters diverged: the scores of {where} are not numbers; start a new run with smaller steps "
@@ -83,10 +84,10 @@ def no_answers_error(experiment: Experiment, where: str) -> FedbbptError:
 
 
 def select_best(result: Result, state: ServerState, best: Best | None, selection: ModelSelection) -> Best:
-    """Which of the two checkpoints is the best, by their validation data.
+    """Selects the new state or the best one so far, by their validation scores.
 
-    "best": of lower loss, then of higher accuracy, then the earlier. Few shots make accuracy a coarse ruler; the loss
-    tells more from the same answers. "last": the later, if its loss is not above that of the start.
+    "best" selects the lower loss, then the higher accuracy, then the earlier state: with few examples, the loss is
+    more informative than the accuracy. "last" selects the new state if its loss is not above that of the start.
     """
     loss = math.inf if math.isnan(result.loss) else result.loss
     if best is None:
@@ -99,38 +100,40 @@ def select_best(result: Result, state: ServerState, best: Best | None, selection
 
 @dataclass(frozen=True)
 class Baselines:
-    """What can be had without a prompt, from one answer to every unprompted input."""
+    """Results without a prompt, from one query per unprompted input."""
 
-    zero_shot: Result | None  # untrained readout; None where the classes are not the task's, or the model not here
-    readout_alone: Result | None  # None without weights to train, and where the run itself is that
-    usage: Usage = Usage()  # noqa: RUF009 - what both asked of the model
+    zero_shot: (
+        Result | None
+    )  # untrained readout; None if the classes are not the task's, or the model cannot be queried
+    readout_alone: Result | None  # trained readout; None if it has no weights, or if the run itself has no prompt
+    usage: Usage = Usage()  # noqa: RUF009 - of both
 
 
 def baselines(experiment: Experiment, engine: Engine) -> Baselines:
-    """Zero-shot, and the readout alone: fitted to the answers to the inputs as they are, the best on validation data.
+    """Scores zero-shot, and the readout alone: fitted to unprompted scores, selected on the validation data.
 
-    Each input is asked about once, by the client that holds it.
+    Each input is queried once, by the client that holds it.
     """
     if not experiment.algorithm.is_queryable:
         return Baselines(None, None)
     algorithm, clients, usage = experiment.baseline, experiment.client_sizes, Usage()
 
-    def look(state: ServerState, subset: Subset) -> Result:
+    def scored(state: ServerState, subset: Subset) -> Result:
         nonlocal usage
         result = evaluate(algorithm, state, clients, subset, engine, name=BASELINE)
         usage += result.usage
         return result
 
     state = algorithm.init()
-    zero_shot = look(state, "test") if experiment.same_classes else None
+    zero_shot = scored(state, "test") if experiment.same_classes else None
     if not (experiment.prompt.dim and experiment.readout.trainable):
         return Baselines(zero_shot, None, usage)
-    best = select_best(look(state, "validation"), state, None, algorithm.model_selection)
-    chosen = algorithm.sample(state, clients)
-    pool = MeteredClientPool(engine, algorithm, chosen, state, name=BASELINE, may_drop=False)
+    best = select_best(scored(state, "validation"), state, None, algorithm.model_selection)
+    sampled = algorithm.sample(state, clients)
+    pool = MeteredClientPool(engine, algorithm, sampled, state, name=BASELINE, may_drop=False)
     state, _ = algorithm.round(state, pool.send)
-    best = select_best(look(state, "validation"), state, best, algorithm.model_selection)
+    best = select_best(scored(state, "validation"), state, best, algorithm.model_selection)
     if best.round == state.round and "select" in algorithm.handlers:
         pool.send("select", algorithm.broadcast(state))
-    readout_alone = look(ServerState(best.round, best.parameters), "test")
+    readout_alone = scored(ServerState(best.round, best.parameters), "test")
     return Baselines(zero_shot, readout_alone, usage + pool.usage)

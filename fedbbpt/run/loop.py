@@ -65,7 +65,7 @@ class TrainingLoop:
 
     def _begin(self) -> Progress:
         state = self.algorithm.init()
-        result = self._look(state, "validation")
+        result = self._evaluate(state, "validation")
         up, down = vocabulary_bytes(self.experiment.config, self.experiment.clients)
         totals = self._add(Totals(bytes_up=up, bytes_down=down), result.pool)
         totals = replace(totals, **(self.plan.setup + result.usage)._asdict())
@@ -91,7 +91,7 @@ class TrainingLoop:
             raise no_answers_error(self.experiment, f"round {state.round}")
         result, best = None, progress.best
         if is_evaluated(state.round, self.experiment.config):
-            result = self._look(state, "validation")
+            result = self._evaluate(state, "validation")
             totals = self._add(totals, result.pool)
             best = select_best(result, state, best, algorithm.model_selection)
         if (is_best := best.round == state.round) and "select" in algorithm.handlers:
@@ -102,22 +102,22 @@ class TrainingLoop:
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
-        """The only place that looks at test data."""
-        without = baselines(self.experiment, self.engine)
-        totals = self._charged(progress.totals, without.usage)
+        """Scores the test data; nothing else reads them."""
+        reference = baselines(self.experiment, self.engine)
+        totals = self._charged(progress.totals, reference.usage)
         best = progress.best
-        kept = ServerState(best.round, best.parameters)
-        result = self._look(kept, "test")
+        selected = ServerState(best.round, best.parameters)
+        result = self._evaluate(selected, "test")
         totals = self._add(totals, result.pool)
         self._record(best.round, "test", result, None, totals, True)
         left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
         done = progress.state.round
         took = self.plan if done == self.plan.rounds else plan_queries(self._of_rounds(done))
-        summary = summarise(self.experiment, took, best, result, without, totals, left_out) | {"ended": ended}
+        summary = summarise(self.experiment, took, best, result, reference, totals, left_out) | {"ended": ended}
         write_json(self.out / "summary.json", summary)
         self.metrics.sync()
         add_result_checksums(self.out)
-        write_report(self.out, self.experiment, kept)
+        write_report(self.out, self.experiment, selected)
         return summary
 
     def _of_rounds(self, rounds: int) -> Experiment:
@@ -126,7 +126,7 @@ class TrainingLoop:
     def _pool(self, clients: Sequence[ClientSizes], state: ServerState) -> MeteredClientPool:
         return MeteredClientPool(self.engine, self.algorithm, clients, state)
 
-    def _look(self, state: ServerState, subset: Subset) -> Result:
+    def _evaluate(self, state: ServerState, subset: Subset) -> Result:
         result = evaluate(self.algorithm, state, self.clients, subset, self.engine)
         if any(score.unanswered for score in result.scores) and not result.confusion.any():
             raise no_answers_error(self.experiment, f"the {subset} data")

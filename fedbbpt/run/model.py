@@ -1,4 +1,4 @@
-"""A run's model: what answers, and what is tuned."""
+"""A run's model: the backend, the prompt and the readout."""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -18,9 +18,9 @@ from fedbbpt.services.ledger import Account
 
 @dataclass(frozen=True)
 class RunModel:
-    """What answers, and what is tuned: all of a run but the clients and their data."""
+    """Everything in a run except the clients and their data."""
 
-    config: Config  # with everything resolved that was left to the backend or the task
+    config: Config  # with the defaults that depend on the backend or the task resolved
     task: Task
     backend: Backend
     prompt: Prompt
@@ -28,12 +28,12 @@ class RunModel:
 
     @property
     def prompted(self) -> PromptedModel:
-        """What server and clients know of the model."""
+        """The part of the model that server and clients share."""
         return PromptedModel(self.backend.info, self.prompt, self.readout)
 
     @property
     def objective(self) -> Objective:
-        """What asks the model."""
+        """The objective, which queries the backend."""
         return self.prompted.on(self.backend)
 
 
@@ -41,15 +41,15 @@ M = TypeVar("M", bound=RunModel)
 
 
 def open_model(config: Config, task: Task) -> RunModel:
-    """Loads the model and builds prompt and readout for it. Nothing is queried, and no data of the task are wanted."""
+    """Loads the backend and builds prompt and readout; makes no queries, and loads no data of the task."""
     return build_model(config, task, load_backend(config, task, task.provider))
 
 
 def load_backend(config: Config, task: Task, provider: Provider) -> Backend:
-    """The config's backend, with what the task's provider gives it.
+    """Loads the config's backend with the data of the task's provider.
 
     Raises:
-        ConfigError: it reads something else than the task holds, or has no scores for an algorithm that needs them.
+        ConfigError: the backend reads another modality than the task's, or has no scores and the algorithm needs them.
     """
     backend = open_backend(config, provider)
     if (read := "text" if backend.info.input_size is None else "image") != task.modality:
@@ -63,10 +63,10 @@ def load_backend(config: Config, task: Task, provider: Provider) -> Backend:
 
 
 def prepared(model: M, payer: Account) -> M:
-    """The same, ready to be asked: a service is asked what it can do, at the payer's expense.
+    """The model, ready for queries; a service is first asked for its capabilities, billed to the payer.
 
     Raises:
-        ConfigError: what may be spent is limited, and no price is known.
+        ConfigError: the cost is limited and no price is known.
     """
     check_payable(model.backend, payer)
     if model.backend.service_client is None:
@@ -77,7 +77,7 @@ def prepared(model: M, payer: Account) -> M:
 
 
 def build_model(config: Config, task: Task, backend: Backend) -> RunModel:
-    """Prompt and readout around a backend."""
+    """Builds prompt and readout for a backend."""
     prompt = build_prompt(config.prompt, backend.info.input_size, backend.info.embeddings)
     readout: Readout = build("readouts", config.readout, backend.info, task.classes)
     return RunModel(_resolved(config, task, backend), task, backend, prompt, readout)

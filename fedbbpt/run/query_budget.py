@@ -1,4 +1,4 @@
-"""What a run will ask of the model, counted before anything is asked."""
+"""Plans the queries of a run before the first one."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -15,45 +15,49 @@ from fedbbpt.errors import BudgetError
 from fedbbpt.run.setup import Experiment
 from fedbbpt.types import Subset, Usage
 
-PURPOSES = ("setup", "training", "validation", "baseline", "test")  # what queries are spent on
-MOST_DRAWN = 5_000  # rounds whose clients are drawn for a plan
+PURPOSES = ("setup", "training", "validation", "baseline", "test")  # of queries
+MOST_DRAWN = 5_000  # rounds whose participants are drawn for a plan
 
 
 @dataclass(frozen=True)
 class QueryPlan:
-    """What a run will ask of the model, exactly."""
+    """The usage of a run, by purpose."""
 
-    rounds: int  # as many as the budget allows, at most config.rounds
-    setup: Usage  # what the backend asks before the first round
+    rounds: int  # as many as the budget pays for, at most config.rounds
+    setup: Usage  # by the backend before the first round
     training: Usage
     validation: Usage
-    baseline: Usage  # the inputs as they are, once: for the baselines, and for runs without a prompt
+    baseline: Usage  # each unprompted input once: for the baselines, and for runs without a prompt
     test: Usage
-    exact: bool = True  # else the training takes at most that
+    exact: bool = True  # False: `training` is an upper bound
 
     @property
     def total(self) -> Usage:
-        """All together."""
-        return _sum(getattr(self, purpose) for purpose in PURPOSES)
+        """The sum over all purposes."""
+        return _sum(self.by_purpose.values())
+
+    @property
+    def by_purpose(self) -> dict[str, Usage]:
+        """The usage by purpose, in the order of `PURPOSES`."""
+        return dict(zip(PURPOSES, (self.setup, self.training, self.validation, self.baseline, self.test), strict=True))
 
 
 def plan_queries(experiment: Experiment) -> QueryPlan:
     """Counts every query and request of a run without sending one, in a time that does not depend on the rounds.
 
-    Exact, but for the last scores: they take less than planned where the best parameters are of an early round with
-    fewer prompts. Where a fraction of clients that differ in what they ask is drawn for each round, the rounds after
-    `MOST_DRAWN` count as the dearest that may be drawn; without a prompt, clients that are never drawn are counted,
-    too.
+    The plan is exact, with three exceptions. The test scores take less if the best round is an early one with fewer
+    prompts. If rounds sample clients of different usage, those after `MOST_DRAWN` count as the most expensive sample.
+    Without a prompt, clients that are never sampled are counted, too.
 
     Raises:
-        BudgetError: `max_queries` or `max_requests` does not even pay for one round and the scores.
+        BudgetError: `max_queries` or `max_requests` does not pay for one round and the scores.
     """
     config, info, clients = experiment.config, experiment.backend.info, experiment.client_sizes
     algorithm, setup = experiment.algorithm, experiment.setup
-    asked_as_is = [count for subset in experiment.unprompted_subsets for count in _counts(clients, subset)]
-    if asked_as_is:
-        asked_as_is += [len(experiment.objective.probes)] * len(clients)
-    baseline = _sum(usage(count, info) for count in asked_as_is)
+    unprompted = [count for subset in experiment.unprompted_subsets for count in _counts(clients, subset)]
+    if unprompted:
+        unprompted += [len(experiment.objective.probes)] * len(clients)
+    baseline = _sum(usage(count, info) for count in unprompted)
     if experiment.remembers_all_answers:
         everybody = len(algorithm.sample(algorithm.init(), clients)) == len(clients)
         planned = QueryPlan(config.rounds, setup, Usage(), Usage(), baseline, Usage(), everybody)
@@ -69,15 +73,15 @@ def plan_queries(experiment: Experiment) -> QueryPlan:
 
     def validation(rounds: int) -> Usage:
         early = [round_ for round_ in range(1, min(rounds + 1, settled)) if is_evaluated(round_, config)]
-        looks = _sum(one_pass("validation", algorithm.prompts_per_input(round_)) for round_ in [0, *early])
-        return looks + one_pass("validation", algorithm.prompts_per_input(settled)).times(
+        first = _sum(one_pass("validation", algorithm.prompts_per_input(round_)) for round_ in [0, *early])
+        return first + one_pass("validation", algorithm.prompts_per_input(settled)).times(
             _evaluated(settled, rounds, config)
         )
 
     def of(rounds: int) -> QueryPlan:
         test = one_pass("test", algorithm.prompts_per_input(rounds))
-        asked, exact = training.of(rounds), rounds <= training.exact
-        return QueryPlan(rounds, setup, asked, validation(rounds), baseline, test, exact)
+        trained, exact = training.of(rounds), rounds <= training.exact
+        return QueryPlan(rounds, setup, trained, validation(rounds), baseline, test, exact)
 
     _affordable(of(min(1, config.rounds)), config)
     more = range(1, config.rounds + 1)
@@ -85,7 +89,7 @@ def plan_queries(experiment: Experiment) -> QueryPlan:
 
 
 class _Training:
-    """What all rounds so far ask for: counted one by one until all that follow are alike, or as good as alike."""
+    """The usage of training: counts rounds one by one until all later ones have the same usage, or a bound of it."""
 
     def __init__(self, algorithm: Algorithm, clients: Sequence[ClientSizes], rounds: int) -> None:
         settled, state = algorithm.settled_round, algorithm.init()
@@ -103,11 +107,13 @@ class _Training:
         alike = drawn == len(clients) or len(set(costs)) == 1
         counted = min(rounds, settled if alike else max(settled, MOST_DRAWN))
         self._first = list(accumulate(map(of_round, range(1, counted + 1)), initial=Usage()))
-        self._later = Usage(*(sum(sorted(part)[-drawn:]) for part in zip(*costs, strict=True)))  # the dearest clients
-        self.exact = rounds if alike else counted  # of so many rounds it is known exactly
+        self._later = Usage(
+            *(sum(sorted(part)[-drawn:]) for part in zip(*costs, strict=True))
+        )  # the most expensive clients
+        self.exact = rounds if alike else counted  # rounds whose usage is exact
 
     def of(self, rounds: int) -> Usage:
-        """What so many rounds ask for."""
+        """The usage of this many rounds."""
         counted = min(rounds, len(self._first) - 1)
         return self._first[counted] + self._later.times(rounds - counted)
 
@@ -121,19 +127,19 @@ def _affordable(planned: QueryPlan, config: Config) -> QueryPlan:
 
 
 def _exceeded(planned: QueryPlan, config: Config) -> str | None:
-    """Of what a plan takes more than it may; what it will cost in money is known only once it has been asked."""
+    """The count that exceeds its limit, if any; a cost in money is not known beforehand."""
     if config.max_queries is not None and planned.total.queries > config.max_queries:
         return "queries"
     return "requests" if config.max_requests is not None and planned.total.requests > config.max_requests else None
 
 
 def is_evaluated(round_: int, config: Config) -> bool:
-    """Whether the validation data are looked at after this round (every so many, and after the last asked for)."""
+    """Whether the validation data are scored after this round: every `evaluate_every` rounds, and after the last."""
     return round_ % config.evaluate_every == 0 or round_ == config.rounds
 
 
 def _evaluated(first: int, last: int, config: Config) -> int:
-    """How many of the rounds from the first to the last are evaluated."""
+    """The number of evaluated rounds from `first` to `last`."""
     if last < first:
         return 0
     regular = last // config.evaluate_every - (first - 1) // config.evaluate_every
@@ -141,7 +147,7 @@ def _evaluated(first: int, last: int, config: Config) -> int:
 
 
 def _counts(clients: Sequence[ClientSizes], subset: Subset) -> list[int]:
-    """How many examples each client holds."""
+    """The clients' numbers of examples in a subset."""
     return [{"train": c.train, "validation": c.validation, "test": c.test}[subset] for c in clients]
 
 

@@ -1,4 +1,4 @@
-"""From a config to everything that runs: the task dealt out to clients, the model, the method, and the exact cost."""
+"""Builds everything that a run needs from its config: the clients' data, the model, the algorithm, the engine."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -27,12 +27,12 @@ from fedbbpt.types import Client, Dataset, Subset, Usage
 
 @dataclass(frozen=True)
 class Experiment(RunModel):
-    """A run that is ready to go: both halves of it, in one process."""
+    """A run that is ready to start: the model, the clients and both halves of the algorithm, in one process."""
 
     clients: list[Client]
-    setup: Usage = Usage()  # noqa: RUF009 - what the backend has to know first, or had to when the run began
-    data_description: Sequence[tuple[str, str]] = ()  # how the data are dealt out, in words
-    provider: RecordingProvider | None = None  # with all that the backend took from it
+    setup: Usage = Usage()  # noqa: RUF009 - of the backend's setup, when the run began
+    data_description: Sequence[tuple[str, str]] = ()  # how the data are divided, as pairs (name, text)
+    provider: RecordingProvider | None = None  # records what the backend takes from the task's provider
 
     @cached_property
     def algorithm(self) -> Algorithm:
@@ -41,7 +41,7 @@ class Experiment(RunModel):
 
     @cached_property
     def baseline(self) -> Algorithm:
-        """What the algorithm is compared with: only the readout, fitted by the same federation, or by each client."""
+        """The baseline: the readout alone, without a prompt, fitted by the same federation or by each client."""
         name = "fedavg" if self.algorithm.shares_parameters else "local"
         return self._made(ComponentConfig(name=name, options={}), self._unprompted)
 
@@ -62,7 +62,7 @@ class Experiment(RunModel):
 
     @property
     def client_sizes(self) -> list[ClientSizes]:
-        """What the server knows of the clients."""
+        """What the server knows about the clients."""
         return [ClientSizes(c.id, len(c.train), len(c.validation), len(c.test)) for c in self.clients]
 
     def open_engine(self, memories: Memories) -> Engine:
@@ -93,15 +93,15 @@ class Experiment(RunModel):
 
     @property
     def remembers_all_answers(self) -> bool:
-        """Whether there is no prompt, so that clients ask about each input once, as it is, and remember the answer."""
+        """Whether there is no prompt, so that clients query each input once and remember the scores."""
         return self.algorithm.access == "black-box" and not self.prompt.dim
 
     @property
     def unprompted_subsets(self) -> tuple[Subset, ...]:
-        """The subsets of the clients' data whose inputs the model is asked about as they are, once each.
+        """The subsets whose inputs are queried without a prompt, once each.
 
-        All, where a readout is trained without the prompt, as the run itself or as what it is compared with. Else the
-        test data for zero-shot, and the validation data, too, where there is no prompt at all.
+        All of them, if the run or its baseline trains a readout without a prompt. Otherwise the test data for
+        zero-shot, and also the validation data if the run has no prompt.
         """
         if not self.algorithm.is_queryable:
             return ()
@@ -113,21 +113,21 @@ class Experiment(RunModel):
 
     @cached_property
     def data_sha256(self) -> str:
-        """A fingerprint of all that the clients hold."""
+        """The SHA-256 of all clients' data."""
         digest = hashlib.sha256()
         for client in self.clients:
-            for split in (client.train, client.validation, client.test):
-                digest.update(str(split.inputs.shape).encode())
-                for content in split.contents():
+            for data in (client.train, client.validation, client.test):
+                digest.update(str(data.inputs.shape).encode())
+                for content in data.contents():
                     digest.update(content)
-                digest.update(split.labels.tobytes())
+                digest.update(data.labels.tobytes())
         return digest.hexdigest()
 
 
 def open_experiment(config: Config, taken: bytes = b"") -> Experiment:
-    """Loads model and data and deals them out. Nothing is queried.
+    """Loads the model and the data, and divides the data among the clients; makes no queries.
 
-    Of the task's provider, the model has what it had `taken` when the run began (`RecordingProvider.to_bytes`).
+    `taken` is the provider's data that the backend took when the run began (`RecordingProvider.to_bytes`).
 
     Raises:
         ConfigError: settings that do not go together.
@@ -150,7 +150,7 @@ def open_experiment(config: Config, taken: bytes = b"") -> Experiment:
 
 
 class _Hosts(HostFactory):
-    """The experiment's own host here; in other processes, that of an experiment opened from the same config."""
+    """The experiment's host in this process; other processes open the experiment from the same config."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
@@ -169,7 +169,7 @@ def _opened(config: Config, taken: bytes) -> ClientHost:
 
 
 def _with_features(client: Client, prompt: Prompt) -> Client:
-    """The client with what the prompt wants to know of its examples, computed once."""
+    """The client with the features that the prompt uses, computed once."""
 
     def add(data: Dataset) -> Dataset:
         pieces = [prompt.features(data.batch(slice(i, i + 64)).inputs) for i in range(0, len(data), 64)]

@@ -1,4 +1,4 @@
-"""The facts of a finished run."""
+"""Summarises a finished run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from fedbbpt.run.budget import billed, refused
 from fedbbpt.run.checkpoint import Best, Totals
 from fedbbpt.run.evaluate import Baselines, Result
 from fedbbpt.run.prompt_preview import prompt_texts
-from fedbbpt.run.query_budget import PURPOSES, QueryPlan
+from fedbbpt.run.query_budget import QueryPlan
 from fedbbpt.run.setup import Experiment
 
 
@@ -20,15 +20,14 @@ def summarise(
     planned: QueryPlan,
     best: Best,
     result: Result,
-    without: Baselines,
+    reference: Baselines,
     totals: Totals,
     left_out: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What goes into `summary.json`; `left_out` says for how many rounds or scores each client was."""
+    """The content of `summary.json`; `left_out` counts the rounds and scores without each client."""
     classes = len(experiment.task.classes)
     tested = np.sum([label_counts(client.test, classes) for client in experiment.clients], axis=0)
-    alone = without.readout_alone
-    zero = without.zero_shot
+    alone, zero = reference.readout_alone, reference.zero_shot
     scores, unprompted = ({score.client: score.accuracy for score in of.scores} for of in (result, zero or result))
     return {
         "task": experiment.config.task.name,
@@ -67,8 +66,8 @@ def summarise(
 
 
 def _purposes(experiment: Experiment, planned: QueryPlan, result: Result, totals: Totals) -> dict[str, int]:
-    """The queries of `totals` by what they were spent on. Training takes less than planned where updates got lost."""
-    found = {purpose: getattr(planned, purpose).queries for purpose in PURPOSES}
+    """The queries of `totals` by purpose; training takes less than planned if updates were lost."""
+    found = {purpose: usage.queries for purpose, usage in planned.by_purpose.items()}
     if not experiment.remembers_all_answers:
         found["test"] = result.usage.queries
     found["baseline" if experiment.remembers_all_answers else "training"] += totals.queries - sum(found.values())

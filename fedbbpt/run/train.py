@@ -1,4 +1,4 @@
-"""The run: rounds of a federated algorithm over an experiment, with nothing lost whenever it stops."""
+"""Starts and resumes runs; a run that is stopped at any time can be resumed."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,16 +29,16 @@ NO_CALLBACK = Callback()
 
 
 def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[str, Any]:
-    """Trains from the start into a new folder; returns the summary.
+    """Trains a new run; returns the summary.
 
     Raises:
-        RunError: the folder holds a run already, or cannot be written.
+        RunError: the folder already holds a run, or cannot be written.
     """
     with folder_lock(out):
         check_new_run_folder(out, config)
         account, experiment, planned = ready(config)
         experiment = prepared(experiment, account)
-        if experiment.backend.service_client is not None:  # which now knows what that took
+        if experiment.backend.service_client is not None:  # which now knows the usage of its setup
             experiment = replace(experiment, setup=experiment.backend.setup_usage)
             planned = plan_queries(experiment)
         write_environment(out, experiment, account.run, config_sha256(experiment.config))
@@ -49,15 +49,15 @@ def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[s
 def resume(
     out: Path, callback: Callback = NO_CALLBACK, limits: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Goes on where the folder's last checkpoint is; the end is the same as that of an undisturbed run.
+    """Continues from the folder's last checkpoint, to the same result as an uninterrupted run; returns the summary.
 
-    Where a service is paid, `limits` (max_queries, max_requests, max_cost) take the place of the config's from now on,
-    and do not change how many rounds there are.
+    For paid services, `limits` (max_queries, max_requests, max_cost) replace those of the config from now on; they do
+    not change the number of rounds.
 
     Raises:
-        RunError: no run there, no whole checkpoint, or config or data have changed since.
+        RunError: there is no run or no intact checkpoint, or config or data have changed.
     """
-    read_run(out)  # before a lock is made where no run is
+    read_run(out)  # no lock is made in a folder without a run
     with folder_lock(out):
         experiment = reopen(out, limits)
         planned, progress, damaged = ready_again(out, experiment, limits)
@@ -67,12 +67,12 @@ def resume(
         for folder in (out, checkpoints):
             remove_temporaries(folder)
         checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
-        asked = progress.totals.queries if progress else planned.setup.queries
-        return TrainingLoop(experiment, planned, out, callback, asked).run(progress)
+        queries = progress.totals.queries if progress else planned.setup.queries
+        return TrainingLoop(experiment, planned, out, callback, queries).run(progress)
 
 
 def ready(config: Config) -> tuple[Account, Experiment, QueryPlan]:
-    """A new run, after all that may be wrong with it before its first query; a dry run ends here."""
+    """Opens a new run's account and experiment, plans its queries, and checks that it can start."""
     account, experiment = budget.new_account(config), open_experiment(config)
     planned = plan_queries(experiment)
     check_payable(experiment.backend, account)
@@ -82,7 +82,7 @@ def ready(config: Config) -> tuple[Account, Experiment, QueryPlan]:
 def ready_again(
     out: Path, experiment: Experiment, limits: Mapping[str, Any]
 ) -> tuple[QueryPlan, Progress | None, list[str]]:
-    """What a run will have asked in the end, where it stands, and its damaged checkpoints, if it may go on."""
+    """The plan of a resumed run, its last intact checkpoint and the names of damaged ones; checks that it can go on."""
     for limit, value in limits.items():
         if experiment.backend.service_client is None and value != (ours := getattr(experiment.config, limit)):
             raise setting_changed_error(limit, ours, value)

@@ -1,6 +1,6 @@
-"""Contracts of all components, for your own package's tests.
+"""Contracts of components, for your own package's tests.
 
-Each `check_…` takes what it checks and raises a `ContractError` that says which promise was broken:
+Each `check_…` takes a component and raises a `ContractError` that names the broken promise:
 
     from fedbbpt.testing import Toy, check_algorithm
 

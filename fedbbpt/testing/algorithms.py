@@ -16,19 +16,19 @@ from fedbbpt.testing.toy import Toy
 from fedbbpt.types import Client, Score, Statistics, Update, Usage
 
 Make = Callable[[AlgorithmContext], Algorithm]
-MARK = np.float32(1234.5678)  # a number that nobody would meet by chance
+MARK = np.float32(1234.5678)  # a number that does not occur by chance
 
 
 def check_algorithm(make: Make, toy: Toy | None = None, *, rounds: int = 4) -> None:
-    """Checks all promises of `Algorithm`, the algorithm rebuilt before every single call of either half.
+    """Checks all promises of `Algorithm`; the algorithm is rebuilt before every call of either half.
 
     Args:
         make: the class, or a function that builds it with options.
-        toy: a model, clients and what is tuned; its backend has to be able to answer again.
-        rounds: how many are run.
+        toy: the model, the clients and what is trained; its backend must be deterministic.
+        rounds: number of rounds to run.
 
     Raises:
-        ContractError: a promise is broken; says which.
+        ContractError: a promise is broken; the message names it.
     """
     toy = toy or Toy()
     check_halves(make, toy, rounds)
@@ -39,25 +39,25 @@ def check_algorithm(make: Make, toy: Toy | None = None, *, rounds: int = 4) -> N
 
 
 def check_halves(make: Make, toy: Toy, rounds: int = 4) -> None:
-    """The same bits whether one object lives for the whole run, or every call has an object of its own."""
-    kept, rebuilt = _simulation(make, toy), _simulation(make, toy, rebuild=True)
-    for before, after in zip(kept.states(rounds), rebuilt.states(rounds), strict=True):
+    """Checks for the same bits with one object for the whole run, and with a new object for every call."""
+    one, rebuilt = _simulation(make, toy), _simulation(make, toy, rebuild=True)
+    for before, after in zip(one.states(rounds), rebuilt.states(rounds), strict=True):
         expect(same_bits(before.to_arrays(), after.to_arrays()), f"round {after.round}: a rebuilt algorithm goes on")
-    for state in (before, kept.algorithm.init()):
+    for state in (before, one.algorithm.init()):
         for array in (*state.parameters.values(), *state.opt_state.values()):
             expect(array.dtype.kind in "fiu", "the server's state is plain numbers")
-    ours, theirs = (one.evaluate(before, "validation") for one in (kept, rebuilt))
+    ours, theirs = (which.evaluate(before, "validation") for which in (one, rebuilt))
     expect(_bytes(ours.scores) == _bytes(theirs.scores), "a rebuilt algorithm evaluates to the same bits")
-    for client, memory in kept.memories.items():
+    for client, memory in one.memories.items():
         expect(same_bits(memory.durable, rebuilt.memories[client].durable), f"{client} remembers the same")
     again, other = _simulation(make, toy).states(1), _simulation(make, toy, seed=6).states(1)
-    expect(same_bits(again[0].to_arrays(), kept.algorithm.init().to_arrays()), "init depends on the seed alone")
+    expect(same_bits(again[0].to_arrays(), one.algorithm.init().to_arrays()), "init depends on the seed alone")
     moved = not same_bits(other[1].parameters, again[1].parameters)
-    expect(moved or not kept.algorithm.shares_parameters, "another seed goes another way")
+    expect(moved or not one.algorithm.shares_parameters, "another seed goes another way")
 
 
 def check_usage(make: Make, toy: Toy) -> None:
-    """`expected_usage` and `prompts_per_input` say exactly what is asked."""
+    """Checks that `expected_usage` and `prompts_per_input` are exact."""
     one = _simulation(make, toy)
     state, sizes = one.algorithm.init(), {client.id: client for client in one.sizes}
     for _ in range(2):
@@ -74,7 +74,7 @@ def check_usage(make: Make, toy: Toy) -> None:
 
 
 def check_privacy(make: Make, toy: Toy, rounds: int = 4) -> None:
-    """A client's replies depend on its own data; validation and test data change nothing; marked data stay at home."""
+    """Checks that validation and test data do not affect training, and that a client's data stay at the client."""
     (*_, state), swapped = _simulation(make, toy).states(2), _with_clients(toy, _swapped)
     (*_, other) = _simulation(make, swapped).states(2)
     expect(same_bits(state.to_arrays(), other.to_arrays()), "validation and test data do not reach the state")
@@ -84,15 +84,15 @@ def check_privacy(make: Make, toy: Toy, rounds: int = 4) -> None:
     one.evaluate(last, "validation")
     engine: Rebuilding = one.engine
     patterns = [MARK.tobytes(), np.float64(MARK).tobytes(), marked.clients[0].train.inputs[0].tobytes()]
-    told = [*engine.messages, *(reply for client, reply in engine.replies if client != marked.clients[0].id)]
+    sent = [*engine.messages, *(reply for client, reply in engine.replies if client != marked.clients[0].id)]
     written = [array.tobytes() for array in last.to_arrays().values()]
-    for where, contents in (("a message or another client's reply", told), ("the server's state", written)):
+    for where, contents in (("a message or another client's reply", sent), ("the server's state", written)):
         found = any(pattern in content for content in contents for pattern in patterns)
         expect(not found, f"a client's data and answers are in {where}")
 
 
 def check_replies(make: Make, toy: Toy) -> None:
-    """What cannot be used is as if its client had not been there, and is named; honest replies are never left out."""
+    """Checks that unusable replies are reported and change nothing, and that all other replies are used."""
     honest = _simulation(make, toy)
     honest.round(honest.algorithm.init())
     expect(not _pool(honest).unusable, f"honest replies are used: {_pool(honest).unusable}")
@@ -120,7 +120,7 @@ def check_replies(make: Make, toy: Toy) -> None:
 
 
 def check_catching_up(make: Make, toy: Toy, rounds: int = 4) -> None:
-    """A client that has lost its memory is told all that it lacks, and the run goes on."""
+    """Checks that a client that has lost its memory catches up."""
     one = _simulation(make, toy)
     states = one.states(rounds)
     forgetful = _simulation(make, toy)
@@ -157,7 +157,7 @@ def _swapped(_: int, client: Client) -> Client:
 
 
 def _marked(i: int, client: Client) -> Client:
-    """The first client's first image is a pattern, and one of its features a number, that nobody else has."""
+    """Marks the first client: its first image is a unique pattern, and a feature a unique number."""
     if i:
         return client
     inputs = np.array(client.train.inputs[:])

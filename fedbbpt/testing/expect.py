@@ -1,4 +1,4 @@
-"""How a broken promise is reported."""
+"""Reports broken promises of components."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

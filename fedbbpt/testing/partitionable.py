@@ -30,11 +30,11 @@ class PartitionedToy(SplitModel):
         num_prompt_tokens: soft tokens before the quarters.
         classes: K.
         width: D, numbers per token.
-        passed: is told how many samples pass the body, each time.
+        forwarded: the numbers of samples of all forward passes through the body are appended to it.
     """
 
-    def __init__(self, num_prompt_tokens: int, classes: int, width: int, passed: list[int]) -> None:
-        self._classes, self._passed = classes, passed
+    def __init__(self, num_prompt_tokens: int, classes: int, width: int, forwarded: list[int]) -> None:
+        self._classes, self._forwarded = classes, forwarded
         self._shapes: Mapping[Part, tuple[int, int]] = {
             "prompt": (num_prompt_tokens, width),
             "head": (3, width),
@@ -73,7 +73,7 @@ class PartitionedToy(SplitModel):
         """
         if set(parameters) != {"body"}:
             raise ValueError(f"the body is to be given its own parameters, got {sorted(parameters)}")
-        self._passed.append(len(values))
+        self._forwarded.append(len(values))
         out, back = _layer(values + values.mean(1, keepdims=True), self._of(parameters, "body"))
 
         def vjp(gradients: Float32) -> Backward:
@@ -117,12 +117,12 @@ class PartitionableToy(ToyBackend, Splittable):
         options: of `ToyBackend`.
 
     Attributes:
-        passed: how many samples passed the body, each time.
+        forwarded: numbers of samples of all forward passes through the body.
     """
 
     def __init__(self, width: int = 6, **options: Any) -> None:
         super().__init__(**options)
-        self.passed: list[int] = []
+        self.forwarded: list[int] = []
         self._width = width
 
     def computes_in(self, dtype: Precision) -> Precision:
@@ -131,7 +131,7 @@ class PartitionableToy(ToyBackend, Splittable):
 
     def partition_model(self, *, num_prompt_tokens: int, num_classes: int, **_: Any) -> SplitModel:
         """The same three layers, wherever the cuts are."""
-        return PartitionedToy(num_prompt_tokens, num_classes, self._width, self.passed)
+        return PartitionedToy(num_prompt_tokens, num_classes, self._width, self.forwarded)
 
 
 def _layer(values: Float32, weights: Float32) -> Layer:

@@ -16,7 +16,7 @@ from fedbbpt.types import Client, Message, Subset, Update
 
 
 class Hosts(HostFactory):
-    """Clients' halves built from a function, a new algorithm for every host."""
+    """Builds the clients' half, with a new algorithm for every host."""
 
     def __init__(self, make: Callable[[], Algorithm], objective: Objective, clients: Sequence[Client]) -> None:
         self._make, self._objective = make, objective
@@ -33,7 +33,7 @@ class Hosts(HostFactory):
 
 
 class Rebuilding(Engine):
-    """Builds a new host for every single call, and lets nothing but bytes pass: each call is a process of its own."""
+    """Builds a new host for every call, and passes only bytes, as if each call ran in its own process."""
 
     def __init__(self, hosts: HostFactory, memories: Memories, /) -> None:
         self._hosts, self._memories = hosts, memories
@@ -59,17 +59,18 @@ class Rebuilding(Engine):
         return Update(**(vars(read) | {"body": reply.body})) if isinstance(reply, Update) else read
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Does nothing: there are no processes to end."""
 
 
 class Simulation:
     """Rounds of an algorithm over clients in memory.
 
     Args:
-        make: builds the algorithm; called once for each half, or for every call with `rebuild`.
-        objective: every client's way to the model.
-        clients: who takes part.
-        rebuild: whether every call of either half gets an algorithm object of its own.
+        make: builds the algorithm; called once, or for every call with `rebuild`.
+        objective: every client's access to the model.
+        clients: the clients and their data.
+        rebuild: whether every call of either half gets a new algorithm object.
+        engine: runs the clients' half; unset, in this process.
     """
 
     def __init__(
@@ -90,28 +91,28 @@ class Simulation:
 
     @property
     def algorithm(self) -> Algorithm:
-        """The algorithm, or a new one like it."""
+        """The algorithm; with `rebuild`, a new object every time."""
         return self._make() if self._rebuild else self._algorithm
 
     def open_pool(self, state: ServerState) -> MeteredClientPool:
-        """The clients of the state's next round."""
+        """The sampled clients of the state's next round."""
         sampled = self.algorithm.sample(state, self.sizes)
         self.pool = MeteredClientPool(self.engine, self.algorithm, sampled, state)
         return self.pool
 
     def round(self, state: ServerState) -> tuple[ServerState, RoundReport]:
-        """The next round."""
+        """Runs the next round."""
         return self.algorithm.round(state, self.open_pool(state).send)
 
     def states(self, rounds: int, state: ServerState | None = None) -> list[ServerState]:
-        """The first state, and the one after each round."""
+        """Runs rounds; returns the first state and the one after each round."""
         states = [self.algorithm.init() if state is None else state]
         for _ in range(rounds):
             states.append(self.round(states[-1])[0])
         return states
 
     def evaluate(self, state: ServerState, subset: Subset) -> Result:
-        """The scores of all clients."""
+        """Scores all clients."""
         return evaluate(self.algorithm, state, self.sizes, subset, self.engine)
 
 

@@ -104,7 +104,7 @@ def test_same_bits_and_bytes_as_in_one_process(simulate, toy, clients, rounds, s
     assert same(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
     assert asked[0] == asked[1]
-    assert not backend.passed  # the body passed nothing here
+    assert not backend.forwarded  # the body is at the server
 
 
 def test_bytes_are_those_that_the_server_saw(serve, host, connect, expected):

@@ -244,12 +244,12 @@ def test_the_expected_usage_is_what_the_rounds_then_ask(simulate, toy, clients, 
         (simulation.algorithm.expected_usage(client, round_) for round_ in (1, 2) for client in simulation.sizes),
         Usage(),
     )
-    assert not backend.passed
+    assert not backend.forwarded
     state, asked = simulation.algorithm.init(), Usage()
     for _ in range(2):
         state, _ = simulation.round(state)
         asked += simulation.pool.usage
-    assert expected == asked == Usage(sum(backend.passed), len(backend.passed))
+    assert expected == asked == Usage(sum(backend.forwarded), len(backend.forwarded))
     assert not backend.calls  # nothing is queried
 
 
