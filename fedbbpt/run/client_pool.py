@@ -50,7 +50,8 @@ class MeteredClientPool:
             BackendError: all clients were dropped, or none sent a usable reply.
         """
         replies = self._exchange(handler, message, self._clients)
-        if outdated := [client for client, reply in replies.items() if isinstance(reply, OutOfDate)]:
+        outdated = [client for client, reply in replies.items() if isinstance(reply, OutOfDate)]
+        if outdated and "catch_up" in self._algorithm.handlers:
             self._exchange("catch_up", self._algorithm.catch_up(self._state), outdated)
             replies |= self._exchange(handler, message, outdated)
             replies = {client: reply for client, reply in replies.items() if client not in self.dropped}
