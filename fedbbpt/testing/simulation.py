@@ -1,18 +1,22 @@
 """Runs an algorithm's two halves over clients in memory, for tests."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
-from fedbbpt.algorithms import Algorithm, ClientMemory, ClientSizes, RoundReport, ServerState
+from fedbbpt.algorithms import Algorithm, AlgorithmContext, ClientMemory, ClientSizes, RoundReport, ServerState
 from fedbbpt.engines import TUNED, Call, ClientHost, Engine, HostFactory, Memories, OnDropped
 from fedbbpt.engines.serial import Serial
 from fedbbpt.objective import Objective
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.evaluate import Result, evaluate
+from fedbbpt.testing.toy import Toy
 from fedbbpt.types import Client, Message, Subset, Update
+
+Make = Callable[[AlgorithmContext], Algorithm]
 
 
 class Hosts(HostFactory):
@@ -87,18 +91,29 @@ class Simulation:
         self.memories = {client.id: ClientMemory() for client in clients}
         kind: Any = engine or (Rebuilding if rebuild else Serial)
         self.engine: Any = kind(Hosts(make if rebuild else lambda: self._algorithm, objective, clients), self.memories)
-        self.pool: MeteredClientPool | None = None  # of the last round
+        self._pool: MeteredClientPool | None = None
 
     @property
     def algorithm(self) -> Algorithm:
         """The algorithm; with `rebuild`, a new object every time."""
         return self._make() if self._rebuild else self._algorithm
 
+    @property
+    def pool(self) -> MeteredClientPool:
+        """The clients of the last round.
+
+        Raises:
+            RuntimeError: there was none.
+        """
+        if self._pool is None:
+            raise RuntimeError("no round has been run")
+        return self._pool
+
     def open_pool(self, state: ServerState) -> MeteredClientPool:
         """The sampled clients of the state's next round."""
         sampled = self.algorithm.sample(state, self.sizes)
-        self.pool = MeteredClientPool(self.engine, self.algorithm, sampled, state)
-        return self.pool
+        self._pool = MeteredClientPool(self.engine, self.algorithm, sampled, state)
+        return self._pool
 
     def round(self, state: ServerState) -> tuple[ServerState, RoundReport]:
         """Runs the next round."""
@@ -114,6 +129,11 @@ class Simulation:
     def evaluate(self, state: ServerState, subset: Subset) -> Result:
         """Scores all clients."""
         return evaluate(self.algorithm, state, self.sizes, subset, self.engine)
+
+
+def simulate(make: Make, toy: Toy, *, seed: int = 5, rebuild: bool = False) -> Simulation:
+    """Rounds of an algorithm on a toy task."""
+    return Simulation(partial(make, toy.context(seed)), toy.objective, toy.clients, rebuild=rebuild)
 
 
 def _contiguous(arrays: dict[str, Any]) -> dict[str, Any]:
