@@ -1,0 +1,38 @@
+"""Replies that no engine would let through, as the check of replies sees them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedbbpt.algorithms.reply_checks import usable
+from fedbbpt.errors import BackendError
+from fedbbpt.types import Message, Update, Usage
+
+GOOD = Update("a", {"losses": np.zeros(3, np.float32)}, 2, 0.5, Usage())
+TEMPLATE = Update("", {"losses": np.full(3, np.nan, np.float32)}, 0, float("nan"), Usage())
+MESSAGE = Message(1, 5, {})
+WRONG = {
+    "text": replace(GOOD, client="b", payload={"losses": "text"}),
+    "nothing": None,
+    "a number of samples that is none": replace(GOOD, client="b", weight=2.5),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_what_is_no_reply_is_left_out(wrong):
+    unusable = {}
+    assert usable({"a": GOOD, "b": wrong}, TEMPLATE, MESSAGE, unusable) == [GOOD]
+    assert unusable.keys() == {"b"}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_if_nobody_replies_the_clients_are_named(wrong):
+    with pytest.raises(BackendError, match=r"no client of round 1 .*\(b "):
+        usable({"b": wrong}, TEMPLATE, MESSAGE, {})
+
+
+def test_who_was_left_out_once_is_left_out_for_the_round():
+    unusable = {"a": "sent no Update"}
+    other = replace(GOOD, client="b")
+    assert usable({"a": GOOD, "b": other}, TEMPLATE, MESSAGE, unusable) == [other]
