@@ -36,7 +36,10 @@ class Commands(Program, click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(fedbbpt.__version__, prog_name="fedbbpt")
 def main() -> None:
-    """Federated black-box prompt tuning: clients improve a prompt for a model that they may only query."""
+    """Federated black-box prompt tuning: clients improve a prompt for a model that they may only query.
+
+    Start with fedbbpt train: with the extra local installed, it needs no options and no download.
+    """
 
 
 for command in (assets, cache, config, list_, serve, serve_body, task, train):

@@ -23,17 +23,26 @@ def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
 
 
 @click.command(short_help="Compare methods on many tasks.")
-@click.option("--suite", default="smoke", show_default=True, help="smoke: nothing is fetched; offline: no model hub.")
-@click.option("--tasks", callback=_listed, metavar="A,B", help="Only these, or others than the suite's.")
-@click.option("--methods", callback=_listed, metavar="A,B", default="zero-shot,head", show_default=True)
-@click.option("--seeds", callback=_listed, metavar="1,2", default="1", show_default=True)
-@click.option("--limit", type=int, help="At most so many test examples a task.")
-@click.option("--budget", type=int, help="At most so many queries a run.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
-@click.option("--against", metavar="A", help="The method to compare the others with  [default: zero-shot].")
-@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="As in train; a method's own settings win.")
+@click.option("--suite", default="smoke", show_default=True, help="A set of tasks; see above.")
+@click.option("--tasks", callback=_listed, metavar="A,B", help="Tasks, in place of a suite's.")
+@click.option(
+    "--methods",
+    callback=_listed,
+    metavar="A,B",
+    default="zero-shot,head",
+    show_default=True,
+    help="Methods; see above.",
+)
+@click.option("--seeds", callback=_listed, metavar="1,2", default="1", show_default=True, help="Random seeds.")
+@click.option("--limit", type=int, help="Maximum number of test examples per task.")
+@click.option("--budget", type=int, help="Maximum number of queries per run.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of parallel runs.")
+@click.option("--against", metavar="A", help="Method to compare the others with  [default: zero-shot].")
+@click.option(
+    "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, as in train; a method's own settings win."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bench  [default: benches/SUITE-NNN].")
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with the bench in this folder.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Resume the bench in this folder.")
 @click.option("--publish", type=click.Path(path_type=Path), help="Also write PATH.md, .csv and .jsonl, without links.")
 @click.pass_context
 def bench(
@@ -47,8 +56,11 @@ def bench(
 ) -> None:
     """Run tasks × methods × seeds, each an ordinary run, and write a leaderboard.
 
-    A run that fails is recorded and the others go on; the exit code is then 1. Finished runs are never repeated.
-    Whenever it stops, the leaderboard is of what is finished.
+    Suites: smoke needs no download, offline no model hub; papers is from the Hugging Face hub; white-box is for methods
+    that need gradients. Methods: default, head, zero-shot, … (an unknown name prints all), or OPTIMIZER+PROMPT.
+
+    If a run fails, the others go on, and the exit code is 1. Finished runs are never repeated. Whenever the bench
+    stops, the leaderboard shows the finished runs.
     """
     from fedbbpt.run.atomic_files import new_folder
     from fedbbpt.run.run_folder import check_outside_data

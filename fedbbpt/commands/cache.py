@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group(short_help="Stored answers of services.")
 def cache() -> None:
-    """Stored answers of services: each is paid for once and then kept, so that nothing is paid for twice."""
+    """Answers of services, stored on this machine so that none is paid for twice."""
 
 
 @cache.command(short_help="Show what is stored.")
@@ -47,7 +47,7 @@ def export(file: Path) -> None:
 
 @cache.command(short_help="Delete answers.")
 @click.option("--model", help="Only those of this model.")
-@click.option("--refused", is_flag=True, help="Only inputs that were refused, or answered without scores.")
+@click.option("--refused", is_flag=True, help="Only of inputs that the service refused, or answered without scores.")
 @click.confirmation_option(prompt="They will have to be paid for again. Delete them?")
 def clear(model: str | None, refused: bool) -> None:
     """Delete answers. What runs have spent stays in the ledger, so that their budgets hold."""

@@ -10,7 +10,10 @@ from fedbbpt.registry import KINDS
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name", required=False)
 def list_(kind: str, name: str | None) -> None:
-    """List the components of a kind with a summary each; with a NAME, that component's options and source."""
+    """List the components of a kind; with a NAME, the options of that component and its source.
+
+    Choose a component by its name (fedbbpt train --prompt dct), and set its options with -o (-o prompt.epsilon=0.2).
+    """
     from fedbbpt import registry
     from fedbbpt.config.description import describe, summary
 

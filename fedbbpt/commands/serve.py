@@ -37,7 +37,9 @@ backend_options = _options(
     ),
 )
 server_options = _options(
-    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need a token."),
+    click.option(
+        "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other needs a token."
+    ),
     click.option(
         "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 takes a free one."
     ),
@@ -50,7 +52,11 @@ server_options = _options(
         "--max-body", type=click.IntRange(1), default=32, show_default=True, help="Largest request body, in MiB."
     ),
     click.option(
-        "--concurrency", type=click.IntRange(1), default=64, show_default=True, help="Most requests handled at a time."
+        "--concurrency",
+        type=click.IntRange(1),
+        default=64,
+        show_default=True,
+        help="Maximum number of requests handled at a time.",
     ),
 )
 
@@ -58,14 +64,14 @@ server_options = _options(
 @click.command(short_help="Serve a backend over HTTP.")
 @backend_options
 @click.option("--task", help="Task whose classes are scored  [default: digits for images; required for texts].")
-@click.option("--text-column", help="Column of the texts, where the task is a table  [default: text].")
-@click.option("--label-column", help="Column of the classes, where the task is a table  [default: label].")
+@click.option("--text-column", help="Column of a table that holds the texts  [default: text].")
+@click.option("--label-column", help="Column of a table that holds the classes  [default: label].")
 @server_options
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
     default=2**28,
-    help="Most pixels of a request's images  [default: 2^28].",
+    help="Maximum number of pixels in a request's images  [default: 2^28].",
 )
 def serve(
     name: str,

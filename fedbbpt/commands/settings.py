@@ -19,7 +19,9 @@ KEYS = {
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that make up a config to a command; `settings_of` reads them."""
     options = [
-        click.option("--config", type=click.Path(path_type=Path), help="TOML file of settings; other options win."),
+        click.option(
+            "--config", type=click.Path(path_type=Path), help="TOML file of settings; the other options override it."
+        ),
         click.option(
             "--preset",
             metavar="NAME",
@@ -30,16 +32,18 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--text-column", help="Column of a table that holds the texts  [default: text]."),
         click.option("--label-column", help="Column of a table that holds the classes  [default: label]."),
         click.option("--prompt", help="Prompt to tune  [default: affine; for texts: instruction or none]."),
-        click.option("--readout", help="Maps the model's scores to the task's classes  [default: linear]."),
-        click.option("--optimizer", help="Zeroth-order optimizer  [default: random; spsa-gc for a single prompt]."),
+        click.option("--readout", help="Readout: maps the model's scores to the task's classes  [default: linear]."),
+        click.option(
+            "--optimizer", help="Zeroth-order optimizer of the prompt  [default: random; spsa-gc for a single prompt]."
+        ),
         click.option("--algorithm", help="Federated algorithm  [default: ensemble; fedavg for a single prompt]."),
-        click.option("--engine", help="Runs the clients' work  [default: serial]."),
+        click.option("--engine", help="How clients run: serial, or in parallel processes  [default: serial]."),
         click.option("--clients", type=int, help="Number of clients  [default: 10, or what your own data can supply]."),
         click.option("--rounds", type=int, help="Number of rounds  [default: 7; language model: 3; split: 20]."),
         click.option(
             "--shots-per-class", type=int, help="Training examples per class, over all clients  [default: 16]."
         ),
-        click.option("--seed", type=int, help="Seed of everything random  [default: 1]."),
+        click.option("--seed", type=int, help="Random seed  [default: 1]."),
         click.option("--max-queries", type=int, help="Hard limit on queries, evaluation included."),
         click.option("--max-requests", type=int, help="Hard limit on requests."),
         click.option("--max-cost", type=float, help="Hard limit on the cost, in dollars."),

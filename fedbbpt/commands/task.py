@@ -17,12 +17,12 @@ def task() -> None:
 
 @task.command(short_help="Print what a task holds, and draw some of its images.")
 @click.argument("name")
-@click.option("--text-column", help="Of a table: the column with the texts  [default: text].")
-@click.option("--label-column", help="Of a table: the column with the classes  [default: label].")
-@click.option("--clients", type=int, help="Number of clients  [default: 10, or as many as your data suffice for].")
+@click.option("--text-column", help="Column of a table that holds the texts  [default: text].")
+@click.option("--label-column", help="Column of a table that holds the classes  [default: label].")
+@click.option("--clients", type=int, help="Number of clients  [default: 10, or what your own data can supply].")
 @click.option("--shots-per-class", type=int, help="Training examples per class, over all clients  [default: 16].")
-@click.option("--seed", type=int, help="Decides which client holds what  [default: 1].")
-@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, say -o task.group_column=user.")
+@click.option("--seed", type=int, help="Seed of the split among the clients  [default: 1].")
+@click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting: -o task.group_column=user.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Write some images of each class to this PNG file.")
 def describe(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: Any) -> None:
     """Print a task's origin, classes, split, clients and duplicates.

@@ -19,8 +19,8 @@ from fedbbpt.printing import one_line
 def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) -> None:
     """Tune a prompt with clients that hold private data, and evaluate it on their test data.
 
-    Names: fedbbpt list KIND. Options of a component: fedbbpt list KIND NAME. All settings that a command runs with:
-    fedbbpt config show, with the same options.
+    The result is a folder with a report, report.html. All options have defaults. For the possible names, see fedbbpt
+    list KIND; for the options of a component, fedbbpt list KIND NAME; for all settings, fedbbpt config show.
     """
     from fedbbpt.config import make_config
     from fedbbpt.run import train as runs
