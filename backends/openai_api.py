@@ -111,8 +111,8 @@ class OpenAI(Backend):
             for way in product(TOP_LOGPROBS, MAX_TOKENS_PARAMETERS, temperatures)
             if top_logprobs in ("auto", way[0]) and max_tokens_parameter in ("auto", way[1])
         ]
-        told = len({way.top_logprobs for way in self._candidates})
-        self._probes = Usage(told, told) if len(self._candidates) > 1 else Usage()
+        variants = len({way.top_logprobs for way in self._candidates})
+        self._probes = Usage(variants, variants) if len(self._candidates) > 1 else Usage()
         self._head: LinearHead | None = None
         price = list_price(model) if base_url is None else FREE
         if usd_per_million_tokens:

@@ -91,9 +91,9 @@ def connect(key: str, base_url: str | None, timeout: float, connections: int, mo
             parse_key(text, variable, "id")
     route = Route(base_url or OFFICIAL, "base_url")
     http = make_client(route, timeout, connections)
-    told = openai.OpenAI(api_key=key, base_url=route.url.url, http_client=http)
-    named = {name: value for name, value in told.default_headers.items() if isinstance(value, str)}
-    headers = {name: value for name, value in named.items() if not name.startswith("X-Stainless")} | told.auth_headers
+    client = openai.OpenAI(api_key=key, base_url=route.url.url, http_client=http)
+    named = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
+    headers = {name: value for name, value in named.items() if not name.startswith("X-Stainless")} | client.auth_headers
     return Endpoint(http, route, httpx2.Headers({**headers, "Accept-Encoding": GZIP}), model, question)
 
 
@@ -199,9 +199,9 @@ def _error(response: httpx2.Response, said: ApiError) -> Exception:
 def _token_counts(answer: Any) -> tuple[int, int]:
     """Input and output tokens, see `fedbbpt.services.token_count`."""
     usage = answer.get("usage")
-    told = usage if isinstance(usage, dict) else {}
-    read, output = token_count(told.get("prompt_tokens")), token_count(told.get("completion_tokens"))
-    beside = token_count(told.get("total_tokens")) - read - output  # some servers omit reasoning tokens elsewhere
+    counts = usage if isinstance(usage, dict) else {}
+    read, output = token_count(counts.get("prompt_tokens")), token_count(counts.get("completion_tokens"))
+    beside = token_count(counts.get("total_tokens")) - read - output  # some servers omit reasoning tokens elsewhere
     return read, output + max(0, beside) if min(read, output) >= 0 else output
 
 

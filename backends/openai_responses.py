@@ -163,16 +163,16 @@ def _top(choice: Mapping[str, Any]) -> dict[str, float] | None:
     return top or None
 
 
-def _listed(told: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(told, Mapping):
-        content, tops = told.get("content"), told.get("top_logprobs")
+def _listed(reported: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(reported, Mapping):
+        content, tops = reported.get("content"), reported.get("top_logprobs")
         if not content and not tops:  # only the chosen tokens
-            pairs = zip(_list(told.get("tokens")), _list(told.get("token_logprobs")), strict=False)
+            pairs = zip(_list(reported.get("tokens")), _list(reported.get("token_logprobs")), strict=False)
             content = [{"token": token, "logprob": log_p} for token, log_p in pairs]
-        told = content or [{"top_logprobs": tops[0] if isinstance(tops, list) else tops}]
-    if not _objects(told):
+        reported = content or [{"top_logprobs": tops[0] if isinstance(tops, list) else tops}]
+    if not _objects(reported):
         return
-    first = _objects(told)[0]
+    first = _objects(reported)[0]
     top = first.get("top_logprobs") or [first]
     if isinstance(top, Mapping):
         yield from ((str(token), _log_p(value)) for token, value in top.items())

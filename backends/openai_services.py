@@ -38,13 +38,13 @@ class VerbalizerService:
         self._max_tokens = (
             1 if capabilities.top_logprobs else max_answer_tokens or EXTRA_TOKENS + max(map(_max_word_tokens, words))
         )
-        told = {
+        settings = {
             "words": words,
             "logprobs": capabilities.top_logprobs,
             "written": self._max_tokens,
             "question": endpoint.question,
         }
-        self.identity = {**identity, **told, "temperature": capabilities.temperature}
+        self.identity = {**identity, **settings, "temperature": capabilities.temperature}
         self.max_inputs_per_request = batch
         self._endpoint, self._ask, self._template = endpoint, ask, template
         self._words, self._capabilities, self._missed = words, capabilities, False
@@ -72,8 +72,8 @@ class VerbalizerService:
 
         return parse_response(ask)
 
-    def _reply(self, told: CountedAnswer) -> ServiceAnswer:
-        answer = told.answer
+    def _reply(self, counted: CountedAnswer) -> ServiceAnswer:
+        answer = counted.answer
         if answer is None:
             return ServiceAnswer(np.full(len(self._words), np.nan, np.float32))
         if answer.text is None:
@@ -85,7 +85,7 @@ class VerbalizerService:
             reply = self._without_logprobs(answer.text)
         else:
             reply = self._parse(answer.text)
-        return reply._replace(tokens=told.tokens, output_tokens=told.output_tokens)
+        return reply._replace(tokens=counted.tokens, output_tokens=counted.output_tokens)
 
     def _without_logprobs(self, token: str) -> ServiceAnswer:
         """The class of an answer's only token, if expected log-probabilities are missing."""

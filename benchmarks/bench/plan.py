@@ -31,7 +31,7 @@ PLAN = "bench.toml"  # of a bench's folder
 NO_PROMPT = {"prompt": {"name": "none"}}
 CENTRALISED = {"data": {"clients": 1}}
 LOCAL = {"algorithm": {"name": "local"}}
-IMAGES_ONLY: tuple[Modality, ...] = ("image",)  # what a run has a prompt for unless it is told to
+IMAGES_ONLY: tuple[Modality, ...] = ("image",)  # modalities of a run's prompt by default
 TEXTS_ONLY: tuple[Modality, ...] = ("text",)
 
 
@@ -185,7 +185,7 @@ class Bench:
         return f"fedbbpt bench {shlex.join(words)}"
 
     def config(self, cell: Cell) -> Config:
-        """The settings of a cell's run; unless told otherwise all take as many rounds as they may, to be alike."""
+        """The settings of a cell's run; by default without early stopping, so that all are alike."""
         values: dict[str, Any] = {"seed": cell.seed, "task": {"name": cell.task}, "patience": 0}
         for layer in (self.settings, method(cell.method).settings):
             merge_settings(values, layer)

@@ -43,11 +43,11 @@ class BenchProgress:
             self._live.update(self._table(), refresh=True)
             return
         trouble = error if error is not None or row is None else row["error"]
-        told = f"failed: {trouble}"
+        text = f"failed: {trouble}"
         if row and trouble is None:
-            told = f"{row['accuracy']:.3f}  {row['queries']:,} queries  {row['seconds']:.0f} s"
+            text = f"{row['accuracy']:.3f}  {row['queries']:,} queries  {row['seconds']:.0f} s"
         where = f"{self._done:>4}/{len(self._bench.cells)}  {cell.task}  {cell.method}  seed {cell.seed}"
-        self._console.print(f"{where}  {told}", markup=False)
+        self._console.print(f"{where}  {text}", markup=False)
 
     def _table(self) -> Table:
         """The mean accuracies so far."""

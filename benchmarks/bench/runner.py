@@ -16,7 +16,7 @@ from fedbbpt.run import train
 from fedbbpt.run.atomic_files import write_json, writing
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 
-OnCellDone = Callable[[Cell, str | None], None]  # told of a finished cell, and of its error
+OnCellDone = Callable[[Cell, str | None], None]  # called with a finished cell and its error, if any
 
 
 def run(bench: Bench, out: Path, jobs: int, on_cell_done: OnCellDone) -> None:

@@ -195,7 +195,7 @@ def slow_service(takes: float) -> Iterator[str]:
     process.join()
 
 
-def _answer_slowly(takes: float, told: Connection) -> None:
+def _answer_slowly(takes: float, connection: Connection) -> None:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -217,7 +217,7 @@ def _answer_slowly(takes: float, told: Connection) -> None:
         request_queue_size = 128
 
     server = Server(("127.0.0.1", 0), Handler)
-    told.send(server.server_port)
+    connection.send(server.server_port)
     server.serve_forever()
 
 

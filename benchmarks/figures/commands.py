@@ -59,14 +59,14 @@ def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
     done = sum(runner.finished(folder, cell) for cell in plan.cells)
     click.echo(f"{len(plan.cells)} runs in {folder}" + (f", {done} done already" if done else ""))
 
-    def told(cell: "Cell", error: str | None) -> None:
+    def on_done(cell: "Cell", error: str | None) -> None:
         nonlocal done, failed
         done, failed = done + (error is None), failed + (error is not None)
         accuracy = draw.summary(run, plan, cell)
         result = f"failed: {error}" if accuracy is None else f"{accuracy['test_accuracy']:.3f}"
         click.echo(f"{done + failed:>4}/{len(plan.cells)}  {cell}  {result}")
 
-    runner.run(plan, folder, jobs, told)
+    runner.run(plan, folder, jobs, on_done)
     click.echo("drawing")
     write_json(run / "figures.json", draw.figures(run, plan, experiment, state))
     write_report(run, experiment, state)

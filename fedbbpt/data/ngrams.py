@@ -46,15 +46,17 @@ class NgramCounts:
             ValueError: not a result of `count_ngrams`.
         """
         total, ngrams = wire.listed(parse(data), "counts", 2)
-        told = {ngram: wire.whole(count, "a count") for ngram, count in wire.mapped(ngrams, "what is counted").items()}
-        words = [(word, count) for ngram, count in told.items() for word in ngram.split(" ")]
-        if not all(_WORD.fullmatch(word) and told.get(word, 0) >= count > 0 for word, count in words):
+        counts = {
+            ngram: wire.whole(count, "a count") for ngram, count in wire.mapped(ngrams, "what is counted").items()
+        }
+        words = [(word, count) for ngram, count in counts.items() for word in ngram.split(" ")]
+        if not all(_WORD.fullmatch(word) and counts.get(word, 0) >= count > 0 for word, count in words):
             raise ValueError("something counted is not of words that are counted as often")
-        if any(len(ngram.split(" ")) > MAX_WORDS for ngram in told):
+        if any(len(ngram.split(" ")) > MAX_WORDS for ngram in counts):
             raise ValueError(f"something counted has more than {MAX_WORDS} words")
-        if sum(count for ngram, count in told.items() if " " not in ngram) > wire.whole(total, "the number of words"):
+        if sum(count for ngram, count in counts.items() if " " not in ngram) > wire.whole(total, "the number of words"):
             raise ValueError("more words are counted than there are")
-        return cls(total, told)
+        return cls(total, counts)
 
 
 def count_ngrams(texts: Iterable[str]) -> NgramCounts:
@@ -73,13 +75,13 @@ def count_ngrams(texts: Iterable[str]) -> NgramCounts:
     return NgramCounts(total, {ngram: found[ngram] for ngram in sorted(found) if found[ngram] >= MIN_COUNT})
 
 
-def build_vocabulary(told: Sequence[NgramCounts], size: int) -> list[str]:
+def build_vocabulary(counted: Sequence[NgramCounts], size: int) -> list[str]:
     """The `size` most frequent words and n-grams of all clients, or all if there are fewer; ties in alphabetical order.
 
     Three words are joined if both pairs of neighbours are.
     """
-    total, sums = sum(client.total for client in told), Counter[str]()
-    for client in told:
+    total, sums = sum(client.total for client in counted), Counter[str]()
+    for client in counted:
         sums.update(client.ngrams)
 
     def associated(a: str, b: str) -> bool:

@@ -168,10 +168,10 @@ class Parquet(TabularTask):
 def _changes(column: str, counts: Counter[tuple[str, str]], rows: int) -> str:
     """A remark on labels that are not read as written."""
     most = counts.most_common(EXAMPLES)
-    told = [f"{raw!r} is read as {read!r} (in {n:,} of {rows:,} rows)" for (raw, read), n in most]
+    texts = [f"{raw!r} is read as {read!r} (in {n:,} of {rows:,} rows)" for (raw, read), n in most]
     if len(counts) > EXAMPLES:
-        told.append(f"and {len(counts) - EXAMPLES:,} others likewise")
-    return f"in column {column!r}, {', '.join(told)}"
+        texts.append(f"and {len(counts) - EXAMPLES:,} others likewise")
+    return f"in column {column!r}, {', '.join(texts)}"
 
 
 def _row(i: int) -> str:

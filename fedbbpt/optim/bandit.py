@@ -71,9 +71,12 @@ class Bandit(OptimizerBase):
         measured = np.isfinite(losses)
         if measured.sum() < 2:
             return
-        tried, told = self._tried[measured], losses[measured] - losses[measured].min()  # exact, whatever their level
+        tried, relative = (
+            self._tried[measured],
+            losses[measured] - losses[measured].min(),
+        )  # exact, whatever their level
         expected = (tried * self._known()[0]).sum(2)  # (n, positions)
-        surprise = told[:, None] - expected
+        surprise = relative[:, None] - expected
         surprise = np.clip(surprise - np.median(surprise, 0), -MOST, MOST)
         sums = (tried * (expected + surprise)[:, :, None]).sum(0)  # (positions, choices)
         self.state = self.state + np.concatenate([tried.sum(0).ravel(), sums.ravel()])

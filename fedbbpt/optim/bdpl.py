@@ -74,11 +74,11 @@ class Bdpl(OptimizerBase):
         """See `Optimizer`. With fewer than two losses, or all equal, x stays."""
         losses = self._begin_tell(losses)
         measured = np.isfinite(losses)
-        told = np.clip(losses[measured], -MOST, MOST)
-        told = told - told[:1]  # takes away their level exactly, which a mean would not
-        if told.any():
+        clipped = np.clip(losses[measured], -MOST, MOST)
+        clipped = clipped - clipped[:1]  # takes away their level exactly, which a mean would not
+        if clipped.any():
             space, x = self._space, self._projected()
-            gradient = estimate(self._samples[measured], told, space.probabilities(x), space.score)
+            gradient = estimate(self._samples[measured], clipped, space.probabilities(x), space.score)
             with np.errstate(over="ignore"):
                 step = np.clip(self._lr * gradient, -space.longest, space.longest)
             self.x = space.project(x - step).ravel()

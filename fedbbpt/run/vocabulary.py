@@ -36,11 +36,11 @@ def vocabulary_bytes(config: Config, clients: Sequence[Client]) -> tuple[int, in
     """
     if not learns_vocabulary(config.prompt.name):
         return 0, 0
-    told, words = _client_counts(clients), config.prompt.options["vocabulary"]
-    if words != build_vocabulary(told, config.prompt.options["vocabulary_size"]):
+    counts, words = _client_counts(clients), config.prompt.options["vocabulary"]
+    if words != build_vocabulary(counts, config.prompt.options["vocabulary_size"]):
         return 0, 0
     down = json.dumps(words, ensure_ascii=False, separators=(",", ":")).encode()
-    return sum(len(client.to_bytes()) for client in told), len(down) * len(clients)
+    return sum(len(client.to_bytes()) for client in counts), len(down) * len(clients)
 
 
 def _client_counts(clients: Sequence[Client]) -> list[NgramCounts]:

@@ -1,4 +1,4 @@
-"""Runs a service on a socket until it is told to stop."""
+"""Runs a service on a socket until a signal stops it."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from fedbbpt.web.urls import is_loopback
 HEADER_TIMEOUT = 10.0  # seconds for the headers of a request, or for the rest of a body that was refused
 KEEP_ALIVE_TIMEOUT = 5  # seconds between two requests on a connection
 WRITE_TIMEOUT = 600.0  # seconds that a client may take to read a response: activations are large
-SHUTDOWN_TIMEOUT = 5  # seconds for requests in progress when the server is told to stop
+SHUTDOWN_TIMEOUT = 5  # seconds for requests in progress when the server stops
 
 
 class WebService(Protocol):

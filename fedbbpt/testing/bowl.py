@@ -24,7 +24,7 @@ def make(
 
 
 def steps(optimizer: Optimizer, count: int, losses: Losses | None = None) -> NDArray[np.float64]:
-    """x after so many turns of ask and tell, on the bowl unless told otherwise."""
+    """x after so many turns of ask and tell, on the bowl by default."""
     for _ in range(count):
         optimizer.tell((losses or bowl)(optimizer.ask()))
     return optimizer.x

@@ -14,7 +14,7 @@ from fedbbpt.prompts.affine import Affine
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.readouts.linear import LinearReadout
-from fedbbpt.run import checkpoint, train
+from fedbbpt.run import checkpoint, loop
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.types import Statistics
 
@@ -106,12 +106,12 @@ def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, algor
 def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
     run, make_watch, monkeypatch: pytest.MonkeyPatch, algorithm, early
 ) -> None:
-    select = train.select_best
+    select = loop.select_best
 
     def select_best(result, state, best, selection):
         return best if best and early else select(result, state, None, selection)
 
-    monkeypatch.setattr(train, "select_best", select_best)
+    monkeypatch.setattr(loop, "select_best", select_best)
     watch = make_watch()
     summary = run(algorithm={"name": algorithm}, callback=watch)
     planned, tests = watch.plans[0], 27

@@ -84,8 +84,8 @@ def main(
     if sizes:
         click.echo(by_size(methods, BY_SIZE if samples is None else (samples,)))
     if beside:
-        told = accuracies(benches)  # what is wrong with them is said before anything is measured
-        click.echo(f"{published(methods, samples or SAMPLES, link)}\n\n{told}")
+        accuracy_table = accuracies(benches)  # what is wrong with them is said before anything is measured
+        click.echo(f"{published(methods, samples or SAMPLES, link)}\n\n{accuracy_table}")
     if sizes or beside:
         return
     stand = Stand(methods["sfprompt"], samples or SAMPLES)

@@ -65,7 +65,7 @@ class _Round:
     @cached_property
     def cost(self) -> Cost:
         s, kept = self.setting, num_kept(self.setting.keep_fraction, self.setting.samples)
-        told = FLOAT32 * sum(self.sizes[part] for part in self.trained if part != "body" or s.topology == "federated")
+        sent = FLOAT32 * sum(self.sizes[part] for part in self.trained if part != "body" or s.topology == "federated")
         ways = 2 if self.trained & UPSTREAM["tail"] else 1  # forward, and back
         batches = s.epochs * -(-kept // s.batch_size) if s.topology == "split" else 0
         traffic = s.epochs * kept * ways * self.at_a_cut if s.topology == "split" else 0
@@ -75,7 +75,7 @@ class _Round:
         server = passed * (self.forward("body") + self.backward("body"))
         if s.topology == "federated":
             client, server = client + server, 0
-        return Cost(told, told, traffic, traffic, 2 + 2 * ways * batches, client, server)
+        return Cost(sent, sent, traffic, traffic, 2 + 2 * ways * batches, client, server)
 
     @cached_property
     def sizes(self) -> Mapping[Part, int]:
