@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from fedbbpt.algorithms import State
+from fedbbpt.algorithms import ServerState
 from fedbbpt.cli import main
 from fedbbpt.data.partition import label_counts
 from fedbbpt.errors import ConfigError
@@ -94,7 +94,7 @@ class TestEmbedding:
 
     def test_features_are_those_of_the_parameters(self, trained: Path) -> None:
         experiment = again.reopen(trained, None)
-        kept, data = again.kept(trained, experiment).parameters, embedding.some_tests(experiment.clients, 1)
+        kept, data = again.load_best(trained, experiment)[1].parameters, embedding.some_tests(experiment.clients, 1)
         split = embedding.opened(experiment)
         found = embedding.features(split, kept, data, 100)
         assert found.shape == (20, (split.sizes["classifier"] // 10) - 1)
@@ -177,7 +177,7 @@ class TestCommand:
     def test_report_keeps_them_and_escapes_their_texts(self, drawn: Path, tmp_path: Path) -> None:
         shutil.copytree(drawn, tmp_path / "run")
         experiment = again.reopen(tmp_path / "run", None)
-        state: State = again.kept(tmp_path / "run", experiment)
+        state: ServerState = again.load_best(tmp_path / "run", experiment)[1]
         before = (tmp_path / "run" / "report.html").read_bytes()
         assert write_report(tmp_path / "run", experiment, state).read_bytes() == before
         file = tmp_path / "run" / "figures.json"

@@ -32,7 +32,7 @@ class Says(Backend):
         reads = text.endswith("In one word:") or crc32(text.encode()) % 3 == 0
         return "good" if reads and "bright" in text else "bad"
 """
-METHODS = {
+ALGORITHMS = {
     "fedavg": ("--algorithm", "fedavg", "--optimizer", "bandit", "--readout", "identity", "--rounds", "12"),
     "ensemble": (),  # with a head: the defaults
 }
@@ -55,13 +55,13 @@ def options(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_client_of_a_remote_model_is_small_and_finds_the_words(
-    method: str, options: list[str], tmp_path: Path, small: Callable[..., None]
+    algorithm: str, options: list[str], tmp_path: Path, small: Callable[..., None]
 ) -> None:
     run = tmp_path / "run"
-    small({"PYTHONPATH": str(tmp_path)}, "train", *options, *METHODS[method], "--out", run)
-    assert f'algorithm]\nname = "{method}"' in (run / "config.toml").read_text()
+    small({"PYTHONPATH": str(tmp_path)}, "train", *options, *ALGORITHMS[algorithm], "--out", run)
+    assert f'algorithm]\nname = "{algorithm}"' in (run / "config.toml").read_text()
     summary = json.loads((run / "summary.json").read_text())
     assert summary["zero_shot_accuracy"] < 0.8
     assert summary["test_accuracy"] > 0.95

@@ -71,7 +71,7 @@ def test_a_table_trains_scores_and_predicts(fedbbpt: Cli, options: list[str], tm
     assert summary["tokens"] == 8 * summary["queries"]
     page = (run / "report.html").read_text()
     assert "tokens" in page
-    assert " texts, were used for the numbers" in page
+    assert " texts, were used only for the numbers" in page
     assert "image" not in page.partition("</style>")[2].partition("Environment")[0]
     assert f"{summary['test_accuracy']:.3f}" in fedbbpt("eval", run, check=True).stdout
     (tmp_path / "new.txt").write_text("a lovely bright film\n", "utf-8-sig")

@@ -27,14 +27,25 @@ def test_a_third_party_backend_trains_without_a_change_here(finished: Path) -> N
 def test_the_folder_holds_everything(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     records = {"config.toml", "environment.json", "provider.safetensors", "metrics.jsonl", "summary.json"}
-    assert names == records | {"checkpoints", "report.html"}
+    assert names == records | {"checkpoints", "clients", "report.html"}
     assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == [
         f"round-{n:06d}.{kind}" for n in (5, 6) for kind in ("json", "safetensors")
     ]
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [(row["round"], row["split"]) for row in rows[:-1]] == [(n, "validation") for n in range(7)]
     assert rows[-1]["split"] == "test"
-    wanted = {"round", "split", "accuracy", "loss", "queries", "requests", "bytes_up", "bytes_down", "seconds"}
+    wanted = {
+        "round",
+        "split",
+        "accuracy",
+        "loss",
+        "queries",
+        "requests",
+        "bytes_up",
+        "bytes_down",
+        "exchanges",
+        "seconds",
+    }
     assert all(wanted <= set(row) for row in rows)
     assert [row["queries"] for row in rows] == sorted(row["queries"] for row in rows)
 
@@ -133,7 +144,7 @@ def test_resuming_a_finished_run_changes_nothing(
         ["--readout", "identity", "--optimizer", "spsa"],
     ],
 )
-def test_other_methods_train_and_report(fedbbpt: Cli, quick: list[str], options: list[str], tmp_path: Path) -> None:
+def test_other_algorithms_train_and_report(fedbbpt: Cli, quick: list[str], options: list[str], tmp_path: Path) -> None:
     fedbbpt("train", *quick, *options, "--rounds", 2, "--out", tmp_path / "run", check=True)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert sum(summary["queries_by_purpose"].values()) == summary["queries"]

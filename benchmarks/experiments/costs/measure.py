@@ -129,7 +129,7 @@ class Stand:
         """What the method sends to the client, and what comes back."""
         watch = Instrument(meter, self._body(config))
         backend = InstrumentedBackend(self._backend, watch)
-        experiment = replace(self._experiment, config=config, backend=backend)
+        experiment = replace(self._experiment, config=config, backend=backend, clients=[self._client])
         sent = experiment.algorithm.broadcast(experiment.algorithm.init())
         message = sent.to_bytes()
         call = Call("train", replace(Message.from_bytes(message), body=sent.body))
