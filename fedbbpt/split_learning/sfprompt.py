@@ -118,7 +118,7 @@ class SFPrompt(Algorithm):
         self._access = BodyAccess(body_url, cut, crossing, clip_norm, noise_multiplier)
         trained = [part for part in TRAINABLE[trainable] if self._split.sizes[part]]
         self._trained: frozenset[Part] = frozenset(trained)
-        self._told: list[Part] = [part for part in trained if part != "body" or topology == "federated"]
+        self._sent: list[Part] = [part for part in trained if part != "body" or topology == "federated"]
 
     @classmethod
     def resolve_options(cls, options: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class SFPrompt(Algorithm):
     def broadcast(self, state: ServerState) -> Message:
         """The trained parts; a trained body stays with the server that runs it."""
         body = state.parameters["body"] if self._trains_body_at_server else None
-        return Message(state.round + 1, self._seed, {part: state.parameters[part] for part in self._told}, body=body)
+        return Message(state.round + 1, self._seed, {part: state.parameters[part] for part in self._sent}, body=body)
 
     def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
         """One exchange; everything else crosses the cuts.
@@ -180,7 +180,7 @@ class SFPrompt(Algorithm):
         """See `Algorithm`."""
         if handler == "evaluate":
             return Score("", np.zeros((self._classes, self._classes), np.int64), 0.0, 0, Usage())
-        payload: dict[str, Float32] = {part: np.zeros(self._split.sizes[part], np.float32) for part in self._told}
+        payload: dict[str, Float32] = {part: np.zeros(self._split.sizes[part], np.float32) for part in self._sent}
         return Update("", payload, 0, math.nan, Usage())
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
@@ -210,9 +210,9 @@ class SFPrompt(Algorithm):
         for batch in shuffled_batches(data, hard, self._batch_size, self._epochs, rng):
             parameters, of_batch = step(parameters, batch, transport, self._lr)
             losses.append(of_batch)
-        if runner is not None and "body" in self._told:
+        if runner is not None and "body" in self._sent:
             parameters = {**parameters, "body": runner.body}
-        changes: Parameters = {part: parameters[part] - before[part] for part in self._told}
+        changes: Parameters = {part: parameters[part] - before[part] for part in self._sent}
         loss = rounded(finite_mean(np.concatenate(losses)))
         usage, traffic = transport.usage, transport.traffic
         body = runner.body if runner is not None and self._trains_body_at_server else None
@@ -232,7 +232,7 @@ class SFPrompt(Algorithm):
 
     @property
     def _trains_body_at_server(self) -> bool:
-        return "body" in self._trained and "body" not in self._told
+        return "body" in self._trained and "body" not in self._sent
 
     def _runner(self, message: Message, trained: frozenset[Part]) -> BodyRunner | None:
         """The body in this process; where it is trained, a copy for one client. None if a server runs it."""

@@ -71,7 +71,7 @@ def test_losses_are_divided_by_the_spread_that_is_known():
     assert known.standardise(LOSSES).tolist()[:2] == [-4, 0]
 
 
-def test_nothing_measured_is_nothing_told():
+def test_missing_losses_stay_nan():
     silent = np.full(4, np.nan)
     assert np.isnan(Calibration().with_initial_spread(silent).standardise(silent)).all()
 

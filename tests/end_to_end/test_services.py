@@ -215,7 +215,7 @@ def test_a_client_of_the_openai_api_is_small(
 
 class TestFaults:
     @pytest.mark.parametrize("kinds", [tuple(KINDS), ("lose",), ("duplicate",), ("truncate",), ("nan",)], ids=",".join)
-    def test_nothing_is_lost_or_paid_twice_or_told(
+    def test_nothing_is_lost_paid_twice_or_disclosed(
         self, kinds: tuple[str, ...], site: Path, serve: Serve, train: Train, undisturbed: Path, tmp_path: Path
     ) -> None:
         url = serve("letters", f"csv:{site / 'reviews.csv'}")

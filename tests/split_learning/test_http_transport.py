@@ -210,7 +210,7 @@ def test_giving_up_is_one_sentence(serve, host, connect, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
-def test_it_waits_as_long_as_it_is_told(answering, connect, status, monkeypatch):
+def test_it_waits_as_long_as_retry_after_says(answering, connect, status, monkeypatch):
     waits = []
     monkeypatch.setattr(http_retry.time, "sleep", waits.append)
     busy = [Response(status_code=status, headers=more) for more in ({}, {"Retry-After": "7"}, {"Retry-After": "soon"})]
