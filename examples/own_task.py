@@ -1,6 +1,6 @@
 """A task of your own: images of stripes, drawn in code. A table registers more of them.
 
-Put the classes into a package of yours and declare them, in your setup.cfg, one by one or as a table:
+Declare the classes in your package's setup.cfg, one by one or as a table:
 
     [options.entry_points]
     fedbbpt.tasks =
@@ -41,7 +41,6 @@ class Stripes(Task):
         return TaskData(self._drawn(numbers[~test], size), self._drawn(numbers[test], size))
 
     def _drawn(self, numbers: Int64, size: Size) -> Dataset:
-        assert size is not None  # given for all tasks of images
         images = [self._draw(int(i), *size) for i in numbers]
         return Dataset(np.stack(images), numbers % self.directions)
 

@@ -24,6 +24,7 @@ PROTOCOLS = {
     "engines": "fedbbpt.engines:Engine",
 }
 KINDS = tuple(PROTOCOLS)
+_registered: dict[tuple[str, str], type] = {}  # by kind and name
 
 
 def names(kind: str) -> list[str]:
@@ -34,7 +35,23 @@ def names(kind: str) -> list[str]:
     """
     if kind not in KINDS:
         raise UnknownName("kind", kind, KINDS)
-    return sorted({*_entries(kind, tuple(sys.path)), *_tables(kind, tuple(sys.path))})
+    ours = {name for own, name in _registered if own == kind}
+    return sorted({*_entries(kind, tuple(sys.path)), *_tables(kind, tuple(sys.path)), *ours})
+
+
+def register(kind: str, name: str, component: type) -> None:
+    """Gives a class a name in this process alone, for scripts and notebooks; again, as often as its cell is run.
+
+    Other processes (`fedbbpt …`, the workers of engine `processes`) know the names of installed packages only.
+
+    Raises:
+        UnknownName: no such kind.
+        ConfigError: an installed package has the name, or the class does not derive from the protocol of its kind.
+    """
+    if name in names(kind) and (kind, name) not in _registered:
+        raise ConfigError(f"the name of {kind.removesuffix('s')} {name!r} is taken; choose another one")
+    _check_protocol(f"{kind.removesuffix('s')} {name!r}", component, PROTOCOLS[kind])
+    _registered[kind, name] = component
 
 
 def load(kind: str, name: str) -> Any:
@@ -44,6 +61,8 @@ def load(kind: str, name: str) -> Any:
         UnknownName: no installed package provides it.
         ConfigError: the class does not derive from the protocol of its kind.
     """
+    if (kind, name) in _registered:
+        return _registered[kind, name]
     if entry := _entries(kind, tuple(sys.path)).get(name):
         found = entry.load()
         _check_protocol(f"{kind.removesuffix('s')} {name!r} ({entry.value})", found, PROTOCOLS[kind])

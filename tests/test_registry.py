@@ -99,3 +99,19 @@ def test_a_class_that_does_not_derive_from_its_protocol_is_refused(declared):
 @pytest.mark.parametrize("kind", registry.PROTOCOLS)
 def test_all_of_a_kind_derive_from_its_protocol(kind):
     assert all(registry.load(kind, name) for name in registry.names(kind))
+
+
+def test_a_registered_class_has_its_name_in_this_process(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    registry.register("prompts", "waves", type("Dct", (Dct,), {}))
+    registry.register("prompts", "waves", Dct)  # as a notebook's cell does that is run again
+    assert registry.load("prompts", "waves") is Dct
+    assert "waves" in registry.names("prompts")
+    assert "waves" not in registry.names("readouts")
+
+
+@pytest.mark.parametrize(("name", "component", "error"), [("dct", Digits, "taken"), ("waves", Digits, "derive")])
+def test_what_cannot_be_registered_is_refused(name, component, error, monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {})
+    with pytest.raises(ConfigError, match=error):
+        registry.register("prompts", name, component)

@@ -5,6 +5,8 @@ from click.testing import CliRunner
 
 from fedbbpt import registry
 from fedbbpt.cli import main
+from fedbbpt.config.description import describe
+from fedbbpt.prompts.dct import Dct
 
 
 def listed(*arguments: str) -> list[str]:
@@ -36,3 +38,21 @@ def test_an_unknown_component_suggests_the_nearest() -> None:
     result = CliRunner().invoke(main, ["list", "optimizers", "cmaa"])
     assert result.exit_code == 1
     assert "unknown optimizer 'cmaa'. Did you mean 'cma'" in result.stderr
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_every_component_is_printed_with_types_defaults_and_source(kind: str) -> None:
+    for name in registry.names(kind):
+        lines = listed(kind, name)
+        assert lines[0].strip()
+        assert sum(line.startswith("source ") for line in lines) == 1
+        options = describe(kind, name).options
+        assert all(option.type and option.default for option in options)
+        assert all(any(line.startswith(option.name) for line in lines) for option in options)
+
+
+def test_a_component_of_ones_own_is_listed_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {})
+    registry.register("prompts", "waves", type("Waves", (Dct,), {"__doc__": "Waves of colour."}))
+    assert any(line.startswith("waves") and line.endswith("Waves of colour.") for line in listed("prompts"))
+    assert listed("prompts", "waves")[0] == "Waves of colour."
