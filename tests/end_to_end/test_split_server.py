@@ -93,7 +93,7 @@ def test_two_processes_come_to_the_same_bits_as_one(
     assert there["confusion"]["test"] == here["confusion"]["test"]
     assert all(there[key] == here[key] for key in ("test_accuracy", "bytes_up", "bytes_down"))
     assert (there["zero_shot_accuracy"], there["confusion"]["zero_shot"]) == (None, None)
-    assert "because a server has the body" in (tmp_path / "run" / "report.html").read_text()
+    assert "because a server holds the body" in (tmp_path / "run" / "report.html").read_text()
     assert f"test accuracy  {there['test_accuracy']:.3f}" in in_process("eval", tmp_path / "run", check=True).stdout
 
 
