@@ -1,4 +1,4 @@
-"""Shows the prompts of the best checkpoint: as text, or applied to sample images."""
+"""Shows the prompts of the best checkpoint: as text, or applied to test images."""
 
 import base64
 import io
@@ -9,11 +9,9 @@ from PIL import Image
 
 from fedbbpt.algorithms import ServerState
 from fedbbpt.data.texts import as_texts
-from fedbbpt.printing import one_line
 from fedbbpt.run.setup import Experiment
-from fedbbpt.types import Client, Float32, Prompted
+from fedbbpt.types import Float32, Prompted
 
-MAX_IMAGES = 6  # most pictures shown
 VISIBLE_CHANGE = 0.5 / 255  # half a step of an 8-bit picture
 PLACEHOLDER = "⟨text⟩"  # where a text goes
 
@@ -35,36 +33,45 @@ def _vectors(one: str) -> str:
 
 
 def image_preview(experiment: Experiment, state: ServerState) -> dict[str, Any] | None:
-    """Renders a training image of a few classes: the original, the difference, and under each prompt.
+    """Renders a few test images: the original, the difference, and under each prompt. No client's image is shown.
 
     None without a prompt for images that all clients share.
     """
     if not (experiment.prompt.dim and experiment.task.modality == "image" and experiment.algorithm.shares_parameters):
         return None
-    first: dict[int, tuple[Client, int]] = {}
-    for client in experiment.clients:
-        for row, label in enumerate(client.train.labels.tolist()):
-            first.setdefault(label, (client, row))
-    labels = sorted(first)
-    chosen = [labels[i] for i in sorted({round(i) for i in np.linspace(0, len(labels) - 1, MAX_IMAGES)})]
     prompts = state.parameters["prompt"].reshape(-1, experiment.prompt.dim)
+    originals = sample_images(experiment.backend.info.input_size or (0, 0))
     shown = []  # of each image: as it is, and under each prompt
-    for client, row in map(first.__getitem__, chosen):
-        batch = client.train.batch(np.array([row]))
-        shown.append((batch.inputs[0], experiment.prompt.apply(prompts, batch.inputs, batch.features)))
+    for original in originals.values():
+        inputs = original[None]
+        shown.append((original, experiment.prompt.apply(prompts, inputs, experiment.prompt.features(inputs))))
     reach = max(float(np.abs(prompted - original).max()) for original, prompted in shown)
     scale = np.float32(0.5 / reach if reach > VISIBLE_CHANGE else 0)
     items = []
-    for label, (original, prompted) in zip(chosen, shown, strict=True):
+    for name, (original, prompted) in zip(originals, shown, strict=True):
         kinds = [("original", original)]
         if len(prompted) == 1:
             kinds += [("difference", (prompted[0] - original) * scale + np.float32(0.5)), ("prompted", prompted[0])]
         else:
             kinds += [(f"prompt {i}", picture) for i, picture in enumerate(prompted, 1)]
-        named = [(kind, _data_uri(picture)) for kind, picture in kinds]
-        items.append((one_line(experiment.task.classes[label]), first[label][0].id, named))
+        items.append((name, [(kind, _data_uri(picture)) for kind, picture in kinds]))
     side = max(shown[0][0].shape[1:])
-    return {"items": items, "reach": reach if scale else None, "side": side, "views": len(shown[0][1])}
+    return {"items": items, "reach": reach if scale else None, "side": side, "prompts": len(shown[0][1])}
+
+
+def sample_images(size: tuple[int, int]) -> dict[str, Float32]:
+    """Synthetic images (3, h, w) in [0, 1] that show what happens to colours, shades and shapes, by name."""
+    y, x = (np.linspace(0, 1, side, dtype=np.float32) for side in size)
+    bars = np.minimum((8 * x).astype(int), 7)  # from white to black, as on a television test card
+    colours = np.array([[1 - (bar >> bit & 1) for bar in range(8)] for bit in (1, 2, 0)], np.float32)
+    radius = np.hypot(2 * y[:, None] - 1, 2 * x[None] - 1)
+    images: dict[str, Any] = {
+        "colour bars": colours[:, bars][:, None],
+        "shades": (y[:, None] + x[None]) / 2,
+        "rings": (5 * radius).astype(int) % 2,
+    }
+    steps = {name: np.rint(np.broadcast_to(255 * image, (3, *size))) for name, image in images.items()}  # of 8 bits
+    return {name: (image / 255).astype(np.float32) for name, image in steps.items()}
 
 
 def _data_uri(picture: Float32) -> str:
