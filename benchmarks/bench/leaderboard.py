@@ -180,7 +180,7 @@ def _curve(bench: Bench, out: Path, task: str, cells: Sequence[Entry | None]) ->
             points = [
                 (m["queries"], 100 * m["accuracy"])
                 for m in metrics
-                if m["split"] == "validation" and m["accuracy"] is not None
+                if m["subset"] == "validation" and m["accuracy"] is not None
             ]
             lines.append(charts.Series(row["method"], style, points))
     return charts.line_chart(task, "queries", lines, legend=False)  # one stands above all charts

@@ -99,7 +99,7 @@ def read(folder: Path) -> list[Run]:
         if row is None or row["error"] is not None:
             continue
         summary, everything = run_results(folder / cell.path)
-        metrics = [m for m in everything if m["split"] == "validation"]
+        metrics = [m for m in everything if m["subset"] == "validation"]
         path = [Point(m["queries"], m["loss"], m["accuracy"]) for m in metrics if m["is_best"]]
         if summary["queries_by_purpose"]["training"]:
             baselines = summary["zero_shot_accuracy"], summary["readout_alone_accuracy"]

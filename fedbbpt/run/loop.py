@@ -156,7 +156,7 @@ class TrainingLoop:
     def _record(
         self,
         round_: int,
-        split: str,
+        subset: Subset,
         result: Result | None,
         train_loss: float | None,
         totals: Totals,
@@ -167,7 +167,7 @@ class TrainingLoop:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
         row = {
             "round": round_,
-            "split": split,
+            "subset": subset,
             **scores,
             "train_loss": train_loss,
             "is_best": is_best,

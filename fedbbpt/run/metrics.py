@@ -24,7 +24,7 @@ class MetricsRow(BaseModel):
     """The fields that every row has."""
 
     round: NonNegativeInt
-    split: Literal["validation", "test"]
+    subset: Literal["validation", "test"]
     accuracy: float | None
     loss: float | None
     train_loss: float | None

@@ -58,7 +58,7 @@ class LineReporter(Callback):
 
     def on_round(self, row: Mapping[str, Any]) -> None:
         """Prints the validation scores of a round, what it has cost, and the time that is left."""
-        if row["split"] == "validation":
+        if row["subset"] == "validation":
             self._show(row)
 
     def on_message(self, text: str) -> None:

@@ -189,7 +189,7 @@ def _conclusion(part: str, rival: Mapping[str, Any], this: Mapping[str, Any]) ->
 
 def _curves(rows: Sequence[Mapping[str, Any]], best_round: int) -> list[Markup]:
     """Charts of accuracy and loss, by round and by queries."""
-    rows = [row for row in rows if row["split"] == "validation"]
+    rows = [row for row in rows if row["subset"] == "validation"]
     drawn = []
     for x, label in (("round", "round"), ("queries", "queries")):
         best = next(row[x] for row in rows if row["round"] == best_round)

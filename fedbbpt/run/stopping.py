@@ -12,7 +12,7 @@ CONVERGED_LOSS = 1e-3  # nats; with perfect accuracy, training stops below this 
 
 def stop_reason(rows: Iterable[Mapping[str, Any]], planned: QueryPlan, config: Config) -> str | None:
     """Says why a run stops after the rows of metrics.jsonl so far; None if it continues. Test rows are ignored."""
-    looks = [row for row in rows if row["split"] == "validation"]
+    looks = [row for row in rows if row["subset"] == "validation"]
     last = looks[-1]
     done = last["round"]
     if done >= planned.rounds:

@@ -32,8 +32,8 @@ def test_the_folder_holds_everything(finished: Path) -> None:
         f"round-{n:06d}.{kind}" for n in (5, 6) for kind in ("json", "safetensors")
     ]
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
-    assert [(row["round"], row["split"]) for row in rows[:-1]] == [(n, "validation") for n in range(7)]
-    assert rows[-1]["split"] == "test"
+    assert [(row["round"], row["subset"]) for row in rows[:-1]] == [(n, "validation") for n in range(7)]
+    assert rows[-1]["subset"] == "test"
     wanted = {
         "round",
         "split",

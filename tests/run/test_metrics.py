@@ -26,7 +26,7 @@ def written(path, *rows, size=0):
 def row(round_=0, **changes):
     costs = {"queries": 1, "requests": 1, "bytes_up": 0, "bytes_down": 0, "seconds": 0.1}
     scores = {"accuracy": 0.5, "loss": 1 / 3, "train_loss": None, "is_best": True}
-    return {"round": round_, "split": "validation", **scores, **costs, **changes}
+    return {"round": round_, "subset": "validation", **scores, **costs, **changes}
 
 
 def test_rows_come_back(path):
@@ -73,10 +73,10 @@ def test_without_a_file_nothing_stands_before_a_mark(path):
         ("9" * 5000, "not JSON"),
         ("[]", "wrong"),
         (json.dumps(row(round=-1)), "wrong in 'round'"),
-        (json.dumps(row(split="train")), "wrong in 'split'"),
+        (json.dumps(row(split="train")), "wrong in 'subset'"),
         (json.dumps(row(queries="7")), "wrong in 'queries'"),
         (json.dumps(row(is_best=1)), "wrong in 'is_best'"),
-        (json.dumps({"round": 1}), "wrong in 'split'"),
+        (json.dumps({"round": 1}), "wrong in 'subset'"),
         ("", "not JSON"),
     ],
 )

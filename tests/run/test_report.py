@@ -186,7 +186,7 @@ def test_without_zero_shot_the_page_says_why(make):
 
 def test_curves_leave_out_rounds_without_evaluation(make):
     run = make(rounds=5, evaluate_every=2)
-    rows = [row for row in read_metrics(run.out / "metrics.jsonl") if row["split"] == "validation"]
+    rows = [row for row in read_metrics(run.out / "metrics.jsonl") if row["subset"] == "validation"]
     evaluated = [row for row in rows if row["accuracy"] is not None]
     assert (len(evaluated), len(rows)) == (4, 6)
     assert [len(run.page.all("circle", style)) for style in ("validation", "training")] == [4 * 4, 2 * 5]

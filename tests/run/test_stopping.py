@@ -15,7 +15,7 @@ def config(**changes):
 def rows(*losses, accuracy=0.5):
     """A run's rounds so far, by their validation losses."""
     return [
-        {"round": i, "split": "validation", "accuracy": accuracy, "loss": loss, "train_loss": 1.0}
+        {"round": i, "subset": "validation", "accuracy": accuracy, "loss": loss, "train_loss": 1.0}
         for i, loss in enumerate(losses)
     ]
 
@@ -55,7 +55,7 @@ def test_only_rounds_that_were_looked_at_count():
 
 
 def test_test_data_have_no_part_in_it():
-    good = [row | {"split": "test"} for row in rows(0.0, accuracy=1.0)]
+    good = [row | {"subset": "test"} for row in rows(0.0, accuracy=1.0)]
     assert stop_reason([*rows(0.9, 0.8), *good], PLANNED, config()) is None
 
 
