@@ -73,7 +73,7 @@ def test_without_a_file_nothing_stands_before_a_mark(path):
         ("9" * 5000, "not JSON"),
         ("[]", "wrong"),
         (json.dumps(row(round=-1)), "wrong in 'round'"),
-        (json.dumps(row(split="train")), "wrong in 'subset'"),
+        (json.dumps(row(subset="train")), "wrong in 'subset'"),
         (json.dumps(row(queries="7")), "wrong in 'queries'"),
         (json.dumps(row(is_best=1)), "wrong in 'is_best'"),
         (json.dumps({"round": 1}), "wrong in 'subset'"),
