@@ -26,7 +26,8 @@ class Vote(FedAvg):  # of which it keeps the start, the messages and the evaluat
     def round(self, state, send):
         updates = send("train", message := self.broadcast(state))
         losses = weighted_mean([u.payload for u in updates], [u.weight for u in updates])["losses"]
-        chosen = {**state.parameters, "prompt": self._candidates(message)[losses.argmin()]}
+        best = np.where(np.isnan(losses), np.inf, losses).argmin()  # θ itself, where the model answers nothing
+        chosen = {**state.parameters, "prompt": self._candidates(message)[best]}
         return ServerState(message.round, chosen), RoundReport(float(losses[0]))
 
     def _train(self, message, ctx):
@@ -42,8 +43,8 @@ class Vote(FedAvg):  # of which it keeps the start, the messages and the evaluat
         steps[0] = 0
         return (theta + steps).astype(np.float32)
 
-    def _empty_update(self):  # the form of all replies
-        return Update("", {"losses": np.zeros(self._count, np.float32)}, 0, 0.0, Usage())
+    def _empty_update(self):  # the form of all replies; NaN, since single losses may be
+        return Update("", {"losses": np.full(self._count, np.nan, np.float32)}, 0, np.nan, Usage())
 
     def expected_usage(self, client, round_):
         return self.model.usage(self._count, client.train)

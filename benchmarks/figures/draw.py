@@ -80,7 +80,7 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
         f"Each point is one run of up to {plan.settings['rounds']} rounds with seed {plan.seeds[0]}, and the settings "
         f"below; another seed may change the order. All are split alike; full fine-tuning and linear train on all "
         f"samples, without soft tokens and self-update, at rates that suit them ({FULL['lr']} in batches "
-        f"of {FULL['batch_size']}, and {LINEAR['rate']}). "
+        f"of {FULL['batch_size']}, and {LINEAR['lr']}). "
         f"Accuracy is measured on {tested:,} test images, {drawn}; the bars "
         "are 95 % intervals (Wilson), which allow for the number of test images only."
         f"{limit}{without}"
@@ -144,7 +144,7 @@ def embeddings(run: Path, plan: Tunings, experiment: Experiment, state: ServerSt
         f"{len(truth)} of the {tests:,} test images, drawn at random" if tests > POINTS else f"the {tests} test images"
     )
     option = experiment.config.algorithm.options
-    blurred = " What crosses a cut is taken as it is, without clip and noise." if option["clip"] else ""
+    blurred = " What crosses a cut is taken as it is, without clipping and noise." if option["clip_norm"] else ""
     without = "" if done else " Full fine-tuning is missing, because its run failed."
     width = next(iter(found.values())).shape[1]
     note = (

@@ -247,5 +247,5 @@ def test_one_client_a_round_is_told_all_parameters(simulate, fake_backend, clien
 
 def test_a_message_to_evaluate_names_a_subset(make, context_of, fake_backend, make_client):
     algorithm = make(fake_backend)
-    with pytest.raises(ValueError, match="names no subset"):
+    with pytest.raises(ValueError, match="has no subset"):
         algorithm.handlers["evaluate"](algorithm.broadcast(algorithm.init()), context_of(algorithm, make_client()))

@@ -38,3 +38,14 @@ def gone() -> Callable[..., bool]:
         return not any(map(running, pids))
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def children_of() -> Callable[[int], list[str]]:
+    """`children_of(pid)`: the processes that any thread of a process has started, and that it has not waited for."""
+
+    def read(pid: int) -> list[str]:
+        threads = Path(f"/proc/{pid}/task").glob("*/children")
+        return [child for thread in threads for child in thread.read_text().split()]
+
+    return read

@@ -272,7 +272,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_no_worker_outlives_whom_it_works_for(crashing, order, gone, tmp_path: Path, how) -> None:
+def test_no_worker_outlives_whom_it_works_for(crashing, order, gone, children_of, tmp_path: Path, how) -> None:
     order("client-002", "sleep")
     environment = os.environ | {"PYTHONPATH": str(Path(crashing.__file__).parent)}
     program = subprocess.Popen([sys.executable, "-c", PROGRAM, tmp_path], env=environment, stderr=subprocess.PIPE)
@@ -280,7 +280,7 @@ def test_no_worker_outlives_whom_it_works_for(crashing, order, gone, tmp_path: P
         while not (tmp_path / "asleep").exists() or not (tmp_path / "asleep").read_text():
             assert program.poll() is None
             time.sleep(0.02)
-        children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+        children = children_of(program.pid)
         assert (tmp_path / "asleep").read_text() in children
         assert len(children) == 3  # two workers, and what Python keeps for their resources
         program.send_signal(how)
