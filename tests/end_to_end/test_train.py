@@ -36,7 +36,7 @@ def test_the_folder_holds_everything(finished: Path) -> None:
     assert rows[-1]["subset"] == "test"
     wanted = {
         "round",
-        "split",
+        "subset",
         "accuracy",
         "loss",
         "queries",

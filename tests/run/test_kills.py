@@ -12,7 +12,7 @@ import pytest
 from fedbbpt.algorithms.loss_broadcast import LOSSES
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.linear import LinearReadout
-from fedbbpt.run import checkpoint, train
+from fedbbpt.run import checkpoint, loop
 from fedbbpt.testing import toy_client
 
 RUNS = {
@@ -60,7 +60,7 @@ def killed_anywhere(folder: Path, into: Path) -> Iterator[list[Path]]:
 def test_killed_at_any_operation_it_goes_on_to_the_same_bits(
     run, outcome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
-    monkeypatch.setattr(train, "write_report", lambda *_: None)  # which is drawn from what is there
+    monkeypatch.setattr(loop, "write_report", lambda *_: None)  # which is drawn from what is there
     settings = RUNS[name] | {"rounds": 2, "clients": [toy_client(f"client-{i:03d}", 3 + i, i) for i in range(2)]}
     whole = tmp_path / "whole"
     with killed_anywhere(whole, tmp_path / "left") as left:
