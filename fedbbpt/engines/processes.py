@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import PositiveInt
 
 from fedbbpt.engines import Call, Engine, HostFactory, Memories, OnDropped
-from fedbbpt.engines.worker import Worker, WorkerDied
+from fedbbpt.engines.worker import PackedCall, Worker, WorkerDied
 from fedbbpt.errors import BackendError
 
 MAX_OPENINGS = 3  # of a worker, one after the other
@@ -36,10 +36,10 @@ class Processes(Engine):
 
     def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
         """See `Engine`."""
-        attempts = 2 if on_dropped is None else 1
+        attempts, packed = 2 if on_dropped is None else 1, PackedCall.of(call)
         try:
             with ThreadPoolExecutor(self._limit) as threads:  # each waits for one worker at a time
-                futures = [threads.submit(self._reply, call, client, attempts) for client in clients]
+                futures = [threads.submit(self._reply, packed, client, attempts) for client in clients]
                 try:
                     wait(futures, return_when=FIRST_EXCEPTION)
                     replies = [future.result() for future in futures if future.done()]
@@ -62,7 +62,7 @@ class Processes(Engine):
         while self._workers:
             self._workers.pop().end()
 
-    def _reply(self, call: Call, client: str, attempts: int) -> Any:
+    def _reply(self, call: PackedCall, client: str, attempts: int) -> Any:
         """The client's reply; or, if one attempt is enough, how its worker died.
 
         Raises:

@@ -33,12 +33,28 @@ class WorkerDied(Exception):  # noqa: N818 - reads as what it says
     """The process has ended, or its reply cannot be read; says how."""
 
 
-class _Request(NamedTuple):
-    """A call as it reaches a worker; the message is in its own bytes, as on any network."""
+class PackedCall(NamedTuple):
+    """A call as it reaches a worker, packed once for all clients: the message is in its own bytes."""
 
-    call: Call  # with an empty message
+    handler: str
     message: bytes
     body: NDArray[np.float32] | None  # see `Message.body`
+    algorithm: str
+
+    @classmethod
+    def of(cls, call: Call) -> "PackedCall":
+        """Packs a call."""
+        return cls(call.handler, call.message.to_bytes(), call.message.body, call.algorithm)
+
+    def unpacked(self) -> Call:
+        """Inverse of `of`."""
+        return Call(self.handler, replace(Message.from_bytes(self.message), body=self.body), self.algorithm)
+
+
+class _Request(NamedTuple):
+    """A call for a client."""
+
+    call: PackedCall
     client: str
     version: int  # of the client's memory
     memory: Arrays | None  # None if the worker has this version
@@ -80,7 +96,7 @@ class Worker:
         """
         self._receive()
 
-    def ask(self, call: Call, client: str, memory: ClientMemory) -> Any:
+    def ask(self, call: PackedCall, client: str, memory: ClientMemory) -> Any:
         """The reply to a call; the client's memory changes with it.
 
         Raises:
@@ -88,8 +104,7 @@ class Worker:
             Exception: whatever the host raised.
         """
         arrays = None if self._versions.get(client) == memory.version else memory.arrays
-        message, bare = call.message, call._replace(message=Message(0, 0, {}))
-        request = _Request(bare, message.to_bytes(), message.body, client, memory.version, arrays)
+        request = _Request(call, client, memory.version, arrays)
         with suppress(ConnectionError):  # it is gone: `_receive` says so
             self._connection.send_bytes(pickle.dumps(request))
         response: _Response = self._receive()
@@ -168,8 +183,7 @@ def _answer(
     if request.memory is not None:
         memories[request.client] = ClientMemory(request.memory, request.version)
     memory = memories[request.client]
-    call = request.call._replace(message=replace(Message.from_bytes(request.message), body=request.body))
-    reply = host.answer(call, request.client, memory, shared)
+    reply = host.answer(request.call.unpacked(), request.client, memory, shared)
     changed = memory.arrays if memory.version != request.version else None
     body = reply.body if isinstance(reply, Update) else None
     return _Response(type(reply), reply.to_bytes(), body, memory.version, changed)
