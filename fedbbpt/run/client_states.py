@@ -25,24 +25,24 @@ ClientFiles = Mapping[str, ClientFile]  # by client, without clients whose memor
 
 
 class ClientStates:
-    """The clients' memories, and which version of each is on disk."""
+    """The clients' memories, and the file that each is saved in."""
 
     def __init__(self, folder: Path, memories: Memories) -> None:
         self.memories, self._folder = memories, folder
-        self._saved: dict[str, tuple[int, ClientFile]] = {}
+        self._files: dict[str, ClientFile] = {}
 
     def save(self, round_: int) -> dict[str, ClientFile]:
         """Writes the memories that have changed; returns the files of all clients, for the checkpoint."""
         for client, memory in self.memories.items():
-            version, _ = self._saved.get(client, (-1, None))
-            if version != memory.version and (arrays := memory.durable):
-                content = safetensors.numpy.save(arrays)
-                path = self._folder / client / f"round-{round_:06d}.safetensors"
+            content = safetensors.numpy.save(arrays) if (arrays := memory.durable) else b""
+            file = ClientFile(file=f"round-{round_:06d}.safetensors", sha256=checksum(content))
+            if content and (client not in self._files or self._files[client].sha256 != file.sha256):
+                path = self._folder / client / file.file
                 with writing(path.parent):
                     path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, content)
-                self._saved[client] = memory.version, ClientFile(file=path.name, sha256=checksum(content))
-        return {client: file for client, (_, file) in self._saved.items()}
+                self._files[client] = file
+        return dict(self._files)
 
     def load(self, files: ClientFiles) -> None:
         """Loads files into the memories.
@@ -56,7 +56,7 @@ class ClientStates:
                 content = path.read_bytes()
             memory = self.memories[client]
             memory.arrays, memory.version = safetensors.numpy.load(content), memory.version + 1
-            self._saved[client] = memory.version, one
+            self._files[client] = one
 
 
 def is_whole(folder: Path, files: ClientFiles) -> bool:

@@ -67,8 +67,7 @@ class TrainingLoop:
         state = self.algorithm.init()
         result = self._evaluate(state, "validation")
         up, down = vocabulary_bytes(self.experiment.config, self.experiment.clients)
-        totals = self._add(Totals(bytes_up=up, bytes_down=down), result.pool)
-        totals = replace(totals, **(self.plan.setup + result.usage)._asdict())
+        totals = self._add(Totals(**self.plan.setup._asdict(), bytes_up=up, bytes_down=down), result.pool)
         if 2 * totals.unparsed > totals.queries:
             hint = "-o backend.label_words and -o backend.template say how the model is asked for one"
             if self.experiment.backend.service_client:
