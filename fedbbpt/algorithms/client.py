@@ -107,17 +107,15 @@ class ClientContext:
         meter = Meter(self.objective.backend)
         return self.objective.on(meter), meter
 
-    def subset(self, name: Subset) -> Dataset:
-        """A subset of the client's data."""
-        return self.data.subset(name)
-
     def unprompted_scores(self, name: Subset) -> tuple[Float32, Usage]:
         """Scores (N, 1, C) of a subset's inputs without a prompt, and the usage of this call.
 
         Each input is queried once in a whole run: the scores are remembered.
         """
         known, cost = self.memory.part(UNPROMPTED), Usage()
-        wanted = {name: self.subset(name)} | ({"probes": self.objective.probe_data} if self.objective.probes else {})
+        wanted: dict[str, Dataset] = {name: self.data.subset(name)}
+        if self.objective.probes:
+            wanted["probes"] = self.objective.probe_data
         for key, data in wanted.items():
             if key not in known:
                 objective, meter = self.metered()

@@ -193,7 +193,7 @@ class Ensemble(Algorithm):
         return Statistics(np.zeros(0, np.float32))
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
-        return evaluate(ctx, message.parameters, message.subset)
+        return evaluate(ctx, message.parameters, message)
 
     def _start(self) -> Float32:
         return self.model.prompt.init(np.random.default_rng(self._seed))

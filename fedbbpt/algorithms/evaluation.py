@@ -8,20 +8,29 @@ from numpy.typing import NDArray
 from fedbbpt.algorithms.client import ClientContext
 from fedbbpt.objective import PromptedModel
 from fedbbpt.readouts import cross_entropy
-from fedbbpt.types import Batch, Dataset, Int64, Parameters, Score, Subset, Usage
+from fedbbpt.types import Batch, Dataset, Int64, Message, Parameters, Score, Subset, Usage
 
 Float64 = NDArray[np.float64]
 
 
-def evaluate(ctx: ClientContext, parameters: Parameters, subset: Subset | None) -> Score:
-    """Scores the parameters in one pass over a subset of the client's data, `max_batch` examples at a time.
+def subset_of(message: Message) -> Subset:
+    """The subset of the client's data that a message asks to evaluate.
+
+    Raises:
+        ValueError: the message names none.
+    """
+    if message.subset is None:
+        raise ValueError("the message for 'evaluate' has no subset; expected train, validation or test")
+    return message.subset
+
+
+def evaluate(ctx: ClientContext, parameters: Parameters, message: Message) -> Score:
+    """Scores the parameters in one pass over the message's subset of the client's data, `max_batch` examples at a time.
 
     Raises:
         ValueError: the message names no subset.
     """
-    if subset is None:
-        raise ValueError("the message for 'evaluate' has no subset; expected train, validation or test")
-    data, (objective, meter) = ctx.subset(subset), ctx.metered()
+    subset, (objective, meter) = subset_of(message), ctx.metered()
     theta, weights = parameters["prompt"], parameters["readout"]
     unprompted, cost = (None, Usage()) if objective.prompt.dim else ctx.unprompted_scores(subset)
 
@@ -29,7 +38,7 @@ def evaluate(ctx: ClientContext, parameters: Parameters, subset: Subset | None) 
         scores = objective.answers(theta[None], batch)[0] if unprompted is None else unprompted[rows]
         return objective.readout.log_probabilities(weights, scores)
 
-    counts = tally(data, meter.info.max_batch, classes_of(objective, parameters), predict)
+    counts = tally(ctx.data.subset(subset), meter.info.max_batch, classes_of(objective, parameters), predict)
     return Score(ctx.id, *counts, meter.usage + cost)
 
 

@@ -120,7 +120,7 @@ class FedAvg(Algorithm):
 
     def catch_up(self, state: ServerState) -> Message:
         """The parameters and the server optimizer's state, which the next losses build on."""
-        more = {OPT_STATE + k: v for k, v in state.opt_state.items() if k not in loss_broadcast.PARTS}
+        more = {OPT_STATE + k: v for k, v in loss_broadcast.without_broadcast(state).opt_state.items()}
         return Message(state.round + 1, self._seed, {**state.parameters, **more})
 
     def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
@@ -144,7 +144,7 @@ class FedAvg(Algorithm):
             ConfigError: the parameters overflowed and `calibrate` is off.
         """
         calibration = Calibration.from_array(state.parameters["calibration"])
-        opt_state = {part: values for part, values in state.opt_state.items() if part not in loss_broadcast.PARTS}
+        opt_state = dict(loss_broadcast.without_broadcast(state).opt_state)
         parameters, loss = dict(state.parameters), mean_loss(updates)
         rebuilt = [self._local.replay(self._full(state), update) for update in updates]
         finite = all((np.abs(part) < LARGEST).all() for change in rebuilt for part in change.values())
@@ -199,7 +199,7 @@ class FedAvg(Algorithm):
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
         followed = loss_broadcast.follow(message, ctx, self.aggregate)
-        return evaluate(ctx, followed.parameters, message.subset)
+        return evaluate(ctx, followed.parameters, message)
 
     def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
         opt_state = {k.removeprefix(OPT_STATE): v for k, v in message.parameters.items() if k.startswith(OPT_STATE)}

@@ -66,7 +66,7 @@ class Local(FedAvg):
         stored = [own for part in (SELECTED, CURRENT) if (own := _load(ctx, part)) is not None]
         wanted = [own for own in stored if own.round == message.round - 1]
         parameters = message.parameters if message.round == 1 or not stored else (wanted or stored[-1:])[0].parameters
-        return evaluate(ctx, parameters, message.subset)
+        return evaluate(ctx, parameters, message)
 
     def _select(self, message: Message, ctx: ClientContext) -> Update:
         current = _load(ctx, CURRENT) or ServerState(0, message.parameters)

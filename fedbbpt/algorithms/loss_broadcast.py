@@ -68,11 +68,15 @@ def follow(message: Message, ctx: ClientContext, aggregate: Aggregate) -> Messag
     return replace(message, parameters={**known.parameters, "readout": message.parameters["readout"]})
 
 
+def without_broadcast(state: ServerState) -> ServerState:
+    """The state without the losses that it broadcasts."""
+    return replace(state, opt_state={name: array for name, array in state.opt_state.items() if name not in PARTS})
+
+
 def remember(ctx: ClientContext, state: ServerState) -> None:
     """Replaces the state that the client has with this one, without the losses that it broadcasts."""
-    own = {name: array for name, array in state.opt_state.items() if name not in PARTS}
     ctx.state.clear()
-    ctx.state.update(replace(state, opt_state=own).to_arrays())
+    ctx.state.update(without_broadcast(state).to_arrays())
 
 
 def size(arrays: Arrays) -> int:

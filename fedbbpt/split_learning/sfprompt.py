@@ -23,7 +23,7 @@ from fedbbpt.algorithms import (
 )
 from fedbbpt.algorithms.aggregation import weighted_mean
 from fedbbpt.algorithms.calibration import finite_mean, mean_loss
-from fedbbpt.algorithms.evaluation import tally
+from fedbbpt.algorithms.evaluation import subset_of, tally
 from fedbbpt.algorithms.sampling import number_of_clients, rng_of, rounded, sample_clients, shuffled_batches
 from fedbbpt.backend import Backend
 from fedbbpt.errors import ConfigError
@@ -227,7 +227,7 @@ class SFPrompt(Algorithm):
         def predict(batch: Batch, rows: slice) -> NDArray[np.float64]:
             return passes.predict(self._split, parameters, batch, transport).astype(np.float64)
 
-        counts = tally(ctx.subset(message.subset or "validation"), self._limit, self._classes, predict)
+        counts = tally(ctx.data.subset(subset_of(message)), self._limit, self._classes, predict)
         return Score(ctx.id, *counts, transport.usage, transport.traffic)
 
     @property
