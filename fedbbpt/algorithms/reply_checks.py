@@ -57,10 +57,8 @@ def _malformed(reply: Any, template: ClientReply, client: str) -> str:
     if ours.keys() != theirs.keys():
         return "sent other parts than the expected ones"
     for name, array in ours.items():
-        if not isinstance(theirs[name], np.ndarray) or (array.shape, array.dtype) != (
-            theirs[name].shape,
-            theirs[name].dtype,
-        ):
+        sent: Any = theirs[name]
+        if not isinstance(sent, np.ndarray) or (sent.shape, sent.dtype) != (array.shape, array.dtype):
             return f"sent {name} with another dtype or shape than {array.dtype}{list(array.shape)}"
     if isinstance(reply, Score) and ((reply.confusion < 0).any() or reply.unanswered < 0):
         return "sent negative counts"

@@ -102,9 +102,7 @@ def select_best(result: Result, state: ServerState, best: Best | None, selection
 class Baselines:
     """Results without a prompt, from one query per unprompted input."""
 
-    zero_shot: (
-        Result | None
-    )  # untrained readout; None if the classes are not the task's, or the model cannot be queried
+    zero_shot: Result | None  # untrained readout; None for other classes than the task's, or without a queryable model
     readout_alone: Result | None  # trained readout; None if it has no weights, or if the run itself has no prompt
     usage: Usage = Usage()  # noqa: RUF009 - of both
 

@@ -107,9 +107,8 @@ class _Training:
         alike = drawn == len(clients) or len(set(costs)) == 1
         counted = min(rounds, settled if alike else max(settled, MOST_DRAWN))
         self._first = list(accumulate(map(of_round, range(1, counted + 1)), initial=Usage()))
-        self._later = Usage(
-            *(sum(sorted(part)[-drawn:]) for part in zip(*costs, strict=True))
-        )  # the most expensive clients
+        dearest = (sum(sorted(part)[-drawn:]) for part in zip(*costs, strict=True))  # of as many clients as are drawn
+        self._later = Usage(*dearest)
         self.exact = rounds if alike else counted  # rounds whose usage is exact
 
     def of(self, rounds: int) -> Usage:
