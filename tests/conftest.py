@@ -1,10 +1,11 @@
 """What many tests need: order in a test run, and the toy task of `fedbbpt.testing`."""
 
+import json
 import os
 import signal
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +139,18 @@ def rounds():
         return states, losses
 
     return run
+
+
+@pytest.fixture(scope="session")
+def outcome() -> Callable[[Path], Any]:
+    """`outcome(folder)`: rows of metrics, summary and all arrays of a run, the clients' too; without the seconds."""
+
+    def read(folder: Path) -> Any:
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        summary = json.loads((folder / "summary.json").read_text())
+        for record in (*rows, summary):
+            assert record.pop("seconds") > 0
+        arrays = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
+        return rows, summary, arrays
+
+    return read

@@ -143,8 +143,16 @@ def check_catching_up(make: Make, toy: Toy) -> None:
 
 
 ALGORITHM_CHECKS = (
-    *(check_halves, check_randomness, check_sampling, check_usage, check_learning),
-    *(check_privacy, check_replies, check_scores, check_failures, check_catching_up),
+    check_halves,
+    check_randomness,
+    check_sampling,
+    check_usage,
+    check_learning,
+    check_privacy,
+    check_replies,
+    check_scores,
+    check_failures,
+    check_catching_up,
 )
 
 

@@ -120,6 +120,14 @@ def check_one_dimension(kind: type[Optimizer], **options: Any) -> None:
 
 
 OPTIMIZER_CHECKS = (
-    *(check_shapes, check_turns, check_arrays, check_side_effects, check_level, check_one_dimension),
-    *(check_replay, check_missing_losses, check_state, check_minimises),
+    check_shapes,
+    check_turns,
+    check_arrays,
+    check_side_effects,
+    check_level,
+    check_one_dimension,
+    check_replay,
+    check_missing_losses,
+    check_state,
+    check_minimises,
 )

@@ -14,8 +14,9 @@ from fedbbpt.backend import Embeddings
 from fedbbpt.config.components import assemble_prompt
 from fedbbpt.prompts import Prompt
 from fedbbpt.testing.expect import expect
+from fedbbpt.testing.prompt_basics import apply, expect_features, expect_start, thetas
 from fedbbpt.testing.text_prompts import TEXT_PROMPT_CHECKS
-from fedbbpt.types import Float32, Floats, Inputs
+from fedbbpt.types import Float32, Inputs
 
 SIZES = ((16, 24), (21, 13), (8, 8))  # (h, w) of the images that prompts are tried on
 EMBEDDINGS = Embeddings(16, 0.05)
@@ -54,15 +55,13 @@ def images(count: int, size: tuple[int, int]) -> Float32:
 
 def check_init(prompt: Prompt, inputs: Inputs) -> None:
     """`init` gives a float32 vector (dim,) that depends on the generator alone."""
-    theta = prompt.init(np.random.default_rng(0))
-    expect(theta.shape == (prompt.dim,) and theta.dtype == np.float32, "init gives a float32 vector (dim,)")
-    expect(np.array_equal(theta, prompt.init(np.random.default_rng(0))), "init depends on the generator alone")
+    expect_start(prompt)
 
 
 def check_range(prompt: Prompt, inputs: Inputs) -> None:
     """Prompted images are images, whatever θ is."""
     for dtype in (np.float32, np.float64):
-        prompted = _apply(prompt, (20 * _thetas(prompt)).astype(dtype), inputs)
+        prompted = apply(prompt, (20 * thetas(prompt)).astype(dtype), inputs)
         expect(prompted.shape == (3 * len(inputs), *inputs.shape[1:]), "apply gives (n·b, 3, h, w)")
         expect(prompted.dtype == np.float32, "prompted images are float32")
         expect(prompted.min() >= 0 and prompted.max() <= 1, "prompted images stay in [0, 1]")
@@ -70,36 +69,31 @@ def check_range(prompt: Prompt, inputs: Inputs) -> None:
 
 def check_independence(prompt: Prompt, inputs: Inputs) -> None:
     """Candidates come first, and neither candidates nor images touch each other."""
-    thetas = _thetas(prompt)
-    together = _apply(prompt, thetas, inputs)
-    singles = np.concatenate([_apply(prompt, theta[None], inputs) for theta in thetas])
+    candidates = thetas(prompt)
+    together = apply(prompt, candidates, inputs)
+    singles = np.concatenate([apply(prompt, theta[None], inputs) for theta in candidates])
     expect(np.allclose(together, singles, rtol=0, atol=1e-6), "candidates come first, each as if it were alone")
-    singles = np.concatenate([_apply(prompt, thetas[:1], inputs[i : i + 1]) for i in range(len(inputs))])
+    singles = np.concatenate([apply(prompt, candidates[:1], inputs[i : i + 1]) for i in range(len(inputs))])
     alone = np.allclose(together[: len(inputs)], singles, rtol=0, atol=1e-6)
     expect(alone, "images do not touch each other")
 
 
 def check_features(prompt: Prompt, inputs: Inputs) -> None:
     """Features are float32, a row an input, and depend on that input alone."""
-    features, one = prompt.features(inputs), prompt.features(inputs[2:3])
-    if features is None or one is None:
-        expect(features is one, "all inputs have features, or none has")
-        return
-    expect(len(features) == len(inputs) and features.dtype == np.float32, "features are float32, a row an input")
-    expect(np.allclose(features[2:3], one, atol=1e-5), "features depend on each input alone")
+    expect_features(prompt, inputs)
 
 
 def check_purity(prompt: Prompt, inputs: Inputs) -> None:
     """Same in, same bits out; arguments stay as they are, and what comes out is the caller's own."""
-    thetas, features = _thetas(prompt), prompt.features(inputs)
-    before = thetas.copy(), inputs.copy(), copy(features)
-    first = prompt.apply(thetas, inputs, features)
+    candidates, features = thetas(prompt), prompt.features(inputs)
+    before = candidates.copy(), inputs.copy(), copy(features)
+    first = prompt.apply(candidates, inputs, features)
     kept = first.copy()
-    expect(np.array_equal(prompt.apply(thetas, inputs, features), kept), "the same arguments give the same bits")
+    expect(np.array_equal(prompt.apply(candidates, inputs, features), kept), "the same arguments give the same bits")
     expect(np.array_equal(first, kept), "prompted images, once handed out, stay as they were")
     first[:] = 0.5
-    _apply(prompt, prompt.init(np.random.default_rng(0))[None], inputs)[:] = 0.5
-    expect(np.array_equal(thetas, before[0]), "θ stays as it was")
+    apply(prompt, prompt.init(np.random.default_rng(0))[None], inputs)[:] = 0.5
+    expect(np.array_equal(candidates, before[0]), "θ stays as it was")
     expect(np.array_equal(inputs, before[1]), "inputs stay as they were, whatever becomes of the prompted ones")
     same = features is None or before[2] is None or np.array_equal(features, before[2])
     expect(same, "features stay as they were")
@@ -107,14 +101,14 @@ def check_purity(prompt: Prompt, inputs: Inputs) -> None:
 
 def check_precision(prompt: Prompt, inputs: Inputs) -> None:
     """θ in float32 and in float64 give nearly the same."""
-    single, double = (_apply(prompt, _thetas(prompt).astype(kind), inputs) for kind in (np.float32, np.float64))
+    single, double = (apply(prompt, thetas(prompt).astype(kind), inputs) for kind in (np.float32, np.float64))
     expect(np.allclose(single, double, rtol=0, atol=1e-4), "the precision of θ hardly matters")
 
 
 def check_effect(prompt: Prompt, inputs: Inputs) -> None:
     """Parameters change the picture, and no parameters do not."""
-    start = _apply(prompt, prompt.init(np.random.default_rng(0))[None], inputs)
-    change = np.abs(_apply(prompt, 3 * _thetas(prompt, 1), inputs) - start).mean()
+    start = apply(prompt, prompt.init(np.random.default_rng(0))[None], inputs)
+    change = np.abs(apply(prompt, 3 * thetas(prompt, 1), inputs) - start).mean()
     expect(change > 0.01 if prompt.dim else change == 0, f"parameters change the picture: by {change:.4f} on average")
 
 
@@ -123,7 +117,7 @@ def check_8_bits(prompt: Prompt, inputs: Inputs) -> None:
     rng = np.random.default_rng(3)
     signs = rng.choice([-1.0, 1.0], (4, prompt.dim))
     start = prompt.init(rng)
-    prompted = _apply(prompt, np.concatenate([start[None], start + 0.5 * signs, start + 5 * signs]), inputs)
+    prompted = apply(prompt, np.concatenate([start[None], start + 0.5 * signs, start + 5 * signs]), inputs)
     rounded = np.round(prompted * 255).astype(np.uint8)
     expect(np.abs(rounded / np.float32(255) - prompted).max() < 1 / 510 + 1e-6, "prompted images fit into 8 bits")
     b = len(inputs)
@@ -134,16 +128,13 @@ def check_8_bits(prompt: Prompt, inputs: Inputs) -> None:
     expect(bool(seen), "half a unit of θ changes a fifth of the pixels that θ can change, in 8 bits")
 
 
-def _thetas(prompt: Prompt, count: int = 3) -> Floats:
-    rng = np.random.default_rng(2)
-    return np.stack([prompt.init(rng) + rng.normal(size=prompt.dim) for _ in range(count)])
-
-
-def _apply(prompt: Prompt, thetas: Floats, inputs: Inputs) -> Inputs:
-    return prompt.apply(thetas, inputs, prompt.features(inputs))
-
-
 IMAGE_PROMPT_CHECKS = (
-    *(check_init, check_range, check_independence, check_features),
-    *(check_purity, check_precision, check_effect, check_8_bits),
+    check_init,
+    check_range,
+    check_independence,
+    check_features,
+    check_purity,
+    check_precision,
+    check_effect,
+    check_8_bits,
 )

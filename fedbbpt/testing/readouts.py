@@ -119,7 +119,12 @@ def check_precision(kind: type[Readout], **options: Any) -> None:
 
 
 READOUT_CHECKS = (
-    *(check_init, check_probabilities, check_kinds_of_scores, check_extremes),
-    *(check_failed_queries, check_views, check_precision),
+    check_init,
+    check_probabilities,
+    check_kinds_of_scores,
+    check_extremes,
+    check_failed_queries,
+    check_views,
+    check_precision,
     *READOUT_FIT_CHECKS,
 )

@@ -1,6 +1,7 @@
 """Runs an algorithm's two halves over clients in memory, for tests."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,9 +51,8 @@ class Rebuilding(Engine):
 
     def _reply(self, call: Call, client: str) -> Any:
         sent = call.message.to_bytes()
-        message = Message.from_bytes(sent)
-        if call.message.body is not None:
-            message = Message(**(vars(message) | {"body": call.message.body.copy()}))
+        body = None if call.message.body is None else call.message.body.copy()
+        message = replace(Message.from_bytes(sent), body=body)
         memory = self._memories[client]
         memory.arrays = safetensors.numpy.load(safetensors.numpy.save(_contiguous(memory.arrays)))
         reply: Any = self._hosts.here().answer(call._replace(message=message), client, memory)
@@ -60,7 +60,7 @@ class Rebuilding(Engine):
         self.messages.append(sent)
         self.replies.append((client, content))
         read = type(reply).from_bytes(content)
-        return Update(**(vars(read) | {"body": reply.body})) if isinstance(reply, Update) else read
+        return replace(read, body=reply.body) if isinstance(reply, Update) else read
 
     def close(self) -> None:
         """Does nothing: there are no processes to end."""

@@ -7,23 +7,22 @@ import numpy as np
 from fedbbpt.data.texts import as_texts
 from fedbbpt.prompts import Prompt
 from fedbbpt.testing.expect import expect
-from fedbbpt.types import Floats, Inputs, Prompted
+from fedbbpt.testing.prompt_basics import apply, expect_features, expect_start, thetas
+from fedbbpt.types import Inputs, Prompted
 
 TEXTS = as_texts(["a film", "", "  two\nlines, ünd more ", "a film"])
 
 
 def check_init(prompt: Prompt) -> None:
     """`init` gives a float32 vector (dim,) that depends on the generator alone; dim is a multiple of the choices."""
-    theta = prompt.init(np.random.default_rng(0))
-    expect(theta.shape == (prompt.dim,) and theta.dtype == np.float32, "init gives a float32 vector (dim,)")
-    expect(np.array_equal(theta, prompt.init(np.random.default_rng(0))), "init depends on the generator alone")
+    expect_start(prompt)
     expect(prompt.dim % (prompt.choices or 1) == 0, "dim is a multiple of the choices at each position")
 
 
 def check_texts(prompt: Prompt) -> None:
     """Prompted texts hold the texts as they came, and are what a reader of plain strings should see."""
     for dtype in (np.float32, np.float64):
-        prompted = _apply(prompt, (20 * _thetas(prompt)).astype(dtype), TEXTS)
+        prompted = apply(prompt, (20 * thetas(prompt)).astype(dtype), TEXTS)
         expect(prompted.shape == (3 * len(TEXTS),) and prompted.dtype == object, "apply gives an object array (n·b,)")
         expect(all(isinstance(one, Prompted) for one in prompted), "prompted texts are of the type Prompted")
         expect([one.text for one in prompted] == 3 * list(TEXTS), "prompted texts hold the texts as they came")
@@ -35,41 +34,36 @@ def check_texts(prompt: Prompt) -> None:
 
 def check_independence(prompt: Prompt) -> None:
     """Candidates come first, and neither candidates nor texts touch each other."""
-    thetas = _thetas(prompt)
-    singles = [_apply(prompt, t[None], TEXTS[i : i + 1]) for t in thetas for i in range(len(TEXTS))]
-    alone = _alike(_apply(prompt, thetas, TEXTS), np.concatenate(singles))
+    candidates = thetas(prompt)
+    singles = [apply(prompt, t[None], TEXTS[i : i + 1]) for t in candidates for i in range(len(TEXTS))]
+    alone = _alike(apply(prompt, candidates, TEXTS), np.concatenate(singles))
     expect(alone, "candidates come first, and texts do not touch each other")
 
 
 def check_features(prompt: Prompt) -> None:
     """Features are float32, a row a text, and depend on that text alone."""
-    features, one = prompt.features(TEXTS), prompt.features(TEXTS[2:3])
-    if features is None or one is None:
-        expect(features is one, "all texts have features, or none has")
-        return
-    expect(len(features) == len(TEXTS) and features.dtype == np.float32, "features are float32, a row a text")
-    expect(np.allclose(features[2:3], one, atol=1e-5), "features depend on each text alone")
+    expect_features(prompt, TEXTS)
 
 
 def check_purity(prompt: Prompt) -> None:
     """Same in, same out; arguments stay as they are."""
-    thetas, inputs = _thetas(prompt), TEXTS.copy()
-    before = thetas.copy()
-    first = _parts(_apply(prompt, thetas, inputs))
-    expect(_parts(_apply(prompt, thetas, inputs)) == first, "the same arguments give the same texts")
-    expect(np.array_equal(thetas, before), "θ stays as it was")
+    candidates, inputs = thetas(prompt), TEXTS.copy()
+    before = candidates.copy()
+    first = _parts(apply(prompt, candidates, inputs))
+    expect(_parts(apply(prompt, candidates, inputs)) == first, "the same arguments give the same texts")
+    expect(np.array_equal(candidates, before), "θ stays as it was")
     expect(list(inputs) == list(TEXTS) and all(type(one) is str for one in inputs), "inputs stay as they were")
 
 
 def check_precision(prompt: Prompt) -> None:
     """θ in float32 and in float64 give the same, up to the last bits of a vector."""
-    single, double = (_apply(prompt, _thetas(prompt).astype(kind), TEXTS) for kind in (np.float32, np.float64))
+    single, double = (apply(prompt, thetas(prompt).astype(kind), TEXTS) for kind in (np.float32, np.float64))
     expect(_alike(single, double), "the precision of θ does not matter")
 
 
 def check_start(prompt: Prompt) -> None:
     """Training starts from the text itself."""
-    prompted = _apply(prompt, prompt.init(np.random.default_rng(0))[None], TEXTS)
+    prompted = apply(prompt, prompt.init(np.random.default_rng(0))[None], TEXTS)
     expect(list(prompted) == list(TEXTS), "the initial θ leaves texts as they are")
     vectors = [one.soft_prompt is not None for one in prompted]
     expect(vectors == [prompt.uses_embeddings] * len(TEXTS), "vectors stand before a text if it uses_embeddings")
@@ -77,8 +71,8 @@ def check_start(prompt: Prompt) -> None:
 
 def check_effect(prompt: Prompt) -> None:
     """Parameters change what the model reads."""
-    start = _apply(prompt, prompt.init(np.random.default_rng(0))[None], TEXTS)
-    changed = not any(_alike(_apply(prompt, theta[None], TEXTS), start) for theta in _thetas(prompt))
+    start = apply(prompt, prompt.init(np.random.default_rng(0))[None], TEXTS)
+    changed = not any(_alike(apply(prompt, theta[None], TEXTS), start) for theta in thetas(prompt))
     expect(changed, "parameters change what the model reads")
 
 
@@ -87,19 +81,10 @@ def check_choices(prompt: Prompt) -> None:
     if prompt.choices:
         drawn = np.random.default_rng(0).integers(0, prompt.choices, (6, prompt.dim // prompt.choices))
         rows = np.eye(prompt.choices)[drawn].reshape(6, -1)
-        shown = _parts(_apply(prompt, rows, TEXTS))
+        shown = _parts(apply(prompt, rows, TEXTS))
         for other in (7 * rows - 3, np.where(rows > 0, 1e-3, -1e3)):
-            same = _parts(_apply(prompt, other, TEXTS)) == shown
+            same = _parts(apply(prompt, other, TEXTS)) == shown
             expect(same, "the choice with the largest number is taken, however large it is")
-
-
-def _thetas(prompt: Prompt, count: int = 3) -> Floats:
-    rng = np.random.default_rng(2)
-    return np.stack([prompt.init(rng) + rng.normal(size=prompt.dim) for _ in range(count)])
-
-
-def _apply(prompt: Prompt, thetas: Floats, inputs: Inputs) -> Inputs:
-    return prompt.apply(thetas, inputs, prompt.features(inputs))
 
 
 def _worded(one: Prompted) -> tuple[Any, ...]:
@@ -124,6 +109,13 @@ def _alike(some: Inputs, others: Inputs) -> bool:
 
 
 TEXT_PROMPT_CHECKS = (
-    *(check_init, check_texts, check_independence, check_features, check_purity),
-    *(check_precision, check_start, check_effect, check_choices),
+    check_init,
+    check_texts,
+    check_independence,
+    check_features,
+    check_purity,
+    check_precision,
+    check_start,
+    check_effect,
+    check_choices,
 )

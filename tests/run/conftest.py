@@ -1,10 +1,8 @@
 """Whole runs in this process, on a model that answers at once."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -81,18 +79,3 @@ def run(monkeypatch: pytest.MonkeyPatch, clients, tmp_path: Path) -> Callable[..
 
     go.backends = []
     return go
-
-
-@pytest.fixture
-def outcome() -> Callable[[Path], Any]:
-    """All that a run's folder says of its result: everything but the seconds."""
-
-    def read(folder: Path) -> Any:
-        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        summary = json.loads((folder / "summary.json").read_text())
-        for record in (*rows, summary):
-            assert record.pop("seconds") > 0
-        arrays = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
-        return rows, summary, arrays
-
-    return read
