@@ -1,4 +1,4 @@
-"""Shows the prompts of the best checkpoint: as text, or applied to test images."""
+"""Shows the prompts of the best checkpoint: as text, or applied to synthetic images."""
 
 import base64
 import io
@@ -33,7 +33,7 @@ def _vectors(one: str) -> str:
 
 
 def image_preview(experiment: Experiment, state: ServerState) -> dict[str, Any] | None:
-    """Renders a few test images: the original, the difference, and under each prompt. No client's image is shown.
+    """Renders a few synthetic images: the original, the difference, and under each prompt. No client's image is shown.
 
     None without a prompt for images that all clients share.
     """

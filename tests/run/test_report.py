@@ -195,7 +195,7 @@ def test_curves_leave_out_rounds_without_evaluation(make):
         assert f"validation, queries {row['queries']:,}: {row['loss']:.4g}" in run.page.text
 
 
-def test_pictures_are_test_images_and_what_the_prompt_makes_of_them_and_no_clients(make):
+def test_pictures_are_synthetic_and_what_the_prompt_makes_of_them_and_no_clients(make):
     run = make()
     experiment, theta = run.experiment, again.load_best(run.out, run.experiment)[1].parameters["prompt"]
     files = [io.BytesIO(base64.b64decode(image["src"].partition(",")[2])) for image in run.page.all("img")]
