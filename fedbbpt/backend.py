@@ -3,16 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.services.ledger import Account, BilledUsage
+from fedbbpt.services.prices import Price
+from fedbbpt.services.refusals import RefusalTracker
 from fedbbpt.types import Dataset, Float32, Inputs, Size, Usage
-
-if TYPE_CHECKING:
-    from fedbbpt.services.client import ServiceClient
 
 Modality = Literal["image", "text"]
 Fitted = Mapping[str, NDArray[Any]]  # arrays by name
@@ -62,6 +62,23 @@ class BackendOutput(NamedTuple):
     output_tokens: int = 0  # included in `tokens`
 
 
+class BilledClient(Protocol):
+    """The client of a service as a run sees it; `fedbbpt.services.client.ServiceClient` is one."""
+
+    price: Price | None  # None: unknown
+    query_index: int  # number of the next query in the run
+    refusals: RefusalTracker
+
+    def bill_to(self, account: Account) -> None:
+        """Bills a run from now on, whose first query comes next."""
+
+    def billed(self) -> BilledUsage:
+        """What the run was billed for."""
+
+    def estimate_tokens(self, inputs: Inputs) -> tuple[float, float]:
+        """Mean input and output tokens of one of these inputs, estimated."""
+
+
 FeatureExtractor = Callable[[Inputs], BackendOutput]  # as `Backend.query`, with features (b, D) in place of the scores
 
 
@@ -80,7 +97,7 @@ class Backend(ABC):
     info: BackendInfo
     feature_extractor: FeatureExtractor | None = None  # None: the model gives no features
     label_words: tuple[str, ...] | None = None  # a word for each class, if the scores are those of words
-    service_client: "ServiceClient | None" = None  # if queries are requests to a service, which may charge for them
+    service_client: BilledClient | None = None  # if queries are requests to a service, which may charge for them
 
     @abstractmethod
     def query(self, inputs: Inputs) -> BackendOutput:

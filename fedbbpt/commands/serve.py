@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fedbbpt.backend import Backend, Provider
     from fedbbpt.serve.app import InferenceService
-    from fedbbpt.split_learning.server import BodyService, ServedBody
+    from fedbbpt.serve.split_body import BodyService, ServedBody
 
 DEFAULT_TASK = "digits"  # for backends that read images
 BODY_TIMEOUT = 600.0  # seconds for activations to arrive: they are large
@@ -142,7 +142,7 @@ def serve_body(
     """
     try:
         from fedbbpt.serve import MIB, RequestLimits
-        from fedbbpt.split_learning.server import BodyService
+        from fedbbpt.serve.split_body import BodyService
     except ImportError as e:
         raise MissingExtra("fedbbpt serve-body", "serve", e) from e
 
@@ -208,8 +208,8 @@ def _open_body(name: str, assignments: tuple[str, ...], head_blocks: int, tail_b
     """The body of a backend's model, without its first `head_blocks` and last `tail_blocks`."""
     from fedbbpt.config.components import load_class
     from fedbbpt.config.settings import parse_assignment
+    from fedbbpt.serve.split_body import ServedBody
     from fedbbpt.split_learning.protocol import Splittable
-    from fedbbpt.split_learning.server import ServedBody
 
     if not issubclass(load_class("backends", name), Splittable):
         raise ConfigError(f"the backend {name!r} has no model that can be partitioned; use --backend local-vit")

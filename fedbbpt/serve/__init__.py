@@ -2,6 +2,7 @@
 
 A request passes the `middleware` and is parsed by its route's schema (`classify`, `completions`, `chat`, `embeddings`);
 its inputs go to the one thread that owns the model (`batching`), and the response has the format of the route.
+`split_body` serves the body of a split model behind the same middleware.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from fedbbpt.assets.store import cache_folder
-from fedbbpt.backend import BackendOutput
+from fedbbpt.backend import BackendOutput, BilledClient
 from fedbbpt.services import NO_SCORES, Service, ServiceAnswer
 from fedbbpt.services.answer_cache import AnswerCache, open_cache
 from fedbbpt.services.dispatcher import DispatchOptions, RequestDispatcher
@@ -28,7 +28,7 @@ def default_cache() -> AnswerCache:
     return open_cache(cache_folder() / FILE)
 
 
-class ServiceClient:
+class ServiceClient(BilledClient):
     """Asks a service, from several threads.
 
     An answer is on disk before it is used, under the service's identity and the input, so that nobody pays for it
@@ -94,15 +94,15 @@ class ServiceClient:
         self._identity = json.dumps(service.identity, sort_keys=True).encode()
 
     def bill_to(self, account: Account) -> None:
-        """Bills a run from now on, whose first query comes next."""
+        """See `BilledClient`."""
         self._account, self.query_index = account, 0
 
     def billed(self) -> BilledUsage:
-        """What the run was billed for."""
+        """See `BilledClient`."""
         return default_cache().billed(self._account.run)
 
     def estimate_tokens(self, inputs: Inputs) -> tuple[float, float]:
-        """Mean input and output tokens of one of these inputs, estimated."""
+        """See `BilledClient`."""
         estimates = [self._service.estimate_tokens(self._service.encode(one)) for one in inputs]
         return fmean(one.input_tokens for one in estimates), fmean(one.output_tokens for one in estimates)
 

@@ -39,7 +39,9 @@ from fedbbpt.types import Batch, Float32, Message, Parameters, Score, Update, Us
 
 
 class SFPrompt(Algorithm):
-    """Clients hold head, prompt and tail; the server holds the body. A round has three phases.
+    """White-box split training of a soft prompt, the last blocks and a classifier; a server runs the other blocks.
+
+    Clients hold head, prompt and tail; the server holds the body. A round has three phases.
 
     1. Self-update: `local_epochs` epochs of SGD at `self_update_lr` over all of the client's samples, from the head
        straight to the tail, without the server. Pruning by the same shortcut keeps the share `keep_fraction` of the

@@ -118,7 +118,7 @@ def test_a_model_that_cannot_be_partitioned_has_no_body_to_serve() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "module"), [("serve", "fedbbpt.serve.app"), ("serve-body", "fedbbpt.split_learning.server")]
+    ("command", "module"), [("serve", "fedbbpt.serve.app"), ("serve-body", "fedbbpt.serve.split_body")]
 )
 def test_a_missing_extra_is_named(command: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)

@@ -15,7 +15,7 @@ from fedbbpt.readouts.none import NoReadout
 from fedbbpt.serve import RequestLimits
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.server import bind, make_server
-from fedbbpt.split_learning.server import BodyService, ServedBody
+from fedbbpt.serve.split_body import BodyService, ServedBody
 from fedbbpt.split_learning.sfprompt import SFPrompt
 from fedbbpt.testing import PartitionableToy, Simulation
 from fedbbpt.testing.partitionable import PartitionedToy

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from fedbbpt.algorithms import ClientSizes
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.serve import RequestLimits
+from fedbbpt.serve.activation_cache import size_of
 from fedbbpt.split_learning import http_retry
-from fedbbpt.split_learning.activation_cache import size_of
 from fedbbpt.split_learning.activations import pack, unpack
 from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
 from fedbbpt.split_learning.protocol import Forward

@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from fedbbpt.backend import BackendOutput
 from fedbbpt.serve import HttpError, RequestLimits
+from fedbbpt.serve.activation_cache import MAX_TICKET_LENGTH, ActivationCache, size_of
 from fedbbpt.serve.metrics import ServerMetrics
 from fedbbpt.serve.middleware import AccessMiddleware, ConcurrencyLimit, method_not_allowed
-from fedbbpt.split_learning.activation_cache import MAX_TICKET_LENGTH, ActivationCache, size_of
 from fedbbpt.split_learning.activations import ActivationDtype, pack, unpack_untrusted
 from fedbbpt.split_learning.protocol import UPSTREAM, Part, SplitModel
 from fedbbpt.split_learning.transport import BodyRunner

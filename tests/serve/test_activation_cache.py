@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from fedbbpt.serve import HttpError
-from fedbbpt.split_learning.activation_cache import MAX_SIZE, ActivationCache, size_of
-from fedbbpt.split_learning.server import MAX_REQUEST_SIZE
+from fedbbpt.serve.activation_cache import MAX_SIZE, ActivationCache, size_of
+from fedbbpt.serve.split_body import MAX_REQUEST_SIZE
 
 
 def put(cache, name, samples=1):
