@@ -1,3 +1,5 @@
+"""How many examples each client gets, of which classes; drawn from a Dirichlet distribution."""
+
 import dataclasses
 import math
 
@@ -5,342 +7,139 @@ import numpy as np
 import pytest
 
 from fedbbpt.data import TaskData
-from fedbbpt.data.partition import PartitionScheme, label_counts, partition_clients
+from fedbbpt.data.partition import label_counts
 from fedbbpt.errors import ConfigError
-from fedbbpt.types import Dataset
 
-CLASSES = 5
-
-
-def numbered(labels, first=0):
-    """Pictures of one pixel that hold their own number."""
-    numbers = np.arange(first, first + len(labels))
-    pixels = np.stack([numbers // 256, numbers % 256, np.zeros_like(numbers)], 1)
-    return Dataset(pixels[:, :, None, None].astype(np.uint8), np.array(labels, np.int64))
-
-
-def numbers(data):
-    return (data.inputs[:, 0, 0, 0].astype(int) * 256 + data.inputs[:, 1, 0, 0]).tolist()
-
-
-@pytest.fixture(scope="module")
-def pool():
-    rng = np.random.default_rng(0)
-    return TaskData(
-        numbered(rng.permutation(np.repeat(np.arange(CLASSES), 100))), numbered(np.arange(400) % CLASSES, 1000)
-    )
-
-
-def dealt(pool, **changes):
-    scheme = PartitionScheme(
-        **{"dirichlet_alpha": 0.5}
-        | {
-            key: changes.pop(key)
-            for key in ("kind", "dirichlet_alpha", "shards_per_client", "empty_clients")
-            if key in changes
-        }
-    )
-    return partition_clients(
-        pool,
-        **{"clients": 6, "scheme": scheme, "shots_per_class": 40, "validation_shots_per_class": 10, "seed": 1}
-        | changes,
-    )
-
-
-def counts(clients, split):
-    """Examples (clients, classes)."""
-    return np.array([label_counts(getattr(client, split), CLASSES) for client in clients])
+SUBSETS = ("train", "validation", "test")
 
 
 @pytest.mark.parametrize("dirichlet_alpha", [0.05, 1.0, math.inf])
-def test_all_test_data_is_used_once(pool, dirichlet_alpha):
-    used = [number for client in dealt(pool, dirichlet_alpha=dirichlet_alpha) for number in numbers(client.test)]
+def test_all_test_data_is_used_once(partition, pool, numbers, dirichlet_alpha):
+    used = [number for client in partition(dirichlet_alpha=dirichlet_alpha) for number in numbers(client.test)]
     assert sorted(used) == sorted(numbers(pool.test))
 
 
 @pytest.mark.parametrize("dirichlet_alpha", [0.05, 1.0, math.inf])
-@pytest.mark.parametrize(("shots", "kept_back"), [(16, 4), (1, 1), (80, 20)])
-def test_shots_are_exact_for_every_class(pool, dirichlet_alpha, shots, kept_back):
-    clients = dealt(
-        pool, dirichlet_alpha=dirichlet_alpha, shots_per_class=shots, validation_shots_per_class=kept_back, clients=3
+@pytest.mark.parametrize(("shots", "validation_shots"), [(16, 4), (1, 1), (80, 20)])
+def test_shots_are_exact_for_every_class(partition, counts, dirichlet_alpha, shots, validation_shots):
+    clients = partition(
+        dirichlet_alpha=dirichlet_alpha, shots_per_class=shots, validation_shots_per_class=validation_shots, clients=3
     )
     assert (counts(clients, "train").sum(0) == shots).all()
-    assert (counts(clients, "validation").sum(0) == kept_back).all()
+    assert (counts(clients, "validation").sum(0) == validation_shots).all()
 
 
 @pytest.mark.parametrize("dirichlet_alpha", [0.05, 1.0, math.inf])
-def test_no_example_is_in_two_hands(pool, dirichlet_alpha):
-    used = [
-        n
-        for c in dealt(pool, dirichlet_alpha=dirichlet_alpha)
-        for split in (c.train, c.validation, c.test)
-        for n in numbers(split)
-    ]
+def test_no_example_goes_to_two_clients_or_subsets(partition, numbers, dirichlet_alpha):
+    clients = partition(dirichlet_alpha=dirichlet_alpha)
+    used = [number for client in clients for subset in SUBSETS for number in numbers(getattr(client, subset))]
     assert len(used) == len(set(used))
 
 
-def test_pictures_keep_their_labels(pool):
+def test_images_keep_their_labels(partition, pool, numbers):
     labels = dict(zip(numbers(pool.train) + numbers(pool.test), [*pool.train.labels, *pool.test.labels], strict=True))
-    for client in dealt(pool):
-        for split in (client.train, client.validation, client.test):
-            assert [labels[number] for number in numbers(split)] == split.labels.tolist()
+    for client in partition():
+        for data in (client.train, client.validation, client.test):
+            assert [labels[number] for number in numbers(data)] == data.labels.tolist()
 
 
 @pytest.mark.parametrize("clients", [1, 4, 7])
-def test_infinite_alpha_makes_clients_alike(pool, clients):
-    for split in ("train", "validation", "test"):
-        table = counts(dealt(pool, dirichlet_alpha=math.inf, clients=clients), split)
+def test_infinite_alpha_makes_clients_alike(partition, counts, clients):
+    for subset in SUBSETS:
+        table = counts(partition(dirichlet_alpha=math.inf, clients=clients), subset)
         assert (table.max(0) - table.min(0) <= 1).all()
 
 
-def test_small_alpha_gives_each_class_to_few(pool):
+def test_small_alpha_gives_each_class_to_few(partition, counts):
     def largest_share(dirichlet_alpha):
-        shares = [
-            counts(dealt(pool, dirichlet_alpha=dirichlet_alpha, seed=seed), "train").max(0) / 40 for seed in range(20)
-        ]
-        return np.mean(shares)
+        tables = [counts(partition(dirichlet_alpha=dirichlet_alpha, seed=seed), "train") for seed in range(20)]
+        return np.mean([table.max(0) / 40 for table in tables])
 
     assert largest_share(0.05) > 0.75
     assert largest_share(0.05) > largest_share(1.0) > largest_share(100.0)
 
 
 @pytest.mark.parametrize("dirichlet_alpha", [1e-3, 1e-9])
-def test_tiny_alpha_is_survived(pool, dirichlet_alpha):
-    assert (counts(dealt(pool, dirichlet_alpha=dirichlet_alpha), "train").sum(0) == 40).all()
+def test_tiny_alpha_still_gives_all_shots(partition, counts, dirichlet_alpha):
+    assert (counts(partition(dirichlet_alpha=dirichlet_alpha), "train").sum(0) == 40).all()
 
 
 @pytest.mark.parametrize("dirichlet_alpha", [0.01, 0.3])
 @pytest.mark.parametrize("seed", range(5))
-def test_no_client_is_without_training_data(pool, dirichlet_alpha, seed):
-    clients = dealt(pool, dirichlet_alpha=dirichlet_alpha, clients=20, shots_per_class=4, seed=seed)
+def test_no_client_is_without_training_data(partition, dirichlet_alpha, seed):
+    clients = partition(dirichlet_alpha=dirichlet_alpha, clients=20, shots_per_class=4, seed=seed)
     assert min(len(client.train) for client in clients) >= 1
 
 
-def test_as_many_clients_as_examples_get_one_each(pool):
-    clients = dealt(pool, clients=10, shots_per_class=2)
-    assert [len(client.train) for client in clients] == [1] * 10
+def test_as_many_clients_as_examples_get_one_each(partition):
+    assert [len(client.train) for client in partition(clients=10, shots_per_class=2)] == [1] * 10
 
 
-def test_more_clients_than_examples_are_refused(pool):
+def test_more_clients_than_examples_are_refused(partition):
     with pytest.raises(ConfigError, match="11 clients cannot share 10 training examples"):
-        dealt(pool, clients=11, shots_per_class=2)
+        partition(clients=11, shots_per_class=2)
 
 
-def test_same_seed_same_hands(pool):
-    for one, other in zip(dealt(pool), dealt(pool), strict=True):
+def test_the_same_seed_gives_the_same_partition(partition, numbers):
+    for one, other in zip(partition(), partition(), strict=True):
         assert one.id == other.id
-        for split in ("train", "validation", "test"):
-            assert numbers(getattr(one, split)) == numbers(getattr(other, split))
+        for subset in SUBSETS:
+            assert numbers(getattr(one, subset)) == numbers(getattr(other, subset))
 
 
-def test_another_seed_other_hands(pool):
-    one, other = (dealt(pool, dirichlet_alpha=math.inf, seed=seed) for seed in (1, 2))
+def test_another_seed_gives_another_partition(partition, numbers):
+    one, other = (partition(dirichlet_alpha=math.inf, seed=seed) for seed in (1, 2))
     assert numbers(one[0].train) != numbers(other[0].train)
     assert numbers(one[0].test) != numbers(other[0].test)
 
 
-def test_clients_have_the_same_shares_of_a_class_in_all_splits(pool):
-    clients = dealt(pool, dirichlet_alpha=1.0)
-    assert min(len(client.train) for client in clients) > 1  # nobody had to be fed
+def test_clients_have_the_same_shares_of_a_class_in_all_subsets(partition, counts):
+    clients = partition(dirichlet_alpha=1.0)
+    assert min(len(client.train) for client in clients) > 1  # no empty client had to be filled
     shares = counts(clients, "train") / 40
     assert np.abs(shares - counts(clients, "validation") / 10).max() <= 1 / 40 + 1 / 10
     assert np.abs(shares - counts(clients, "test") / 80).max() <= 1 / 40 + 1 / 80
 
 
-def test_names_are_numbered(pool):
-    assert [client.id for client in dealt(pool, clients=3)] == ["client-000", "client-001", "client-002"]
+def test_clients_are_numbered(partition):
+    assert [client.id for client in partition(clients=3)] == ["client-000", "client-001", "client-002"]
 
 
-def test_small_classes_give_validation_its_share():
-    labels = [0] * 50 + [1] * 10
-    clients = partition_clients(
-        TaskData(numbered(labels), numbered([0, 1], 1000)),
-        clients=1,
-        scheme=PartitionScheme(),
-        shots_per_class=16,
-        validation_shots_per_class=4,
-        seed=0,
-    )
-    assert label_counts(clients[0].train, 2) == [16, 8]
-    assert label_counts(clients[0].validation, 2) == [4, 2]
+@pytest.mark.parametrize(("examples", "train", "validation"), [(10, 8, 2), (2, 1, 1)])
+def test_small_classes_are_divided_in_the_same_proportion(partition, numbered, examples, train, validation):
+    data = TaskData(numbered([0] * 50 + [1] * examples), numbered([0, 1], 1000))
+    (client,) = partition(data, clients=1, shots_per_class=16, validation_shots_per_class=4)
+    assert label_counts(client.train, 2) == [16, train]
+    assert label_counts(client.validation, 2) == [4, validation]
 
 
-def test_class_of_two_gives_one_to_each():
-    clients = partition_clients(
-        TaskData(numbered([0] * 50 + [1] * 2), numbered([0, 1], 1000)),
-        clients=1,
-        scheme=PartitionScheme(),
-        shots_per_class=16,
-        validation_shots_per_class=4,
-        seed=0,
-    )
-    assert label_counts(clients[0].train, 2) == [16, 1]
-    assert label_counts(clients[0].validation, 2) == [4, 1]
-
-
-class TestShards:
-    def test_everybody_holds_few_classes_and_as_much_as_the_others(self, pool):
-        clients = dealt(pool, kind="shards", clients=10, shards_per_client=2, validation_shots_per_class=10)
-        table = counts(clients, "train")
-        assert (table.sum(1) == 20).all()
-        assert ((table > 0).sum(1) <= 2).all()
-        assert (table.sum(0) == 40).all()
-
-    def test_all_splits_have_the_same_classes(self, pool):
-        clients = dealt(pool, kind="shards", clients=10, shards_per_client=1)
-        assert np.array_equal(counts(clients, "train") > 0, counts(clients, "test") > 0)
-
-    def test_another_seed_other_owners(self, pool):
-        one, other = (
-            counts(dealt(pool, kind="shards", clients=5, shards_per_client=1, seed=seed), "train") for seed in (1, 2)
-        )
-        assert not np.array_equal(one, other)
-
-
-class TestDomains:
-    @pytest.fixture
-    def several(self, pool):
-        def with_domains(data):
-            return dataclasses.replace(data, domains=(np.array(numbers(data)) % 3).astype(np.int64))
-
-        return TaskData(with_domains(pool.train), with_domains(pool.test))
-
-    @pytest.mark.parametrize("clients", [3, 7])
-    def test_every_client_belongs_to_one_domain(self, several, clients):
-        for i, client in enumerate(dealt(several, kind="domain", clients=clients)):
-            for split in (client.train, client.validation, client.test):
-                assert {number % 3 for number in numbers(split)} <= {i % 3}
-
-    def test_all_test_data_is_used_once(self, several):
-        used = [n for client in dealt(several, kind="domain", clients=7) for n in numbers(client.test)]
-        assert sorted(used) == sorted(numbers(several.test))
-
-    def test_fewer_clients_than_domains_are_refused(self, several):
-        with pytest.raises(ConfigError, match="3 domains, too many for 2 clients"):
-            dealt(several, kind="domain", clients=2)
-
-    def test_a_task_without_domains_is_refused(self, pool):
-        with pytest.raises(ConfigError, match="no domains"):
-            dealt(pool, kind="domain")
-
-
-class TestEmpty:
-    def test_error_refuses(self, pool):
-        with pytest.raises(ConfigError, match=r"without training data \(data.empty_clients=error\)"):
-            dealt(pool, empty_clients="error", dirichlet_alpha=0.01, clients=20, shots_per_class=8)
-
-    def test_redraw_gives_up_where_it_is_hopeless(self, pool):
-        with pytest.raises(ConfigError, match=r"data.empty_clients=redraw"):
-            dealt(pool, empty_clients="redraw", dirichlet_alpha=0.01, clients=20, shots_per_class=8)
-
-    def test_redraw_finds_a_deal_without_gifts(self, pool):
-        seed = next(s for s in range(50) if _refused(pool, s))
-        clients = dealt(pool, empty_clients="redraw", dirichlet_alpha=0.3, clients=4, shots_per_class=8, seed=seed)
-        assert min(len(client.train) for client in clients) >= 1
-        assert (counts(clients, "train").sum(0) == 8).all()
-
-
-def _refused(pool, seed):
-    try:
-        dealt(pool, empty_clients="error", dirichlet_alpha=0.3, clients=4, shots_per_class=8, seed=seed)
-    except ConfigError:
-        return True
-    return False
-
-
-def test_of_the_test_data_a_random_part_may_do(pool):
-    part, everything = ([n for c in dealt(pool, test_limit=limit) for n in numbers(c.test)] for limit in (50, None))
-    assert len(part) == 50
-    assert set(part) < set(everything)
-    assert sorted(part) != sorted(everything)[:50]
+def test_a_limit_draws_test_data_at_random(partition, numbers):
+    limited, everything = ([n for c in partition(test_limit=limit) for n in numbers(c.test)] for limit in (50, None))
+    assert len(limited) == 50
+    assert set(limited) < set(everything)
+    assert sorted(limited) != sorted(everything)[:50]
 
 
 class TestGroups:
+    """Examples of a group show the same thing, and are on one side of the training and validation data."""
+
     @pytest.fixture
-    def grouped(self, pool):
-        """Every ten pictures show the same; each thing belongs to two classes, as tones of one emoji do."""
-        labels = np.arange(200) % 2
-        train = dataclasses.replace(numbered(labels), groups=(np.arange(200) // 10).astype(np.int64))
+    def grouped(self, numbered):
+        """Groups of ten images; each has images of two classes, as tones of one emoji do."""
+        train = dataclasses.replace(numbered(np.arange(200) % 2), groups=(np.arange(200) // 10).astype(np.int64))
         return TaskData(train, numbered([0, 1], 1000))
 
     @pytest.mark.parametrize("seed", range(5))
-    def test_what_is_validated_on_is_not_trained_on(self, grouped, seed):
-        clients = dealt(grouped, clients=3, shots_per_class=16, validation_shots_per_class=8, seed=seed)
-        seen, kept = ({n // 10 for c in clients for n in numbers(getattr(c, s))} for s in ("train", "validation"))
-        assert not seen & kept
+    def test_no_group_is_in_training_and_validation_data(self, grouped, partition, numbers, counts, seed):
+        clients = partition(grouped, clients=3, shots_per_class=16, validation_shots_per_class=8, seed=seed)
+        train, validation = ({n // 10 for c in clients for n in numbers(getattr(c, s))} for s in SUBSETS[:2])
+        assert not train & validation
         assert (counts(clients, "train").sum(0)[:2] == 16).all()
         assert (counts(clients, "validation").sum(0)[:2] == 8).all()
 
-    def test_a_class_of_one_thing_is_still_trained_on(self):
-        data = dataclasses.replace(numbered([0] * 12 + [1] * 12), groups=np.repeat([0, 1], 12))
-        clients = dealt(
-            TaskData(data, numbered([0, 1], 1000)), clients=1, shots_per_class=4, validation_shots_per_class=2
-        )
-        assert label_counts(clients[0].train, 2) == [4, 4]
-        assert not set(numbers(clients[0].train)) & set(numbers(clients[0].validation))
-
-
-class TestOwn:
-    """Somebody's own data, of which there may be little."""
-
-    @staticmethod
-    def own(classes, each):
-        return TaskData(
-            numbered(np.arange(classes * each) % classes), numbered(np.arange(classes), 1000), user_supplied=True
-        )
-
-    @staticmethod
-    def fed(pool, **changes):
-        return partition_clients(
-            pool,
-            **{
-                "scheme": PartitionScheme(dirichlet_alpha=0.3),
-                "shots_per_class": 16,
-                "validation_shots_per_class": 4,
-                "seed": 1,
-            }
-            | changes,
-        )
-
-    @pytest.mark.parametrize("seed", range(1, 6))
-    @pytest.mark.parametrize(("classes", "each", "most"), [(2, 10, 2), (3, 28, 6), (5, 100, 10), (10, 100, 10)])
-    def test_as_many_clients_as_can_be_fed(self, classes, each, most, seed):
-        clients = self.fed(self.own(classes, each), seed=seed)
-        sizes = [len(client.train) for client in clients]
-        assert len(clients) <= most
-        assert min(sizes) >= 4
-        assert sum(sizes) >= 8 * len(clients)
-
-    def test_very_little_is_for_one(self):
-        assert len(self.fed(self.own(2, 2))) == 1
-
-    @pytest.mark.parametrize("seed", range(3))
-    def test_the_same_number_gives_the_same_hands(self, seed):
-        pool = self.own(3, 28)
-        chosen = self.fed(pool, seed=seed)
-        told = self.fed(pool, seed=seed, clients=len(chosen))
-        assert [numbers(client.train) for client in told] == [numbers(client.train) for client in chosen]
-        assert [numbers(client.test) for client in told] == [numbers(client.test) for client in chosen]
-
-    def test_who_says_a_number_gets_it(self):
-        clients = self.fed(self.own(2, 20), clients=20)
-        assert len(clients) == 20
-        assert min(len(client.train) for client in clients) == 1
-
-    def test_every_domain_has_a_client(self):
-        pool = self.own(2, 90)
-        train, test = (
-            dataclasses.replace(data, domains=np.arange(len(data)) % 12) for data in (pool.train, numbered([0, 1] * 12))
-        )
-        assert len(self.fed(TaskData(train, test, user_supplied=True), scheme=PartitionScheme("domain"))) == 12
-
-    def test_public_data_have_ten(self, pool):
-        assert len(self.fed(pool, shots_per_class=2)) == 10
-
-    def test_given_validation_data_are_used_as_they_are(self):
-        pool = dataclasses.replace(self.own(2, 40), validation=numbered(np.arange(30) % 2, 500))
-        clients = self.fed(pool)
-        validation = [number for client in clients for number in numbers(client.validation)]
-        assert len(validation) == 8
-        assert all(500 <= number < 530 for number in validation)
-        assert sum(len(client.train) for client in clients) == 32
+    def test_a_class_of_one_group_is_in_both(self, partition, numbered, numbers):
+        train = dataclasses.replace(numbered([0] * 12 + [1] * 12), groups=np.repeat([0, 1], 12))
+        data = TaskData(train, numbered([0, 1], 1000))
+        (client,) = partition(data, clients=1, shots_per_class=4, validation_shots_per_class=2)
+        assert label_counts(client.train, 2) == [4, 4]
+        assert not set(numbers(client.train)) & set(numbers(client.validation))
