@@ -1,11 +1,15 @@
-"""A toy model in three parts, methods on it, and a server for its body."""
+"""A toy model in three parts, methods on it, a server for its body, and a client's transport to that."""
 
 import threading
 from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 
 from fedbbpt.algorithms import AlgorithmContext
 from fedbbpt.objective import Objective
@@ -16,11 +20,19 @@ from fedbbpt.serve import RequestLimits
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.server import bind, make_server
 from fedbbpt.serve.split_body import BodyService, ServedBody
+from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
 from fedbbpt.split_learning.sfprompt import SFPrompt
+from fedbbpt.split_learning.transport import BodyRunner, InProcessTransport
 from fedbbpt.testing import PartitionableToy, Simulation
 from fedbbpt.testing.partitionable import PartitionedToy
 
 LIMITS = RequestLimits()
+CUT = CutSpec("toy 6", 1, 1)
+
+
+@pytest.fixture(autouse=True)
+def _no_token(monkeypatch):
+    monkeypatch.delenv("FEDBBPT_TOKEN", raising=False)
 
 
 @pytest.fixture
@@ -133,3 +145,57 @@ def serve(host):
         )
 
     return start
+
+
+@pytest.fixture
+def connect(host):
+    """`connect(dtype, cut, backward, url)`: a client's transport to the host."""
+
+    def make(dtype="float32", cut=CUT, backward=True, url=None):
+        return RemoteBody(url or host.url, dtype, cut).transport(backward=backward)
+
+    return make
+
+
+@pytest.fixture
+def values():
+    """A client's activations."""
+    return np.random.default_rng(0).normal(size=(3, 5, 6)).astype(np.float32)
+
+
+@pytest.fixture
+def gradients():
+    """The gradients of the loss with respect to what the body makes of `values`."""
+    return np.random.default_rng(1).normal(size=(3, 5, 6)).astype(np.float32)
+
+
+@pytest.fixture
+def expected(make_split, values, gradients):
+    """What the body makes of `values` and then of `gradients` in this process."""
+    split = make_split(0, 1, 6, [])
+    transport = InProcessTransport(BodyRunner(split, split.init(0)["body"], frozenset({"prompt"}), 0.0))
+    return SimpleNamespace(forward=transport.forward(values), backward=transport.backward(gradients))
+
+
+@pytest.fixture
+def answer_with(host):
+    """`answer_with(*responses)`: a server that sends one response after the other, and the last one from then on."""
+
+    def start(*responses):
+        left = list(responses)
+
+        async def answer(request):
+            await request.body()
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+        host.start(lambda thread: SimpleNamespace(app=app, close=lambda: None))
+
+    return start
+
+
+@pytest.fixture
+def body_info():
+    """The response of a server that is asked which body it holds."""
+    body = b'{"model": "toy", "identity": "toy 6", "head_blocks": 1, "tail_blocks": 1, "width": 6}'
+    return Response(body, media_type="application/json")
