@@ -6,9 +6,11 @@ from functools import partial
 import pytest
 
 from fedbbpt.algorithms import AlgorithmContext, ClientContext
+from fedbbpt.algorithms.ensemble import Ensemble
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.objective import Objective
 from fedbbpt.optim import Space
+from fedbbpt.optim.random_search import RandomSearch
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.dct import Dct
 from fedbbpt.readouts.linear import LinearReadout
@@ -54,6 +56,17 @@ def simulate():
 
 
 @pytest.fixture
+def ensemble(simulate):
+    """`ensemble(clients, backend, population, **options)`: rounds of an ensemble over random search."""
+
+    def start(clients, backend, population=5, **options):
+        optimizer = partial(RandomSearch, sigma=2.0, population_size=population)
+        return simulate(clients, backend, Ensemble, optimizer=optimizer, **options)
+
+    return start
+
+
+@pytest.fixture
 def context_of():
     """`context_of(algorithm, client)`: all that a client's handlers work with, before the first round."""
     return lambda algorithm, client: ClientContext(client, algorithm.model)
@@ -72,7 +85,7 @@ def train(context_of):
 
 @pytest.fixture
 def score(context_of):
-    """`score(algorithm, client, subset, state)`: the score of parameters that are told whole."""
+    """`score(algorithm, client, subset, state)`: the score of the parameters, sent whole."""
 
     def call(algorithm, client, subset="test", state=None):
         message = replace(algorithm.broadcast(state or algorithm.init()), subset=subset)
@@ -86,14 +99,14 @@ def spied():
     """`spied(simulation)`: the (call, replies) of all later exchanges, as a list that grows."""
 
     def watch(simulation):
-        heard, send = [], simulation.engine.send
+        exchanges, send = [], simulation.engine.send
 
         def recorded(call, clients, on_dropped=None):
             replies = list(send(call, clients, on_dropped))
-            heard.append((call, replies))
+            exchanges.append((call, replies))
             return iter(replies)
 
         simulation.engine.send = recorded
-        return heard
+        return exchanges
 
     return watch
