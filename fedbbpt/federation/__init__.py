@@ -1,0 +1,4 @@
+"""A federation over a network: every site keeps its data, its model's keys and its limits in a place of its own.
+
+The server's half of a run sends requests to the sites (`messages`) over a channel (`channel`); a site answers them.
+"""

@@ -1,0 +1,31 @@
+"""The way from a federation's server to its sites."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedbbpt.federation.messages import Request, Response
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A site that sent no response; it may have done what was asked, or may still be at it."""
+
+    reason: str  # completes "no response from SITE: "
+
+
+class Channel(Protocol):
+    """Sends requests from the server to the sites of a federation."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The names of the sites, sorted; each is the one in the site's certificate."""
+        ...
+
+    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
+        """Sends a request to some sites at once, and waits for all of them, at most `timeout` seconds.
+
+        Returns what came from each site, in the order of `sites`: its response, or a failure if there was none in
+        time, or none that can be read. The name of a site comes from the connection, never from what it sends.
+        """
+        ...
