@@ -20,11 +20,14 @@ from fedbbpt.serve import RequestLimits
 from fedbbpt.serve.batching import model_thread
 from fedbbpt.serve.server import bind, make_server
 from fedbbpt.serve.split_body import BodyService, ServedBody
+from fedbbpt.split_learning import transport
+from fedbbpt.split_learning.activations import pack
 from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
 from fedbbpt.split_learning.sfprompt import SFPrompt
 from fedbbpt.split_learning.transport import BodyRunner, InProcessTransport
 from fedbbpt.testing import PartitionableToy, Simulation
 from fedbbpt.testing.partitionable import PartitionedToy
+from fedbbpt.types import Update
 
 LIMITS = RequestLimits()
 CUT = CutSpec("toy 6", 1, 1)
@@ -68,6 +71,26 @@ def simulate(method, toy):
         return Simulation(make, _objective(backend), clients, rebuild=rebuild, engine=engine)
 
     return start
+
+
+@pytest.fixture
+def packed(monkeypatch):
+    """The lengths of all messages that are packed from now on."""
+    lengths = []
+
+    def recorded(values, dtype):
+        message = pack(values, dtype)
+        lengths.append(len(message))
+        return message
+
+    monkeypatch.setattr(transport, "pack", recorded)
+    return lengths
+
+
+@pytest.fixture(scope="session")
+def updates():
+    """`updates(simulation)`: all that the clients sent, where only bytes travel (`rebuild`)."""
+    return lambda simulation: [Update.from_bytes(content) for _, content in simulation.engine.replies]
 
 
 @pytest.fixture(scope="session")
@@ -173,8 +196,8 @@ def gradients():
 def expected(make_split, values, gradients):
     """What the body makes of `values` and then of `gradients` in this process."""
     split = make_split(0, 1, 6, [])
-    transport = InProcessTransport(BodyRunner(split, split.init(0)["body"], frozenset({"prompt"}), 0.0))
-    return SimpleNamespace(forward=transport.forward(values), backward=transport.backward(gradients))
+    local = InProcessTransport(BodyRunner(split, split.init(0)["body"], frozenset({"prompt"}), 0.0))
+    return SimpleNamespace(forward=local.forward(values), backward=local.backward(gradients))
 
 
 @pytest.fixture
