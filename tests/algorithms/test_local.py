@@ -149,9 +149,9 @@ def test_the_start_can_be_evaluated_after_any_round(simulate, fake_backend, clie
 
 def test_nothing_is_exchanged_for_a_readout_and_nothing_but_losses_comes_back(simulate, spied, fake_backend, clients):
     simulation = simulate(clients, fake_backend, Local)
-    heard = spied(simulation)
+    exchanges = spied(simulation)
     state, report = simulation.round(simulation.algorithm.init())
-    ((call, replies),) = heard
+    ((call, replies),) = exchanges
     assert call.handler == "train"
     assert all(reply.payload == {} for reply in replies)
     assert report.loss == pytest.approx(np.mean([reply.loss for reply in replies]))

@@ -136,15 +136,15 @@ def test_a_client_that_lost_its_memory_is_caught_up_and_nothing_is_asked_for_it(
     simulation, expected = wide(), wide().states(4)
     state = simulation.states(3)[-1]
     forget(simulation, "client-001")
-    heard = spied(simulation)
+    exchanges = spied(simulation)
     state, _ = simulation.round(state)
     assert same(state.to_arrays(), expected[-1].to_arrays())
-    assert [call.handler for call, _ in heard[:3]] == ["train", "catch_up", "train"]
-    assert [len(replies) for _, replies in heard[:3]] == [3, 1, 1]
-    ((reply,), wanted) = heard[1][1], simulation.algorithm.expected_usage
+    assert [call.handler for call, _ in exchanges[:3]] == ["train", "catch_up", "train"]
+    assert [len(replies) for _, replies in exchanges[:3]] == [3, 1, 1]
+    ((reply,), wanted) = exchanges[1][1], simulation.algorithm.expected_usage
     assert reply.usage == Usage()
     assert simulation.pool.usage.queries == sum(wanted(client, 4).queries for client in simulation.sizes)
-    assert simulation.pool.exchanges == len(heard)
+    assert simulation.pool.exchanges == len(exchanges)
     assert not simulation.pool.unusable
 
 
@@ -152,12 +152,12 @@ def test_catching_up_is_counted_and_takes_as_many_bytes_as_what_it_tells(wide, s
     simulation = wide()
     state = simulation.states(3)[-1]
     forget(simulation, "client-002")
-    heard = spied(simulation)
+    exchanges = spied(simulation)
     simulation.round(state)
-    down = sum(len(call.message.to_bytes()) * len(replies) for call, replies in heard)
-    up = sum(len(reply.to_bytes()) for _, replies in heard for reply in replies)
+    down = sum(len(call.message.to_bytes()) * len(replies) for call, replies in exchanges)
+    up = sum(len(reply.to_bytes()) for _, replies in exchanges for reply in replies)
     assert (simulation.pool.bytes_down, simulation.pool.bytes_up) == (down, up)
-    assert heard[1][0].message.parameters["prompt"].tolist() == state.parameters["prompt"].tolist()
+    assert exchanges[1][0].message.parameters["prompt"].tolist() == state.parameters["prompt"].tolist()
 
 
 def test_what_others_of_a_process_found_is_taken_from_them(wide, context_of, clients):
