@@ -1,11 +1,11 @@
-from dataclasses import replace
+"""FedAvg: a client's steps, the mean of the updates, and a readout that is fitted across clients."""
+
 from functools import partial
 
 import numpy as np
 import pytest
 
 from fedbbpt.algorithms import OutOfDateError
-from fedbbpt.algorithms.sampling import minibatch
 from fedbbpt.optim.random_search import RandomSearch
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.none import NoPrompt
@@ -18,12 +18,12 @@ SIZE = (8, 8)
 
 
 @pytest.fixture
-def sorted_clients(make_data):
-    """Three clients who hold one class each, in very different numbers, and one who holds all their data."""
+def one_class_clients(make_data):
+    """Three clients with one class each, in very different numbers, and one client with all their data."""
     pool = make_data(40)
     rows = [np.flatnonzero(pool.labels == label)[:count] for label, count in enumerate((2, 5, 9))]
     clients = [Client(f"client-{i:03d}", pool.take(r), pool, pool) for i, r in enumerate(rows)]
-    return clients, Client("everybody", pool.take(np.concatenate(rows)), pool, pool)
+    return clients, Client("all", pool.take(np.concatenate(rows)), pool, pool)
 
 
 def test_aggregation_weighs_clients_by_samples(make, fake_backend):
@@ -35,14 +35,14 @@ def test_aggregation_weighs_clients_by_samples(make, fake_backend):
         assert np.allclose(new.parameters[part] - state.parameters[part], 0.75)
 
 
-def test_an_update_says_who_and_how_much(make, train, fake_backend, make_client):
+def test_an_update_names_its_client_and_weight(make, train, fake_backend, make_client):
     update, _ = train(make(fake_backend, local_steps=3), make_client("me", train=7))
     assert (update.client, update.weight) == ("me", 7)
     assert update.usage == Usage(3 * 8 * 7, 3 * 4)
     assert {part: values.shape for part, values in update.payload.items()} == {"losses": (3, 8)}
 
 
-def test_a_message_is_all_there_is_to_know(make, fake_backend):
+def test_a_message_holds_round_seed_and_parameters(make, fake_backend):
     algorithm = make(fake_backend)
     state = algorithm.init()
     message = algorithm.broadcast(state)
@@ -51,18 +51,18 @@ def test_a_message_is_all_there_is_to_know(make, fake_backend):
 
 
 def test_gains_and_state_go_on_where_the_last_round_ended(simulate, rounds, fake_backend, clients):
-    started, known = set(), set()
+    steps, opt_states = set(), set()
 
     def optimizer(start):
-        started.add(start.step)
-        known.add(None if start.state is None else start.state.tobytes())
+        steps.add(start.step)
+        opt_states.add(None if start.state is None else start.state.tobytes())
         return SpsaGC(start)
 
     states, _ = rounds(simulate(clients, fake_backend, optimizer=optimizer, local_steps=4), 3)
-    assert started == {0, 4, 8}
-    told = [state.parameters["optimizer"].astype(np.float64).tobytes() for state in states[:3]]
-    assert len(set(told)) == 3
-    assert known == {None, *told}
+    assert steps == {0, 4, 8}
+    sent = [state.parameters["optimizer"].astype(np.float64).tobytes() for state in states[:3]]
+    assert len(set(sent)) == 3
+    assert opt_states == {None, *sent}
 
 
 def test_directions_do_not_depend_on_how_much_data_a_client_has(make, train, fake_backend, make_client):
@@ -104,27 +104,29 @@ def test_without_a_prompt_everything_is_asked_about_once_whatever_the_minibatch(
 def test_a_readout_without_weights_is_not_exchanged(simulate, spied, fake_backend, clients):
     for readout, least in ((Identity, 1), (Prototypes, 2), (LinearReadout, 3)):
         simulation = simulate(clients, fake_backend, readout=readout)
-        heard = spied(simulation)
+        exchanges = spied(simulation)
         simulation.states(1)
-        assert len(heard) == simulation.pool.exchanges
-        assert len(heard) == least if least < 3 else len(heard) >= least
-        assert [call.handler for call, _ in heard] == ["train", *["fit_statistics"] * (len(heard) - 1)]
-        assert all(isinstance(reply, Statistics) for _, replies in heard[1:] for reply in replies)
+        assert len(exchanges) == simulation.pool.exchanges
+        assert len(exchanges) == least if least < 3 else len(exchanges) >= least
+        assert [call.handler for call, _ in exchanges] == ["train", *["fit_statistics"] * (len(exchanges) - 1)]
+        assert all(isinstance(reply, Statistics) for _, replies in exchanges[1:] for reply in replies)
 
 
 @pytest.mark.parametrize("readout", [LinearReadout, Prototypes])
-def test_the_federations_readout_is_that_of_one_hand_with_all_the_data(simulate, fake_backend, sorted_clients, readout):
-    clients, everybody = sorted_clients
+def test_the_federations_readout_is_that_of_a_single_client_with_all_the_data(
+    simulate, fake_backend, one_class_clients, readout
+):
+    clients, single = one_class_clients
     options = {"prompt": NoPrompt(SIZE), "readout": readout}
     one, many = (
-        simulate(them, fake_backend, **options).states(1)[-1].parameters["readout"] for them in ([everybody], clients)
+        simulate(them, fake_backend, **options).states(1)[-1].parameters["readout"] for them in ([single], clients)
     )
     assert np.abs(one).max() > 0.1
-    scores = fake_backend.query(everybody.test.batch(slice(0, 16)).inputs).scores[:, None]
+    scores = fake_backend.query(single.test.batch(slice(0, 16)).inputs).scores[:, None]
     kind = readout(fake_backend.info, fake_backend.info.classes)
     alone, together = (np.exp(kind.log_probabilities(weights, scores)) for weights in (one, many))
     assert np.abs(alone - together).max() < 5e-4  # the fit stops where its loss changes by less than 1e-7
-    losses = [-np.log(p[np.arange(16), everybody.test.labels[:16]]).mean() for p in (alone, together)]
+    losses = [-np.log(p[np.arange(16), single.test.labels[:16]]).mean() for p in (alone, together)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
@@ -151,41 +153,11 @@ def test_loss_of_a_round_is_the_mean_over_clients_that_measured_anything(simulat
     lost = {image.tobytes() for image in clients[2].train.batch(slice(None)).inputs}
     backend = make_backend(fails=lambda inputs: np.array([image.tobytes() in lost for image in inputs]))
     simulation = simulate(clients, backend, prompt=NoPrompt(SIZE))
-    heard = spied(simulation)
+    exchanges = spied(simulation)
     _, report = simulation.round(simulation.algorithm.init())
-    first, second, third = (update.loss for update in heard[0][1])
+    first, second, third = (update.loss for update in exchanges[0][1])
     assert np.isnan(third)
     assert report.loss == pytest.approx((first + second) / 2)
-
-
-def test_score_counts_true_by_predicted_class(make, score, fake_backend, make_client):
-    client = make_client()
-    one = score(make(fake_backend, prompt=NoPrompt(SIZE), readout=Identity), client)
-    predicted = fake_backend.query(client.test.batch(slice(None)).inputs).scores.argmax(1)
-    expected = np.zeros((3, 3), np.int64)
-    for truth, guess in zip(client.test.labels, predicted, strict=True):
-        expected[truth, guess] += 1
-    assert np.array_equal(one.confusion, expected)
-    assert (one.client, one.unanswered) == (client.id, 0)
-
-
-@pytest.mark.parametrize("limit", [1, 2, 9, 100])
-def test_score_does_not_depend_on_the_batch_limit(make, score, make_backend, fake_backend, make_client, limit):
-    client = make_client()
-    one, expected = (score(make(backend), client) for backend in (make_backend(max_batch=limit), fake_backend))
-    assert np.array_equal(one.confusion, expected.confusion)
-    assert one.loss_sum == pytest.approx(expected.loss_sum)
-    assert one.usage == Usage(9, -(-9 // limit))
-
-
-def test_failed_queries_are_counted_and_left_out_of_the_score(make, score, make_backend, make_client):
-    client = make_client()
-    lost = client.test.batch(slice(2, 4)).inputs
-    backend = make_backend(fails=lambda inputs: np.array([any(np.array_equal(x, y) for y in lost) for x in inputs]))
-    one = score(make(backend, prompt=NoPrompt(SIZE)), client)
-    assert one.unanswered == 2
-    assert one.confusion.sum() == 7
-    assert np.isfinite(one.loss_sum)
 
 
 def test_failed_queries_are_left_out_of_the_fit(simulate, make_backend, fake_backend, clients):
@@ -200,30 +172,8 @@ def test_failed_queries_are_left_out_of_the_fit(simulate, make_backend, fake_bac
     assert some.tolist() == without.tolist()
 
 
-def test_score_of_an_empty_subset_asks_nothing(make, score, fake_backend, make_client):
-    client = make_client()
-    empty = replace(client, test=client.test.take(np.zeros(0, np.int64)))
-    one = score(make(fake_backend), empty)
-    assert one.usage == Usage(0, 0)
-    assert one.confusion.sum() == one.loss_sum == one.unanswered == 0
-
-
-def test_minibatch_is_drawn_without_replacement(make_data):
-    data, rng = make_data(20), np.random.default_rng(0)
-    batches = [minibatch(data, 19, rng) for _ in range(5)]
-    for batch in batches:
-        assert len({image.tobytes() for image in batch.inputs}) == 19
-    assert len({batch.inputs.tobytes() for batch in batches}) == 5
-
-
-@pytest.mark.parametrize("size", [20, 21])
-def test_minibatch_of_all_keeps_the_order(make_data, size):
-    data = make_data(20)
-    assert np.array_equal(minibatch(data, size, np.random.default_rng(0)).labels, data.labels)
-
-
 def test_every_step_draws_another_minibatch(make, train, fake_backend, make_client):
-    optimizer = partial(RandomSearch, sigma=1e-9, population_size=1)  # pictures stay what they are
+    optimizer = partial(RandomSearch, sigma=1e-9, population_size=1)  # images stay what they are
     algorithm = make(fake_backend, optimizer=optimizer, local_steps=6, batch_size=3)
     update, _ = train(algorithm, make_client(train=9))
     assert update.usage.queries == 6 * 3
@@ -237,15 +187,9 @@ def test_a_client_that_has_asked_nothing_has_nothing_to_fit_to(make, context_of,
         algorithm.handlers["fit_statistics"](message, context_of(algorithm, make_client()))
 
 
-def test_one_client_a_round_is_told_all_parameters(simulate, fake_backend, clients):
+def test_one_client_per_round_is_sent_all_parameters(simulate, fake_backend, clients):
     simulation = simulate(clients, fake_backend, clients_per_round=1)
     states = simulation.states(3)
     for state in states:
         assert len(simulation.algorithm.sample(state, simulation.sizes)) == 1
         assert simulation.algorithm.broadcast(state).parameters is state.parameters
-
-
-def test_a_message_to_evaluate_names_a_subset(make, context_of, fake_backend, make_client):
-    algorithm = make(fake_backend)
-    with pytest.raises(ValueError, match="has no subset"):
-        algorithm.handlers["evaluate"](algorithm.broadcast(algorithm.init()), context_of(algorithm, make_client()))
