@@ -26,7 +26,7 @@ def one(**choice):
     return answer
 
 
-def said(content, **more):
+def answer_with(content, **more):
     return one(message={"role": "assistant", "content": content}, **more)
 
 
@@ -52,19 +52,19 @@ class TestText:
 
     @pytest.mark.parametrize("content", [None, "", [], [None], 7, {"image": 1}])
     def test_may_be_missing(self, content):
-        assert said(content) == ApiAnswer("", None)
+        assert answer_with(content) == ApiAnswer("", None)
 
     def test_a_thought_that_was_cut_off_is_none(self):
         assert one(message={"content": None, "reasoning_content": "Is it good?"}, finish_reason="length").text == ""
 
     def test_what_the_service_would_not_say(self):
-        assert said("go", finish_reason="content_filter").text is None
+        assert answer_with("go", finish_reason="content_filter").text is None
         assert one(message={"content": None, "refusal": "I cannot."}).text is None
 
 
 class TestLogProbabilities:
     @pytest.mark.parametrize(
-        "told",
+        "logprobs",
         [
             {"content": [ENTRY | {"top_logprobs": [ENTRY, {"token": "bad", "logprob": "-2.0"}]}, {"token": "x"}]},
             [ENTRY | {"top_logprobs": [ENTRY, {"token": "bad", "logprob": -2, "bytes": None}]}],
@@ -75,36 +75,36 @@ class TestLogProbabilities:
             {"top_logprobs": {" good": {"logprob": -0.5}, "bad": {"logprob": -2.0}}},
         ],
     )
-    def test_are_found(self, told):
-        assert said("x", logprobs=told).top == TOP
+    def test_are_found(self, logprobs):
+        assert answer_with("x", logprobs=logprobs).top == TOP
 
     @pytest.mark.parametrize(
-        "told",
+        "logprobs",
         [
             {"content": [{"token": "bad", "logprob": -2.0, "top_logprobs": []}]},
             {"tokens": ["bad"], "token_logprobs": [-2.0], "top_logprobs": None},
         ],
     )
-    def test_of_the_token_alone_are_better_than_none(self, told):
-        assert said("bad", logprobs=told).top == {"bad": -2.0}
+    def test_of_the_token_alone_are_better_than_none(self, logprobs):
+        assert answer_with("bad", logprobs=logprobs).top == {"bad": -2.0}
 
     @pytest.mark.parametrize(
-        "told",
+        "logprobs",
         [None, {}, [], "no", {"content": []}, {"content": [7]}, {"content": [{"token": "a", "logprob": None}]}]
         + [{"top_logprobs": [{"a": value}]} for value in (None, "x", float("inf"), float("nan"), -float("inf"), 0.7)]
         + [{"top_logprobs": [None]}, {"tokens": [], "token_logprobs": []}, {"tokens": "a"}],
     )
-    def test_may_be_missing(self, told):
-        assert said("a", logprobs=told).top is None
+    def test_may_be_missing(self, logprobs):
+        assert answer_with("a", logprobs=logprobs).top is None
 
     def test_what_several_entries_say_of_a_token_is_added_up_and_rounding_is_forgiven(self):
         entries = [{"token": "�", "logprob": -1.0, "bytes": [32, 97]}, {"token": " a", "logprob": -1.0}]
-        assert said("a", logprobs=[{"top_logprobs": entries}]).top == {" a": pytest.approx(-1 + np.log(2))}
-        assert said("a", logprobs=[{"token": "a", "logprob": 1e-6}]).top == {"a": 0.0}
+        assert answer_with("a", logprobs=[{"top_logprobs": entries}]).top == {" a": pytest.approx(-1 + np.log(2))}
+        assert answer_with("a", logprobs=[{"token": "a", "logprob": 1e-6}]).top == {"a": 0.0}
 
     def test_half_a_character_stands_as_the_service_writes_it(self):
         entry = {"token": "\\xe2", "logprob": -1.0, "bytes": [226]}
-        assert said("a", logprobs=[entry]).top == {"\\xe2": -1.0}
+        assert answer_with("a", logprobs=[entry]).top == {"\\xe2": -1.0}
 
 
 class TestSeveral:
@@ -199,8 +199,8 @@ class TestFailure:
 
     def test_a_page_is_read_without_its_tags_and_broken_json_not_at_all(self):
         why = ValueError("it is nested too deeply")
-        said = error_of_invalid(b"<html><script>var a</script><title>502</title>Bad\ngateway", why)
-        assert said.words.split() == ["502", "Bad", "gateway"]
+        error = error_of_invalid(b"<html><script>var a</script><title>502</title>Bad\ngateway", why)
+        assert error.words.split() == ["502", "Bad", "gateway"]
         assert len(error_of_invalid(b"<script" * 10**6, why).words) < 10**4
         assert error_of_invalid(b' {"a": [[[', why).words == "JSON that cannot be read: it is nested too deeply"
 

@@ -10,14 +10,11 @@ import pytest
 from fedbbpt.backend import Provider
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError
-from fedbbpt.services import request
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Usage
 from fedbbpt_backends.openai_api import OpenAI
 
-CLIENT = httpx2.Client
 TOP = [{"token": " good", "logprob": -0.5}, {"token": " bad", "logprob": -1.5}]
-TEXTS = as_texts(["a film", "another"])
 AUTO = {"top_logprobs": 20, "max_tokens_parameter": "max_tokens", "temperature": 0.0}
 
 
@@ -33,23 +30,19 @@ class Model:
         self.bodies.append(body)
         if why := self.refuses(body):
             return httpx2.Response(self.status, json={"error": {"message": why}})
-        told = {"content": [{**TOP[0], "top_logprobs": TOP}]} if "logprobs" in body and self.tells(body) else None
-        choice = {"message": {"content": "good"}, "logprobs": told}
+        logprobs = {"content": [{**TOP[0], "top_logprobs": TOP}]} if "logprobs" in body and self.tells(body) else None
+        choice = {"message": {"content": "good"}, "logprobs": logprobs}
         return httpx2.Response(200, json={"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
 
 
 @pytest.fixture
-def model(monkeypatch, tmp_path):
+def model(mock_api):
     model = Model()
-    monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
-    monkeypatch.setattr(request, "MIN_BACKOFF", 0.001)
-    transport = httpx2.MockTransport(model)
-    mocked = {"__init__": lambda self, **_: CLIENT.__init__(self, transport=transport)}
-    monkeypatch.setattr(httpx2, "Client", type("Mocked", (CLIENT,), mocked))
+    mock_api(model)
     return model
 
 
-def opened(**options):
+def open_backend(**options):
     provider = Provider(("pos", "neg"), label_words=("good", "bad"))
     backend = OpenAI(
         provider,
@@ -60,7 +53,7 @@ def opened(**options):
 
 
 def prepared(**options):
-    backend = opened(**options)
+    backend = open_backend(**options)
     backend.set_up()
     return backend
 
@@ -81,7 +74,7 @@ def test_of_a_model_that_thinks_first_the_first_token_tells_nothing(model, monke
 
 
 def test_a_model_that_can_do_all_is_asked_once(model):
-    backend = opened()
+    backend = open_backend()
     assert backend.setup_usage == Usage(3, 3)
     assert backend.adaptive_setup
     assert backend.info.resolved == {}
@@ -94,16 +87,16 @@ def test_a_model_that_can_do_all_is_asked_once(model):
     assert len(model.bodies) == 1  # the answer is known
 
 
-def test_what_was_found_is_not_asked_again(model):
-    backend = opened(**AUTO)
+def test_what_was_found_is_not_asked_again(model, texts):
+    backend = open_backend(**AUTO)
     assert backend.setup_usage == Usage()
     backend.set_up()
     assert model.bodies == []
-    assert backend.query(TEXTS).scores[0].tolist() == [-0.5, -1.5]
+    assert backend.query(texts).scores[0].tolist() == [-0.5, -1.5]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 422, 451])
-def test_any_refusal_lets_the_next_way_be_tried(model, status):
+def test_any_refusal_lets_the_next_way_be_tried(model, status, texts):
     model.status = status
     model.refuses = lambda body: (
         ({"max_tokens", "logprobs", "top_logprobs"} & body.keys() and "context length, or what not")
@@ -117,7 +110,7 @@ def test_any_refusal_lets_the_next_way_be_tried(model, status):
     }
     assert backend.setup_usage == Usage(1, 1)
     assert backend.service_client.billed().queries == 1
-    assert backend.query(TEXTS).scores.argmax(1).tolist() == [0, 0]
+    assert backend.query(texts).scores.argmax(1).tolist() == [0, 0]
     assert "temperature" not in model.bodies[-1]
 
 
@@ -126,9 +119,9 @@ def test_what_is_taken_and_passed_over_counts_as_refused(model, most):
     model.tells = lambda body: body["top_logprobs"] <= most
     backend = prepared()
     assert backend.info.resolved == AUTO | {"top_logprobs": most}
-    asked = 3 if most == 0 else 2
-    assert backend.setup_usage == Usage(asked, asked)
-    assert len(model.bodies) == backend.service_client.billed().queries == asked
+    count = 3 if most == 0 else 2
+    assert backend.setup_usage == Usage(count, count)
+    assert len(model.bodies) == backend.service_client.billed().queries == count
     before = len(model.bodies)
     assert not np.isnan(backend.query(as_texts(["Hello."])).scores).any()  # as was asked to find out
     assert len(model.bodies) == before + 1
@@ -150,10 +143,10 @@ def test_log_probabilities_that_were_asked_for_are_missed(model):
     assert len(model.bodies) == 1
 
 
-@pytest.mark.parametrize(("status", "said"), [(401, "check the key"), (402, "no")])
-def test_who_asks_is_no_ability(model, status, said):
+@pytest.mark.parametrize(("status", "message"), [(401, "check the key"), (402, "no")])
+def test_who_asks_is_no_ability(model, status, message):
     model.status, model.refuses = status, lambda body: "no"
-    with pytest.raises(BackendError, match=said):
+    with pytest.raises(BackendError, match=message):
         prepared()
     assert len(model.bodies) == 1
 
@@ -165,11 +158,11 @@ def test_a_service_that_is_down_is_quoted(model):
     assert len(model.bodies) == 2  # with and without log-probabilities
 
 
-def test_an_ability_that_goes_is_said_and_the_word_counts(model, caplog):
+def test_an_ability_that_goes_is_said_and_the_word_counts(model, caplog, texts):
     backend = prepared()
     model.tells = lambda body: "film" not in str(body)
     with caplog.at_level(logging.WARNING, "fedbbpt"):
-        answers = backend.query(TEXTS)
+        answers = backend.query(texts)
         backend.query(as_texts(["a film and more"]))
     assert answers.scores.argmax(1).tolist() == [0, 0]
     assert answers.scores[0, 0] == np.float32(np.log(0.9))
