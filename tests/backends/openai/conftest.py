@@ -21,11 +21,7 @@ class FakeApi:
 
     def __init__(self):
         self.bodies, self.requests = [], []
-        self.answer = lambda path, body: (
-            200,
-            {},
-            self.chat() if "chat" in path else self.completions(len(body["prompt"])),
-        )
+        self.answer = self._usual_answer
 
     def __call__(self, request):
         body = json.loads(request.content)
@@ -37,6 +33,9 @@ class FakeApi:
         if isinstance(content, bytes):
             return httpx2.Response(status, headers=headers, content=content)
         return httpx2.Response(status, headers=headers, json=content)
+
+    def _usual_answer(self, path, body):
+        return 200, {}, self.chat() if "chat" in path else self.completions(len(body["prompt"]))
 
     @staticmethod
     def chat(text="good", top=TOP):
