@@ -8,8 +8,9 @@ from torch import Tensor
 from fedbbpt.errors import BackendError
 from fedbbpt_backends.image_families import disable_masking, forward_arguments, image_size, vision_config
 from fedbbpt_backends.image_models import ImageModel, probe_model
+from fedbbpt_backends.image_sizes import HeightWidth, height_width, processed_size
 from fedbbpt_backends.loading import NO_REMOTE_CODE, accepts_argument, class_names, load_pretrained
-from fedbbpt_backends.preprocessing import HeightWidth, height_width, preprocessing_of, processed_size
+from fedbbpt_backends.preprocessing import preprocessing_of
 from fedbbpt_backends.timm_models import of_timm
 
 FEW_TOKENS = 64  # below this, eager attention is faster on CPUs than the fused kernel

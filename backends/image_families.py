@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedbbpt_backends.preprocessing import HeightWidth, height_width
+from fedbbpt_backends.image_sizes import HeightWidth, height_width
 
 
 def vision_config(config: Any) -> Any:

@@ -11,8 +11,9 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt_backends import embedded
+from fedbbpt_backends.image_sizes import HeightWidth
 from fedbbpt_backends.loading import check_config, check_deterministic, loading, short_reason
-from fedbbpt_backends.preprocessing import HeightWidth, Preprocessing
+from fedbbpt_backends.preprocessing import Preprocessing
 
 DEFAULT_SIZE: HeightWidth = (224, 224)  # if neither config nor image processor gives one
 ACTIVATION_FACTOR = 4  # a block holds about four times as many values as its largest layer outputs

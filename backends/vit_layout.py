@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fedbbpt.errors import ConfigError
-from fedbbpt_backends.preprocessing import height_width
+from fedbbpt_backends.image_sizes import height_width
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from fedbbpt.serve.images import MAX_PIXELS_HELD, EncodedImages
 from fedbbpt.serve.metrics import ServerMetrics
 from fedbbpt.serve.middleware import AccessMiddleware, ConcurrencyLimit, method_not_allowed
 from fedbbpt.serve.model import ServedModel
-from fedbbpt.serve.openapi import ModelCard, ModelList, openapi_document
+from fedbbpt.serve.model_list import ModelCard, ModelList
+from fedbbpt.serve.openapi import openapi_document
 from fedbbpt.serve.schemas import ApiRequest, parse_request
 from fedbbpt.serve.semaphore import WeightedSemaphore
 
@@ -100,19 +101,7 @@ class InferenceService:
         return await asyncio.to_thread(lambda: parsed.respond(self._model, output).model_dump_json().encode())
 
     async def _models(self, request: Request) -> Response:
-        info = self._model.info
-        card = ModelCard(
-            id=info.model,
-            created=self._started,
-            modality="text" if self._model.reads_texts else "image",
-            input_size=info.input_size,
-            classes=list(info.classes),
-            label_words=list(self._model.label_words),
-            score_type=info.scores,
-            max_batch=info.max_batch,
-            embeddings=self._model.features is not None,
-        )
-        return JSONResponse(ModelList(data=[card]).model_dump())
+        return JSONResponse(ModelList(data=[ModelCard.of(self._model, self._started)]).model_dump())
 
     async def _health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 import fedbbpt
 from fedbbpt.serve.idempotency import MAX_KEY_LENGTH
+from fedbbpt.serve.model_list import ModelList
 from fedbbpt.serve.schemas import ApiRequest
 
 REFERENCE = "#/components/schemas/{model}"
@@ -22,29 +23,6 @@ IDEMPOTENCY_KEY = {
     "description": "A request repeated under its key gets the first response, without being computed again.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
 }
-
-
-class ModelCard(BaseModel):
-    """The served model: its inputs, its classes, and the words for them."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int
-    owned_by: Literal["fedbbpt"] = "fedbbpt"
-    modality: Literal["image", "text"]
-    input_size: tuple[int, int] | None
-    classes: list[str]
-    label_words: list[str]
-    score_type: str
-    max_batch: int
-    embeddings: bool
-
-
-class ModelList(BaseModel):
-    """All served models, of which there is one."""
-
-    object: Literal["list"] = "list"
-    data: list[ModelCard]
 
 
 class ErrorDetail(BaseModel):

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from fedbbpt.errors import BackendError
-from fedbbpt_backends.preprocessing import Preprocessing, height_width, preprocessing_of, processed_size
+from fedbbpt_backends.image_sizes import height_width, processed_size
+from fedbbpt_backends.preprocessing import Preprocessing, preprocessing_of
 from fedbbpt_backends.torchvision_compat import ensure_importable
 
 ensure_importable()

@@ -6,7 +6,8 @@ from fedbbpt.prompts.coordinator import Coordinator
 from fedbbpt.prompts.low_rank import LowRank
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.prompts.padding import Padding
-from fedbbpt.prompts.subspace import Subspace, fastfood, gaussian, hadamard
+from fedbbpt.prompts.projections import fastfood, gaussian, hadamard
+from fedbbpt.prompts.subspace import Subspace
 
 SIZE = (16, 24)
 PROJECTIONS = pytest.mark.parametrize("projection", [fastfood, gaussian])
