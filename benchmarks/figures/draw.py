@@ -23,11 +23,12 @@ from fedbbpt_benchmarks.figures.embedding import (
     NEIGHBOURS,
     POINTS,
     Embedding,
-    embedding,
     features,
     opened,
     perplexity,
     some_tests,
+    tsne,
+    vote,
 )
 from fedbbpt_benchmarks.figures.plan import TUNINGS, Tunings
 
@@ -138,7 +139,7 @@ def embeddings(run: Path, plan: Tunings, experiment: Experiment, state: ServerSt
         kept = checkpoint.load_best(run / "figures" / full.path)[1]
         found[TUNINGS["sfl-full"]] = features(whole, kept.parameters, data, at_once)
     found[TUNINGS["sfprompt"]] = features(opened(experiment), state.parameters, data, at_once)
-    seen = [embedding(name, values, truth, seed) for name, values in found.items()]
+    seen = [Embedding(name, tsne(values, seed), vote(values, truth)) for name, values in found.items()]
     tests = sum(len(client.test) for client in experiment.clients)
     which = (
         f"{len(truth)} of the {tests:,} test images, drawn at random" if tests > POINTS else f"the {tests} test images"

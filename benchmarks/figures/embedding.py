@@ -62,11 +62,6 @@ def features(split: SplitModel, parameters: Parameters, data: Sequence[Dataset],
     return np.concatenate(found)
 
 
-def embedding(name: str, found: Float32, labels: Int64, seed: int) -> Embedding:
-    """t-SNE and the neighbours' vote of features (n, D)."""
-    return Embedding(name, tsne(found, seed), vote(found, labels))
-
-
 def perplexity(count: int) -> float:
     """What fits so many points."""
     return min(PERPLEXITY, (count - 1) / 3)

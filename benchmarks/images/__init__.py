@@ -6,8 +6,8 @@ from fedbbpt_benchmarks.images.drawings import clipart, faenza, textile, wesnoth
 from fedbbpt_benchmarks.images.emojis import emoji, emoji_subgroups, emoji_tones
 from fedbbpt_benchmarks.images.example import ImageExample
 from fedbbpt_benchmarks.images.glyphs import SCRIPTS, letters, scripts, serifs
-from fedbbpt_benchmarks.images.photographs import large_photographs, textures
-from fedbbpt_benchmarks.images.synthetic import pillow_letters, sample_photos, shapes, stripes
+from fedbbpt_benchmarks.images.photographs import large_photographs, sample_photos, textures
+from fedbbpt_benchmarks.images.synthetic import pillow_letters, shapes, stripes
 
 __all__ = [
     "SCRIPTS",

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from fedbbpt.assets.archive import members
+from fedbbpt.errors import MissingExtra
 from fedbbpt_benchmarks.images.example import ImageExample, decode
 
 TEXTURES = ("brick.png", "grass.png", "gravel.png")
@@ -22,12 +23,33 @@ def textures() -> Iterator[ImageExample]:
     for path, contents in members("scikit-image", lambda p: PurePosixPath(p).name in TEXTURES):
         name, photograph = PurePosixPath(path).stem, decode(contents)
         middle = photograph.height // 2
-        for top in range(0, photograph.height - PATCH + 1, PATCH // 2):
-            if top < middle < top + PATCH:
-                continue  # in both halves
-            for left in range(0, photograph.width - PATCH + 1, PATCH // 2):
-                patch = photograph.crop((left, top, left + PATCH, top + PATCH))
+        for top, left, patch in _patches(photograph):
+            if not top < middle < top + PATCH:  # in one half
                 yield ImageExample(f"texture/{name}/{top}/{left}", name, patch, official=top < middle)
+
+
+def sample_photos() -> Iterator[ImageExample]:
+    """Patches of a temple and of a flower; the left halves for training, the right halves for the test.
+
+    Raises:
+        MissingExtra: scikit-learn, which contains the two photographs, is not installed.
+    """
+    try:
+        from sklearn.datasets import load_sample_images
+    except ImportError as e:
+        raise MissingExtra("the task 'sample-photos'", "local", e) from e
+    for name, pixels in zip(("china", "flower"), load_sample_images().images, strict=True):
+        middle = pixels.shape[1] // 2
+        for for_test, half in ((False, pixels[:, :middle]), (True, pixels[:, middle:])):
+            for top, left, patch in _patches(Image.fromarray(half)):
+                yield ImageExample(f"{name}/{for_test}/{top}/{left}", name, patch, for_test)
+
+
+def _patches(photograph: Image.Image) -> Iterator[tuple[int, int, Image.Image]]:
+    """Yields top, left and pixels of the squares of a side of `PATCH`, each half over the next."""
+    for top in range(0, photograph.height - PATCH + 1, PATCH // 2):
+        for left in range(0, photograph.width - PATCH + 1, PATCH // 2):
+            yield top, left, photograph.crop((left, top, left + PATCH, top + PATCH))
 
 
 def large_photographs() -> Iterator[ImageExample]:

@@ -1,4 +1,4 @@
-"""Images that need no archive: drawn here, or cut from the photographs that come with scikit-learn."""
+"""Images that are drawn here, without any archive."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fedbbpt.errors import MissingExtra
 from fedbbpt_benchmarks.images.example import ImageExample
 
 SIDE = 64  # px
@@ -57,25 +56,6 @@ def pillow_letters() -> Iterator[ImageExample]:
         moved = tuple(int(v) for v in rng.integers(-8, 9, 2))
         canvas = letter.rotate(rng.uniform(-25, 25), Image.Resampling.BILINEAR, translate=moved, fillcolor=255)
         yield ImageExample(f"pillow-letters/{name}/{i}", name, canvas, for_test)
-
-
-def sample_photos() -> Iterator[ImageExample]:
-    """Patches of a temple and of a flower; the left halves for training, the right halves for the test.
-
-    Raises:
-        MissingExtra: scikit-learn, which contains the two photographs, is not installed.
-    """
-    try:
-        from sklearn.datasets import load_sample_images
-    except ImportError as e:
-        raise MissingExtra("the task 'sample-photos'", "local", e) from e
-    for name, pixels in zip(("china", "flower"), load_sample_images().images, strict=True):
-        middle = pixels.shape[1] // 2
-        for for_test, half in ((False, pixels[:, :middle]), (True, pixels[:, middle:])):
-            for top in range(0, half.shape[0] - SIDE + 1, SIDE // 2):
-                for left in range(0, half.shape[1] - SIDE + 1, SIDE // 2):
-                    patch = Image.fromarray(half[top : top + SIDE, left : left + SIDE])
-                    yield ImageExample(f"{name}/{for_test}/{top}/{left}", name, patch, for_test)
 
 
 def _turns(names: tuple[str, ...] | str, seed: int) -> Iterator[tuple[str, int, bool, np.random.Generator]]:

@@ -12,16 +12,9 @@ from fedbbpt_benchmarks.texts.big_bench import (
     vitaminc,
 )
 from fedbbpt_benchmarks.texts.documents import GENRES, SUPERSENSES, brown, spam, supersenses
+from fedbbpt_benchmarks.texts.evals import crepe, sarcasm
 from fedbbpt_benchmarks.texts.example import TextExample
-from fedbbpt_benchmarks.texts.tables import (
-    crepe,
-    election_tweets,
-    fine_foods,
-    newsgroups,
-    rated_snippets,
-    reuters,
-    sarcasm,
-)
+from fedbbpt_benchmarks.texts.tables import election_tweets, fine_foods, newsgroups, rated_snippets, reuters
 
 __all__ = [
     "GENRES",

@@ -59,10 +59,8 @@ def brown() -> Iterator[TextExample]:
             sentences = [line.strip() for line in contents.decode("latin-1").splitlines() if line.strip()]
             for start in range(0, len(sentences) - PASSAGE + 1, PASSAGE):
                 words = " ".join(sentences[start : start + PASSAGE]).split()
-                text = " ".join(word.rpartition("/")[0] for word in words)
-                yield TextExample(
-                    f"brown/{name}", GENRES[name[1]], normalise(text.replace("``", '"').replace("''", '"'))
-                )
+                text = " ".join(word.rpartition("/")[0] for word in words).replace("``", '"').replace("''", '"')
+                yield TextExample(f"brown/{name}", GENRES[name[1]], normalise(text))
 
     return subsample(passages(), LIMIT)
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import tarfile
 from collections.abc import Iterator
 
@@ -57,32 +56,9 @@ def rated_snippets(name: str) -> Iterator[TextExample]:
         assert file is not None  # the archive's hash was checked
         lines = file.read().decode("utf-8-sig").splitlines()
     for number, rating, text in (line.split("\t", 2) for line in lines):
-        if float(rating):
-            yield TextExample(
-                f"{name}/{number.partition('_')[0]}", "positive" if float(rating) > 0 else "negative", normalise(text)
-            )
-
-
-def sarcasm() -> Iterator[TextExample]:
-    """Headlines, meant or sarcastic (Misra & Arora 2023)."""
-    texts = (
-        TextExample(f"sarcasm/{text}", {"0": "serious", "1": "sarcastic"}[label], text)
-        for text, label in _eval("sarcasm")
-    )
-    return subsample(texts, LIMIT)
-
-
-def crepe() -> Iterator[TextExample]:
-    """Does a step of a procedure make an event likelier (Zhang et al. 2023); a procedure's steps share a key."""
-    for text, label in _eval("crepe"):
-        question = text.partition(" Answer with")[0]
-        yield TextExample(f"crepe/{question.partition('.')[0]}", label, question)
-
-
-def _eval(name: str) -> Iterator[tuple[str, str]]:
-    for line in member("evals", f"evals/registry/data/{name}/samples.jsonl").decode().splitlines():
-        example = json.loads(line)
-        yield normalise(example["input"][-1]["content"]), example["ideal"]
+        if score := float(rating):
+            review, label = number.partition("_")[0], "positive" if score > 0 else "negative"
+            yield TextExample(f"{name}/{review}", label, normalise(text))
 
 
 def fine_foods() -> Iterator[TextExample]:

@@ -20,13 +20,15 @@ from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.experiments.costs.__main__ import main
 from fedbbpt_benchmarks.experiments.costs.accuracies import accuracies
+from fedbbpt_benchmarks.experiments.costs.break_even import Bytes, bytes_of
 from fedbbpt_benchmarks.experiments.costs.cost import Cost, Link
 from fedbbpt_benchmarks.experiments.costs.formula import Setting, cost
 from fedbbpt_benchmarks.experiments.costs.instrumented import Instrument, InstrumentedSplit
 from fedbbpt_benchmarks.experiments.costs.measure import METHODS, Stand, configs
-from fedbbpt_benchmarks.experiments.costs.meters import Flops, Memory
+from fedbbpt_benchmarks.experiments.costs.memory import Memory
+from fedbbpt_benchmarks.experiments.costs.meters import Flops
 from fedbbpt_benchmarks.experiments.costs.paper_claims import matching, remarks
-from fedbbpt_benchmarks.experiments.costs.scaling import Bytes, by_size, bytes_of, settings_of
+from fedbbpt_benchmarks.experiments.costs.scaling import by_size, settings_of
 from fedbbpt_benchmarks.experiments.costs.vit_sizes import VIT_B, VIT_L, Shape, embedded_shape, shape_of
 
 ensure_importable()

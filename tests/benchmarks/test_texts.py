@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fedbbpt_benchmarks import texts
-from fedbbpt_benchmarks.texts import TextExample, big_bench, documents, tables
+from fedbbpt_benchmarks.texts import TextExample, big_bench, documents, evals, tables
 from fedbbpt_benchmarks.texts.example import LONGEST, normalise, subsample
 
 
@@ -24,9 +24,9 @@ def holds(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def members(name: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
             return ((path, contents) for path, contents in files.items() if wanted(path))
 
-        monkeypatch.setattr(module, "members", members)
-        if hasattr(module, "member"):
-            monkeypatch.setattr(module, "member", lambda name, path: files[path])
+        for name, read in (("members", members), ("member", lambda name, path: files[path])):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, read)
 
     return set_files
 
@@ -127,6 +127,8 @@ class TestTables:
         found = [(text.key, text.label, text.text) for text in texts.rated_snippets("amazon")]
         assert found == [("amazon/1", "negative", "no picture"), ("amazon/2", "positive", "lovely")]
 
+
+class TestEvals:
     def test_conversations_of_evals(self, holds: Callable[..., None]) -> None:
         question = (
             "I'm trying to cook. First, I stir. How will this change 'x'? Answer with 'more likely' or 'less likely'."
@@ -134,7 +136,7 @@ class TestTables:
         line = json.dumps(
             {"input": [{"role": "system"}, {"role": "user", "content": question}], "ideal": "more likely"}
         )
-        holds(tables, {"evals/registry/data/crepe/samples.jsonl": f"{line}\n".encode()})
+        holds(evals, {"evals/registry/data/crepe/samples.jsonl": f"{line}\n".encode()})
         (step,) = texts.crepe()
         assert step == TextExample("crepe/I'm trying to cook", "more likely", question.partition(" Answer")[0])
 

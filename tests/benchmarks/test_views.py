@@ -10,6 +10,7 @@ from PIL import Image
 from fedbbpt.data import hash_split
 from fedbbpt_benchmarks import images
 from fedbbpt_benchmarks.experiments.pretrain import provider, tasks, views
+from fedbbpt_benchmarks.experiments.pretrain.sample import sample
 from fedbbpt_benchmarks.images import ImageExample
 
 
@@ -50,8 +51,8 @@ class TestSplits:
             return ImageExample(key, "flag", Image.new("L", (4, 4), grey))
 
         sides = tasks.Sides([flag("a", 1), flag("b", 2)], [flag("c", 2), flag("d", 3)])
-        sample = tasks.sample(tasks.CardTask("flags", tasks.NEVER, lambda: sides, limit=1))
-        assert [picture.key for picture in sample.test] == ["d"]
+        drawn = sample(tasks.CardTask("flags", tasks.NEVER, lambda: sides, limit=1))
+        assert [picture.key for picture in drawn.test] == ["d"]
 
     def test_cifar_pictures_are_those_of_the_agreed_permutation(self) -> None:
         allowed = {f"cifar10/{i}" for i in np.random.default_rng(0).permutation(10_000)[:5000]}

@@ -20,7 +20,8 @@ from fedbbpt_benchmarks.bench.plan import merge_settings
 from fedbbpt_benchmarks.experiments.costs.cost import Cost
 from fedbbpt_benchmarks.experiments.costs.formula import FLOAT32, Setting, cost
 from fedbbpt_benchmarks.experiments.costs.instrumented import SIDES, Instrument, InstrumentedBackend, Meter, Side
-from fedbbpt_benchmarks.experiments.costs.meters import Clock, Flops, Memory
+from fedbbpt_benchmarks.experiments.costs.memory import Memory
+from fedbbpt_benchmarks.experiments.costs.meters import Clock, Flops
 from fedbbpt_benchmarks.experiments.costs.vit_sizes import Shape, shape_of
 
 METHODS = ("fl-full", "fl-linear", "sfl-full", "sfl-linear", "sfprompt-unpruned", "sfprompt-no-update", "sfprompt")
@@ -65,7 +66,7 @@ class Measured(NamedTuple):
 class _Round(NamedTuple):
     message: bytes
     update: Update
-    watch: Instrument
+    instrument: Instrument
     sizes: Mapping[Part, int]
     seconds: float
 
@@ -102,9 +103,9 @@ class Stand:
     def counted(self, config: Config) -> Cost:
         """Bytes, each message really written, and FLOPs."""
         flops = Flops()
-        message, update, watch, *_ = self._round(config, flops)
+        message, update, instrument, *_ = self._round(config, flops)
         traffic = update.traffic
-        return Cost(len(message), len(update.to_bytes()), traffic.down, traffic.up, 2 + watch.messages, **flops.of)
+        return Cost(len(message), len(update.to_bytes()), traffic.down, traffic.up, 2 + instrument.messages, **flops.of)
 
     def remembered(self, config: Config) -> dict[Side, Memories]:
         """Peaks of memory."""
@@ -127,12 +128,12 @@ class Stand:
 
     def _round(self, config: Config, meter: Meter) -> _Round:
         """What the method sends to the client, and what comes back."""
-        watch = Instrument(meter, self._body(config))
-        backend = InstrumentedBackend(self._backend, watch)
+        instrument = Instrument(meter, self._body(config))
+        backend = InstrumentedBackend(self._backend, instrument)
         experiment = replace(self._experiment, config=config, backend=backend, clients=[self._client])
         sent = experiment.algorithm.broadcast(experiment.algorithm.init())
         message = sent.to_bytes()
         call = Call("train", replace(Message.from_bytes(message), body=sent.body))
         start = time.perf_counter()
         update: Any = experiment.host.answer(call, self._client.id, ClientMemory())
-        return _Round(message, update, watch, backend.sizes, time.perf_counter() - start)
+        return _Round(message, update, instrument, backend.sizes, time.perf_counter() - start)

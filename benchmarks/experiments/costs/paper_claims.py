@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fedbbpt.config import Config
+from fedbbpt_benchmarks.experiments.costs.break_even import MANY, Bytes, bytes_of
 from fedbbpt_benchmarks.experiments.costs.cost import Link
 from fedbbpt_benchmarks.experiments.costs.formula import FLOAT32, Setting
-from fedbbpt_benchmarks.experiments.costs.scaling import MANY, Bytes, bytes_of, client_share, settings_of, share
+from fedbbpt_benchmarks.experiments.costs.scaling import client_share, settings_of, share
 from fedbbpt_benchmarks.experiments.costs.vit_sizes import VIT_B, VIT_L, Shape
 
 # Cao, Zhu & Gong 2024 (arXiv 2407.17533). Abstract: "a mere 0.46% of local computing resources". Experiments: bytes of

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from fedbbpt.config import Config
 from fedbbpt.run.formatting import format_percent
+from fedbbpt_benchmarks.experiments.costs.break_even import MANY, bytes_of
 from fedbbpt_benchmarks.experiments.costs.cost import Cost
 from fedbbpt_benchmarks.experiments.costs.formula import Setting, cost
 from fedbbpt_benchmarks.experiments.costs.tables import table
@@ -15,32 +15,6 @@ CUTS = ((1, 1), (1, 0), (0, 1), (0, 0))  # (head_blocks, tail_blocks)
 CLASSES = 10
 OF_SFL, OF_FL, COMPUTE = 0.55, 0.47, 0.05  # what counts as holding: of their bytes; of FL's FLOPs at the client
 EPOCHS = 10  # of FL, where a client trains for longer between two messages
-MANY = 10**6  # samples
-
-
-class Bytes(NamedTuple):
-    """What travels for n samples: fixed + each · n, but for the rounding of γ · n."""
-
-    fixed: float
-    each: float
-
-    def meets(self, other: "Bytes", share: float) -> float:
-        """The n at which this is that share of the other; negative where there is none."""
-        slope = self.each - share * other.each
-        return (share * other.fixed - self.fixed) / slope if slope else -1.0
-
-    def within(self, other: "Bytes", share: float) -> str:
-        """For about which n this is at most that share of the other, as if γ·n needed no rounding up."""
-        always, n = self.each <= share * other.each, self.meets(other, share)
-        if n < 0:
-            return "any n" if always else "no n"
-        return f"n ≳ {n:,.0f}" if always else f"n ≲ {n:,.0f}"
-
-
-def bytes_of(shape: Shape, setting: Setting) -> Bytes:
-    """Of a round of one client, by the number of its samples."""
-    none, many = (cost(shape, replace(setting, samples=n)).bytes for n in (0, MANY))
-    return Bytes(none, (many - none) / MANY)
 
 
 def settings_of(configs: Mapping[str, Config], samples: int, head: int, tail: int) -> dict[str, Setting]:

@@ -22,17 +22,14 @@ from fedbbpt_backends.heads import load_head
 from fedbbpt_backends.local_vit import Network
 from fedbbpt_benchmarks import images
 from fedbbpt_benchmarks.experiments.pretrain import embed, score, student, tasks, train, views
+from fedbbpt_benchmarks.experiments.pretrain.sample import sample
 from fedbbpt_benchmarks.images import ImageExample
 
 PIXELS = (32, 32)
 REPETITIONS = 5
 UNSEEN = ("wesnoth-races", "wesnoth-terrain", "faenza")
 MANY = 3000  # examples a side
-READINGS = {
-    "10-NN": score.nearest_neighbours,
-    "16 shots": score.few_shots,
-    "probe": score.linear_probe,
-}
+READINGS = {"10-NN": score.nearest_neighbours, "16 shots": score.few_shots, "probe": score.linear_probe}
 Reader = Callable[[str, list[ImageExample]], Float32]  # name of the set, pictures -> features
 
 
@@ -51,7 +48,7 @@ def measure(folder: Path, cache: Path, progress: Callable[[str], None]) -> dict[
     }
     table: dict[str, Any] = {}
     for name, task in tasks.TASKS.items():
-        data = tasks.sample(task)
+        data = sample(task)
         row: dict[str, Any] = {"title": task.title, "seen": task.seen, "classes": int(data.train_labels.max()) + 1}
         row |= {"train": len(data.train), "test": len(data.test)}
         for model, read in readers.items():
@@ -67,7 +64,7 @@ def measure_unseen(readers: dict[str, Reader]) -> dict[str, dict[str, Any]]:
     """16-shot class means on as many pictures of the unseen domains as there are; the teacher would take too long."""
     found: dict[str, dict[str, Any]] = {}
     for name in UNSEEN:
-        data = tasks.sample(tasks.TASKS[name], limit=MANY)
+        data = sample(tasks.TASKS[name], limit=MANY)
         row: dict[str, Any] = {"title": tasks.TASKS[name].title, "train": len(data.train), "test": len(data.test)}
         for model, read in readers.items():
             x, test_x = read(f"{name}-train", data.train), read(f"{name}-test", data.test)
@@ -135,8 +132,8 @@ def _teacher(cache: Path, name: str, some: list[ImageExample], device: str) -> F
         with partial.open("wb") as stream:
             np.save(stream, np.concatenate([model(torch.tensor(batch)).cpu().numpy() for batch in images]))
         partial.replace(file)
-    kept: Float32 = np.load(file)
-    return kept
+    embeddings: Float32 = np.load(file)
+    return embeddings
 
 
 def write(folder: Path, numbers: dict[str, Any], data: embed.Embedded) -> None:

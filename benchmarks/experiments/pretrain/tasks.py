@@ -5,11 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedbbpt.data import digits
-from fedbbpt.data.images import fingerprint
 from fedbbpt_benchmarks import images
 from fedbbpt_benchmarks.images import ImageExample
 
@@ -76,32 +72,3 @@ TASKS = {
     "wesnoth-terrain": CardTask("Wesnoth terrain", NEVER, _halves(lambda: images.wesnoth_terrain(), least=20)),
     "faenza": CardTask("Faenza icon context", NEVER, _halves(lambda: images.faenza(), least=15)),
 }
-
-
-class Sample(NamedTuple):
-    """What the card scores: a random part of a task's sides, labels as numbers."""
-
-    train: list[ImageExample]
-    train_labels: NDArray[np.int64]
-    test: list[ImageExample]
-    test_labels: NDArray[np.int64]
-
-
-def sample(task: CardTask, limit: int | None = None) -> Sample:
-    """At most `limit` (by default the task's) random examples a side; tested are the classes drawn for training.
-
-    What looks the same as a picture of the training side is not tested either: flags, say, of which there are several
-    under different names.
-    """
-    sides = task.read()
-    known = {fingerprint(picture.image) for picture in sides.train}
-    unknown = [picture for picture in sides.test if fingerprint(picture.image) not in known]
-    train, test = (_some(side, limit or task.limit) for side in (sides.train, unknown))
-    classes = sorted({picture.label for picture in train})
-    test = [picture for picture in test if picture.label in classes]
-    train_labels, test_labels = (np.array([classes.index(p.label) for p in side]) for side in (train, test))
-    return Sample(train, train_labels, test, test_labels)
-
-
-def _some(side: list[ImageExample], limit: int) -> list[ImageExample]:
-    return [side[i] for i in np.random.default_rng(0).permutation(len(side))[:limit]]
