@@ -36,7 +36,8 @@ def errors_as_sentences() -> Iterator[None]:
         if e.filename is None:
             if e.errno not in NO_SPACE:
                 raise
-            _discard_output()
+            with suppress(OSError, ValueError):  # nothing more is written at exit; stdout may have no descriptor
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.ClickException(
                 f"cannot print: {os.strerror(e.errno).lower()}; free some space; a run or bench that had begun "
                 "continues with --resume"
@@ -44,17 +45,11 @@ def errors_as_sentences() -> Iterator[None]:
         reason = (e.strerror or type(e).__name__).lower()
         raise click.ClickException(f"cannot use {excerpt(os.fsdecode(e.filename))}: {reason}") from e
     except (MemoryError, RuntimeError) as e:
-        if not isinstance(e, MemoryError) and not _is_torch_out_of_memory(e):
+        if isinstance(e, RuntimeError) and not _is_torch_out_of_memory(e):
             raise
         raise click.ClickException(
             "out of memory; lower -o backend.max_activation_mib=MIB or -o algorithm.batch_size=N"
         ) from e
-
-
-def _discard_output() -> None:
-    """Points standard output elsewhere, so that Python does not try to write the rest of it at exit."""
-    with suppress(OSError, ValueError):  # standard output may have no file descriptor
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_error(error: FedbbptError) -> None:

@@ -71,10 +71,8 @@ class Bandit(OptimizerBase):
         measured = np.isfinite(losses)
         if measured.sum() < 2:
             return
-        tried, relative = (
-            self._tried[measured],
-            losses[measured] - losses[measured].min(),
-        )  # exact, whatever their level
+        tried = self._tried[measured]
+        relative = losses[measured] - losses[measured].min()  # exact, whatever their level
         expected = (tried * self._known()[0]).sum(2)  # (n, positions)
         surprise = relative[:, None] - expected
         surprise = np.clip(surprise - np.median(surprise, 0), -MOST, MOST)

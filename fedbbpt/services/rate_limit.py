@@ -36,16 +36,11 @@ class AdaptiveLimiter:
         tokens_per_minute: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._max, self._requests, self._tokens, self._clock = (
-            max_concurrency,
-            requests_per_minute,
-            tokens_per_minute,
-            clock,
-        )
+        self._max, self._requests, self._tokens = max_concurrency, requests_per_minute, tokens_per_minute
+        self._clock, self._lock = clock, threading.Lock()
         self._allowed, self._in_flight = float(max_concurrency), 0
         self._not_before, self._wait = 0.0, MIN_WAIT
         self._sent: deque[tuple[float, int]] = deque()  # time and tokens of each request of the last minute
-        self._lock = threading.Lock()
 
     def try_acquire(self, tokens: int) -> float:
         """Admits a request of about `tokens`, or returns the seconds after which to try again.

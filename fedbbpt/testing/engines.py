@@ -1,6 +1,7 @@
 """The contract of engines: every client once, in order, with its memory, and the bits of `serial`."""
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ class ToyHosts(HostFactory):
 
     def here(self) -> ClientHost:
         """See `HostFactory`."""
-        return _open_toy(self._algorithm)
+        return self.opener()
 
     @property
     def opener(self) -> Callable[[], ClientHost]:
@@ -58,23 +59,17 @@ def _run(make: Callable[..., Engine], name: str, algorithm: Any, rounds: int) ->
     toy = _toy(name)
     simulation = Simulation(partial(algorithm, toy.context()), toy.objective, toy.clients)
     memories = {client.id: ClientMemory() for client in toy.clients}
-    engine = make(ToyHosts(name), memories)
-    try:
+    with closing(make(ToyHosts(name), memories)) as engine:
         simulation.engine, simulation.memories = engine, memories
-        expect(list(engine.send(_first_call(simulation), [])) == [], "no clients, no replies")
         states, counts = [simulation.algorithm.init()], []
+        call = Call("train", simulation.algorithm.broadcast(states[0]))
+        expect(list(engine.send(call, [])) == [], "no clients, no replies")
         for _ in range(rounds):
             states.append(simulation.round(states[-1])[0])
             pool = simulation.pool
             counts.append(pool and (pool.bytes_up, pool.bytes_down, pool.exchanges, pool.usage))
             engine.close()  # a later call starts it again
-    finally:
-        engine.close()
     return states, memories, counts
-
-
-def _first_call(simulation: Simulation) -> Any:
-    return Call("train", simulation.algorithm.broadcast(simulation.algorithm.init()))
 
 
 def _toy(algorithm: str) -> Toy:
