@@ -1,11 +1,14 @@
-"""Whole runs in this process, on a model that answers at once."""
+"""Whole runs in this process, on a model that answers at once, and made-up checkpoints."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from fedbbpt.algorithms import ServerState
 from fedbbpt.backend import Provider
 from fedbbpt.config import make_config
 from fedbbpt.prompts.affine import Affine
@@ -13,6 +16,8 @@ from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import again, train
 from fedbbpt.run.callback import Callback
+from fedbbpt.run.checkpoint import Best, Progress, Totals, save
+from fedbbpt.run.metrics import Mark
 from fedbbpt.run.query_budget import QueryPlan
 from fedbbpt.run.setup import Experiment
 from fedbbpt.testing import ToyBackend
@@ -79,3 +84,39 @@ def run(monkeypatch: pytest.MonkeyPatch, clients, tmp_path: Path) -> Callable[..
 
     go.backends = []
     return go
+
+
+@pytest.fixture
+def progress():
+    """`progress(round)`: what a checkpoint holds after this round."""
+
+    def after(round_):
+        rng = np.random.default_rng(round_)
+        current, best = (
+            {"prompt": rng.normal(size=5).astype(np.float32), "readout": np.zeros(0, np.float32)} for _ in range(2)
+        )
+        state = ServerState(round_, current, {"client-000": rng.normal(size=(2, 3, 4)).astype(np.float32)})
+        totals = Totals(10 * round_, round_, 7, 8, seconds=0.1 + 0.2)
+        return Progress(state, Best(1, 0.5, 1 / 3, 0.4, best), totals, Mark(99, "f" * 64), "config", "data")
+
+    return after
+
+
+@pytest.fixture
+def checkpoints(tmp_path, progress) -> Path:
+    """A folder with checkpoints of the rounds 1 and 2."""
+    for round_ in (1, 2):
+        save(tmp_path, progress(round_))
+    return tmp_path
+
+
+@pytest.fixture
+def contents():
+    """`contents(progress)`: all of it, to be compared; arrays with their types, shapes and bits."""
+
+    def comparable(value):
+        if isinstance(value, dict):
+            return {key: comparable(one) for key, one in value.items()}
+        return (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+    return lambda progress: comparable(asdict(progress))
