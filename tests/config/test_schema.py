@@ -11,7 +11,9 @@ from fedbbpt.config.presets import DEFAULTS
 from fedbbpt.config.schema import VERSION
 
 WITH_ARGUMENT = {"folder": "folder:/some/folder", "subspace": "subspace:dct"}
-COMPONENTS = [(section, name) for section in DEFAULTS for name in registry.names(f"{section}s")]
+COMPONENTS = [
+    (section, WITH_ARGUMENT.get(name, name)) for section in DEFAULTS for name in registry.names(f"{section}s")
+]
 
 
 @pytest.mark.parametrize(("section", "name"), COMPONENTS)
@@ -20,7 +22,7 @@ def test_every_component_survives_toml(section, name):
     task = {"task": {"name": "newsgroups"}} if texts else {}
     needed = {"endpoint_file": "service.toml"} if name == "http-json" else {}
     split = {"algorithm": {"name": "sfprompt"}} if (section, name) == ("readout", "none") else {}
-    config = make_config(task | split | {section: {"name": WITH_ARGUMENT.get(name, name)} | needed})
+    config = make_config(task | split | {section: {"name": name} | needed})
     assert make_config(tomllib.loads(config.to_toml())) == config
 
 
