@@ -7,6 +7,7 @@ FedbbptError
 ├── BackendError     the model cannot be loaded or does not answer as its `info` says
 │   └── MissingExtra an optional dependency is not installed; names the extra
 ├── BudgetError      the next step would cost more than the limit that the user set
+├── FederationError  a federation, its server or a site cannot be used, started or reached
 └── RunError         a run's folder cannot be written, read or resumed
 
 The first four are also `ValueError`s. Misuse of ask/tell is a `RuntimeError`: a bug, not a user's mistake.
@@ -57,6 +58,10 @@ class MissingExtra(BackendError):  # noqa: N818 - reads as what it says
 
 class BudgetError(FedbbptError):
     """The next step would cost more than the limit that the user set."""
+
+
+class FederationError(FedbbptError):
+    """A federation, its server or a site cannot be used, started or reached."""
 
 
 class RunError(FedbbptError):
