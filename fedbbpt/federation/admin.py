@@ -1,0 +1,97 @@
+"""What the administrator of a federation asks its server, over the same port as the sites."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fedbbpt.errors import FederationError
+from fedbbpt.federation.kits import Federation, needs_nvflare
+from fedbbpt.federation.nodes import server_state
+from fedbbpt.federation.reachability import check_server
+
+LOGIN_TIMEOUT = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class SiteStatus:
+    """A site, as the server sees it."""
+
+    name: str
+    since: float | None = None  # when it joined, in seconds since 1970; None if it is not there
+    last_seen: float | None = None
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job that waits or runs."""
+
+    id: str
+    name: str
+    status: str  # NVFlare's word
+    submitted: str  # date and time
+
+
+@dataclass(frozen=True)
+class FederationStatus:
+    """How a federation fares."""
+
+    since: float  # when the server started, in seconds since 1970
+    sites: list[SiteStatus]
+    jobs: list[JobStatus]
+
+
+@contextlib.contextmanager
+def admin_session(federation: Federation) -> Iterator[Any]:
+    """A session with the server, `nvflare.fuel.flare_api.flare_api.Session`; closed in any case, or Python never ends.
+
+    Raises:
+        FederationError: the server does not run, or does not take the administrator's kit.
+        MissingExtra: NVFlare is not installed.
+    """
+    kit = federation.admin
+    kit.check()
+    check_server(kit)
+    with needs_nvflare():
+        from nvflare.fuel.flare_api.flare_api import new_secure_session
+    with contextlib.redirect_stdout(io.StringIO()):  # it greets
+        try:
+            session = new_secure_session(kit.name, str(kit.folder.absolute()), timeout=LOGIN_TIMEOUT)
+        except Exception as e:  # NVFlare has a dozen kinds
+            raise FederationError(f"the server does not let the administrator in: {e}") from e
+    try:
+        yield session
+    finally:
+        with contextlib.redirect_stdout(io.StringIO()):
+            session.close()
+
+
+def status(federation: Federation) -> FederationStatus | None:
+    """How a federation fares; None if its server does not run on this machine.
+
+    Raises:
+        FederationError: the server does not answer.
+        MissingExtra: NVFlare is not installed.
+    """
+    if server_state(federation) is None:
+        return None
+    with admin_session(federation) as session:
+        seen = {client.name: client.last_connect_time for client in session.get_system_info().client_info}
+        jobs = session.list_jobs(detailed=True)
+    state = server_state(federation)  # it knows of all sites that NVFlare knew of before
+    if state is None or state.since is None:
+        return None
+    sites = [
+        SiteStatus(name, state.sites.get(name), seen[name]) if name in seen else SiteStatus(name)
+        for name in federation.description.sites
+    ]
+    return FederationStatus(state.since, sites, [_job(job) for job in jobs if _is_open(job)])
+
+
+def _job(values: dict[str, Any]) -> JobStatus:
+    return JobStatus(values["job_id"], values["name"], values["status"].lower(), values["submit_time_iso"])
+
+
+def _is_open(values: dict[str, Any]) -> bool:
+    return not values["status"].startswith(("FINISHED", "FAILED", "ABANDONED"))

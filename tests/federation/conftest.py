@@ -1,0 +1,91 @@
+"""A federation on this machine, whose server and sites are real processes."""
+
+import queue
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from fedbbpt.federation.kits import Federation
+from fedbbpt.federation.nodes import start_server, stop_server
+from fedbbpt.federation.provisioning import create
+
+pytest.importorskip("nvflare", exc_type=ImportError)
+
+TIMEOUT = 60.0  # seconds
+SITE = """
+import sys
+from pathlib import Path
+from fedbbpt.errors import FedbbptError
+from fedbbpt.federation.kits import open_kit
+from fedbbpt.federation.nodes import run_site
+
+try:
+    run_site(open_kit(Path(sys.argv[1]), "site"), lambda sentence: print(sentence, flush=True), once=True)
+except KeyboardInterrupt:
+    print("interrupted")
+except FedbbptError as e:
+    print(e)
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class SiteProcess:
+    """A process that runs a site, and what it says."""
+
+    def __init__(self, kit: Path) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", SITE, str(kit)], stdout=subprocess.PIPE, text=True)
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.strip())
+
+    def says(self, words: str) -> str:
+        """Waits for a sentence with these words."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            if words in line:
+                return line
+
+    def end(self) -> None:
+        """Ends the process as an operator would."""
+        self.process.terminate()
+        self.process.wait(TIMEOUT)
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """A federation of the sites a and b, whose server runs."""
+    made = create("study", ["b", "a"], port=free_port(), out=tmp_path_factory.mktemp("federation"))
+    start_server(made, once=True)
+    yield made
+    stop_server(made)
+
+
+@pytest.fixture(scope="module")
+def join(federation: Federation) -> Iterator[Callable[..., SiteProcess]]:
+    """`join(name)` or `join(kit=folder)`: starts a site, which ends with the tests of the file."""
+    with ExitStack() as ends:
+
+        def start(name: str = "", kit: Path | None = None) -> SiteProcess:
+            site = SiteProcess(kit or federation.folder / "sites" / name)
+            ends.callback(site.end)
+            return site
+
+        yield start
