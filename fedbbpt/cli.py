@@ -11,6 +11,7 @@ from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
 from fedbbpt.commands.config import config
 from fedbbpt.commands.errors import Program, print_error
+from fedbbpt.commands.federation import federation
 from fedbbpt.commands.list import list_
 from fedbbpt.commands.serve import serve, serve_body
 from fedbbpt.commands.task import task
@@ -42,7 +43,7 @@ def main() -> None:
     """
 
 
-for command in (assets, cache, config, list_, serve, serve_body, task, train):
+for command in (assets, cache, config, federation, list_, serve, serve_body, task, train):
     main.add_command(command)
 
 
