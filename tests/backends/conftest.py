@@ -23,9 +23,9 @@ def save_image_model(tmp_path: Path) -> Callable[..., str]:
     return save
 
 
-@pytest.fixture
-def network() -> Callable[[str], Any]:
-    """`network(name)`: the model of that name on the CPU, in float32."""
+@pytest.fixture(scope="session")
+def network() -> Callable[..., Any]:
+    """`network(name, weights)`: a model on the CPU, in float32; by default the embedded one."""
     from fedbbpt_backends.local_vit import Network
 
-    return lambda name: Network(name, None, "float32", "cpu", 512)
+    return lambda name="embedded", weights=None: Network(name, weights and str(weights), "float32", "cpu", 512)
