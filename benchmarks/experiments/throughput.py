@@ -21,7 +21,7 @@ from fedbbpt.algorithms import ClientMemory
 from fedbbpt.commands.errors import Program
 from fedbbpt.config import make_config
 from fedbbpt.run.client_pool import MeteredClientPool
-from fedbbpt.run.setup import open_experiment
+from fedbbpt.run.simulation import open_simulation
 from fedbbpt_backends.local_vit import LocalViT
 
 
@@ -29,7 +29,7 @@ class Work:
     """A run that is open, to be trained or only to be used for its model."""
 
     def __init__(self, prompt: str) -> None:
-        self._experiment = open_experiment(make_config({"prompt": {"name": prompt}}))
+        self._experiment = open_simulation(make_config({"prompt": {"name": prompt}}))
         self._network, limit = cast(LocalViT, self._experiment.backend).network, self._experiment.backend.info.max_batch
         self._algorithm = self._experiment.algorithm
         self._engine = self._experiment.open_engine({client.id: ClientMemory() for client in self._experiment.clients})

@@ -14,7 +14,7 @@ from fedbbpt.run import checkpoint
 from fedbbpt.run.charts import NAMED_CLASSES, Series, class_colour
 from fedbbpt.run.environment import read_results
 from fedbbpt.run.formatting import format_percent
-from fedbbpt.run.setup import Experiment, open_experiment
+from fedbbpt.run.simulation import Simulation, open_simulation
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.bench.plan import Cell
 from fedbbpt_benchmarks.bench.white_box import FULL, LINEAR
@@ -47,7 +47,7 @@ class Figure:
     table: list[list[str]] = field(default_factory=list)  # its head, then its rows
 
 
-def figures(run: Path, plan: Tunings, experiment: Experiment, state: ServerState) -> dict[str, Any]:
+def figures(run: Path, plan: Tunings, experiment: Simulation, state: ServerState) -> dict[str, Any]:
     """What goes into `figures.json`, of a run, its kept parameters, and the runs beside it that came to their end."""
     drawn = [accuracies(run, plan), labels(experiment), embeddings(run, plan, experiment, state)]
     return {"title": "Beside full fine-tuning and a linear classifier", "figures": [asdict(figure) for figure in drawn]}
@@ -97,7 +97,7 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
     )
 
 
-def labels(experiment: Experiment) -> Figure:
+def labels(experiment: Simulation) -> Figure:
     """Who has how many training images of each class where the labels are as skewed as in the paper's figure."""
     config, names = experiment.config, experiment.task.classes
     alpha = experiment.task.dirichlet_alpha if config.data.dirichlet_alpha is None else config.data.dirichlet_alpha
@@ -107,7 +107,7 @@ def labels(experiment: Experiment) -> Figure:
     else:
         skewed = {"partition": "dirichlet", "dirichlet_alpha": ALPHA, "empty_clients": "fill"}
         dealt = config.model_copy(update={"data": config.data.model_copy(update=skewed)})
-        clients = open_experiment(dealt).clients
+        clients = open_simulation(dealt).clients
         dealt_by = (
             f"α = {alpha:g}" if config.data.partition == "dirichlet" else f"data.partition={config.data.partition}"
         )
@@ -127,7 +127,7 @@ def labels(experiment: Experiment) -> Figure:
     )
 
 
-def embeddings(run: Path, plan: Tunings, experiment: Experiment, state: ServerState) -> Figure:
+def embeddings(run: Path, plan: Tunings, experiment: Simulation, state: ServerState) -> Figure:
     """What the classifier reads, before training and after each of the tunings that change it."""
     names, seed, at_once = experiment.task.classes, experiment.config.seed, experiment.backend.info.max_batch
     data = some_tests(experiment.clients, seed)

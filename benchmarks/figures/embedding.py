@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from fedbbpt.errors import MissingExtra
-from fedbbpt.run.setup import Experiment
+from fedbbpt.run.simulation import Simulation
 from fedbbpt.split_learning.protocol import SplitModel, Splittable
 from fedbbpt.types import Client, Dataset, Float32, Int64, Parameters
 
@@ -41,7 +41,7 @@ def some_tests(clients: Sequence[Client], seed: int) -> list[Dataset]:
     return [client.test.take(rows[chosen][owners[chosen] == i]) for i, client in enumerate(clients)]
 
 
-def opened(experiment: Experiment, num_prompt_tokens: int | None = None) -> SplitModel:
+def opened(experiment: Simulation, num_prompt_tokens: int | None = None) -> SplitModel:
     """The run's model in parts, all of them here; with another number of soft tokens."""
     how = ("head_blocks", "tail_blocks", "num_prompt_tokens", "deep_prompt", "dtype")
     options: dict[str, Any] = {name: experiment.config.algorithm.options[name] for name in how}

@@ -66,6 +66,7 @@ class Engine(Protocol):
     """
 
     out_of_process: ClassVar[bool] = False  # whether clients run in processes that share nothing with this one
+    partial_scores: ClassVar[bool] = False  # whether scores, too, may miss a client, since nobody else has its data
 
     def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
         """Returns the clients' replies, in the order of the clients.

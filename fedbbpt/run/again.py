@@ -6,23 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedbbpt.algorithms import ClientMemory, ServerState
+from fedbbpt.algorithms import ServerState
 from fedbbpt.config.components import resolve
 from fedbbpt.errors import DataError, RunError
 from fedbbpt.run import budget, checkpoint
 from fedbbpt.run.atomic_files import write_json
 from fedbbpt.run.checkpoint import Progress
-from fedbbpt.run.client_states import ClientStates
 from fedbbpt.run.environment import read_provider_data
 from fedbbpt.run.evaluate import Result, evaluate
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.lock import folder_lock
 from fedbbpt.run.model import prepared
 from fedbbpt.run.resume import check_classes_unchanged, check_unchanged, read_run
-from fedbbpt.run.setup import Experiment, open_experiment
+from fedbbpt.run.simulation import Simulation, open_simulation
 from fedbbpt.types import Usage
 
 
-def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None) -> Experiment:
+def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None) -> Simulation:
     """Opens the experiment of a run's folder.
 
     Args:
@@ -40,7 +40,7 @@ def reopen(out: Path, limits: Mapping[str, Any] | None, task: str | None = None)
             raise RunError(f"the data of {out} are a {kind!r}; say where they are now with --task {kind}:PATH")
         moved = config.model_copy(update={"task": resolve("tasks", task, config.task.options)})
     try:
-        experiment = open_experiment(moved, read_provider_data(out, environment))
+        experiment = open_simulation(moved, read_provider_data(out, environment))
     except DataError as e:
         raise RunError(
             f"the data of {out} cannot be used as they were: {e} (if they have moved, move them "
@@ -73,9 +73,9 @@ def reevaluate(out: Path, task: str | None = None) -> dict[str, Any]:
     with folder_lock(out):
         experiment = reopen(out, {}, task)
         progress, best = load_best(out, experiment)
-        memories = {client.id: ClientMemory() for client in experiment.clients}
-        ClientStates(checkpoint.clients_of(out / "checkpoints"), memories).load(progress.clients)
-        with closing(experiment.open_engine(memories)) as engine:
+        clients = experiment.open_clients(checkpoint.clients_of(out / "checkpoints"))
+        with closing(clients.engine) as engine:
+            clients.restore(progress.state.round, progress.clients)
             result = evaluate(experiment.algorithm, best, experiment.client_sizes, "test", engine)
         return _scored(out, result)
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from fedbbpt.config import Config
 from fedbbpt.config.validation import validate
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.query_budget import QueryPlan
-from fedbbpt.run.setup import Experiment
+from fedbbpt.run.simulation import Simulation
 from fedbbpt.services.ledger import Account, Budget
 from fedbbpt.services.prices import NANODOLLARS, list_month, list_price
 
@@ -56,7 +57,7 @@ class CostEstimate(NamedTuple):
     prices: str  # their source
 
 
-def estimate_cost(experiment: Experiment, planned: QueryPlan) -> CostEstimate | None:
+def estimate_cost(experiment: Simulation, planned: QueryPlan) -> CostEstimate | None:
     """Estimates a run's cost from a sample of training inputs under the initial prompt; None if it is free."""
     service = experiment.backend.service_client
     if service is None:

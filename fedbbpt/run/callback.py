@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.query_budget import QueryPlan
-from fedbbpt.run.setup import Experiment
 
 
 class Callback:

@@ -64,7 +64,7 @@ class MeteredClientPool:
         if self.dropped and not replies:
             how = ", ".join(sorted(set(self.dropped.values())))
             raise BackendError(
-                f"all clients of round {message.round} died before they replied ({how}); the rounds before are "
+                f"all clients of round {message.round} dropped out before they replied ({how}); the rounds before are "
                 "not lost: continue with --resume"
             )
         self.exchanges += 1

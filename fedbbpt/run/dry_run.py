@@ -13,9 +13,9 @@ from fedbbpt.run.opening import check_payable
 from fedbbpt.run.query_budget import QueryPlan
 from fedbbpt.run.resume import read_run
 from fedbbpt.run.run_folder import check_new_run_folder
-from fedbbpt.run.setup import Experiment
+from fedbbpt.run.simulation import Simulation
 
-DryRun = tuple[Experiment, QueryPlan, list[str]]  # also what the run itself will still need
+DryRun = tuple[Simulation, QueryPlan, list[str]]  # also what the run itself will still need
 
 
 def plan_new_run(config: Config, out: Path) -> DryRun:

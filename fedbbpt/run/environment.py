@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 import fedbbpt
 from fedbbpt.errors import RunError
 from fedbbpt.run.atomic_files import checksum, finite_or_none, reading, write_atomic
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.run.records import read_record, to_record
 from fedbbpt.run.saved_task import TaskInfo, task_info
-from fedbbpt.run.setup import Experiment
 
 PACKAGES = ("numpy", "scipy", "cma", "cmaes", "pillow", "safetensors", "scikit-learn", "torch", "transformers", "timm")
 FILE, PROVIDER, SUMMARY, METRICS = "environment.json", "provider.safetensors", "summary.json", "metrics.jsonl"

@@ -11,7 +11,7 @@ from fedbbpt.engines import BASELINE, TUNED, Engine
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.run.checkpoint import Best
 from fedbbpt.run.client_pool import MeteredClientPool
-from fedbbpt.run.setup import Experiment
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.types import Int64, Score, Subset, Usage
 
 
@@ -62,8 +62,8 @@ def evaluate(
     *,
     name: str = TUNED,
 ) -> Result:
-    """Scores the state's parameters on a subset of all clients' data; no client is ever dropped."""
-    pool = MeteredClientPool(engine, algorithm, clients, state, name=name, may_drop=False)
+    """Scores the state's parameters on a subset of all clients' data; see `Engine.partial_scores` for missing ones."""
+    pool = MeteredClientPool(engine, algorithm, clients, state, name=name, may_drop=engine.partial_scores)
     return Result(pool.send("evaluate", replace(algorithm.broadcast(state), subset=subset)), pool)
 
 
@@ -128,7 +128,7 @@ def baselines(experiment: Experiment, engine: Engine) -> Baselines:
         return Baselines(zero_shot, None, usage)
     best = select_best(scored(state, "validation"), state, None, algorithm.model_selection)
     sampled = algorithm.sample(state, clients)
-    pool = MeteredClientPool(engine, algorithm, sampled, state, name=BASELINE, may_drop=False)
+    pool = MeteredClientPool(engine, algorithm, sampled, state, name=BASELINE, may_drop=engine.partial_scores)
     state, _ = algorithm.round(state, pool.send)
     best = select_best(scored(state, "validation"), state, best, algorithm.model_selection)
     if best.round == state.round and "select" in algorithm.handlers:

@@ -7,26 +7,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from fedbbpt.algorithms import ClientMemory, ClientSizes, ServerState
+from fedbbpt.algorithms import ClientSizes, ServerState
 from fedbbpt.run import budget, checkpoint
 from fedbbpt.run.atomic_files import write_json
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Progress, Totals
 from fedbbpt.run.client_pool import MeteredClientPool
-from fedbbpt.run.client_states import ClientStates
 from fedbbpt.run.environment import add_result_checksums
 from fedbbpt.run.evaluate import Result, baselines, evaluate, no_answers_error, select_best
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.metrics import MetricsWriter, read_metrics
 from fedbbpt.run.query_budget import QueryPlan, is_evaluated, plan_queries
 from fedbbpt.run.report import write_report
 from fedbbpt.run.resume import config_sha256
-from fedbbpt.run.setup import Experiment
 from fedbbpt.run.stopping import stop_reason
 from fedbbpt.run.summary import summarise
-from fedbbpt.run.vocabulary import vocabulary_bytes
 from fedbbpt.types import Subset, Usage
 
 
@@ -41,19 +38,18 @@ class TrainingLoop:
         if client := experiment.backend.service_client:
             client.query_index = queries_before
         self.algorithm, self.clients = experiment.algorithm, experiment.client_sizes
-        memories = {client.id: ClientMemory() for client in self.clients}
-        self.states = ClientStates(checkpoint.clients_of(out / "checkpoints"), memories)
-        self.engine = experiment.open_engine(memories)
+        self.participants = experiment.open_clients(checkpoint.clients_of(out / "checkpoints"))
+        self.engine = self.participants.engine
 
     def run(self, progress: Progress | None) -> dict[str, Any]:
         """Goes on from a checkpoint, or from the start; returns the summary."""
         self.seconds_before = progress.totals.seconds if progress else 0.0
-        if progress:
-            self.states.load(progress.clients)
         done = progress.state.round if progress else 0
         self.callback.on_plan(self.plan, self.experiment, done)
         self.metrics = MetricsWriter(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
         with self.metrics, closing(self.engine):
+            if progress:
+                self.participants.restore(done, progress.clients)
             self.rows = read_metrics(self.out / "metrics.jsonl")
             if progress is None:
                 progress = self._begin()
@@ -66,7 +62,7 @@ class TrainingLoop:
     def _begin(self) -> Progress:
         state = self.algorithm.init()
         result = self._evaluate(state, "validation")
-        up, down = vocabulary_bytes(self.experiment.config, self.experiment.clients)
+        up, down = self.experiment.vocabulary_traffic
         totals = self._add(Totals(**self.plan.setup._asdict(), bytes_up=up, bytes_down=down), result.pool)
         if 2 * totals.unparsed > totals.queries:
             hint = "-o backend.label_words and -o backend.template say how the model is asked for one"
@@ -84,7 +80,7 @@ class TrainingLoop:
         state, report = algorithm.round(state, pool.send)
         self._leave_out(pool.unusable, f"round {state.round}")
         for client, how in pool.dropped.items():
-            self.callback.on_message(f"{client} died in round {state.round} ({how}); its update is missing")
+            self.callback.on_message(f"{client} dropped out of round {state.round} ({how}); its update is missing")
         totals = self._add(progress.totals, pool)
         if math.isnan(report.loss):
             raise no_answers_error(self.experiment, f"round {state.round}")
@@ -95,9 +91,7 @@ class TrainingLoop:
             best = select_best(result, state, best, algorithm.model_selection)
         if (is_best := best.round == state.round) and "select" in algorithm.handlers:
             self._pool(self.clients, state).send("select", algorithm.broadcast(state))
-        self._record(
-            state.round, "validation", result, report.loss, totals, is_best, sorted(pool.dropped), pool.unusable
-        )
+        self._record(state.round, "validation", result, report.loss, totals, is_best, pool)
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
@@ -130,6 +124,8 @@ class TrainingLoop:
         if any(score.unanswered for score in result.scores) and not result.confusion.any():
             raise no_answers_error(self.experiment, f"the {subset} data")
         self._leave_out(result.pool.unusable, f"the scores on the {subset} data")
+        for client, how in result.pool.dropped.items():
+            self.callback.on_message(f"{client} is missing from the scores on the {subset} data ({how})")
         return result
 
     def _leave_out(self, clients: Mapping[str, str], where: str) -> None:
@@ -160,8 +156,7 @@ class TrainingLoop:
         train_loss: float | None,
         totals: Totals,
         is_best: bool,
-        dropped: Sequence[str] = (),
-        out: Mapping[str, str] = MappingProxyType({}),
+        trained: MeteredClientPool | None = None,
     ) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
         row = {
@@ -172,8 +167,11 @@ class TrainingLoop:
             "is_best": is_best,
             **asdict(totals),
         }
-        row |= {"dropped_clients": dropped} if dropped else {}
-        row |= {"left_out": left} if (left := {**out, **(result.pool.unusable if result else {})}) else {}
+        pools = [pool for pool in (trained, result and result.pool) if pool]
+        row |= (
+            {"dropped_clients": gone} if (gone := sorted({client for pool in pools for client in pool.dropped})) else {}
+        )
+        row |= {"left_out": left} if (left := {c: why for pool in pools for c, why in pool.unusable.items()}) else {}
         row |= {"billed": billed} if (billed := budget.billed(self.experiment)) else {}
         self.metrics.append(row)
         self.rows.append(row)
@@ -181,7 +179,7 @@ class TrainingLoop:
 
     def _checkpoint(self, state: ServerState, best: checkpoint.Best, totals: Totals) -> Progress:
         mark = self.metrics.sync()
-        files = self.states.save(state.round)
+        files = self.participants.save(state.round)
         fingerprints = config_sha256(self.experiment.config), self.experiment.data_sha256
         progress = Progress(state, best, totals, mark, *fingerprints, files)
         checkpoint.save(self.out / "checkpoints", progress)

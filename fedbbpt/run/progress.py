@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from fedbbpt.printing import one_line
 from fedbbpt.run.callback import Callback
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.formatting import format_bytes, format_cost
 from fedbbpt.run.query_budget import QueryPlan
-from fedbbpt.run.setup import Experiment
 
 
 @contextmanager

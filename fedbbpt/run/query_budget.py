@@ -12,7 +12,7 @@ from fedbbpt.algorithms.evaluation import expected_usage
 from fedbbpt.backend import usage
 from fedbbpt.config import Config
 from fedbbpt.errors import BudgetError
-from fedbbpt.run.setup import Experiment
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.types import Subset, Usage
 
 PURPOSES = ("setup", "training", "validation", "baseline", "test")  # of queries

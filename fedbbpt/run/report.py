@@ -17,9 +17,9 @@ from fedbbpt.run import charts
 from fedbbpt.run.atomic_files import write_atomic
 from fedbbpt.run.charts import BarSegment, Series
 from fedbbpt.run.environment import read_environment, read_results
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.formatting import DASH, format_bytes, format_cost, format_duration, format_percent
 from fedbbpt.run.prompt_preview import image_preview
-from fedbbpt.run.setup import Experiment
 
 MAX_CONFUSIONS = 10  # listed in the report
 THIS_RUN, BASELINE = charts.PALETTE[0], charts.PALETTE[3]  # colours of the bars

@@ -13,9 +13,9 @@ from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import ConfigError, RunError, UnknownName
 from fedbbpt.run.atomic_files import write_atomic
 from fedbbpt.run.environment import Environment, read_environment
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.lock import folder_lock
 from fedbbpt.run.settings import load_run_settings
-from fedbbpt.run.setup import Experiment
 from fedbbpt.text_files import absolute_path
 
 

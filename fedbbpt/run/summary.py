@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fedbbpt.data.partition import label_counts
 from fedbbpt.run.budget import billed, refused
 from fedbbpt.run.checkpoint import Best, Totals
 from fedbbpt.run.evaluate import Baselines, Result
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.prompt_preview import prompt_texts
 from fedbbpt.run.query_budget import QueryPlan
-from fedbbpt.run.setup import Experiment
 
 
 def summarise(
@@ -25,8 +24,7 @@ def summarise(
     left_out: Mapping[str, int],
 ) -> dict[str, Any]:
     """The content of `summary.json`; `left_out` counts the rounds and scores without each client."""
-    classes = len(experiment.task.classes)
-    tested = np.sum([label_counts(client.test, classes) for client in experiment.clients], axis=0)
+    tested = np.sum([client.test for client in experiment.client_records], axis=0)
     alone, zero = reference.readout_alone, reference.zero_shot
     scores, unprompted = ({score.client: score.accuracy for score in of.scores} for of in (result, zero or result))
     return {
@@ -51,11 +49,11 @@ def summarise(
             client.id: {
                 "test_accuracy": scores.get(client.id),
                 "zero_shot_accuracy": unprompted.get(client.id) if zero else None,
-                "train": label_counts(client.train, classes),
-                "validation": label_counts(client.validation, classes),
-                "test": label_counts(client.test, classes),
+                "train": client.train,
+                "validation": client.validation,
+                "test": client.test,
             }
-            for client in experiment.clients
+            for client in experiment.client_records
         },
         "classes": list(experiment.task.classes),
         "confusion": {

@@ -14,6 +14,7 @@ from fedbbpt.run.atomic_files import remove_temporaries, write_atomic
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Progress
 from fedbbpt.run.environment import write_environment
+from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.lock import folder_lock
 from fedbbpt.run.loop import TrainingLoop
 from fedbbpt.run.metrics import count_rows, is_intact
@@ -22,28 +23,26 @@ from fedbbpt.run.opening import check_payable
 from fedbbpt.run.query_budget import QueryPlan, plan_queries
 from fedbbpt.run.resume import check_unchanged, config_sha256, read_run, setting_changed_error
 from fedbbpt.run.run_folder import check_new_run_folder
-from fedbbpt.run.setup import Experiment, open_experiment
+from fedbbpt.run.simulation import Simulation, open_simulation
 from fedbbpt.services.ledger import Account
 
 NO_CALLBACK = Callback()
 
 
 def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[str, Any]:
-    """Trains a new run; returns the summary.
+    """Trains a new run in a simulation; returns the summary.
 
     Raises:
         RunError: the folder already holds a run, or cannot be written.
     """
     with folder_lock(out):
         check_new_run_folder(out, config)
-        account, experiment, planned = ready(config)
-        experiment = prepared(experiment, account)
-        if experiment.backend.service_client is not None:  # which now knows the usage of its setup
-            experiment = replace(experiment, setup=experiment.backend.setup_usage)
-            planned = plan_queries(experiment)
-        write_environment(out, experiment, account.run, config_sha256(experiment.config))
-        write_atomic(out / "config.toml", experiment.config.to_toml().encode())
-        return TrainingLoop(experiment, planned, out, callback, planned.setup.queries).run(None)
+        account, simulation, planned = ready(config)
+        simulation = prepared(simulation, account)
+        if simulation.backend.service_client is not None:  # which now knows the usage of its setup
+            simulation = replace(simulation, setup=simulation.backend.setup_usage)
+            planned = plan_queries(simulation)
+        return begin(simulation, planned, account.run, out, callback)
 
 
 def resume(
@@ -59,24 +58,37 @@ def resume(
     """
     read_run(out)  # no lock is made in a folder without a run
     with folder_lock(out):
-        experiment = reopen(out, limits)
-        planned, progress, damaged = ready_again(out, experiment, limits)
-        for name in damaged:
-            callback.on_message(f"checkpoint {name} is damaged; going on from the one before")
-        checkpoints = out / "checkpoints"
-        for folder in (out, checkpoints):
-            remove_temporaries(folder)
-        checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
-        queries = progress.totals.queries if progress else planned.setup.queries
-        return TrainingLoop(experiment, planned, out, callback, queries).run(progress)
+        return go_on(reopen(out, limits), out, callback, limits)
 
 
-def ready(config: Config) -> tuple[Account, Experiment, QueryPlan]:
-    """Opens a new run's account and experiment, plans its queries, and checks that it can start."""
-    account, experiment = budget.new_account(config), open_experiment(config)
-    planned = plan_queries(experiment)
-    check_payable(experiment.backend, account)
-    return account, experiment, planned
+def begin(experiment: Experiment, planned: QueryPlan, run: str, out: Path, callback: Callback) -> dict[str, Any]:
+    """Trains an experiment that is ready, from the start, in a locked folder; `run` is the run's name in ledgers."""
+    write_environment(out, experiment, run, config_sha256(experiment.config))
+    write_atomic(out / "config.toml", experiment.config.to_toml().encode())
+    return TrainingLoop(experiment, planned, out, callback, planned.setup.queries).run(None)
+
+
+def go_on(
+    experiment: Experiment, out: Path, callback: Callback, limits: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Continues the run of a locked folder with its experiment, reopened."""
+    planned, progress, damaged = ready_again(out, experiment, limits)
+    for name in damaged:
+        callback.on_message(f"checkpoint {name} is damaged; going on from the one before")
+    checkpoints = out / "checkpoints"
+    for folder in (out, checkpoints):
+        remove_temporaries(folder)
+    checkpoint.tidy(checkpoints, progress.state.round if progress else -1)
+    queries = progress.totals.queries if progress else planned.setup.queries
+    return TrainingLoop(experiment, planned, out, callback, queries).run(progress)
+
+
+def ready(config: Config) -> tuple[Account, Simulation, QueryPlan]:
+    """Opens a new run's account and simulation, plans its queries, and checks that it can start."""
+    account, simulation = budget.new_account(config), open_simulation(config)
+    planned = plan_queries(simulation)
+    check_payable(simulation.backend, account)
+    return account, simulation, planned
 
 
 def ready_again(

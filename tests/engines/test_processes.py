@@ -180,7 +180,7 @@ def test_a_round_without_anybody_left_is_an_error(make, pool, clients, order) ->
     engine = make()
     for client in clients:
         order(client, "die once")
-    with pytest.raises(BackendError, match=f"all clients of round 1 died .*{KILLED}.*continue with --resume"):
+    with pytest.raises(BackendError, match=f"all clients of round 1 dropped out .*{KILLED}.*continue with --resume"):
         pool(engine).send("train", FIRST.message)
     assert len(pool(engine).send("train", FIRST.message)) == 4
 

@@ -18,7 +18,7 @@ from fedbbpt.config import make_config
 from fedbbpt.run import checkpoint
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.settings import load_run_settings
-from fedbbpt.run.setup import open_experiment
+from fedbbpt.run.simulation import open_simulation
 
 SETTINGS = [
     "--clients",
@@ -123,7 +123,7 @@ def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
 ) -> None:
     dying = ["train", "--algorithm", "dying-client", *SETTINGS, "--rounds", "3"]
     said = fedbbpt(*dying, *AWAY, "--out", tmp_path / "run").splitlines()
-    note = "client-001 died in round 2 (killed by SIGKILL); its update is missing"
+    note = "client-001 dropped out of round 2 (killed by SIGKILL); its update is missing"
     assert [line for line in said if "missing" in line] == [note]
     rows = _rows(tmp_path / "run")
     assert [row.get("dropped_clients") for row in rows] == [None, None, ["client-001"], None, None]
@@ -131,7 +131,7 @@ def test_a_client_that_dies_in_a_round_is_missing_in_that_round_alone(
     assert asked[0] == asked[2] > asked[1]
     config = load_run_settings(tmp_path / "run")
     config["algorithm"]["name"], config["engine"] = "sfprompt", {"name": "serial"}
-    experiment = open_experiment(make_config(config))
+    experiment = open_simulation(make_config(config))
     engine = experiment.open_engine({client.id: ClientMemory() for client in experiment.clients})
     state = experiment.algorithm.init()
     for missing in (None, "client-001", None):

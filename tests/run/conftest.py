@@ -24,7 +24,7 @@ from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Best, Progress, Totals, save
 from fedbbpt.run.metrics import Mark
 from fedbbpt.run.query_budget import QueryPlan
-from fedbbpt.run.setup import Experiment
+from fedbbpt.run.simulation import Simulation
 from fedbbpt.testing import ToyBackend
 
 
@@ -79,9 +79,9 @@ def run(monkeypatch: pytest.MonkeyPatch, clients, tmp_path: Path) -> Callable[..
         classes = classes or backend.info.classes
         tuned = tuned[0]((8, 8)), tuned[1](backend.info, classes)
         task = SimpleNamespace(classes=classes, modality="image", source=None, provider=Provider(classes))
-        experiment = Experiment(config, task, backend, *tuned, clients or everybody)
+        experiment = Simulation(config, task, backend, *tuned, clients or everybody)
         for module in (train, again):
-            monkeypatch.setattr(module, "open_experiment", lambda *_: experiment)
+            monkeypatch.setattr(module, "open_simulation", lambda *_: experiment)
         go.backends.append(backend)
         go.experiment = experiment
         begun = (folder / "config.toml").exists()

@@ -14,7 +14,7 @@ from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import query_budget
 from fedbbpt.run.query_budget import is_evaluated, plan_queries
-from fedbbpt.run.setup import Experiment
+from fedbbpt.run.simulation import Simulation
 from fedbbpt.types import Usage
 
 ALGORITHMS = [
@@ -35,7 +35,7 @@ def experiment(fake_backend, clients):
         config = make_config({"backend": {"name": "local-vit"}, **settings})
         task = SimpleNamespace(classes=fake_backend.info.classes, modality="image")
         tuned = prompt((8, 8)), LinearReadout(fake_backend.info, fake_backend.info.classes)
-        return Experiment(config, task, fake_backend, *tuned, clients)
+        return Simulation(config, task, fake_backend, *tuned, clients)
 
     return make
 

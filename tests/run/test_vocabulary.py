@@ -18,7 +18,7 @@ from fedbbpt.run.callback import Callback
 from fedbbpt.run.predict import Predictor
 from fedbbpt.run.query_budget import plan_queries
 from fedbbpt.run.settings import load_run_settings
-from fedbbpt.run.setup import open_experiment
+from fedbbpt.run.simulation import open_simulation
 from fedbbpt.types import Client, Dataset
 
 
@@ -82,7 +82,7 @@ def facts(folder: Path) -> tuple[list, str]:
 
 
 def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
-    experiment = open_experiment(make_config(settings()))
+    experiment = open_simulation(make_config(settings()))
     learned = experiment.config.prompt.options["vocabulary"]
     assert learned == build_vocabulary([count_ngrams(client.train.inputs) for client in experiment.clients], 12)
     assert len(learned) == 12 == experiment.prompt.choices
@@ -94,7 +94,7 @@ def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
 def test_nobody_counts_what_is_not_for_training(settings, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = []
     monkeypatch.setattr(vocabulary, "count_ngrams", lambda texts: counted.append(list(texts)) or count_ngrams(texts))
-    experiment = open_experiment(make_config(settings()))
+    experiment = open_simulation(make_config(settings()))
     assert counted == [list(client.train.inputs) for client in experiment.clients]
 
 
@@ -116,7 +116,7 @@ def test_what_was_told_for_the_words_is_counted(run, settings, tmp_path: Path) -
     given = config["prompt"]["vocabulary"][::-1]  # the same as many bytes, but nobody had to tell them
     run("given", vocabulary=given)
     other, _ = facts(tmp_path / "given")
-    told = [count_ngrams(client.train.inputs).to_bytes() for client in open_experiment(make_config(config)).clients]
+    told = [count_ngrams(client.train.inputs).to_bytes() for client in open_simulation(make_config(config)).clients]
     assert learned[0]["bytes_up"] - other[0]["bytes_up"] == sum(map(len, told))
     down = len(json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode())
     assert learned[0]["bytes_down"] - other[0]["bytes_down"] == 3 * down

@@ -11,7 +11,7 @@ from fedbbpt.algorithms import ClientMemory
 from fedbbpt.config import Config, make_config
 from fedbbpt.engines import Call
 from fedbbpt.errors import ConfigError
-from fedbbpt.run.setup import open_experiment
+from fedbbpt.run.simulation import open_simulation
 from fedbbpt.split_learning.protocol import Part
 from fedbbpt.types import Message, Update
 from fedbbpt_backends.local_vit import LocalViT
@@ -80,7 +80,7 @@ class Stand:
 
     def __init__(self, config: Config, samples: int) -> None:
         data = config.data.model_copy(update={"clients": 1, "shots_per_class": samples})
-        self._experiment = open_experiment(config.model_copy(update={"data": data}))
+        self._experiment = open_simulation(config.model_copy(update={"data": data}))
         (client,) = self._experiment.clients
         if len(client.train) < samples:
             raise ConfigError(f"{config.task.name} holds {len(client.train)} samples to train on; use --samples less")
