@@ -42,7 +42,7 @@ def hub_images(
     `first` is the label of the first class.
     """
     for split in splits:
-        for key, row in _drawn(asset, split, (image, label, *once), label, range(first, first + len(classes)), once):
+        for key, row in _sample(asset, split, (image, label, *once), label, range(first, first + len(classes)), once):
             yield ImageExample(key, classes[row[label] - first], decode(row[image]["bytes"]), official=split.official)
 
 
@@ -51,12 +51,12 @@ def hub_texts(
 ) -> Iterator[TextExample]:
     """Texts of a data set; the columns of a pair are joined with a space."""
     for split in splits:
-        for key, row in _drawn(asset, split, (*columns, label), label, range(len(classes)), ()):
+        for key, row in _sample(asset, split, (*columns, label), label, range(len(classes)), ()):
             text = normalise(" ".join(row[column] for column in columns))
             yield TextExample(key, classes[row[label]], text, official=split.official)
 
 
-def _drawn(
+def _sample(
     asset: str, split: HubSplit, columns: tuple[str, ...], label: str, labels: range, once: tuple[str, ...]
 ) -> Iterator[tuple[str, Row]]:
     """Yields key and row of the used examples; those without a label (−1) do not count."""

@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 MANY = 100_000  # rounds
 
 
-def _listed(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
+def _comma_separated(_: Any, __: Any, text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 @click.command(short_help="Compare methods on many tasks.")
 @click.option("--suite", default="smoke", show_default=True, help="A set of tasks; see above.")
-@click.option("--tasks", callback=_listed, metavar="A,B", help="Tasks, in place of a suite's.")
+@click.option("--tasks", callback=_comma_separated, metavar="A,B", help="Tasks, in place of a suite's.")
 @click.option(
     "--methods",
-    callback=_listed,
+    callback=_comma_separated,
     metavar="A,B",
     default="zero-shot,head",
     show_default=True,
     help="Methods; see above.",
 )
-@click.option("--seeds", callback=_listed, metavar="1,2", default="1", show_default=True, help="Random seeds.")
+@click.option("--seeds", callback=_comma_separated, metavar="1,2", default="1", show_default=True, help="Random seeds.")
 @click.option("--limit", type=int, help="Maximum number of test examples per task.")
 @click.option("--budget", type=int, help="Maximum number of queries per run.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of parallel runs.")
@@ -76,7 +76,7 @@ def bench(
         return
     plan = _plan(**given, against=against or Bench.against)
     for cell in plan.cells:
-        config = plan.config(cell)  # settings that make no sense are said before anything runs
+        config = plan.config(cell)  # wrong settings are reported before anything runs
         check_outside_data(out or Path("benches"), config.task.name)
     with new_folder(out, Path("benches"), given["suite"]) as folder:
         _run(plan, folder, jobs, publish, new=True)

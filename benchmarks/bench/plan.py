@@ -207,9 +207,9 @@ class Bench:
         """
         if not (out / PLAN).is_file():
             raise RunError(f"no bench in {out} (it has no {PLAN})")
-        kept = read_toml(out / PLAN)
+        saved = read_toml(out / PLAN)
         try:
-            return cls(**kept | {part: tuple(kept[part]) for part in ("tasks", "methods", "seeds")})
+            return cls(**saved | {part: tuple(saved[part]) for part in ("tasks", "methods", "seeds")})
         except (LookupError, TypeError, AttributeError) as e:
             raise ConfigError(f"{out / PLAN} is not what a bench writes: {e}") from e
 

@@ -28,7 +28,8 @@ def run(bench: Bench, out: Path, jobs: int, on_cell_done: OnCellDone) -> None:
         RunError: the folder cannot be written, or a process died.
     """
     left = [cell for cell in bench.cells if not finished(out, cell)]
-    with closing(_serial(bench, out, left) if jobs == 1 else _parallel(bench, out, left, jobs)) as done:
+    serial = ((cell, run_cell(bench, out, cell)) for cell in left)
+    with closing(serial if jobs == 1 else _parallel(bench, out, left, jobs)) as done:
         for cell, error in done:
             on_cell_done(cell, error)
 
@@ -38,11 +39,6 @@ def finished(out: Path, cell: Cell) -> bool:
     return (out / cell.path / "report.html").is_file()  # what a run writes last
 
 
-def _serial(bench: Bench, out: Path, cells: list[Cell]) -> Iterator[tuple[Cell, str | None]]:
-    for cell in cells:
-        yield cell, run_cell(bench, out, cell)
-
-
 def _parallel(bench: Bench, out: Path, cells: list[Cell], jobs: int) -> Iterator[tuple[Cell, str | None]]:
     for library in ("OMP", "MKL", "OPENBLAS"):  # what the workers inherit: cells do not fight over the cores
         os.environ[f"{library}_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
@@ -50,11 +46,11 @@ def _parallel(bench: Bench, out: Path, cells: list[Cell], jobs: int) -> Iterator
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         # The workers inherit that SIGINT is ignored: of a terminal's Ctrl-C, which reaches all, this process alone
         # makes something.
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             waiting = {pool.submit(run_cell, bench, out, cell): cell for cell in cells}
         finally:
-            signal.signal(signal.SIGINT, heard)
+            signal.signal(signal.SIGINT, previous)
         try:
             for done in as_completed(waiting):
                 yield waiting[done], done.result()

@@ -47,7 +47,7 @@ class Run(NamedTuple):
     zero_shot: float | None
     alone: float | None  # readout alone
     path: list[Point]
-    last: float  # validation loss after the last round, kept or not
+    last: float  # validation loss after the last round
 
     def at(self, queries: int) -> Point:
         """The last point within a number of queries; the start counts always."""
@@ -59,7 +59,7 @@ class Run(NamedTuple):
 @click.option("--against", help="The method whose final loss is to be reached.")
 @click.option("--at", default="2500,5000,10000,20000", show_default=True, help="Queries at which to look.")
 @click.option("--chart", type=click.Path(path_type=Path), help="Write the curves here, as SVG.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Write what is read off the folders here, a run a line.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Write what is read here, one run per line.")
 def main(benches: tuple[Path, ...], against: str | None, at: str, chart: Path | None, keep: Path | None) -> None:
     """Prints a table of methods by what they reach with how many queries."""
     runs = list(itertools.chain.from_iterable(map(read, benches)))
@@ -77,7 +77,7 @@ def main(benches: tuple[Path, ...], against: str | None, at: str, chart: Path | 
     for method in methods:
         own = [run for run in runs if run.method == method]
         cells = [f"{_mean(r.at(s).loss for r in own):.3f}, {_mean(r.at(s).accuracy for r in own):.3f}" for s in stops]
-        cells += [f"{_mean(run.test for run in own):.3f}", _better(own), _gain(own), _risen(own)]
+        cells += [f"{_mean(run.test for run in own):.3f}", _above_zero_shot(own), _gain(own), _above_start(own)]
         cells += [_share(own, [run for run in runs if run.method == against])] if against else []
         click.echo(f"| {method} | {' | '.join(cells)} |")
     if chart is not None:
@@ -116,14 +116,14 @@ def shared(runs: Iterable[Run]) -> list[Run]:
     runs = list(runs)
     methods = {run.method for run in runs}
     have = {(run.task, run.seed, run.method) for run in runs}
-    kept = [run for run in runs if all((run.task, run.seed, method) in have for method in methods)]
-    if not kept:
+    complete = [run for run in runs if all((run.task, run.seed, method) in have for method in methods)]
+    if not complete:
         raise RunError("no task and seed was finished by all methods of these benches")
-    return kept
+    return complete
 
 
 def curves(runs: Sequence[Run], methods: Sequence[str], most: int) -> str:
-    """Mean validation loss of what would be kept against queries, a line for each method."""
+    """Mean validation loss of the best checkpoint against queries, one line per method."""
     stops = [most * i // 40 for i in range(41)]
     lines = []
     for i, method in enumerate(methods):
@@ -131,8 +131,8 @@ def curves(runs: Sequence[Run], methods: Sequence[str], most: int) -> str:
         first = max(run.path[0].queries for run in own)
         points = [(float(s), _mean(run.at(s).loss for run in own)) for s in stops if s >= first]
         lines.append(charts.Series(method, f"m{i}", points))
-    drawn = str(charts.line_chart("validation loss", "queries", lines))
-    head, _, rest = drawn.partition(">")
+    svg = str(charts.line_chart("validation loss", "queries", lines))
+    head, _, rest = svg.partition(">")
     return f'{head} xmlns="http://www.w3.org/2000/svg"><style>.line{{fill:none;stroke-width:2}}{STYLE}</style>{rest}\n'
 
 
@@ -140,7 +140,7 @@ def _mean(values: Iterable[float]) -> float:
     return statistics.fmean(values)
 
 
-def _better(runs: Sequence[Run]) -> str:
+def _above_zero_shot(runs: Sequence[Run]) -> str:
     """On how many tasks the mean over seeds is above zero-shot's."""
     by_task = {run.task: [r for r in runs if r.task == run.task] for run in runs if run.zero_shot is not None}
     above = sum(_mean(r.test for r in own) > _mean(r.zero_shot or 0 for r in own) for own in by_task.values())
@@ -157,10 +157,10 @@ def _gain(runs: Sequence[Run]) -> str:
     return f"{_mean(gains):+.1f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.1f}"
 
 
-def _risen(runs: Sequence[Run]) -> str:
-    """Runs whose validation loss ended above where it started: of what they kept, and after the last round."""
-    kept = sum(run.path[-1].loss > run.path[0].loss for run in runs)
-    return f"{kept} / {sum(run.last > run.path[0].loss for run in runs)} of {len(runs)}"
+def _above_start(runs: Sequence[Run]) -> str:
+    """Runs whose validation loss ended above where it started: at the best checkpoint, and after the last round."""
+    best = sum(run.path[-1].loss > run.path[0].loss for run in runs)
+    return f"{best} / {sum(run.last > run.path[0].loss for run in runs)} of {len(runs)}"
 
 
 def _share(runs: Sequence[Run], rivals: Sequence[Run]) -> str:

@@ -48,7 +48,7 @@ SCORES = ("score", "prob", "logit", "embedding")  # parts of the names of what "
 
 
 class Answer(NamedTuple):
-    """What is said to a request."""
+    """A response."""
 
     status: int
     headers: Sequence[tuple[str, str]]

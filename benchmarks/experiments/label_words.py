@@ -3,8 +3,8 @@
 Postings of four of the 20 Newsgroups, SmolLM2, a prompt before each text. One label at a time is what is usually done:
 for each label the model reads the whole batch of contexts with that label behind them, padded, and gives the scores of
 the whole vocabulary. Both alternate in one process on the same texts; the ratio is that of the medians. How far two
-computations of the same numbers are apart is told for both, since it depends on the number format: the last line is
-one label at a time against itself, in batches of another size.
+computations of the same numbers are apart depends on the number format, so the last line compares one label at a time
+with itself, in batches of another size.
 """
 
 import statistics

@@ -103,7 +103,7 @@ def serving(
         share, late = [], []
         for _ in range(times):
             raw = seconds(lambda: [backend.query(inputs) for _ in range(rounds)])
-            with watched(f"{url}/healthz") as waits:
+            with polled(f"{url}/healthz") as waits:
                 took = seconds(lambda: list(pool.map(Poster(f"{url}/v1/classify"), rounds * bodies)))
             raw = (raw + seconds(lambda: [backend.query(inputs) for _ in range(rounds)])) / 2  # before and after
             share.append(raw / took)
@@ -136,8 +136,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 @contextmanager
-def watched(url: str) -> Iterator[list[float]]:
-    """Seconds until each of many questions to an address is answered, meanwhile."""
+def polled(url: str) -> Iterator[list[float]]:
+    """Polls an address meanwhile; gives the seconds that each response took."""
     waits: list[float] = []
     stop = threading.Event()
 

@@ -24,9 +24,9 @@ from fedbbpt_benchmarks.figures.embedding import (
     POINTS,
     Embedding,
     features,
-    opened,
+    partitioned,
     perplexity,
-    some_tests,
+    sample_test_images,
     tsne,
     vote,
 )
@@ -48,9 +48,9 @@ class Figure:
 
 
 def figures(run: Path, plan: Tunings, experiment: Simulation, state: ServerState) -> dict[str, Any]:
-    """What goes into `figures.json`, of a run, its kept parameters, and the runs beside it that came to their end."""
-    drawn = [accuracies(run, plan), labels(experiment), embeddings(run, plan, experiment, state)]
-    return {"title": "Beside full fine-tuning and a linear classifier", "figures": [asdict(figure) for figure in drawn]}
+    """The content of `figures.json`, from a run, its best parameters, and the finished runs beside it."""
+    shown = [accuracies(run, plan), labels(experiment), embeddings(run, plan, experiment, state)]
+    return {"title": "Beside full fine-tuning and a linear classifier", "figures": [asdict(figure) for figure in shown]}
 
 
 def accuracies(run: Path, plan: Tunings) -> Figure:
@@ -76,13 +76,13 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
     missing = [str(cell) for cell, one in found.items() if one is None]
     without = f" Not drawn, because their runs failed: {', '.join(missing)}." if missing else ""
     limited = "test_limit" in plan.settings["data"]
-    drawn = "drawn anew for each number of clients" if limited else "the same for all"
+    sampled = "drawn anew for each number of clients" if limited else "the same for all"
     note = (
         f"Each point is one run of up to {plan.settings['rounds']} rounds with seed {plan.seeds[0]}, and the settings "
         f"below; another seed may change the order. All are split alike; full fine-tuning and linear train on all "
         f"samples, without soft tokens and self-update, at rates that suit them ({FULL['lr']} in batches "
         f"of {FULL['batch_size']}, and {LINEAR['lr']}). "
-        f"Accuracy is measured on {tested:,} test images, {drawn}; the bars "
+        f"Accuracy is measured on {tested:,} test images, {sampled}; the bars "
         "are 95 % intervals (Wilson), which allow for the number of test images only."
         f"{limit}{without}"
     )
@@ -103,7 +103,7 @@ def labels(experiment: Simulation) -> Figure:
     alpha = experiment.task.dirichlet_alpha if config.data.dirichlet_alpha is None else config.data.dirichlet_alpha
     own = config.data.partition == "dirichlet" and alpha == ALPHA
     if own:
-        clients, whose = experiment.clients, "These are this run's own clients."
+        clients, origin = experiment.clients, "These are this run's own clients."
     else:
         skewed = {"partition": "dirichlet", "dirichlet_alpha": ALPHA, "empty_clients": "fill"}
         dealt = config.model_copy(update={"data": config.data.model_copy(update=skewed)})
@@ -111,13 +111,13 @@ def labels(experiment: Simulation) -> Figure:
         dealt_by = (
             f"α = {alpha:g}" if config.data.partition == "dirichlet" else f"data.partition={config.data.partition}"
         )
-        whose = f"This run itself deals them with {dealt_by}, see above."
+        origin = f"This run itself deals them with {dealt_by}, see above."
     counts = [label_counts(client.train, len(names)) for client in clients]
     ids = [client.id for client in clients]
     note = (
         f"The {sum(map(sum, counts)):,} training images of the task, dealt out with Dirichlet α = {ALPHA:g}, and with "
         "this run's seed and number of clients. The area of a circle is the number of images, "
-        f"{max(map(max, counts)):,} for the largest; a client that would have none is given one. {whose}"
+        f"{max(map(max, counts)):,} for the largest; a client that would have none is given one. {origin}"
     )
     return Figure(
         f"Labels by client with α = {ALPHA:g}",
@@ -130,15 +130,15 @@ def labels(experiment: Simulation) -> Figure:
 def embeddings(run: Path, plan: Tunings, experiment: Simulation, state: ServerState) -> Figure:
     """What the classifier reads, before training and after each of the tunings that change it."""
     names, seed, at_once = experiment.task.classes, experiment.config.seed, experiment.backend.info.max_batch
-    data = some_tests(experiment.clients, seed)
+    data = sample_test_images(experiment.clients, seed)
     truth = np.concatenate([part.labels for part in data])
-    whole = opened(experiment, num_prompt_tokens=0)
+    whole = partitioned(experiment, num_prompt_tokens=0)
     found = {"no tuning, and linear": features(whole, {}, data, at_once)}
     full = plan.cell(plan.own, "sfl-full")
     if done := runner.finished(run / "figures", full):
-        kept = checkpoint.load_best(run / "figures" / full.path)[1]
-        found[TUNINGS["sfl-full"]] = features(whole, kept.parameters, data, at_once)
-    found[TUNINGS["sfprompt"]] = features(opened(experiment), state.parameters, data, at_once)
+        best = checkpoint.load_best(run / "figures" / full.path)[1]
+        found[TUNINGS["sfl-full"]] = features(whole, best.parameters, data, at_once)
+    found[TUNINGS["sfprompt"]] = features(partitioned(experiment), state.parameters, data, at_once)
     seen = [Embedding(name, tsne(values, seed), vote(values, truth)) for name, values in found.items()]
     tests = sum(len(client.test) for client in experiment.clients)
     which = (

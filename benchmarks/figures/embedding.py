@@ -1,7 +1,7 @@
 """What the classifier reads: of test images, under any parameters, as t-SNE and as a vote of neighbours."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def check_installed() -> None:
         raise MissingExtra("fedbbpt figures", "local", e) from e
 
 
-def some_tests(clients: Sequence[Client], seed: int) -> list[Dataset]:
+def sample_test_images(clients: Sequence[Client], seed: int) -> list[Dataset]:
     """At most `POINTS` test images of all clients together, drawn by the seed; of each client those in their order."""
     owners = np.repeat(np.arange(len(clients)), [len(client.test) for client in clients])
     rows = np.concatenate([np.arange(len(client.test)) for client in clients])
@@ -41,12 +41,10 @@ def some_tests(clients: Sequence[Client], seed: int) -> list[Dataset]:
     return [client.test.take(rows[chosen][owners[chosen] == i]) for i, client in enumerate(clients)]
 
 
-def opened(experiment: Simulation, num_prompt_tokens: int | None = None) -> SplitModel:
-    """The run's model in parts, all of them here; with another number of soft tokens."""
-    how = ("head_blocks", "tail_blocks", "num_prompt_tokens", "deep_prompt", "dtype")
-    options: dict[str, Any] = {name: experiment.config.algorithm.options[name] for name in how}
-    if num_prompt_tokens is not None:
-        options["num_prompt_tokens"] = num_prompt_tokens
+def partitioned(experiment: Simulation, **changes: int) -> SplitModel:
+    """The run's model in parts, all of them here; with `changes` to the options of the algorithm."""
+    names = ("head_blocks", "tail_blocks", "num_prompt_tokens", "deep_prompt", "dtype")
+    options = {name: experiment.config.algorithm.options[name] for name in names} | changes
     num_classes = len(experiment.task.classes)
     return cast(Splittable, experiment.backend).partition_model(**options, num_classes=num_classes, role="all")
 

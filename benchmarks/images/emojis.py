@@ -34,8 +34,8 @@ def emoji_tones(vendor: str) -> Iterator[ImageExample]:
     drawings = _drawings(vendor)
     for entry in _table():
         for tone, variant in sorted(entry.get("skin_variations", {}).items()):
-            if "-" not in tone and (drawn := _stem(variant["image"])) in drawings:
-                yield ImageExample(f"emoji/{_stem(entry['image'])}", tone, decode(drawings[drawn]), domain=vendor)
+            if "-" not in tone and (stem := _stem(variant["image"])) in drawings:
+                yield ImageExample(f"emoji/{_stem(entry['image'])}", tone, decode(drawings[stem]), domain=vendor)
 
 
 @functools.cache

@@ -29,14 +29,14 @@ def subsample(texts: Iterable[TextExample], limit: int, class_limit: int | None 
     everything = list(texts)
     ranked = sorted(range(len(everything)), key=lambda i: sha256(everything[i].text.encode()).digest())
     taken: dict[tuple[bool, str | None], int] = {}
-    kept = set()
+    chosen = set()
     for i in ranked:
         side, label = everything[i].for_test, everything[i].label
         if taken.get((side, None), 0) < limit and (class_limit is None or taken.get((side, label), 0) < class_limit):
-            kept.add(i)
+            chosen.add(i)
             for counted in (None, label):
                 taken[side, counted] = taken.get((side, counted), 0) + 1
-    return (everything[i] for i in sorted(kept))
+    return (everything[i] for i in sorted(chosen))
 
 
 def normalise(text: str) -> str:

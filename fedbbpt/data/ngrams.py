@@ -46,9 +46,7 @@ class NgramCounts:
             ValueError: not a result of `count_ngrams`.
         """
         total, ngrams = wire.listed(parse(data), "counts", 2)
-        counts = {
-            ngram: wire.whole(count, "a count") for ngram, count in wire.mapped(ngrams, "what is counted").items()
-        }
+        counts = {ngram: wire.whole(n, "a count") for ngram, n in wire.mapped(ngrams, "what is counted").items()}
         words = [(word, count) for ngram, count in counts.items() for word in ngram.split(" ")]
         if not all(_WORD.fullmatch(word) and counts.get(word, 0) >= count > 0 for word, count in words):
             raise ValueError("something counted is not of words that are counted as often")

@@ -64,12 +64,8 @@ class CompletionRequest(CompletionRequestBase):
 
     def respond(self, model: ServedModel, output: BackendOutput) -> Completion:
         """See `ApiRequest.respond`."""
-        rows = model.log_probabilities(output.scores)
-        prompts = as_list(self.prompt)
-        choices = [
-            self._choice(index, ranked_words(model, row), len(prompt))
-            for index, (row, prompt) in enumerate(zip(rows, prompts, strict=True))
-        ]
+        answers = zip(model.log_probabilities(output.scores), as_list(self.prompt), strict=True)
+        choices = [self._choice(i, ranked_words(model, row), len(prompt)) for i, (row, prompt) in enumerate(answers)]
         return Completion(model=model.info.model, usage=CompletionUsage.of(output), choices=choices)
 
     def _choice(self, index: int, words: list[WordLogprob], offset: int) -> CompletionChoice:

@@ -41,8 +41,7 @@ def pack(values: Float32, dtype: ActivationDtype = "float32") -> bytes:
 
 def unpack(message: bytes) -> Float32:
     """Inverse of `pack`, except for the rounding."""
-    arrays, _ = unpacked(message)
-    return _values(arrays)
+    return _values(unpacked(message)[0])
 
 
 def unpack_untrusted(message: bytes) -> tuple[Float32, ActivationDtype]:

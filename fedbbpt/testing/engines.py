@@ -5,16 +5,16 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from fedbbpt.algorithms import ClientMemory
+from fedbbpt.algorithms import Algorithm, ClientMemory
 from fedbbpt.algorithms.ensemble import Ensemble
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.fedbpt import FedBpt
 from fedbbpt.algorithms.local import Local
-from fedbbpt.engines import TUNED, Call, ClientHost, Engine, HostFactory
+from fedbbpt.engines import Call, ClientHost, Engine, HostFactory
 from fedbbpt.engines.serial import Serial
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.testing.expect import expect, same_bits
-from fedbbpt.testing.simulation import Simulation
+from fedbbpt.testing.simulation import Hosts, Simulation
 from fedbbpt.testing.toy import Toy
 
 ALGORITHMS = {"ensemble": Ensemble, "fedavg": FedAvg, "fedbpt": FedBpt, "local": Local}
@@ -46,8 +46,8 @@ def check_engine(make: Callable[..., Engine], *, rounds: int = 3) -> None:
     Raises:
         ContractError: a promise is broken; says which.
     """
-    for name, algorithm in ALGORITHMS.items():
-        ours, theirs = (_run(kind, name, algorithm, rounds) for kind in (make, Serial))
+    for name in ALGORITHMS:
+        ours, theirs = (_run(kind, name, rounds) for kind in (make, Serial))
         for before, after in zip(ours[0], theirs[0], strict=True):
             expect(same_bits(before.to_arrays(), after.to_arrays()), f"{name}: the bits of serial")
         for client, memory in ours[1].items():
@@ -55,9 +55,9 @@ def check_engine(make: Callable[..., Engine], *, rounds: int = 3) -> None:
         expect(ours[2] == theirs[2], f"{name}: the same bytes, exchanges and queries")
 
 
-def _run(make: Callable[..., Engine], name: str, algorithm: Any, rounds: int) -> Any:
-    toy = _toy(name)
-    simulation = Simulation(partial(algorithm, toy.context()), toy.objective, toy.clients)
+def _run(make: Callable[..., Engine], name: str, rounds: int) -> Any:
+    toy, algorithm = _toy(name)
+    simulation = Simulation(algorithm, toy.objective, toy.clients)
     memories = {client.id: ClientMemory() for client in toy.clients}
     with closing(make(ToyHosts(name), memories)) as engine:
         simulation.engine, simulation.memories = engine, memories
@@ -67,16 +67,17 @@ def _run(make: Callable[..., Engine], name: str, algorithm: Any, rounds: int) ->
         for _ in range(rounds):
             states.append(simulation.round(states[-1])[0])
             pool = simulation.pool
-            counts.append(pool and (pool.bytes_up, pool.bytes_down, pool.exchanges, pool.usage))
+            counts.append((pool.bytes_up, pool.bytes_down, pool.exchanges, pool.usage))
             engine.close()  # a later call starts it again
     return states, memories, counts
 
 
-def _toy(algorithm: str) -> Toy:
-    return Toy(optimizer=SepCma) if algorithm == "fedbpt" else Toy()
+def _toy(name: str) -> tuple[Toy, Callable[[], Algorithm]]:
+    """The toy task, and what builds an algorithm on it."""
+    toy = Toy(optimizer=SepCma) if name == "fedbpt" else Toy()
+    return toy, partial(ALGORITHMS[name], toy.context())
 
 
-def _open_toy(algorithm: str) -> ClientHost:
-    toy = _toy(algorithm)
-    kind: Any = ALGORITHMS[algorithm]
-    return ClientHost({TUNED: (kind(toy.context()), toy.objective)}, {client.id: client for client in toy.clients})
+def _open_toy(name: str) -> ClientHost:
+    toy, algorithm = _toy(name)
+    return Hosts(algorithm, toy.objective, toy.clients).here()

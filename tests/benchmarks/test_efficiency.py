@@ -32,7 +32,7 @@ def test_nothing_in_common_is_said():
 
 def test_zero_shot_is_beaten_by_task_over_the_seeds():
     runs = [run(test=0.9), run(seed=2, test=0.6), run(task="mnist", test=0.5)]
-    assert efficiency._better(runs) == "1 of 2"
+    assert efficiency._above_zero_shot(runs) == "1 of 2"
 
 
 def test_gain_is_that_of_the_tasks_with_its_error():
@@ -43,7 +43,7 @@ def test_gain_is_that_of_the_tasks_with_its_error():
 
 def test_runs_that_end_above_their_start_are_counted():
     runs = [run(last=2.5), run(seed=2, last=0.5)]
-    assert efficiency._risen(runs) == "0 / 1 of 2"
+    assert efficiency._above_start(runs) == "0 / 1 of 2"
 
 
 def test_share_of_queries_is_to_the_first_loss_as_good_as_the_rivals_last():

@@ -22,24 +22,12 @@ from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.figures import embedding, plan
 
 SETTINGS = [
-    "--algorithm",
-    "sfprompt",
-    "--clients",
-    "2",
-    "--shots-per-class",
-    "2",
-    "--rounds",
-    "1",
-    "-o",
-    "data.test_limit=20",
+    *("--algorithm", "sfprompt", "--clients", "2", "--shots-per-class", "2", "--rounds", "1"),
+    *("-o", "data.test_limit=20"),
 ]
 FAST = [
-    "-o",
-    "data.validation_shots_per_class=1",
-    "-o",
-    "algorithm.batch_size=8",
-    "-o",
-    "algorithm.num_prompt_tokens=2",
+    *("-o", "data.validation_shots_per_class=1", "-o", "algorithm.batch_size=8"),
+    *("-o", "algorithm.num_prompt_tokens=2"),
 ]
 
 
@@ -85,22 +73,23 @@ class TestEmbedding:
         self, make_client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clients = [make_client("a", seed=1), make_client("b", seed=2)]
-        assert [len(part) for part in embedding.some_tests(clients, 0)] == [9, 9]
+        assert [len(part) for part in embedding.sample_test_images(clients, 0)] == [9, 9]
         monkeypatch.setattr(embedding, "POINTS", 7)
-        some = embedding.some_tests(clients, 0)
+        some = embedding.sample_test_images(clients, 0)
         assert sum(map(len, some)) == 7
         for part, client in zip(some, clients, strict=True):
             assert {*part.contents()} <= {*client.test.contents()}
 
     def test_features_are_those_of_the_parameters(self, trained: Path) -> None:
         experiment = again.reopen(trained, None)
-        kept, data = again.load_best(trained, experiment)[1].parameters, embedding.some_tests(experiment.clients, 1)
-        split = embedding.opened(experiment)
-        found = embedding.features(split, kept, data, 100)
+        best = again.load_best(trained, experiment)[1].parameters
+        data = embedding.sample_test_images(experiment.clients, 1)
+        split = embedding.partitioned(experiment)
+        found = embedding.features(split, best, data, 100)
         assert found.shape == (20, (split.sizes["classifier"] // 10) - 1)
-        np.testing.assert_allclose(embedding.features(split, kept, data, 3), found, atol=1e-4)
+        np.testing.assert_allclose(embedding.features(split, best, data, 3), found, atol=1e-4)
         assert not np.allclose(embedding.features(split, {}, data, 100), found, atol=1e-4)
-        whole = embedding.opened(experiment, num_prompt_tokens=0)
+        whole = embedding.partitioned(experiment, num_prompt_tokens=0)
         start = embedding.features(whole, {}, data, 100)
         linear = {"classifier": np.ones(split.sizes["classifier"], np.float32)}
         np.testing.assert_array_equal(embedding.features(whole, linear, data, 100), start)

@@ -23,7 +23,7 @@ from fedbbpt_benchmarks.experiments.costs.scaling import by_size
 
 SAMPLES = 64
 BY_SIZE = (40, 1000)
-SAID = (
+SHOWN_OPTIONS = (
     "head_blocks",
     "tail_blocks",
     "num_prompt_tokens",
@@ -84,16 +84,16 @@ def main(
     if sizes:
         click.echo(by_size(methods, BY_SIZE if samples is None else (samples,)))
     if beside:
-        accuracy_table = accuracies(benches)  # what is wrong with them is said before anything is measured
+        accuracy_table = accuracies(benches)  # its errors come before anything is measured
         click.echo(f"{published(methods, samples or SAMPLES, link)}\n\n{accuracy_table}")
     if sizes or beside:
         return
     stand = Stand(methods["sfprompt"], samples or SAMPLES)
     rows = {method: stand.measured(config) for method, config in methods.items()}
     options = methods["sfprompt"].algorithm.options
-    said = ", ".join(f"{name}={options[name]}" for name in SAID)
+    shown = ", ".join(f"{name}={options[name]}" for name in SHOWN_OPTIONS)
     click.echo(
-        f"{task}, {model}: one client of {samples or SAMPLES} samples, one round of training (SFPrompt's {said}).\n"
+        f"{task}, {model}: one client of {samples or SAMPLES} samples, one round of training (SFPrompt's {shown}).\n"
     )
     for title, text in _sections(rows, link):
         click.echo(f"### {title}\n\n{text}\n")

@@ -64,12 +64,12 @@ class _Round:
 
     @cached_property
     def cost(self) -> Cost:
-        s, kept = self.setting, num_kept(self.setting.keep_fraction, self.setting.samples)
+        s, used = self.setting, num_kept(self.setting.keep_fraction, self.setting.samples)
         sent = FLOAT32 * sum(self.sizes[part] for part in self.trained if part != "body" or s.topology == "federated")
         ways = 2 if self.trained & UPSTREAM["tail"] else 1  # forward, and back
-        batches = s.epochs * -(-kept // s.batch_size) if s.topology == "split" else 0
-        traffic = s.epochs * kept * ways * self.at_a_cut if s.topology == "split" else 0
-        updates, scored, passed = s.local_epochs * s.samples, s.samples if kept < s.samples else 0, s.epochs * kept
+        batches = s.epochs * -(-used // s.batch_size) if s.topology == "split" else 0
+        traffic = s.epochs * used * ways * self.at_a_cut if s.topology == "split" else 0
+        updates, scored, passed = s.local_epochs * s.samples, s.samples if used < s.samples else 0, s.epochs * used
         client = (updates + scored + passed) * self.forward("head", "tail")
         client += (updates + passed) * self.backward("head", "tail")
         server = passed * (self.forward("body") + self.backward("body"))

@@ -34,10 +34,9 @@ class Instrument:
 
     def measured_both_ways(self, part: Part, forward: Callable[..., Forward]) -> Callable[..., Forward]:
         """The same forward pass, measured with its backward pass."""
-        measured = self.measured(part, forward)
 
         def measure(*args: Any) -> Forward:
-            passed = measured(*args)
+            passed = self.measured(part, forward)(*args)
             return Forward(passed.values, self.measured(part, passed.vjp))
 
         return measure

@@ -31,7 +31,7 @@ def remarks(methods: Mapping[str, Config], link: Link) -> Iterator[str]:
         "U = {local_epochs}, E = {epochs}, {num_prompt_tokens} soft tokens, head_blocks={head_blocks} and "
         "tail_blocks={tail_blocks}, unless a row says otherwise."
     ).format(**options)
-    counts = [f"n = {matching(methods, shape):.0f} for {said} ({shape.name})" for shape, said in COMMUNICATION.items()]
+    counts = [f"n = {matching(methods, shape):.0f} for {goal} ({shape.name})" for shape, goal in COMMUNICATION.items()]
     yield (
         f"Communication: by our formula it takes {' and '.join(counts)}. The columns by formula have the first of "
         f"them, from which {VIT_L.name}'s share follows. The share falls with the size of the model and rises with n."
@@ -51,7 +51,7 @@ def _lines(methods: Mapping[str, Config], shape: Shape) -> dict[str, Bytes]:
 
 
 def _of_compute(bare: Mapping[str, Setting], one: Mapping[str, Setting]) -> str:
-    """By where the model is cut, and what is kept."""
+    """By where the model is cut, and the share of samples after pruning."""
 
     def at(keep: float) -> float:
         return client_share(VIT_B, {**bare, "sfprompt": replace(bare["sfprompt"], keep_fraction=keep)})

@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 
 def published(methods: Mapping[str, Config], samples: int, link: Link) -> str:
-    """A table, and what is to be said of it. Measures the configs' model, and a ViT-B/16 of random weights."""
+    """A table, and remarks on it. Measures the configs' model, and a ViT-B/16 of random weights."""
     chosen = {method: methods[method] for method in MINUTES}
     own, task = chosen["sfprompt"].backend, chosen["sfprompt"].task.name
     columns = [_measured(str(own.options["model"]), chosen, samples, link)]
@@ -46,13 +46,13 @@ def published(methods: Mapping[str, Config], samples: int, link: Link) -> str:
 
 
 def _rows(columns: Sequence[Column]) -> Iterator[list[str]]:
-    for title, method, said in (("", "sfprompt", share(CLIENT)), (", head_blocks=0 and tail_blocks=0", BARE, DASH)):
+    for title, method, claim in (("", "sfprompt", share(CLIENT)), (", head_blocks=0 and tail_blocks=0", BARE, DASH)):
         shares = [share(c.costs[method].client / c.costs["fl-full"].client) for c in columns]
-        yield [f"client FLOPs, SFPrompt / FL full{title}", said, *shares]
+        yield [f"client FLOPs, SFPrompt / FL full{title}", claim, *shares]
     known = ", ".join(f"{value} ({shape.name})" for shape, value in COMMUNICATION.items())
-    for other, said in (("fl-full", known), ("sfl-full", DASH)):
+    for other, claim in (("fl-full", known), ("sfl-full", DASH)):
         ratios = [f"{c.costs['sfprompt'].bytes / c.costs[other].bytes:.3f}" for c in columns]
-        yield [f"bytes, SFPrompt / {TITLES[other]}", said, *ratios]
+        yield [f"bytes, SFPrompt / {TITLES[other]}", claim, *ratios]
     for method, minutes in MINUTES.items():
         times = [f"{c.seconds[method] / 60:.3f}" for c in columns]
         yield [f"run time, {TITLES[method]}, min", str(minutes), *times]

@@ -32,7 +32,7 @@ class Bar:
         )
         self._bar = Progress(*columns)
         self._task = self._bar.add_task(title, total=None, note="")
-        self._title, self._said = title, time.monotonic()
+        self._title, self._last_line = title, time.monotonic()
 
     def __enter__(self) -> "Bar":
         if self._bar.console.is_terminal:
@@ -45,8 +45,8 @@ class Bar:
     def __call__(self, done: int, total: int, note: str = "") -> None:
         self._bar.update(self._task, completed=done, total=total, note=note)
         now = time.monotonic()
-        if not self._bar.console.is_terminal and (done == total or now - self._said > LINES_EVERY):
-            self._said = now
+        if not self._bar.console.is_terminal and (done == total or now - self._last_line > LINES_EVERY):
+            self._last_line = now
             click.echo(f"{self._title} {done}/{total} {note}".rstrip())
 
 

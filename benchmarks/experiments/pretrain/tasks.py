@@ -27,14 +27,14 @@ class CardTask:
     limit: int = 300  # examples of each side
 
 
-def _halves(read: Callable[[], Iterable[ImageExample]], least: int = 0) -> Callable[[], Sides]:
+def _split_by_key(read: Callable[[], Iterable[ImageExample]], least: int = 0) -> Callable[[], Sides]:
     """Split by key; of the classes with at least `least` pictures on either side."""
 
     def sides() -> Sides:
         everything = list(read())
         counts = Counter((picture.label, picture.for_test) for picture in everything)
-        kept = [p for p in everything if min(counts[p.label, False], counts[p.label, True]) >= least]
-        return Sides([p for p in kept if not p.for_test], [p for p in kept if p.for_test])
+        frequent = [p for p in everything if min(counts[p.label, False], counts[p.label, True]) >= least]
+        return Sides([p for p in frequent if not p.for_test], [p for p in frequent if p.for_test])
 
     return sides
 
@@ -59,16 +59,16 @@ TRAINED, OTHER, NEVER = "training side", "other drawings", "unseen domain"
 TASKS = {
     "cifar10": CardTask("CIFAR-10, the unseen half", "other images", _unseen_cifar10, limit=1000),
     "mnist": CardTask("MNIST", TRAINED, _mnist),
-    "emoji-twitter": CardTask("emoji category, Twitter", TRAINED, _halves(lambda: images.emoji("twitter"))),
-    "emoji-google": CardTask("emoji category, Google", TRAINED, _halves(lambda: images.emoji("google"))),
-    "emoji-fluent": CardTask("emoji category, Fluent", TRAINED, _halves(lambda: images.emoji("fluent"))),
-    "openclipart": CardTask("clip-art folder", TRAINED, _halves(lambda: images.clipart(), least=40)),
-    "scripts": CardTask("script of a letter", TRAINED, _halves(lambda: images.scripts(), least=20)),
-    "emoji-tones": CardTask("emoji skin tone, Twitter", OTHER, _halves(lambda: images.emoji_tones("twitter"))),
-    "digits": CardTask("UCI digits", NEVER, _halves(_uci_digits)),
-    "textile": CardTask("faults in textiles", NEVER, _halves(lambda: images.textile())),
-    "textures": CardTask("brick, grass, gravel", NEVER, _halves(lambda: images.textures())),
-    "wesnoth-races": CardTask("Wesnoth races", NEVER, _halves(lambda: images.wesnoth_races(), least=20)),
-    "wesnoth-terrain": CardTask("Wesnoth terrain", NEVER, _halves(lambda: images.wesnoth_terrain(), least=20)),
-    "faenza": CardTask("Faenza icon context", NEVER, _halves(lambda: images.faenza(), least=15)),
+    "emoji-twitter": CardTask("emoji category, Twitter", TRAINED, _split_by_key(lambda: images.emoji("twitter"))),
+    "emoji-google": CardTask("emoji category, Google", TRAINED, _split_by_key(lambda: images.emoji("google"))),
+    "emoji-fluent": CardTask("emoji category, Fluent", TRAINED, _split_by_key(lambda: images.emoji("fluent"))),
+    "openclipart": CardTask("clip-art folder", TRAINED, _split_by_key(lambda: images.clipart(), least=40)),
+    "scripts": CardTask("script of a letter", TRAINED, _split_by_key(lambda: images.scripts(), least=20)),
+    "emoji-tones": CardTask("emoji skin tone, Twitter", OTHER, _split_by_key(lambda: images.emoji_tones("twitter"))),
+    "digits": CardTask("UCI digits", NEVER, _split_by_key(_uci_digits)),
+    "textile": CardTask("faults in textiles", NEVER, _split_by_key(lambda: images.textile())),
+    "textures": CardTask("brick, grass, gravel", NEVER, _split_by_key(lambda: images.textures())),
+    "wesnoth-races": CardTask("Wesnoth races", NEVER, _split_by_key(lambda: images.wesnoth_races(), least=20)),
+    "wesnoth-terrain": CardTask("Wesnoth terrain", NEVER, _split_by_key(lambda: images.wesnoth_terrain(), least=20)),
+    "faenza": CardTask("Faenza icon context", NEVER, _split_by_key(lambda: images.faenza(), least=15)),
 }
