@@ -41,6 +41,42 @@ def create(name: str, sites: str, host: str, port: int, out: Path, distributed: 
         )
 
 
+@federation.command(short_help="At a site: make its key, and ask for its kit.")
+@click.argument("name")
+@click.option("--site", required=True, help="The site's name, as given to create --sites.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path(), help="Folder of the files  [default: this one]."
+)
+def request(name: str, site: str, out: Path) -> None:
+    """Make a site's key, which stays here, and a request for its kit. NAME is the federation's name."""
+    from fedbbpt.federation.signing import request
+
+    fingerprint = request(name, site, out)
+    click.echo(
+        f"Made the key {one_line(str(out / site))}.key, which stays at this site; its fingerprint is {fingerprint}."
+    )
+    click.echo(
+        f"Next: send {one_line(str(out / site))}.csr to the federation's operator and tell the fingerprint in another "
+        "way; a kit comes back."
+    )
+
+
+@federation.command(short_help="At the server: sign a site's request.")
+@folder_argument
+@click.argument("request_file", metavar="REQUEST", type=click.Path(path_type=Path))
+def sign(folder: Path, request_file: Path) -> None:
+    """Sign a site's REQUEST and write the site's kit, which holds no key."""
+    from fedbbpt.federation.kits import Federation
+    from fedbbpt.federation.signing import sign
+
+    kit, fingerprint = sign(Federation.open(folder), request_file)
+    click.echo(f"Made the kit of {kit.name} in {one_line(str(kit.folder))} for the key with fingerprint {fingerprint}.")
+    click.echo(
+        "Next: compare the fingerprint with what the site tells, then send it the kit; there, run fedbbpt federation "
+        f"join {kit.name} --key {kit.name}.key --data … --backend …"
+    )
+
+
 @federation.command(short_help="Start a federation's server.")
 @folder_argument
 @click.option("--foreground", is_flag=True, help="Stay here and say what happens, until Ctrl-C.")

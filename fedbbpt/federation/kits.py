@@ -97,6 +97,10 @@ class Kit:
             FederationError: it is not.
             MissingExtra: NVFlare is not installed.
         """
+        if not self.key.exists():
+            raise FederationError(
+                f"the kit {self.folder} holds no key: give join --key the file that fedbbpt federation request has made"
+            )
         with needs_nvflare():
             certificate = certificates.read_certificate(self.certificate)
             root = certificates.read_certificate(self.root_certificate)

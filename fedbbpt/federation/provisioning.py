@@ -46,7 +46,7 @@ def create(
 ) -> Federation:
     """Makes a federation in `out/name`: certificates, and the kits of the server, the administrator and all sites.
 
-    With `distributed`, sites make their own keys, and get their kits once their requests are signed.
+    With `distributed`, sites make their own keys, and get their kits by `signing`.
 
     Raises:
         ConfigError: a name or the host cannot be used.
@@ -70,9 +70,12 @@ def create(
             authority = Authority.new(name)
             (made / "authority").mkdir()
             authority.write(made / "authority")
-            keys = {} if distributed else {site: certificates.new_key() for site in sites}
-            _write_kits(federation, authority, {SERVER: certificates.new_key(), ADMIN: certificates.new_key()} | keys)
+            keys = {name: certificates.new_key() for name in (SERVER, ADMIN, *([] if distributed else sites))}
+            kits = write_kits(federation, authority, {name: key.public_key() for name, key in keys.items()})
+            for kit in kits:
+                certificates.write_key(kit.key, keys[kit.name])
     local_settings.write_server_settings(folder / "server")  # they name the folder where it is now
+    protect(folder / "server" / "local")
     return Federation.open(folder)
 
 
@@ -89,12 +92,13 @@ def check_name(what: str, name: str) -> None:
         )
 
 
-def _write_kits(federation: Federation, authority: Authority, keys: dict[str, Any]) -> None:
-    """Writes the kits of some members, by name and key."""
+def write_kits(federation: Federation, authority: Authority, public_keys: dict[str, Any]) -> list[Kit]:
+    """Writes the kits of some members, by name and public key; all that they lack are the private keys."""
+    kits = []
     host, port = federation.description.host, federation.description.port
     with tempfile.TemporaryDirectory(dir=federation.folder, prefix=".") as temporary:
-        written = _provision(federation, [name for name in keys if name not in (SERVER, ADMIN)], Path(temporary))
-        for name, key in keys.items():
+        written = _provision(federation, [name for name in public_keys if name not in (SERVER, ADMIN)], Path(temporary))
+        for name, public_key in public_keys.items():
             role, folder = _place(federation, name)
             folder.parent.mkdir(exist_ok=True)
             shutil.move(written / name, folder)
@@ -103,14 +107,13 @@ def _write_kits(federation: Federation, authority: Authority, keys: dict[str, An
             kit = Kit(folder, KitDescription(federation.name, role, name, address, port))
             write_description(folder, kit.description)
             hosts = list(dict.fromkeys([host, "localhost", LOOPBACK])) if role == "server" else []
-            certificate = authority.issue(
-                name, key.public_key(), role=ADMIN_ROLE if role == "admin" else None, hosts=hosts
-            )
+            certificate = authority.issue(name, public_key, role=ADMIN_ROLE if role == "admin" else None, hosts=hosts)
             certificates.write_certificate(kit.certificate, certificate)
             certificates.write_certificate(kit.root_certificate, authority.certificate)
-            certificates.write_key(kit.key, key)
             _write_settings(kit)
             local_settings.remove_scripts(folder)
+            kits.append(kit)
+    return kits
 
 
 def _place(federation: Federation, name: str) -> tuple[Role, Path]:
@@ -164,14 +167,14 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
             yield temporary
-            _protect(temporary)
+            protect(temporary)
             temporary.rename(folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
 
 
-def _protect(folder: Path) -> None:
+def protect(folder: Path) -> None:
     """Takes all rights on a folder and what it holds from everybody but the owner."""
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o700 if path.is_dir() else 0o600)
