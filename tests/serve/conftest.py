@@ -1,8 +1,10 @@
 """A text model made of arithmetic, and any backend served on a local port."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 from zlib import crc32
 
 import httpx2
@@ -59,12 +61,12 @@ class FakeTexts(Backend):
 
 @contextmanager
 def _served(backend, provider=PROVIDER, *, limits=LIMITS, token=None) -> Iterator[str]:
-    with bind("127.0.0.1", 0, token) as socket, model_thread() as model:
+    with bind("127.0.0.1", 0, token) as bound, model_thread() as model:
         service = InferenceService(model, ServedModel(backend, provider), limits, token)
         server = make_server(service)
-        socket.listen()
-        url = url_of(socket)
-        thread = threading.Thread(target=server.run, args=([socket],))
+        bound.listen()
+        url = url_of(bound)
+        thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         try:
             yield url
@@ -97,3 +99,30 @@ def client(texts) -> Iterator[httpx2.Client]:
     """An HTTP client of the text model's service."""
     with _served(texts) as url, httpx2.Client(base_url=url) as client:
         yield client
+
+
+def _connect(url: str) -> socket.socket:
+    address = urlsplit(url)
+    return socket.create_connection((address.hostname, address.port), timeout=5)
+
+
+def _send_raw(url: str, data: bytes) -> bytes:
+    response = b""
+    with _connect(url) as connection:
+        connection.sendall(data)
+        with suppress(ConnectionResetError):  # if the service has not read all of them
+            while more := connection.recv(65536):
+                response += more
+    return response
+
+
+@pytest.fixture(scope="session")
+def connect() -> Callable[[str], socket.socket]:
+    """`connect(url)`: a connection to the service."""
+    return _connect
+
+
+@pytest.fixture(scope="session")
+def send_raw() -> Callable[[str, bytes], bytes]:
+    """`send_raw(url, data)`: the response, until the service closes the connection, to bytes of any kind."""
+    return _send_raw
