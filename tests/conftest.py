@@ -1,11 +1,13 @@
-"""What many tests need: order in a test run, and the toy task of `fedbbpt.testing`."""
+"""What many tests need: order in a test run, the toy task of `fedbbpt.testing`, and a small HTTP server."""
 
 import json
 import os
 import signal
 import subprocess
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +156,51 @@ def outcome() -> Callable[[Path], Any]:
         return rows, summary, arrays
 
     return read
+
+
+class RecordingServer(ThreadingHTTPServer):
+    """Answers each POST as `answer(body)` says, with a status, headers and a body; keeps what came."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Recorder)
+        self.answer: Callable[[Any], tuple[int, dict[str, str], Any]] = lambda body: (200, {}, body)
+        self.bodies: list[Any] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.connections: set[Any] = set()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Recorder(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: RecordingServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.bodies.append(body)
+        self.server.paths.append(self.path)
+        self.server.headers.append(dict(self.headers))
+        self.server.connections.add(self.client_address)
+        status, headers, answer = self.server.answer(body)
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(content))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = "Content-Length" in headers
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def recording_server() -> Iterator[RecordingServer]:
+    """A server on this machine for requests and answers in JSON, or for answers in bytes."""
+    with RecordingServer() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

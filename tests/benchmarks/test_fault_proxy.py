@@ -5,11 +5,9 @@ import math
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -23,51 +21,20 @@ from fedbbpt_benchmarks.experiments.fault_proxy import KINDS, FaultProxy, withou
 Make = Callable[..., FaultProxy]
 
 
-class Upstream(ThreadingHTTPServer):
-    """Answers with the request's own body, and keeps what came."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Echo)
-        self.url = f"http://127.0.0.1:{self.server_port}/base"
-        self.bodies: list[bytes] = []
-        self.paths: list[str] = []
-        self.headers: list[dict[str, str]] = []
-
-
-class Echo(BaseHTTPRequestHandler):
-    server: Upstream
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.bodies.append(body)
-        self.server.paths.append(self.path)
-        self.server.headers.append(dict(self.headers))
-        self.send_response(201)
-        self.send_header("X-Answer", "yes")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+@pytest.fixture
+def upstream(recording_server: Any) -> Any:
+    """A server that answers with the request's own body."""
+    recording_server.answer = lambda body: (201, {"X-Answer": "yes"}, body)
+    return recording_server
 
 
 @pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def proxy(upstream: Upstream) -> Iterator[Make]:
-    """A running proxy before the server, in which every request meets the kinds, if not told otherwise."""
+def proxy(upstream: Any) -> Iterator[Make]:
+    """A running proxy before the server, in which every request meets the kinds, by default."""
     made: list[FaultProxy] = []
 
     def make(*kinds: str, rate: float = 1, seed: int = 1) -> FaultProxy:
-        made.append(FaultProxy(upstream.url, rate, seed, kinds or KINDS).__enter__())
+        made.append(FaultProxy(f"{upstream.url}/base", rate, seed, kinds or KINDS).__enter__())
         return made[-1]
 
     yield make
@@ -80,7 +47,7 @@ def ask(proxy: FaultProxy, value: Any = None, timeout: float = 5) -> requests.Re
     return requests.post(f"{proxy.url}/path?a=1", json=value, timeout=timeout, headers={"Idempotency-Key": "k"})
 
 
-def test_without_faults_all_is_passed_on(upstream: Upstream, proxy: Make) -> None:
+def test_without_faults_all_is_passed_on(upstream: Any, proxy: Make) -> None:
     running = proxy(rate=0)
     with requests.Session() as session:
         for _ in range(3):
@@ -91,13 +58,13 @@ def test_without_faults_all_is_passed_on(upstream: Upstream, proxy: Make) -> Non
     assert running.counts == {"passed": 3}
 
 
-def test_a_service_that_is_not_there(upstream: Upstream) -> None:
+def test_a_service_that_is_not_there(upstream: Any) -> None:
     with FaultProxy("http://127.0.0.1:9", 0, 1) as running:
         assert ask(running).status_code == 502
 
 
 @pytest.mark.parametrize(("kind", "arrives"), [("drop", 0), ("lose", 1)])
-def test_connections_close_without_an_answer(upstream: Upstream, proxy: Make, kind: str, arrives: int) -> None:
+def test_connections_close_without_an_answer(upstream: Any, proxy: Make, kind: str, arrives: int) -> None:
     running = proxy(kind)
     with pytest.raises(ConnectionError, match="without response"):
         ask(running)
@@ -105,7 +72,7 @@ def test_connections_close_without_an_answer(upstream: Upstream, proxy: Make, ki
     assert running.counts == {kind: 1}
 
 
-def test_delay(upstream: Upstream, proxy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delay(upstream: Any, proxy: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fault_proxy, "LONGEST", 0.1)
     running, start = proxy("delay"), time.monotonic()
     assert ask(running).ok
@@ -113,7 +80,7 @@ def test_delay(upstream: Upstream, proxy: Make, monkeypatch: pytest.MonkeyPatch)
     assert running.counts == {"delay": 1}
 
 
-def test_reset(upstream: Upstream, proxy: Make) -> None:
+def test_reset(upstream: Any, proxy: Make) -> None:
     running = proxy("reset")
     with pytest.raises((ConnectionError, ChunkedEncodingError), match="reset by peer"):
         ask(running)
@@ -127,7 +94,7 @@ def test_truncate(proxy: Make) -> None:
     assert running.counts == {"truncate": 1}
 
 
-def test_storm(upstream: Upstream, proxy: Make) -> None:
+def test_storm(upstream: Any, proxy: Make) -> None:
     running = proxy("storm", rate=0.2, seed=3)
     statuses = [ask(running).status_code for _ in range(40)]
     bursts = "".join("x" if status == 429 else " " for status in statuses).split()
@@ -137,7 +104,7 @@ def test_storm(upstream: Upstream, proxy: Make) -> None:
     assert len(upstream.bodies) == statuses.count(201)
 
 
-def test_storms_and_errors_say_what_to_do(upstream: Upstream, proxy: Make) -> None:
+def test_storms_and_errors_say_what_to_do(upstream: Any, proxy: Make) -> None:
     turned_away = ask(proxy("storm"))
     assert (turned_away.status_code, turned_away.headers["Retry-After"]) == (429, "1")
     assert ask(proxy("error")).status_code == 500
@@ -176,7 +143,7 @@ def test_only_scores_are_spoiled() -> None:
         assert b'"bytes": [7]' in one
 
 
-def test_duplicate(upstream: Upstream, proxy: Make) -> None:
+def test_duplicate(upstream: Any, proxy: Make) -> None:
     running = proxy("duplicate")
     assert ask(running, {"a": 1}).json() == {"a": 1}
     assert upstream.bodies[0] == upstream.bodies[1]
@@ -184,20 +151,20 @@ def test_duplicate(upstream: Upstream, proxy: Make) -> None:
     assert running.counts == {"duplicate": 1}
 
 
-def test_reorder(upstream: Upstream, proxy: Make) -> None:
+def test_reorder(upstream: Any, proxy: Make) -> None:
     running, back = proxy("reorder"), []
 
-    def asked(value: int) -> int:
+    def ask_for(value: int) -> int:
         answer: int = ask(running, value).json()
         back.append(value)
         return answer
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(asked, 1)
+        first = pool.submit(ask_for, 1)
         while not running.counts["reorder"]:
             time.sleep(0.01)
         time.sleep(0.05)
-        second = pool.submit(asked, 2)
+        second = pool.submit(ask_for, 2)
     assert (first.result(), second.result()) == (1, 2)
     assert back == [2, 1]
     assert running.counts == {"reorder": 2}
@@ -212,7 +179,7 @@ def test_a_seed_decides_what_requests_meet(proxy: Make, monkeypatch: pytest.Monk
     for name in ("SHORTEST", "LONGEST", "HELD", "BEHIND"):
         monkeypatch.setattr(fault_proxy, name, 0)
 
-    def met(seed: int) -> list[str]:
+    def outcomes(seed: int) -> list[str]:
         running, seen = proxy(rate=0.6, seed=seed), []
         for i in range(60):
             try:
@@ -224,9 +191,9 @@ def test_a_seed_decides_what_requests_meet(proxy: Make, monkeypatch: pytest.Monk
         assert set(running.counts) <= {*KINDS, "passed"}
         return seen
 
-    first = met(2)
-    assert first == met(2)
-    assert first != met(3)
+    first = outcomes(2)
+    assert first == outcomes(2)
+    assert first != outcomes(3)
 
 
 def test_an_unknown_kind() -> None:
@@ -234,7 +201,7 @@ def test_an_unknown_kind() -> None:
         FaultProxy("http://127.0.0.1:9", 1, 1, ["garbel"])
 
 
-def test_the_program_says_what_it_did(upstream: Upstream) -> None:
+def test_the_program_says_what_it_did(upstream: Any) -> None:
     background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # where shells ignore Ctrl-C
     command = [
         *background,
