@@ -5,12 +5,11 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from fedbbpt.algorithms import Algorithm, ClientMemory
 from fedbbpt.algorithms.ensemble import Ensemble
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.fedbpt import FedBpt
 from fedbbpt.algorithms.local import Local
-from fedbbpt.engines import Call, ClientHost, Engine, HostFactory
+from fedbbpt.engines import Call, Engine
 from fedbbpt.engines.serial import Serial
 from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.testing.expect import expect, same_bits
@@ -18,22 +17,6 @@ from fedbbpt.testing.simulation import Hosts, Simulation
 from fedbbpt.testing.toy import Toy
 
 ALGORITHMS = {"ensemble": Ensemble, "fedavg": FedAvg, "fedbpt": FedBpt, "local": Local}
-
-
-class ToyHosts(HostFactory):
-    """Hosts of the toy task, for any process."""
-
-    def __init__(self, algorithm: str) -> None:
-        self._algorithm = algorithm
-
-    def here(self) -> ClientHost:
-        """See `HostFactory`."""
-        return self.opener()
-
-    @property
-    def opener(self) -> Callable[[], ClientHost]:
-        """See `HostFactory`."""
-        return partial(_open_toy, self._algorithm)
 
 
 def check_engine(make: Callable[..., Engine], *, rounds: int = 3) -> None:
@@ -56,11 +39,12 @@ def check_engine(make: Callable[..., Engine], *, rounds: int = 3) -> None:
 
 
 def _run(make: Callable[..., Engine], name: str, rounds: int) -> Any:
-    toy, algorithm = _toy(name)
+    toy = Toy(optimizer=SepCma) if name == "fedbpt" else Toy()
+    algorithm = partial(ALGORITHMS[name], toy.context())
     simulation = Simulation(algorithm, toy.objective, toy.clients)
-    memories = {client.id: ClientMemory() for client in toy.clients}
-    with closing(make(ToyHosts(name), memories)) as engine:
-        simulation.engine, simulation.memories = engine, memories
+    memories = simulation.memories
+    with closing(make(Hosts(algorithm, toy.objective, toy.clients), memories)) as engine:
+        simulation.engine = engine
         states, counts = [simulation.algorithm.init()], []
         call = Call("train", simulation.algorithm.broadcast(states[0]))
         expect(list(engine.send(call, [])) == [], "no clients, no replies")
@@ -70,14 +54,3 @@ def _run(make: Callable[..., Engine], name: str, rounds: int) -> Any:
             counts.append((pool.bytes_up, pool.bytes_down, pool.exchanges, pool.usage))
             engine.close()  # a later call starts it again
     return states, memories, counts
-
-
-def _toy(name: str) -> tuple[Toy, Callable[[], Algorithm]]:
-    """The toy task, and what builds an algorithm on it."""
-    toy = Toy(optimizer=SepCma) if name == "fedbpt" else Toy()
-    return toy, partial(ALGORITHMS[name], toy.context())
-
-
-def _open_toy(name: str) -> ClientHost:
-    toy, algorithm = _toy(name)
-    return Hosts(algorithm, toy.objective, toy.clients).here()
