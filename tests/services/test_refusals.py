@@ -5,20 +5,12 @@ import pytest
 
 from fedbbpt.data.texts import as_texts
 from fedbbpt.services import NO_SCORES, RequestFailed, RequestRejected
-from fedbbpt.services.client import ServiceClient
-from fedbbpt.services.ledger import Account, Budget
-from fedbbpt.services.prices import Price
+from fedbbpt.services.ledger import Budget
 from fedbbpt.services.refusals import MAX_SUSPECTED, MAX_SUSPECTED_AT_START, RefusalTracker
 
 TEXTS = as_texts([f"{i} {'bad' if i in (1, 5) else 'good'}" for i in range(8)])
 LATER = as_texts(["8 good"])
 MANY = as_texts([f"bad {i}" for i in range(MAX_SUSPECTED)])
-
-
-def make(service, account=Account("a run"), **options):  # noqa: B008
-    client = ServiceClient(service, **{"width": 2, "concurrency": 2, "price": Price(1.0, 2.0)} | options)
-    client.bill_to(account)
-    return client
 
 
 @pytest.fixture
@@ -27,12 +19,8 @@ def picky(make_service):
 
     def make_picky(limit=1, about_input=False):
         service = make_service(limit)
-
-        def refuse(number, encoded):
-            if any("bad" in one for one in encoded):
-                raise RequestRejected("the service refuses (HTTP 400): no such words", about_input)
-
-        service.trouble = refuse
+        error = RequestRejected("the service refuses (HTTP 400): no such words", about_input)
+        service.fail(error, when=lambda number, encoded: any("bad" in one for one in encoded))
         return service
 
     return make_picky
@@ -40,9 +28,9 @@ def picky(make_service):
 
 @pytest.mark.parametrize("limit", [1, 3, 8])
 @pytest.mark.parametrize("about_input", [False, True])
-def test_a_refused_input_is_a_row_of_nan_and_not_asked_again(picky, limit, about_input):
+def test_a_refused_input_is_a_row_of_nan_and_not_asked_again(service_client, picky, limit, about_input):
     service = picky(limit, about_input)
-    client = make(service)
+    client = service_client(service)
     expected = np.array([[len(text), 1] for text in TEXTS], np.float32)
     expected[[1, 5]] = np.nan
     np.testing.assert_array_equal(client.query(TEXTS).scores, expected)
@@ -50,61 +38,57 @@ def test_a_refused_input_is_a_row_of_nan_and_not_asked_again(picky, limit, about
     assert sum(client.refusals.counts.values()) == 2
     assert sorted(service.asked.values()) == [1] * 7
     sent = len(service.sent)
-    for again in (client, make(service)):  # as a run that goes on would
+    for again in (client, service_client(service)):  # as a run that goes on would
         np.testing.assert_array_equal(again.query(TEXTS).scores, expected)
     assert len(service.sent) == sent
     assert (client.billed().queries, client.billed().cost) == (7, 7 * (6 + 2) * 1000)
 
 
-def test_a_service_that_refuses_everybody_is_quoted(picky):
+def test_a_service_that_refuses_everybody_is_quoted(service_client, picky):
     service = picky()
     with pytest.raises(RequestRejected, match="no such words"):
-        make(service).query(MANY[:2])
+        service_client(service).query(MANY[:2])
     with pytest.raises(RequestRejected, match="no such words"):
-        make(service).query(MANY)
+        service_client(service).query(MANY)
     assert len(service.sent) <= 2 + 2 * MAX_SUSPECTED_AT_START
-    service.trouble = lambda number, encoded: None
-    assert not np.isnan(make(service).query(MANY).scores).any()  # nothing of it was kept
+    service.recover()
+    assert not np.isnan(service_client(service).query(MANY).scores).any()  # no refusal was stored
 
 
-def test_also_if_it_has_answered_before(picky):
-    client = make(picky())
+def test_also_if_it_has_answered_before(service_client, picky):
+    client = service_client(picky())
     client.query(TEXTS)
     assert np.isnan(client.query(MANY[:-1]).scores).all()
     with pytest.raises(RequestRejected, match="no such words"):
         client.query(MANY[-1:])
 
 
-def test_an_input_that_the_service_names_as_the_reason_proves_nothing_about_others(picky):
-    client = make(picky(about_input=True))
+def test_an_input_that_the_service_names_as_the_reason_proves_nothing_about_others(service_client, picky):
+    client = service_client(picky(about_input=True))
     assert np.isnan(client.query(MANY).scores).all()
     assert client.refusals.counts == {"the service refuses (HTTP 400): no such words": len(MANY)}
 
 
-def test_what_is_refused_costs_nothing(picky):
-    client = make(picky(), Account("a run", Budget(requests=6, queries=6)))
+def test_what_is_refused_costs_nothing(service_client, picky):
+    client = service_client(picky(), Budget(requests=6, queries=6))
     assert np.isnan(client.query(TEXTS).scores).any(1).sum() == 2
 
 
-def test_an_answer_without_scores_is_paid_for_once(make_service):
+def test_an_answer_without_scores_is_paid_for_once(service_client, make_service):
     service = make_service(2)
-    paid = NO_SCORES._replace(tokens=5, output_tokens=1)
-    service.trouble = lambda number, encoded: [paid if "bad" in one else service.reply(one) for one in encoded]
+    unscored = NO_SCORES._replace(tokens=5, output_tokens=1)
+    service.trouble = lambda number, encoded: [unscored if "bad" in one else service.reply(one) for one in encoded]
     for _ in range(2):
-        client = make(service, concurrency=1)
+        client = service_client(service, concurrency=1)
         assert np.isnan(client.query(TEXTS).scores).any(1).tolist() == ["bad" in text for text in TEXTS]
     assert len(service.sent) == 4
     assert client.billed().tokens == 2 * 5 + 6 * 7
 
 
-def test_the_last_words_are_remembered(make_service):
+def test_the_last_error_is_remembered(service_client, make_service):
     service = make_service()
-
-    def lose(number, encoded):
-        raise RequestFailed("HTTP 500")
-
-    service.trouble = lose
-    client = make(service, retries=0)
+    service.fail(RequestFailed("HTTP 500"))
+    client = service_client(service, retries=0)
     client.query(TEXTS[:1])
     assert client.refusals.last_error == "HTTP 500"
 
