@@ -31,7 +31,7 @@ def test_a_request_and_its_replies(server: Any, key: str, make_service: Make) ->
     assert headers["X-Version"] == "2"
 
 
-def test_connections_are_kept(server: Any, make_service: Make) -> None:
+def test_connections_are_reused(server: Any, make_service: Make) -> None:
     service = make_service()
     for i in range(5):
         service.send(["a"], str(i))
@@ -77,7 +77,7 @@ def test_what_no_number_holds_is_nan(server: Any, make_service: Make, row: list[
     assert np.isnan(make_service().send(["a"], "k")[0].scores).any()
 
 
-def test_the_query_of_an_address_is_kept(server: Any, make_service: Make) -> None:
+def test_the_query_string_of_a_url_is_sent(server: Any, make_service: Make) -> None:
     make_service(url=f"{server.url}/score?api-version=2026-01").send(["a"], "k")
     assert server.paths == ["/score?api-version=2026-01"]
 

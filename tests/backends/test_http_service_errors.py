@@ -70,14 +70,14 @@ def test_a_failure_is_quoted_without_the_key(server: Any, key: str, make_service
         {"error": "Model is loading"},
     ],
 )
-def test_what_is_said_in_place_of_scores_is_quoted(server: Any, make_service: Make, answer: Any) -> None:
+def test_a_message_in_place_of_scores_is_quoted(server: Any, make_service: Make, answer: Any) -> None:
     server.answer = lambda body: (200, {}, answer)
     with pytest.raises(RequestFailed, match=r"\(it says: .*Model .*is loading") as raised:
         make_service().send(["a"], "k")
     assert "\x1b" not in str(raised.value)
 
 
-def test_who_never_answered_is_said_at_once_and_who_did_may_come_back(server: Any, make_service: Make) -> None:
+def test_who_never_answered_is_reported_at_once_and_who_did_may_come_back(server: Any, make_service: Make) -> None:
     service = make_service()
     service.send(["a"], "k")
     server.server_close()
@@ -135,7 +135,7 @@ def test_a_refusal_may_be_about_the_input(
 @pytest.mark.parametrize(
     ("kind", "value"), [("probabilities", 1.5), ("probabilities", -0.1), ("log-probabilities", 0.7)]
 )
-def test_what_a_kind_of_scores_cannot_be_is_said(server: Any, make_service: Make, kind: str, value: float) -> None:
+def test_what_a_kind_of_scores_cannot_be_is_reported(server: Any, make_service: Make, kind: str, value: float) -> None:
     server.answer = lambda body: (200, {}, {"results": [{"scores": [value, 0.0]}]})
     with pytest.raises(
         InvalidResponse, match=f"answered with {value:g}, and the endpoint file says {kind}: correct kind"
@@ -143,7 +143,7 @@ def test_what_a_kind_of_scores_cannot_be_is_said(server: Any, make_service: Make
         make_service(kind=kind).send(["a"], "k")
 
 
-def test_a_wrong_number_of_scores_is_said_at_once(server: Any, make_service: Make) -> None:
+def test_a_wrong_number_of_scores_is_reported_at_once(server: Any, make_service: Make) -> None:
     server.answer = lambda body: (200, {}, {"results": [{"scores": [1, 2, 3]}]})
     with pytest.raises(BackendError, match=r"scores \(3,\) .* says \(2,\): correct"):
         make_service().send(["a"], "k")

@@ -44,9 +44,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def drawn(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_figures(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with its figures, for two and three clients. Read only."""
-    folder = tmp_path_factory.mktemp("runs") / "drawn"
+    folder = tmp_path_factory.mktemp("runs") / "with_figures"
     shutil.copytree(trained, folder)
     result = fedbbpt("figures", folder, "--clients", "3")
     assert result.exit_code == 0, result.output
@@ -132,17 +132,17 @@ class TestPlan:
 
 
 class TestCommand:
-    def test_numbers_are_those_of_the_runs(self, drawn: Path) -> None:
-        kept = json.loads((drawn / "figures.json").read_text())
-        by_clients, labels, read = (figure["numbers"] for figure in kept["figures"])
+    def test_numbers_are_those_of_the_runs(self, with_figures: Path) -> None:
+        saved = json.loads((with_figures / "figures.json").read_text())
+        by_clients, labels, read = (figure["numbers"] for figure in saved["figures"])
         assert by_clients["clients"] == [2, 3]
         for method, shares in by_clients["test_accuracy"].items():
             for clients, share in zip((2, 3), shares, strict=True):
                 own = (method, clients) == ("sfprompt", 2)
-                folder = drawn if own else drawn / "figures" / f"clients-00{clients}" / method
+                folder = with_figures if own else with_figures / "figures" / f"clients-00{clients}" / method
                 assert share == json.loads((folder / "summary.json").read_text())["test_accuracy"]
-        assert not (drawn / "figures" / "clients-002" / "sfprompt").exists()
-        experiment = again.reopen(drawn, None)
+        assert not (with_figures / "figures" / "clients-002" / "sfprompt").exists()
+        experiment = again.reopen(with_figures, None)
         counts = np.array(labels["counts"])
         assert counts.shape == (2, 10)
         ours = np.array([label_counts(client.train, 10) for client in experiment.clients])
@@ -151,55 +151,57 @@ class TestCommand:
         assert [panel["name"] for panel in read["panels"]] == ["no tuning, and linear", "full fine-tuning", "SFPrompt"]
         assert all(0 <= panel["vote"] <= 1 and len(panel["points"]) == 20 for panel in read["panels"])
 
-    def test_report_shows_them_and_needs_nothing_else(self, drawn: Path, trained: Path) -> None:
-        page = (drawn / "report.html").read_text()
-        kept = json.loads((drawn / "figures.json").read_text())
-        for figure in kept["figures"]:
+    def test_report_shows_them_and_needs_nothing_else(self, with_figures: Path, trained: Path) -> None:
+        page = (with_figures / "report.html").read_text()
+        saved = json.loads((with_figures / "figures.json").read_text())
+        for figure in saved["figures"]:
             assert all(chart in page for chart in figure["charts"])
         assert "20 test images, drawn anew for each number of clients" in page
         assert "<td>3 clients</td>" not in page
         assert "<th>3 clients</th>" in page
-        assert kept["title"] in page
+        assert saved["title"] in page
         assert not re.findall(r"""(?:src|href)="(?!data:)|<script|@import|url\(""", page)
-        assert kept["title"] not in (trained / "report.html").read_text()
+        assert saved["title"] not in (trained / "report.html").read_text()
 
-    def test_report_keeps_them_and_escapes_their_texts(self, drawn: Path, tmp_path: Path) -> None:
-        shutil.copytree(drawn, tmp_path / "run")
+    def test_report_keeps_them_and_escapes_their_texts(self, with_figures: Path, tmp_path: Path) -> None:
+        shutil.copytree(with_figures, tmp_path / "run")
         experiment = again.reopen(tmp_path / "run", None)
         state: ServerState = again.load_best(tmp_path / "run", experiment)[1]
         before = (tmp_path / "run" / "report.html").read_bytes()
         assert write_report(tmp_path / "run", experiment, state).read_bytes() == before
         file = tmp_path / "run" / "figures.json"
-        kept = json.loads(file.read_text())
-        kept["figures"][0] |= {"note": "<b>note</b>", "table": [["<i>"], ["<u>", "1"]], "legend": [["<s>", "#000"]]}
-        file.write_text(json.dumps(kept))
+        saved = json.loads(file.read_text())
+        saved["figures"][0] |= {"note": "<b>note</b>", "table": [["<i>"], ["<u>", "1"]], "legend": [["<s>", "#000"]]}
+        file.write_text(json.dumps(saved))
         page = write_report(tmp_path / "run", experiment, state).read_text()
         assert not re.findall("<[bius]>", page)
         assert "&lt;b&gt;note" in page
 
-    def test_finished_runs_are_not_repeated(self, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        shutil.copytree(drawn, tmp_path / "run")
+    def test_finished_runs_are_not_repeated(
+        self, with_figures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(with_figures, tmp_path / "run")
         monkeypatch.setattr(runner, "run_cell", lambda *cell: pytest.fail("trained again"))
         result = fedbbpt("figures", tmp_path / "run", "--clients", "3,2")
         assert result.exit_code == 0, result.output
         assert "5 done already" in result.output
-        assert (tmp_path / "run" / "figures.json").read_bytes() == (drawn / "figures.json").read_bytes()
+        assert (tmp_path / "run" / "figures.json").read_bytes() == (with_figures / "figures.json").read_bytes()
 
-    def test_what_fails_is_left_out_and_said(
-        self, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_what_fails_is_left_out_and_reported(
+        self, with_figures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        shutil.copytree(drawn, tmp_path / "run")
+        shutil.copytree(with_figures, tmp_path / "run")
         shutil.rmtree(tmp_path / "run" / "figures" / "clients-002" / "sfl-full")
         monkeypatch.setattr(runner, "run_cell", lambda *cell: "the parameters diverged")
         result = fedbbpt("figures", tmp_path / "run", "--clients", "3")
         assert result.exit_code == 1
         assert "full fine-tuning with 2 clients  failed: the parameters diverged" in result.output
         assert "1 of 5 runs failed and are not drawn" in result.output
-        kept = json.loads((tmp_path / "run" / "figures.json").read_text())
-        assert "Not drawn, because their runs failed: full fine-tuning with 2 clients." in kept["figures"][0]["note"]
-        assert kept["figures"][0]["numbers"]["test_accuracy"]["sfl-full"][0] is None
-        assert "Full fine-tuning is missing" in kept["figures"][2]["note"]
-        assert len(kept["figures"][2]["charts"]) == 2
+        saved = json.loads((tmp_path / "run" / "figures.json").read_text())
+        assert "Not drawn, because their runs failed: full fine-tuning with 2 clients." in saved["figures"][0]["note"]
+        assert saved["figures"][0]["numbers"]["test_accuracy"]["sfl-full"][0] is None
+        assert "Full fine-tuning is missing" in saved["figures"][2]["note"]
+        assert len(saved["figures"][2]["charts"]) == 2
 
     def test_ctrl_c_says_how_to_go_on(self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def stop(*cell: object) -> None:
@@ -220,7 +222,7 @@ class TestCommand:
         (other / "config.toml").write_text('version = 2\n[algorithm]\nname = "ensemble"\n')
         config = whole / "config.toml"
         config.write_text(config.read_text().replace('trainable = "prompt"', 'trainable = "full"'))
-        for folder, clients, said in [
+        for folder, clients, message in [
             (tmp_path / "nowhere", "3", "no run in"),
             (other, "3", "is one of ensemble"),
             (whole, "3", "is one of sfprompt with trainable=full"),
@@ -230,7 +232,7 @@ class TestCommand:
         ]:
             result = fedbbpt("figures", folder, "--clients", clients)
             assert result.exit_code == 1
-            assert said in result.output
+            assert message in result.output
             assert not (folder / "figures").exists()
 
     def test_without_scikit_learn_the_extra_is_named(self, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

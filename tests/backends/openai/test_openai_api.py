@@ -90,7 +90,7 @@ def test_the_shapes_of_the_provider(monkeypatch, tmp_path, open_backend, texts):
     assert (answers.tokens, answers.output_tokens) == (20, 1)
 
 
-def test_the_query_of_an_address_is_kept(service, open_backend, texts):
+def test_the_query_string_of_a_url_is_sent(service, open_backend, texts):
     open_backend(base_url="https://host/openai/v1?api-version=2026-01").query(texts)
     assert {str(request.url) for request in service.requests} == {
         "https://host/openai/v1/chat/completions?api-version=2026-01"

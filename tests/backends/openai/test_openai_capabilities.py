@@ -158,7 +158,7 @@ def test_a_service_that_is_down_is_quoted(model):
     assert len(model.bodies) == 2  # with and without log-probabilities
 
 
-def test_an_ability_that_goes_is_said_and_the_word_counts(model, caplog, texts):
+def test_an_ability_that_goes_is_reported_and_the_word_counts(model, caplog, texts):
     backend = prepared()
     model.tells = lambda body: "film" not in str(body)
     with caplog.at_level(logging.WARNING, "fedbbpt"):

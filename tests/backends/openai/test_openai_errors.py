@@ -1,4 +1,4 @@
-"""Failures of the OpenAI API, mocked: tried again, or said at once, or a row of NaN."""
+"""Failures of the OpenAI API, mocked: tried again, or reported at once, or a row of NaN."""
 
 import traceback
 
@@ -63,7 +63,7 @@ def test_what_may_pass_is_tried_again(service, trouble, open_backend, texts):
         (failure(429, "You exceeded your quota.", "insufficient_quota"), "exceeded your quota"),
     ],
 )
-def test_what_does_not_pass_is_said_at_once_and_without_the_key(service, trouble, message, open_backend, texts):
+def test_what_does_not_pass_is_reported_at_once_and_without_the_key(service, trouble, message, open_backend, texts):
     service.answer = lambda path, body: trouble
     with pytest.raises(BackendError, match=message) as e:
         open_backend(concurrency=1).query(texts)
@@ -86,7 +86,7 @@ def test_what_does_not_pass_is_said_at_once_and_without_the_key(service, trouble
         ((400, {}, {"error": "a text"}), "a text"),
     ],
 )
-def test_what_is_refused_of_every_input_is_said(service, trouble, message, open_backend, texts):
+def test_what_is_refused_of_every_input_is_reported(service, trouble, message, open_backend, texts):
     service.answer = lambda path, body: trouble
     with pytest.raises(BackendError, match=message) as e:
         open_backend(concurrency=1).query(texts)
@@ -120,7 +120,7 @@ def test_one_refused_input_is_a_row_of_nan_for_nothing(service, api, trouble, op
     assert len(service.bodies) == (3 if api == "chat" else 4)  # the answers are known, and the refusal is
 
 
-def test_where_a_service_has_moved_is_said_without_what_may_be_secret(service, open_backend, texts):
+def test_where_a_service_has_moved_is_reported_without_what_may_be_secret(service, open_backend, texts):
     service.answer = lambda path, body: (307, {"location": "https://a:b@new.example/v1?key=other#x"}, {})
     with pytest.raises(BackendError, match=r"has moved \(HTTP 307\) to https://new.example/v1; say so"):
         open_backend().query(texts[:1])
@@ -133,7 +133,7 @@ def test_what_another_api_answers_is_no_answer(service, open_backend, texts):
     assert backend.service_client.refusals.last_error == "an answer without choices"
 
 
-def test_a_service_that_cannot_be_reached_is_said_at_once(service, open_backend, texts):
+def test_a_service_that_cannot_be_reached_is_reported_at_once(service, open_backend, texts):
     service.answer = lambda path, body: (200, {}, no_route)
     no_route = httpx2.ConnectError("refused")
     no_route.__cause__ = ConnectionRefusedError()

@@ -124,7 +124,7 @@ class TestSeveral:
         listed = [{"index": index, "text": f"{place}"} for place, index in enumerate(indices)]
         assert [answer.text for answer in answers_of({"choices": listed}, 3)] == ["0", "1", "2"]
 
-    def test_which_are_missing_must_be_said(self):
+    def test_which_are_missing_must_be_clear(self):
         with pytest.raises(ValueError, match="answers 2 of 3 inputs without saying which"):
             answers_of({"choices": [{"index": 0, "text": "a"}, {"index": 0, "text": "b"}]}, 3)
 
