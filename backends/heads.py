@@ -155,7 +155,8 @@ def resolve_head(name: str, network: FeatureNetwork, provider: Provider) -> Line
     if name in FITTERS:
         if provider.shots is None:
             raise ConfigError(
-                f"backend.classifier={name} needs the provider's shots, and this task has none; name another classifier"
+                f"backend.classifier={name} needs the provider's shots, and this task has none; use another "
+                "classifier, or a file: -o backend.classifier=PATH.safetensors"
             )
         give = provider.shots
 

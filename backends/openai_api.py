@@ -91,7 +91,10 @@ class OpenAI(Backend):
         self._api, self._batch = api, 1 if api == "chat" else max_inputs_per_request
         self._provider, self._shots = provider, provider.shots
         if api == "embeddings" and provider.shots is None:
-            raise ConfigError("api=embeddings needs examples of the task's provider, and this task has none")
+            raise ConfigError(
+                "api=embeddings needs examples of the task's provider, and this task has none; use another, such as "
+                "-o backend.api=chat"
+            )
         self._words = resolve_label_words(label_words, provider.classes, provider.label_words)
         usual = COMPLETION if api == "completions" else QUESTION
         self._template = Template(template or usual, provider.question, self._words, " ")

@@ -49,7 +49,7 @@ def check_scores(info: BackendInfo) -> None:
     if not info.classes:
         raise ConfigError(
             f"{info.model} answers with features, not classes, and the task's provider has no examples to fit a head "
-            "to; give one with -o backend.classifier=PATH.safetensors"
+            "to; give one with -o backend.classifier=NAME or PATH.safetensors"
         )
 
 

@@ -13,7 +13,7 @@ import tomli_w
 from fedbbpt import registry
 from fedbbpt.backend import Modality
 from fedbbpt.config import Config, make_config
-from fedbbpt.config.components import load_class, modalities_of
+from fedbbpt.config.components import load_class, modalities_of, resolve, task_modality
 from fedbbpt.config.presets import PRESETS
 from fedbbpt.config.settings import override, read_toml
 from fedbbpt.errors import ConfigError, RunError, UnknownName
@@ -168,7 +168,7 @@ class Bench:
     @cached_property
     def cells(self) -> list[Cell]:
         """In the order of tasks, then methods, then seeds; without methods that do not go with the task's modality."""
-        holds = {task: load_class("tasks", task).modality for task in self.tasks}
+        holds = {task: task_modality(resolve("tasks", task, {})) for task in self.tasks}
         pairs = itertools.product(self.tasks, self.methods)
         fitting = [(task, name) for task, name in pairs if holds[task] in method(name).modalities]
         return [Cell(task, name, seed) for task, name in fitting for seed in self.seeds]

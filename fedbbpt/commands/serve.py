@@ -187,7 +187,7 @@ def open_backend(
     Raises:
         ConfigError: there is no such backend, task or option, or the backend cannot read the task's inputs.
     """
-    from fedbbpt.config.components import build, build_task, load_class, resolve
+    from fedbbpt.config.components import build, build_task, load_class, resolve, task_modality
     from fedbbpt.config.settings import parse_assignment
 
     backend_class = load_class("backends", name)
@@ -196,11 +196,11 @@ def open_backend(
         if "image" not in backend_class.modalities:
             raise ConfigError(f"the backend {name!r} reads texts: give the --task whose classes it scores")
         task = DEFAULT_TASK
-    task_class = load_class("tasks", task)
-    if task_class.modality not in backend_class.modalities:
-        raise ConfigError(f"the backend {name!r} cannot read {task_class.modality}s, which the task {task} holds")
     given = {key: column for key, column in columns.items() if column is not None}
-    provider = build_task(resolve("tasks", task, given)).provider
+    component = resolve("tasks", task, given)
+    if (modality := task_modality(component)) not in backend_class.modalities:
+        raise ConfigError(f"the backend {name!r} cannot read {modality}s, which the task {task} holds")
+    provider = build_task(component).provider
     return build("backends", backend, provider), provider
 
 

@@ -28,7 +28,10 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Defaults: language-model, single-prompt or split  [default: what the other options imply].",
         ),
         click.option("--backend", help="Model to query  [default: local-vit; hf-text for texts]."),
-        click.option("--task", help="Data: a name, folder:PATH, or csv:, jsonl: or parquet:PATH  [default: digits]."),
+        click.option(
+            "--task",
+            help="Data: a name, folder:PATH, csv:, jsonl: or parquet:PATH, or sites:FOLDER  [default: digits].",
+        ),
         click.option("--text-column", help="Column of a table that holds the texts  [default: text]."),
         click.option("--label-column", help="Column of a table that holds the classes  [default: label]."),
         click.option("--prompt", help="Prompt to tune  [default: affine; for texts: instruction or none]."),

@@ -27,7 +27,8 @@ def task() -> None:
 def describe(name: str, sheet: Path | None, overrides: tuple[str, ...], **given: Any) -> None:
     """Print a task's origin, classes, split, clients and duplicates.
 
-    NAME is what train --task takes: a name of fedbbpt list tasks, folder:PATH, or csv:, jsonl: or parquet:PATH.
+    NAME is what train --task takes: a name of fedbbpt list tasks, folder:PATH, csv:, jsonl: or parquet:PATH, or
+    sites:FOLDER.
     """
     from fedbbpt.config import make_config
     from fedbbpt.config.components import build_task

@@ -45,7 +45,10 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> ComponentConfig
     )
     check_keys(f"option of {section} {name!r}", options, fields)
     checked: BaseModel = validate(model, dict(options), section)
-    return validate(ComponentConfig, {"name": name, "options": checked.model_dump()}, section)
+    resolved: Mapping[str, Any] = checked.model_dump()
+    if kind == "tasks":
+        resolved = load_class(kind, name).resolve_options(_source(name), resolved)
+    return validate(ComponentConfig, {"name": name, "options": resolved}, section)
 
 
 def option_fields(component: Any) -> dict[str, Any]:
@@ -62,8 +65,14 @@ def build(kind: str, component: ComponentConfig, *context: object) -> Any:
 
 def build_task(component: ComponentConfig) -> Task:
     """Builds a task with the source that follows the colon in its name, such as a path."""
-    task: Task = build("tasks", component, component.name.partition(":")[2] or None)
+    task: Task = build("tasks", component, _source(component.name))
     return task
+
+
+def task_modality(component: ComponentConfig) -> Modality:
+    """What a task holds, before it is opened."""
+    task: type[Task] = load_class("tasks", component.name)
+    return task.modality_of(component.options)
 
 
 def build_prompt(component: ComponentConfig, size: Size, embeddings: Embeddings | None = None) -> Prompt:
@@ -105,6 +114,11 @@ def learns_vocabulary(name: str) -> bool:
 def uses_embeddings(name: str) -> bool:
     """Whether a prompt, or the one that it wraps, puts vectors in place of words."""
     return any(prompt.uses_embeddings for prompt in _classes("prompts", name))
+
+
+def _source(task: str) -> str | None:
+    """What follows the colon in a task's name."""
+    return task.partition(":")[2] or None
 
 
 def _classes(kind: str, name: str) -> list[Any]:

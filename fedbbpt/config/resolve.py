@@ -5,7 +5,7 @@ from typing import Any
 
 from fedbbpt.algorithms import Algorithm
 from fedbbpt.backend import Backend, Modality
-from fedbbpt.config.components import load_class, modalities_of, resolve
+from fedbbpt.config.components import load_class, modalities_of, resolve, task_modality
 from fedbbpt.config.presets import OPTIMIZER_FOR, PRESETS, SECTIONS, SELECTABLE
 from fedbbpt.config.schema import VERSION, ComponentConfig, Config, Data
 from fedbbpt.config.validation import check_keys, validate
@@ -45,7 +45,7 @@ def make_config(values: Settings, preset: str | None = None) -> Config:
     settings["data"] = validate(Data, dict(settings.get("data", {})), "data")
     defaults = dict(PRESETS["default"])
     settings["task"] = _component("task", settings, defaults)
-    modality: Modality = load_class("tasks", settings["task"].name).modality
+    modality = task_modality(settings["task"])
     if modality == "text":
         defaults |= PRESETS["text"]
     settings["backend"] = _component("backend", settings, defaults)

@@ -25,9 +25,9 @@ class Data(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
     clients: PositiveInt | None = None  # None: 10, or as many as the user's own data can supply
-    shots_per_class: PositiveInt = 16  # training examples, over all clients
+    shots_per_class: PositiveInt = 16  # training examples, over all clients; of sites with data of their own, each
     validation_shots_per_class: PositiveInt = 4
-    test_limit: PositiveInt | None = None  # test examples over all clients, drawn at random; None = all
+    test_limit: PositiveInt | None = None  # test examples, likewise, drawn at random; None = all
     partition: Literal["dirichlet", "shards", "domain"] = "dirichlet"
     dirichlet_alpha: Annotated[float, Field(gt=0)] | None = None  # inf: all clients alike; None: the task's own
     shards_per_client: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 2  # shards of label-sorted data

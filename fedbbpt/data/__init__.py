@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.types import Dataset, Size
@@ -21,6 +21,7 @@ class TaskData:
     validation: Dataset | None = None  # None: drawn from `train`
     provider_examples: int = 0  # how many the provider holds; they are not among the others
     user_supplied: bool = False  # a user's own data: the default number of clients depends on their amount
+    sites: Mapping[str, "TaskData"] = field(default_factory=dict)  # by client, if each client has data of its own
 
     @property
     def validation_pool(self) -> Dataset:
@@ -35,13 +36,23 @@ class Task(Protocol):
     keyword-only arguments are the task's options.
     """
 
-    modality: Modality  # set on the class: a run's defaults depend on it before the task is opened
+    modality: Modality  # set on the class, unless it depends on the options (see `modality_of`)
     classes: tuple[str, ...]
     provider: Provider
     metadata: Mapping[str, str] = MappingProxyType({})  # on the data's origin: title, licence, citation, …
     source: str | None = None  # what follows the colon, made absolute, so that a run can be resumed from anywhere
     dirichlet_alpha: float = 0.3  # default concentration of the clients' labels; infinity: all clients alike
     remarks: Sequence[str] = ()  # a sentence on each change made while reading, for the user; complete after `load`
+
+    @classmethod
+    def resolve_options(cls, source: str | None, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options, with those filled in that follow from the source; called before the task is opened."""
+        return options
+
+    @classmethod
+    def modality_of(cls, options: Mapping[str, Any]) -> Modality:
+        """What a task with these (resolved) options holds; a run's defaults depend on it before the task is opened."""
+        return cls.modality
 
     def load(self, size: Size) -> TaskData:
         """All examples; images as uint8 (N, 3, h, w) at `size` (h, w), texts if `size` is None."""

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt
 
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Task, TaskData, layout
@@ -25,7 +25,7 @@ class Folder(Task):
     About a fifth of each class becomes test data. A hash of the files' contents decides which (see `train_test_split`),
     so that copies of an image stay on one side. A split into train/ and test/ (and val/) folders is used as it is,
     without the copies. `provider_shots_per_class` training images of each class belong to the provider, who fits a head
-    to them where the model has no classes of its own; the clients never see these.
+    to them where the model has no classes of its own; the clients never see these. With 0, the provider has none.
 
     Raises:
         DataError: see `layout.read`; or there are too few images, or an unreadable one.
@@ -33,7 +33,7 @@ class Folder(Task):
 
     modality: Modality = "image"
 
-    def __init__(self, source: str | None, /, *, provider_shots_per_class: PositiveInt = 4) -> None:
+    def __init__(self, source: str | None, /, *, provider_shots_per_class: NonNegativeInt = 4) -> None:
         if not source:
             raise ConfigError("task 'folder' needs a path: --task folder:PATH, a folder with one folder per class")
         try:
@@ -46,7 +46,8 @@ class Folder(Task):
         self.classes = self._found.classes
         self.remarks: list[str] = [*self._found.remarks, *doubts(self.classes)]
         self._provider_shots = provider_shots_per_class
-        self.provider = Provider(self.classes, shots=lambda size: self._read(self._split.provider, size))
+        shots = (lambda size: self._read(self._split.provider, size)) if provider_shots_per_class else None
+        self.provider = Provider(self.classes, shots=shots)
 
     def load(self, size: Size) -> TaskData:
         """See `Task`."""
@@ -55,7 +56,8 @@ class Folder(Task):
         train, test = (self._read(rows, size) for rows in (split.train, split.test))
         data = TaskData(train, test, validation, provider_examples=len(split.provider), user_supplied=True)
         self._remark_if_dark([train, test])
-        return drop_duplicates(data, self._read(split.provider, size), self.classes, self.remarks)
+        shots = self.provider.shots and self.provider.shots(size)
+        return drop_duplicates(data, shots, self.classes, self.remarks)
 
     def _remark_if_dark(self, subsets: list[Dataset]) -> None:
         brightest = [one.inputs[i].max() for one in subsets for i in range(len(one))]

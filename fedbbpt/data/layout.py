@@ -70,7 +70,7 @@ def read(root: Path) -> Layout:
         inner = [set(folders) for folders in inside.values()]
         if len(inner[0]) > 1 and "" not in inner[0] and all(names == inner[0] for names in inner):
             remarks.append(
-                f"every class folder holds the same folders ({_listed(inner[0])}); if these are the classes, move "
+                f"every class folder holds the same folders ({listed(inner[0])}); if these are the classes, move "
                 f"them to {root}"
             )
         elif any(len(names - {""}) > 1 for names in inner):
@@ -94,6 +94,17 @@ def read(root: Path) -> Layout:
     )
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or left behind by a system or a program."""
+    return name.startswith((".", "~$")) or name.casefold() in SYSTEM
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first names, quoted, for a message."""
+    shown = sorted(names)
+    return ", ".join(map(repr, shown[:MAX_LISTED])) + (", …" if len(shown) > MAX_LISTED else "")
+
+
 def _images(root: Path, others: Counter[str]) -> Iterator[Path]:
     """Yields all images below the root, also through links to folders; counts other files by kind."""
 
@@ -101,18 +112,14 @@ def _images(root: Path, others: Counter[str]) -> Iterator[Path]:
         raise DataError(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
 
     for folder, inner, files in os.walk(root, onerror=unreadable, followlinks=True):
-        inner[:] = [name for name in inner if not (_hidden(name) or _leads_back(Path(folder, name), root))]
-        for file in (Path(folder, name) for name in files if not _hidden(name)):
+        inner[:] = [name for name in inner if not (is_hidden(name) or _leads_back(Path(folder, name), root))]
+        for file in (Path(folder, name) for name in files if not is_hidden(name)):
             if not os.path.isfile(file):  # noqa: PTH113 - where Path.is_file raises, it says no
                 others["broken links" if file.is_symlink() else "pipes or devices"] += 1
             elif file.suffix.lower() in SUFFIXES:
                 yield file
             else:
                 others[file.suffix.lower() or "without a suffix"] += 1
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith((".", "~$")) or name.casefold() in SYSTEM
 
 
 def _leads_back(folder: Path, root: Path) -> bool:
@@ -152,7 +159,7 @@ def _subsets(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, S
     flat = [top for top in subsets if set(below[top]) == {""}]
     if len({subsets[top] for top in subsets if top not in flat}) > 1 and len(subsets) < len(below):
         raise DataError(
-            f"{root} holds {_listed(subsets)} beside {_listed(set(below) - set(subsets))}: the first are subsets of a "
+            f"{root} holds {listed(subsets)} beside {listed(set(below) - set(subsets))}: the first are subsets of a "
             "split, and the others are not; move the others elsewhere, or rename the first if they are classes"
         )
     if len(subsets) < len(below) or len(set(subsets.values())) < 2:
@@ -163,7 +170,7 @@ def _subsets(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, S
             "them, or name a folder whose images are sorted with --task folder:PATH"
         )
     if "train" not in subsets.values():
-        raise DataError(f"{root} holds {_listed(subsets)} and no folder 'train'; expected {root}/train/CLASS/IMAGE")
+        raise DataError(f"{root} holds {listed(subsets)} and no folder 'train'; expected {root}/train/CLASS/IMAGE")
     return subsets
 
 
@@ -175,11 +182,11 @@ def _check_classes(root: Path, found: list[Path], above: dict[str, list[Path]], 
     deepest = Path(os.path.commonpath([file.parent for file in found]))
     if len(above) == 1 and any(file.parent != deepest for file in found):
         raise DataError(f"all images of {root} are in {deepest}; is that what is meant? --task folder:{deepest}")
-    folders = sorted(child for child in root.iterdir() if child.is_dir() and not _hidden(child.name))
+    folders = sorted(child for child in root.iterdir() if child.is_dir() and not is_hidden(child.name))
     if empty := [folder for folder in folders if folder.name not in above]:
         raise DataError(f"class {empty[0].name!r} has no images in {empty[0]}; add some or remove the folder{more}")
     if len(above) == 1:
-        raise DataError(f"{root} holds 1 class folder, {_listed(above)}; a task needs at least 2{more}")
+        raise DataError(f"{root} holds 1 class folder, {listed(above)}; a task needs at least 2{more}")
 
 
 def _check_name(root: Path, name: str) -> None:
@@ -187,11 +194,6 @@ def _check_name(root: Path, name: str) -> None:
         f"{root}/{name}".encode()
     except UnicodeEncodeError as e:
         raise DataError(f"the name of the folder {f'{root}/{name}'!r} is not UTF-8; rename it") from e
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(map(repr, shown[:MAX_LISTED])) + (", …" if len(shown) > MAX_LISTED else "")
 
 
 def _left_out(others: Counter[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt
 
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.data import Task, TaskData, cells, rows
@@ -29,7 +29,7 @@ class TabularTask(Task, ABC):
     data. A hash of the text decides which (see `train_test_split`), so that
     copies stay on one side; with `group_column`, say the patient, all texts of a group do. data.partition=domain
     divides the examples by `domain_column`, say the hospital. `provider_shots_per_class` training texts of each class
-    belong to the provider; the clients never see these.
+    belong to the provider; the clients never see these. With 0, the provider has none.
 
     Raises:
         DataError: no such file or column, an unreadable row, a cell that is empty or not a text or label (see `cells`),
@@ -48,7 +48,7 @@ class TabularTask(Task, ABC):
         label_column: str = "label",
         group_column: str | None = None,
         domain_column: str | None = None,
-        provider_shots_per_class: PositiveInt = 16,
+        provider_shots_per_class: NonNegativeInt = 16,
     ) -> None:
         if not source:
             raise ConfigError(f"task '{self.kind}' needs a file: --task {self.kind}:PATH")
@@ -74,14 +74,16 @@ class TabularTask(Task, ABC):
         if max(Counter(names).values()) == 1:
             raise DataError(f"every row of {self.path} has its own {label_column!r}; is that the right --label-column?")
         self._provider_shots = provider_shots_per_class
-        self.provider = Provider(self.classes, shots=lambda size: self._subset("provider"))
+        shots = (lambda size: self._subset("provider")) if provider_shots_per_class else None
+        self.provider = Provider(self.classes, shots=shots)
 
     def load(self, size: Size) -> TaskData:
         """See `Task`."""
         data = TaskData(
             self._subset("train"), self._subset("test"), provider_examples=len(self._split.provider), user_supplied=True
         )
-        return drop_duplicates(data, self._subset("provider"), self.classes, self.remarks)
+        shots = self.provider.shots and self.provider.shots(size)
+        return drop_duplicates(data, shots, self.classes, self.remarks)
 
     @abstractmethod
     def rows(self) -> Iterable[Row]:

@@ -80,10 +80,12 @@ def train_test_split(
             alike = "".join(f"; {doubt}" for doubt in doubts(classes) if repr(name) in doubt)
             named = f" ({', '.join(map(where, of_class))})" if 0 < len(of_class) <= MAX_NAMED else ""
             its = f"{len(of_class)}{named}{_copies(keys, of_class, copies[name])}"
+            provided_first = f"{provider_shots_per_class} for the provider (-o task.provider_shots_per_class), "
+            needs = f"{provided_first}{needed} more" if provider_shots_per_class else f"{needed}"
             raise DataError(
                 f"class {name!r} has too few {noun}: its {its} fall into {', '.join(parts)} and {len(test)} for the "
-                f"test; needed are {provider_shots_per_class} for the provider (-o task.provider_shots_per_class), "
-                f"{needed} more for training and 1 for the test{', and 1 for validation' if validated else ''}{alike}"
+                f"test; needed are {needs} for training and 1 for the test"
+                f"{', and 1 for validation' if validated else ''}{alike}"
             )
         split.provider.extend(i for i in training if keys[i] in provided)
         split.train.extend(left)
@@ -98,7 +100,7 @@ def group_ids(keys: Sequence[bytes], indices: Sequence[int]) -> Int64 | None:
     return None if len(numbers) == len(keys) else np.array([numbers[keys[i]] for i in indices], np.int64)
 
 
-def drop_duplicates(data: TaskData, provider: Dataset, classes: Sequence[str], remarks: list[str]) -> TaskData:
+def drop_duplicates(data: TaskData, provider: Dataset | None, classes: Sequence[str], remarks: list[str]) -> TaskData:
     """Leaves out validation and test examples that look like one of the provider's or of an earlier subset.
 
     Keys do not find all of these: an image may be stored in two formats, two groups may write the same text. Texts look
@@ -107,7 +109,7 @@ def drop_duplicates(data: TaskData, provider: Dataset, classes: Sequence[str], r
     Raises:
         DataError: no test example of a class is left.
     """
-    seen = {*_looks(provider), *_looks(data.train)}
+    seen = {*(_looks(provider) if provider else ()), *_looks(data.train)}
     validation = None if data.validation is None else _unseen(data.validation, seen)
     test = _unseen(data.test, seen)
     if gone := [name for label, name in enumerate(classes) if label not in test.labels]:

@@ -28,9 +28,11 @@ def check_task(kind: type[Task], source: str | None = None, /, **options: Any) -
         ContractError: a promise is broken; says which.
     """
     expect(Task in kind.__mro__, "the class derives from Task")
-    expect(kind.modality in ("image", "text"), "the class says its modality, image or text")
+    modality = kind.modality_of(kind.resolve_options(source, options))
+    expect(modality in ("image", "text"), "the class says its modality, image or text")
     built: Any = kind
     task = built(source, **options)
+    expect(task.modality == modality, "the task holds what its class says")
     for check in TASK_CHECKS:
         check(task)
 

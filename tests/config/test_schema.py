@@ -20,7 +20,7 @@ COMPONENTS = [
 def test_every_component_survives_toml(section, name):
     texts = name == "hf-text" or (section == "prompt" and "image" not in modalities_of(name))
     task = {"task": {"name": "newsgroups"}} if texts else {}
-    needed = {"endpoint_file": "service.toml"} if name == "http-json" else {}
+    needed = {"http-json": {"endpoint_file": "service.toml"}, "sites": {"modality": "image"}}.get(name, {})
     split = {"algorithm": {"name": "sfprompt"}} if (section, name) == ("readout", "none") else {}
     config = make_config(task | split | {section: {"name": name} | needed})
     assert make_config(tomllib.loads(config.to_toml())) == config

@@ -22,10 +22,10 @@ from fedbbpt_benchmarks.texts import TextExample
 UCI = ["digits", "digits-iid"]
 
 
-def write_classes(root):
-    rng = np.random.default_rng(0)
+def write_classes(root, seed=0):
+    rng = np.random.default_rng(seed)
     for name in ("cat", "dog"):
-        (root / name).mkdir()
+        (root / name).mkdir(parents=True)
         for i in range(30):
             Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8)).save(root / name / f"{i:02d}.png")
 
@@ -70,6 +70,10 @@ def task(request, tmp_path, monkeypatch):
     if request.param == "folder":
         write_classes(tmp_path)
         return registry.load("tasks", "folder")(str(tmp_path))
+    if request.param == "sites":
+        for seed, site in enumerate(("berlin", "rome")):
+            write_classes(tmp_path / site, seed)
+        return registry.load("tasks", "sites")(str(tmp_path))
     if request.param in TABLES:
         TABLES[request.param](tmp_path / "table")
         return registry.load("tasks", request.param)(str(tmp_path / "table"))
@@ -85,7 +89,7 @@ def task(request, tmp_path, monkeypatch):
 @pytest.mark.parametrize("check", TASK_CHECKS, ids=lambda check: check.__name__)
 def test_keeps_its_promises(task, check):
     assert Task in type(task).__mro__
-    assert type(task).modality in ("image", "text")
+    assert task.modality in ("image", "text")
     check(task)
 
 

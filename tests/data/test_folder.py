@@ -71,6 +71,14 @@ def test_provider_gets_its_shots_and_clients_never_see_them(root, shots):
     assert not set(images(provider)) & set(images(train) + images(test))
 
 
+def test_without_shots_the_provider_has_none_and_clients_have_all(root):
+    task = Folder(str(root), provider_shots_per_class=0)
+    pool = task.load(SIZE)
+    assert task.provider.shots is None
+    assert pool.provider_examples == 0
+    assert len(pool.train) + len(pool.test) == 48
+
+
 def test_copies_stay_on_one_side(root):
     for file in sorted(root.rglob("*.png")):
         shutil.copy(file, file.with_name(f"zz-{file.name}"))

@@ -54,6 +54,16 @@ def test_every_row_is_on_one_side_with_its_label(kind: str, tmp_path: Path) -> N
     assert len(sides["test"]) == len(ROWS) // 5
 
 
+def test_without_shots_the_provider_has_none_and_clients_have_all(tmp_path: Path) -> None:
+    task = opened(written(tmp_path, "csv"), provider_shots_per_class=0)
+    pool = task.load(None)
+    assert task.provider.shots is None
+    assert pool.provider_examples == 0
+    assert len(pool.train) + len(pool.test) == len(ROWS)
+    with pytest.raises(DataError, match=r"needed are 2 for training and 1 for the test$"):
+        opened(written(tmp_path, "csv", [*ROWS, {**ROWS[0], "stars": "4"}]), provider_shots_per_class=0).load(None)
+
+
 def test_all_kinds_split_alike(tmp_path: Path) -> None:
     first, second, third = (everything(opened(written(tmp_path, kind))) for kind in KINDS)
     assert first == second == third

@@ -14,7 +14,7 @@ from fedbbpt.types.wire import packed
 REQUEST = Request("call", {"handler": "train", "algorithm": "tuned"}, b"\x00\xff message")
 RESPONSE = Response("ok", {"reply": "Update", "rounds": [1, 2], "note": None}, bytes(range(256)))
 CONTENT = {"content": np.zeros(3, np.uint8)}
-UNHURRIED = settings(deadline=None)  # a busy machine is no failure
+UNHURRIED = settings(deadline=None, database=None, derandomize=True)  # a busy machine is no failure
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
