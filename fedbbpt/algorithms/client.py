@@ -31,6 +31,10 @@ class ClientMemory:
         self.arrays: dict[str, Array] = dict(arrays or {})  # part/name -> array
         self.version = version
 
+    def replace(self, arrays: Mapping[str, Array]) -> None:
+        """Forgets everything, and remembers these arrays instead."""
+        self.arrays, self.version = dict(arrays), self.version + 1
+
     def part(self, name: str) -> MutableMapping[str, Array]:
         """A mutable view of one part; its keys are the names inside the part."""
         return _Part(self, f"{name}/")

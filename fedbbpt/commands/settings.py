@@ -12,6 +12,7 @@ KEYS = {
     **{name: f"{name}.name" for name in COMPONENTS},
     **{"text_column": "task.text_column", "label_column": "task.label_column"},
     **{"clients": "data.clients", "shots_per_class": "data.shots_per_class"},
+    **{"federation": "engine.federation", "min_sites": "engine.min_sites"},
     **{key: key for key in ("rounds", "seed", *LIMITS)},
 }
 
@@ -28,10 +29,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Defaults: language-model, single-prompt or split  [default: what the other options imply].",
         ),
         click.option("--backend", help="Model to query  [default: local-vit; hf-text for texts]."),
-        click.option(
-            "--task",
-            help="Data: a name, folder:PATH, csv:, jsonl: or parquet:PATH, or sites:FOLDER  [default: digits].",
-        ),
+        click.option("--task", help="Data: a name, folder:PATH, or csv:, jsonl: or parquet:PATH  [default: digits]."),
         click.option("--text-column", help="Column of a table that holds the texts  [default: text]."),
         click.option("--label-column", help="Column of a table that holds the classes  [default: label]."),
         click.option("--prompt", help="Prompt to tune  [default: affine; for texts: instruction or none]."),
@@ -40,7 +38,11 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
             "--optimizer", help="Zeroth-order optimizer of the prompt  [default: random; spsa-gc for a single prompt]."
         ),
         click.option("--algorithm", help="Federated algorithm  [default: ensemble; fedavg for a single prompt]."),
-        click.option("--engine", help="How clients run: serial, or in parallel processes  [default: serial]."),
+        click.option(
+            "--engine", help="Where clients run: serial, processes, or nvflare, at real sites  [default: serial]."
+        ),
+        click.option("--federation", metavar="FOLDER", help="Train at the sites of this federation (engine nvflare)."),
+        click.option("--min-sites", type=int, help="Stop if fewer sites of a federation answer  [default: 1]."),
         click.option("--clients", type=int, help="Number of clients  [default: 10, or what your own data can supply]."),
         click.option("--rounds", type=int, help="Number of rounds  [default: 7; language model: 3; split: 20]."),
         click.option(
@@ -69,6 +71,8 @@ def settings_of(given: dict[str, Any], settings: dict[str, Any] | None = None) -
     settings = dict(settings or {})
     if given["config"] is not None:
         settings |= read_toml(given["config"])
+    if given["federation"] is not None and given["engine"] is None:
+        override(settings, "engine.name", "nvflare")
     for option, key in KEYS.items():
         if given[option] is not None:
             override(settings, key, given[option])

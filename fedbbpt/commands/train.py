@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.federated_training import federation_of, train_at_sites
 from fedbbpt.commands.settings import LIMITS, settings_of, settings_options
 from fedbbpt.errors import ConfigError
 from fedbbpt.printing import one_line
@@ -28,6 +29,9 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     from fedbbpt.run.progress import progress_reporter
     from fedbbpt.run.resume import update_addresses
 
+    if (federation := federation_of(given, resume)) is not None:
+        train_at_sites(federation, given, out, resume, dry_run=dry_run)
+        return
     limits: dict[str, Any] = {}
     if resume is None:
         config = make_config(settings_of(given), given["preset"])

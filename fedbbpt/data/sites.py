@@ -216,3 +216,16 @@ class _JoinedImages:
             mine = owners == i
             images[mine] = part[np.asarray(rows)[mine] - (self._ends[i] - len(part))]
         return images
+
+
+class SiteTask(Task):
+    """A site's own data, with the classes on which all sites of a federation agreed."""
+
+    def __init__(self, own: Task, classes: Sequence[str]) -> None:
+        self._own, self.modality, self.source = own, own.modality, own.source
+        self.classes = tuple(classes)
+        self.provider = Provider(self.classes)
+
+    def load(self, size: Size) -> TaskData:
+        """See `Task`; see `site_data` for what it raises."""
+        return site_data(self._own, size, self.classes)

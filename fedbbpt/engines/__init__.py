@@ -61,10 +61,12 @@ Memories = Mapping[str, ClientMemory]  # by client
 class Engine(Protocol):
     """The base class of all engines, which run calls for clients.
 
-    The constructor takes a `HostFactory` and the clients' memories as positional arguments, and the options by keyword.
+    The constructor of an engine that `simulates` takes a `HostFactory` and the clients' memories as positional
+    arguments, and the options by keyword.
     Replies have the same bits on every engine, whichever process serves which client.
     """
 
+    simulates: ClassVar[bool] = True  # whether the clients and their data are on this machine
     out_of_process: ClassVar[bool] = False  # whether clients run in processes that share nothing with this one
     partial_scores: ClassVar[bool] = False  # whether scores, too, may miss a client, since nobody else has its data
 

@@ -9,6 +9,7 @@ import numpy as np
 from fedbbpt.types import wire
 
 RequestKind = Literal[
+    "ping",  # whether the site could work now
     "describe",  # what the site has: its version, data and backend
     "words",  # how often the words of its training texts occur
     "open",  # the data and the model, for a run

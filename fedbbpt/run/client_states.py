@@ -54,8 +54,7 @@ class ClientStates:
             path = self._folder / client / one.file
             with reading(path):
                 content = path.read_bytes()
-            memory = self.memories[client]
-            memory.arrays, memory.version = safetensors.numpy.load(content), memory.version + 1
+            self.memories[client].replace(safetensors.numpy.load(content))
             self._files[client] = one
 
 

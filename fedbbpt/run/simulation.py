@@ -106,10 +106,16 @@ def open_simulation(config: Config, taken: bytes = b"") -> Simulation:
     Raises:
         ConfigError: settings that do not go together.
     """
+    engine: type[Engine] = load_class("engines", config.engine.name)
+    if not engine.simulates:
+        raise ConfigError(
+            f"with the engine {config.engine.name!r}, the data stay at the sites of a federation: train with fedbbpt "
+            "train --federation NAME, and without --task and --backend, which each site chooses"
+        )
     task = build_task(config.task)
     provider = recording(task.provider, taken)
     backend = load_backend(config, task, provider)
-    if load_class("engines", config.engine.name).out_of_process and backend.service_client is not None:
+    if engine.out_of_process and backend.service_client is not None:
         raise ConfigError(
             f"the engine {config.engine.name!r} runs clients in other processes, and what they ask of backend "
             f"{config.backend.name!r} is paid from one ledger in this one; use --engine serial"
@@ -117,7 +123,7 @@ def open_simulation(config: Config, taken: bytes = b"") -> Simulation:
     clients, description = make_client_data(config, task, task.load(backend.info.input_size))
     config = config.model_copy(update={"data": config.data.model_copy(update={"clients": len(clients)})})
     model = build_model(with_vocabulary(config, clients), task, backend)
-    clients = [_with_features(client, model.prompt) for client in clients]
+    clients = [with_features(client, model.prompt) for client in clients]
     parts: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     parts |= {"setup": backend.setup_usage, "data_description": description, "provider": provider}
     return Simulation(**parts, clients=clients)
@@ -142,7 +148,7 @@ def _opened(config: Config, taken: bytes) -> ClientHost:
     return open_simulation(config, taken).host
 
 
-def _with_features(client: Client, prompt: Prompt) -> Client:
+def with_features(client: Client, prompt: Prompt) -> Client:
     """The client with the features that the prompt uses, computed once."""
 
     def add(data: Dataset) -> Dataset:

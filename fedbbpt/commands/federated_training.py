@@ -1,0 +1,58 @@
+"""`fedbbpt train --federation FOLDER`: a run at the sites of a federation, new or resumed."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedbbpt.commands.settings import settings_of
+from fedbbpt.errors import ConfigError
+
+
+def federation_of(given: dict[str, Any], resume: Path | None) -> Path | None:
+    """The folder of the federation at which a run trains; None if it is a simulation.
+
+    Raises:
+        ConfigError: --engine nvflare without a federation.
+    """
+    if resume is not None:
+        from fedbbpt.run.settings import load_run_settings
+
+        engine = load_run_settings(resume).get("engine")
+    else:
+        engine = settings_of(given).get("engine")
+    if not isinstance(engine, dict) or engine.get("name") != "nvflare":
+        return None
+    if not isinstance(engine.get("federation"), str):
+        raise ConfigError("--engine nvflare trains at the sites of a federation: say which with --federation FOLDER")
+    return Path(engine["federation"]).absolute()
+
+
+def train_at_sites(
+    folder: Path, given: dict[str, Any], out: Path | None, resume: Path | None, *, dry_run: bool
+) -> None:
+    """Submits a run to a federation's server, and shows its progress until it is finished."""
+    from fedbbpt.federation import jobs
+    from fedbbpt.federation.kits import Federation
+    from fedbbpt.run.atomic_files import new_folder
+
+    federation = Federation.open(folder)
+    if dry_run:
+        raise ConfigError("what a run at sites costs is known once they have joined; leave out --dry-run")
+    if others := [name for name in ("task", "backend") if given[name] is not None]:
+        raise ConfigError(f"each site chooses its own --{others[0]} when it joins; leave it out")
+    settings = settings_of(given)
+    if resume is None:
+        settings["engine"] = {**settings["engine"], "federation": str(folder)}
+    place = nullcontext(resume) if resume else new_folder(out, Path("runs"), federation.name)
+    with place as run:
+        try:
+            if resume:
+                jobs.resume(federation, run, click.echo)
+            else:
+                jobs.train(federation, settings, given["preset"], run, click.echo)
+        except KeyboardInterrupt:
+            click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt train --resume {run}", err=True)
+            raise SystemExit(130) from None
+    click.echo(f"{'report':15}{run / 'report.html'}")

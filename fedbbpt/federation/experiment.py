@@ -1,0 +1,77 @@
+"""A run whose clients are the sites of a federation, as its server sees it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from fedbbpt.config.components import build
+from fedbbpt.engines.nvflare import Nvflare
+from fedbbpt.federation.enrolment import Opened, Roll
+from fedbbpt.federation.messages import Request
+from fedbbpt.run.client_states import ClientFile, ClientFiles
+from fedbbpt.run.experiment import ClientRecord, Experiment
+from fedbbpt.run.saved_task import RecordingProvider
+from fedbbpt.types import Traffic, Usage
+
+FILE = "federation.json"
+
+
+class FederatedRun(BaseModel):
+    """What a run's folder keeps of its sites."""
+
+    run: str  # under which the sites know it
+    sites: dict[str, Opened]
+    vocabulary: tuple[int, int] = (0, 0)  # bytes up and down
+
+
+@dataclass(frozen=True)
+class FederatedExperiment(Experiment):
+    """A run whose clients are the sites of a federation."""
+
+    record: FederatedRun
+    roll: Roll
+    setup: Usage
+    data_description: Sequence[tuple[str, str]]
+    provider: RecordingProvider | None = None
+
+    @property
+    def client_records(self) -> Sequence[ClientRecord]:
+        """See `Experiment`."""
+        return [one.record(site) for site, one in sorted(self.record.sites.items())]
+
+    @property
+    def data_sha256(self) -> str:
+        """The SHA-256 of the sites' own fingerprints."""
+        sites = sorted((site, one.data) for site, one in self.record.sites.items())
+        return hashlib.sha256(json.dumps(sites).encode()).hexdigest()
+
+    @property
+    def vocabulary_traffic(self) -> Traffic:
+        """See `Experiment`."""
+        return Traffic(*self.record.vocabulary)
+
+    def open_clients(self, folder: Path) -> "SiteClients":
+        """See `Experiment`; the sites keep what they remember in folders of their own."""
+        engine: Nvflare = build("engines", self.config.engine, self.roll.channel, self.roll.away)
+        return SiteClients(engine, [record.id for record in self.client_records])
+
+
+@dataclass(frozen=True)
+class SiteClients:
+    """The clients at their sites. See `Clients`."""
+
+    engine: Nvflare
+    sites: list[str]
+
+    def save(self, round_: int) -> Mapping[str, ClientFile]:
+        """See `Clients`; nothing of it is in the run's folder."""
+        self.engine.request(Request("save", {"round": round_}), self.sites)
+        return {}
+
+    def restore(self, round_: int, files: ClientFiles) -> None:
+        """See `Clients`; who remembers nothing of that round is brought up to date by the algorithm."""
+        self.engine.request(Request("restore", {"round": round_}), self.sites)

@@ -1,0 +1,128 @@
+"""Our two halves inside NVFlare's: a Controller at the server, an Executor at a site, auxiliary messages between them.
+
+The only place that NVFlare's jobs may build classes from (`local_settings.ALLOWED_CLASSES`).
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.controller_spec import ClientTask, Task
+from nvflare.apis.event_type import EventType
+from nvflare.apis.executor import Executor
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.impl.controller import Controller
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.signal import Signal
+
+from fedbbpt.federation.channel import Failure
+from fedbbpt.federation.job_folder import JobFolder, run_job
+from fedbbpt.federation.messages import Request, Response
+from fedbbpt.federation.site import Site
+
+TOPIC, CONTENT = "fedbbpt", "content"
+READY_TIMEOUT = 60  # seconds for a site's processes to start
+POLL = 0.02  # seconds between looks at the answers to "ready"
+WORDS = {  # NVFlare's return codes
+    ReturnCode.COMMUNICATION_ERROR: "it did not answer in time, or cannot be reached",
+    ReturnCode.TIMEOUT: "it did not answer in time",
+}
+
+
+class FlareChannel:
+    """Auxiliary messages to the sites of a job, over connections with TLS on both sides. See `Channel`."""
+
+    def __init__(self, engine: Any, sites: Sequence[str], present: Sequence[str]) -> None:
+        self.sites = tuple(sorted(sites))
+        self._engine, self._present = engine, frozenset(present)
+
+    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
+        """See `Channel`."""
+        reachable = [site for site in sites if site in self._present]
+        found: dict[str, Any] = {}
+        if reachable:
+            message = Shareable({CONTENT: request.to_bytes()})
+            with self._engine.new_context() as fl_ctx:
+                found = self._engine.send_aux_request(reachable, TOPIC, message, timeout, fl_ctx)
+        return {site: _response(found.get(site), site in self._present) for site in sites}
+
+
+class ServerHalf(Controller):  # type: ignore[misc]
+    """Runs the server's half of a job that `jobs.submit` described in the server's kit, under the name `job`."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(task_check_period=POLL)
+        self._job = job
+
+    def start_controller(self, fl_ctx: FLContext) -> None:
+        """See `Controller`; there is nothing to prepare."""
+
+    def stop_controller(self, fl_ctx: FLContext) -> None:
+        """See `Controller`; there is nothing to tidy up."""
+
+    def process_result_of_unknown_task(
+        self, client: Any, task_name: str, client_task_id: str, result: Shareable, fl_ctx: FLContext
+    ) -> None:
+        """See `Controller`; such results are ignored."""
+
+    def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
+        """Waits for the sites' processes, then trains."""
+        engine, ready = fl_ctx.get_engine(), list[str]()
+
+        def on_ready(client_task: ClientTask, fl_ctx: FLContext) -> None:
+            ready.append(client_task.client.name)
+
+        expected = [client.name for client in engine.get_clients()]
+        # Auxiliary messages reach nobody before its process has asked for a task.
+        task = Task("ready", Shareable(), timeout=READY_TIMEOUT, result_received_cb=on_ready)
+        self.broadcast_and_wait(task, fl_ctx, min_responses=len(expected), abort_signal=abort_signal)
+        folder = JobFolder.of(_root(fl_ctx), self._job)
+        run_job(folder, FlareChannel(engine, folder.job.sites, ready))
+
+
+class SiteHalf(Executor):  # type: ignore[misc]
+    """Answers the requests of a job's server at a site."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._site: Site | None = None
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """See `FLComponent`."""
+        if event_type == EventType.START_RUN:
+            self._site = Site(_root(fl_ctx), fl_ctx.get_identity_name())
+            fl_ctx.get_engine().register_aux_message_handler(TOPIC, self._answer)
+        elif event_type == EventType.END_RUN and self._site is not None:
+            threading.Thread(target=self._site.close).start()
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Says that the site's process is ready: the only task."""
+        return make_reply(ReturnCode.OK)
+
+    def _answer(self, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+        content = request.get(CONTENT)
+        if self._site is None or not isinstance(content, bytes):
+            return make_reply(ReturnCode.BAD_REQUEST_DATA)
+        reply = make_reply(ReturnCode.OK)
+        reply[CONTENT] = self._site.handle(content)
+        return reply
+
+
+def _root(fl_ctx: FLContext) -> Path:
+    """The folder of the kit with which this process runs."""
+    return Path(fl_ctx.get_engine().get_workspace().get_root_dir())
+
+
+def _response(reply: Any, joined: bool) -> Response | Failure:
+    if not joined:
+        return Failure("it has not joined this job")
+    if reply is None:
+        return Failure("it did not answer in time")
+    if (code := reply.get_return_code()) != ReturnCode.OK:
+        return Failure(WORDS.get(code, f"NVFlare says {code}"))
+    try:
+        return Response.from_bytes(reply[CONTENT])
+    except (ValueError, LookupError, TypeError) as e:
+        return Failure(f"its answer cannot be read: {e}")

@@ -1,0 +1,155 @@
+"""A job in the server's kit: what was submitted, the progress for whoever submitted it, and how it ended."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+
+from fedbbpt.errors import FedbbptError, FederationError
+from fedbbpt.federation.channel import Channel, Failure
+from fedbbpt.federation.messages import Request, Response
+from fedbbpt.federation.server import resume_run, train_run
+from fedbbpt.run.atomic_files import write_atomic, writing
+from fedbbpt.run.progress import LineReporter
+from fedbbpt.run.records import read_record, to_record
+
+log = logging.getLogger("fedbbpt.federation")
+NAME = re.compile(r"[0-9a-f]{32}")
+
+
+class Job(BaseModel):
+    """What was submitted."""
+
+    model_config = ConfigDict(frozen=True)
+    sites: list[str]  # of the federation
+    out: str  # the run's folder
+    resume: bool
+    settings: dict[str, Any]
+    preset: str | None = None
+
+
+class Outcome(BaseModel):
+    """How a job ended."""
+
+    error: str | None = None  # a sentence for the user; None if the run is finished
+
+
+class Lost(BaseModel):
+    """The sites that did not answer, and since when, in seconds since 1970."""
+
+    sites: dict[str, float] = {}
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """The folder of a job, in the server's kit."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, kit: Path, name: str) -> "JobFolder":
+        """The folder of a job by its name.
+
+        Raises:
+            FederationError: that is not how jobs are named.
+        """
+        if not NAME.fullmatch(name):
+            raise FederationError("this is no job of fedbbpt train")
+        return cls(kit / "jobs" / name)
+
+    @classmethod
+    def new(cls, kit: Path, job: Job) -> "JobFolder":
+        """Makes the folder of a new job."""
+        made = cls.of(kit, uuid.uuid4().hex)
+        with writing(made.folder):
+            made.folder.mkdir(parents=True)
+        write_atomic(made.folder / "job.json", to_record(job.model_dump()))
+        return made
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.folder.name
+
+    @cached_property
+    def job(self) -> Job:
+        """What was submitted."""
+        return read_record(self.folder / "job.json", Job)
+
+    @property
+    def progress(self) -> Path:
+        """The lines that whoever submitted the job reads."""
+        return self.folder / "progress.txt"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the job ended; None if it has not."""
+        path = self.folder / "outcome.json"
+        return read_record(path, Outcome) if path.exists() else None
+
+    @property
+    def lost(self) -> dict[str, float]:
+        """The sites that did not answer, and since when."""
+        path = self.folder / "lost.json"
+        return read_record(path, Lost).sites if path.exists() else {}
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        """Says how the job ended."""
+        write_atomic(self.folder / "outcome.json", to_record(outcome.model_dump()))
+
+    def note_lost(self, sites: dict[str, float]) -> None:
+        """Says which sites do not answer."""
+        write_atomic(self.folder / "lost.json", to_record(Lost(sites=sites).model_dump()))
+
+
+class WatchedChannel:
+    """A channel that notes in a job's folder which sites do not answer."""
+
+    def __init__(self, channel: Channel, folder: JobFolder) -> None:
+        self._channel, self._folder = channel, folder
+        self._lost: dict[str, float] = {}
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """See `Channel`."""
+        return self._channel.sites
+
+    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
+        """See `Channel`."""
+        responses = self._channel.request(request, sites, timeout)
+        silent = {site for site, response in responses.items() if isinstance(response, Failure)}
+        lost = {site: since for site, since in self._lost.items() if site in silent or site not in responses}
+        lost |= {site: time.time() for site in silent if site not in lost}
+        if lost != self._lost:
+            self._lost = lost
+            self._folder.note_lost(lost)
+        return responses
+
+
+def run_job(folder: JobFolder, channel: Channel) -> None:
+    """Runs the server's half of a job; whatever happens stands in its folder."""
+    job, watched = folder.job, WatchedChannel(channel, folder)
+    with folder.progress.open("w", buffering=1, encoding="utf-8") as file:
+        reporter = LineReporter(Console(file=file, highlight=False, soft_wrap=True))
+        try:
+            if job.resume:
+                resume_run(watched, Path(job.out), reporter)
+            else:
+                train_run(watched, job.settings, job.preset, Path(job.out), reporter)
+        except FedbbptError as e:
+            log.error("the run stops: %s", e)
+            outcome = Outcome(error=str(e))
+        except Exception:
+            log.exception("an error in fedbbpt itself")
+            outcome = Outcome(error="an error in fedbbpt itself; the server's log says where")
+        else:
+            outcome = Outcome()
+    folder.write_outcome(outcome)

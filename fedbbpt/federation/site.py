@@ -1,0 +1,176 @@
+"""A site of a federation: answers the server's requests with the site's own data and model."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import fedbbpt
+from fedbbpt.algorithms import ClientMemory
+from fedbbpt.config.components import build_task
+from fedbbpt.data.ngrams import count_ngrams
+from fedbbpt.data.sites import SiteTask
+from fedbbpt.engines import BASELINE, TUNED, Call, ClientHost, HostFactory
+from fedbbpt.engines.processes import Processes
+from fedbbpt.errors import ConfigError, DataError, FedbbptError, FederationError
+from fedbbpt.federation.messages import Request, Response
+from fedbbpt.federation.site_config import SiteConfig
+from fedbbpt.federation.site_host import FACTS, Job, open_site, run_config
+from fedbbpt.federation.site_runs import SiteRun
+from fedbbpt.run.client_data import site_client
+from fedbbpt.types import Message
+
+log = logging.getLogger("fedbbpt.federation")
+NOTHING = Message(0, 0, {})
+
+
+class Site:
+    """The client's half of a federation at one site.
+
+    It answers one request at a time, of the kinds of `RequestKind`, and nothing else. The server learns what the
+    answers say, and no more: a problem with the site's data is written to the site's own log.
+    """
+
+    def __init__(self, kit: Path, name: str) -> None:
+        self._kit, self._name = kit, name
+        self._memory = ClientMemory()
+        self._hosts = _SiteHosts(kit, name)
+        self._engine = Processes(self._hosts, {name: self._memory}, workers=1)
+        self._turn = Lock()
+        self._run: SiteRun | None = None
+        self._answers: Mapping[str, Callable[[Request], Response]] = {
+            "ping": lambda request: Response(),
+            "describe": self._describe,
+            "words": self._words,
+            "open": self._open,
+            "restore": self._restore,
+            "call": self._call,
+            "save": self._save,
+            "result": self._result,
+        }
+
+    def handle(self, content: bytes) -> bytes:
+        """Answers a request, as bytes; never raises."""
+        if not self._turn.acquire(blocking=False):
+            return Response.without_result("busy", "it is still at work on an earlier request").to_bytes()
+        try:
+            return self._answered(content).to_bytes()
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """Ends the site's worker process."""
+        self._engine.close()
+
+    def _answered(self, content: bytes) -> Response:
+        try:
+            request = Request.from_bytes(content)
+            return self._answers[request.kind](request)
+        except (ConfigError, FederationError) as e:
+            log.error("refused: %s", e)
+            return Response.without_result("refused", f"it refuses: {e}")
+        except (DataError, ValueError) as e:
+            log.error("refused: %s", e)
+            return Response.without_result("refused", "it cannot do what is asked with its data; its log says why")
+        except FedbbptError as e:
+            log.error("failed: %s", e)
+            return Response.without_result("dropped", "its work failed; its log says why")
+        except Exception:
+            log.exception("an error in fedbbpt itself")
+            return Response.without_result("dropped", "it met an error in fedbbpt itself; its log says where")
+
+    def _describe(self, request: Request) -> Response:
+        own = SiteConfig.read(self._kit)
+        task = build_task(own.data)
+        backend = {"name": own.backend.name, "options": own.public_backend_options}
+        facts = {"version": fedbbpt.__version__, "modality": task.modality, "classes": list(task.classes)}
+        return Response("ok", {**facts, "backend": backend})
+
+    def _words(self, request: Request) -> Response:
+        own, job = SiteConfig.read(self._kit), _job(request)
+        own.policy.check_shares_words()
+        task = SiteTask(build_task(own.data), job.classes)
+        texts = site_client(run_config(own, job), self._name, task.load(None)).train.inputs
+        return Response("ok", content=count_ngrams(texts[:]).to_bytes())
+
+    def _open(self, request: Request) -> Response:
+        job = _job(request)
+        self._engine.close()
+        self._run = SiteRun.of(self._kit, job.run)
+        self._hosts.job, self._hosts.run = job, self._run
+        self._memory.replace({})
+        facts: Response = self._ask(Call(FACTS, NOTHING))
+        return facts
+
+    def _restore(self, request: Request) -> Response:
+        run = self._opened()
+        arrays = run.load(_round(request))
+        self._memory.replace(arrays or {})
+        return Response("ok", {"restored": arrays is not None})
+
+    def _call(self, request: Request) -> Response:
+        run = self._opened()
+        algorithm = request.fields.get("algorithm")
+        if algorithm not in (TUNED, BASELINE):
+            raise ConfigError(f"there is no algorithm {algorithm!r} in a run")
+        message = Message.from_bytes(request.content)
+        reply = self._ask(Call(str(request.fields.get("handler")), message, str(algorithm)))
+        if isinstance(reply, Response):
+            return reply
+        run.add_queries(reply.usage.queries)
+        return Response("ok", {"reply": type(reply).__name__}, reply.to_bytes())
+
+    def _save(self, request: Request) -> Response:
+        self._opened().save(_round(request), self._memory.durable)
+        return Response()
+
+    def _result(self, request: Request) -> Response:
+        self._opened().keep_result(request.content)
+        return Response()
+
+    def _opened(self) -> SiteRun:
+        if self._run is None:
+            raise FederationError("no run is open here")
+        return self._run
+
+    def _ask(self, call: Call) -> Any:
+        """The worker's reply; if its process ends, a response that says so."""
+        ended: list[str] = []
+        replies = list(self._engine.send(call, [self._name], lambda _, how: ended.append(how)))
+        return replies[0] if replies else Response.without_result("dropped", f"its worker process ended: {ended[0]}")
+
+
+class _SiteHosts(HostFactory):
+    """Opens what the site has for the job that is open now."""
+
+    def __init__(self, kit: Path, name: str) -> None:
+        self._kit, self._name = kit, name
+        self.job: Job | None = None
+        self.run: SiteRun | None = None
+
+    def here(self) -> ClientHost:
+        return self.opener()
+
+    @property
+    def opener(self) -> Callable[[], ClientHost]:
+        if self.job is None or self.run is None:
+            raise FederationError("no run is open here")
+        return partial(open_site, self._kit, self._name, self.job, self.run.queries)
+
+
+def _job(request: Request) -> Job:
+    """What the server says of a run; raises FederationError if it is not said as it should be."""
+    run, config, classes = (request.fields.get(name) for name in Job._fields)
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not (isinstance(run, str) and isinstance(config, str) and named and isinstance(classes, list)):
+        raise FederationError("the server does not say which run, with which settings and classes")
+    return Job(run, config, tuple(classes))
+
+
+def _round(request: Request) -> int:
+    round_ = request.fields.get("round")
+    if type(round_) is not int or round_ < 0:
+        raise FederationError("the server does not say of which round")
+    return round_

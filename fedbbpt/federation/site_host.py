@@ -1,0 +1,108 @@
+"""What a site's worker process holds during a run: the data, the model, and the client's half of the algorithm."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fedbbpt.algorithms import ClientMemory
+from fedbbpt.backend import Backend
+from fedbbpt.config import Config, make_config
+from fedbbpt.config.components import build_task
+from fedbbpt.data.sites import SiteTask
+from fedbbpt.engines import Call, ClientHost
+from fedbbpt.errors import ConfigError
+from fedbbpt.federation.messages import Response
+from fedbbpt.federation.policy import QueryGuard
+from fedbbpt.federation.site_config import SiteConfig
+from fedbbpt.run.atomic_files import reading, write_atomic
+from fedbbpt.run.budget import LIMITS
+from fedbbpt.run.client_data import site_client
+from fedbbpt.run.model import build_model, load_backend, prepared
+from fedbbpt.run.query_budget import plan_queries
+from fedbbpt.run.simulation import Simulation, with_features
+from fedbbpt.services.ledger import Account
+from fedbbpt.text_files import parse_toml
+
+FACTS = "facts"  # the handler that says what `open_site` opened
+
+
+class Job(NamedTuple):
+    """What the server says of a run; all else is the site's own business."""
+
+    run: str  # the run's name in the site's ledger and folders
+    config: str  # TOML
+    classes: tuple[str, ...]  # on which the sites agreed
+
+
+@dataclass(frozen=True)
+class SiteHost(ClientHost):
+    """The client's half at a site; it also says what was opened."""
+
+    facts: Response = field(default_factory=Response)
+
+    def answer(self, call: Call, client: str, memory: ClientMemory, shared: dict[str, Any] | None = None) -> Any:
+        """See `ClientHost`."""
+        return self.facts if call.handler == FACTS else super().answer(call, client, memory, shared)
+
+
+def open_site(kit: Path, site: str, job: Job, queries: int) -> SiteHost:
+    """Opens the site's data and model as its own configuration says, for a job whose run has asked `queries` so far.
+
+    Raises:
+        ConfigError: the job asks for more than the site's policy allows, or for what does not go with its data.
+        DataError: the data cannot be read, or hold a class that is not agreed on.
+    """
+    own = SiteConfig.read(kit)
+    config = run_config(own, job)
+    task = SiteTask(build_task(own.data), job.classes)
+    backend = load_backend(config, task, task.provider)
+    client = site_client(config, site, task.load(backend.info.input_size))
+    model = build_model(config, task, backend)
+    parts = (model.config, model.task, model.backend, model.prompt, model.readout)
+    simulation = Simulation(*parts, clients=[with_features(client, model.prompt)])
+    own.policy.check(config, plan_queries(simulation).total)
+    simulation = prepared(simulation, Account(job.run, own.policy.budget))
+    (record,) = simulation.client_records
+    facts = {
+        "info": public_info(simulation.backend),
+        "examples": [record.train, record.validation, record.test],
+        "data": hmac.new(_secret(kit), simulation.data_sha256.encode(), hashlib.sha256).hexdigest(),
+        "setup": list(simulation.backend.setup_usage),
+    }
+    if simulation.algorithm.access == "black-box":
+        simulation = replace(simulation, backend=QueryGuard(own.policy, queries).guarded(simulation.backend))
+    return SiteHost(simulation.host.algorithms, simulation.host.clients, Response("ok", facts))
+
+
+def run_config(own: SiteConfig, job: Job) -> Config:
+    """The job's settings with the site's own data and backend; what may be spent is the site's own policy.
+
+    Raises:
+        ConfigError: they are no settings of this version, or do not go with the data or the backend.
+    """
+    try:
+        settings = parse_toml(job.config)
+    except ValueError as e:
+        raise ConfigError(f"the job's settings cannot be read: {e}") from e
+    settings = {key: value for key, value in settings.items() if key not in LIMITS}
+    ours = {"task": own.data, "backend": own.backend}
+    components = {section: {"name": component.name} | component.options for section, component in ours.items()}
+    return make_config(settings | components | {"engine": {"name": "serial"}})
+
+
+def public_info(backend: Backend) -> dict[str, Any]:
+    """What the server learns of a backend: nothing of the machine on which it runs."""
+    return asdict(replace(backend.info, resolved={}))
+
+
+def _secret(kit: Path) -> bytes:
+    """The key of the site's fingerprints, made once: without it, nobody can try which data have a fingerprint."""
+    path = kit / "fingerprint.key"
+    if not path.exists():
+        write_atomic(path, secrets.token_bytes(32))
+        path.chmod(0o600)
+    with reading(path):
+        return path.read_bytes()

@@ -1,0 +1,91 @@
+"""What a site keeps of a run: what its client remembers after each round, its queries, and the finished result."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from fedbbpt.errors import FederationError
+from fedbbpt.federation.run_files import unpack_files
+from fedbbpt.run.atomic_files import reading, write_atomic, writing
+
+RETAINED = 3  # rounds: the server's last two checkpoints, and the one that it writes next
+RUN = re.compile(r"[0-9a-f]{32}")
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SiteRun:
+    """The folder of one run in a site's kit."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, kit: Path, run: str) -> "SiteRun":
+        """The folder of a run, which is made if need be.
+
+        Raises:
+            FederationError: that is not how runs are named.
+        """
+        if not RUN.fullmatch(run):
+            raise FederationError("the server names no run")
+        folder = kit / "runs" / run
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder)
+
+    @property
+    def queries(self) -> int:
+        """The queries that the site has answered in this run, in all jobs together."""
+        path = self.folder / "queries"
+        if not path.exists():
+            return 0
+        with reading(path):
+            return int(path.read_text() or 0)
+
+    def add_queries(self, queries: int) -> None:
+        """Notes that the site has answered more queries."""
+        if queries:
+            write_atomic(self.folder / "queries", str(self.queries + queries).encode())
+
+    def save(self, round_: int, arrays: Arrays) -> None:
+        """Writes what the client remembers after a round, and removes what is older than three rounds."""
+        write_atomic(self._path(round_), safetensors.numpy.save(arrays))
+        for path in sorted(self.folder.glob("round-*.safetensors"))[:-RETAINED]:
+            with writing(path):
+                path.unlink(missing_ok=True)
+
+    def load(self, round_: int) -> Arrays | None:
+        """What the client remembered after a round; None if that is not here, or damaged."""
+        path = self._path(round_)
+        for later in self.folder.glob("round-*.safetensors"):  # of rounds that the server does not know
+            if later.name > path.name:
+                with writing(later):
+                    later.unlink(missing_ok=True)
+        if not path.exists():
+            return None
+        with reading(path):
+            content = path.read_bytes()
+        try:
+            return safetensors.numpy.load(content)
+        except SafetensorError:
+            return None
+
+    def keep_result(self, content: bytes) -> None:
+        """Keeps the files of the finished run.
+
+        Raises:
+            ValueError: they are no such files.
+        """
+        for name, file in unpack_files(content).items():
+            path = self.folder / "result" / name
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, file)
+
+    def _path(self, round_: int) -> Path:
+        return self.folder / f"round-{round_:06d}.safetensors"
