@@ -45,6 +45,7 @@ class HfText(Backend):
     """
 
     modalities: tuple[Modality, ...] = ("text",)
+    private_options: tuple[str, ...] = ("device",)
 
     def __init__(
         self,

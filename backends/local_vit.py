@@ -37,6 +37,7 @@ class LocalViT(Splittable):
     """
 
     modalities: tuple[Modality, ...] = ("image",)
+    private_options: tuple[str, ...] = ("device",)
 
     def __init__(
         self,

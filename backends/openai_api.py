@@ -56,6 +56,7 @@ class OpenAI(Backend):
     """
 
     modalities: tuple[Modality, ...] = ("text", "image")
+    private_options: tuple[str, ...] = ("base_url", "key_variable", "key_file")
 
     def __init__(
         self,
