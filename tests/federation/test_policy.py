@@ -88,7 +88,7 @@ def test_a_missing_policy_is_refused(tmp_path: Path) -> None:
         (Policy(max_requests=99), "max_requests = 99, and the job asks for 100 requests"),
         (
             Policy(algorithms=("fedavg", "local")),
-            "algorithms = fedavg, local, and the job asks for algorithm ensemble;",
+            "algorithms = fedavg, local, and the job asks for algorithm ensemble",
         ),
         (Policy(algorithms=()), "algorithms = none, and the job asks for algorithm ensemble"),
     ],
