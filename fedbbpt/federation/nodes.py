@@ -34,8 +34,8 @@ POLL = 0.05  # seconds
 LOCK_TIMEOUT = 1.0  # seconds; whoever only looks holds a kit for less than a millisecond
 STARTED = re.compile(r" root: Server started")
 REGISTERED = re.compile(r": Successfully registered client")
-CONNECTED = re.compile(r" conn_manager: Connection .* => .* is created")
-DISCONNECTED = re.compile(r" conn_manager: Connection .* is closed")
+CONNECTED = re.compile(r" conn_manager: Connection \[(\S+) .* => .*\] is created: PID: (\d+)")
+DISCONNECTED = re.compile(r" conn_manager: Connection \[(\S+) .*\] is closed PID: (\d+)")
 JOINED = re.compile(r" ClientManager: (?:Client: New client (.+)@|Re-activate the client: (\S+))")
 LEFT = re.compile(r" ClientManager: Client Name:(\S+) left")
 
@@ -59,18 +59,21 @@ def run_site(kit: Kit, tell: Tell, *, once: bool = False) -> None:
         MissingExtra: NVFlare is not installed.
         KeyboardInterrupt: Ctrl-C, or SIGTERM.
     """
-    away = False
+    connection, away = "", False  # NVFlare's own with the server; jobs have others
 
-    def listen(line: str) -> None:
-        nonlocal away
+    def listen(line: str, pid: int) -> None:
+        nonlocal connection, away
         if REGISTERED.search(line):
             tell(f"{kit.name} takes part in {kit.description.federation}; Ctrl-C leaves it.")
-        elif DISCONNECTED.search(line) and not away:
-            away = True
-            tell("The server does not answer any more; trying again until it does.")
-        elif CONNECTED.search(line) and away:
+        elif (found := CONNECTED.search(line)) and int(found[2]) == pid:
+            connection = found[1]
+            if away:
+                tell("The server answers again.")
             away = False
-            tell("The server answers again.")
+        elif (found := DISCONNECTED.search(line)) and int(found[2]) == pid and found[1] == connection:
+            if not away:
+                tell("The server does not answer any more; trying again until it does.")
+            away = True
 
     with _in_use(kit), _sigterm_interrupts():
         kit.check()
@@ -90,7 +93,7 @@ def run_server(federation: Federation, tell: Tell, *, once: bool = False) -> Non
     host, port = kit.description.host, kit.description.port
     state = ServerState(os.getpid())
 
-    def listen(line: str) -> None:
+    def listen(line: str, _: int) -> None:
         now = time.time()
         if STARTED.search(line):
             state.since, state.sites = now, {}
@@ -104,6 +107,7 @@ def run_server(federation: Federation, tell: Tell, *, once: bool = False) -> Non
         write_json(_state_file(kit), asdict(state))
 
     with _in_use(kit), _sigterm_interrupts():
+        _state_file(kit).unlink(missing_ok=True)  # of a server that was killed
         kit.check()
         check_port_free(host if is_loopback(host) else ANY_ADDRESS, port)
         local_settings.write_server_settings(kit.folder)
@@ -144,7 +148,7 @@ def start_server(federation: Federation, *, once: bool = False) -> float:
                 lines = output.read().strip().splitlines() or ["it says nothing"]
                 raise FederationError(excerpt(lines[-1].removeprefix("Error: ")))
             state = server_state(federation)
-            if state is not None and state.since is not None:
+            if state is not None and state.pid == process.pid and state.since is not None:
                 return time.monotonic() - start
             time.sleep(POLL)
     process.terminate()

@@ -51,7 +51,7 @@ def wait_for_server(kit: Kit, tell: Callable[[str], None]) -> None:
             return check_server(kit)
         except Unreachable as e:
             if wait == FIRST_WAIT:
-                tell(f"{e} Trying again until it does.")
+                tell(f"{str(e)[0].upper()}{str(e)[1:]}; trying again.")
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
 
@@ -81,9 +81,9 @@ def check_server(kit: Kit) -> None:
             f"what answers at {address} is no federation's server ({_reason(e)}): compare the address with its operator"
         ) from e
     except socket.gaierror as e:
-        raise Unreachable(f"No machine called {host} is known.") from e
+        raise Unreachable(f"no machine called {host} is known") from e
     except OSError as e:
-        raise Unreachable(f"The server does not answer at {address} ({_reason(e)}).") from e
+        raise Unreachable(f"the server does not answer at {address} ({_reason(e)})") from e
     if not accepted:
         raise FederationError(
             f"the server at {address} does not take this kit's certificate: compare the clocks of both machines, or "

@@ -24,26 +24,38 @@ RESTARTS, RESTART_WINDOW = 5, 600.0  # NVFlare's process is started again so oft
 ERROR = re.compile(r" (?:ERROR|CRITICAL) [^:]+: (.*)")
 
 
-class Watcher:
-    """Runs NVFlare's process for a kit."""
+class _LogFile(RotatingFileHandler):
+    """The log of a kit; a disk that is full costs lines, and nothing else."""
 
-    def __init__(self, kit: Kit, on_line: Callable[[str], None]) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """See `logging.Handler`."""
+
+
+class Watcher:
+    """Runs NVFlare's process for a kit; tells `on_line` of each line that it or one of its jobs' processes writes.
+
+    The second argument is the pid of NVFlare's own process.
+    """
+
+    def __init__(self, kit: Kit, on_line: Callable[[str, int], None]) -> None:
         self._kit, self._on_line = kit, on_line
         self._errors: deque[str] = deque(maxlen=1)
         with writing(kit.log):
-            handler = RotatingFileHandler(kit.log, maxBytes=LOG_SIZE, backupCount=1, errors="backslashreplace")
+            handler = _LogFile(kit.log, maxBytes=LOG_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace")
         self._log = logging.Logger("fedbbpt.federation.log")
         self._log.addHandler(handler)
 
     def run(self, once: bool) -> None:
-        """Runs until it is interrupted; starts NVFlare's process again if it ends by itself, unless `once`.
+        """Runs until interrupted, or NVFlare's process ends in order; after a crash it begins again, unless `once`.
 
         Raises:
-            FederationError: the process has ended, with `once` or for the sixth time in ten minutes.
+            FederationError: the process has crashed, with `once` or for the sixth time in ten minutes.
         """
         ends: deque[float] = deque(maxlen=RESTARTS + 1)
         while True:
             code = self._run_once()
+            if code == 0:
+                return
             ends.append(time.monotonic())
             if once or (len(ends) > RESTARTS and ends[-1] - ends[0] < RESTART_WINDOW):
                 why = f" ({self._errors[-1]})" if self._errors else ""
@@ -54,27 +66,27 @@ class Watcher:
         role, folder = self._kit.description.role, self._kit.folder.absolute()
         end_processes(self._kit)  # whatever a watcher that was killed has left
         command = [sys.executable, "-u", "-m", "fedbbpt.federation.node_process", role, str(folder)]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command,
             stdin=subprocess.PIPE,  # closed when this process ends, whatever ends it
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=os.environ | {MARK: str(folder), "PYTHONSAFEPATH": "1"},
             cwd=folder,
-            text=True,
+            encoding="utf-8",
             errors="backslashreplace",
             start_new_session=True,  # Ctrl-C is for the watching process, which then ends this one
-        )
-        reader = threading.Thread(target=self._read, args=(process,), daemon=True)
-        reader.start()
-        try:
-            return process.wait()
-        finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT)
-            end_processes(self._kit)
-            reader.join(STOP_TIMEOUT)
+        ) as process:
+            reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+            reader.start()
+            try:
+                return process.wait()
+            finally:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_TIMEOUT)
+                end_processes(self._kit)
+                reader.join()
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
@@ -82,7 +94,7 @@ class Watcher:
             self._log.info(line.rstrip("\n"))
             if found := ERROR.search(line):
                 self._errors.append(excerpt(found[1]))
-            self._on_line(line)
+            self._on_line(line, process.pid)
 
 
 def end_processes(kit: Kit) -> None:

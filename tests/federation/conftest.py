@@ -7,14 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
-from fedbbpt.federation.kits import Federation
+from fedbbpt.federation.kits import Federation, Kit
 from fedbbpt.federation.nodes import start_server, stop_server
 from fedbbpt.federation.provisioning import create
+from fedbbpt.federation.watcher import MARK
 
 pytest.importorskip("nvflare", exc_type=ImportError)
 
@@ -48,10 +50,10 @@ class SiteProcess:
     def __init__(self, kit: Path) -> None:
         self.process = subprocess.Popen([sys.executable, "-c", SITE, str(kit)], stdout=subprocess.PIPE, text=True)
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.put(line.strip())
 
@@ -67,12 +69,14 @@ class SiteProcess:
         """Ends the process as an operator would."""
         self.process.terminate()
         self.process.wait(TIMEOUT)
+        self._reader.join()
+        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    """A federation of the sites a and b, whose server runs."""
-    made = create("study", ["b", "a"], port=free_port(), out=tmp_path_factory.mktemp("federation"))
+    """A federation of the sites a, b and c, whose server runs."""
+    made = create("study", ["b", "a", "c"], port=free_port(), out=tmp_path_factory.mktemp("federation"))
     start_server(made, once=True)
     yield made
     stop_server(made)
@@ -89,3 +93,19 @@ def join(federation: Federation) -> Iterator[Callable[..., SiteProcess]]:
             return site
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def nvflare_processes() -> Callable[[Kit], list[psutil.Process]]:
+    """`nvflare_processes(kit)`: NVFlare's processes of a kit, its own and those of jobs."""
+
+    def find(kit: Kit) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # it has ended
+                ours = process.environ().get(MARK) == str(kit.folder.absolute())
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    return find
