@@ -99,14 +99,11 @@ class QueryGuard:
         self.queries = queries
         self._limit = policy.max_queries
 
-    def check(self, more: int = 0) -> None:
-        """Raises ConfigError if the queries so far, and so many more, are above the limit."""
+    def count(self, more: int) -> None:
+        """Counts queries that are about to be asked; raises ConfigError instead if they are above the limit."""
         if self._limit is not None and self.queries + more > self._limit:
             raise _refusal("max_queries", f"{self._limit:,}", f"{self.queries + more:,} queries, more than it planned")
-
-    def add(self, usage: Usage) -> None:
-        """Adds queries that were asked elsewhere."""
-        self.queries += usage.queries
+        self.queries += more
 
     def guarded(self, backend: Backend) -> Backend:
         """The backend, each of whose queries is checked before it is asked, and counted."""
@@ -119,8 +116,7 @@ class _Guarded(Backend):
 
     def query(self, inputs: Inputs) -> BackendOutput:
         """See `Backend.query`."""
-        self._guard.check(len(inputs))
-        self._guard.queries += len(inputs)
+        self._guard.count(len(inputs))
         return self._backend.query(inputs)
 
 

@@ -1,13 +1,14 @@
 """Requests and responses are read as they were written; any other bytes are a `ValueError`."""
 
 from contextlib import suppress
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedbbpt.federation.messages import MAX_REASON, Request, Response
+from fedbbpt.federation.messages import MAX_REASON, Request, RequestKind, Response
 from fedbbpt.types import Message
 from fedbbpt.types.wire import packed
 
@@ -22,7 +23,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("kind", ["describe", "words", "open", "restore", "call", "save", "result"])
+@pytest.mark.parametrize("kind", get_args(RequestKind))
 def test_every_kind_of_request_is_read_as_written(kind):
     request = Request(kind, {"round": 12}, b"content")
     assert Request.from_bytes(request.to_bytes()) == request
