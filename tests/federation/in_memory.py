@@ -1,0 +1,89 @@
+"""Both halves of a federation in this process, over a channel that passes bytes from one to the other."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provider
+from fedbbpt.engines.serial import Serial
+from fedbbpt.federation.channel import Failure
+from fedbbpt.federation.messages import Request, Response
+from fedbbpt.federation.site import Site
+from fedbbpt.federation.site_config import SiteConfig
+from fedbbpt.testing import ToyBackend
+from fedbbpt.types import Inputs
+
+CLASSES = ("blue", "green", "red")
+
+
+class Colours(Backend):
+    """The toy backend under a name of the registry."""
+
+    modalities: tuple[Modality, ...] = ("image",)
+
+    def __init__(self, provider: Provider, /, *, max_batch: int = 16) -> None:
+        self._toy = ToyBackend(classes=CLASSES, max_batch=max_batch)
+        self.info: BackendInfo = self._toy.info
+
+    def query(self, inputs: Inputs) -> BackendOutput:
+        """See `Backend`."""
+        return self._toy.query(inputs)
+
+
+@dataclass
+class MemoryChannel:
+    """Passes bytes to sites of this process; records them."""
+
+    hosts: dict[str, Site]
+    silent: set[str] = field(default_factory=set)  # sites that give no answer
+    requests: list[tuple[str, bytes]] = field(default_factory=list)
+    responses: list[tuple[str, bytes]] = field(default_factory=list)
+    on_request: Callable[[Request], None] = lambda request: None
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """See `Channel`."""
+        return tuple(sorted(self.hosts))
+
+    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
+        """See `Channel`."""
+        self.on_request(request)
+        return {site: self._response(site, request.to_bytes()) for site in sites}
+
+    def _response(self, site: str, sent: bytes) -> Response | Failure:
+        self.requests.append((site, sent))
+        if site in self.silent:
+            return Failure("it did not answer in time")
+        received = self.hosts[site].handle(sent)
+        self.responses.append((site, received))
+        return Response.from_bytes(received)
+
+
+def write_images(folder: Path, sites: Sequence[str]) -> Path:
+    """Folders of small images in three colours, one for each site."""
+    rng = np.random.default_rng(0)
+    for site in sites:
+        for channel, name in enumerate(("red", "green", "blue")):
+            place = folder / site / name
+            place.mkdir(parents=True)
+            for i in range(8):
+                pixels = rng.integers(0, 120, (8, 8, 3), np.uint8)
+                pixels[..., channel] += 40
+                Image.fromarray(pixels).save(place / f"{i}.png")
+    return folder
+
+
+def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
+    """A site for each folder of `data`, with a kit in `kits`, which are kept if they are there."""
+    hosts = {}
+    for folder in sorted(data.iterdir()):
+        kit = kits / folder.name
+        kit.mkdir(parents=True, exist_ok=True)
+        settings = {"data": {"name": f"folder:{folder}"}, "backend": {"name": "colours"}, "policy": policy}
+        SiteConfig.of(settings).write(kit)
+        hosts[folder.name] = Site(kit, folder.name, Serial)
+    return MemoryChannel(hosts)

@@ -1,0 +1,164 @@
+"""The server's half and the sites' of a run, over a channel in memory: the same as a simulation."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedbbpt import registry
+from fedbbpt.config import make_config
+from fedbbpt.errors import BackendError, FederationError, RunError
+from fedbbpt.federation.messages import Request
+from fedbbpt.federation.server import resume_run, train_run
+from fedbbpt.run import train
+from fedbbpt.run.callback import Callback
+from tests.federation.in_memory import Colours, MemoryChannel, open_sites, write_images
+
+SITES = ("berlin", "paris", "rome")
+SETTINGS: dict[str, Any] = {"rounds": 3, "data": {"shots_per_class": 3, "validation_shots_per_class": 2}}
+ALGORITHMS: dict[str, dict[str, Any]] = {
+    "ensemble": {},
+    "fedavg": {"algorithm": {"name": "fedavg"}, "optimizer": {"name": "spsa-gc"}},
+    "fedavg-some": {"algorithm": {"name": "fedavg", "clients_per_round": 2, "upload": "parameters"}},
+    "fedbpt": {"algorithm": {"name": "fedbpt"}},
+    "local": {"algorithm": {"name": "local"}},
+}
+
+
+class Messages(Callback):
+    """Keeps the sentences for the user, and stops a run where it is told to."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.texts: list[str] = []
+        self._stop_after = stop_after
+
+    def on_message(self, text: str) -> None:
+        """See `Callback`."""
+        self.texts.append(text)
+
+    def on_round(self, row: Any) -> None:
+        """See `Callback`."""
+        if row["round"] == self._stop_after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(autouse=True)
+def colours() -> None:
+    registry.register("backends", "colours", Colours)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "data", SITES)
+
+
+def settings_of(name: str, **engine: Any) -> dict[str, Any]:
+    return SETTINGS | ALGORITHMS[name] | {"engine": {"name": "nvflare", "federation": "x", **engine}}
+
+
+def train_at(channel: MemoryChannel, settings: dict[str, Any], out: Path, callback: Callback | None = None) -> None:
+    out.mkdir(exist_ok=True)
+    train_run(channel, settings, None, out, callback or Callback())
+
+
+def simulate(data: Path, name: str, out: Path) -> None:
+    settings = SETTINGS | ALGORITHMS[name] | {"task": {"name": f"sites:{data}"}, "backend": {"name": "colours"}}
+    out.mkdir()
+    train.train(make_config(settings), out)
+
+
+def without_places(found: Any) -> Any:
+    """What has to be equal: the metrics, the summary without the task's name, the server's arrays."""
+    rows, summary, arrays = found
+    server = {name: content for name, content in arrays.items() if not name.startswith("clients/")}
+    return rows, {key: value for key, value in summary.items() if key != "task"}, server
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_federation_ends_with_the_bits_queries_and_bytes_of_a_simulation(
+    name: str, data: Path, tmp_path: Path, outcome: Callable[[Path], Any]
+) -> None:
+    train_at(open_sites(tmp_path / "kits", data), settings_of(name), tmp_path / "sites")
+    simulate(data, name, tmp_path / "simulation")
+    assert without_places(outcome(tmp_path / "sites")) == without_places(outcome(tmp_path / "simulation"))
+    assert (tmp_path / "sites" / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["ensemble", "local"])
+@pytest.mark.parametrize("stop_after", [0, 2])
+def test_a_stopped_run_resumes_with_the_same_bits(
+    name: str, stop_after: int, data: Path, tmp_path: Path, outcome: Callable[[Path], Any]
+) -> None:
+    train_at(open_sites(tmp_path / "kits", data), settings_of(name), tmp_path / "whole")
+    kits = tmp_path / "other"
+    with pytest.raises(KeyboardInterrupt):
+        train_at(open_sites(kits, data), settings_of(name), tmp_path / "stopped", Messages(stop_after))
+    resume_run(open_sites(kits, data), tmp_path / "stopped", Callback())  # all sites were started anew
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+
+
+def test_a_site_that_is_away_is_named_and_misses_the_rounds_until_it_answers(data: Path, tmp_path: Path) -> None:
+    channel, messages, calls = open_sites(tmp_path / "kits", data), Messages(), []
+
+    def on_request(request: Request) -> None:
+        trains = request.kind == "call" and request.fields["handler"] == "train"
+        calls.extend([request] * trains)
+        channel.silent = {"paris"} if trains and len(calls) == 2 else set()
+
+    channel.on_request = on_request
+    train_at(channel, settings_of("fedavg", min_sites=2), tmp_path / "run", messages)
+    assert "paris dropped out of round 2 (it did not answer in time); its update is missing" in messages.texts
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row.get("dropped_clients") for row in rows] == [None, None, ["paris"], None, None]
+    assert not (tmp_path / "run" / "checkpoints" / "clients").exists()
+
+
+def test_a_run_without_a_quorum_stops_and_goes_on_when_the_sites_are_back(
+    data: Path, tmp_path: Path, outcome: Callable[[Path], Any]
+) -> None:
+    channel, calls = open_sites(tmp_path / "kits", data), []
+
+    def on_request(request: Request) -> None:
+        if request.kind == "call" and request.fields["handler"] == "train":
+            calls.append(request)
+            channel.silent = {"paris", "rome"} if len(calls) == 2 else set()
+
+    channel.on_request = on_request
+    with pytest.raises(BackendError, match=r"1 of 3 sites answered, and min_sites=2 have to .*paris: .*--resume"):
+        train_at(channel, settings_of("fedavg", min_sites=2), tmp_path / "run")
+    resume_run(open_sites(tmp_path / "kits", data), tmp_path / "run", Callback())
+    train_at(open_sites(tmp_path / "other", data), settings_of("fedavg", min_sites=2), tmp_path / "whole")
+    assert outcome(tmp_path / "run")[2] == outcome(tmp_path / "whole")[2]
+
+
+def test_sites_that_hold_other_data_than_at_the_start_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_at(open_sites(tmp_path / "kits", data), settings_of("fedavg"), tmp_path / "run", Messages(1))
+    image = data / "rome" / "red" / "0.png"
+    image.write_bytes((data / "rome" / "blue" / "1.png").read_bytes())
+    with pytest.raises(RunError, match="the data or the model of rome have changed since the run began"):
+        resume_run(open_sites(tmp_path / "kits", data), tmp_path / "run", Callback())
+
+
+def test_a_policy_refuses_what_is_beyond_it_before_the_first_query(data: Path, tmp_path: Path) -> None:
+    messages = Messages()
+    channel = open_sites(tmp_path / "kits", data, max_queries=10)
+    with pytest.raises(FederationError, match=r"0 of the sites take part.*berlin: it refuses: .*max_queries = 10"):
+        train_at(channel, settings_of("fedavg"), tmp_path / "run", messages)
+    assert not (tmp_path / "run" / "config.toml").exists()
+
+
+def test_the_server_sees_no_number_of_a_sites_images(data: Path, tmp_path: Path) -> None:
+    channel = open_sites(tmp_path / "kits", data)
+    train_at(channel, settings_of("ensemble"), tmp_path / "run")
+    host = channel.hosts["rome"]._hosts.here()
+    images = host.clients["rome"].train.batch(slice(None)).inputs
+    pieces = {row.tobytes() for row in images.astype(np.float32).reshape(-1, 8)}
+    pieces |= {row.tobytes() for row in (images * 255).round().astype(np.uint8).reshape(-1, 8)}
+    seen = [content for _, content in channel.responses]
+    seen += [path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(seen) > 20
+    assert not [piece for piece in pieces for content in seen if piece in content]
