@@ -64,6 +64,10 @@ class FederationError(FedbbptError):
     """A federation, its server or a site cannot be used, started or reached."""
 
 
+class PolicyError(FederationError):
+    """A job asks for more than a site's policy allows; the sentence may be told to the federation's server."""
+
+
 class RunError(FedbbptError):
     """A run's folder cannot be written, read or resumed."""
 

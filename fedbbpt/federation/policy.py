@@ -11,7 +11,7 @@ from fedbbpt.backend import Backend, BackendOutput
 from fedbbpt.config import Config
 from fedbbpt.config.settings import read_toml
 from fedbbpt.config.validation import check_keys, validate
-from fedbbpt.errors import ConfigError, UnknownName
+from fedbbpt.errors import ConfigError, PolicyError, UnknownName
 from fedbbpt.services.ledger import Budget
 from fedbbpt.services.prices import NANODOLLARS
 from fedbbpt.types import Inputs, Usage
@@ -70,7 +70,7 @@ class Policy(BaseModel):
         What it costs is checked by the service's ledger, request by request, against `budget`.
 
         Raises:
-            ConfigError: the job asks for more than is allowed.
+            PolicyError: the job asks for more than is allowed.
         """
         if self.algorithms is not None and config.algorithm.name not in self.algorithms:
             allowed = ", ".join(self.algorithms) or "none"
@@ -82,7 +82,7 @@ class Policy(BaseModel):
                 raise _refusal(f"max_{what}", f"{limit:,}", f"{count:,} {what}")
 
     def check_shares_words(self) -> None:
-        """Raises ConfigError unless the server may know how often the words of the training texts occur."""
+        """Raises PolicyError unless the server may know how often the words of the training texts occur."""
         if not self.share_words:
             raise _refusal("share_words", "false", "the counts of the words in this site's texts")
 
@@ -120,7 +120,7 @@ class _Guarded(Backend):
         return self._backend.query(inputs)
 
 
-def _refusal(limit: str, value: str, asked: str) -> ConfigError:
-    return ConfigError(
+def _refusal(limit: str, value: str, asked: str) -> PolicyError:
+    return PolicyError(
         f"this site's policy has {limit} = {value}, and the job asks for {asked}; the site's operator can change that"
     )

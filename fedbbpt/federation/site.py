@@ -14,7 +14,7 @@ from fedbbpt.data.ngrams import count_ngrams
 from fedbbpt.data.sites import SiteTask
 from fedbbpt.engines import BASELINE, TUNED, Call, ClientHost, Engine, HostFactory
 from fedbbpt.engines.processes import Processes
-from fedbbpt.errors import ConfigError, DataError, FedbbptError, FederationError
+from fedbbpt.errors import ConfigError, DataError, FedbbptError, FederationError, PolicyError
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site_config import SiteConfig
 from fedbbpt.federation.site_host import FACTS, Job, open_site, run_config
@@ -30,7 +30,7 @@ class Site:
     """The client's half of a federation at one site.
 
     It answers one request at a time, of the kinds of `RequestKind`, and nothing else. The server learns what the
-    answers say, and no more: a problem with the site's data is written to the site's own log.
+    answers say, and no more: an error, which may name files or settings, is written to the site's own log.
 
     Args:
         kit: the site's folder.
@@ -73,12 +73,12 @@ class Site:
         try:
             request = Request.from_bytes(content)
             return self._answers[request.kind](request)
-        except (ConfigError, FederationError) as e:
+        except PolicyError as e:
             log.error("refused: %s", e)
-            return Response.without_result("refused", f"it refuses: {e}")
-        except (DataError, ValueError) as e:
+            return Response.without_result("refused", str(e))
+        except (ConfigError, DataError, FederationError, ValueError) as e:
             log.error("refused: %s", e)
-            return Response.without_result("refused", "it cannot do what is asked with its data; its log says why")
+            return Response.without_result("refused", "it cannot do what the job asks; its log says why")
         except FedbbptError as e:
             log.error("failed: %s", e)
             return Response.without_result("dropped", "its work failed; its log says why")

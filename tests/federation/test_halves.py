@@ -146,7 +146,9 @@ def test_sites_that_hold_other_data_than_at_the_start_are_refused(data: Path, tm
 def test_a_policy_refuses_what_is_beyond_it_before_the_first_query(data: Path, tmp_path: Path) -> None:
     messages = Messages()
     channel = open_sites(tmp_path / "kits", data, max_queries=10)
-    with pytest.raises(FederationError, match=r"0 of the sites take part.*berlin: it refuses: .*max_queries = 10"):
+    with pytest.raises(
+        FederationError, match=r"0 of the sites take part.*berlin: this site.s policy has max_queries = 10"
+    ):
         train_at(channel, settings_of("fedavg"), tmp_path / "run", messages)
     assert not (tmp_path / "run" / "config.toml").exists()
 
@@ -162,3 +164,12 @@ def test_the_server_sees_no_number_of_a_sites_images(data: Path, tmp_path: Path)
     seen += [path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()]
     assert len(seen) > 20
     assert not [piece for piece in pieces for content in seen if piece in content]
+
+
+def test_an_error_at_a_site_tells_the_server_no_path(data: Path, tmp_path: Path) -> None:
+    channel = open_sites(tmp_path / "kits", data)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(FederationError, match="its log says why"):
+        train_at(channel, settings_of("fedavg"), tmp_path / "run")
+    assert channel.responses
+    assert not [content for _, content in channel.responses if str(tmp_path).encode() in content]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.config import Config, make_config
-from fedbbpt.errors import ConfigError
+from fedbbpt.errors import ConfigError, PolicyError
 from fedbbpt.federation.policy import Policy, QueryGuard
 from fedbbpt.services.ledger import Budget
 from fedbbpt.testing import ToyBackend
@@ -49,7 +49,7 @@ def test_without_a_word_all_is_allowed_except_words(tmp_path: Path, config: Conf
     policy = read(tmp_path, "")
     assert policy.budget == Budget()
     policy.check(config, Usage(10**12, 10**12))
-    with pytest.raises(ConfigError, match=r"share_words = false, and the job asks for the counts of the words"):
+    with pytest.raises(PolicyError, match=r"share_words = false, and the job asks for the counts of the words"):
         policy.check_shares_words()
     read(tmp_path, "share_words = true").check_shares_words()
 
@@ -94,7 +94,7 @@ def test_a_missing_policy_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_job_that_asks_for_more_is_refused_in_a_sentence(policy: Policy, message: str, config: Config) -> None:
-    with pytest.raises(ConfigError, match=f"^this site's policy has {message}; the site's operator can change that$"):
+    with pytest.raises(PolicyError, match=f"^this site's policy has {message}; the site's operator can change that$"):
         policy.check(config, Usage(2_000, 100))
 
 
@@ -111,12 +111,12 @@ def test_no_query_above_the_limit_is_asked_whatever_was_planned() -> None:
     backend, images = guard.guarded(toy), np.zeros((4, 3, 8, 8), np.float32)
     assert backend.info is toy.info
     assert np.array_equal(backend.query(images).scores, ask(images).scores)
-    with pytest.raises(ConfigError, match="max_queries = 10, and the job asks for 11 queries, more than it planned"):
+    with pytest.raises(PolicyError, match="max_queries = 10, and the job asks for 11 queries, more than it planned"):
         backend.query(images)
     backend.query(images[:3])
     assert asked == [4, 3]
     assert guard.queries == 10
-    with pytest.raises(ConfigError, match="asks for 11 queries"):
+    with pytest.raises(PolicyError, match="asks for 11 queries"):
         backend.query(images[:1])
     assert asked == [4, 3]
 
