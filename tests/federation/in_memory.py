@@ -34,6 +34,21 @@ class Colours(Backend):
         return self._toy.query(inputs)
 
 
+class Reader(Backend):
+    """Knows "fine" from "dull", and is the surer of it the more often a text says "film"."""
+
+    modalities: tuple[Modality, ...] = ("text",)
+
+    def __init__(self, provider: Provider, /) -> None:
+        self.info = BackendInfo("reader", None, provider.classes, "logits", 64)
+
+    def query(self, inputs: Inputs) -> BackendOutput:
+        """See `Backend`."""
+        words = [str(text).split() for text in inputs]
+        scores = [[(0.2 + 0.5 * w.count("film")) * w.count(mood) for mood in ("dull", "fine")] for w in words]
+        return BackendOutput(np.array(scores, np.float32))
+
+
 @dataclass
 class MemoryChannel:
     """Passes bytes to sites of this process; records them."""
@@ -77,13 +92,27 @@ def write_images(folder: Path, sites: Sequence[str]) -> Path:
     return folder
 
 
+def write_texts(folder: Path, sites: Sequence[str]) -> Path:
+    """Tables of short reviews, one for each site."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for site in sites:
+        rows = ["text,label"]
+        for i in range(40):
+            mood = ("dull", "fine")[i % 2]
+            rows.append(f"{mood} {' '.join(rng.choice(['the', 'film', 'plot', 'of'], 5))} by {site} no{i},{mood}")
+        (folder / f"{site}.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
 def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
-    """A site for each folder of `data`, with a kit in `kits`, which are kept if they are there."""
+    """A site for each folder or table of `data`, with a kit in `kits`, which are kept if they are there."""
     hosts = {}
-    for folder in sorted(data.iterdir()):
-        kit = kits / folder.name
+    for entry in sorted(data.iterdir()):
+        kit = kits / entry.stem
         kit.mkdir(parents=True, exist_ok=True)
-        settings = {"data": {"name": f"folder:{folder}"}, "backend": {"name": "colours"}, "policy": policy}
+        kind, backend = ("folder", "colours") if entry.is_dir() else ("csv", "reader")
+        settings = {"data": {"name": f"{kind}:{entry}"}, "backend": {"name": backend}, "policy": policy}
         SiteConfig.of(settings).write(kit)
-        hosts[folder.name] = Site(kit, folder.name, Serial)
+        hosts[entry.stem] = Site(kit, entry.stem, Serial)
     return MemoryChannel(hosts)

@@ -15,7 +15,7 @@ from fedbbpt.federation.messages import Request
 from fedbbpt.federation.server import resume_run, train_run
 from fedbbpt.run import train
 from fedbbpt.run.callback import Callback
-from tests.federation.in_memory import Colours, MemoryChannel, open_sites, write_images
+from tests.federation.in_memory import Colours, MemoryChannel, Reader, open_sites, write_images, write_texts
 
 SITES = ("berlin", "paris", "rome")
 SETTINGS: dict[str, Any] = {"rounds": 3, "data": {"shots_per_class": 3, "validation_shots_per_class": 2}}
@@ -25,6 +25,13 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "fedavg-some": {"algorithm": {"name": "fedavg", "clients_per_round": 2, "upload": "parameters"}},
     "fedbpt": {"algorithm": {"name": "fedbpt"}},
     "local": {"algorithm": {"name": "local"}},
+}
+BDPL: dict[str, Any] = {
+    "rounds": 2,
+    "data": {"shots_per_class": 8},
+    "prompt": {"name": "discrete", "num_tokens": 3, "vocabulary_size": 8},
+    "readout": {"name": "identity"},
+    "optimizer": {"name": "bdpl"},
 }
 
 
@@ -46,8 +53,9 @@ class Messages(Callback):
 
 
 @pytest.fixture(autouse=True)
-def colours() -> None:
+def backends() -> None:
     registry.register("backends", "colours", Colours)
+    registry.register("backends", "reader", Reader)
 
 
 @pytest.fixture
@@ -173,3 +181,18 @@ def test_an_error_at_a_site_tells_the_server_no_path(data: Path, tmp_path: Path)
         train_at(channel, settings_of("fedavg"), tmp_path / "run")
     assert channel.responses
     assert not [content for _, content in channel.responses if str(tmp_path).encode() in content]
+
+
+def test_words_are_learned_from_sites_that_allow_it_with_the_bits_of_a_simulation(
+    tmp_path: Path, outcome: Callable[[Path], Any]
+) -> None:
+    data = write_texts(tmp_path / "data", SITES)
+    settings = BDPL | {"engine": {"name": "nvflare", "federation": "x"}}
+    refusing = open_sites(tmp_path / "refusing", data)
+    with pytest.raises(FederationError, match="share_words = false, and the job asks for the counts of the words"):
+        train_at(refusing, settings, tmp_path / "refused")
+    train_at(open_sites(tmp_path / "kits", data, share_words=True), settings, tmp_path / "sites")
+    (tmp_path / "simulation").mkdir()
+    task = {"task": {"name": f"sites:{data}"}, "backend": {"name": "reader"}}
+    train.train(make_config(BDPL | task), tmp_path / "simulation")
+    assert without_places(outcome(tmp_path / "sites")) == without_places(outcome(tmp_path / "simulation"))
