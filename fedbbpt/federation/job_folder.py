@@ -48,6 +48,14 @@ class Lost(BaseModel):
     sites: dict[str, float] = {}
 
 
+class Activity(BaseModel):
+    """What the sites of a job do, for its operator."""
+
+    run: str = ""  # its folder
+    backends: dict[str, str] = {}  # by site
+    doing: dict[str, str] = {}  # by site
+
+
 @dataclass(frozen=True)
 class JobFolder:
     """The folder of a job, in the server's kit."""
@@ -101,6 +109,12 @@ class JobFolder:
         path = self.folder / "lost.json"
         return read_record(path, Lost).sites if path.exists() else {}
 
+    @property
+    def activity(self) -> Activity:
+        """What the sites do now."""
+        path = self.folder / "activity.json"
+        return read_record(path, Activity) if path.exists() else Activity()
+
     def write_outcome(self, outcome: Outcome) -> None:
         """Says how the job ended."""
         write_atomic(self.folder / "outcome.json", to_record(outcome.model_dump()))
@@ -109,13 +123,18 @@ class JobFolder:
         """Says which sites do not answer."""
         write_atomic(self.folder / "lost.json", to_record(Lost(sites=sites).model_dump()))
 
+    def note_activity(self, activity: Activity) -> None:
+        """Says what the sites do."""
+        write_atomic(self.folder / "activity.json", to_record(activity.model_dump()))
+
 
 class WatchedChannel:
-    """A channel that notes in a job's folder which sites do not answer."""
+    """A channel that notes in a job's folder what the sites do, and which do not answer."""
 
     def __init__(self, channel: Channel, folder: JobFolder) -> None:
         self._channel, self._folder = channel, folder
         self._lost: dict[str, float] = {}
+        self._activity = Activity(run=folder.job.out)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -124,7 +143,10 @@ class WatchedChannel:
 
     def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
         """See `Channel`."""
+        self._note({site: f"{request.fields.get('handler', request.kind)}" for site in sites})
         responses = self._channel.request(request, sites, timeout)
+        if request.kind == "describe":
+            self._activity.backends |= {s: _backend(r) for s, r in responses.items() if isinstance(r, Response)}
         silent = {site for site, response in responses.items() if isinstance(response, Failure)}
         lost = {site: since for site, since in self._lost.items() if site in silent or site not in responses}
         lost |= {site: time.time() for site in silent if site not in lost}
@@ -132,6 +154,17 @@ class WatchedChannel:
             self._lost = lost
             self._folder.note_lost(lost)
         return responses
+
+    def _note(self, doing: dict[str, str]) -> None:
+        before = dict(self._activity.doing)
+        self._activity.doing |= doing | dict.fromkeys(self._lost, "away")
+        if self._activity.doing != before:
+            self._folder.note_activity(self._activity)
+
+
+def _backend(introduction: Response) -> str:
+    backend = introduction.fields.get("backend")
+    return str(backend.get("name")) if isinstance(backend, dict) else ""
 
 
 def run_job(folder: JobFolder, channel: Channel) -> None:
