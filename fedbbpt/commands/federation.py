@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from fedbbpt.commands.federation_fetch import fetch
 from fedbbpt.printing import one_line, print_table
 
 folder_argument = click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
@@ -151,3 +152,6 @@ def _clock(moment: float | None) -> str:
 
 def _ago(moment: float | None) -> str:
     return "not there" if moment is None else f"{max(0.0, time.time() - moment):.0f} s ago"
+
+
+federation.add_command(fetch)

@@ -89,7 +89,7 @@ class Site:
     def _describe(self, request: Request) -> Response:
         own = SiteConfig.read(self._kit)
         task = build_task(own.data)
-        backend = {"name": own.backend.name, "options": own.public_backend_options}
+        backend = own.public_backend.model_dump()
         facts = {"version": fedbbpt.__version__, "modality": task.modality, "classes": list(task.classes)}
         return Response("ok", {**facts, "backend": backend})
 

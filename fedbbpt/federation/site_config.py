@@ -80,11 +80,17 @@ class SiteConfig(BaseModel):
         write_atomic(kit / FILE, tomli_w.dumps(written).encode())
 
     @property
-    def public_backend_options(self) -> dict[str, Any]:
-        """The options of the backend that the server may know: without private ones, and without folders' names."""
-        backend: type[Backend] = load_class("backends", self.backend.name)
-        options = self.backend.options.items()
-        return {k: _without_folders(v) for k, v in options if v is not None and k not in backend.private_options}
+    def public_backend(self) -> ComponentConfig:
+        """What the server may know of the backend."""
+        return public(self.backend)
+
+
+def public(backend: ComponentConfig) -> ComponentConfig:
+    """A backend without options that are unset or private, and without folders' names."""
+    kind: type[Backend] = load_class("backends", backend.name)
+    options = backend.options.items()
+    shown = {k: _without_folders(v) for k, v in options if v is not None and k not in kind.private_options}
+    return ComponentConfig(name=backend.name, options=shown)
 
 
 def _data(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,11 +82,11 @@ def test_a_key_is_never_in_the_file(kit: Path) -> None:
 
 
 def test_the_server_learns_no_keys_addresses_or_folders(kit: Path) -> None:
-    public = SiteConfig.of(TEXTS).public_backend_options
+    public = SiteConfig.of(TEXTS).public_backend.options
     assert public["model"] == "gpt-4o-mini"
     assert not {"key_file", "key_variable", "base_url"} & set(public)
     backend = {"name": "local-vit", "model": "dir:model", "classifier": "head.safetensors", "device": "cpu"}
-    public = SiteConfig.of({**IMAGES, "backend": backend}).public_backend_options
+    public = SiteConfig.of({**IMAGES, "backend": backend}).public_backend.options
     assert (public["model"], public["classifier"]) == ("dir:model", "head.safetensors")
     assert "device" not in public
     assert str(Path.cwd()) not in str(public)
