@@ -64,8 +64,8 @@ def copy_result(kit: Kit, result: Path, out: Path) -> None:
         check_config_unchanged(config, progress, result)
     if (theirs := public(config.backend)) != (ours := own.public_backend):
         raise FederationError(
-            f"the run queried {_listed(theirs)}, and {kit.folder / FILE} now names {_listed(ours)}; name that model there "
-            "again to fetch the result"
+            f"the run queried {_listed(theirs)}, and {kit.folder / FILE} now names {_listed(ours)}; name that model "
+            "there again to fetch the result"
         )
     config = config.model_copy(update={"backend": own.backend})
     fingerprint = config_sha256(config)
@@ -87,8 +87,8 @@ def _intact(result: Path) -> Iterator[None]:
         yield
     except RunError as e:
         raise FederationError(
-            f"the result {result} is damaged or cannot be read; the server hands it out again with fedbbpt train --resume "
-            "there"
+            f"the result {result} is damaged or cannot be read; the server hands it out again with fedbbpt train "
+            "--resume there"
         ) from e
 
 

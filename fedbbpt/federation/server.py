@@ -10,7 +10,7 @@ from fedbbpt.config.components import load_class, resolve
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data.ngrams import NgramCounts
 from fedbbpt.errors import FederationError, RunError
-from fedbbpt.federation.channel import Channel
+from fedbbpt.federation.channel import Channel, Failure
 from fedbbpt.federation.enrolment import Introduction, Roll, agreed_classes, introductions, opened
 from fedbbpt.federation.experiment import FILE, FederatedExperiment, FederatedRun
 from fedbbpt.federation.messages import Request
@@ -18,6 +18,7 @@ from fedbbpt.federation.run_files import pack_files
 from fedbbpt.run import budget, train
 from fedbbpt.run.atomic_files import write_atomic
 from fedbbpt.run.callback import Callback
+from fedbbpt.run.environment import read_results
 from fedbbpt.run.lock import folder_lock
 from fedbbpt.run.model import build_model, load_backend
 from fedbbpt.run.opening import Sketch
@@ -28,6 +29,8 @@ from fedbbpt.run.run_folder import check_new_run_folder
 from fedbbpt.run.saved_task import SavedTask, TaskInfo
 from fedbbpt.run.vocabulary import needs_vocabulary, traffic_of, with_words_of
 from fedbbpt.types import Traffic, Usage
+
+HAND_OUT_TIMEOUT = 60.0  # seconds for a site to take the result
 
 
 def train_run(channel: Channel, settings: Mapping[str, Any], preset: str | None, out: Path, callback: Callback) -> None:
@@ -59,11 +62,13 @@ def train_run(channel: Channel, settings: Mapping[str, Any], preset: str | None,
         write_atomic(out / FILE, to_record(record.model_dump(mode="json")))
         _tell_who_is_away(roll, callback)
         train.begin(experiment, planned, account.run, out, callback)
-        _hand_out(roll, out)
+        _hand_out(channel, record, out, callback)
 
 
 def resume_run(channel: Channel, out: Path, callback: Callback) -> None:
     """Continues a run with the sites of a channel; sites that are away are missing from its rounds.
+
+    The result of a finished run is only handed out again.
 
     Raises:
         FederationError: the sites do not go together, or too few take part.
@@ -72,18 +77,24 @@ def resume_run(channel: Channel, out: Path, callback: Callback) -> None:
     config, environment = read_run(out)
     with folder_lock(out):
         record = read_record(out / FILE, FederatedRun)
-        roll = _roll(channel, config.engine)
-        roll.away |= {site: "it was not there when the run began" for site in channel.sites if site not in record.sites}
-        roll.away |= {site: "it has not joined" for site in record.sites if site not in channel.sites}
-        introductions(roll)
-        classes = tuple(environment.task.classes)
-        for site, now in opened(roll, _open_request(record.run, config, classes)).items():
-            if now != record.sites[site]:
-                raise RunError(f"the data or the model of {site} have changed since the run began; restore them there")
-        experiment = _experiment(config, classes, record, roll)
-        _tell_who_is_away(roll, callback)
-        train.go_on(experiment, out, callback)
-        _hand_out(roll, out)
+        if not _is_finished(out):
+            _go_on(channel, config, tuple(environment.task.classes), record, out, callback)
+        _hand_out(channel, record, out, callback)
+
+
+def _go_on(
+    channel: Channel, config: Config, classes: Sequence[str], record: FederatedRun, out: Path, callback: Callback
+) -> None:
+    roll = _roll(channel, config.engine)
+    roll.away |= {site: "it was not there when the run began" for site in channel.sites if site not in record.sites}
+    roll.away |= {site: "it has not joined" for site in record.sites if site not in channel.sites}
+    introductions(roll)
+    for site, now in opened(roll, _open_request(record.run, config, classes)).items():
+        if now != record.sites[site]:
+            raise RunError(f"the data or the model of {site} have changed since the run began; restore them there")
+    experiment = _experiment(config, classes, record, roll)
+    _tell_who_is_away(roll, callback)
+    train.go_on(experiment, out, callback)
 
 
 def _roll(channel: Channel, engine: ComponentConfig) -> Roll:
@@ -156,6 +167,24 @@ def _tell_who_is_away(roll: Roll, callback: Callback) -> None:
         callback.on_message(f"{site} takes no part: {why}")
 
 
-def _hand_out(roll: Roll, out: Path) -> None:
-    """Gives the finished run to all sites that are there."""
-    roll.channel.request(Request("result", {}, pack_files(out)), roll.present, roll.deadline)
+def _is_finished(out: Path) -> bool:
+    try:
+        read_results(out)
+    except RunError:  # not yet, or what was written has changed
+        return False
+    return (out / "report.html").exists()  # which is written last
+
+
+def _hand_out(channel: Channel, record: FederatedRun, out: Path, callback: Callback) -> None:
+    """Gives the finished run to its sites, and says who has it."""
+    request = Request("result", {"run": record.run}, pack_files(out))
+    given = []
+    for site, response in channel.request(request, sorted(record.sites), HAND_OUT_TIMEOUT).items():
+        if isinstance(response, Failure) or response.kind != "ok":
+            callback.on_message(
+                f"{site} has not got the result ({response.reason}); fedbbpt train --resume {out} hands it out again"
+            )
+        else:
+            given.append(site)
+    if given:
+        callback.on_message(f"{', '.join(given)} can take the result with fedbbpt federation fetch")

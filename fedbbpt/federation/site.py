@@ -132,7 +132,7 @@ class Site:
         return Response()
 
     def _result(self, request: Request) -> Response:
-        self._opened().keep_result(request.content)
+        SiteRun.of(self._kit, str(request.fields.get("run"))).keep_result(request.content)
         return Response()
 
     def _opened(self) -> SiteRun:
