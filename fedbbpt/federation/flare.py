@@ -23,6 +23,7 @@ from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site import Site
 
 TOPIC, CONTENT = "fedbbpt", "content"
+ECHO_TOPIC = "fedbbpt-echo"  # for `timing`
 READY_TIMEOUT = 60  # seconds for a site's processes to start
 POLL = 0.02  # seconds between looks at the answers to "ready"
 WORDS = {  # NVFlare's return codes
@@ -47,6 +48,13 @@ class FlareChannel:
             with self._engine.new_context() as fl_ctx:
                 found = self._engine.send_aux_request(reachable, TOPIC, message, timeout, fl_ctx)
         return {site: _response(found.get(site), site in self._present) for site in sites}
+
+    def echo(self, content: bytes, sites: Sequence[str], timeout: float) -> bool:
+        """See `EchoingChannel`."""
+        with self._engine.new_context() as fl_ctx:
+            message = Shareable({CONTENT: content})
+            found = self._engine.send_aux_request(list(sites), ECHO_TOPIC, message, timeout, fl_ctx)
+        return all(site in found and found[site].get(CONTENT) == content for site in sites)
 
 
 class ServerHalf(Controller):  # type: ignore[misc]
@@ -94,6 +102,7 @@ class SiteHalf(Executor):  # type: ignore[misc]
         if event_type == EventType.START_RUN:
             self._site = Site(_root(fl_ctx), fl_ctx.get_identity_name())
             fl_ctx.get_engine().register_aux_message_handler(TOPIC, self._answer)
+            fl_ctx.get_engine().register_aux_message_handler(ECHO_TOPIC, _echo)
         elif event_type == EventType.END_RUN and self._site is not None:
             threading.Thread(target=self._site.close).start()
 
@@ -108,6 +117,12 @@ class SiteHalf(Executor):  # type: ignore[misc]
         reply = make_reply(ReturnCode.OK)
         reply[CONTENT] = self._site.handle(content)
         return reply
+
+
+def _echo(topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+    reply = make_reply(ReturnCode.OK)
+    reply[CONTENT] = request.get(CONTENT)
+    return reply
 
 
 def _root(fl_ctx: FLContext) -> Path:

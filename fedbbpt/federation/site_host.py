@@ -27,6 +27,7 @@ from fedbbpt.services.ledger import Account
 from fedbbpt.text_files import parse_toml
 
 FACTS = "facts"  # the handler that says what `open_site` opened
+ECHO = "echo"  # the handler that sends back what it gets, for `timing`
 
 
 class Job(NamedTuple):
@@ -45,7 +46,11 @@ class SiteHost(ClientHost):
 
     def answer(self, call: Call, client: str, memory: ClientMemory, shared: dict[str, Any] | None = None) -> Any:
         """See `ClientHost`."""
-        return self.facts if call.handler == FACTS else super().answer(call, client, memory, shared)
+        if call.handler == FACTS:
+            return self.facts
+        if call.handler == ECHO:
+            return Response(content=call.message.to_bytes())
+        return super().answer(call, client, memory, shared)
 
 
 def open_site(kit: Path, site: str, job: Job, queries: int) -> SiteHost:
