@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from fedbbpt.config.components import build
-from fedbbpt.engines.nvflare import Nvflare
+from fedbbpt.federation.engine import Nvflare
 from fedbbpt.federation.enrolment import Opened, Roll
 from fedbbpt.federation.messages import Request
 from fedbbpt.run.client_states import ClientFile, ClientFiles
