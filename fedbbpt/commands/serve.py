@@ -215,14 +215,5 @@ def _open_body(name: str, assignments: tuple[str, ...], head_blocks: int, tail_b
         raise ConfigError(f"the backend {name!r} has no model that can be partitioned; use --backend local-vit")
     backend = cast(Splittable, open_backend(name, None, assignments, {})[0])
     # float32 as algorithm.dtype has by default; the backend's own default is "auto".
-    dtype = dict(parse_assignment(text) for text in assignments).get("dtype", "float32")
-    split = backend.partition_model(
-        head_blocks=head_blocks,
-        tail_blocks=tail_blocks,
-        num_prompt_tokens=0,
-        deep_prompt=False,
-        num_classes=1,
-        dtype=dtype,
-        role="server",
-    )
-    return ServedBody(split, backend.info.model, head_blocks, tail_blocks)
+    dtype: Any = dict(parse_assignment(text) for text in assignments).get("dtype", "float32")
+    return ServedBody.of(backend, head_blocks, tail_blocks, dtype)

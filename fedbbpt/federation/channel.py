@@ -1,10 +1,12 @@
-"""The way from a federation's server to its sites."""
+"""The way between a federation's server and its sites."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from fedbbpt.federation.messages import Request, Response
+
+Answer = Callable[[bytes], bytes]  # from a `Request` to its `Response`; never raises
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Failure:
 
 
 class Channel(Protocol):
-    """Sends requests from the server to the sites of a federation."""
+    """Sends requests from the server to the sites of a federation, and has those of the sites answered."""
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -28,4 +30,8 @@ class Channel(Protocol):
         Returns what came from each site, in the order of `sites`: its response, or a failure if there was none in
         time, or none that can be read. The name of a site comes from the connection, never from what it sends.
         """
+        ...
+
+    def answer_with(self, answer: Answer) -> None:
+        """Has the requests of all sites answered from now on; several may come at a time, in any threads."""
         ...

@@ -1,30 +1,36 @@
 """Our two halves inside NVFlare's: a Controller at the server, an Executor at a site, auxiliary messages between them.
 
+What a site asks of the server are reliable messages: auxiliary ones that are sent again when they are lost.
+
 The only place that NVFlare's jobs may build classes from (`local_settings.ALLOWED_CLASSES`).
 """
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nvflare.apis.controller_spec import ClientTask, Task
 from nvflare.apis.event_type import EventType
 from nvflare.apis.executor import Executor
-from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_constant import ReturnCode, SiteType
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
+from nvflare.apis.utils.reliable_message import ReliableMessage
 
-from fedbbpt.federation.channel import Failure
+from fedbbpt.federation.channel import Answer, Failure
 from fedbbpt.federation.job_folder import JobFolder, run_job
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site import Site
 
 TOPIC, CONTENT = "fedbbpt", "content"
-ECHO_TOPIC = "fedbbpt-echo"  # for `timing`
 READY_TIMEOUT = 60  # seconds for a site's processes to start
+MESSAGE_TIMEOUT = 60.0  # seconds for a message from a site to the server; then it counts as lost
+ANSWER_TIMEOUT = 600.0  # seconds for the answer: a large body on a small machine takes minutes
+SERVER = SiteType.SERVER
 POLL = 0.02  # seconds between looks at the answers to "ready"
 WORDS = {  # NVFlare's return codes
     ReturnCode.COMMUNICATION_ERROR: "it did not answer in time, or cannot be reached",
@@ -49,12 +55,10 @@ class FlareChannel:
                 found = self._engine.send_aux_request(reachable, TOPIC, message, timeout, fl_ctx)
         return {site: _response(found.get(site), site in self._present) for site in sites}
 
-    def echo(self, content: bytes, sites: Sequence[str], timeout: float) -> bool:
-        """See `EchoingChannel`."""
+    def answer_with(self, answer: Answer) -> None:
+        """See `Channel`."""
         with self._engine.new_context() as fl_ctx:
-            message = Shareable({CONTENT: content})
-            found = self._engine.send_aux_request(list(sites), ECHO_TOPIC, message, timeout, fl_ctx)
-        return all(site in found and found[site].get(CONTENT) == content for site in sites)
+            ReliableMessage.register_request_handler(TOPIC, partial(_reply, answer), fl_ctx)
 
 
 class ServerHalf(Controller):  # type: ignore[misc]
@@ -100,9 +104,8 @@ class SiteHalf(Executor):  # type: ignore[misc]
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """See `FLComponent`."""
         if event_type == EventType.START_RUN:
-            self._site = Site(_root(fl_ctx), fl_ctx.get_identity_name())
-            fl_ctx.get_engine().register_aux_message_handler(TOPIC, self._answer)
-            fl_ctx.get_engine().register_aux_message_handler(ECHO_TOPIC, _echo)
+            self._site = Site(_root(fl_ctx), fl_ctx.get_identity_name(), partial(_ask_server, fl_ctx.get_engine()))
+            fl_ctx.get_engine().register_aux_message_handler(TOPIC, partial(_reply, self._site.handle))
         elif event_type == EventType.END_RUN and self._site is not None:
             threading.Thread(target=self._site.close).start()
 
@@ -110,19 +113,25 @@ class SiteHalf(Executor):  # type: ignore[misc]
         """Says that the site's process is ready: the only task."""
         return make_reply(ReturnCode.OK)
 
-    def _answer(self, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
-        content = request.get(CONTENT)
-        if self._site is None or not isinstance(content, bytes):
-            return make_reply(ReturnCode.BAD_REQUEST_DATA)
-        reply = make_reply(ReturnCode.OK)
-        reply[CONTENT] = self._site.handle(content)
-        return reply
 
-
-def _echo(topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+def _reply(answer: Answer, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+    """Answers a request that has come."""
+    content = request.get(CONTENT)
+    if not isinstance(content, bytes):
+        return make_reply(ReturnCode.BAD_REQUEST_DATA)
     reply = make_reply(ReturnCode.OK)
-    reply[CONTENT] = request.get(CONTENT)
+    reply[CONTENT] = answer(content)
     return reply
+
+
+def _ask_server(engine: Any, request: bytes) -> bytes:
+    """The server's answer to a request of a site; a response that says so if there is none."""
+    message, timeouts = Shareable({CONTENT: request}), (MESSAGE_TIMEOUT, ANSWER_TIMEOUT)
+    with engine.new_context() as fl_ctx:
+        abort = fl_ctx.get_run_abort_signal()
+        reply = ReliableMessage.send_request(SERVER, TOPIC, message, *timeouts, abort, fl_ctx)
+    content = _content(reply)
+    return content if isinstance(content, bytes) else Response.without_result("dropped", content.reason).to_bytes()
 
 
 def _root(fl_ctx: FLContext) -> Path:
@@ -133,11 +142,18 @@ def _root(fl_ctx: FLContext) -> Path:
 def _response(reply: Any, joined: bool) -> Response | Failure:
     if not joined:
         return Failure("it has not joined this job")
+    content = _content(reply)
+    try:
+        return content if isinstance(content, Failure) else Response.from_bytes(content)
+    except ValueError as e:
+        return Failure(f"its answer cannot be read: {e}")
+
+
+def _content(reply: Any) -> bytes | Failure:
+    """The bytes of a reply, or why there are none."""
     if reply is None:
         return Failure("it did not answer in time")
     if (code := reply.get_return_code()) != ReturnCode.OK:
         return Failure(WORDS.get(code, f"NVFlare says {code}"))
-    try:
-        return Response.from_bytes(reply[CONTENT])
-    except (ValueError, LookupError, TypeError) as e:
-        return Failure(f"its answer cannot be read: {e}")
+    content = reply.get(CONTENT)
+    return content if isinstance(content, bytes) else Failure("its answer cannot be read")

@@ -25,7 +25,12 @@ LOG = {  # all of it to standard output, which whoever started the process write
         }
     },
     "handlers": {"stdout": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout"}},
-    "loggers": {"root": {"level": "INFO", "handlers": ["stdout"]}},
+    "loggers": {
+        "root": {"level": "INFO", "handlers": ["stdout"]},
+        # Else they write a line or two for every request of a site to a body.
+        "nvflare.apis.utils.reliable_message": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+    },
 }
 MEMBERSHIP = {"id": "membership", "path": "fedbbpt.federation.membership.Membership", "args": {}}
 LOG_COMPONENTS = {"log_receiver", "site_log_streamer"}  # that send or take a site's logs

@@ -1,4 +1,4 @@
-"""What a federation's server asks of a site, and what the site answers; as bytes, without pickle."""
+"""What a federation's server and its sites ask of each other, and what they answer; as bytes, without pickle."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ RequestKind = Literal[
     "call",  # a handler of the algorithm; `content` is a `Message`
     "save",  # the client's memory, on disk
     "result",  # keep the finished run; `content` are its files
+    "body",  # the only one of a site to the server: a request to the body of a split model
 ]
 ResponseKind = Literal[
     "ok",  # done
@@ -29,7 +30,7 @@ MAX_REASON = 10_000  # characters
 
 @dataclass(frozen=True)
 class Request:
-    """The server's request to a site.
+    """A request of the server to a site, or of a site to the server.
 
     >>> Request.from_bytes(Request("restore", {"round": 12}).to_bytes())
     Request(kind='restore', fields={'round': 12}, content=b'')
@@ -55,7 +56,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """A site's answer to a request; unless it is "ok", the only field is `reason`, in words."""
+    """The answer to a request; unless it is "ok", the only field is `reason`, in words."""
 
     kind: ResponseKind = "ok"
     fields: Mapping[str, Any] = field(default_factory=dict)  # JSON; whoever asked checks what it needs of it
@@ -68,7 +69,7 @@ class Response:
 
     @property
     def reason(self) -> str:
-        """Why the request was not done, as the site says; empty if it was."""
+        """Why the request was not done, as the other side says; empty if it was."""
         return "" if self.kind == "ok" else str(self.fields["reason"])
 
     def to_bytes(self) -> bytes:

@@ -10,6 +10,7 @@ from fedbbpt.config.components import load_class, resolve
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data.ngrams import NgramCounts
 from fedbbpt.errors import FederationError, RunError
+from fedbbpt.federation.body import serving_body, with_body_at_server
 from fedbbpt.federation.channel import Channel, Failure
 from fedbbpt.federation.enrolment import Introduction, Roll, agreed_classes, introductions, opened
 from fedbbpt.federation.experiment import FILE, FederatedExperiment, FederatedRun
@@ -61,7 +62,8 @@ def train_run(channel: Channel, settings: Mapping[str, Any], preset: str | None,
         planned = plan_queries(experiment)
         write_atomic(out / FILE, to_record(record.model_dump(mode="json")))
         _tell_who_is_away(roll, callback)
-        train.begin(experiment, planned, account.run, out, callback)
+        with serving_body(experiment.config, experiment.task, channel):
+            train.begin(experiment, planned, account.run, out, callback)
         _hand_out(channel, record, out, callback)
 
 
@@ -94,7 +96,8 @@ def _go_on(
             raise RunError(f"the data or the model of {site} have changed since the run began; restore them there")
     experiment = _experiment(config, classes, record, roll)
     _tell_who_is_away(roll, callback)
-    train.go_on(experiment, out, callback)
+    with serving_body(experiment.config, experiment.task, channel):
+        train.go_on(experiment, out, callback)
 
 
 def _roll(channel: Channel, engine: ComponentConfig) -> Roll:
@@ -112,7 +115,7 @@ def _config(found: Mapping[str, Introduction], settings: Mapping[str, Any], pres
     one = next(iter(found.values()))
     task = {"name": "at-sites", "modality": one.modality}
     backend = {"name": one.backend.name} | one.backend.options
-    return make_config({**settings, "task": task, "backend": backend}, preset)
+    return with_body_at_server(make_config({**settings, "task": task, "backend": backend}, preset))
 
 
 def _with_words(roll: Roll, config: Config, run: str, classes: Sequence[str]) -> tuple[Config, Traffic]:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 import fedbbpt
@@ -14,7 +14,10 @@ from fedbbpt.data.ngrams import count_ngrams
 from fedbbpt.data.sites import SiteTask
 from fedbbpt.engines import BASELINE, TUNED, Call, ClientHost, Engine, HostFactory
 from fedbbpt.engines.processes import Processes
-from fedbbpt.errors import ConfigError, DataError, FedbbptError, FederationError, PolicyError
+from fedbbpt.engines.worker import SPAWN
+from fedbbpt.errors import BackendError, BudgetError, ConfigError, FedbbptError, FederationError, PolicyError, RunError
+from fedbbpt.federation.body_link import pass_on
+from fedbbpt.federation.channel import Answer
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site_config import SiteConfig
 from fedbbpt.federation.site_host import FACTS, Job, open_site, run_config
@@ -35,13 +38,14 @@ class Site:
     Args:
         kit: the site's folder.
         name: the site's name, which is also its client's.
+        ask_server: brings the server's response to a request; the client asks for the body of a split model.
         engine: runs the client; by default in a process of its own, so that its end costs no more than an update.
     """
 
-    def __init__(self, kit: Path, name: str, engine: Callable[..., Engine] = Processes) -> None:
+    def __init__(self, kit: Path, name: str, ask_server: Answer, engine: Callable[..., Engine] = Processes) -> None:
         self._kit, self._name = kit, name
         self._memory = ClientMemory()
-        self._hosts = _SiteHosts(kit, name)
+        self._hosts = _SiteHosts(kit, name, ask_server)
         self._engine = engine(self._hosts, {name: self._memory})
         self._turn = Lock()
         self._run: SiteRun | None = None
@@ -72,16 +76,18 @@ class Site:
     def _answered(self, content: bytes) -> Response:
         try:
             request = Request.from_bytes(content)
+            if request.kind not in self._answers:
+                raise FederationError("no site answers such requests")
             return self._answers[request.kind](request)
         except PolicyError as e:
             log.error("refused: %s", e)
             return Response.without_result("refused", str(e))
-        except (ConfigError, DataError, FederationError, ValueError) as e:
-            log.error("refused: %s", e)
-            return Response.without_result("refused", "it cannot do what the job asks; its log says why")
-        except FedbbptError as e:
+        except (BackendError, BudgetError, RunError) as e:
             log.error("failed: %s", e)
             return Response.without_result("dropped", "its work failed; its log says why")
+        except (FedbbptError, ValueError) as e:
+            log.error("refused: %s", e)
+            return Response.without_result("refused", "it cannot do what the job asks; its log says why")
         except Exception:
             log.exception("an error in fedbbpt itself")
             return Response.without_result("dropped", "it met an error in fedbbpt itself; its log says where")
@@ -150,8 +156,8 @@ class Site:
 class _SiteHosts(HostFactory):
     """Opens what the site has for the job that is open now."""
 
-    def __init__(self, kit: Path, name: str) -> None:
-        self._kit, self._name = kit, name
+    def __init__(self, kit: Path, name: str, ask_server: Answer) -> None:
+        self._kit, self._name, self._ask_server = kit, name, ask_server
         self.job: Job | None = None
         self.run: SiteRun | None = None
         self._here: tuple[Job | None, ClientHost] | None = None
@@ -165,7 +171,9 @@ class _SiteHosts(HostFactory):
     def opener(self) -> Callable[[], ClientHost]:
         if self.job is None or self.run is None:
             raise FederationError("no run is open here")
-        return partial(open_site, self._kit, self._name, self.job, self.run.queries)
+        ours, theirs = SPAWN.Pipe()  # a pipe for each process: it ends with the process, whose end is held by it alone
+        Thread(target=pass_on, args=(ours, self._ask_server), daemon=True).start()
+        return partial(open_site, self._kit, self._name, self.job, self.run.queries, theirs)
 
 
 def _job(request: Request) -> Job:

@@ -3,7 +3,8 @@
 import hashlib
 import hmac
 import secrets
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from fedbbpt.config.components import build_task
 from fedbbpt.data.sites import SiteTask
 from fedbbpt.engines import Call, ClientHost
 from fedbbpt.errors import ConfigError
+from fedbbpt.federation.body_link import ServerLink
 from fedbbpt.federation.messages import Response
 from fedbbpt.federation.policy import QueryGuard
 from fedbbpt.federation.site_config import SiteConfig
@@ -24,10 +26,10 @@ from fedbbpt.run.model import build_model, load_backend, prepared
 from fedbbpt.run.query_budget import plan_queries
 from fedbbpt.run.simulation import Simulation, with_features
 from fedbbpt.services.ledger import Account
+from fedbbpt.split_learning.body_access import LINK
 from fedbbpt.text_files import parse_toml
 
 FACTS = "facts"  # the handler that says what `open_site` opened
-ECHO = "echo"  # the handler that sends back what it gets, for `timing`
 
 
 class Job(NamedTuple):
@@ -42,19 +44,25 @@ class Job(NamedTuple):
 class SiteHost(ClientHost):
     """The client's half at a site; it also says what was opened."""
 
-    facts: Response = field(default_factory=Response)
+    facts: Response
+    own: dict[str, Any]  # in place of `shared`: it has one client, and a way to the server that ends with it
 
     def answer(self, call: Call, client: str, memory: ClientMemory, shared: dict[str, Any] | None = None) -> Any:
         """See `ClientHost`."""
         if call.handler == FACTS:
             return self.facts
-        if call.handler == ECHO:
-            return Response(content=call.message.to_bytes())
-        return super().answer(call, client, memory, shared)
+        return super().answer(call, client, memory, self.own)
 
 
-def open_site(kit: Path, site: str, job: Job, queries: int) -> SiteHost:
-    """Opens the site's data and model as its own configuration says, for a job whose run has asked `queries` so far.
+def open_site(kit: Path, site: str, job: Job, queries: int, server: Connection) -> SiteHost:
+    """Opens the site's data and model as its own configuration says.
+
+    Args:
+        kit: the site's folder.
+        site: its name.
+        job: what the server says of the run.
+        queries: how many the run has asked so far.
+        server: leads to the server's body. See `body_link`.
 
     Raises:
         ConfigError: the job asks for more than the site's policy allows, or for what does not go with its data.
@@ -79,7 +87,8 @@ def open_site(kit: Path, site: str, job: Job, queries: int) -> SiteHost:
     }
     if simulation.algorithm.access == "black-box":
         simulation = replace(simulation, backend=QueryGuard(own.policy, queries).guarded(simulation.backend))
-    return SiteHost(simulation.host.algorithms, simulation.host.clients, Response("ok", facts))
+    host = simulation.host
+    return SiteHost(host.algorithms, host.clients, Response("ok", facts), {LINK: ServerLink(server)})
 
 
 def run_config(own: SiteConfig, job: Job) -> Config:

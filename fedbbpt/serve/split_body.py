@@ -20,12 +20,13 @@ from fedbbpt.serve.activation_cache import MAX_TICKET_LENGTH, ActivationCache, s
 from fedbbpt.serve.metrics import ServerMetrics
 from fedbbpt.serve.middleware import AccessMiddleware, ConcurrencyLimit, method_not_allowed
 from fedbbpt.split_learning.activations import ActivationDtype, pack, unpack_untrusted
-from fedbbpt.split_learning.protocol import UPSTREAM, Part, SplitModel
+from fedbbpt.split_learning.protocol import UPSTREAM, Part, Precision, SplitModel, Splittable
 from fedbbpt.split_learning.transport import BodyRunner
 from fedbbpt.types import Float32
 
 MAX_TOKENS = 4096  # per sample
 MAX_REQUEST_SIZE = 2**25  # numbers as `size_of` counts them: 128 samples pass a ViT-L/16 with room to spare
+MAX_BODY = 4 * MAX_REQUEST_SIZE + 4096  # bytes of a request as large, in float32, with its header
 POLL_INTERVAL = 0.02  # seconds between two looks whether there is room
 T = TypeVar("T")
 
@@ -37,6 +38,24 @@ class ServedBody(NamedTuple):
     model: str  # its name
     head_blocks: int  # before the body
     tail_blocks: int  # behind it
+
+    @classmethod
+    def of(cls, backend: Splittable, head_blocks: int, tail_blocks: int, dtype: Precision) -> "ServedBody":
+        """The body of a backend's model; the backend drops the other parts.
+
+        Raises:
+            ConfigError: the model has fewer blocks, or is not made of blocks.
+        """
+        split_model = backend.partition_model(
+            head_blocks=head_blocks,
+            tail_blocks=tail_blocks,
+            num_prompt_tokens=0,
+            deep_prompt=False,
+            num_classes=1,
+            dtype=dtype,
+            role="server",
+        )
+        return cls(split_model, backend.info.model, head_blocks, tail_blocks)
 
 
 class BodyService:

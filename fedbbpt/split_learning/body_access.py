@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedbbpt.split_learning.activations import ActivationDtype
+from fedbbpt.split_learning.http_link import HttpLink
 from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
 from fedbbpt.split_learning.transport import BodyRunner, ClippedNoisyTransport, InProcessTransport, Transport
 
+LINK = "link"  # in `ClientContext.shared`: the `Link` to the body's server, where that is not reached over HTTP
+
 
 class BodyAccess(NamedTuple):
-    """Whether activations stay in this process or go over HTTP, in which format, and what is hidden of them."""
+    """Whether activations stay in this process or go to a server, in which format, and what is hidden of them."""
 
     url: str | None  # of the server that runs the body; None if this process does
     cut: CutSpec
@@ -45,6 +48,7 @@ class BodyAccess(NamedTuple):
 
     def _remote_body(self, shared: MutableMapping[str, Any]) -> RemoteBody:
         if "body" not in shared:
-            shared["body"] = RemoteBody(str(self.url), self.dtype or "float32", self.cut)
+            link = shared.get(LINK) or HttpLink(str(self.url))
+            shared["body"] = RemoteBody(link, self.dtype or "float32", self.cut)
         remote: RemoteBody = shared["body"]
         return remote

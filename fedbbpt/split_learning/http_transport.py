@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.printing import excerpt
 from fedbbpt.split_learning.activations import ActivationDtype, pack, unpack_untrusted
-from fedbbpt.split_learning.http_retry import RESUME, HttpResult, RetryingClient
+from fedbbpt.split_learning.http_retry import RESUME, HttpResult, Link, RetryingClient
 from fedbbpt.split_learning.transport import NO_FORWARD, Transport
 from fedbbpt.types import Float32, Traffic, Usage
 from fedbbpt.web.auth import TOKEN_VARIABLE
@@ -38,13 +38,10 @@ class RemoteBody:
     """A server with a body, for all transports of a process. Nothing is sent before the first transport is used.
 
     Every request names the identity of the body, so that a server that comes back with another one is noticed.
-
-    Raises:
-        ConfigError: the URL is not one of HTTP.
     """
 
-    def __init__(self, url: str, dtype: ActivationDtype, cut: CutSpec) -> None:
-        self._client, self._dtype, self._cut = RetryingClient(url), dtype, cut
+    def __init__(self, link: Link, dtype: ActivationDtype, cut: CutSpec) -> None:
+        self._client, self._dtype, self._cut = RetryingClient(link), dtype, cut
         self._checked = False  # whether the server has the body of `cut`
 
     def transport(self, *, backward: bool) -> Transport:

@@ -64,8 +64,8 @@ class SFPrompt(Algorithm):
     with that client, and takes the copies' weighted mean. Only what is trained travels. With `topology` "federated" the
     clients hold the whole model (FL) and take the same steps.
 
-    `body_url` is the address of `fedbbpt serve-body`, which then runs the body. `clip_norm` and
-    `noise_multiplier` limit what it sees of a sample (`ClippedNoisyTransport`); no seed repeats the noise there.
+    `body_url` is the address of `fedbbpt serve-body`, which then runs the body; over a federation, its server does.
+    `clip_norm` and `noise_multiplier` limit what it sees of a sample (`ClippedNoisyTransport`), with fresh noise there.
 
     The share `participation` of the clients takes part in a round (at least one), or just `clients_per_round` of them.
     A query is a sample that passes the body forward, and a request one batch of them; the first phase takes none.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +11,23 @@ from PIL import Image
 
 from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Modality, Provider
 from fedbbpt.engines.serial import Serial
-from fedbbpt.federation.channel import Failure
+from fedbbpt.federation.channel import Answer, Failure
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site import Site
 from fedbbpt.federation.site_config import SiteConfig
-from fedbbpt.testing import ToyBackend
+from fedbbpt.testing import PartitionableToy
 from fedbbpt.types import Inputs
 
 CLASSES = ("blue", "green", "red")
 
 
-class Colours(Backend):
-    """The toy backend under a name of the registry."""
+class Colours(PartitionableToy):
+    """The toy backend, which can be partitioned, under a name of the registry."""
 
     modalities: tuple[Modality, ...] = ("image",)
 
     def __init__(self, provider: Provider, /, *, max_batch: int = 16) -> None:
-        self._toy = ToyBackend(classes=CLASSES, max_batch=max_batch)
-        self.info: BackendInfo = self._toy.info
-
-    def query(self, inputs: Inputs) -> BackendOutput:
-        """See `Backend`."""
-        return self._toy.query(inputs)
+        super().__init__(classes=CLASSES, max_batch=max_batch)
 
 
 class Reader(Backend):
@@ -58,6 +54,9 @@ class MemoryChannel:
     requests: list[tuple[str, bytes]] = field(default_factory=list)
     responses: list[tuple[str, bytes]] = field(default_factory=list)
     on_request: Callable[[Request], None] = lambda request: None
+    unheard: set[str] = field(default_factory=set)  # sites that cannot reach the server
+    to_server: list[bytes] = field(default_factory=list)
+    answer: Answer | None = None
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -68,6 +67,18 @@ class MemoryChannel:
         """See `Channel`."""
         self.on_request(request)
         return {site: self._response(site, request.to_bytes()) for site in sites}
+
+    def answer_with(self, answer: Answer) -> None:
+        """See `Channel`."""
+        self.answer = answer
+
+    def ask_server(self, site: str, sent: bytes) -> bytes:
+        """What a site asks of the server."""
+        assert self.answer is not None
+        if site in self.unheard:
+            return Response.without_result("dropped", "it cannot be reached").to_bytes()
+        self.to_server.append(sent)
+        return self.answer(sent)
 
     def _response(self, site: str, sent: bytes) -> Response | Failure:
         self.requests.append((site, sent))
@@ -107,12 +118,12 @@ def write_texts(folder: Path, sites: Sequence[str]) -> Path:
 
 def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
     """A site for each folder or table of `data`, with a kit in `kits`, which are kept if they are there."""
-    hosts = {}
+    channel = MemoryChannel(hosts := {})
     for entry in sorted(data.iterdir()):
         kit = kits / entry.stem
         kit.mkdir(parents=True, exist_ok=True)
         kind, backend = ("folder", "colours") if entry.is_dir() else ("csv", "reader")
         settings = {"data": {"name": f"{kind}:{entry}"}, "backend": {"name": backend}, "policy": policy}
         SiteConfig.of(settings).write(kit)
-        hosts[entry.stem] = Site(kit, entry.stem, Serial)
-    return MemoryChannel(hosts)
+        hosts[entry.stem] = Site(kit, entry.stem, partial(channel.ask_server, entry.stem), Serial)
+    return channel

@@ -22,6 +22,7 @@ from fedbbpt.serve.server import bind, make_server
 from fedbbpt.serve.split_body import BodyService, ServedBody
 from fedbbpt.split_learning import transport
 from fedbbpt.split_learning.activations import pack
+from fedbbpt.split_learning.http_link import HttpLink
 from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
 from fedbbpt.split_learning.sfprompt import SFPrompt
 from fedbbpt.split_learning.transport import BodyRunner, InProcessTransport
@@ -175,7 +176,7 @@ def connect(host):
     """`connect(dtype, cut, backward, url)`: a client's transport to the host."""
 
     def make(dtype="float32", cut=CUT, backward=True, url=None):
-        return RemoteBody(url or host.url, dtype, cut).transport(backward=backward)
+        return RemoteBody(HttpLink(url or host.url), dtype, cut).transport(backward=backward)
 
     return make
 

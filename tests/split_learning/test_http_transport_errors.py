@@ -9,7 +9,8 @@ from starlette.responses import Response
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.serve import RequestLimits
 from fedbbpt.split_learning.activations import pack
-from fedbbpt.split_learning.http_transport import CutSpec, RemoteBody
+from fedbbpt.split_learning.http_link import HttpLink
+from fedbbpt.split_learning.http_transport import CutSpec
 
 VALUES = np.ones((3, 5, 6), np.float32)
 
@@ -165,7 +166,7 @@ NO_HOSTS = ["http://192.168..5:8000", "http://a..b:80", "http://.a", f"http://{'
 @pytest.mark.parametrize("url", NO_URLS + NO_HOSTS)
 def test_a_url_is_checked_at_once(url):
     with pytest.raises(ConfigError, match=r"algorithm\.body_url (is what|must)") as error:
-        RemoteBody(url, "float32", CutSpec("toy 6", 1, 1))
+        HttpLink(url)
     assert "pw" not in one_sentence(error)
 
 
