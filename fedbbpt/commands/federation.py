@@ -132,8 +132,8 @@ def status(folder: Path) -> None:
         click.echo(f"Next: fedbbpt federation up {one_line(str(folder))} starts it.")
         return
     click.echo(f"The server of {chosen.name} runs since {_clock(found.since)}.")
-    rows = [(site.name, _clock(site.since), _ago(site.last_seen)) for site in found.sites]
-    print_table(rows, "site", "since", "last seen", headed=True)
+    rows = [(s.name, _clock(s.since), _ago(s.last_seen), s.backend or "—", s.doing or "—") for s in found.sites]
+    print_table(rows, "site", "since", "last seen", "backend", "doing", headed=True)
     for job in found.jobs:
         click.echo(f"job {job.id} ({one_line(job.name)}): {job.status}, submitted {job.submitted}")
     missing = [site.name for site in found.sites if site.last_seen is None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedbbpt.errors import FederationError
+from fedbbpt.federation.job_folder import Activity, JobFolder
 from fedbbpt.federation.kits import Federation, needs_nvflare
 from fedbbpt.federation.nodes import server_state
 from fedbbpt.federation.reachability import check_server
@@ -21,6 +22,8 @@ class SiteStatus:
     name: str
     since: float | None = None  # when it joined, in seconds since 1970; None if it is not there
     last_seen: float | None = None
+    backend: str = ""  # of the run that works now
+    doing: str = ""  # the request that it answers now, or answered last, in that run
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,18 @@ def status(federation: Federation) -> FederationStatus | None:
     state = server_state(federation)  # it knows of all sites that NVFlare knew of before
     if state is None or state.since is None:
         return None
+    open_jobs = [_job(job) for job in jobs if _is_open(job)]
+    working = JobFolder.working(federation.server.folder) if open_jobs else None
+    activity = Activity() if working is None else working.activity
     sites = [
-        SiteStatus(name, state.sites.get(name), seen[name]) if name in seen else SiteStatus(name)
+        SiteStatus(
+            name, state.sites.get(name), seen[name], activity.backends.get(name, ""), activity.doing.get(name, "")
+        )
+        if name in seen
+        else SiteStatus(name)
         for name in federation.description.sites
     ]
-    return FederationStatus(state.since, sites, [_job(job) for job in jobs if _is_open(job)])
+    return FederationStatus(state.since, sites, open_jobs)
 
 
 def _job(values: dict[str, Any]) -> JobStatus:

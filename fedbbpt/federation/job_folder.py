@@ -82,6 +82,13 @@ class JobFolder:
         write_atomic(made.folder / "job.json", to_record(job.model_dump()))
         return made
 
+    @classmethod
+    def working(cls, kit: Path) -> "JobFolder | None":
+        """The newest job that has not ended; None if all have."""
+        newest = sorted((kit / "jobs").glob("*/job.json"), key=lambda path: path.stat().st_mtime)
+        last = cls(newest[-1].parent) if newest else None
+        return last if last is not None and last.outcome is None else None
+
     @property
     def name(self) -> str:
         """The job's name."""

@@ -11,6 +11,7 @@ import pytest
 from fedbbpt import registry
 from fedbbpt.config import make_config
 from fedbbpt.errors import BackendError, FederationError, RunError
+from fedbbpt.federation.job_folder import Job, JobFolder, Outcome, run_job
 from fedbbpt.federation.messages import Request
 from fedbbpt.federation.server import resume_run, train_run
 from fedbbpt.run import train
@@ -196,3 +197,27 @@ def test_words_are_learned_from_sites_that_allow_it_with_the_bits_of_a_simulatio
     task = {"task": {"name": f"sites:{data}"}, "backend": {"name": "reader"}}
     train.train(make_config(BDPL | task), tmp_path / "simulation")
     assert without_places(outcome(tmp_path / "sites")) == without_places(outcome(tmp_path / "simulation"))
+
+
+def test_a_job_notes_what_its_sites_do_and_who_is_lost(data: Path, tmp_path: Path) -> None:
+    channel = open_sites(tmp_path / "kits", data)
+    settings = settings_of("fedavg")
+    job = Job(sites=list(SITES), out=str(tmp_path / "run"), resume=False, settings=settings)
+    folder = JobFolder.new(tmp_path / "server", job)
+    (tmp_path / "run").mkdir()
+    noted = []
+
+    def on_request(request: Request) -> None:
+        working = JobFolder.working(tmp_path / "server")
+        noted.append((request.kind, working and working.activity.doing.get("rome")))
+        channel.silent = {"rome"} if request.kind == "result" else set()
+
+    channel.on_request = on_request
+    run_job(folder, channel)
+    assert ("call", "train") in noted
+    assert ("call", "evaluate") in noted
+    assert folder.activity.backends == dict.fromkeys(SITES, "colours")
+    assert folder.outcome == Outcome()
+    assert list(folder.lost) == ["rome"]
+    assert JobFolder.working(tmp_path / "server") is None
+    assert "test accuracy" in folder.progress.read_text()
