@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from fedbbpt.commands.federation_fetch import fetch
+from fedbbpt.commands.federation_join import join, once_option
 from fedbbpt.printing import one_line, print_table
 
 folder_argument = click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
-once_option = click.option("--once", is_flag=True, help="Do not start NVFlare's process again if it ends by itself.")
 
 
-@click.group(short_help="A real federation: create, up, status, down.")
+@click.group(short_help="A real federation: create, up, join, status, fetch, down.")
 def federation() -> None:
     """A real federation: its server and its sites are processes of their own, on machines of their own.
 
@@ -154,4 +154,5 @@ def _ago(moment: float | None) -> str:
     return "not there" if moment is None else f"{max(0.0, time.time() - moment):.0f} s ago"
 
 
-federation.add_command(fetch)
+for command in (join, fetch):
+    federation.add_command(command)

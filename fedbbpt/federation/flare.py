@@ -27,6 +27,7 @@ from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site import Site
 
 TOPIC, CONTENT = "fedbbpt", "content"
+ECHO_TOPIC = "fedbbpt-echo"  # for `timing`
 READY_TIMEOUT = 60  # seconds for a site's processes to start
 MESSAGE_TIMEOUT = 60.0  # seconds for a message from a site to the server; then it counts as lost
 ANSWER_TIMEOUT = 600.0  # seconds for the answer: a large body on a small machine takes minutes
@@ -54,6 +55,13 @@ class FlareChannel:
             with self._engine.new_context() as fl_ctx:
                 found = self._engine.send_aux_request(reachable, TOPIC, message, timeout, fl_ctx)
         return {site: _response(found.get(site), site in self._present) for site in sites}
+
+    def echo(self, content: bytes, sites: Sequence[str], timeout: float) -> bool:
+        """See `EchoingChannel`."""
+        with self._engine.new_context() as fl_ctx:
+            message = Shareable({CONTENT: content})
+            found = self._engine.send_aux_request(list(sites), ECHO_TOPIC, message, timeout, fl_ctx)
+        return all(site in found and found[site].get(CONTENT) == content for site in sites)
 
     def answer_with(self, answer: Answer) -> None:
         """See `Channel`."""
@@ -106,6 +114,7 @@ class SiteHalf(Executor):  # type: ignore[misc]
         if event_type == EventType.START_RUN:
             self._site = Site(_root(fl_ctx), fl_ctx.get_identity_name(), partial(_ask_server, fl_ctx.get_engine()))
             fl_ctx.get_engine().register_aux_message_handler(TOPIC, partial(_reply, self._site.handle))
+            fl_ctx.get_engine().register_aux_message_handler(ECHO_TOPIC, _echo)
         elif event_type == EventType.END_RUN and self._site is not None:
             threading.Thread(target=self._site.close).start()
 
@@ -132,6 +141,12 @@ def _ask_server(engine: Any, request: bytes) -> bytes:
         reply = ReliableMessage.send_request(SERVER, TOPIC, message, *timeouts, abort, fl_ctx)
     content = _content(reply)
     return content if isinstance(content, bytes) else Response.without_result("dropped", content.reason).to_bytes()
+
+
+def _echo(topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+    reply = make_reply(ReturnCode.OK)
+    reply[CONTENT] = request.get(CONTENT)
+    return reply
 
 
 def _root(fl_ctx: FLContext) -> Path:

@@ -17,6 +17,7 @@ from fedbbpt.errors import FedbbptError, FederationError
 from fedbbpt.federation.channel import Answer, Channel, Failure
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.server import resume_run, train_run
+from fedbbpt.federation.timing import EchoingChannel, TimedChannel, Timing
 from fedbbpt.run.atomic_files import write_atomic, writing
 from fedbbpt.run.progress import LineReporter
 from fedbbpt.run.records import read_record, to_record
@@ -34,6 +35,7 @@ class Job(BaseModel):
     resume: bool
     settings: dict[str, Any]
     preset: str | None = None
+    timed_exchanges: int = 0  # to measure before training; see `timing`
 
 
 class Outcome(BaseModel):
@@ -122,6 +124,15 @@ class JobFolder:
         path = self.folder / "activity.json"
         return read_record(path, Activity) if path.exists() else Activity()
 
+    @property
+    def timing(self) -> Timing:
+        """What was measured in a job with `timed_exchanges`."""
+        return read_record(self.folder / "timing.json", Timing)
+
+    def write_timing(self, timing: Timing) -> None:
+        """Keeps what was measured."""
+        write_atomic(self.folder / "timing.json", to_record(timing.model_dump()))
+
     def write_outcome(self, outcome: Outcome) -> None:
         """Says how the job ended."""
         write_atomic(self.folder / "outcome.json", to_record(outcome.model_dump()))
@@ -178,9 +189,11 @@ def _backend(introduction: Response) -> str:
     return str(backend.get("name")) if isinstance(backend, dict) else ""
 
 
-def run_job(folder: JobFolder, channel: Channel) -> None:
+def run_job(folder: JobFolder, channel: EchoingChannel) -> None:
     """Runs the server's half of a job; whatever happens stands in its folder."""
-    job, watched = folder.job, WatchedChannel(channel, folder)
+    job = folder.job
+    timed = TimedChannel(channel, job.timed_exchanges) if job.timed_exchanges else None
+    watched = WatchedChannel(timed or channel, folder)
     with folder.progress.open("w", buffering=1, encoding="utf-8") as file:
         reporter = LineReporter(Console(file=file, highlight=False, soft_wrap=True))
         try:
@@ -196,4 +209,6 @@ def run_job(folder: JobFolder, channel: Channel) -> None:
             outcome = Outcome(error="an error in fedbbpt itself; the server's log says where")
         else:
             outcome = Outcome()
+    if timed is not None:
+        folder.write_timing(timed.timing)
     folder.write_outcome(outcome)

@@ -24,7 +24,15 @@ MAX_RESTARTS = 3  # in a row without a new round
 CONTROLLER, EXECUTOR = "fedbbpt.federation.flare.ServerHalf", "fedbbpt.federation.flare.SiteHalf"
 
 
-def train(federation: Federation, settings: Mapping[str, Any], preset: str | None, out: Path, tell: Tell) -> None:
+def train(
+    federation: Federation,
+    settings: Mapping[str, Any],
+    preset: str | None,
+    out: Path,
+    tell: Tell,
+    *,
+    timed_exchanges: int = 0,
+) -> None:
     """Trains a new run; returns when it is finished.
 
     Args:
@@ -33,11 +41,13 @@ def train(federation: Federation, settings: Mapping[str, Any], preset: str | Non
         preset: as `make_config` takes it.
         out: the run's folder.
         tell: shows a line.
+        timed_exchanges: so many exchanges are measured before training; see `JobFolder.timing`.
 
     Raises:
         FederationError: the run stopped, or the server cannot be reached.
     """
-    _follow(federation, _job(federation, out, settings, preset), tell)
+    job = _job(federation, out, settings, preset)
+    _follow(federation, job.model_copy(update={"timed_exchanges": timed_exchanges}), tell)
 
 
 def resume(federation: Federation, out: Path, tell: Tell) -> None:

@@ -75,7 +75,7 @@ def run_site(kit: Kit, tell: Tell, *, once: bool = False) -> None:
                 tell("The server does not answer any more; trying again until it does.")
             away = True
 
-    with _in_use(kit), _sigterm_interrupts():
+    with _in_use(kit), sigterm_interrupts():
         kit.check()
         wait_for_server(kit, tell)
         Watcher(kit, listen).run(once)
@@ -106,7 +106,7 @@ def run_server(federation: Federation, tell: Tell, *, once: bool = False) -> Non
             return
         write_json(_state_file(kit), asdict(state))
 
-    with _in_use(kit), _sigterm_interrupts():
+    with _in_use(kit), sigterm_interrupts():
         _state_file(kit).unlink(missing_ok=True)  # of a server that was killed
         kit.check()
         check_port_free(host if is_loopback(host) else ANY_ADDRESS, port)
@@ -221,7 +221,7 @@ def _state_file(kit: Kit) -> Path:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> Iterator[None]:
     """Lets SIGTERM do what Ctrl-C does, so that a process that is told to end takes along those that it started."""
     if threading.current_thread() is not threading.main_thread():
         yield

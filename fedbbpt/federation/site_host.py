@@ -30,6 +30,7 @@ from fedbbpt.split_learning.body_access import LINK
 from fedbbpt.text_files import parse_toml
 
 FACTS = "facts"  # the handler that says what `open_site` opened
+ECHO = "echo"  # the handler that sends back what it gets, for `timing`
 
 
 class Job(NamedTuple):
@@ -51,6 +52,8 @@ class SiteHost(ClientHost):
         """See `ClientHost`."""
         if call.handler == FACTS:
             return self.facts
+        if call.handler == ECHO:
+            return Response(content=call.message.to_bytes())
         return super().answer(call, client, memory, self.own)
 
 

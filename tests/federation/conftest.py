@@ -18,8 +18,6 @@ from fedbbpt.federation.nodes import start_server, stop_server
 from fedbbpt.federation.provisioning import create
 from fedbbpt.federation.watcher import MARK
 
-pytest.importorskip("nvflare", exc_type=ImportError)
-
 TIMEOUT = 60.0  # seconds
 SITE = """
 import sys

@@ -11,8 +11,6 @@ from fedbbpt.federation import certificates
 from fedbbpt.federation.kits import Federation, open_kit
 from fedbbpt.federation.provisioning import create
 
-pytest.importorskip("nvflare", exc_type=ImportError)
-
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Federation:

@@ -11,8 +11,6 @@ from fedbbpt.federation.kits import Federation, Kit
 from fedbbpt.federation.provisioning import create
 from fedbbpt.federation.signing import add_key, request, sign
 
-pytest.importorskip("nvflare", exc_type=ImportError)
-
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Federation:
