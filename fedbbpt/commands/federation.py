@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from fedbbpt.commands.federation_demo import demo
 from fedbbpt.commands.federation_fetch import fetch
 from fedbbpt.commands.federation_join import join, once_option
 from fedbbpt.printing import one_line, print_table
@@ -154,5 +155,5 @@ def _ago(moment: float | None) -> str:
     return "not there" if moment is None else f"{max(0.0, time.time() - moment):.0f} s ago"
 
 
-for command in (join, fetch):
+for command in (demo, fetch, join):
     federation.add_command(command)
