@@ -13,7 +13,7 @@ from fedbbpt.printing import one_line, print_table
 folder_argument = click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
 
 
-@click.group(short_help="A real federation: create, up, join, status, fetch, down.")
+@click.group(short_help="A real federation: create, up, join, status, fetch, down; demo.")
 def federation() -> None:
     """A real federation: its server and its sites are processes of their own, on machines of their own.
 
