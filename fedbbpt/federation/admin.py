@@ -2,9 +2,9 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fedbbpt.errors import FederationError
 from fedbbpt.federation.job_folder import Activity, JobFolder
@@ -12,6 +12,7 @@ from fedbbpt.federation.kits import Federation, needs_nvflare
 from fedbbpt.federation.nodes import server_state
 from fedbbpt.federation.reachability import check_server
 
+Answer = TypeVar("Answer")
 LOGIN_TIMEOUT = 10.0  # seconds
 
 
@@ -45,6 +46,10 @@ class FederationStatus:
     jobs: list[JobStatus]
 
 
+class ServerAway(FederationError):  # noqa: N818 - reads as what it says
+    """The server does not answer any more."""
+
+
 @contextlib.contextmanager
 def admin_session(federation: Federation) -> Iterator[Any]:
     """A session with the server, `nvflare.fuel.flare_api.flare_api.Session`; closed in any case, or Python never ends.
@@ -68,6 +73,18 @@ def admin_session(federation: Federation) -> Iterator[Any]:
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             session.close()
+
+
+def ask(command: Callable[..., Answer], *arguments: Any) -> Answer:
+    """What a command of a session returns.
+
+    Raises:
+        ServerAway: the server does not answer.
+    """
+    try:
+        return command(*arguments)
+    except Exception as e:  # NVFlare has a dozen kinds
+        raise ServerAway(f"the server does not answer any more ({e})") from e
 
 
 def status(federation: Federation) -> FederationStatus | None:

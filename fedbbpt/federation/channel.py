@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fedbbpt.errors import FederationError
 from fedbbpt.federation.messages import Request, Response
 
 Answer = Callable[[bytes], bytes]  # from a `Request` to its `Response`; never raises
@@ -14,6 +15,14 @@ class Failure:
     """A site that sent no response; it may have done what was asked, or may still be at it."""
 
     reason: str  # completes "no response from SITE: "
+
+
+class QuorumLost(FederationError):  # noqa: N818 - reads as what it says
+    """Fewer sites answered than a round needs."""
+
+
+class JobAborted(FederationError):  # noqa: N818 - reads as what it says
+    """The job is to end, since somebody stopped it, or since a process without which it cannot go on has ended."""
 
 
 class Channel(Protocol):
@@ -29,6 +38,9 @@ class Channel(Protocol):
 
         Returns what came from each site, in the order of `sites`: its response, or a failure if there was none in
         time, or none that can be read. The name of a site comes from the connection, never from what it sends.
+
+        Raises:
+            JobAborted: nobody is to be asked any more.
         """
         ...
 

@@ -1,13 +1,13 @@
 """Runs clients at the sites of a real federation; NVFlare's processes carry the messages."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from pydantic import PositiveFloat, PositiveInt
 
 from fedbbpt.engines import Call, Engine, OnDropped
-from fedbbpt.errors import BackendError
-from fedbbpt.federation.channel import Channel, Failure
+from fedbbpt.federation.channel import Channel, Failure, QuorumLost
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.types import OutOfDate, Score, Statistics, Update
 
@@ -48,15 +48,17 @@ class Nvflare(Engine):
         self._channel, self._quorum = channel, Quorum(min_sites, deadline)
         self.away = dict(away)  # site -> since when and why it takes no part
         self.refused: set[str] = set()  # those of `away` that will not be asked again
+        self._pinger = ThreadPoolExecutor(1)
+        self._pings: Future[dict[str, Response | Failure]] | None = None  # to those that are away
 
     def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
         """See `Engine`.
 
         Raises:
-            BackendError: fewer than `min_sites` of the clients replied.
+            QuorumLost: fewer than `min_sites` of the clients replied.
         """
-        self._ask_those_away(clients)
         request = Request("call", {"handler": call.handler, "algorithm": call.algorithm}, call.message.to_bytes())
+        self._look_who_is_back(clients)
         responses = self.request(request, clients)
         replies, missing = [], {}
         for client in clients:
@@ -66,7 +68,7 @@ class Nvflare(Engine):
                 missing[client] = str(e)
         if len(replies) < min(self._quorum.min_sites, len(clients)):
             said = "; ".join(f"{client}: {why}" for client, why in missing.items())
-            raise BackendError(
+            raise QuorumLost(
                 f"{len(replies)} of {len(clients)} sites answered, and min_sites={self._quorum.min_sites} have to "
                 f"({said}); no round is lost: once they are back, continue with --resume"
             )
@@ -86,14 +88,24 @@ class Nvflare(Engine):
         return {site: responses.get(site) or Failure(self.away[site]) for site in sites}
 
     def close(self) -> None:
-        """Does nothing: the sites' processes end with NVFlare's job."""
+        """Asks nobody any more; the sites' processes end with NVFlare's job."""
+        self._pinger.shutdown(cancel_futures=True)
 
-    def _ask_those_away(self, sites: Sequence[str]) -> None:
-        """Looks briefly whether sites are back, which were too slow before."""
-        if asked := [site for site in sites if site in self.away and site not in self.refused]:
-            for site, response in self._channel.request(Request("ping"), asked, PING).items():
-                if not isinstance(response, Failure) and response.kind == "ok":
-                    del self.away[site]
+    def _look_who_is_back(self, clients: Sequence[str]) -> None:
+        """Asks those that are away whether they can work again.
+
+        The round does not wait for their answers, which count from the next exchange on, unless there are too few
+        sites without them.
+        """
+        away = [client for client in clients if client in self.away and client not in self.refused]
+        if away and self._pings is None:
+            self._pings = self._pinger.submit(self._channel.request, Request("ping"), away, PING)
+        too_few = len(clients) - len(away) < min(self._quorum.min_sites, len(clients))
+        if self._pings is not None and (too_few or self._pings.done()):
+            for site, response in self._pings.result().items():
+                if isinstance(response, Response) and response.kind == "ok":
+                    self.away.pop(site, None)
+            self._pings = None
 
 
 def _reply(response: Response | Failure) -> Any:

@@ -10,7 +10,7 @@ import fedbbpt
 from fedbbpt.backend import BackendInfo, Modality
 from fedbbpt.data.sites import union_of_classes
 from fedbbpt.errors import FederationError
-from fedbbpt.federation.channel import Channel, Failure
+from fedbbpt.federation.channel import Channel, Failure, QuorumLost
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.run.experiment import ClientRecord
 from fedbbpt.types import Usage
@@ -68,7 +68,7 @@ class Roll:
         """The answers of the sites that take part; who gives none takes part no longer.
 
         Raises:
-            FederationError: fewer than `min_sites` are left.
+            QuorumLost: fewer than `min_sites` are left.
         """
         answers = {}
         for site, response in self.channel.request(request, self.present, self.deadline).items():
@@ -80,10 +80,10 @@ class Roll:
         return answers
 
     def check(self) -> None:
-        """Raises FederationError if fewer than `min_sites` are left."""
+        """Raises QuorumLost if fewer than `min_sites` are left."""
         if len(self.present) < max(1, self.min_sites):
             missing = "; ".join(f"{site}: {why}" for site, why in self.away.items()) or "none has joined"
-            raise FederationError(
+            raise QuorumLost(
                 f"{len(self.present)} of the sites take part, and min_sites={self.min_sites} have to ({missing}); "
                 "nothing has been asked of a model"
             )

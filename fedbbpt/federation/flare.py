@@ -6,7 +6,9 @@ The only place that NVFlare's jobs may build classes from (`local_settings.ALLOW
 """
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,18 +16,19 @@ from typing import Any
 from nvflare.apis.controller_spec import ClientTask, Task
 from nvflare.apis.event_type import EventType
 from nvflare.apis.executor import Executor
-from nvflare.apis.fl_constant import ReturnCode, SiteType
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode, SiteType
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.impl.controller import Controller
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 from nvflare.apis.utils.reliable_message import ReliableMessage
 
-from fedbbpt.federation.channel import Answer, Failure
+from fedbbpt.federation.channel import Answer, Failure, JobAborted
 from fedbbpt.federation.job_folder import JobFolder, run_job
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site import Site
 
+Reply = Response | Failure
 TOPIC, CONTENT = "fedbbpt", "content"
 ECHO_TOPIC = "fedbbpt-echo"  # for `timing`
 READY_TIMEOUT = 60  # seconds for a site's processes to start
@@ -33,6 +36,8 @@ MESSAGE_TIMEOUT = 60.0  # seconds for a message from a site to the server; then 
 ANSWER_TIMEOUT = 600.0  # seconds for the answer: a large body on a small machine takes minutes
 SERVER = SiteType.SERVER
 POLL = 0.02  # seconds between looks at the answers to "ready"
+PING_INTERVAL, PING_TIMEOUT = 5.0, 2.0  # seconds
+SILENCE = 30.0  # seconds without a sign of life after which nobody waits for a site
 WORDS = {  # NVFlare's return codes
     ReturnCode.COMMUNICATION_ERROR: "it did not answer in time, or cannot be reached",
     ReturnCode.TIMEOUT: "it did not answer in time",
@@ -40,21 +45,58 @@ WORDS = {  # NVFlare's return codes
 
 
 class FlareChannel:
-    """Auxiliary messages to the sites of a job, over connections with TLS on both sides. See `Channel`."""
+    """Auxiliary messages to the sites of a job, over connections with TLS on both sides. See `Channel`.
 
-    def __init__(self, engine: Any, sites: Sequence[str], present: Sequence[str]) -> None:
+    A site that is still at work says so when it is asked; nobody waits any longer for one that does not.
+
+    Args:
+        engine: NVFlare's.
+        sites: of the federation.
+        ready: those whose process has said that it is ready; may grow.
+        aborted: NVFlare's signal that the job is to end.
+    """
+
+    def __init__(self, engine: Any, sites: Sequence[str], ready: Collection[str], aborted: Signal) -> None:
         self.sites = tuple(sorted(sites))
-        self._engine, self._present = engine, frozenset(present)
+        self._engine, self._ready, self._aborted = engine, ready, aborted
 
-    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
+    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Reply]:
         """See `Channel`."""
-        reachable = [site for site in sites if site in self._present]
-        found: dict[str, Any] = {}
-        if reachable:
-            message = Shareable({CONTENT: request.to_bytes()})
-            with self._engine.new_context() as fl_ctx:
-                found = self._engine.send_aux_request(reachable, TOPIC, message, timeout, fl_ctx)
-        return {site: _response(found.get(site), site in self._present) for site in sites}
+        found: dict[str, Reply] = {site: Failure("it has not joined this job") for site in sites}
+        if reachable := [site for site in sites if site in self._ready]:
+            content, ends = request.to_bytes(), {site: Signal(self._aborted) for site in reachable}
+            with ThreadPoolExecutor(len(reachable)) as pool:
+                asked = {site: pool.submit(self._ask, content, site, timeout, ends[site]) for site in reachable}
+                silent = self._wait(asked, ends)
+            found |= {site: one.result() for site, one in asked.items()} | silent
+        if self._aborted.triggered:
+            raise JobAborted("the job was stopped")
+        return found
+
+    def _wait(self, asked: Mapping[str, "Future[Reply]"], ends: Mapping[str, Signal]) -> dict[str, Reply]:
+        """Waits for the answers; ends the wait for sites that give no sign of life, and returns those."""
+        silent: dict[str, Reply] = {}
+        heard = dict.fromkeys(asked, time.monotonic())
+        ping = Request("ping").to_bytes()
+        while True:
+            wait(asked.values(), PING_INTERVAL)
+            pending = [site for site, one in asked.items() if not one.done() and site not in silent]
+            if not pending or self._aborted.triggered:
+                return silent
+            with ThreadPoolExecutor(len(pending)) as pool:
+                replies = pool.map(lambda site: self._ask(ping, site, PING_TIMEOUT, self._aborted), pending)
+            for site, reply in zip(pending, replies, strict=True):
+                if isinstance(reply, Response):
+                    heard[site] = time.monotonic()
+                elif time.monotonic() > heard[site] + SILENCE:
+                    silent[site] = Failure(f"it gave no sign of life for {SILENCE:.0f} seconds")
+                    ends[site].trigger(True)
+
+    def _ask(self, content: bytes, site: str, timeout: float, end: Signal) -> Reply:
+        with self._engine.new_context() as fl_ctx:
+            fl_ctx.put(FLContextKey.RUN_ABORT_SIGNAL, end, private=True, sticky=False)
+            message = Shareable({CONTENT: content})
+            return _response(self._engine.send_aux_request([site], TOPIC, message, timeout, fl_ctx).get(site))
 
     def echo(self, content: bytes, sites: Sequence[str], timeout: float) -> bool:
         """See `EchoingChannel`."""
@@ -89,17 +131,17 @@ class ServerHalf(Controller):  # type: ignore[misc]
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """Waits for the sites' processes, then trains."""
-        engine, ready = fl_ctx.get_engine(), list[str]()
+        engine, ready = fl_ctx.get_engine(), set[str]()
 
         def on_ready(client_task: ClientTask, fl_ctx: FLContext) -> None:
-            ready.append(client_task.client.name)
+            ready.add(client_task.client.name)
 
         expected = [client.name for client in engine.get_clients()]
         # Auxiliary messages reach nobody before its process has asked for a task.
         task = Task("ready", Shareable(), timeout=READY_TIMEOUT, result_received_cb=on_ready)
         self.broadcast_and_wait(task, fl_ctx, min_responses=len(expected), abort_signal=abort_signal)
         folder = JobFolder.of(_root(fl_ctx), self._job)
-        run_job(folder, FlareChannel(engine, folder.job.sites, ready))
+        run_job(folder, FlareChannel(engine, folder.job.sites, ready, abort_signal))
 
 
 class SiteHalf(Executor):  # type: ignore[misc]
@@ -154,9 +196,7 @@ def _root(fl_ctx: FLContext) -> Path:
     return Path(fl_ctx.get_engine().get_workspace().get_root_dir())
 
 
-def _response(reply: Any, joined: bool) -> Response | Failure:
-    if not joined:
-        return Failure("it has not joined this job")
+def _response(reply: Any) -> Reply:
     content = _content(reply)
     try:
         return content if isinstance(content, Failure) else Response.from_bytes(content)

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from fedbbpt.errors import FedbbptError, FederationError
-from fedbbpt.federation.channel import Answer, Channel, Failure
+from fedbbpt.federation.channel import Answer, Channel, Failure, JobAborted, QuorumLost
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.server import resume_run, train_run
 from fedbbpt.federation.timing import EchoingChannel, TimedChannel, Timing
@@ -42,10 +43,11 @@ class Outcome(BaseModel):
     """How a job ended."""
 
     error: str | None = None  # a sentence for the user; None if the run is finished
+    quorum_lost: bool = False  # the run can go on once enough sites are back
 
 
 class Lost(BaseModel):
-    """The sites that did not answer, and since when, in seconds since 1970."""
+    """The sites that did not answer, and when each was last heard of, in seconds since 1970."""
 
     sites: dict[str, float] = {}
 
@@ -74,6 +76,11 @@ class JobFolder:
         if not NAME.fullmatch(name):
             raise FederationError("this is no job of fedbbpt train")
         return cls(kit / "jobs" / name)
+
+    @classmethod
+    def find(cls, kit: Path, name: str) -> "JobFolder | None":
+        """The folder of a job by its name, if there is one."""
+        return cls(kit / "jobs" / name) if NAME.fullmatch(name) and (kit / "jobs" / name).exists() else None
 
     @classmethod
     def new(cls, kit: Path, job: Job) -> "JobFolder":
@@ -114,7 +121,7 @@ class JobFolder:
 
     @property
     def lost(self) -> dict[str, float]:
-        """The sites that did not answer, and since when."""
+        """The sites that did not answer, and when each was last heard of."""
         path = self.folder / "lost.json"
         return read_record(path, Lost).sites if path.exists() else {}
 
@@ -151,8 +158,10 @@ class WatchedChannel:
 
     def __init__(self, channel: Channel, folder: JobFolder) -> None:
         self._channel, self._folder = channel, folder
-        self._lost: dict[str, float] = {}
         self._activity = Activity(run=folder.job.out)
+        self._heard = dict.fromkeys(channel.sites, time.time())
+        self._lost: set[str] = set()
+        self._turn = Lock()  # sites that are away are asked while others work
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -161,16 +170,18 @@ class WatchedChannel:
 
     def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
         """See `Channel`."""
-        self._note({site: f"{request.fields.get('handler', request.kind)}" for site in sites})
+        if request.kind != "ping":
+            self._note({site: f"{request.fields.get('handler', request.kind)}" for site in sites})
         responses = self._channel.request(request, sites, timeout)
         if request.kind == "describe":
             self._activity.backends |= {s: _backend(r) for s, r in responses.items() if isinstance(r, Response)}
         silent = {site for site, response in responses.items() if isinstance(response, Failure)}
-        lost = {site: since for site, since in self._lost.items() if site in silent or site not in responses}
-        lost |= {site: time.time() for site in silent if site not in lost}
-        if lost != self._lost:
-            self._lost = lost
-            self._folder.note_lost(lost)
+        with self._turn:
+            self._heard |= dict.fromkeys(responses.keys() - silent, time.time())
+            lost = self._lost - responses.keys() | silent
+            if lost != self._lost:
+                self._lost = lost
+                self._folder.note_lost({site: self._heard[site] for site in sorted(lost)})
         return responses
 
     def answer_with(self, answer: Answer) -> None:
@@ -201,6 +212,10 @@ def run_job(folder: JobFolder, channel: EchoingChannel) -> None:
                 resume_run(watched, Path(job.out), reporter)
             else:
                 train_run(watched, job.settings, job.preset, Path(job.out), reporter)
+        except JobAborted:
+            return  # it did not end by itself: whoever submitted it may submit it again
+        except QuorumLost as e:
+            outcome = Outcome(error=str(e), quorum_lost=True)
         except FedbbptError as e:
             log.error("the run stops: %s", e)
             outcome = Outcome(error=str(e))

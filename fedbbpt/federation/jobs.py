@@ -3,18 +3,19 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 from fedbbpt.errors import FederationError, RunError
-from fedbbpt.federation.admin import admin_session
-from fedbbpt.federation.experiment import FILE, FederatedRun
+from fedbbpt.federation.admin import ServerAway, admin_session, ask
 from fedbbpt.federation.job_folder import Job, JobFolder
 from fedbbpt.federation.kits import Federation
-from fedbbpt.federation.nodes import server_state
-from fedbbpt.run.atomic_files import reading
-from fedbbpt.run.records import read_record
+from fedbbpt.federation.readiness import sites_that_are_back, wait_until_ready
+from fedbbpt.run.atomic_files import reading, writing
 
 Tell = Callable[[str], None]
 POLL = 0.1  # seconds between looks at the progress
@@ -57,7 +58,7 @@ def resume(federation: Federation, out: Path, tell: Tell) -> None:
         FederationError: the run stopped, or the server cannot be reached.
         RunError: there is no run.
     """
-    if not (out / FILE).exists():
+    if not (out / "config.toml").exists():
         raise RunError(f"{out} holds no run of a federation that can be resumed")
     _follow(federation, _job(federation, out, {}, None, resume=True), tell)
 
@@ -70,32 +71,64 @@ def _job(
 
 
 def _follow(federation: Federation, job: Job, tell: Tell) -> None:
-    """Submits a job, and again as a resumed one while there is reason to."""
+    """Follows the run's job, or submits one; and again as a resumed one while there is reason to."""
     out, without_progress = Path(job.out), 0
-    with admin_session(federation) as session:
+    folder: JobFolder | None = None
+    with _sole_follower(out):
         while True:
             before = _rounds(out)
-            folder = JobFolder.new(federation.server.folder, job)
-            reason = _watch(federation, session, folder, _submit(session, folder), tell)
+            try:
+                with admin_session(federation) as session:
+                    folder, id_ = _open_job(federation, session, job) or _submit(federation, session, job)
+                    reason = _watch(federation, session, folder, id_, tell)
+            except ServerAway as e:
+                reason = str(e)
             if reason is None:
                 return
             without_progress = 0 if _rounds(out) > before else without_progress + 1
-            if without_progress > MAX_RESTARTS or not (out / FILE).exists():
-                raise FederationError(
-                    f"{reason}; {federation.server.log} says why. No round is lost: continue with fedbbpt train "
-                    f"--resume {out}"
-                )
-            tell(f"{reason}; the run goes on from its last checkpoint")
-            job = job.model_copy(update={"resume": True})
+            if without_progress > MAX_RESTARTS:
+                raise FederationError(f"{reason}, again and again; {federation.server.log} says more")
+            begun = (out / "config.toml").exists()
+            tell(f"{reason}; the run {'goes on from its last checkpoint' if begun else 'begins again'}")
+            wait_until_ready(federation, job, folder.lost if folder else (), tell)
+            job = job.model_copy(update={"resume": begun})
 
 
-def _submit(session: Any, folder: JobFolder) -> str:
-    """Submits a job to NVFlare; returns its id there."""
+@contextmanager
+def _sole_follower(out: Path) -> Iterator[None]:
+    """Sees to it that one process at a time submits jobs of a run."""
+    lock = filelock.FileLock(out / ".follower.lock")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as e:
+            raise FederationError(f"another fedbbpt train follows the run in {out}: wait for it, or stop it") from e
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _open_job(federation: Federation, session: Any, job: Job) -> tuple[JobFolder, str] | None:
+    """The job that works on the same run, and its id, if there is one: its submitter may have been killed."""
+    for values in ask(session.list_jobs):
+        folder = JobFolder.find(federation.server.folder, values["job_name"])
+        if folder is None or folder.job.out != job.out or folder.outcome is not None or _is_over(values):
+            continue
+        if job.resume or (folder.job.settings, folder.job.preset) == (job.settings, job.preset):
+            return folder, values["job_id"]
+    return None
+
+
+def _submit(federation: Federation, session: Any, job: Job) -> tuple[JobFolder, str]:
+    """Submits a job to NVFlare, under the name of its folder; returns that and the job's id there."""
+    folder = JobFolder.new(federation.server.folder, job)
     with tempfile.TemporaryDirectory() as temporary:
         definition = Path(temporary) / "fedbbpt"
         config = definition / "app" / "config"
         config.mkdir(parents=True)
-        meta = {"name": "fedbbpt", "resource_spec": {}, "min_clients": 1, "deploy_map": {"app": ["@ALL"]}}
+        meta = {"name": folder.name, "resource_spec": {}, "min_clients": 1, "deploy_map": {"app": ["@ALL"]}}
         workflow = {"id": "run", "path": CONTROLLER, "args": {"job": folder.name}}
         executor = {"tasks": ["*"], "executor": {"path": EXECUTOR, "args": {}}}
         parts = {
@@ -105,7 +138,7 @@ def _submit(session: Any, folder: JobFolder) -> str:
         }
         for path, content in parts.items():
             path.write_text(json.dumps(content))
-        return str(session.submit_job(str(definition)))
+        return folder, str(ask(session.submit_job, str(definition)))
 
 
 def _watch(federation: Federation, session: Any, folder: JobFolder, id_: str, tell: Tell) -> str | None:
@@ -119,23 +152,23 @@ def _watch(federation: Federation, session: Any, folder: JobFolder, id_: str, te
         while True:
             shown = _show(folder.progress, shown, tell)
             if (outcome := folder.outcome) is not None:
-                shown = _show(folder.progress, shown, tell)
-                if outcome.error is not None:
+                _show(folder.progress, shown, tell)
+                begun = (Path(folder.job.out) / "config.toml").exists()
+                if outcome.error is not None and not (outcome.quorum_lost and begun):
                     raise FederationError(outcome.error)
-                return None
+                return outcome.error
             if ended is not None and time.monotonic() > ended + SETTLE:
                 return "the server's job ended early"
             if time.monotonic() > looked + LOOK:
                 looked = time.monotonic()
-                if ended is None and _has_ended(session, id_):
+                if ended is None and _is_over(ask(session.get_job_meta, id_)):
                     ended = looked
-                if back := _back(federation, folder):
-                    session.abort_job(id_)
-                    _wait_for_end(session, id_)
+                if back := sites_that_are_back(federation, Path(folder.job.out), folder.lost):
+                    ask(session.abort_job, id_)
                     return f"{', '.join(back)} {'are' if len(back) > 1 else 'is'} back"
             time.sleep(POLL)
     except KeyboardInterrupt:
-        session.abort_job(id_)
+        ask(session.abort_job, id_)
         raise
 
 
@@ -152,24 +185,9 @@ def _show(path: Path, shown: int, tell: Tell) -> int:
     return shown + len(whole)
 
 
-def _has_ended(session: Any, id_: str) -> bool:
-    return str(session.get_job_meta(id_).get("status", "")).startswith(("FINISHED", "FAILED", "ABANDONED"))
-
-
-def _wait_for_end(session: Any, id_: str) -> None:
-    for _ in range(100):
-        if _has_ended(session, id_):
-            return
-        time.sleep(POLL)
-
-
-def _back(federation: Federation, folder: JobFolder) -> list[str]:
-    """The run's sites that a job has lost and that have joined the federation again since."""
-    lost, record = folder.lost, Path(folder.job.out) / FILE
-    if not lost or not record.exists() or (state := server_state(federation)) is None:
-        return []
-    sites = read_record(record, FederatedRun).sites
-    return [site for site, since in lost.items() if site in sites and (state.sites.get(site) or 0.0) > since]
+def _is_over(values: Mapping[str, Any]) -> bool:
+    """Whether NVFlare's values of a job say that it has ended."""
+    return str(values.get("status", "")).startswith(("FINISHED", "FAILED", "ABANDONED"))
 
 
 def _rounds(out: Path) -> int:

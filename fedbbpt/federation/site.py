@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
@@ -47,7 +48,7 @@ class Site:
         self._memory = ClientMemory()
         self._hosts = _SiteHosts(kit, name, ask_server)
         self._engine = engine(self._hosts, {name: self._memory})
-        self._turn = Lock()
+        self._turn, self._held = Lock(), ExitStack()
         self._run: SiteRun | None = None
         self._answers: Mapping[str, Callable[[Request], Response]] = {
             "ping": lambda request: Response(),
@@ -70,8 +71,9 @@ class Site:
             self._turn.release()
 
     def close(self) -> None:
-        """Ends the site's worker process."""
+        """Ends the site's worker process, and lets go of the run."""
         self._engine.close()
+        self._held.close()
 
     def _answered(self, content: bytes) -> Response:
         try:
@@ -109,7 +111,9 @@ class Site:
     def _open(self, request: Request) -> Response:
         job = _job(request)
         self._engine.close()
+        self._held.close()
         self._run = SiteRun.of(self._kit, job.run)
+        self._held.enter_context(self._run.held())
         self._hosts.job, self._hosts.run = job, self._run
         self._memory.replace({})
         facts: Response = self._ask(Call(FACTS, NOTHING))

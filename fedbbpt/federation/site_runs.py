@@ -1,10 +1,13 @@
 """What a site keeps of a run: what its client remembers after each round, its queries, and the finished result."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -13,6 +16,7 @@ from fedbbpt.errors import FederationError
 from fedbbpt.federation.run_files import unpack_files
 from fedbbpt.run.atomic_files import reading, write_atomic, writing
 
+LOCK_TIMEOUT = 30.0  # seconds
 RETAINED = 3  # rounds: the server's last two checkpoints, and the one that it writes next
 RUN = re.compile(r"[0-9a-f]{32}")
 Arrays = dict[str, NDArray[Any]]
@@ -37,6 +41,24 @@ class SiteRun:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return cls(folder)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lets one process at a time work on the run: that of a job that has failed may still be at it.
+
+        Raises:
+            FederationError: another one still does.
+        """
+        lock = filelock.FileLock(self.folder / ".lock", thread_local=False)  # each request has a thread of its own
+        with writing(self.folder):
+            try:
+                lock.acquire(timeout=LOCK_TIMEOUT)
+            except filelock.Timeout as e:
+                raise FederationError("an earlier job still works on this run here") from e
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def queries(self) -> int:

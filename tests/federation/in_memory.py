@@ -116,6 +116,9 @@ def write_texts(folder: Path, sites: Sequence[str]) -> Path:
     return folder
 
 
+_running: dict[Path, Site] = {}  # by kit
+
+
 def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
     """A site for each folder or table of `data`, with a kit in `kits`, which are kept if they are there."""
     channel = MemoryChannel(hosts := {})
@@ -125,5 +128,7 @@ def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
         kind, backend = ("folder", "colours") if entry.is_dir() else ("csv", "reader")
         settings = {"data": {"name": f"{kind}:{entry}"}, "backend": {"name": backend}, "policy": policy}
         SiteConfig.of(settings).write(kit)
-        hosts[entry.stem] = Site(kit, entry.stem, partial(channel.ask_server, entry.stem), Serial)
+        if kit in _running:
+            _running[kit].close()  # as if its process had ended
+        hosts[entry.stem] = _running[kit] = Site(kit, entry.stem, partial(channel.ask_server, entry.stem), Serial)
     return channel

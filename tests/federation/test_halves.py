@@ -10,7 +10,8 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.config import make_config
-from fedbbpt.errors import BackendError, FederationError, RunError
+from fedbbpt.errors import FederationError, RunError
+from fedbbpt.federation.channel import QuorumLost
 from fedbbpt.federation.job_folder import Job, JobFolder, Outcome, run_job
 from fedbbpt.federation.messages import Request
 from fedbbpt.federation.server import resume_run, train_run
@@ -136,7 +137,7 @@ def test_a_run_without_a_quorum_stops_and_goes_on_when_the_sites_are_back(
             channel.silent = {"paris", "rome"} if len(calls) == 2 else set()
 
     channel.on_request = on_request
-    with pytest.raises(BackendError, match=r"1 of 3 sites answered, and min_sites=2 have to .*paris: .*--resume"):
+    with pytest.raises(QuorumLost, match=r"1 of 3 sites answered, and min_sites=2 have to .*paris: .*--resume"):
         train_at(channel, settings_of("fedavg", min_sites=2), tmp_path / "run")
     resume_run(open_sites(tmp_path / "kits", data), tmp_path / "run", Callback())
     train_at(open_sites(tmp_path / "other", data), settings_of("fedavg", min_sites=2), tmp_path / "whole")
