@@ -1,0 +1,171 @@
+"""What a kill costs a federation: `python -m fedbbpt_benchmarks.experiments.federation_kills --out FOLDER`.
+
+A server and three sites on this machine, each with a service of its own that it pays. Again and again a run trains, and
+one of the processes is killed (SIGKILL) at a random moment. In the end the parameters are those of a simulation, or the
+run says whose update is missing; and each site's ledger says what its service says.
+"""
+
+import json
+import random
+import shutil
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+from safetensors.numpy import load_file
+
+from fedbbpt.printing import print_table
+from fedbbpt_benchmarks.experiments.loopback_federation import SITES, LoopbackFederation, loopback_federation
+
+OPTIONS = {
+    "rounds": 6,
+    "data.shots_per_class": 4,
+    "data.validation_shots_per_class": 3,
+    "data.test_limit": 12,
+    "algorithm.name": "ensemble",
+    "algorithm.num_prompts": 6,
+    "optimizer.population_size": 3,
+    "prompt.name": "instruction",
+    "readout.l2": 0.05,
+}
+SETTINGS = [word for key, value in OPTIONS.items() for word in ("-o", f"{key}={value}")]
+# What is killed, and of whom; "all" are all processes of a site at once, whose operator starts it again.
+TARGETS = ("worker", "job", "all", "server's job", "server's parent", "fedbbpt train")
+AWAY = 5.0  # seconds until a site that was killed is started again
+LIMIT = 600.0  # seconds for a run
+POLL = 0.05  # seconds
+
+
+class Outcome(NamedTuple):
+    """What came of a kill."""
+
+    target: str
+    site: str
+    moment: float  # seconds after `fedbbpt train` was started
+    took: float  # seconds until the run was finished
+    commands: int  # how often fedbbpt train had to be called
+    parameters: str  # "the same", or "finite" where an update is missing, or what is wrong
+    missing: list[str]  # the sites whose updates are missing in some round
+    charged: int  # requests that the services were paid for
+    ledger: str  # "equal", or what is wrong
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder; what is in it is not done again.")
+@click.option("--kills", default=20, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--port", default=23700, show_default=True)
+@click.option("--takes", default=0.03, show_default=True, help="Seconds that a service takes for an answer.")
+def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
+    """A federation whose processes are killed: the same parameters, and nothing is paid twice."""
+    log, started = out / "kills.jsonl", out / "federation"
+    done = [Outcome(*json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+    shutil.rmtree(started, ignore_errors=True)
+    started.mkdir(parents=True)
+    with loopback_federation(started, port, takes) as federation:
+        simulated = started / "simulation"
+        arguments = [*federation.simulation(), *SETTINGS, "--out", str(simulated)]
+        federation.train(arguments, started / "simulation.txt").wait()
+        whole = Trial(federation, "whole")
+        undisturbed = whole.finish(time.monotonic())
+        click.echo(f"undisturbed: {undisturbed:.0f} s, parameters: {whole.parameters(simulated)}, {whole.ledger()}")
+        for number in range(len(done), kills):
+            rng = random.Random(f"{seed} {number}")
+            target, site, moment = TARGETS[number % len(TARGETS)], rng.choice(SITES), rng.uniform(0, undisturbed)
+            outcome = Trial(federation, f"kill-{number:02d}").killed(target, site, moment, simulated)
+            done.append(outcome)
+            with log.open("a") as file:
+                print(json.dumps(outcome), file=file)
+            click.echo(" ".join(map(str, outcome)))
+    rows = [[str(round(x)) if isinstance(x, float) else str(x) for x in one] for one in done]
+    print_table(rows, *Outcome._fields, headed=True)
+
+
+class Trial:
+    """One run at the sites, which have never asked their services anything before."""
+
+    def __init__(self, federation: LoopbackFederation, name: str) -> None:
+        self.federation = federation
+        self.run, self.log = federation.root / name, federation.root / f"{name}.txt"
+        self.commands = 0
+        for site, service in federation.services.items():
+            service.forget()
+            shutil.rmtree(federation.cache(site), ignore_errors=True)
+        self.process = self._train()
+
+    def killed(self, target: str, site: str, moment: float, simulated: Path) -> Outcome:
+        """Kills something after so many seconds, or as soon as it is there, and lets the run go on."""
+        started = time.monotonic()
+        time.sleep(moment)
+        while not self._kill(target, site) and self.process.poll() is None:
+            time.sleep(POLL)
+        moment = time.monotonic() - started
+        if target == "all":
+            time.sleep(AWAY)
+            self.federation.join(site)
+        took = self.finish(started)
+        charged = sum(len(service.charged) for service in self.federation.services.values())
+        whose = site if target in ("worker", "job", "all") else ""
+        state, missing = self.parameters(simulated), self.missing()
+        return Outcome(target, whose, moment, took, self.commands, state, missing, charged, self.ledger())
+
+    def finish(self, started: float) -> float:
+        """Waits for the run, and continues it where it stopped; returns the seconds that it took."""
+        while self.process.wait(LIMIT):
+            if time.monotonic() > started + LIMIT:
+                raise TimeoutError(f"{self.log} does not end")
+            self.process = self._train()
+        return time.monotonic() - started
+
+    def parameters(self, simulated: Path) -> str:
+        """Whether those after the last round are those of the simulation."""
+        ours, theirs = (max((run / "checkpoints").glob("*.safetensors")) for run in (self.run, simulated))
+        if ours.name == theirs.name and ours.read_bytes() == theirs.read_bytes():
+            return "the same"
+        finite = all(np.isfinite(array).all() for array in load_file(ours).values() if array.dtype.kind == "f")
+        return ("finite" if self.missing() else "others") if finite else "not finite"
+
+    def missing(self) -> list[str]:
+        """The sites that take no part, or whose updates are missing in some round."""
+        sites = json.loads((self.run / "federation.json").read_text())["sites"]
+        rows = [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
+        return sorted({s for row in rows for s in row.get("dropped_clients", ())} | (set(SITES) - set(sites)))
+
+    def ledger(self) -> str:
+        """Whether each site's ledger holds what its service was paid for, each request once."""
+        for site, service in self.federation.services.items():
+            if (answered := _answered(self.federation.cache(site))) != sorted(service.charged):
+                return f"{site}: {len(answered)}, and {len(service.charged)} charged"
+        return "equal"
+
+    def _kill(self, target: str, site: str) -> int:
+        if target == "fedbbpt train":
+            self.process.kill()
+            return 1
+        member, kind = ("server", target.removeprefix("server's ")) if "server" in target else (site, target)
+        return self.federation.kill(member, kind)
+
+    def _train(self) -> "subprocess.Popen[bytes]":
+        """`fedbbpt train`, from its start or from where it was."""
+        self.commands += 1
+        resumed = (self.run / "config.toml").exists()
+        arguments = ["--resume"] if resumed else [*self.federation.settings(), *SETTINGS, "--out"]
+        return self.federation.train([*arguments, str(self.run)], self.log)
+
+
+def _answered(cache: Path) -> list[str]:
+    """The keys of the requests that a site's ledger holds as answered, sorted."""
+    if not (path := cache / "answers.sqlite").exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        keys = connection.execute("SELECT key FROM requests WHERE state = 'answered'").fetchall()
+    return sorted(key for (key,) in keys)
+
+
+if __name__ == "__main__":
+    main()
