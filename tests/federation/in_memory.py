@@ -132,3 +132,15 @@ def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
             _running[kit].close()  # as if its process had ended
         hosts[entry.stem] = _running[kit] = Site(kit, entry.stem, partial(channel.ask_server, entry.stem), Serial)
     return channel
+
+
+def check_same_but_for_baselines(split: Any, whole: Any) -> None:
+    """Compares a run whose clients cannot query the model as it is with one whose clients can; both as by `outcome`."""
+    rows, summary, arrays = split
+    expected_rows, expected, expected_arrays = whole
+    for row in (rows[-1], expected_rows[-1]):  # of the test, before which the model is queried as it is
+        del row["queries"], row["requests"]
+    assert rows == expected_rows
+    assert arrays == {name: content for name, content in expected_arrays.items() if not name.startswith("clients/")}
+    assert (summary["bytes_up"], summary["bytes_down"]) == (expected["bytes_up"], expected["bytes_down"])
+    assert summary["queries"] == expected["queries"] - expected["queries_by_purpose"]["baseline"]

@@ -1,10 +1,10 @@
 """A split model over a federation, in memory: the sites' clients reach the body at the server."""
 
 import json
+import threading
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,20 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.config import make_config
+from fedbbpt.engines.worker import Worker
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.federation.body_link import BODY_URL, BodyReply, BodyRequest, ServerLink, pass_on
 from fedbbpt.federation.channel import Answer
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.server import resume_run, train_run
+from fedbbpt.federation.site_host import Job
+from fedbbpt.federation.site_runs import SiteRun
 from fedbbpt.run import train
 from fedbbpt.run.callback import Callback
 from fedbbpt.split_learning.activations import unpack
 from fedbbpt.split_learning.http_retry import RetryingClient
 from fedbbpt.types import Traffic
-from tests.federation.in_memory import Colours, MemoryChannel, open_sites, write_images
+from tests.federation.in_memory import Colours, MemoryChannel, check_same_but_for_baselines, open_sites, write_images
 
 SITES = ("berlin", "paris", "rome")
 DATA = {"shots_per_class": 3, "validation_shots_per_class": 2}
@@ -78,15 +81,7 @@ def test_a_body_at_the_server_changes_no_bit_query_or_byte(
     train_at(channel, tmp_path / "sites", **options)
     settings = settings_of(**options) | {"task": {"name": f"sites:{data}"}, "backend": {"name": "colours"}}
     train.train(make_config(settings), tmp_path / "simulation")
-    rows, summary, arrays = outcome(tmp_path / "sites")
-    expected_rows, expected, expected_arrays = outcome(tmp_path / "simulation")
-    for row in (rows[-1], expected_rows[-1]):  # of the test, before which a simulation also queries the model as it is
-        del row["queries"], row["requests"]
-    assert rows == expected_rows
-    assert arrays == {name: content for name, content in expected_arrays.items() if not name.startswith("clients/")}
-    assert summary["bytes_up"] == expected["bytes_up"]
-    assert summary["bytes_down"] == expected["bytes_down"]
-    assert summary["queries"] == expected["queries"] - expected["queries_by_purpose"]["baseline"]
+    check_same_but_for_baselines(outcome(tmp_path / "sites"), outcome(tmp_path / "simulation"))
     assert len(channel.to_server) > 20
 
 
@@ -159,10 +154,23 @@ def test_no_site_answers_requests_to_a_body(channel: MemoryChannel) -> None:
     assert all(response.kind == "refused" for response in channel.request(request, SITES, 1.0).values())
 
 
+def test_a_workers_way_to_the_server_ends_with_it(channel: MemoryChannel, tmp_path: Path) -> None:
+    hosts = channel.hosts["rome"]._hosts
+    hosts.job, hosts.run = Job("0" * 32, "", ("red",)), SiteRun(tmp_path)
+    before = set(threading.enumerate())
+    worker = Worker(hosts)  # a process of its own, in which no backend has this name
+    (way,) = set(threading.enumerate()) - before
+    with pytest.raises(ConfigError, match="colours"):
+        worker.open()
+    worker.end()
+    way.join(30)
+    assert not way.is_alive()
+
+
 def link_to(answer: Answer) -> ServerLink:
     """A worker's link to a server that answers so."""
     ours, theirs = Pipe()
-    Thread(target=pass_on, args=(ours, answer), daemon=True).start()
+    threading.Thread(target=pass_on, args=(ours, answer), daemon=True).start()
     return ServerLink(theirs)
 
 
