@@ -1,6 +1,6 @@
 """Before a run: who is there, with which data and model, and whether that goes together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,6 +58,7 @@ class Roll:
     min_sites: int
     deadline: float  # seconds
     away: dict[str, str]
+    tell: Callable[[str], None]  # shows a sentence to the user
 
     @property
     def present(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from fedbbpt.config.components import build
 from fedbbpt.federation.engine import Nvflare
 from fedbbpt.federation.enrolment import Opened, Roll
-from fedbbpt.federation.messages import Request
+from fedbbpt.federation.messages import Request, Response
 from fedbbpt.run.client_states import ClientFile, ClientFiles
 from fedbbpt.run.experiment import ClientRecord, Experiment
 from fedbbpt.run.saved_task import RecordingProvider
@@ -57,7 +57,7 @@ class FederatedExperiment(Experiment):
     def open_clients(self, folder: Path) -> "SiteClients":
         """See `Experiment`; the sites keep what they remember in folders of their own."""
         engine: Nvflare = build("engines", self.config.engine, self.roll.channel, self.roll.away)
-        return SiteClients(engine, [record.id for record in self.client_records])
+        return SiteClients(engine, [record.id for record in self.client_records], self.roll.tell)
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,13 @@ class SiteClients:
 
     engine: Nvflare
     sites: list[str]
+    tell: Callable[[str], None]  # shows a sentence to the user
 
     def save(self, round_: int) -> Mapping[str, ClientFile]:
         """See `Clients`; nothing of it is in the run's folder."""
-        self.engine.request(Request("save", {"round": round_}), self.sites)
+        for site, response in self.engine.request(Request("save", {"round": round_}), self.sites).items():
+            if isinstance(response, Response) and response.kind != "ok":
+                self.tell(f"{site} has not stored what it remembers of round {round_} ({response.reason})")
         return {}
 
     def restore(self, round_: int, files: ClientFiles) -> None:

@@ -47,7 +47,8 @@ WORDS = {  # NVFlare's return codes
 class FlareChannel:
     """Auxiliary messages to the sites of a job, over connections with TLS on both sides. See `Channel`.
 
-    A site that is still at work says so when it is asked; nobody waits any longer for one that does not.
+    A site that is still at work says so when it is asked. For one that does not, nobody waits any longer, and hardly at
+    all the next time.
 
     Args:
         engine: NVFlare's.
@@ -59,6 +60,7 @@ class FlareChannel:
     def __init__(self, engine: Any, sites: Sequence[str], ready: Collection[str], aborted: Signal) -> None:
         self.sites = tuple(sorted(sites))
         self._engine, self._ready, self._aborted = engine, ready, aborted
+        self._silent: set[str] = set()  # sites that gave no sign of life when they were last asked
 
     def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Reply]:
         """See `Channel`."""
@@ -69,6 +71,8 @@ class FlareChannel:
                 asked = {site: pool.submit(self._ask, content, site, timeout, ends[site]) for site in reachable}
                 silent = self._wait(asked, ends)
             found |= {site: one.result() for site, one in asked.items()} | silent
+            answered = {site for site in asked if isinstance(found[site], Response)}
+            self._silent = self._silent - answered | silent.keys()
         if self._aborted.triggered:
             raise JobAborted("the job was stopped")
         return found
@@ -76,7 +80,8 @@ class FlareChannel:
     def _wait(self, asked: Mapping[str, "Future[Reply]"], ends: Mapping[str, Signal]) -> dict[str, Reply]:
         """Waits for the answers; ends the wait for sites that give no sign of life, and returns those."""
         silent: dict[str, Reply] = {}
-        heard = dict.fromkeys(asked, time.monotonic())
+        start = time.monotonic()
+        heard = {site: start - SILENCE if site in self._silent else start for site in asked}
         ping = Request("ping").to_bytes()
         while True:
             wait(asked.values(), PING_INTERVAL)

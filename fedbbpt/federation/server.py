@@ -31,6 +31,7 @@ from fedbbpt.run.saved_task import SavedTask, TaskInfo
 from fedbbpt.run.vocabulary import needs_vocabulary, traffic_of, with_words_of
 from fedbbpt.types import Traffic, Usage
 
+OPENING_TIMEOUT = 600.0  # seconds for a site to open its data and its model
 HAND_OUT_TIMEOUT = 60.0  # seconds for a site to take the result
 
 
@@ -49,7 +50,7 @@ def train_run(channel: Channel, settings: Mapping[str, Any], preset: str | None,
         RunError: the folder already holds a run, or cannot be written.
     """
     with folder_lock(out):
-        roll = _roll(channel, _engine(settings))
+        roll = _roll(channel, _engine(settings), callback)
         found = introductions(roll)
         config = _config(found, settings, preset)
         check_new_run_folder(out, config)
@@ -61,7 +62,7 @@ def train_run(channel: Channel, settings: Mapping[str, Any], preset: str | None,
         experiment = _experiment(config, classes, record, roll)
         planned = plan_queries(experiment)
         write_atomic(out / FILE, to_record(record.model_dump(mode="json")))
-        _tell_who_is_away(roll, callback)
+        _tell_who_is_away(roll)
         with serving_body(experiment.config, experiment.task, channel):
             train.begin(experiment, planned, account.run, out, callback)
         _hand_out(channel, record, out, callback)
@@ -87,7 +88,7 @@ def resume_run(channel: Channel, out: Path, callback: Callback) -> None:
 def _go_on(
     channel: Channel, config: Config, classes: Sequence[str], record: FederatedRun, out: Path, callback: Callback
 ) -> None:
-    roll = _roll(channel, config.engine)
+    roll = _roll(channel, config.engine, callback)
     roll.away |= {site: "it was not there when the run began" for site in channel.sites if site not in record.sites}
     roll.away |= {site: "it has not joined" for site in record.sites if site not in channel.sites}
     introductions(roll)
@@ -95,13 +96,15 @@ def _go_on(
         if now != record.sites[site]:
             raise RunError(f"the data or the model of {site} have changed since the run began; restore them there")
     experiment = _experiment(config, classes, record, roll)
-    _tell_who_is_away(roll, callback)
+    _tell_who_is_away(roll)
     with serving_body(experiment.config, experiment.task, channel):
         train.go_on(experiment, out, callback)
 
 
-def _roll(channel: Channel, engine: ComponentConfig) -> Roll:
-    return Roll(channel, engine.options["min_sites"], engine.options["deadline"], {})
+def _roll(channel: Channel, engine: ComponentConfig, callback: Callback) -> Roll:
+    """Nobody is away yet; opening data and model may take longer than a round."""
+    deadline = max(OPENING_TIMEOUT, engine.options["deadline"])
+    return Roll(channel, engine.options["min_sites"], deadline, {}, callback.on_message)
 
 
 def _engine(settings: Mapping[str, Any]) -> ComponentConfig:
@@ -165,9 +168,9 @@ def _description(record: FederatedRun) -> list[tuple[str, str]]:
     return lines
 
 
-def _tell_who_is_away(roll: Roll, callback: Callback) -> None:
+def _tell_who_is_away(roll: Roll) -> None:
     for site, why in sorted(roll.away.items()):
-        callback.on_message(f"{site} takes no part: {why}")
+        roll.tell(f"{site} takes no part: {why}")
 
 
 def _is_finished(out: Path) -> bool:
