@@ -25,7 +25,7 @@ def demo(sites: int, out: Path | None, served: bool) -> None:
         raise ConfigError(f"{out} is not empty; choose another --out")
     with new_folder(out, Path("runs"), "demo") as folder:
         try:
-            run_demo(folder, sites, click.echo, served=served)
+            commands = run_demo(folder, sites, click.echo, served=served)
         except KeyboardInterrupt:
             click.echo(f"\nStopped; all processes have ended. {folder} holds what there is.", err=True)
             raise SystemExit(130) from None
@@ -33,8 +33,6 @@ def demo(sites: int, out: Path | None, served: bool) -> None:
     click.echo("Next: a site takes the result and uses it:")
     click.echo(f"  fedbbpt federation fetch {place}/federation/sites/site-1 --out {place}/fetched")
     click.echo(f"  fedbbpt predict {place}/fetched {place}/data/site-1/3/*.png")
-    click.echo("or all of it by hand, each process in a terminal of its own:")
-    click.echo(f"  fedbbpt federation up {place}/federation --foreground")
-    for number in range(1, sites + 1):
-        click.echo(f"  fedbbpt federation join {place}/federation/sites/site-{number}")
-    click.echo(f"  fedbbpt train --federation {place}/federation")
+    click.echo("or all of it again by hand, each in a terminal of its own:")
+    for command in commands:
+        click.echo(f"  {command}")

@@ -1,6 +1,7 @@
 """A federation on this machine alone: real images at each site, a server, and each member in processes of its own."""
 
 import os
+import shlex
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ ANSWER_TIMEOUT = 30.0  # seconds
 Tell = Callable[[str], None]  # takes a line for the user
 
 
-def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> None:
+def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> list[str]:
     """Makes a federation in a new folder, trains with it, and ends all of its processes.
 
     Args:
@@ -46,6 +47,8 @@ def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> None:
         sites: how many.
         tell: shows a line.
         served: whether all sites ask one served model; else each loads its own.
+
+    Returns: the commands that it ran, for whoever goes on by hand.
 
     Raises:
         FederationError: something does not work; a sentence says what.
@@ -73,6 +76,7 @@ def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> None:
         jobs.train(federation, SETTINGS | {"engine": engine}, None, folder / "run", tell)
     _tell_costs(folder, footprint, time.monotonic() - started, tell)
     tell(f"{'report':15}{folder / 'run' / 'report.html'}")
+    return [*members.commands, shlex.join(["fedbbpt", "train", "--federation", str(federation.folder)])]
 
 
 def _tell_costs(folder: Path, footprint: "Footprint", seconds: float, tell: Tell) -> None:

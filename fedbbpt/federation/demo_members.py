@@ -25,15 +25,17 @@ class Members:
 
     Attributes:
         names: by the processes' ids.
+        commands: that were started, as a shell takes them.
     """
 
     def __init__(self, logs: Path, tell: Callable[[str], None]) -> None:
         self.names: dict[int, str] = {}
+        self.commands: list[str] = []
         self._logs, self._tell = logs, tell
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, *arguments: str | Path | int, **env: str) -> None:
-        """Starts `fedbbpt ARGUMENTS`, with additions to the environment; shows it as a shell takes it."""
+        """Starts `fedbbpt ARGUMENTS`, with additions to the environment, and shows the command."""
         words = [str(one) for one in arguments]
         with writing(self.log(name)):
             self._logs.mkdir(parents=True, exist_ok=True)
@@ -48,7 +50,8 @@ class Members:
                 start_new_session=True,  # Ctrl-C is for the demo, which then ends all others
             )
         self._processes[name], self.names[process.pid] = process, name
-        self._tell(f"{name:15}{shlex.join(['fedbbpt', *words])}")
+        self.commands.append(shlex.join(["fedbbpt", *words]))
+        self._tell(f"{name:15}{self.commands[-1]}")
 
     def log(self, name: str) -> Path:
         """What a member says."""
