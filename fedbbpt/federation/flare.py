@@ -161,7 +161,7 @@ class SiteHalf(Executor):  # type: ignore[misc]
         if event_type == EventType.START_RUN:
             self._site = Site(_root(fl_ctx), fl_ctx.get_identity_name(), partial(_ask_server, fl_ctx.get_engine()))
             fl_ctx.get_engine().register_aux_message_handler(TOPIC, partial(_reply, self._site.handle))
-            fl_ctx.get_engine().register_aux_message_handler(ECHO_TOPIC, _echo)
+            fl_ctx.get_engine().register_aux_message_handler(ECHO_TOPIC, partial(_reply, lambda content: content))
         elif event_type == EventType.END_RUN and self._site is not None:
             threading.Thread(target=self._site.close).start()
 
@@ -188,12 +188,6 @@ def _ask_server(engine: Any, request: bytes) -> bytes:
         reply = ReliableMessage.send_request(SERVER, TOPIC, message, *timeouts, abort, fl_ctx)
     content = _content(reply)
     return content if isinstance(content, bytes) else Response.without_result("dropped", content.reason).to_bytes()
-
-
-def _echo(topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
-    reply = make_reply(ReturnCode.OK)
-    reply[CONTENT] = request.get(CONTENT)
-    return reply
 
 
 def _root(fl_ctx: FLContext) -> Path:
