@@ -1,26 +1,26 @@
 """Runs clients in worker processes; a killed worker costs only the update of its client."""
 
+import pickle
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from queue import SimpleQueue
+from multiprocessing.connection import wait
 from typing import Any
 
 from pydantic import PositiveInt
 
 from fedbbpt.engines import Call, Engine, HostFactory, Memories, OnDropped
-from fedbbpt.engines.worker import PackedCall, Worker, WorkerDied
+from fedbbpt.engines.worker import Died, Worker
 from fedbbpt.errors import BackendError
 
-MAX_OPENINGS = 3  # of a worker, one after the other
+MAX_FAILED_OPENINGS = 3  # while one message is answered
 
 
 class Processes(Engine):
     """Runs clients in `workers` processes at a time; a killed worker costs only the update of its client.
 
-    If a worker dies during a round (out of memory, kill -9), its client's update is missing in this round, and the run
-    reports it; in the next round the client takes part again, in a new process. Scores are never missing: their calls
-    are retried. The usage of a lost update is unknown, and not counted. All other results are those of `serial`, bit
-    for bit.
+    The client of a worker that dies (out of memory, kill -9) is dropped from the round, and takes part in the next one
+    again, in a new process. Scores are never missing: they are asked for once more. All other results are those of
+    `serial`, bit for bit.
 
     Each worker opens the model and the data once. Any worker serves any client: the clients' memories stay in this
     process, and are sent with a call if the worker has an older version.
@@ -30,85 +30,66 @@ class Processes(Engine):
 
     def __init__(self, hosts: HostFactory, memories: Memories, /, *, workers: PositiveInt = 2) -> None:
         self._hosts, self._memories, self._limit = hosts, memories, workers
-        self._idle: SimpleQueue[Worker] = SimpleQueue()
-        self._workers: set[Worker] = set()
-        self._stopping = False
+        self._idle: list[Worker] = []
+        self._busy: dict[Any, Worker] = {}  # by connection; they open the host, or serve a client
 
     def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
         """See `Engine`."""
-        attempts, packed = 2 if on_dropped is None else 1, PackedCall.of(call)
+        pickled = pickle.dumps(call)  # once for all clients
         try:
-            with ThreadPoolExecutor(self._limit) as threads:  # each waits for one worker at a time
-                futures = [threads.submit(self._reply, packed, client, attempts) for client in clients]
-                try:
-                    wait(futures, return_when=FIRST_EXCEPTION)
-                    replies = [future.result() for future in futures if future.done()]
-                except BaseException:
-                    self._stopping = True  # nobody waits for the other replies
-                    threads.shutdown(wait=False, cancel_futures=True)
-                    self.close()
-                    raise
-        finally:
-            if self._stopping:
-                self.close()
-                self._stopping = False
-        for client, reply in zip(clients, replies, strict=True):
-            if isinstance(reply, WorkerDied) and on_dropped is not None:
-                on_dropped(client, str(reply))
-        return iter([reply for reply in replies if not isinstance(reply, WorkerDied)])
+            answers = self._ask(pickled, clients)
+            if on_dropped is None:
+                answers |= self._ask(pickled, [client for client in clients if isinstance(answers[client], Died)])
+        except BaseException:  # an error or Ctrl-C: nobody waits for the other answers
+            self.close()
+            raise
+        for client in clients:
+            if isinstance(died := answers[client], Died):
+                if on_dropped is None:
+                    raise BackendError(
+                        f"the process of {client} ended twice before it had an answer (the last time: {died.how}); no "
+                        "round is lost: once there is memory enough, do this again, a training with --resume"
+                    )
+                on_dropped(client, died.how)
+        return iter([answers[client] for client in clients if not isinstance(answers[client], Died)])
 
     def close(self) -> None:
         """Kills all workers."""
-        while self._workers:
-            self._workers.pop().end()
+        for worker in (*self._idle, *self._busy.values()):
+            worker.end()
+        self._idle, self._busy = [], {}
 
-    def _reply(self, call: PackedCall, client: str, attempts: int) -> Any:
-        """The client's reply; or, if one attempt is enough, how its worker died.
-
-        Raises:
-            BackendError: its worker died in every attempt.
-        """
-        for _ in range(attempts):
-            worker = self._hire()
-            try:
-                reply = worker.ask(call, client, self._memories[client])
-            except WorkerDied as e:
-                died = e
-                self._workers.discard(worker)
-            else:
-                self._idle.put(worker)
-                return reply
-        if attempts == 1:
-            return died
-        raise BackendError(
-            f"the process of {client} ended twice before it had an answer (the last time: {died}); no round is lost: "
-            "once there is memory enough, do this again, a training with --resume"
-        )
-
-    def _hire(self) -> Worker:
-        """An idle worker, or a new one.
+    def _ask(self, call: bytes, clients: Sequence[str]) -> dict[str, Any]:
+        """Asks each client once; returns each one's reply, or `Died`.
 
         Raises:
-            BackendError: new workers end before they are open.
+            BackendError: workers die before they have opened the host.
         """
-        died = "the engine was closed"
-        while not self._idle.empty():
-            if (idle := self._idle.get()) in self._workers and idle.is_alive():
-                return idle
-            self._workers.discard(idle)
-        for _ in range(MAX_OPENINGS):
-            if self._stopping:
-                break
-            worker = Worker(self._hosts)
-            self._workers.add(worker)
-            try:
-                worker.open()
-            except WorkerDied as e:
-                died = str(e)
-                self._workers.discard(worker)
-            else:
-                return worker
-        raise BackendError(
-            f"the processes of engine 'processes' end before they have opened the model and the data (the last: {died})"
-            "; if memory is short, start a run with a smaller -o engine.workers, or with --engine serial"
-        )
+        answers, waiting = dict[str, Any](), deque(clients)
+        failed: list[str] = []  # openings: how the process ended
+        while missing := len(clients) - len(answers):
+            while waiting and self._idle:
+                if (worker := self._idle.pop()).process.is_alive():
+                    self._busy[worker.connection] = worker
+                    worker.ask(call, client := waiting.popleft(), self._memories[client])
+            while len(self._idle) + len(self._busy) < min(missing, self._limit):
+                worker = Worker(self._hosts.opener)
+                self._busy[worker.connection] = worker
+            busy = dict(self._busy)  # another thread may `close` the engine meanwhile
+            for connection in wait(busy):
+                worker = busy[connection]
+                answer = worker.receive()
+                self._busy.pop(connection, None)
+                if worker.client is not None:
+                    answers[worker.client] = answer
+                if not isinstance(answer, Died):
+                    self._idle.append(worker)
+                elif worker.client is None:
+                    failed.append(answer.how)
+            if len(failed) >= MAX_FAILED_OPENINGS:
+                raise BackendError(
+                    "the processes of engine 'processes' end before they have opened the model and the data (the last: "
+                    f"{failed[-1]}); if memory is short, start a run with a smaller -o engine.workers, or with "
+                    "--engine serial"
+                )
+        return answers

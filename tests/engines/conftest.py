@@ -1,11 +1,14 @@
-"""Algorithms for other processes (`elsewhere/`), and how to see which processes there are."""
+"""Algorithms for other processes (`elsewhere/`), engines that run one, and how to see which processes there are."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from fedbbpt.engines.processes import Processes
+from fedbbpt.engines.serial import Serial
 
 ELSEWHERE = Path(__file__).parent / "elsewhere"
 
@@ -17,6 +20,55 @@ def crashing(monkeypatch: pytest.MonkeyPatch) -> Any:
     import crashing_algorithm
 
     return crashing_algorithm
+
+
+@pytest.fixture
+def make(crashing: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """`make(workers=2)`: an engine, which ends with the test."""
+    made: list[Processes] = []
+
+    def make(workers: int = 2) -> Processes:
+        made.append(Processes(crashing.Hosts(tmp_path), crashing.new_memories(), workers=workers))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def here(crashing: Any, tmp_path: Path) -> Callable[..., list[Any]]:
+    """`here(call)`: the replies of this process."""
+    engine = Serial(crashing.Hosts(tmp_path), crashing.new_memories())
+    return lambda call, clients=crashing.CLIENTS: list(engine.send(call, clients))
+
+
+@pytest.fixture
+def clients(crashing: Any) -> list[str]:
+    """All clients, in no order that sorting would give."""
+    return list(crashing.CLIENTS)
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Callable[[str, str], None]:
+    """`order("client-001", "die once")`: what will happen to it."""
+
+    def order(name: str, what: str) -> None:
+        (tmp_path / name).write_text(what)
+
+    return order
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Callable[[], list[tuple[str, int]]]:
+    """Who was worked for in which process since it was last asked."""
+
+    def read() -> list[tuple[str, int]]:
+        text = (tmp_path / "log").read_text()
+        (tmp_path / "log").unlink()
+        return [(client, int(pid)) for client, pid in map(str.split, text.splitlines())]
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from fedbbpt.algorithms import Algorithm, ClientMemory
-from fedbbpt.engines import TUNED, ClientHost, HostFactory
+from fedbbpt.engines import TUNED, Call, ClientHost, HostFactory
 from fedbbpt.errors import ConfigError, UnknownName
-from fedbbpt.types import Client, Dataset, Score, Update, Usage
+from fedbbpt.types import Client, Dataset, Message, Score, Update, Usage
 
 CLIENTS = [f"client-{i:03d}" for i in (3, 1, 2, 0)]
+SETTINGS = {"seed": 5, "parameters": {"w": np.linspace(0, 1, 1000, dtype=np.float32)}}
+FIRST, SECOND = (Call("train", Message(round_, **SETTINGS)) for round_ in (1, 2))
+EVALUATE, COUNT = (Call(handler, Message(1, **SETTINGS)) for handler in ("evaluate", "count"))
 
 
 class Hosts(HostFactory):
@@ -94,6 +97,8 @@ def _obey(folder, name):
         case ["sleep"]:
             (Path(folder) / "asleep").write_text(str(os.getpid()))
             time.sleep(600)
+        case ["tell", variable]:
+            (Path(folder) / "told").write_text(os.environ.get(variable, ""))
         case ["err", kind]:
             raise {
                 "config": ConfigError("two settings contradict each other"),
