@@ -1,4 +1,4 @@
-"""What every registered engine promises."""
+"""What every registered engine promises that simulates clients."""
 
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from fedbbpt.errors import ConfigError
 from fedbbpt.testing import check_engine
 from fedbbpt.types import Message
 
-pytestmark = pytest.mark.parametrize("name", registry.names("engines"))
+SIMULATING = [name for name in registry.names("engines") if registry.load("engines", name).simulates]
+pytestmark = pytest.mark.parametrize("name", SIMULATING)
 CALL = Call("train", Message(3, 5, {"w": np.ones(1000, np.float32)}))
 
 
