@@ -36,6 +36,7 @@ OPTIONS = {
 SETTINGS = [word for key, value in OPTIONS.items() for word in ("-o", f"{key}={value}")]
 # What is killed, and of whom; "all" are all processes of a site at once, whose operator starts it again.
 TARGETS = ("worker", "job", "all", "server's job", "server's parent", "fedbbpt train")
+IN_ROUNDS = 0.7  # share of the kills; the others hit a run that has not begun yet
 AWAY = 5.0  # seconds until a site that was killed is started again
 LIMIT = 600.0  # seconds for a run
 POLL = 0.05  # seconds
@@ -72,12 +73,14 @@ def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
         arguments = [*federation.simulation(), *SETTINGS, "--out", str(simulated)]
         federation.train(arguments, started / "simulation.txt").wait()
         whole = Trial(federation, "whole")
-        undisturbed = whole.finish(time.monotonic())
+        opening = whole.wait_for_rounds()
+        undisturbed = whole.finish()
         click.echo(f"undisturbed: {undisturbed:.0f} s, parameters: {whole.parameters(simulated)}, {whole.ledger()}")
         for number in range(len(done), kills):
             rng = random.Random(f"{seed} {number}")
-            target, site, moment = TARGETS[number % len(TARGETS)], rng.choice(SITES), rng.uniform(0, undisturbed)
-            outcome = Trial(federation, f"kill-{number:02d}").killed(target, site, moment, simulated)
+            target, site, opened = TARGETS[number % len(TARGETS)], rng.choice(SITES), rng.random() < IN_ROUNDS
+            delay = rng.uniform(0, undisturbed - opening if opened else opening)
+            outcome = Trial(federation, f"kill-{number:02d}").killed(target, site, opened, delay, simulated)
             done.append(outcome)
             with log.open("a") as file:
                 print(json.dumps(outcome), file=file)
@@ -92,35 +95,42 @@ class Trial:
     def __init__(self, federation: LoopbackFederation, name: str) -> None:
         self.federation = federation
         self.run, self.log = federation.root / name, federation.root / f"{name}.txt"
-        self.commands = 0
+        self.commands, self.started = 0, time.monotonic()
         for site, service in federation.services.items():
             service.forget()
             shutil.rmtree(federation.cache(site), ignore_errors=True)
         self.process = self._train()
 
-    def killed(self, target: str, site: str, moment: float, simulated: Path) -> Outcome:
-        """Kills something after so many seconds, or as soon as it is there, and lets the run go on."""
-        started = time.monotonic()
-        time.sleep(moment)
+    def wait_for_rounds(self) -> float:
+        """Waits until the first scores are there; returns the seconds since `fedbbpt train` was started."""
+        while not (self.run / "metrics.jsonl").exists() and self.process.poll() is None:
+            time.sleep(POLL)
+        return time.monotonic() - self.started
+
+    def killed(self, target: str, site: str, opened: bool, delay: float, simulated: Path) -> Outcome:
+        """Kills something so many seconds after the start, or after the first scores, and lets the run go on."""
+        if opened:
+            self.wait_for_rounds()
+        time.sleep(delay)
         while not self._kill(target, site) and self.process.poll() is None:
             time.sleep(POLL)
-        moment = time.monotonic() - started
+        moment = time.monotonic() - self.started
         if target == "all":
             time.sleep(AWAY)
             self.federation.join(site)
-        took = self.finish(started)
+        took = self.finish()
         charged = sum(len(service.charged) for service in self.federation.services.values())
         whose = site if target in ("worker", "job", "all") else ""
         state, missing = self.parameters(simulated), self.missing()
         return Outcome(target, whose, moment, took, self.commands, state, missing, charged, self.ledger())
 
-    def finish(self, started: float) -> float:
-        """Waits for the run, and continues it where it stopped; returns the seconds that it took."""
+    def finish(self) -> float:
+        """Waits for the run, and continues it where it stopped; returns the seconds since its start."""
         while self.process.wait(LIMIT):
-            if time.monotonic() > started + LIMIT:
+            if time.monotonic() > self.started + LIMIT:
                 raise TimeoutError(f"{self.log} does not end")
             self.process = self._train()
-        return time.monotonic() - started
+        return time.monotonic() - self.started
 
     def parameters(self, simulated: Path) -> str:
         """Whether those after the last round are those of the simulation."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -75,14 +75,14 @@ def admin_session(federation: Federation) -> Iterator[Any]:
             session.close()
 
 
-def ask(command: Callable[..., Answer], *arguments: Any) -> Answer:
+def ask(command: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
     """What a command of a session returns.
 
     Raises:
         ServerAway: the server does not answer.
     """
     try:
-        return command(*arguments)
+        return command(*arguments, **options)
     except Exception as e:  # NVFlare has a dozen kinds
         raise ServerAway(f"the server does not answer any more ({e})") from e
 
@@ -102,7 +102,7 @@ def status(federation: Federation) -> FederationStatus | None:
     state = server_state(federation)  # it knows of all sites that NVFlare knew of before
     if state is None or state.since is None:
         return None
-    open_jobs = [_job(job) for job in jobs if _is_open(job)]
+    open_jobs = [_job(job) for job in jobs if is_open(job, state.since)]
     working = JobFolder.working(federation.server.folder) if open_jobs else None
     activity = Activity() if working is None else working.activity
     sites = [
@@ -120,5 +120,11 @@ def _job(values: dict[str, Any]) -> JobStatus:
     return JobStatus(values["job_id"], values["name"], values["status"].lower(), values["submit_time_iso"])
 
 
-def _is_open(values: dict[str, Any]) -> bool:
-    return not values["status"].startswith(("FINISHED", "FAILED", "ABANDONED"))
+def is_open(values: Mapping[str, Any], since: float) -> bool:
+    """Whether NVFlare's values of a job mean that it waits or runs, on a server that was started at `since`.
+
+    NVFlare goes on saying that a job runs which ended with the server before.
+    """
+    status = str(values.get("status", ""))
+    is_of_this_server = status == "SUBMITTED" or values.get("last_schedule_time", since) >= since
+    return is_of_this_server and not status.startswith(("FINISHED", "FAILED", "ABANDONED"))

@@ -11,9 +11,10 @@ from typing import Any
 import filelock
 
 from fedbbpt.errors import FederationError, RunError
-from fedbbpt.federation.admin import ServerAway, admin_session, ask
+from fedbbpt.federation.admin import ServerAway, admin_session, ask, is_open
 from fedbbpt.federation.job_folder import Job, JobFolder
 from fedbbpt.federation.kits import Federation
+from fedbbpt.federation.nodes import server_state
 from fedbbpt.federation.readiness import sites_that_are_back, wait_until_ready
 from fedbbpt.run.atomic_files import reading, writing
 
@@ -112,9 +113,9 @@ def _sole_follower(out: Path) -> Iterator[None]:
 
 def _open_job(federation: Federation, session: Any, job: Job) -> tuple[JobFolder, str] | None:
     """The job that works on the same run, and its id, if there is one: its submitter may have been killed."""
-    for values in ask(session.list_jobs):
-        folder = JobFolder.find(federation.server.folder, values["job_name"])
-        if folder is None or folder.job.out != job.out or folder.outcome is not None or _is_over(values):
+    for values in ask(session.list_jobs, detailed=True):
+        folder = JobFolder.find(federation.server.folder, values["name"])
+        if folder is None or folder.job.out != job.out or folder.outcome is not None or _is_over(federation, values):
             continue
         if job.resume or (folder.job.settings, folder.job.preset) == (job.settings, job.preset):
             return folder, values["job_id"]
@@ -161,7 +162,7 @@ def _watch(federation: Federation, session: Any, folder: JobFolder, id_: str, te
                 return "the server's job ended early"
             if time.monotonic() > looked + LOOK:
                 looked = time.monotonic()
-                if ended is None and _is_over(ask(session.get_job_meta, id_)):
+                if ended is None and _is_over(federation, ask(session.get_job_meta, id_)):
                     ended = looked
                 if back := sites_that_are_back(federation, Path(folder.job.out), folder.lost):
                     ask(session.abort_job, id_)
@@ -185,9 +186,10 @@ def _show(path: Path, shown: int, tell: Tell) -> int:
     return shown + len(whole)
 
 
-def _is_over(values: Mapping[str, Any]) -> bool:
-    """Whether NVFlare's values of a job say that it has ended."""
-    return str(values.get("status", "")).startswith(("FINISHED", "FAILED", "ABANDONED"))
+def _is_over(federation: Federation, values: Mapping[str, Any]) -> bool:
+    """Whether a job has ended; NVFlare's values of it may be older than the server."""
+    state = server_state(federation)
+    return state is None or state.since is None or not is_open(values, state.since)
 
 
 def _rounds(out: Path) -> int:

@@ -106,6 +106,10 @@ def run_server(federation: Federation, tell: Tell, *, once: bool = False) -> Non
             return
         write_json(_state_file(kit), asdict(state))
 
+    def forget() -> None:
+        state.since, state.sites = None, {}
+        write_json(_state_file(kit), asdict(state))
+
     with _in_use(kit), sigterm_interrupts():
         _state_file(kit).unlink(missing_ok=True)  # of a server that was killed
         kit.check()
@@ -113,7 +117,7 @@ def run_server(federation: Federation, tell: Tell, *, once: bool = False) -> Non
         local_settings.write_server_settings(kit.folder)
         try:
             write_json(_state_file(kit), asdict(state))
-            Watcher(kit, listen).run(once)
+            Watcher(kit, listen, forget).run(once)
         finally:
             _state_file(kit).unlink(missing_ok=True)
 

@@ -34,11 +34,13 @@ class _LogFile(RotatingFileHandler):
 class Watcher:
     """Runs NVFlare's process for a kit; tells `on_line` of each line that it or one of its jobs' processes writes.
 
-    The second argument is the pid of NVFlare's own process.
+    The second argument is the pid of NVFlare's own process, of whose end `on_end` is told.
     """
 
-    def __init__(self, kit: Kit, on_line: Callable[[str, int], None]) -> None:
-        self._kit, self._on_line = kit, on_line
+    def __init__(
+        self, kit: Kit, on_line: Callable[[str, int], None], on_end: Callable[[], None] = lambda: None
+    ) -> None:
+        self._kit, self._on_line, self._on_end = kit, on_line, on_end
         self._errors: deque[str] = deque(maxlen=1)
         with writing(kit.log):
             handler = _LogFile(kit.log, maxBytes=LOG_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace")
@@ -87,6 +89,7 @@ class Watcher:
                     process.wait(STOP_TIMEOUT)
                 end_processes(self._kit)
                 reader.join()
+                self._on_end()
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None

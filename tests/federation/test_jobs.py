@@ -12,9 +12,11 @@ from fedbbpt.errors import FederationError
 from fedbbpt.federation import jobs
 from fedbbpt.federation.job_folder import Job, JobFolder, Outcome
 from fedbbpt.federation.kits import Federation
+from fedbbpt.federation.nodes import ServerState
 from fedbbpt.federation.provisioning import create
 
 SETTINGS = {"engine": {"name": "nvflare"}}
+STARTED = 100.0  # when the server was started
 Play = Callable[[JobFolder], str]  # what happens in a job; its status
 
 
@@ -23,14 +25,15 @@ class Session:
 
     def __init__(self, kit: Path, *plays: Play) -> None:
         self.kit, self._plays = kit, list(plays)
-        self.jobs: dict[str, dict[str, str]] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
         self.submitted: list[Job] = []
 
-    def add(self, folder: JobFolder, status: str) -> None:
+    def add(self, folder: JobFolder, status: str, scheduled: float = STARTED) -> None:
         """A job that is there already."""
-        self.jobs[folder.name] = {"job_id": folder.name, "job_name": folder.name, "status": status}
+        values = {"job_id": folder.name, "name": folder.name, "status": status, "last_schedule_time": scheduled}
+        self.jobs[folder.name] = values
 
-    def list_jobs(self) -> list[dict[str, str]]:
+    def list_jobs(self, *, detailed: bool) -> list[dict[str, Any]]:
         """See NVFlare."""
         return list(self.jobs.values())
 
@@ -42,7 +45,7 @@ class Session:
         self.add(folder, self._plays.pop(0)(folder))
         return folder.name
 
-    def get_job_meta(self, id_: str) -> dict[str, str]:
+    def get_job_meta(self, id_: str) -> dict[str, Any]:
         """See NVFlare."""
         return self.jobs[id_]
 
@@ -84,6 +87,7 @@ def play(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     monkeypatch.setattr(jobs, "LOOK", 0.0)
     monkeypatch.setattr(jobs, "SETTLE", 0.0)
     monkeypatch.setattr(jobs, "wait_until_ready", lambda *_: None)
+    monkeypatch.setattr(jobs, "server_state", lambda _: ServerState(1, STARTED))
 
     def start(*plays: Play) -> Session:
         session = Session(federation.server.folder, *plays)
@@ -155,6 +159,18 @@ def test_a_job_whose_submitter_was_killed_is_followed(
         jobs.train(federation, SETTINGS, None, out, tell)
     assert said == ["round 1"]
     assert session.submitted == []
+
+
+def test_a_job_that_ended_with_the_server_before_is_not_followed(
+    federation: Federation, play: Callable[..., Session], tmp_path: Path
+) -> None:
+    session, out = play(finishes), tmp_path / "run"
+    out.mkdir()
+    (out / "config.toml").touch()
+    ended = Job(sites=["a"], out=str(out), resume=False, settings=SETTINGS)
+    session.add(JobFolder.new(federation.server.folder, ended), "RUNNING", STARTED - 1)
+    jobs.resume(federation, out, print)
+    assert [job.resume for job in session.submitted] == [True]
 
 
 def test_a_run_has_one_follower(federation: Federation, play: Callable[..., Session], tmp_path: Path) -> None:
