@@ -139,7 +139,9 @@ def status(folder: Path) -> None:
         click.echo(f"job {job.id} ({one_line(job.name)}): {job.status}, submitted {job.submitted}")
     missing = [site.name for site in found.sites if site.last_seen is None]
     click.echo(
-        f"Next: {', '.join(missing)} still have to join." if missing else "Next: fedbbpt train --engine nvflare."
+        f"Next: {', '.join(missing)} still have to join."
+        if missing
+        else f"Next: fedbbpt train --federation {one_line(str(folder))}"
     )
 
 
