@@ -29,6 +29,10 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     from fedbbpt.run.progress import progress_reporter
     from fedbbpt.run.resume import update_addresses
 
+    if resume is not None and (out is not None or given["config"] is not None or given["preset"] is not None):
+        raise ConfigError(
+            "--resume continues in the run's folder with the run's settings: leave out --out, --config and --preset"
+        )
     if (federation := federation_of(given, resume)) is not None:
         train_at_sites(federation, given, out, resume, dry_run=dry_run)
         return
@@ -36,10 +40,6 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     if resume is None:
         config = make_config(settings_of(given), given["preset"])
     else:
-        if out is not None or given["config"] is not None or given["preset"] is not None:
-            raise ConfigError(
-                "--resume continues in the run's folder with the run's settings: leave out --out, --config and --preset"
-            )
         config, limits = _resumed(resume, given)
     if dry_run:
         from fedbbpt.run.dry_run import plan_new_run, plan_resumed_run

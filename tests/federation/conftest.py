@@ -75,7 +75,7 @@ class SiteProcess:
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """A federation of the sites a, b and c, whose server runs."""
     made = create("study", ["b", "a", "c"], port=free_port(), out=tmp_path_factory.mktemp("federation"))
-    start_server(made, once=True)
+    start_server(made)
     yield made
     stop_server(made)
 

@@ -81,7 +81,7 @@ def test_nvflares_processes_are_started_again_if_they_are_killed(federation, joi
     before = server_state(federation)
     (process,) = nvflare_processes(federation.server)
     process.kill()
-    wait_until(lambda: server_state(federation).since > before.since)
+    wait_until(lambda: (server_state(federation).since or 0.0) > before.since)
     assert server_state(federation).pid == before.pid
     wait_until(lambda: present(federation) == ["a"])
     site.end()
