@@ -158,10 +158,10 @@ def test_a_workers_way_to_the_server_ends_with_it(channel: MemoryChannel, tmp_pa
     hosts = channel.hosts["rome"]._hosts
     hosts.job, hosts.run = Job("0" * 32, "", ("red",)), SiteRun(tmp_path)
     before = set(threading.enumerate())
-    worker = Worker(hosts)  # a process of its own, in which no backend has this name
+    worker = Worker(hosts.opener)  # a process of its own, in which no backend has this name
     (way,) = set(threading.enumerate()) - before
     with pytest.raises(ConfigError, match="colours"):
-        worker.open()
+        worker.receive()
     worker.end()
     way.join(30)
     assert not way.is_alive()

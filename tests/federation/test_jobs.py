@@ -64,11 +64,6 @@ def begins_and_dies(folder: JobFolder) -> str:
     return dies(folder)
 
 
-def begins_and_goes_away(folder: JobFolder) -> str:
-    (Path(folder.job.out) / "config.toml").touch()
-    raise ConnectionError("nobody listens")
-
-
 def begins_and_loses_its_quorum(folder: JobFolder) -> str:
     (Path(folder.job.out) / "config.toml").touch()
     folder.write_outcome(Outcome(error="1 of 3 sites answered", quorum_lost=True))
@@ -108,7 +103,6 @@ def play(federation: Federation, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         (dies, "the server's job ended early; the run begins again", False),
         (begins_and_dies, "the server's job ended early; the run goes on from its last checkpoint", True),
         (begins_and_loses_its_quorum, "1 of 3 sites answered; the run goes on from its last checkpoint", True),
-        (begins_and_goes_away, "the server does not answer any more (nobody listens); the run goes on", True),
     ],
 )
 def test_a_run_goes_on_by_itself(

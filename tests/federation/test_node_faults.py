@@ -54,7 +54,7 @@ def test_nothing_is_left_of_a_site_whose_process_is_killed(federation, join, kit
     site.says("takes part")
     site.process.kill()
     wait_until(lambda: not nvflare_processes(kit))
-    assert present(federation) == []
+    wait_until(lambda: present(federation) == [])
 
 
 def test_a_site_waits_for_a_server_that_goes_and_comes_back(federation, join, nvflare_processes):
