@@ -12,10 +12,11 @@ import filelock
 
 from fedbbpt.errors import FederationError, RunError
 from fedbbpt.federation.admin import ServerAway, admin_session, ask, is_open
-from fedbbpt.federation.job_folder import Job, JobFolder
+from fedbbpt.federation.job_folder import Job, JobFolder, Outcome
 from fedbbpt.federation.kits import Federation
 from fedbbpt.federation.nodes import server_state
-from fedbbpt.federation.readiness import sites_that_are_back, wait_until_ready
+from fedbbpt.federation.reachability import Unreachable
+from fedbbpt.federation.readiness import sites_that_are_back, wait_until_free, wait_until_ready
 from fedbbpt.run.atomic_files import reading, writing
 
 Tell = Callable[[str], None]
@@ -72,7 +73,10 @@ def _job(
 
 
 def _follow(federation: Federation, job: Job, tell: Tell) -> None:
-    """Follows the run's job, or submits one; and again as a resumed one while there is reason to."""
+    """Follows the run's job, or submits one; and again as a resumed one while there is reason to.
+
+    A server that cannot be reached at the start ends it; one that has been there before is waited for.
+    """
     out, without_progress = Path(job.out), 0
     folder: JobFolder | None = None
     with _sole_follower(out):
@@ -82,7 +86,9 @@ def _follow(federation: Federation, job: Job, tell: Tell) -> None:
                 with admin_session(federation) as session:
                     folder, id_ = _open_job(federation, session, job) or _submit(federation, session, job)
                     reason = _watch(federation, session, folder, id_, tell)
-            except ServerAway as e:
+            except (ServerAway, Unreachable) as e:
+                if folder is None and isinstance(e, Unreachable):
+                    raise
                 reason = str(e)
             if reason is None:
                 return
@@ -123,7 +129,12 @@ def _open_job(federation: Federation, session: Any, job: Job) -> tuple[JobFolder
 
 
 def _submit(federation: Federation, session: Any, job: Job) -> tuple[JobFolder, str]:
-    """Submits a job to NVFlare, under the name of its folder; returns that and the job's id there."""
+    """Submits a job to NVFlare, under the name of its folder; returns that and the job's id there.
+
+    Raises:
+        FederationError: a process works on the run, and does not end.
+    """
+    wait_until_free(Path(job.out))  # the process of a job that has been stopped may still be at it
     folder = JobFolder.new(federation.server.folder, job)
     with tempfile.TemporaryDirectory() as temporary:
         definition = Path(temporary) / "fedbbpt"
@@ -165,12 +176,18 @@ def _watch(federation: Federation, session: Any, folder: JobFolder, id_: str, te
                 if ended is None and _is_over(federation, ask(session.get_job_meta, id_)):
                     ended = looked
                 if back := sites_that_are_back(federation, Path(folder.job.out), folder.lost):
-                    ask(session.abort_job, id_)
+                    _stop(session, folder, id_)
                     return f"{', '.join(back)} {'are' if len(back) > 1 else 'is'} back"
             time.sleep(POLL)
     except KeyboardInterrupt:
-        ask(session.abort_job, id_)
+        _stop(session, folder, id_)
         raise
+
+
+def _stop(session: Any, folder: JobFolder, id_: str) -> None:
+    """Ends a job for good: NVFlare says for some seconds more that it runs, and nobody is to follow it again."""
+    folder.write_outcome(Outcome(error="it was stopped"))
+    ask(session.abort_job, id_)
 
 
 def _show(path: Path, shown: int, tell: Tell) -> int:

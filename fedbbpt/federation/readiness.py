@@ -9,6 +9,7 @@ from fedbbpt.federation.experiment import FILE, FederatedRun
 from fedbbpt.federation.job_folder import Job
 from fedbbpt.federation.kits import Federation
 from fedbbpt.federation.nodes import ServerState, server_state
+from fedbbpt.federation.reachability import Unreachable, check_server
 from fedbbpt.run.lock import folder_lock
 from fedbbpt.run.records import read_record
 from fedbbpt.run.resume import read_run
@@ -22,17 +23,16 @@ Tell = Callable[[str], None]
 
 
 def wait_until_ready(federation: Federation, job: Job, lost: Collection[str], tell: Tell) -> None:
-    """Waits for the server, for the process of the job before, and for the run's sites.
+    """Waits for the server, and for the run's sites.
 
     For sites that were `lost` nobody waits, unless a round cannot do without them.
 
     Raises:
-        FederationError: the server is not started again, or the process does not end.
+        FederationError: the server is not started again.
     """
     out = Path(job.out)
     no_server = f"the server does not run: start it with fedbbpt federation up {federation.folder}, and continue with "
-    _wait(lambda: _state(federation).since is not None, SERVER_TIMEOUT, f"{no_server}fedbbpt train --resume {out}")
-    _wait(lambda: _is_free(out), JOB_TIMEOUT, f"another process works on the run in {out}: wait for it, or stop it")
+    _wait(lambda: _answers(federation), SERVER_TIMEOUT, f"{no_server}fedbbpt train --resume {out}")
     sites, min_sites, told = set(job.sites), 1, False
     if (out / "config.toml").exists():
         sites, min_sites = _sites(out), read_run(out)[0].engine.options["min_sites"]
@@ -45,6 +45,15 @@ def wait_until_ready(federation: Federation, job: Job, lost: Collection[str], te
             told = True
             tell(f"waiting until {min_sites} of the sites are there (away: {', '.join(sorted(sites - there))})")
         time.sleep(POLL)
+
+
+def wait_until_free(out: Path) -> None:
+    """Waits until no process works on a run.
+
+    Raises:
+        FederationError: one does not end.
+    """
+    _wait(lambda: _is_free(out), JOB_TIMEOUT, f"another process works on the run in {out}: wait for it, or stop it")
 
 
 def sites_that_are_back(federation: Federation, out: Path, lost: dict[str, float]) -> list[str]:
@@ -63,6 +72,17 @@ def _sites(out: Path) -> set[str]:
 def _state(federation: Federation) -> ServerState:
     """The server's state; without sites if it does not run."""
     return server_state(federation) or ServerState(pid=0)
+
+
+def _answers(federation: Federation) -> bool:
+    """Whether the server can be reached; for a moment after its end, its state still says that it runs."""
+    if _state(federation).since is None:
+        return False
+    try:
+        check_server(federation.admin)
+    except Unreachable:
+        return False
+    return True
 
 
 def _is_free(out: Path) -> bool:

@@ -10,10 +10,12 @@ import pytest
 
 from fedbbpt.errors import FederationError
 from fedbbpt.federation import jobs
+from fedbbpt.federation.admin import ServerAway
 from fedbbpt.federation.job_folder import Job, JobFolder, Outcome
 from fedbbpt.federation.kits import Federation
 from fedbbpt.federation.nodes import ServerState
 from fedbbpt.federation.provisioning import create
+from fedbbpt.federation.reachability import Unreachable
 
 SETTINGS = {"engine": {"name": "nvflare"}}
 STARTED = 100.0  # when the server was started
@@ -27,6 +29,7 @@ class Session:
         self.kit, self._plays = kit, list(plays)
         self.jobs: dict[str, dict[str, Any]] = {}
         self.submitted: list[Job] = []
+        self.aborted: list[str] = []
 
     def add(self, folder: JobFolder, status: str, scheduled: float = STARTED) -> None:
         """A job that is there already."""
@@ -49,6 +52,10 @@ class Session:
         """See NVFlare."""
         return self.jobs[id_]
 
+    def abort_job(self, id_: str) -> None:
+        """See NVFlare, which goes on saying that the job runs."""
+        self.aborted.append(id_)
+
 
 def finishes(folder: JobFolder) -> str:
     folder.write_outcome(Outcome())
@@ -57,6 +64,12 @@ def finishes(folder: JobFolder) -> str:
 
 def dies(folder: JobFolder) -> str:
     return "FINISHED:EXECUTION_EXCEPTION"
+
+
+def begins_and_loses_a_site(folder: JobFolder) -> str:
+    (Path(folder.job.out) / "config.toml").touch()
+    folder.note_lost({"a": STARTED})
+    return "RUNNING"
 
 
 def begins_and_dies(folder: JobFolder) -> str:
@@ -165,6 +178,62 @@ def test_a_job_that_ended_with_the_server_before_is_not_followed(
     session.add(JobFolder.new(federation.server.folder, ended), "RUNNING", STARTED - 1)
     jobs.resume(federation, out, print)
     assert [job.resume for job in session.submitted] == [True]
+
+
+def test_a_job_that_was_stopped_is_not_followed_again(
+    federation: Federation, play: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jobs, "sites_that_are_back", lambda federation, out, lost: list(lost))
+    session, said = play(begins_and_loses_a_site, finishes), list[str]()
+    jobs.train(federation, SETTINGS, None, tmp_path / "run", said.append)
+    assert said == ["a is back; the run goes on from its last checkpoint"]
+    assert session.aborted == list(session.jobs)[:1]
+    assert [job.resume for job in session.submitted] == [False, True]
+
+
+def test_a_job_that_ctrl_c_has_stopped_is_not_followed_by_the_run_that_goes_on(
+    federation: Federation, play: Callable[..., Session], tmp_path: Path
+) -> None:
+    def begins(folder: JobFolder) -> str:
+        folder.progress.write_text("round 1\n")
+        return begins_and_loses_a_site(folder)
+
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    session = play(begins, finishes)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.train(federation, SETTINGS, None, tmp_path / "run", interrupt)
+    jobs.resume(federation, tmp_path / "run", print)
+    assert len(session.submitted) == 2
+
+
+@pytest.mark.parametrize("error", [ServerAway("it is busy"), Unreachable("nobody answers")])
+def test_a_job_still_works_when_the_server_answers_again(
+    error: Exception,
+    federation: Federation,
+    play: Callable[..., Session],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    session, said, errors = play(begins_and_loses_a_site), list[str](), [error]
+
+    def get_job_meta(id_: str) -> dict[str, Any]:
+        if errors:
+            raise errors.pop()
+        JobFolder.of(session.kit, id_).write_outcome(Outcome())
+        return session.jobs[id_]
+
+    monkeypatch.setattr(jobs, "ask", lambda command, *arguments, **options: command(*arguments, **options))
+    monkeypatch.setattr(session, "get_job_meta", get_job_meta)
+    jobs.train(federation, SETTINGS, None, tmp_path / "run", said.append)
+    assert said == [f"{error}; the run goes on from its last checkpoint"]
+    assert len(session.submitted) == 1
+
+
+def test_a_server_that_does_not_run_ends_a_run_that_has_not_begun(federation: Federation, tmp_path: Path) -> None:
+    with pytest.raises(FederationError, match="does not answer at"):
+        jobs.train(federation, SETTINGS, None, tmp_path / "run", print)
 
 
 def test_a_run_has_one_follower(federation: Federation, play: Callable[..., Session], tmp_path: Path) -> None:
