@@ -2,7 +2,7 @@
 
 A server and three sites on this machine, each with a service of its own that it pays. Again and again a run trains, and
 one of the processes is killed (SIGKILL) at a random moment. In the end the parameters are those of a simulation, or the
-run says whose update is missing; and each site's ledger says what its service says.
+run says whose update is missing, and its records are whole; and each site's ledger says what its service says.
 """
 
 import json
@@ -20,6 +20,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from fedbbpt.printing import print_table
+from fedbbpt.run.environment import read_results
 from fedbbpt_benchmarks.experiments.loopback_federation import SITES, LoopbackFederation, loopback_federation
 
 OPTIONS = {
@@ -37,6 +38,7 @@ SETTINGS = [word for key, value in OPTIONS.items() for word in ("-o", f"{key}={v
 # What is killed, and of whom; "all" are all processes of a site at once, whose operator starts it again.
 TARGETS = ("worker", "job", "all", "server's job", "server's parent", "fedbbpt train")
 IN_ROUNDS = 0.7  # share of the kills; the others hit a run that has not begun yet
+LATEST = 0.8  # of an undisturbed run's rounds, its end included: nobody is killed when all is over
 AWAY = 5.0  # seconds until a site that was killed is started again
 LIMIT = 600.0  # seconds for a run
 POLL = 0.05  # seconds
@@ -47,12 +49,15 @@ class Outcome(NamedTuple):
 
     target: str
     site: str
+    hit: int  # processes
     moment: float  # seconds after `fedbbpt train` was started
     took: float  # seconds until the run was finished
     commands: int  # how often fedbbpt train had to be called
     parameters: str  # "the same", or "finite" where an update is missing, or what is wrong
     missing: list[str]  # the sites whose updates are missing in some round
+    accuracy: float  # on the test data, 36 texts
     charged: int  # requests that the services were paid for
+    again: int  # requests that came again, since the answer before was lost with a process; they cost nothing
     ledger: str  # "equal", or what is wrong
 
 
@@ -79,7 +84,7 @@ def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
         for number in range(len(done), kills):
             rng = random.Random(f"{seed} {number}")
             target, site, opened = TARGETS[number % len(TARGETS)], rng.choice(SITES), rng.random() < IN_ROUNDS
-            delay = rng.uniform(0, undisturbed - opening if opened else opening)
+            delay = rng.uniform(0, LATEST * (undisturbed - opening) if opened else opening)
             outcome = Trial(federation, f"kill-{number:02d}").killed(target, site, opened, delay, simulated)
             done.append(outcome)
             with log.open("a") as file:
@@ -112,17 +117,31 @@ class Trial:
         if opened:
             self.wait_for_rounds()
         time.sleep(delay)
-        while not self._kill(target, site) and self.process.poll() is None:
+        while not (hit := self._kill(target, site)) and self.process.poll() is None:
             time.sleep(POLL)
         moment = time.monotonic() - self.started
         if target == "all":
             time.sleep(AWAY)
             self.federation.join(site)
         took = self.finish()
-        charged = sum(len(service.charged) for service in self.federation.services.values())
         whose = site if target in ("worker", "job", "all") else ""
-        state, missing = self.parameters(simulated), self.missing()
-        return Outcome(target, whose, moment, took, self.commands, state, missing, charged, self.ledger())
+        summary, _ = read_results(self.run)
+        services = self.federation.services.values()
+        charged, asked = sum(len(one.charged) for one in services), sum(one.requests for one in services)
+        return Outcome(
+            target=target,
+            site=whose,
+            hit=hit,
+            moment=moment,
+            took=took,
+            commands=self.commands,
+            parameters=self.parameters(simulated),
+            missing=self.missing(),
+            accuracy=summary["test_accuracy"],
+            charged=charged,
+            again=asked - charged,
+            ledger=self.ledger(),
+        )
 
     def finish(self) -> float:
         """Waits for the run, and continues it where it stopped; returns the seconds since its start."""
