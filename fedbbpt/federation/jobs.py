@@ -3,12 +3,9 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from fedbbpt.errors import FederationError, RunError
 from fedbbpt.federation.admin import ServerAway, admin_session, ask, is_open
@@ -17,7 +14,9 @@ from fedbbpt.federation.kits import Federation
 from fedbbpt.federation.nodes import server_state
 from fedbbpt.federation.reachability import Unreachable
 from fedbbpt.federation.readiness import sites_that_are_back, wait_until_free, wait_until_ready
-from fedbbpt.run.atomic_files import reading, writing
+from fedbbpt.run.atomic_files import reading
+from fedbbpt.run.checkpoint import last_round
+from fedbbpt.run.lock import exclusive_lock
 
 Tell = Callable[[str], None]
 POLL = 0.1  # seconds between looks at the progress
@@ -79,9 +78,10 @@ def _follow(federation: Federation, job: Job, tell: Tell) -> None:
     """
     out, without_progress = Path(job.out), 0
     folder: JobFolder | None = None
-    with _sole_follower(out):
+    busy = FederationError(f"another fedbbpt train follows the run in {out}: wait for it, or stop it")
+    with exclusive_lock(out / ".follower.lock", busy):  # one process at a time submits jobs of a run
         while True:
-            before = _rounds(out)
+            before = last_round(out / "checkpoints")
             try:
                 with admin_session(federation) as session:
                     folder, id_ = _open_job(federation, session, job) or _submit(federation, session, job)
@@ -92,29 +92,13 @@ def _follow(federation: Federation, job: Job, tell: Tell) -> None:
                 reason = str(e)
             if reason is None:
                 return
-            without_progress = 0 if _rounds(out) > before else without_progress + 1
+            without_progress = 0 if last_round(out / "checkpoints") > before else without_progress + 1
             if without_progress > MAX_RESTARTS:
                 raise FederationError(f"{reason}, again and again; {federation.server.log} says more")
             begun = (out / "config.toml").exists()
             tell(f"{reason}; the run {'goes on from its last checkpoint' if begun else 'begins again'}")
             wait_until_ready(federation, job, folder.lost if folder else (), tell)
             job = job.model_copy(update={"resume": begun})
-
-
-@contextmanager
-def _sole_follower(out: Path) -> Iterator[None]:
-    """Sees to it that one process at a time submits jobs of a run."""
-    lock = filelock.FileLock(out / ".follower.lock")
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout as e:
-            raise FederationError(f"another fedbbpt train follows the run in {out}: wait for it, or stop it") from e
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _open_job(federation: Federation, session: Any, job: Job) -> tuple[JobFolder, str] | None:
@@ -207,10 +191,3 @@ def _is_over(federation: Federation, values: Mapping[str, Any]) -> bool:
     """Whether a job has ended; NVFlare's values of it may be older than the server."""
     state = server_state(federation)
     return state is None or state.since is None or not is_open(values, state.since)
-
-
-def _rounds(out: Path) -> int:
-    """The last round of a run that has a checkpoint; -1 without any."""
-    return max(
-        (int(path.stem.removeprefix("round-")) for path in (out / "checkpoints").glob("round-*.json")), default=-1
-    )

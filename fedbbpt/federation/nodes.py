@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import filelock
-
 from fedbbpt.errors import FederationError
 from fedbbpt.federation import local_settings
 from fedbbpt.federation.kits import Federation, Kit, needs_nvflare
@@ -26,6 +24,7 @@ from fedbbpt.federation.reachability import check_port_free, wait_for_server
 from fedbbpt.federation.watcher import STOP_TIMEOUT, Watcher
 from fedbbpt.printing import excerpt
 from fedbbpt.run.atomic_files import write_json, writing
+from fedbbpt.run.lock import exclusive_lock
 from fedbbpt.web.urls import is_loopback
 
 ANY_ADDRESS = "0.0.0.0"
@@ -195,29 +194,16 @@ def server_state(federation: Federation) -> ServerState | None:
 def is_used(kit: Kit) -> bool:
     """Whether a process runs with a kit."""
     try:
-        with _lock(kit).acquire(timeout=0):
+        with _in_use(kit, timeout=0.0):
             return False
-    except filelock.Timeout:
+    except FederationError:
         return True
 
 
-@contextlib.contextmanager
-def _in_use(kit: Kit) -> Iterator[None]:
-    """Holds a kit for one process; the operating system lets go of it when the process ends, even if it is killed."""
-    lock = _lock(kit)
-    with writing(kit.folder):
-        try:
-            lock.acquire(timeout=LOCK_TIMEOUT)
-        except filelock.Timeout as e:
-            raise FederationError(f"{kit.folder} is in use: its {kit.description.role} runs already") from e
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _lock(kit: Kit) -> filelock.BaseFileLock:
-    return filelock.FileLock(kit.folder / ".lock")
+def _in_use(kit: Kit, timeout: float = LOCK_TIMEOUT) -> contextlib.AbstractContextManager[None]:
+    """Holds a kit for one process."""
+    busy = FederationError(f"{kit.folder} is in use: its {kit.description.role} runs already")
+    return exclusive_lock(kit.folder / ".lock", busy, timeout)
 
 
 def _state_file(kit: Kit) -> Path:

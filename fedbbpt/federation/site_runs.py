@@ -1,13 +1,11 @@
 """What a site keeps of a run: what its client remembers after each round, its queries, and the finished result."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -15,6 +13,7 @@ from safetensors import SafetensorError
 from fedbbpt.errors import FederationError
 from fedbbpt.federation.run_files import unpack_files
 from fedbbpt.run.atomic_files import reading, write_atomic, writing
+from fedbbpt.run.lock import exclusive_lock
 
 LOCK_TIMEOUT = 30.0  # seconds
 RETAINED = 3  # rounds: the server's last two checkpoints, and the one that it writes next
@@ -42,23 +41,14 @@ class SiteRun:
             folder.mkdir(parents=True, exist_ok=True)
         return cls(folder)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Lets one process at a time work on the run: that of a job that has failed may still be at it.
 
         Raises:
             FederationError: another one still does.
         """
-        lock = filelock.FileLock(self.folder / ".lock", thread_local=False)  # each request has a thread of its own
-        with writing(self.folder):
-            try:
-                lock.acquire(timeout=LOCK_TIMEOUT)
-            except filelock.Timeout as e:
-                raise FederationError("an earlier job still works on this run here") from e
-        try:
-            yield
-        finally:
-            lock.release()
+        busy = FederationError("an earlier job still works on this run here")
+        return exclusive_lock(self.folder / ".lock", busy, LOCK_TIMEOUT)
 
     @property
     def queries(self) -> int:

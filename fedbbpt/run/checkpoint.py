@@ -176,6 +176,11 @@ def load_best(run: Path) -> tuple[Progress, ServerState]:
     return progress, ServerState(progress.best.round, progress.best.parameters)
 
 
+def last_round(folder: Path) -> int:
+    """The last round with a checkpoint, intact or not; -1 without any."""
+    return max(map(_round, _records(folder)), default=-1)
+
+
 def _records(folder: Path) -> list[Path]:
     """The checkpoints' JSON files, oldest first."""
     return sorted((path for path in folder.glob("round-*.json") if path.stem[6:].isdecimal()), key=_round)
