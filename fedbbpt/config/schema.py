@@ -19,6 +19,11 @@ class ComponentConfig(BaseModel):
     name: str
     options: dict[str, Any]
 
+    @property
+    def table(self) -> dict[str, Any]:
+        """As it stands among settings: its name beside its options."""
+        return {"name": self.name} | self.options
+
 
 class Data(BaseModel):
     """How a task's examples are divided among the clients."""
@@ -57,8 +62,8 @@ class Config(BaseModel):
 
     def to_settings(self) -> dict[str, Any]:
         """The nested settings from which `make_config` makes the same config."""
-        components = {key: value for key, value in self if isinstance(value, ComponentConfig)}
-        return self.model_dump() | {key: {"name": value.name} | value.options for key, value in components.items()}
+        components = {key: value.table for key, value in self if isinstance(value, ComponentConfig)}
+        return self.model_dump() | components
 
     def to_toml(self) -> str:
         """Serialises all settings; what is None is left out."""

@@ -1,9 +1,8 @@
 """The certificates of a federation: a root, which signs those of the server, its administrator and every site.
 
-Private keys are RSA of 2,048 bits, as NVFlare makes them; files that hold one have mode 600.
+Private keys are RSA of 2,048 bits, as NVFlare makes them; only their owner can read the files that hold one.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedbbpt.errors import FederationError
-from fedbbpt.run.atomic_files import reading, writing
+from fedbbpt.run.atomic_files import reading, write_atomic, writing
+from fedbbpt.web.credentials import OWNER_ONLY
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate, CertificateSigningRequest
 
 VALID = timedelta(days=3650)
 CLOCK_TOLERANCE = timedelta(days=1)  # a site's clock may be that late when the federation is made
-PRIVATE_FILE = 0o600
 ORGANISATION = "fedbbpt"
 
 
@@ -176,7 +175,4 @@ def write_key(path: Path, key: Any) -> None:
     """Writes a private key in PEM form, readable by its owner alone."""
     from nvflare.lighter.utils import serialize_pri_key
 
-    with writing(path):
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-        with os.fdopen(handle, "wb") as file:
-            file.write(serialize_pri_key(key))
+    write_atomic(path, serialize_pri_key(key), OWNER_ONLY)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, 
 
 import fedbbpt
 from fedbbpt.backend import BackendInfo, Modality
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data.sites import union_of_classes
 from fedbbpt.errors import FederationError
 from fedbbpt.federation.channel import Channel, Failure, QuorumLost
@@ -18,12 +19,8 @@ from fedbbpt.types import Usage
 T = TypeVar("T")
 
 
-class BackendChoice(BaseModel):
+class BackendChoice(ComponentConfig, extra="forbid"):
     """A site's backend, without what is private about it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    options: dict[str, Any]
 
 
 class Introduction(BaseModel):

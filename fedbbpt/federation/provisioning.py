@@ -24,6 +24,7 @@ from fedbbpt.federation.kits import (
 )
 from fedbbpt.printing import short_repr
 from fedbbpt.run.atomic_files import reading, write_json, writing
+from fedbbpt.web.credentials import OWNER_ONLY
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8002
@@ -177,4 +178,4 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 def protect(folder: Path) -> None:
     """Takes all rights on a folder and what it holds from everybody but the owner."""
     for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o700 if path.is_dir() else 0o600)
+        path.chmod(0o700 if path.is_dir() else OWNER_ONLY)

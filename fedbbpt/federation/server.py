@@ -117,8 +117,7 @@ def _config(found: Mapping[str, Introduction], settings: Mapping[str, Any], pres
     """The settings with the data and the backend that all sites have."""
     one = next(iter(found.values()))
     task = {"name": "at-sites", "modality": one.modality}
-    backend = {"name": one.backend.name} | one.backend.options
-    return with_body_at_server(make_config({**settings, "task": task, "backend": backend}, preset))
+    return with_body_at_server(make_config({**settings, "task": task, "backend": one.backend.table}, preset))
 
 
 def _with_words(roll: Roll, config: Config, run: str, classes: Sequence[str]) -> tuple[Config, Traffic]:

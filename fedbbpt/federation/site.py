@@ -121,9 +121,8 @@ class Site:
 
     def _restore(self, request: Request) -> Response:
         run = self._opened()
-        arrays = run.load(_round(request))
-        self._memory.replace(arrays or {})
-        return Response("ok", {"restored": arrays is not None})
+        self._memory.replace(run.load(_round(request)) or {})
+        return Response()
 
     def _call(self, request: Request) -> Response:
         run = self._opened()

@@ -46,8 +46,7 @@ def describe_site(own: SiteConfig, name: str) -> Description:
     Raises:
         FedbbptError: as `check_site`.
     """
-    components = {"task": own.data, "backend": own.backend}
-    config = make_config({key: {"name": one.name} | one.options for key, one in components.items()})
+    config = make_config(own.run_settings)
     task = build_task(own.data)
     site_task = SiteTask(task, task.classes)
     backend = load_backend(config, site_task, site_task.provider)

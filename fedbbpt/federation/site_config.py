@@ -73,11 +73,14 @@ class SiteConfig(BaseModel):
 
     def write(self, kit: Path) -> None:
         """Writes `site.toml`, from which `read` makes the same."""
-        sections = {"data": self.data, "backend": self.backend}
-        tables = {section: {"name": component.name} | component.options for section, component in sections.items()}
-        tables["policy"] = self.policy.model_dump()
+        tables = {"data": self.data.table, "backend": self.backend.table, "policy": self.policy.model_dump()}
         written = {name: {k: v for k, v in table.items() if v is not None} for name, table in tables.items()}
         write_atomic(kit / FILE, tomli_w.dumps(written).encode())
+
+    @property
+    def run_settings(self) -> dict[str, Any]:
+        """The sections of a run's settings that are the site's own."""
+        return {"task": self.data.table, "backend": self.backend.table}
 
     @property
     def public_backend(self) -> ComponentConfig:

@@ -28,6 +28,7 @@ from fedbbpt.run.simulation import Simulation, with_features
 from fedbbpt.services.ledger import Account
 from fedbbpt.split_learning.body_access import LINK
 from fedbbpt.text_files import parse_toml
+from fedbbpt.web.credentials import OWNER_ONLY
 
 FACTS = "facts"  # the handler that says what `open_site` opened
 ECHO = "echo"  # the handler that sends back what it gets, for `timing`
@@ -105,9 +106,7 @@ def run_config(own: SiteConfig, job: Job) -> Config:
     except ValueError as e:
         raise ConfigError(f"the job's settings cannot be read: {e}") from e
     settings = {key: value for key, value in settings.items() if key not in LIMITS}
-    ours = {"task": own.data, "backend": own.backend}
-    components = {section: {"name": component.name} | component.options for section, component in ours.items()}
-    return make_config(settings | components | {"engine": {"name": "serial"}})
+    return make_config(settings | own.run_settings | {"engine": {"name": "serial"}})
 
 
 def public_info(backend: Backend) -> dict[str, Any]:
@@ -119,7 +118,6 @@ def _secret(kit: Path) -> bytes:
     """The key of the site's fingerprints, made once: without it, nobody can try which data have a fingerprint."""
     path = kit / "fingerprint.key"
     if not path.exists():
-        write_atomic(path, secrets.token_bytes(32))
-        path.chmod(0o600)
+        write_atomic(path, secrets.token_bytes(32), OWNER_ONLY)
     with reading(path):
         return path.read_bytes()

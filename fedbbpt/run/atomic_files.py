@@ -105,8 +105,13 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, to_json(value, indent=1))
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replaces a file atomically: after a crash at any moment, either the old or the new content is there.
+
+    Args:
+        path: the file.
+        data: its new content.
+        mode: its permissions, less the umask; nobody else can read a private file at any moment.
 
     Raises:
         RunError: it cannot be written.
@@ -114,7 +119,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path):
         try:
-            with temporary.open("wb") as file:
+            temporary.unlink(missing_ok=True)  # of a killed call, which may have had other permissions
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -42,3 +42,10 @@ def test_error_names_the_file_that_could_not_be_written(tmp_path):
 def test_other_errors_pass_through(tmp_path):
     with pytest.raises(KeyError), writing(tmp_path):
         raise KeyError("not the disk's business")
+
+
+def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    (tmp_path / ".key.tmp").touch(0o644)  # of a call that was killed
+    write_atomic(file, b"secret", 0o600)
+    assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (b"secret", 0o600)
