@@ -1,27 +1,22 @@
 """`fedbbpt train --federation FOLDER`: a run at the sites of a federation, new or resumed."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fedbbpt.commands.settings import settings_of
 from fedbbpt.errors import ConfigError
 
 
-def federation_of(given: dict[str, Any], resume: Path | None) -> Path | None:
-    """The folder of the federation at which a run trains; None if it is a simulation.
+def federation_of(settings: Mapping[str, Any]) -> Path | None:
+    """The folder of the federation at which a run with these settings trains; None if it is a simulation.
 
     Raises:
         ConfigError: --engine nvflare without a federation.
     """
-    if resume is not None:
-        from fedbbpt.run.settings import load_run_settings
-
-        engine = load_run_settings(resume).get("engine")
-    else:
-        engine = settings_of(given).get("engine")
+    engine = settings.get("engine")
     if not isinstance(engine, dict) or engine.get("name") != "nvflare":
         return None
     if not isinstance(engine.get("federation"), str):
@@ -30,9 +25,24 @@ def federation_of(given: dict[str, Any], resume: Path | None) -> Path | None:
 
 
 def train_at_sites(
-    folder: Path, given: dict[str, Any], out: Path | None, resume: Path | None, *, dry_run: bool
+    folder: Path,
+    settings: Mapping[str, Any],
+    given: Mapping[str, Any],
+    out: Path | None,
+    resume: Path | None,
+    *,
+    dry_run: bool,
 ) -> None:
-    """Submits a run to a federation's server, and shows its progress until it is finished."""
+    """Submits a run to a federation's server, and shows its progress until it is finished.
+
+    Args:
+        folder: that of the federation.
+        settings: those of a new run.
+        given: the options of `fedbbpt train`, by parameter name.
+        out: the folder of a new run.
+        resume: the folder of a run that is resumed.
+        dry_run: whether only the cost was asked for.
+    """
     from fedbbpt.federation import jobs
     from fedbbpt.federation.kits import Federation
     from fedbbpt.run.atomic_files import new_folder
@@ -42,16 +52,14 @@ def train_at_sites(
         raise ConfigError("what a run at sites costs is known once they have joined; leave out --dry-run")
     if others := [name for name in ("task", "backend") if given[name] is not None]:
         raise ConfigError(f"each site chooses its own --{others[0]} when it joins; leave it out")
-    settings = settings_of(given)
-    if resume is None:
-        settings["engine"] = {**settings["engine"], "federation": str(folder)}
     place = nullcontext(resume) if resume else new_folder(out, Path("runs"), federation.name)
     with place as run:
         try:
             if resume:
                 jobs.resume(federation, run, click.echo)
             else:
-                jobs.train(federation, settings, given["preset"], run, click.echo)
+                engine = {**settings["engine"], "federation": str(folder)}
+                jobs.train(federation, {**settings, "engine": engine}, given["preset"], run, click.echo)
         except KeyboardInterrupt:
             click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt train --resume {run}", err=True)
             raise SystemExit(130) from None

@@ -28,17 +28,19 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
     from fedbbpt.run.atomic_files import new_folder
     from fedbbpt.run.progress import progress_reporter
     from fedbbpt.run.resume import update_addresses
+    from fedbbpt.run.settings import load_run_settings
 
     if resume is not None and (out is not None or given["config"] is not None or given["preset"] is not None):
         raise ConfigError(
             "--resume continues in the run's folder with the run's settings: leave out --out, --config and --preset"
         )
-    if (federation := federation_of(given, resume)) is not None:
-        train_at_sites(federation, given, out, resume, dry_run=dry_run)
+    settings = settings_of(given)
+    if (federation := federation_of(load_run_settings(resume) if resume else settings)) is not None:
+        train_at_sites(federation, settings, given, out, resume, dry_run=dry_run)
         return
     limits: dict[str, Any] = {}
     if resume is None:
-        config = make_config(settings_of(given), given["preset"])
+        config = make_config(settings, given["preset"])
     else:
         config, limits = _resumed(resume, given)
     if dry_run:

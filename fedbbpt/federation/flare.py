@@ -24,8 +24,9 @@ from nvflare.apis.signal import Signal
 from nvflare.apis.utils.reliable_message import ReliableMessage
 
 from fedbbpt.federation.channel import Answer, Failure, JobAborted
-from fedbbpt.federation.job_folder import JobFolder, run_job
+from fedbbpt.federation.job_folder import JobFolder
 from fedbbpt.federation.messages import Request, Response
+from fedbbpt.federation.server_job import run_job
 from fedbbpt.federation.site import Site
 
 Reply = Response | Failure

@@ -1,29 +1,18 @@
 """A job in the server's kit: what was submitted, the progress for whoever submitted it, and how it ended."""
 
-import logging
 import re
-import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console
 
-from fedbbpt.errors import FedbbptError, FederationError
-from fedbbpt.federation.channel import Answer, Channel, Failure, JobAborted, QuorumLost
-from fedbbpt.federation.messages import Request, Response
-from fedbbpt.federation.server import resume_run, train_run
-from fedbbpt.federation.timing import EchoingChannel, TimedChannel, Timing
+from fedbbpt.errors import FederationError
 from fedbbpt.run.atomic_files import write_atomic, writing
-from fedbbpt.run.progress import LineReporter
 from fedbbpt.run.records import read_record, to_record
 
-log = logging.getLogger("fedbbpt.federation")
 NAME = re.compile(r"[0-9a-f]{32}")
 
 
@@ -58,6 +47,29 @@ class Activity(BaseModel):
     run: str = ""  # its folder
     backends: dict[str, str] = {}  # by site
     doing: dict[str, str] = {}  # by site
+
+
+class TimedRequest(BaseModel):
+    """A request to some sites at once, until the last response."""
+
+    kind: str
+    handler: str | None  # of a call
+    at: float  # seconds since 1970
+    seconds: float
+    sites: int
+    bytes_down: int  # to each site
+    bytes_up: int  # of all sites together
+
+
+class Timing(BaseModel):
+    """What was measured in a job, in seconds; an exchange is with all sites at once, until the last response."""
+
+    began: float  # since 1970, when all sites had answered that they are ready
+    echoes: list[float] = []  # of SMALL bytes, by NVFlare alone
+    exchanges: list[float] = []  # of SMALL bytes, through the site's job process to its worker, and back
+    echoes_at: tuple[float, float] = (0.0, 0.0)  # since 1970: begin and end of both
+    large_echoes: list[float] = []
+    requests: list[TimedRequest] = []  # of the run itself
 
 
 @dataclass(frozen=True)
@@ -151,79 +163,3 @@ class JobFolder:
     def note_activity(self, activity: Activity) -> None:
         """Says what the sites do."""
         write_atomic(self.folder / "activity.json", to_record(activity.model_dump()))
-
-
-class WatchedChannel:
-    """A channel that notes in a job's folder what the sites do, and which do not answer."""
-
-    def __init__(self, channel: Channel, folder: JobFolder) -> None:
-        self._channel, self._folder = channel, folder
-        self._activity = Activity(run=folder.job.out)
-        self._heard = dict.fromkeys(channel.sites, time.time())
-        self._lost: set[str] = set()
-        self._turn = Lock()  # sites that are away are asked while others work
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """See `Channel`."""
-        return self._channel.sites
-
-    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
-        """See `Channel`."""
-        if request.kind != "ping":
-            self._note({site: f"{request.fields.get('handler', request.kind)}" for site in sites})
-        responses = self._channel.request(request, sites, timeout)
-        if request.kind == "describe":
-            self._activity.backends |= {s: _backend(r) for s, r in responses.items() if isinstance(r, Response)}
-        silent = {site for site, response in responses.items() if isinstance(response, Failure)}
-        with self._turn:
-            self._heard |= dict.fromkeys(responses.keys() - silent, time.time())
-            lost = self._lost - responses.keys() | silent
-            if lost != self._lost:
-                self._lost = lost
-                self._folder.note_lost({site: self._heard[site] for site in sorted(lost)})
-        return responses
-
-    def answer_with(self, answer: Answer) -> None:
-        """See `Channel`."""
-        self._channel.answer_with(answer)
-
-    def _note(self, doing: dict[str, str]) -> None:
-        before = dict(self._activity.doing)
-        self._activity.doing |= doing | dict.fromkeys(self._lost, "away")
-        if self._activity.doing != before:
-            self._folder.note_activity(self._activity)
-
-
-def _backend(introduction: Response) -> str:
-    backend = introduction.fields.get("backend")
-    return str(backend.get("name")) if isinstance(backend, dict) else ""
-
-
-def run_job(folder: JobFolder, channel: EchoingChannel) -> None:
-    """Runs the server's half of a job; whatever happens stands in its folder."""
-    job = folder.job
-    timed = TimedChannel(channel, job.timed_exchanges) if job.timed_exchanges else None
-    watched = WatchedChannel(timed or channel, folder)
-    with folder.progress.open("w", buffering=1, encoding="utf-8") as file:
-        reporter = LineReporter(Console(file=file, highlight=False, soft_wrap=True))
-        try:
-            if job.resume:
-                resume_run(watched, Path(job.out), reporter)
-            else:
-                train_run(watched, job.settings, job.preset, Path(job.out), reporter)
-        except JobAborted:
-            return  # it did not end by itself: whoever submitted it may submit it again
-        except QuorumLost as e:
-            outcome = Outcome(error=str(e), quorum_lost=True)
-        except FedbbptError as e:
-            log.error("the run stops: %s", e)
-            outcome = Outcome(error=str(e))
-        except Exception:
-            log.exception("an error in fedbbpt itself")
-            outcome = Outcome(error="an error in fedbbpt itself; the server's log says where")
-        else:
-            outcome = Outcome()
-    if timed is not None:
-        folder.write_timing(timed.timing)
-    folder.write_outcome(outcome)

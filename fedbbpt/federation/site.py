@@ -21,7 +21,7 @@ from fedbbpt.federation.body_link import pass_on
 from fedbbpt.federation.channel import Answer
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site_config import SiteConfig
-from fedbbpt.federation.site_host import FACTS, Job, open_site, run_config
+from fedbbpt.federation.site_host import FACTS, RunTerms, open_site, run_config
 from fedbbpt.federation.site_runs import SiteRun
 from fedbbpt.run.client_data import site_client
 from fedbbpt.types import Message
@@ -102,19 +102,19 @@ class Site:
         return Response("ok", {**facts, "backend": backend})
 
     def _words(self, request: Request) -> Response:
-        own, job = SiteConfig.read(self._kit), _job(request)
+        own, terms = SiteConfig.read(self._kit), _terms(request)
         own.policy.check_shares_words()
-        task = SiteTask(build_task(own.data), job.classes)
-        texts = site_client(run_config(own, job), self._name, task.load(None)).train.inputs
+        task = SiteTask(build_task(own.data), terms.classes)
+        texts = site_client(run_config(own, terms), self._name, task.load(None)).train.inputs
         return Response("ok", content=count_ngrams(texts[:]).to_bytes())
 
     def _open(self, request: Request) -> Response:
-        job = _job(request)
+        terms = _terms(request)
         self._engine.close()
         self._held.close()
-        self._run = SiteRun.of(self._kit, job.run)
+        self._run = SiteRun.of(self._kit, terms.run)
         self._held.enter_context(self._run.held())
-        self._hosts.job, self._hosts.run = job, self._run
+        self._hosts.terms, self._hosts.run = terms, self._run
         self._memory.replace({})
         facts: Response = self._ask(Call(FACTS, NOTHING))
         return facts
@@ -157,35 +157,35 @@ class Site:
 
 
 class _SiteHosts(HostFactory):
-    """Opens what the site has for the job that is open now."""
+    """Opens what the site has for the run that is open now."""
 
     def __init__(self, kit: Path, name: str, ask_server: Answer) -> None:
         self._kit, self._name, self._ask_server = kit, name, ask_server
-        self.job: Job | None = None
+        self.terms: RunTerms | None = None
         self.run: SiteRun | None = None
-        self._here: tuple[Job | None, ClientHost] | None = None
+        self._here: tuple[RunTerms | None, ClientHost] | None = None
 
     def here(self) -> ClientHost:
-        if self._here is None or self._here[0] is not self.job:
-            self._here = self.job, self.opener()
+        if self._here is None or self._here[0] is not self.terms:
+            self._here = self.terms, self.opener()
         return self._here[1]
 
     @property
     def opener(self) -> Callable[[], ClientHost]:
-        if self.job is None or self.run is None:
+        if self.terms is None or self.run is None:
             raise FederationError("no run is open here")
         ours, theirs = SPAWN.Pipe()  # a pipe for each process: it ends with the process, whose end is held by it alone
         Thread(target=pass_on, args=(ours, self._ask_server), daemon=True).start()
-        return partial(open_site, self._kit, self._name, self.job, self.run.queries, theirs)
+        return partial(open_site, self._kit, self._name, self.terms, self.run.queries, theirs)
 
 
-def _job(request: Request) -> Job:
+def _terms(request: Request) -> RunTerms:
     """What the server says of a run; raises FederationError if it is not said as it should be."""
-    run, config, classes = (request.fields.get(name) for name in Job._fields)
+    run, config, classes = (request.fields.get(name) for name in RunTerms._fields)
     named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     if not (isinstance(run, str) and isinstance(config, str) and named and isinstance(classes, list)):
         raise FederationError("the server does not say which run, with which settings and classes")
-    return Job(run, config, tuple(classes))
+    return RunTerms(run, config, tuple(classes))
 
 
 def _round(request: Request) -> int:

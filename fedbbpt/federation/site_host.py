@@ -34,7 +34,7 @@ FACTS = "facts"  # the handler that says what `open_site` opened
 ECHO = "echo"  # the handler that sends back what it gets, for `timing`
 
 
-class Job(NamedTuple):
+class RunTerms(NamedTuple):
     """What the server says of a run; all else is the site's own business."""
 
     run: str  # the run's name in the site's ledger and folders
@@ -58,13 +58,13 @@ class SiteHost(ClientHost):
         return super().answer(call, client, memory, self.own)
 
 
-def open_site(kit: Path, site: str, job: Job, queries: int, server: Connection) -> SiteHost:
+def open_site(kit: Path, site: str, terms: RunTerms, queries: int, server: Connection) -> SiteHost:
     """Opens the site's data and model as its own configuration says.
 
     Args:
         kit: the site's folder.
         site: its name.
-        job: what the server says of the run.
+        terms: what the server says of the run.
         queries: how many the run has asked so far.
         server: leads to the server's body. See `body_link`.
 
@@ -73,15 +73,15 @@ def open_site(kit: Path, site: str, job: Job, queries: int, server: Connection) 
         DataError: the data cannot be read, or hold a class that is not agreed on.
     """
     own = SiteConfig.read(kit)
-    config = run_config(own, job)
-    task = SiteTask(build_task(own.data), job.classes)
+    config = run_config(own, terms)
+    task = SiteTask(build_task(own.data), terms.classes)
     backend = load_backend(config, task, task.provider)
     client = site_client(config, site, task.load(backend.info.input_size))
     model = build_model(config, task, backend)
     parts = (model.config, model.task, model.backend, model.prompt, model.readout)
     simulation = Simulation(*parts, clients=[with_features(client, model.prompt)])
     own.policy.check(config, plan_queries(simulation).total)
-    simulation = prepared(simulation, Account(job.run, own.policy.budget))
+    simulation = prepared(simulation, Account(terms.run, own.policy.budget))
     (record,) = simulation.client_records
     facts = {
         "info": public_info(simulation.backend),
@@ -95,14 +95,14 @@ def open_site(kit: Path, site: str, job: Job, queries: int, server: Connection) 
     return SiteHost(host.algorithms, host.clients, Response("ok", facts), {LINK: ServerLink(server)})
 
 
-def run_config(own: SiteConfig, job: Job) -> Config:
+def run_config(own: SiteConfig, terms: RunTerms) -> Config:
     """The job's settings with the site's own data and backend; what may be spent is the site's own policy.
 
     Raises:
         ConfigError: they are no settings of this version, or do not go with the data or the backend.
     """
     try:
-        settings = parse_toml(job.config)
+        settings = parse_toml(terms.config)
     except ValueError as e:
         raise ConfigError(f"the job's settings cannot be read: {e}") from e
     settings = {key: value for key, value in settings.items() if key not in LIMITS}

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from pydantic import BaseModel
 
 from fedbbpt.engines import TUNED
 from fedbbpt.errors import FederationError
 from fedbbpt.federation.channel import Answer, Channel, Failure
+from fedbbpt.federation.job_folder import TimedRequest, Timing
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site_host import ECHO
 from fedbbpt.types import Message
@@ -25,29 +25,6 @@ class EchoingChannel(Channel, Protocol):
     def echo(self, content: bytes, sites: Sequence[str], timeout: float) -> bool:
         """Sends a message to some sites at once; whether all of them have sent it back."""
         ...
-
-
-class TimedRequest(BaseModel):
-    """A request to some sites at once, until the last response."""
-
-    kind: str
-    handler: str | None  # of a call
-    at: float  # seconds since 1970
-    seconds: float
-    sites: int
-    bytes_down: int  # to each site
-    bytes_up: int  # of all sites together
-
-
-class Timing(BaseModel):
-    """What was measured in a job, in seconds; an exchange is with all sites at once, until the last response."""
-
-    began: float  # since 1970, when all sites had answered that they are ready
-    echoes: list[float] = []  # of SMALL bytes, by NVFlare alone
-    exchanges: list[float] = []  # of SMALL bytes, through the site's job process to its worker, and back
-    echoes_at: tuple[float, float] = (0.0, 0.0)  # since 1970: begin and end of both
-    large_echoes: list[float] = []
-    requests: list[TimedRequest] = []  # of the run itself
 
 
 class TimedChannel:

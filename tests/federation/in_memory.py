@@ -15,6 +15,7 @@ from fedbbpt.federation.channel import Answer, Failure
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site import Site
 from fedbbpt.federation.site_config import SiteConfig
+from fedbbpt.run.callback import Callback
 from fedbbpt.testing import PartitionableToy
 from fedbbpt.types import Inputs
 
@@ -87,6 +88,23 @@ class MemoryChannel:
         received = self.hosts[site].handle(sent)
         self.responses.append((site, received))
         return Response.from_bytes(received)
+
+
+class Messages(Callback):
+    """Keeps the sentences for the user, and stops a run where it is told to."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.texts: list[str] = []
+        self._stop_after = stop_after
+
+    def on_message(self, text: str) -> None:
+        """See `Callback`."""
+        self.texts.append(text)
+
+    def on_round(self, row: Any) -> None:
+        """See `Callback`."""
+        if row["round"] == self._stop_after:
+            raise KeyboardInterrupt
 
 
 def write_images(folder: Path, sites: Sequence[str]) -> Path:

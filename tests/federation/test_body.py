@@ -18,14 +18,21 @@ from fedbbpt.federation.body_link import BODY_URL, BodyReply, BodyRequest, Serve
 from fedbbpt.federation.channel import Answer
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.server import resume_run, train_run
-from fedbbpt.federation.site_host import Job
+from fedbbpt.federation.site_host import RunTerms
 from fedbbpt.federation.site_runs import SiteRun
 from fedbbpt.run import train
 from fedbbpt.run.callback import Callback
 from fedbbpt.split_learning.activations import unpack
 from fedbbpt.split_learning.http_retry import RetryingClient
 from fedbbpt.types import Traffic
-from tests.federation.in_memory import Colours, MemoryChannel, check_same_but_for_baselines, open_sites, write_images
+from tests.federation.in_memory import (
+    Colours,
+    MemoryChannel,
+    Messages,
+    check_same_but_for_baselines,
+    open_sites,
+    write_images,
+)
 
 SITES = ("berlin", "paris", "rome")
 DATA = {"shots_per_class": 3, "validation_shots_per_class": 2}
@@ -57,23 +64,6 @@ def train_at(channel: MemoryChannel, out: Path, callback: Callback | None = None
     train_run(channel, settings_of(**algorithm) | {"engine": engine}, None, out, callback or Callback())
 
 
-class Watcher(Callback):
-    """Keeps the sentences for the user, and stops a run after a round."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.texts: list[str] = []
-        self._stop_after = stop_after
-
-    def on_message(self, text: str) -> None:
-        """See `Callback`."""
-        self.texts.append(text)
-
-    def on_round(self, row: Any) -> None:
-        """See `Callback`."""
-        if row["round"] == self._stop_after:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("options", [{}, {"trainable": "linear"}, {"activation_dtype": "int8"}])
 def test_a_body_at_the_server_changes_no_bit_query_or_byte(
     options: dict[str, Any], channel: MemoryChannel, data: Path, tmp_path: Path, outcome: Callable[[Path], Any]
@@ -90,7 +80,7 @@ def test_a_stopped_run_resumes_with_the_same_bits(
 ) -> None:
     train_at(channel, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train_at(open_sites(tmp_path / "other", data), tmp_path / "stopped", Watcher(1))
+        train_at(open_sites(tmp_path / "other", data), tmp_path / "stopped", Messages(1))
     resume_run(open_sites(tmp_path / "other", data), tmp_path / "stopped", Callback())
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
@@ -103,9 +93,9 @@ def test_a_site_that_cannot_reach_the_body_misses_the_round(channel: MemoryChann
         calls.extend([request] * trains)
         channel.unheard = {"paris"} if trains and len(calls) == 2 else set()
 
-    channel.on_request, watcher = on_request, Watcher()
-    train_at(channel, tmp_path / "run", watcher)
-    assert "paris dropped out of round 2 (its work failed; its log says why); its update is missing" in watcher.texts
+    channel.on_request, messages = on_request, Messages()
+    train_at(channel, tmp_path / "run", messages)
+    assert "paris dropped out of round 2 (its work failed; its log says why); its update is missing" in messages.texts
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["rounds"] == 2
 
 
@@ -156,7 +146,7 @@ def test_no_site_answers_requests_to_a_body(channel: MemoryChannel) -> None:
 
 def test_a_workers_way_to_the_server_ends_with_it(channel: MemoryChannel, tmp_path: Path) -> None:
     hosts = channel.hosts["rome"]._hosts
-    hosts.job, hosts.run = Job("0" * 32, "", ("red",)), SiteRun(tmp_path)
+    hosts.terms, hosts.run = RunTerms("0" * 32, "", ("red",)), SiteRun(tmp_path)
     before = set(threading.enumerate())
     worker = Worker(hosts.opener)  # a process of its own, in which no backend has this name
     (way,) = set(threading.enumerate()) - before

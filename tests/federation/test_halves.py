@@ -12,12 +12,13 @@ from fedbbpt import registry
 from fedbbpt.config import make_config
 from fedbbpt.errors import FederationError, RunError
 from fedbbpt.federation.channel import QuorumLost
-from fedbbpt.federation.job_folder import Job, JobFolder, Outcome, run_job
+from fedbbpt.federation.job_folder import Job, JobFolder, Outcome
 from fedbbpt.federation.messages import Request
 from fedbbpt.federation.server import resume_run, train_run
+from fedbbpt.federation.server_job import run_job
 from fedbbpt.run import train
 from fedbbpt.run.callback import Callback
-from tests.federation.in_memory import Colours, MemoryChannel, Reader, open_sites, write_images, write_texts
+from tests.federation.in_memory import Colours, MemoryChannel, Messages, Reader, open_sites, write_images, write_texts
 
 SITES = ("berlin", "paris", "rome")
 SETTINGS: dict[str, Any] = {"rounds": 3, "data": {"shots_per_class": 3, "validation_shots_per_class": 2}}
@@ -35,23 +36,6 @@ BDPL: dict[str, Any] = {
     "readout": {"name": "identity"},
     "optimizer": {"name": "bdpl"},
 }
-
-
-class Messages(Callback):
-    """Keeps the sentences for the user, and stops a run where it is told to."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.texts: list[str] = []
-        self._stop_after = stop_after
-
-    def on_message(self, text: str) -> None:
-        """See `Callback`."""
-        self.texts.append(text)
-
-    def on_round(self, row: Any) -> None:
-        """See `Callback`."""
-        if row["round"] == self._stop_after:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(autouse=True)

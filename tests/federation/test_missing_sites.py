@@ -12,12 +12,13 @@ from fedbbpt import registry
 from fedbbpt.errors import FederationError
 from fedbbpt.federation import site_runs
 from fedbbpt.federation.channel import JobAborted
-from fedbbpt.federation.job_folder import Job, JobFolder, run_job
+from fedbbpt.federation.job_folder import Job, JobFolder
 from fedbbpt.federation.messages import Request, Response
+from fedbbpt.federation.server_job import run_job
 from fedbbpt.federation.site_runs import SiteRun
 from fedbbpt.run.atomic_files import writing
-from tests.federation.in_memory import Colours, MemoryChannel, open_sites, write_images
-from tests.federation.test_halves import SITES, Messages, settings_of, train_at
+from tests.federation.in_memory import Colours, MemoryChannel, Messages, open_sites, write_images
+from tests.federation.test_halves import SITES, settings_of, train_at
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from fedbbpt import registry
-from fedbbpt.federation.job_folder import Job, JobFolder, run_job
+from fedbbpt.federation.job_folder import Job, JobFolder
 from fedbbpt.federation.messages import Request
+from fedbbpt.federation.server_job import run_job
 from fedbbpt.federation.site_host import ECHO
 from tests.federation.in_memory import Colours, MemoryChannel, open_sites, write_images
 

@@ -1,4 +1,6 @@
 import errno
+import stat
+from pathlib import Path
 
 import pytest
 
