@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from fedbbpt import registry
 from fedbbpt.backend import Backend, BackendOutput
 from fedbbpt.config import Config
+from fedbbpt.config.components import load_class
 from fedbbpt.config.settings import read_toml
 from fedbbpt.config.validation import check_keys, validate
 from fedbbpt.errors import ConfigError, PolicyError, UnknownName
@@ -28,6 +29,7 @@ class Policy(BaseModel):
     max_rounds: PositiveInt | None = None
     algorithms: Annotated[tuple[str, ...], Field(strict=False)] | None = None  # None: all
     share_words: bool = False  # whether the server may know how often the words of the training texts occur
+    share_activations: bool = False  # whether it may run a part of the model on what this site's examples become there
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Policy":
@@ -72,6 +74,8 @@ class Policy(BaseModel):
         Raises:
             PolicyError: the job asks for more than is allowed.
         """
+        if load_class("algorithms", config.algorithm.name).access == "white-box" and not self.share_activations:
+            raise _refusal("share_activations", "false", "activations and gradients of each example")
         if self.algorithms is not None and config.algorithm.name not in self.algorithms:
             allowed = ", ".join(self.algorithms) or "none"
             raise _refusal("algorithms", allowed, f"algorithm {config.algorithm.name}")

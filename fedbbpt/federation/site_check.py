@@ -75,4 +75,5 @@ def _describe_policy(policy: Policy) -> str:
         limits.append(f"at most ${policy.max_cost}")
     algorithms = "all algorithms" if policy.algorithms is None else f"algorithms {', '.join(policy.algorithms)}"
     words = "words are counted for the server" if policy.share_words else "no words are counted for the server"
-    return ", ".join([*(limits or ["no limit for a run"]), algorithms, words])
+    activations = "activations go to the server" if policy.share_activations else "no activations go to the server"
+    return ", ".join([*(limits or ["no limit for a run"]), algorithms, words, activations])

@@ -51,7 +51,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def channel(tmp_path: Path, data: Path) -> MemoryChannel:
-    return open_sites(tmp_path / "kits", data)
+    return open_sites(tmp_path / "kits", data, share_activations=True)
 
 
 def settings_of(**algorithm: Any) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def test_a_stopped_run_resumes_with_the_same_bits(
 ) -> None:
     train_at(channel, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train_at(open_sites(tmp_path / "other", data), tmp_path / "stopped", Messages(1))
-    resume_run(open_sites(tmp_path / "other", data), tmp_path / "stopped", Callback())
+        train_at(open_sites(tmp_path / "other", data, share_activations=True), tmp_path / "stopped", Messages(1))
+    resume_run(open_sites(tmp_path / "other", data, share_activations=True), tmp_path / "stopped", Callback())
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 

@@ -35,7 +35,8 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
     data = write_images(tmp_path / "data", SITES)
     kits = {site: open_kit(federation.folder / "sites" / site, "site") for site in SITES}
     for site, kit in kits.items():
-        SiteConfig.of({"data": {"name": f"folder:{data / site}"}, "backend": BACKEND}).write(kit.folder)
+        own = {"data": {"name": f"folder:{data / site}"}, "backend": BACKEND, "policy": {"share_activations": True}}
+        SiteConfig.of(own).write(kit.folder)
     for site in [join(site) for site in SITES]:
         site.says("takes part in study")
 

@@ -19,6 +19,7 @@ max_cost = 2.5
 max_rounds = 20
 algorithms = ["fedavg", "ensemble"]
 share_words = true
+share_activations = true
 """
 
 
@@ -41,17 +42,22 @@ def test_a_policy_is_read_from_a_file(tmp_path: Path) -> None:
         max_rounds=20,
         algorithms=("fedavg", "ensemble"),
         share_words=True,
+        share_activations=True,
     )
     assert policy.budget == Budget(1000, 100, 2_500_000_000)
 
 
-def test_without_a_word_all_is_allowed_except_words(tmp_path: Path, config: Config) -> None:
+def test_without_a_word_all_is_allowed_except_words_and_activations(tmp_path: Path, config: Config) -> None:
     policy = read(tmp_path, "")
     assert policy.budget == Budget()
     policy.check(config, Usage(10**12, 10**12))
     with pytest.raises(PolicyError, match=r"share_words = false, and the job asks for the counts of the words"):
         policy.check_shares_words()
     read(tmp_path, "share_words = true").check_shares_words()
+    split = make_config({"backend": {"name": "local-vit"}, "algorithm": {"name": "sfprompt"}})
+    with pytest.raises(PolicyError, match=r"share_activations = false, and the job asks for activations and gradients"):
+        policy.check(split, Usage())
+    read(tmp_path, "share_activations = true").check(split, Usage())
 
 
 @pytest.mark.parametrize(
