@@ -72,9 +72,10 @@ class SiteProcess:
 
 
 @pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    """A federation of the sites a, b and c, whose server runs."""
-    made = create("study", ["b", "a", "c"], port=free_port(), out=tmp_path_factory.mktemp("federation"))
+def federation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """A federation of the file's SITES, by default a, b and c, whose server runs."""
+    sites = getattr(request.module, "SITES", ["b", "a", "c"])
+    made = create("study", sites, port=free_port(), out=tmp_path_factory.mktemp("federation"))
     start_server(made)
     yield made
     stop_server(made)

@@ -18,6 +18,7 @@ from fedbbpt.federation.site_config import SiteConfig
 from fedbbpt.run.callback import Callback
 from fedbbpt.testing import PartitionableToy
 from fedbbpt.types import Inputs
+from fedbbpt_backends.torchvision_compat import ensure_importable
 
 CLASSES = ("blue", "green", "red")
 
@@ -134,6 +135,22 @@ def write_texts(folder: Path, sites: Sequence[str]) -> Path:
     return folder
 
 
+def save_language_model(folder: Path) -> Path:
+    """A small masked language model, whose weights are random, that knows the words of `write_texts`."""
+    ensure_importable()
+    import torch
+    import transformers
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dull", "fine", "the", "film", "plot", "of", "by"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizerFast.from_pretrained(folder).save_pretrained(folder)
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.BertConfig(vocab_size=len(words), max_position_embeddings=64, **size)
+    transformers.BertForMaskedLM(config).save_pretrained(folder)
+    return folder
+
+
 _running: dict[Path, Site] = {}  # by kit
 
 
@@ -150,6 +167,13 @@ def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
             _running[kit].close()  # as if its process had ended
         hosts[entry.stem] = _running[kit] = Site(kit, entry.stem, partial(channel.ask_server, entry.stem), Serial)
     return channel
+
+
+def without_places(found: Any) -> Any:
+    """What has to be equal: the metrics, the summary without the task's name, the server's arrays."""
+    rows, summary, arrays = found
+    server = {name: content for name, content in arrays.items() if not name.startswith("clients/")}
+    return rows, {key: value for key, value in summary.items() if key != "task"}, server
 
 
 def check_same_but_for_baselines(split: Any, whole: Any) -> None:

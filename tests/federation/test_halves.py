@@ -18,7 +18,16 @@ from fedbbpt.federation.server import resume_run, train_run
 from fedbbpt.federation.server_job import run_job
 from fedbbpt.run import train
 from fedbbpt.run.callback import Callback
-from tests.federation.in_memory import Colours, MemoryChannel, Messages, Reader, open_sites, write_images, write_texts
+from tests.federation.in_memory import (
+    Colours,
+    MemoryChannel,
+    Messages,
+    Reader,
+    open_sites,
+    without_places,
+    write_images,
+    write_texts,
+)
 
 SITES = ("berlin", "paris", "rome")
 SETTINGS: dict[str, Any] = {"rounds": 3, "data": {"shots_per_class": 3, "validation_shots_per_class": 2}}
@@ -62,13 +71,6 @@ def simulate(data: Path, name: str, out: Path) -> None:
     settings = SETTINGS | ALGORITHMS[name] | {"task": {"name": f"sites:{data}"}, "backend": {"name": "colours"}}
     out.mkdir()
     train.train(make_config(settings), out)
-
-
-def without_places(found: Any) -> Any:
-    """What has to be equal: the metrics, the summary without the task's name, the server's arrays."""
-    rows, summary, arrays = found
-    server = {name: content for name, content in arrays.items() if not name.startswith("clients/")}
-    return rows, {key: value for key, value in summary.items() if key != "task"}, server
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

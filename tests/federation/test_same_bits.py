@@ -1,0 +1,108 @@
+"""Real sites, each with processes and data of its own and TLS to the server, end with the bits of a simulation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fedbbpt.config import make_config
+from fedbbpt.federation import jobs
+from fedbbpt.federation.kits import Federation, Kit, open_kit
+from fedbbpt.federation.site_config import SiteConfig
+from fedbbpt.run import train
+from tests.federation.in_memory import (
+    check_same_but_for_baselines,
+    save_language_model,
+    without_places,
+    write_images,
+    write_texts,
+)
+
+pytestmark = pytest.mark.timeout(600)  # two dozen processes start, and most of them load NVFlare or a model
+
+SITES = ("a", "b", "c", "d")
+VIT = {"name": "local-vit", "classifier": "mnist"}
+SIZE: dict[str, Any] = {
+    "rounds": 1,
+    "data": {"shots_per_class": 2, "validation_shots_per_class": 1, "test_limit": 4},
+}
+IMAGES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "fedavg": {"algorithm": {"name": "fedavg", "local_steps": 2}},
+    "sfprompt": {"algorithm": {"name": "sfprompt", "head_blocks": 1, "tail_blocks": 1}},
+}
+TEXTS: dict[str, dict[str, Any]] = {
+    "discrete": {
+        "prompt": {"name": "discrete", "num_tokens": 3, "vocabulary_size": 8},
+        "readout": {"name": "identity"},
+        "optimizer": {"name": "bdpl"},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def kits(federation: Federation, join: Callable[..., Any]) -> dict[str, Kit]:
+    """The kits of the sites, which take part."""
+    for site in [join(site) for site in SITES]:
+        site.says("takes part in study")
+    return {site: open_kit(federation.folder / "sites" / site, "site") for site in SITES}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What the sites hold, by kind."""
+    root = tmp_path_factory.mktemp("data")
+    return {"folder": write_images(root / "images", SITES), "csv": write_texts(root / "texts", SITES)}
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A language model that every site loads."""
+    model = save_language_model(tmp_path_factory.mktemp("model"))
+    return {"name": "hf-text", "model": f"dir:{model}", "classifier": "verbalizer", "label_words": ["dull", "fine"]}
+
+
+@pytest.mark.parametrize("name", [*IMAGES, *TEXTS])
+def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
+    name: str,
+    federation: Federation,
+    kits: dict[str, Kit],
+    data: dict[str, Path],
+    reader: dict[str, Any],
+    nvflare_processes: Callable[[Kit], list[psutil.Process]],
+    outcome: Callable[[Path], Any],
+    tmp_path: Path,
+) -> None:
+    kind, backend, suffix = ("folder", VIT, "") if name in IMAGES else ("csv", reader, ".csv")
+    settings = SIZE | (IMAGES | TEXTS)[name]
+    for site, kit in kits.items():
+        held = {"name": f"{kind}:{data[kind] / site}{suffix}"}
+        SiteConfig.of({"data": held, "backend": backend, "policy": {"share_words": True}}).write(kit.folder)
+
+    def listening() -> set[tuple[str, int]]:
+        """The addresses and ports at which processes of the federation listen, the workers' included."""
+        processes = [one for kit in (federation.server, *kits.values()) for one in nvflare_processes(kit)]
+        connections = [connection for process in processes for connection in process.net_connections()]
+        return {tuple(connection.laddr) for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+    before, during = listening(), []
+
+    def tell(line: str) -> None:
+        if line.startswith("round    0/1"):
+            during.append(listening())
+
+    engine = {"name": "nvflare", "federation": str(federation.folder)}
+    jobs.train(federation, settings | {"engine": engine}, None, tmp_path / "nvflare", tell)
+    assert during == [before]
+
+    simulated = settings | {"task": {"name": f"sites:{data[kind]}"}, "backend": backend}
+    for engine in ("serial", "processes"):
+        train.train(make_config(simulated | {"engine": {"name": engine}}), tmp_path / engine)
+    found, serial, processes = (outcome(tmp_path / engine) for engine in ("nvflare", "serial", "processes"))
+    assert processes == serial
+    if name == "sfprompt":  # whose clients cannot query the model as it is
+        check_same_but_for_baselines(found, serial)
+    else:
+        assert without_places(found) == without_places(serial)
