@@ -13,6 +13,7 @@ A kit holds `kit.toml` (who it is for), `startup/` (certificate, key, address) a
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +26,7 @@ from fedbbpt.run.atomic_files import reading, write_atomic
 from fedbbpt.text_files import parse_toml, read_text
 
 FORMAT = 1  # of the folders
+NVFLARE = "2.9"  # `flare` uses parts of it that other versions have elsewhere
 
 Role = Literal["server", "admin", "site"]
 Description = TypeVar("Description", "FederationDescription", "KitDescription")
@@ -165,8 +167,17 @@ def write_description(folder: Path, description: FederationDescription | KitDesc
 
 @contextmanager
 def needs_nvflare() -> Iterator[None]:
-    """Turns an import of NVFlare, or of what comes with it, that fails into a `MissingExtra`."""
+    """Turns an import of NVFlare, or of what comes with it, that fails into a `MissingExtra`.
+
+    Raises:
+        FederationError: another version of NVFlare is installed.
+    """
     try:
+        if not (installed := version("nvflare")).startswith(f"{NVFLARE}."):
+            raise FederationError(
+                f"a federation runs on NVFlare {NVFLARE}, and {installed} is installed: pip install "
+                f'"nvflare=={NVFLARE}.*"'
+            )
         yield
     except ImportError as e:
         raise MissingExtra("fedbbpt federation", "federation", e) from e

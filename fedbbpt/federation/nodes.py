@@ -20,7 +20,7 @@ from pathlib import Path
 from fedbbpt.errors import FederationError
 from fedbbpt.federation import local_settings
 from fedbbpt.federation.kits import Federation, Kit, needs_nvflare
-from fedbbpt.federation.reachability import check_port_free, wait_for_server
+from fedbbpt.federation.reachability import answers, check_port_free, wait_for_server
 from fedbbpt.federation.watcher import STOP_TIMEOUT, Watcher
 from fedbbpt.printing import excerpt
 from fedbbpt.run.atomic_files import write_json, writing
@@ -66,9 +66,9 @@ def run_site(kit: Kit, tell: Tell, *, once: bool = False) -> None:
             tell(f"{kit.name} takes part in {kit.description.federation}; Ctrl-C leaves it.")
         elif (found := CONNECTED.search(line)) and int(found[2]) == pid:
             connection = found[1]
-            if away:
+            if away and answers(kit):  # NVFlare calls a connection created before it knows whether anybody is there
                 tell("The server answers again.")
-            away = False
+                away = False
         elif (found := DISCONNECTED.search(line)) and int(found[2]) == pid and found[1] == connection:
             if not away:
                 tell("The server does not answer any more; trying again until it does.")

@@ -56,6 +56,15 @@ def wait_for_server(kit: Kit, tell: Callable[[str], None]) -> None:
         wait = min(2 * wait, LONGEST_WAIT)
 
 
+def answers(kit: Kit) -> bool:
+    """Whether the kit's server answers now, and takes the kit."""
+    try:
+        check_server(kit)
+    except FederationError:
+        return False
+    return True
+
+
 def check_server(kit: Kit) -> None:
     """Greets the server by TLS with the kit's certificate.
 

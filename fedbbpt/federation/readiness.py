@@ -9,7 +9,7 @@ from fedbbpt.federation.experiment import FILE, FederatedRun
 from fedbbpt.federation.job_folder import Job
 from fedbbpt.federation.kits import Federation
 from fedbbpt.federation.nodes import ServerState, server_state
-from fedbbpt.federation.reachability import Unreachable, check_server
+from fedbbpt.federation.reachability import answers
 from fedbbpt.run.lock import folder_lock
 from fedbbpt.run.records import read_record
 from fedbbpt.run.resume import read_run
@@ -32,7 +32,12 @@ def wait_until_ready(federation: Federation, job: Job, lost: Collection[str], te
     """
     out = Path(job.out)
     no_server = f"the server does not run: start it with fedbbpt federation up {federation.folder}, and continue with "
-    _wait(lambda: _answers(federation), SERVER_TIMEOUT, f"{no_server}fedbbpt train --resume {out}")
+    # For a moment after the server's end, its state still says that it runs.
+    _wait(
+        lambda: _state(federation).since is not None and answers(federation.admin),
+        SERVER_TIMEOUT,
+        f"{no_server}fedbbpt train --resume {out}",
+    )
     sites, min_sites, told = set(job.sites), 1, False
     if (out / "config.toml").exists():
         sites, min_sites = _sites(out), read_run(out)[0].engine.options["min_sites"]
@@ -72,17 +77,6 @@ def _sites(out: Path) -> set[str]:
 def _state(federation: Federation) -> ServerState:
     """The server's state; without sites if it does not run."""
     return server_state(federation) or ServerState(pid=0)
-
-
-def _answers(federation: Federation) -> bool:
-    """Whether the server can be reached; for a moment after its end, its state still says that it runs."""
-    if _state(federation).since is None:
-        return False
-    try:
-        check_server(federation.admin)
-    except Unreachable:
-        return False
-    return True
 
 
 def _is_free(out: Path) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
+from typing import Any
 
 from fedbbpt.errors import FederationError
 from fedbbpt.federation.kits import Kit
@@ -20,6 +21,7 @@ from fedbbpt.run.atomic_files import writing
 MARK = "FEDBBPT_KIT"  # in the environment of all processes of a kit: its folder
 LOG_SIZE = 20 * 2**20  # bytes, after which a log begins anew; the one before it stays
 STOP_TIMEOUT = 10.0  # seconds
+POLL = 0.05  # seconds
 RESTARTS, RESTART_WINDOW = 5, 600.0  # NVFlare's process is started again so often within so many seconds
 ERROR = re.compile(r" (?:ERROR|CRITICAL) [^:]+: (.*)")
 
@@ -110,4 +112,16 @@ def end_processes(kit: Kit) -> None:
             if process.environ().get(MARK) == str(kit.folder.absolute()) and process.pid != os.getpid():
                 process.kill()
                 found.append(process)
-    psutil.wait_procs(found, STOP_TIMEOUT)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while any(map(_runs, found)) and time.monotonic() < deadline:
+        time.sleep(POLL)
+
+
+def _runs(process: Any) -> bool:
+    """Whether a process still runs; in a container without an init, one that has ended stays listed."""
+    import psutil
+
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
