@@ -2,7 +2,8 @@
 
 A server and three sites on this machine, each with a service of its own that it pays. Again and again a run trains, and
 one of the processes is killed (SIGKILL) at a random moment. In the end the parameters are those of a simulation, or the
-run says whose update is missing, and its records are whole; and each site's ledger says what its service says.
+run says whose update is missing, and its records are whole; and each site's ledger holds what its service was paid for:
+as answered, or, where a process died before the answer came and nobody asks again, as sent.
 """
 
 import json
@@ -58,6 +59,7 @@ class Outcome(NamedTuple):
     accuracy: float  # on the test data, 36 texts
     charged: int  # requests that the services were paid for
     again: int  # requests that came again, since the answer before was lost with a process; they cost nothing
+    in_flight: int  # requests that were paid for, and whose answer was lost with a process for good
     ledger: str  # "equal", or what is wrong
 
 
@@ -70,7 +72,7 @@ class Outcome(NamedTuple):
 def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
     """A federation whose processes are killed: the same parameters, and nothing is paid twice."""
     log, started = out / "kills.jsonl", out / "federation"
-    done = [Outcome(*json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+    done = [Outcome(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     shutil.rmtree(started, ignore_errors=True)
     started.mkdir(parents=True)
     with loopback_federation(started, port, takes) as federation:
@@ -80,7 +82,7 @@ def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
         whole = Trial(federation, "whole")
         opening = whole.wait_for_rounds()
         undisturbed = whole.finish()
-        click.echo(f"undisturbed: {undisturbed:.0f} s, parameters: {whole.parameters(simulated)}, {whole.ledger()}")
+        click.echo(f"undisturbed: {undisturbed:.0f} s, parameters: {whole.parameters(simulated)}, {whole.ledger()[1]}")
         for number in range(len(done), kills):
             rng = random.Random(f"{seed} {number}")
             target, site, opened = TARGETS[number % len(TARGETS)], rng.choice(SITES), rng.random() < IN_ROUNDS
@@ -88,9 +90,9 @@ def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
             outcome = Trial(federation, f"kill-{number:02d}").killed(target, site, opened, delay, simulated)
             done.append(outcome)
             with log.open("a") as file:
-                print(json.dumps(outcome), file=file)
+                print(json.dumps(outcome._asdict()), file=file)
             click.echo(" ".join(map(str, outcome)))
-    rows = [[str(round(x)) if isinstance(x, float) else str(x) for x in one] for one in done]
+    rows = [[str(value) for value in one] for one in done]
     print_table(rows, *Outcome._fields, headed=True)
 
 
@@ -126,21 +128,23 @@ class Trial:
         took = self.finish()
         whose = site if target in ("worker", "job", "all") else ""
         summary, _ = read_results(self.run)
+        in_flight, ledger = self.ledger()
         services = self.federation.services.values()
         charged, asked = sum(len(one.charged) for one in services), sum(one.requests for one in services)
         return Outcome(
             target=target,
             site=whose,
             hit=hit,
-            moment=moment,
-            took=took,
+            moment=round(moment, 1),
+            took=round(took, 1),
             commands=self.commands,
             parameters=self.parameters(simulated),
             missing=self.missing(),
-            accuracy=summary["test_accuracy"],
+            accuracy=round(summary["test_accuracy"], 3),
             charged=charged,
             again=asked - charged,
-            ledger=self.ledger(),
+            in_flight=in_flight,
+            ledger=ledger,
         )
 
     def finish(self) -> float:
@@ -165,12 +169,18 @@ class Trial:
         rows = [json.loads(line) for line in (self.run / "metrics.jsonl").read_text().splitlines()]
         return sorted({s for row in rows for s in row.get("dropped_clients", ())} | (set(SITES) - set(sites)))
 
-    def ledger(self) -> str:
-        """Whether each site's ledger holds what its service was paid for, each request once."""
+    def ledger(self) -> tuple[int, str]:
+        """How many requests were paid for without an answer, and whether the sites' ledgers hold what was paid for."""
+        in_flight = 0
         for site, service in self.federation.services.items():
-            if (answered := _answered(self.federation.cache(site))) != sorted(service.charged):
-                return f"{site}: {len(answered)}, and {len(service.charged)} charged"
-        return "equal"
+            answered, sent = (
+                _keys(self.federation.cache(site), *states) for states in (("answered",), ("sent", "lost"))
+            )
+            unanswered = service.charged.keys() - set(answered)
+            if len(answered) + len(unanswered) != len(service.charged) or not unanswered <= set(sent):
+                return in_flight, f"{site}: {len(answered)} and {len(sent)}, and {len(service.charged)} charged"
+            in_flight += len(unanswered)
+        return in_flight, "equal"
 
     def _kill(self, target: str, site: str) -> int:
         if target == "fedbbpt train":
@@ -187,13 +197,13 @@ class Trial:
         return self.federation.train([*arguments, str(self.run)], self.log)
 
 
-def _answered(cache: Path) -> list[str]:
-    """The keys of the requests that a site's ledger holds as answered, sorted."""
+def _keys(cache: Path, *states: str) -> list[str]:
+    """The keys of the requests that a site's ledger holds in these states."""
     if not (path := cache / "answers.sqlite").exists():
         return []
     with closing(sqlite3.connect(path)) as connection:
-        keys = connection.execute("SELECT key FROM requests WHERE state = 'answered'").fetchall()
-    return sorted(key for (key,) in keys)
+        rows = connection.execute("SELECT key, state FROM requests").fetchall()
+    return [key for key, state in rows if state in states]
 
 
 if __name__ == "__main__":
