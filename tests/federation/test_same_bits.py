@@ -79,7 +79,8 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
     settings = SIZE | (IMAGES | TEXTS)[name]
     for site, kit in kits.items():
         held = {"name": f"{kind}:{data[kind] / site}{suffix}"}
-        SiteConfig.of({"data": held, "backend": backend, "policy": {"share_words": True}}).write(kit.folder)
+        allowed = {"share_words": True, "share_activations": True}
+        SiteConfig.of({"data": held, "backend": backend, "policy": allowed}).write(kit.folder)
 
     def listening() -> set[tuple[str, int]]:
         """The addresses and ports at which processes of the federation listen, the workers' included."""
