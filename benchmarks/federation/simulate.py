@@ -49,12 +49,25 @@ class Machine(NamedTuple):
 INSTANT, NOT_SHARED = Network(), Machine()
 
 
+class Passes(NamedTuple):
+    """What each site asks, one after the other, of the body of a split model, which the server runs."""
+
+    number: int
+    up: int  # bytes of each request
+    down: int  # bytes of each answer
+    work: float  # seconds of the server for each
+
+
+NO_PASSES = Passes(0, 0, 0, 0.0)
+
+
 class Exchange(NamedTuple):
     """A message to each site and its reply."""
 
     down: int  # bytes, to each site
     up: int  # bytes, of each site
     work: float = 0.0  # seconds of a core at each site
+    passes: Passes = NO_PASSES
 
 
 class Stage(NamedTuple):
@@ -69,17 +82,28 @@ def exchange_seconds(
     exchange: Exchange, sites: int, costs: Costs, network: Network = INSTANT, machine: Machine = NOT_SHARED
 ) -> float:
     """Seconds from the first message until the last reply."""
-    down, up = exchange.down, exchange.up
-    way = [
+    down, up, passes = exchange.down, exchange.up, exchange.passes
+    work = exchange.work / (passes.number + 1)  # before each pass, and after the last
+    there = [
         Stage(costs.server / 2 + costs.server_byte * down, "server", computes=True),
         Stage(BITS * down / network.rate, "down"),
         Stage(network.latency),
-        Stage(costs.site + costs.site_byte * (down + up) + exchange.work, computes=True),
+        Stage(costs.site + costs.site_byte * (down + up) + work, computes=True),
+    ]
+    through_body = [
+        Stage(BITS * passes.up / network.rate, "up"),
+        Stage(network.latency),
+        Stage(costs.server + costs.server_byte * (passes.up + passes.down) + passes.work, "server", computes=True),
+        Stage(BITS * passes.down / network.rate, "down"),
+        Stage(network.latency + costs.wait),
+        Stage(costs.site + costs.site_byte * (passes.up + passes.down) + work, computes=True),
+    ]
+    back = [
         Stage(network.latency + costs.wait),
         Stage(BITS * up / network.rate, "up"),
         Stage(costs.server / 2 + costs.server_byte * up, "server", computes=True),
     ]
-    return last_end([way] * sites, machine)
+    return last_end([[*there, *(through_body * passes.number), *back]] * sites, machine)
 
 
 def last_end(ways: Sequence[Sequence[Stage]], machine: Machine = NOT_SHARED) -> float:

@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from fedbbpt_benchmarks.federation.simulate import Costs, Exchange, Machine, Network, Stage, exchange_seconds, last_end
+from fedbbpt_benchmarks.federation.simulate import (
+    Costs,
+    Exchange,
+    Machine,
+    Network,
+    Passes,
+    Stage,
+    exchange_seconds,
+    last_end,
+)
 
 FREE = Costs(server=0.0, server_byte=0.0, site=0.0, site_byte=0.0, wait=0.0)
 
@@ -35,6 +44,15 @@ def test_the_server_handles_one_message_after_the_other() -> None:
 
 def test_sites_on_machines_of_their_own_work_at_the_same_time() -> None:
     assert exchange_seconds(Exchange(0, 0, work=3.0), 1000, FREE) == pytest.approx(3.0)
+
+
+def test_passes_through_a_body_follow_each_other_at_a_site_and_at_the_server() -> None:
+    exchange = Exchange(0, 0, work=3.0, passes=Passes(2, up=125_000, down=250_000, work=0.5))
+    network = Network(rate=1e7, latency=0.01)
+    # Two passes of 0.1 s up, 0.5 s in the body and 0.2 s down, and four times the latency, beside the exchange's own.
+    assert exchange_seconds(exchange, 1, FREE, network) == pytest.approx(3.0 + 2 * (0.1 + 0.5 + 0.2) + 6 * 0.01)
+    busy = exchange_seconds(Exchange(0, 0, passes=Passes(2, up=0, down=0, work=0.5)), 10, FREE)
+    assert busy == pytest.approx(10 * 2 * 0.5)  # the body is never idle
 
 
 @pytest.mark.parametrize(("sites", "seconds"), [(1, 3.0), (2, 3.0), (3, 4.5), (4, 6.0)])
