@@ -1,0 +1,90 @@
+"""The default run over a federation on this machine, beside the same run of the engine `processes`."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from fedbbpt.errors import FederationError
+from fedbbpt.federation.demo_members import Members
+from fedbbpt.federation.loopback import start_federation
+from fedbbpt.federation.nodes import sigterm_interrupts
+from fedbbpt.printing import excerpt
+from fedbbpt.run.environment import read_results
+from fedbbpt_benchmarks.federation.sites import THREADS, Tell, site_names
+
+BACKEND = ("--backend", "local-vit", "-o", "backend.classifier=mnist")  # as the sites have it
+
+
+class Finished(BaseModel):
+    """A run that has finished."""
+
+    seconds: float  # of the command `fedbbpt train`, from its start to its end
+    parameters: str  # SHA-256 of the last checkpoint
+    queries: int
+    bytes_down: int
+    bytes_up: int
+    exchanges: int
+
+
+class Overhead(BaseModel):
+    """The same run of both engines."""
+
+    sites: int
+    federation: Finished
+    processes: Finished
+
+    @property
+    def seconds(self) -> float:
+        """How much longer the federation takes."""
+        return self.federation.seconds - self.processes.seconds
+
+    @property
+    def same(self) -> bool:
+        """Whether parameters, queries, bytes and exchanges are the same."""
+        return self.federation.model_copy(update={"seconds": self.processes.seconds}) == self.processes
+
+
+def measure_overhead(folder: Path, sites: int, tell: Tell) -> Overhead:
+    """Trains twice, with every setting at its default.
+
+    Args:
+        folder: holds the sites' images, and is left with the federation and both runs.
+        sites: how many.
+        tell: shows a line.
+
+    Raises:
+        FederationError: something does not work; a sentence says what.
+        MissingExtra: a package is not installed.
+    """
+    with sigterm_interrupts(), Members(folder / "logs", tell) as members:
+        federation = start_federation(folder, site_names(sites), members, threads=THREADS, served=False)
+        at_sites = ["--engine", "nvflare", "--federation", str(federation.folder)]
+        over = _train([*at_sites, "-o", f"engine.min_sites={sites}"], folder / "federation-run", tell)
+    task = ["--task", f"sites:{folder / 'data'}", *BACKEND]
+    return Overhead(
+        sites=sites,
+        federation=over,
+        processes=_train([*task, "--engine", "processes"], folder / "processes-run", tell),
+    )
+
+
+def _train(options: Sequence[str], out: Path, tell: Tell) -> Finished:
+    """Runs `fedbbpt train`."""
+    words = ["fedbbpt", "train", *options, "--out", str(out)]
+    tell(" ".join(words))
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", *words], env=os.environ | {"OMP_NUM_THREADS": str(THREADS)}, capture_output=True
+    )
+    seconds = time.monotonic() - start
+    if done.returncode:
+        raise FederationError(f"fedbbpt train has failed: {excerpt(done.stderr.decode(errors='replace').strip())}")
+    summary, last = read_results(out)[0], max((out / "checkpoints").glob("*.safetensors"))
+    counts = {name: summary[name] for name in ("queries", "bytes_down", "bytes_up", "exchanges")}
+    return Finished(seconds=seconds, parameters=hashlib.sha256(last.read_bytes()).hexdigest(), **counts)
