@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from fedbbpt.federation.timing import LARGE, SMALL, WARM_UP, TimedRequest
 from fedbbpt_benchmarks.federation.simulate import Costs, Exchange, Machine, exchange_seconds
-from fedbbpt_benchmarks.federation.sites import SitesMeasured
+from fedbbpt_benchmarks.federation.sites import SitesMeasured, site_names
 
 
 class Prediction(BaseModel):
@@ -29,17 +29,22 @@ def costs_of(one: SitesMeasured) -> Costs:
     """What a message and its reply take, by the processor time of the server and of the only site.
 
     NVFlare's echoes and our exchanges alternate, so that the processor time of both is known; each has as much of it as
-    of the time. A byte costs the server as much as the site.
+    of the time. What both compute at the same time counts once. A byte costs the server as much as the site.
     """
     timing = one.timing
     echo, exchange = median(timing.echoes), median(timing.exchanges)
     byte = max(0.0, median(timing.large_echoes) - echo) / (4 * (LARGE - SMALL))  # each goes and comes, at both ends
-    bytes_ = 2 * SMALL * byte
+    bytes_ = 2 * SMALL * byte  # of an exchange, at either end
     share = exchange / (echo + exchange) / (WARM_UP + len(timing.exchanges))
-    server = max(0.0, one.processor["server"] * share - bytes_)
-    site = max(0.0, one.processor["site-1"] * share - bytes_)
-    wait = max(0.0, exchange - server - site - 2 * bytes_)
-    return Costs(server=server, server_byte=byte, site=site, site_byte=byte, wait=wait)
+    server, site = (share * one.processor[member] for member in ("server", *site_names(1)))
+    once = min(1.0, exchange / (server + site))
+    return Costs(
+        server=max(0.0, once * server - bytes_),
+        server_byte=byte,
+        site=max(0.0, once * site - bytes_),
+        site_byte=byte,
+        wait=max(0.0, exchange - server - site),
+    )
 
 
 def work_of(one: SitesMeasured, costs: Costs) -> dict[str, float]:
