@@ -6,7 +6,8 @@ from statistics import mean, median
 
 from pydantic import BaseModel
 
-from fedbbpt.federation.timing import LARGE, SMALL, WARM_UP, TimedRequest
+from fedbbpt.federation.job_folder import TimedRequest
+from fedbbpt.federation.timing import LARGE, SMALL, WARM_UP
 from fedbbpt_benchmarks.federation.simulate import Costs, Exchange, Machine, exchange_seconds
 from fedbbpt_benchmarks.federation.sites import SitesMeasured, site_names
 

@@ -29,10 +29,9 @@ class Recorded(BaseModel):
     """An exchange with one site. Bytes are those that NVFlare is given."""
 
     handler: str
-    round: int
     down: int
     up: int
-    seconds: float  # of the site, and of a body that it asks
+    seconds: float  # of the processor, for the site and a body that it asks
     passes: int  # through the body: requests to it
     crossed_down: int  # bytes of all of them together
     crossed_up: int
@@ -53,9 +52,9 @@ class Recording(Serial):
 
     def send(self, call: Call, clients: Sequence[str], on_dropped: OnDropped | None = None) -> Iterator[Any]:
         """See `Engine`."""
-        start = time.perf_counter()
+        start = time.process_time()
         replies = list(super().send(call, clients, on_dropped))
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         if call.algorithm == TUNED and call.message.subset != "test":
             (reply,) = replies
             request = Request("call", {"handler": call.handler, "algorithm": TUNED}, call.message.to_bytes())
@@ -64,7 +63,6 @@ class Recording(Serial):
             self.recorded.append(
                 Recorded(
                     handler=call.handler,
-                    round=call.message.round,
                     down=len(request.to_bytes()),
                     up=len(response.to_bytes()),
                     seconds=seconds,

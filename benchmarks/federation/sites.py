@@ -12,11 +12,10 @@ from pydantic import BaseModel
 from fedbbpt.federation import jobs
 from fedbbpt.federation.demo_members import Members
 from fedbbpt.federation.footprint import Footprint
-from fedbbpt.federation.job_folder import JobFolder
+from fedbbpt.federation.job_folder import JobFolder, Timing
 from fedbbpt.federation.kits import Federation
 from fedbbpt.federation.loopback import start_federation, write_images
 from fedbbpt.federation.nodes import sigterm_interrupts
-from fedbbpt.federation.timing import Timing
 from fedbbpt.run.atomic_files import writing
 from fedbbpt_benchmarks.federation.processor_time import ProcessorTime
 

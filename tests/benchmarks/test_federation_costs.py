@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from fedbbpt.errors import RunError
-from fedbbpt.federation.timing import LARGE, SMALL, WARM_UP, TimedRequest, Timing
+from fedbbpt.federation.job_folder import TimedRequest, Timing
+from fedbbpt.federation.timing import LARGE, SMALL, WARM_UP
 from fedbbpt_benchmarks.federation.__main__ import main, sizes_of
 from fedbbpt_benchmarks.federation.cores import Cores
 from fedbbpt_benchmarks.federation.costs import costs_of, predict, rounds_of, work_of
@@ -53,10 +54,8 @@ def measured(sites: int, train: float) -> SitesMeasured:
 
 ROUNDS = Rounds(
     rounds=2,
-    exchanges=[
-        Recorded(handler="train", round=n, down=100, up=200, seconds=3.0, passes=2, crossed_down=1000, crossed_up=4000)
-        for n in (1, 2)
-    ],
+    exchanges=[Recorded(handler="train", down=100, up=200, seconds=3.0, passes=2, crossed_down=1000, crossed_up=4000)]
+    * 2,
     body_share=1 / 3,
 )
 
