@@ -42,18 +42,16 @@ def preprocessing_of(name: str, settings: Mapping[str, Any], depth: int) -> Prep
     Raises:
         BackendError: mean or standard deviation are missing, invalid, or for another number of channels.
     """
-    channels = channel_order_of(name, depth)
+    order = channel_order_of(name, depth)
     unit = 255 * (settings.get("rescale_factor") or 1 / 255) if settings.get("do_rescale") is not False else 255
     mean, std = _normalisation(name, settings, depth)
     if settings.get("rescale_offset"):  # EfficientNet's
         mean = tuple(m + 1 for m in mean)
     if settings.get("include_top"):  # EfficientNet's classifiers divide once more
         std = tuple(s * more for s, more in zip(std, _each(name, settings["image_std"], depth), strict=True))
-    return Preprocessing(
-        tuple(m / unit for m in mean),
-        tuple(s / unit for s in std),
-        "BGR" if settings.get("do_flip_channel_order") and depth > 1 else channels,
-    )
+    if settings.get("do_flip_channel_order") and depth > 1:
+        order = "BGR"
+    return Preprocessing(tuple(m / unit for m in mean), tuple(s / unit for s in std), order)
 
 
 def _normalisation(name: str, settings: Mapping[str, Any], depth: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -72,10 +72,8 @@ def _site_config(
             raise ConfigError("say which data with --data too; without any of these options, those of before are used")
         return SiteConfig.read(folder)
     settings: dict[str, Any] = {"data": {"name": data}}
-    if backend is not None:
-        settings["backend"] = {"name": backend}
-    if policy is not None:
-        settings["policy"] = read_toml(policy)
+    settings |= {} if backend is None else {"backend": {"name": backend}}
+    settings |= {} if policy is None else {"policy": read_toml(policy)}
     for name, value in map(parse_assignment, overrides):
         override(settings, name, value)
     return SiteConfig.of(settings)

@@ -34,13 +34,9 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--label-column", help="Column of a table that holds the classes  [default: label]."),
         click.option("--prompt", help="Prompt to tune  [default: affine; for texts: instruction or none]."),
         click.option("--readout", help="Readout: maps the model's scores to the task's classes  [default: linear]."),
-        click.option(
-            "--optimizer", help="Zeroth-order optimizer of the prompt  [default: random; spsa-gc for a single prompt]."
-        ),
+        click.option("--optimizer", help="Zeroth-order optimizer  [default: random; spsa-gc for a single prompt]."),
         click.option("--algorithm", help="Federated algorithm  [default: ensemble; fedavg for a single prompt]."),
-        click.option(
-            "--engine", help="Where clients run: serial, processes, or nvflare, at real sites  [default: serial]."
-        ),
+        click.option("--engine", help="Where clients run: serial, processes, or nvflare (sites)  [default: serial]."),
         click.option("--federation", metavar="FOLDER", help="Train at the sites of this federation (engine nvflare)."),
         click.option("--min-sites", type=int, help="Stop if fewer sites of a federation answer  [default: 1]."),
         click.option("--clients", type=int, help="Number of clients  [default: 10, or what your own data can supply]."),

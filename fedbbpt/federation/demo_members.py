@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from fedbbpt.errors import FederationError
 from fedbbpt.printing import excerpt
@@ -76,9 +75,7 @@ class Members:
     def __enter__(self) -> "Members":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for process in self._processes.values():
             process.terminate()  # which takes along what the process has started
         for process in self._processes.values():

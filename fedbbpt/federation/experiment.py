@@ -1,6 +1,5 @@
 """A run whose clients are the sites of a federation, as its server sees it."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from fedbbpt.config.components import build
 from fedbbpt.federation.engine import Nvflare
 from fedbbpt.federation.enrolment import Opened, Roll
 from fedbbpt.federation.messages import Request, Response
+from fedbbpt.run.atomic_files import checksum
 from fedbbpt.run.client_states import ClientFile, ClientFiles
 from fedbbpt.run.experiment import ClientRecord, Experiment
 from fedbbpt.run.saved_task import RecordingProvider
@@ -46,8 +46,7 @@ class FederatedExperiment(Experiment):
     @property
     def data_sha256(self) -> str:
         """The SHA-256 of the sites' own fingerprints."""
-        sites = sorted((site, one.data) for site, one in self.record.sites.items())
-        return hashlib.sha256(json.dumps(sites).encode()).hexdigest()
+        return checksum(json.dumps(sorted((site, one.data) for site, one in self.record.sites.items())).encode())
 
     @property
     def vocabulary_traffic(self) -> Traffic:

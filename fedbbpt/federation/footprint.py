@@ -4,8 +4,6 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
 
 import psutil
 
@@ -33,11 +31,9 @@ class ProcessMemory:
 
 
 class Footprint(threading.Thread):
-    """Looks every two seconds; `peak` is the moment of the most memory.
+    """Looks every two seconds at the `members`, processes with their names by id; `peak` is when they took the most.
 
-    Args:
-        members: the names of processes that this one started, by their ids; each with all that it has started itself.
-            It may grow meanwhile.
+    A member counts with all processes that it has started. There may be more of them meanwhile.
     """
 
     def __init__(self, members: Mapping[int, str]) -> None:
@@ -61,9 +57,7 @@ class Footprint(threading.Thread):
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self.join()
 
@@ -80,6 +74,6 @@ class Footprint(threading.Thread):
                             yield ProcessMemory(member, process.pid, program, _memory(process))
 
 
-def _memory(process: Any) -> int:
+def _memory(process: psutil.Process) -> int:
     info = process.memory_full_info()
     return int(getattr(info, "pss", info.rss))

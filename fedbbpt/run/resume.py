@@ -1,6 +1,5 @@
 """Checks that a resumed run has the same config and data."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from fedbbpt.config import Config, make_config
 from fedbbpt.config.components import load_class
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import ConfigError, RunError, UnknownName
-from fedbbpt.run.atomic_files import write_atomic
+from fedbbpt.run.atomic_files import checksum, write_atomic
 from fedbbpt.run.environment import Environment, read_environment
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.lock import folder_lock
@@ -37,7 +36,7 @@ def config_sha256(config: Config) -> str:
     stays = ComponentConfig(
         name=algorithm.name, options={k: v for k, v in algorithm.options.items() if k not in addresses}
     )
-    return hashlib.sha256(config.model_copy(update={"algorithm": stays}).to_toml().encode()).hexdigest()
+    return checksum(config.model_copy(update={"algorithm": stays}).to_toml().encode())
 
 
 def read_run(out: Path) -> tuple[Config, Environment]:
