@@ -66,7 +66,9 @@ def _bodies(document: dict[str, Any], path: str) -> st.SearchStrategy[bytes]:
 
 @pytest.fixture(scope="module", params=[None, (8, 8)], ids=["texts", "images"])
 def client(request: pytest.FixtureRequest, serving: Any, make_texts: Any) -> Iterator[httpx2.Client]:
-    with serving(make_texts(size=request.param)) as url, httpx2.Client(base_url=url) as opened:
+    # No connection is kept: the server may close an idle one just when a request goes out, on a machine that is busy.
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    with serving(make_texts(size=request.param)) as url, httpx2.Client(base_url=url, limits=limits) as opened:
         yield opened
 
 
