@@ -60,15 +60,10 @@ def work_of(one: SitesMeasured, costs: Costs) -> dict[str, float]:
 def predict(measured: SitesMeasured, costs: Costs, work: Mapping[str, float], machine: Machine) -> Prediction:
     """The rounds of a federation on this machine: measured, and simulated."""
     requests = rounds_of(measured.timing.requests)
-    simulated = sum(
-        exchange_seconds(
-            Exchange(request.bytes_down, request.bytes_up // request.sites, work[_kind(request)]),
-            request.sites,
-            costs,
-            machine=machine,
-        )
-        for request in requests
-    )
+    simulated = 0.0
+    for request in requests:
+        exchange = Exchange(request.bytes_down, request.bytes_up // request.sites, work[_kind(request)])
+        simulated += exchange_seconds(exchange, request.sites, costs, machine=machine)
     seconds = sum(request.seconds for request in requests)
     return Prediction(sites=measured.sites, exchanges=len(requests), measured=seconds, simulated=simulated)
 

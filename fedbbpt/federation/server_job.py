@@ -1,69 +1,19 @@
 """The server's half of a job: runs it, and writes into the job's folder what happens."""
 
 import logging
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 
 from rich.console import Console
 
 from fedbbpt.errors import FedbbptError
-from fedbbpt.federation.channel import Answer, Channel, Failure, JobAborted, QuorumLost
-from fedbbpt.federation.job_folder import Activity, JobFolder, Outcome
-from fedbbpt.federation.messages import Request, Response
+from fedbbpt.federation.channel import JobAborted, QuorumLost
+from fedbbpt.federation.job_folder import JobFolder, Outcome
 from fedbbpt.federation.server import resume_run, train_run
 from fedbbpt.federation.timing import EchoingChannel, TimedChannel
+from fedbbpt.federation.watched_channel import WatchedChannel
 from fedbbpt.run.progress import LineReporter
 
 log = logging.getLogger("fedbbpt.federation")
-
-
-class WatchedChannel:
-    """A channel that notes in a job's folder what the sites do, and which do not answer."""
-
-    def __init__(self, channel: Channel, folder: JobFolder) -> None:
-        self._channel, self._folder = channel, folder
-        self._activity = Activity(run=folder.job.out)
-        self._heard = dict.fromkeys(channel.sites, time.time())
-        self._lost: set[str] = set()
-        self._turn = Lock()  # sites that are away are asked while others work
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """See `Channel`."""
-        return self._channel.sites
-
-    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
-        """See `Channel`."""
-        if request.kind != "ping":
-            self._note({site: f"{request.fields.get('handler', request.kind)}" for site in sites})
-        responses = self._channel.request(request, sites, timeout)
-        if request.kind == "describe":
-            self._activity.backends |= {s: _backend(r) for s, r in responses.items() if isinstance(r, Response)}
-        silent = {site for site, response in responses.items() if isinstance(response, Failure)}
-        with self._turn:
-            self._heard |= dict.fromkeys(responses.keys() - silent, time.time())
-            lost = self._lost - responses.keys() | silent
-            if lost != self._lost:
-                self._lost = lost
-                self._folder.note_lost({site: self._heard[site] for site in sorted(lost)})
-        return responses
-
-    def answer_with(self, answer: Answer) -> None:
-        """See `Channel`."""
-        self._channel.answer_with(answer)
-
-    def _note(self, doing: dict[str, str]) -> None:
-        before = dict(self._activity.doing)
-        self._activity.doing |= doing | dict.fromkeys(self._lost, "away")
-        if self._activity.doing != before:
-            self._folder.note_activity(self._activity)
-
-
-def _backend(introduction: Response) -> str:
-    backend = introduction.fields.get("backend")
-    return str(backend.get("name")) if isinstance(backend, dict) else ""
 
 
 def run_job(folder: JobFolder, channel: EchoingChannel) -> None:

@@ -45,9 +45,8 @@ def remarks(methods: Mapping[str, Config], link: Link) -> Iterator[str]:
 
 
 def _lines(methods: Mapping[str, Config], shape: Shape) -> dict[str, Bytes]:
-    options = methods["sfprompt"].algorithm.options
-    settings = settings_of(methods, MANY, options["head_blocks"], options["tail_blocks"])
-    return {method: bytes_of(shape, setting) for method, setting in settings.items()}
+    blocks = [methods["sfprompt"].algorithm.options[name] for name in ("head_blocks", "tail_blocks")]
+    return {method: bytes_of(shape, setting) for method, setting in settings_of(methods, MANY, *blocks).items()}
 
 
 def _of_compute(bare: Mapping[str, Setting], one: Mapping[str, Setting]) -> str:
