@@ -24,8 +24,9 @@ from fedbbpt.printing import print_table
 from fedbbpt.run.environment import read_results
 from fedbbpt_benchmarks.experiments.loopback_federation import SITES, LoopbackFederation, loopback_federation
 
+ROUNDS = 6
 OPTIONS = {
-    "rounds": 6,
+    "rounds": ROUNDS,
     "data.shots_per_class": 4,
     "data.validation_shots_per_class": 3,
     "data.test_limit": 12,
@@ -39,7 +40,7 @@ SETTINGS = [word for key, value in OPTIONS.items() for word in ("-o", f"{key}={v
 # What is killed, and of whom; "all" are all processes of a site at once, whose operator starts it again.
 TARGETS = ("worker", "job", "all", "server's job", "server's parent", "fedbbpt train")
 IN_ROUNDS = 0.7  # share of the kills; the others hit a run that has not begun yet
-LATEST = 0.8  # of an undisturbed run's rounds, its end included: nobody is killed when all is over
+ROUND = 1.5  # seconds that a round takes, about
 AWAY = 5.0  # seconds until a site that was killed is started again
 LIMIT = 600.0  # seconds for a run
 POLL = 0.05  # seconds
@@ -80,14 +81,16 @@ def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
         arguments = [*federation.simulation(), *SETTINGS, "--out", str(simulated)]
         federation.train(arguments, started / "simulation.txt").wait()
         whole = Trial(federation, "whole")
-        opening = whole.wait_for_rounds()
+        opening = whole.wait_for_round(0)
         undisturbed = whole.finish()
         click.echo(f"undisturbed: {undisturbed:.0f} s, parameters: {whole.parameters(simulated)}, {whole.ledger()[1]}")
         for number in range(len(done), kills):
             rng = random.Random(f"{seed} {number}")
-            target, site, opened = TARGETS[number % len(TARGETS)], rng.choice(SITES), rng.random() < IN_ROUNDS
-            delay = rng.uniform(0, LATEST * (undisturbed - opening) if opened else opening)
-            outcome = Trial(federation, f"kill-{number:02d}").killed(target, site, opened, delay, simulated)
+            target, site = TARGETS[number % len(TARGETS)], rng.choice(SITES)
+            begun = rng.random() < IN_ROUNDS
+            federation.wait_for_sites()  # what was killed before is there again
+            after, delay = (rng.randrange(ROUNDS), rng.uniform(0, ROUND)) if begun else (None, rng.uniform(0, opening))
+            outcome = Trial(federation, f"kill-{number:02d}").killed(target, site, after, delay, simulated)
             done.append(outcome)
             with log.open("a") as file:
                 print(json.dumps(outcome._asdict()), file=file)
@@ -108,16 +111,17 @@ class Trial:
             shutil.rmtree(federation.cache(site), ignore_errors=True)
         self.process = self._train()
 
-    def wait_for_rounds(self) -> float:
-        """Waits until the first scores are there; returns the seconds since `fedbbpt train` was started."""
-        while not (self.run / "metrics.jsonl").exists() and self.process.poll() is None:
+    def wait_for_round(self, round_: int) -> float:
+        """Waits until a round is over; returns the seconds since `fedbbpt train` was started."""
+        metrics = self.run / "metrics.jsonl"
+        while self.process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > round_):
             time.sleep(POLL)
         return time.monotonic() - self.started
 
-    def killed(self, target: str, site: str, opened: bool, delay: float, simulated: Path) -> Outcome:
-        """Kills something so many seconds after the start, or after the first scores, and lets the run go on."""
-        if opened:
-            self.wait_for_rounds()
+    def killed(self, target: str, site: str, after: int | None, delay: float, simulated: Path) -> Outcome:
+        """Kills something so many seconds after the start, or after a round, and lets the run go on."""
+        if after is not None:
+            self.wait_for_round(after)
         time.sleep(delay)
         while not (hit := self._kill(target, site)) and self.process.poll() is None:
             time.sleep(POLL)
