@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.settings import settings_of
 from fedbbpt.errors import ConfigError
 
 
@@ -42,11 +43,18 @@ def train_at_sites(
         out: the folder of a new run.
         resume: the folder of a run that is resumed.
         dry_run: whether only the cost was asked for.
+
+    Raises:
+        ConfigError: an option does not go with a run at sites.
+        FederationError: the run stopped, or the server cannot be reached.
+        RunError: there is no run to resume, or an option differs from its settings.
     """
     from fedbbpt.federation import jobs
     from fedbbpt.federation.kits import Federation
     from fedbbpt.run.atomic_files import new_folder
 
+    if resume:
+        _check_settings_unchanged(resume, folder, given)
     federation = Federation.open(folder)
     if dry_run:
         raise ConfigError("what a run at sites costs is known once they have joined; leave out --dry-run")
@@ -64,3 +72,15 @@ def train_at_sites(
             click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt train --resume {run}", err=True)
             raise SystemExit(130) from None
     click.echo(f"{'report':15}{run / 'report.html'}")
+
+
+def _check_settings_unchanged(run: Path, federation: Path, given: Mapping[str, Any]) -> None:
+    """Raises RunError if an option differs from the settings of a run; the limits of sites are in their policies."""
+    from fedbbpt.config import make_config
+    from fedbbpt.run.resume import check_settings_unchanged, read_run
+
+    ours, _ = read_run(run)
+    asked = settings_of(given, ours.to_settings())
+    if Path(asked["engine"]["federation"]).absolute() == federation:
+        asked["engine"]["federation"] = str(federation)
+    check_settings_unchanged(ours, make_config(asked))
