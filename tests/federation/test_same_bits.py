@@ -1,11 +1,16 @@
-"""Real sites, each with processes and data of its own and TLS to the server, end with the bits of a simulation."""
+"""Real sites, each with processes and data of its own and TLS to the server.
 
-from collections.abc import Callable
+Their runs end with the bits of a simulation, and the server receives nothing of their data.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from fedbbpt.config import make_config
 from fedbbpt.federation import jobs
@@ -23,7 +28,7 @@ from tests.federation.in_memory import (
 pytestmark = pytest.mark.timeout(600)  # two dozen processes start, and most of them load NVFlare or a model
 
 SITES = ("a", "b", "c", "d")
-VIT = {"name": "local-vit", "classifier": "mnist"}
+VIT = {"name": "local-vit", "classifier": "mnist", "dtype": "float32"}
 SIZE: dict[str, Any] = {
     "rounds": 1,
     "data": {"shots_per_class": 2, "validation_shots_per_class": 1, "test_limit": 4},
@@ -40,6 +45,16 @@ TEXTS: dict[str, dict[str, Any]] = {
         "optimizer": {"name": "bdpl"},
     }
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of what the server's processes receive. See `wiretap`."""
+    folder = tmp_path_factory.mktemp("received")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(Path(__file__).parent / "wiretap"))
+        environment.setenv("FEDBBPT_WIRETAP", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +76,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A language model that every site loads."""
     model = save_language_model(tmp_path_factory.mktemp("model"))
-    return {"name": "hf-text", "model": f"dir:{model}", "classifier": "verbalizer", "label_words": ["dull", "fine"]}
+    verbalizer = {"classifier": "verbalizer", "label_words": ["dull", "fine"]}
+    return {"name": "hf-text", "model": f"dir:{model}", "dtype": "float32", **verbalizer}
+
+
+def contents(folder: Path) -> list[bytes]:
+    """The contents of all files in a folder."""
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+def pieces_of(data: Path) -> set[bytes]:
+    """What of all sites' examples the server may not see: whole texts; of images, eight pixels in a row."""
+    pieces = set[bytes]()
+    for path in data.rglob("*"):
+        if path.suffix == ".csv":
+            pieces |= {line.rpartition(",")[0].encode() for line in path.read_text().splitlines()[1:]}
+        elif path.suffix == ".png":
+            pixels = np.asarray(Image.open(path))
+            rows = [*pixels, *pixels.transpose(2, 0, 1).reshape(-1, 8)]
+            pieces |= {form.tobytes() for row in rows for form in (row, row.astype(np.float32) / 255)}
+    return pieces
 
 
 @pytest.mark.parametrize("name", [*IMAGES, *TEXTS])
@@ -71,6 +105,7 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
     kits: dict[str, Kit],
     data: dict[str, Path],
     reader: dict[str, Any],
+    received: Path,
     nvflare_processes: Callable[[Kit], list[psutil.Process]],
     outcome: Callable[[Path], Any],
     tmp_path: Path,
@@ -97,6 +132,10 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
     engine = {"name": "nvflare", "federation": str(federation.folder)}
     jobs.train(federation, settings | {"engine": engine}, None, tmp_path / "nvflare", tell)
     assert during == [before]
+
+    heard, written = contents(received), contents(federation.server.folder) + contents(tmp_path / "nvflare")
+    assert any(known in content for content in heard for known in (b"green", b"dull"))  # classes, which it may know
+    assert not [piece for piece in pieces_of(data[kind]) for content in heard + written if piece in content]
 
     simulated = settings | {"task": {"name": f"sites:{data[kind]}"}, "backend": backend}
     for engine in ("serial", "processes"):
