@@ -55,7 +55,7 @@ class Nvflare(Engine):
         """See `Engine`.
 
         Raises:
-            QuorumLost: fewer than `min_sites` of the clients replied.
+            QuorumLost: fewer than `min_sites` of the clients replied, and no others could.
         """
         request = Request("call", {"handler": call.handler, "algorithm": call.algorithm}, call.message.to_bytes())
         self._look_who_is_back(clients)
@@ -66,7 +66,8 @@ class Nvflare(Engine):
                 replies.append(_reply(responses[client]))
             except ValueError as e:
                 missing[client] = str(e)
-        if len(replies) < min(self._quorum.min_sites, len(clients)):
+        others = set(self._channel.sites) - self.away.keys() - set(clients)
+        if len(replies) + len(others) < min(self._quorum.min_sites, len(clients) + len(others)):
             said = "; ".join(f"{client}: {why}" for client, why in missing.items())
             raise QuorumLost(
                 f"{len(replies)} of {len(clients)} sites answered, and min_sites={self._quorum.min_sites} have to "

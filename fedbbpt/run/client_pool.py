@@ -61,7 +61,7 @@ class MeteredClientPool:
         present = [client for client in clients if client not in self.dropped]
         on_dropped = self.dropped.__setitem__ if self._may_drop else None
         replies = list(self.engine.send(Call(handler, message, self._name), present, on_dropped))
-        if self.dropped and not replies:
+        if len(self.dropped) == len(self._clients):
             how = ", ".join(sorted(set(self.dropped.values())))
             raise BackendError(
                 f"all clients of round {message.round} dropped out before they replied ({how}); the rounds before are "

@@ -85,6 +85,29 @@ def test_a_site_whose_disk_is_full_is_named(
     assert (tmp_path / "run" / "summary.json").exists()
 
 
+@pytest.mark.parametrize("name", ["ensemble", "fedavg"])
+def test_a_site_whose_disk_stays_full_misses_every_round(
+    name: str, channel: MemoryChannel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages, write, full = Messages(), SiteRun.add_queries, []
+
+    def fail(run: SiteRun, queries: int) -> None:
+        if full and queries and run.folder.parent.parent.name == "rome":
+            with writing(run.folder):
+                raise OSError(errno.ENOSPC, "no space left")
+        write(run, queries)
+
+    def fill(request: Request) -> None:
+        full.extend([request] * (request.kind == "save" and request.fields["round"] == 1))
+
+    monkeypatch.setattr(SiteRun, "add_queries", fail)
+    channel.on_request = fill
+    train_at(channel, settings_of(name), tmp_path / "run", messages)
+    dropped = "rome dropped out of round {} (its work failed; its log says why); its update is missing"
+    assert [round_ for round_ in range(4) if dropped.format(round_) in messages.texts] == [2, 3]
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
 def test_a_job_that_is_aborted_says_nothing_of_how_it_ended(
     channel: MemoryChannel, job: Callable[..., JobFolder], tmp_path: Path, outcome: Callable[[Path], Any]
 ) -> None:
