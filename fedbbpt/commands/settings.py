@@ -1,6 +1,6 @@
 """The command-line options that make up a config."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def settings_of(given: dict[str, Any], settings: dict[str, Any] | None = None) -> dict[str, Any]:
+def settings_of(given: Mapping[str, Any], settings: dict[str, Any] | None = None) -> dict[str, Any]:
     """The settings that the command line gives, over those of --config, over `settings`.
 
     Args:
