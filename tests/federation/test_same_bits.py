@@ -3,6 +3,7 @@
 Their runs end with the bits of a simulation, and the server receives nothing of their data.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tests.federation.in_memory import (
 pytestmark = pytest.mark.timeout(600)  # two dozen processes start, and most of them load NVFlare or a model
 
 SITES = ("a", "b", "c", "d")
+PLANTED = np.random.default_rng(7).integers(0, 256, (8, 3), np.uint8)  # a row of pixels
 VIT = {"name": "local-vit", "classifier": "mnist", "dtype": "float32"}
 SIZE: dict[str, Any] = {
     "rounds": 1,
@@ -67,9 +69,14 @@ def kits(federation: Federation, join: Callable[..., Any]) -> dict[str, Kit]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """What the sites hold, by kind."""
+    """What the sites hold, by kind; the first row of every image is PLANTED."""
     root = tmp_path_factory.mktemp("data")
-    return {"folder": write_images(root / "images", SITES), "csv": write_texts(root / "texts", SITES)}
+    images = write_images(root / "images", SITES)
+    for path in images.rglob("*.png"):
+        pixels = np.array(Image.open(path))
+        pixels[0] = PLANTED
+        Image.fromarray(pixels).save(path)
+    return {"folder": images, "csv": write_texts(root / "texts", SITES)}
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +92,11 @@ def contents(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
 
 
-def pieces_of(data: Path) -> set[bytes]:
-    """What of all sites' examples the server may not see: whole texts; of images, eight pixels in a row."""
-    pieces = set[bytes]()
-    for path in data.rglob("*"):
-        if path.suffix == ".csv":
-            pieces |= {line.rpartition(",")[0].encode() for line in path.read_text().splitlines()[1:]}
-        elif path.suffix == ".png":
-            pixels = np.asarray(Image.open(path))
-            rows = [*pixels, *pixels.transpose(2, 0, 1).reshape(-1, 8)]
-            pieces |= {form.tobytes() for row in rows for form in (row, row.astype(np.float32) / 255)}
-    return pieces
+def private(data: Path) -> set[bytes]:
+    """What of the examples the server may not see: PLANTED, as images hold it, and each site's first text."""
+    rows = [PLANTED, *PLANTED.T]
+    texts = [path.read_text().splitlines()[1].rpartition(",")[0].encode() for path in data.glob("*.csv")]
+    return {form.tobytes() for row in rows for form in (row, row.astype(np.float32) / 255)} | set(texts)
 
 
 @pytest.mark.parametrize("name", [*IMAGES, *TEXTS])
@@ -117,6 +118,9 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
         allowed = {"share_words": True, "share_activations": True}
         SiteConfig.of({"data": held, "backend": backend, "policy": allowed}).write(kit.folder)
 
+    for file in received.iterdir():
+        os.truncate(file, 0)  # what the run before has sent
+
     def listening() -> set[tuple[str, int]]:
         """The addresses and ports at which processes of the federation listen, the workers' included."""
         processes = [one for kit in (federation.server, *kits.values()) for one in nvflare_processes(kit)]
@@ -135,7 +139,7 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
 
     heard, written = contents(received), contents(federation.server.folder) + contents(tmp_path / "nvflare")
     assert any(known in content for content in heard for known in (b"green", b"dull"))  # classes, which it may know
-    assert not [piece for piece in pieces_of(data[kind]) for content in heard + written if piece in content]
+    assert not [piece for piece in private(data[kind]) for content in heard + written if piece in content]
 
     simulated = settings | {"task": {"name": f"sites:{data[kind]}"}, "backend": backend}
     for engine in ("serial", "processes"):
