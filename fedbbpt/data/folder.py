@@ -42,7 +42,9 @@ class Folder(Task):
             raise DataError(f"cannot read {source!r}: {e}") from e
         self.source = str(root)
         self.metadata = {"title": f"images in {root}"}
-        self._found = layout.read(root)
+        self._found = layout.read(
+            root, min_classes=2 if provider_shots_per_class else 1
+        )  # a site may hold a single one
         self.classes = self._found.classes
         self.remarks: list[str] = [*self._found.remarks, *doubts(self.classes)]
         self._provider_shots = provider_shots_per_class

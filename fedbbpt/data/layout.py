@@ -37,13 +37,13 @@ class Layout(NamedTuple):
     remarks: list[str]
 
 
-def read(root: Path) -> Layout:
+def read(root: Path, min_classes: int = 2) -> Layout:
     """Finds the images below a folder that has one folder per class, or train/ and test/ (and val/) above those.
 
     Hidden files and files that systems leave behind are skipped; other files are counted in a remark.
 
     Raises:
-        DataError: no such folder, fewer than two classes, a class without images, or folders whose meaning is unclear.
+        DataError: no such folder, fewer than `min_classes`, a class without images, or folders of unclear meaning.
     """
     if not root.is_dir():
         raise DataError(f"no folder {root}; --task folder:PATH expects a folder that contains one folder per class")
@@ -65,7 +65,7 @@ def read(root: Path) -> Layout:
             remarks.append("without a folder for the test, the one for validation is the test")
             examples = [(name, file, "test" if subset == "validation" else subset) for name, file, subset in examples]
     else:
-        _check_classes(root, found, above, others)
+        _check_classes(root, found, above, others, min_classes)
         examples = [(name, file, "train") for name, files in above.items() for file in files]
         inner = [set(folders) for folders in inside.values()]
         if len(inner[0]) > 1 and "" not in inner[0] and all(names == inner[0] for names in inner):
@@ -174,7 +174,9 @@ def _subsets(root: Path, below: dict[str, dict[str, list[Path]]]) -> dict[str, S
     return subsets
 
 
-def _check_classes(root: Path, found: list[Path], above: dict[str, list[Path]], others: Counter[str]) -> None:
+def _check_classes(
+    root: Path, found: list[Path], above: dict[str, list[Path]], others: Counter[str], min_classes: int
+) -> None:
     more = f"; {_left_out(others)}" if others else ""
     if not above:
         images = f"{len(found):,} images" if found else "no images"
@@ -185,8 +187,8 @@ def _check_classes(root: Path, found: list[Path], above: dict[str, list[Path]], 
     folders = sorted(child for child in root.iterdir() if child.is_dir() and not is_hidden(child.name))
     if empty := [folder for folder in folders if folder.name not in above]:
         raise DataError(f"class {empty[0].name!r} has no images in {empty[0]}; add some or remove the folder{more}")
-    if len(above) == 1:
-        raise DataError(f"{root} holds 1 class folder, {listed(above)}; a task needs at least 2{more}")
+    if len(above) < min_classes:
+        raise DataError(f"{root} holds 1 class folder, {listed(above)}; a task needs at least {min_classes}{more}")
 
 
 def _check_name(root: Path, name: str) -> None:

@@ -29,11 +29,12 @@ class TabularTask(Task, ABC):
     data. A hash of the text decides which (see `train_test_split`), so that
     copies stay on one side; with `group_column`, say the patient, all texts of a group do. data.partition=domain
     divides the examples by `domain_column`, say the hospital. `provider_shots_per_class` training texts of each class
-    belong to the provider; the clients never see these. With 0, the provider has none.
+    belong to the provider; the clients never see these. With 0, the provider has none, and one class is enough: a site
+    of a federation may hold a single one.
 
     Raises:
         DataError: no such file or column, an unreadable row, a cell that is empty or not a text or label (see `cells`),
-            or fewer than two classes.
+            or one class where the provider has examples.
     """
 
     kind: str  # set by the subclasses
@@ -69,7 +70,7 @@ class TabularTask(Task, ABC):
         self.remarks += cells.doubts(self.classes)
         numbers = {name: number for number, name in enumerate(self.classes)}
         self._labels = np.array([numbers[name] for name in names], np.int64)
-        if len(self.classes) < 2:
+        if len(self.classes) < 2 and provider_shots_per_class:
             raise DataError(f"column {label_column!r} of {self.path} holds one class only, {self.classes[0]!r}")
         if max(Counter(names).values()) == 1:
             raise DataError(f"every row of {self.path} has its own {label_column!r}; is that the right --label-column?")

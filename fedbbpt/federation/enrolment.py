@@ -145,10 +145,13 @@ def agreed_classes(found: Mapping[str, Introduction], wanted: Sequence[str] | No
     """The classes of a run: those that were asked for, or all that any site has.
 
     Raises:
-        FederationError: a site has a class that was not asked for.
+        FederationError: a site has a class that was not asked for, or all have the same single one.
     """
     if wanted is None:
-        return union_of_classes(one.classes for one in found.values())
+        classes = union_of_classes(one.classes for one in found.values())
+        if len(classes) < 2:
+            raise FederationError(f"the sites hold one class only, {classes[0]!r}; a run needs at least two")
+        return classes
     for site, one in found.items():
         if others := [name for name in one.classes if name not in wanted]:
             raise FederationError(

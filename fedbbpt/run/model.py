@@ -8,7 +8,7 @@ from fedbbpt.config import Config
 from fedbbpt.config.components import build, build_prompt, load_class
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data import Task
-from fedbbpt.errors import ConfigError
+from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.objective import Objective, PromptedModel
 from fedbbpt.prompts import Prompt
 from fedbbpt.readouts import Readout
@@ -77,7 +77,15 @@ def prepared(model: M, payer: Account) -> M:
 
 
 def build_model(config: Config, task: Task, backend: Backend) -> RunModel:
-    """Builds prompt and readout for a backend."""
+    """Builds prompt and readout for a backend.
+
+    Raises:
+        DataError: the task has one class only.
+    """
+    if len(task.classes) < 2:
+        raise DataError(
+            f"the task {config.task.name} has one class only, {task.classes[0]!r}; a run needs at least two"
+        )
     prompt = build_prompt(config.prompt, backend.info.input_size, backend.info.embeddings)
     readout: Readout = build("readouts", config.readout, backend.info, task.classes)
     return RunModel(_resolved(config, task, backend), task, backend, prompt, readout)
