@@ -24,7 +24,7 @@ class Louder(Objective):
         return 1000 * super().losses(weights, scores, labels)
 
 
-def told(loss, loss_std, weight=1):
+def update_of(loss, loss_std, weight=1):
     return Update("a", {}, weight, loss, Usage(), loss_std)
 
 
@@ -97,32 +97,32 @@ def test_calibration_travels_as_three_numbers():
 
 
 def test_spread_is_the_mean_over_clients_by_weight_and_rounds():
-    first = Calibration().update([told(1.0, 0.1, 1), told(1.0, 0.3, 3)])
+    first = Calibration().update([update_of(1.0, 0.1, 1), update_of(1.0, 0.3, 3)])
     assert (first.scale, first.rounds) == (1, 1)
     assert first.spread == pytest.approx(0.25)
-    second = first.update([told(1.0, 0.45)])
+    second = first.update([update_of(1.0, 0.45)])
     assert second.spread == pytest.approx(0.35)
-    assert second.update([told(1.0, 0.05)]).spread == pytest.approx(0.25)
+    assert second.update([update_of(1.0, 0.05)]).spread == pytest.approx(0.25)
 
 
 def test_clients_without_an_answer_teach_nothing():
     known = Calibration(1.0, 0.2, 2.0)
-    assert known.update([told(math.nan, math.nan), told(1.0, math.nan)]) == known
-    assert known.update([told(1.0, 0.5), told(math.nan, math.nan, 99)]).spread == pytest.approx(0.3)
+    assert known.update([update_of(math.nan, math.nan), update_of(1.0, math.nan)]) == known
+    assert known.update([update_of(1.0, 0.5), update_of(math.nan, math.nan, 99)]).spread == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(("spread", "factor"), [(1e-5, 2.0), (0.0, 2.0), (0.1, 1.0), (0.9, 0.5)])
 def test_the_scale_doubles_for_flat_losses_and_halves_for_coarse_ones(spread, factor):
-    known = Calibration().update([told(1.0, spread)])
+    known = Calibration().update([update_of(1.0, spread)])
     assert known.scale == factor
     assert known.spread == pytest.approx(spread * factor) or spread == 0
-    assert Calibration().update([told(1000.0, 1000 * spread)]).scale == factor
+    assert Calibration().update([update_of(1000.0, 1000 * spread)]).scale == factor
 
 
 def test_the_scale_is_looked_for_in_the_first_rounds_only():
     known, scales = Calibration(), []
     for _ in range(FIRST + 3):
-        known = known.update([told(1.0, 1e-6)])
+        known = known.update([update_of(1.0, 1e-6)])
         scales.append(known.scale)
     assert scales == [2, 4, 8, 16, 16, 16, 16]
 

@@ -27,7 +27,7 @@ def forget(simulation, client):
     memory.arrays, memory.version = ClientMemory().arrays, memory.version + 1
 
 
-def told(simulation):
+def messages_of(simulation):
     """All messages that went down, where only bytes travel."""
     return [Message.from_bytes(message) for message in simulation.engine.messages]
 
@@ -51,7 +51,7 @@ def test_clients_elsewhere_find_the_same_bits_from_the_losses(wide, same, optimi
     together, elsewhere = wide(**options).states(4), wide(rebuild=True, **options)
     for state, expected in zip(elsewhere.states(4), together, strict=True):
         assert same(state.to_arrays(), expected.to_arrays())
-    whole = [message for message in told(elsewhere) if "prompt" in message.parameters]
+    whole = [message for message in messages_of(elsewhere) if "prompt" in message.parameters]
     assert len(whole) == len(elsewhere.sizes), "only the first message has them whole"
     for client in elsewhere.memories.values():  # of the round before the last, as the last losses came after it
         known = ServerState.from_arrays(dict(client.part(TUNED)))

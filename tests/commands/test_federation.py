@@ -57,8 +57,8 @@ def test_a_site_makes_its_key_and_the_operator_signs_it(tmp_path: Path) -> None:
     assert "fedbbpt federation request far --site SITE" in made.stdout
     asked = federation("request", "far", "--site", "a", "--out", tmp_path)
     signed = federation("sign", tmp_path / "far", tmp_path / "a.csr")
-    (told,), (seen,) = (re.findall(r"(?:[0-9a-f]{4} ){7}[0-9a-f]{4}", result.stdout) for result in (asked, signed))
-    assert told == seen
+    (ours,), (theirs,) = (re.findall(r"(?:[0-9a-f]{4} ){7}[0-9a-f]{4}", result.stdout) for result in (asked, signed))
+    assert ours == theirs
     assert f"Made the kit of a in {tmp_path / 'far' / 'sites' / 'a'}" in signed.stdout
     assert "--key a.key" in signed.stdout
 

@@ -44,7 +44,7 @@ def configured(assignments: tuple[str, ...], preset: str | None = None) -> Confi
     return make_config(settings, preset)
 
 
-def told(config: Config) -> str:
+def components_of(config: Config) -> str:
     words = []
     for section in TRAINS:
         component = getattr(config, section)
@@ -57,7 +57,7 @@ def told(config: Config) -> str:
 @pytest.mark.parametrize("command", RECORDED, ids=" ".join)
 def test_commands_get_the_settings_that_were_recorded(command: tuple[str, ...]) -> None:
     config = configured(command)
-    assert (config.rounds, told(config)) == RECORDED[command]
+    assert (config.rounds, components_of(config)) == RECORDED[command]
 
 
 @pytest.mark.parametrize(

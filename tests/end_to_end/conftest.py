@@ -27,10 +27,10 @@ import atexit, json, pathlib, sys
 
 def tell():
     status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
-    pathlib.Path(told).write_text(json.dumps([int(status["VmHWM"].split()[0]), sorted(sys.modules)]))
+    pathlib.Path(report).write_text(json.dumps([int(status["VmHWM"].split()[0]), sorted(sys.modules)]))
 
 
-told = sys.argv.pop(1)
+report = sys.argv.pop(1)
 atexit.register(tell)
 from fedbbpt.cli import main
 
@@ -170,11 +170,11 @@ def small(tmp_path: Path) -> Callable[..., None]:
     """Runs the command line in a process of its own, and sees that it stays small and without torch."""
 
     def run(environment: dict[str, str], *arguments: object) -> None:
-        told = tmp_path / "told.json"
-        command = [sys.executable, "-c", PROGRAM, *map(str, (told, *arguments))]
+        report = tmp_path / "report.json"
+        command = [sys.executable, "-c", PROGRAM, *map(str, (report, *arguments))]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
         assert done.returncode == 0, done.stderr
-        peak, modules = json.loads(told.read_text())
+        peak, modules = json.loads(report.read_text())
         assert not HEAVY & set(modules)
         assert peak < MOST
 

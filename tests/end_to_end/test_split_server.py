@@ -74,7 +74,7 @@ def parameters(run: Path) -> dict[str, bytes]:
     return kept
 
 
-def told(run: Path) -> dict[str, Any]:
+def summary_of(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run / "summary.json").read_text())
     return found
 
@@ -87,7 +87,7 @@ def test_two_processes_come_to_the_same_bits_as_one(
     assert "/v1/split" not in requests.get(f"{server.url}/metrics", timeout=10).text  # which a plan does not need
     in_process(*run, "--out", tmp_path / "run", check=True)
     assert parameters(tmp_path / "run") == parameters(whole)
-    here, there = told(whole), told(tmp_path / "run")
+    here, there = summary_of(whole), summary_of(tmp_path / "run")
     assert f"{there['queries']:,} queries in" in planned.splitlines()[-2]
     assert there["queries"] == server.queries() == here["queries"] - here["queries_by_purpose"]["baseline"]
     assert there["confusion"]["test"] == here["confusion"]["test"]
@@ -116,7 +116,7 @@ def test_a_server_that_is_killed_and_started_again_is_waited_for(
             break
     server.end(signal.SIGKILL)
     server.start()
-    assert server.queries() < told(whole)["queries"]
+    assert server.queries() < summary_of(whole)["queries"]
     out, errors = client.communicate(timeout=120)
     assert client.returncode == 0, out + errors
     assert parameters(tmp_path / "run") == parameters(whole)

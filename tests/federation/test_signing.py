@@ -22,9 +22,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Federation:
 def signed(study: Federation, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Kit]:
     """The folder of a's own files, and the kit that it gets back."""
     at_site = tmp_path_factory.mktemp("a")
-    told = request("study", "a", at_site)
+    of_request = request("study", "a", at_site)
     kit, seen = sign(study, at_site / "a.csr")
-    assert told == seen
+    assert of_request == seen
     return at_site, kit
 
 

@@ -44,7 +44,7 @@ def estimates(kind, score, groups=4000, n=20):
     samples = make(x.ravel(), 3, kind, population_size=groups * n).ask().reshape(groups, n, *x.shape)
     losses = np.einsum("gni,ij,gnj->gn", samples[:, :, 0], TABLE, samples[:, :, 1])
     p = PARAMETRISATIONS[kind].probabilities(PARAMETRISATIONS[kind].project(x))
-    return np.array([estimate(drawn, told, p, score) for drawn, told in zip(samples, losses, strict=True)])
+    return np.array([estimate(sample, loss, p, score) for sample, loss in zip(samples, losses, strict=True)])
 
 
 def within(gradient):

@@ -20,8 +20,8 @@ def test_many_dimensions_are_refused_with_an_alternative():
 
 def test_most_dimensions_survive_dropped_generations():
     optimizer = Cma(OptimizerStart(np.zeros(300), np.random.default_rng(0)))
-    for told in (1, 1, 1, np.nan, 1):
-        optimizer.tell(told * optimizer.ask()[:, 0])
+    for scale in (1, 1, 1, np.nan, 1):
+        optimizer.tell(scale * optimizer.ask()[:, 0])
     assert optimizer.x[0] < 0
 
 

@@ -38,9 +38,9 @@ def test_moves_towards_the_better_half(kind):
 def test_unmeasured_candidates_rank_last(kind):
     holed, worst = make(kind, population_size=6), make(kind, population_size=6)
     losses = np.array([3.0, np.nan, 1.0, 2.0, -np.inf, 0.0])
-    for optimizer, told in ((holed, losses), (worst, np.where(np.isfinite(losses), losses, 9.0))):
+    for optimizer, reported in ((holed, losses), (worst, np.where(np.isfinite(losses), losses, 9.0))):
         optimizer.ask()
-        optimizer.tell(told)
+        optimizer.tell(reported)
     assert holed.x.any()
     assert np.array_equal(holed.x, worst.x)
 

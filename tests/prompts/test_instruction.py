@@ -108,11 +108,11 @@ def test_examples_stand_before_all_each_in_the_prompt_of_the_text():
     assert other == f"{shown}Weather?\nThe sun {{shines}}.{lead}"
 
 
-@pytest.mark.parametrize(("choices", "told"), [((0, 3), (2,)), ((3, 3), (2,)), ((0, 0), ()), ((5, 2), (0, 1))])
-def test_a_place_may_show_none_and_no_example_is_shown_twice(choices, told):
+@pytest.mark.parametrize(("choices", "shown"), [((0, 3), (2,)), ((3, 3), (2,)), ((0, 0), ()), ((5, 2), (0, 1))])
+def test_a_place_may_show_none_and_no_example_is_shown_twice(choices, shown):
     prompt = Instruction(None, positions="before", examples=EXAMPLES)
     one = apply(prompt, (0, *choices))[0]
-    assert one.examples == tuple(EXAMPLES[i] for i in told)
+    assert one.examples == tuple(EXAMPLES[i] for i in shown)
 
 
 def test_shots_say_how_many_examples_there_may_be():

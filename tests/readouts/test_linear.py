@@ -149,8 +149,8 @@ def test_a_view_is_removed_with_its_answers(place):
     assert np.array_equal(readout.resized(w, remove=place), expected)
     left = np.delete(np.arange(3), place)
     w.reshape(-1)[:-3].reshape(3, 3, 4)[:, place] = 0  # a view that says nothing may as well be away
-    told = readout.log_probabilities(readout.resized(w, remove=place), scores[:, left])
-    assert np.allclose(told, readout.log_probabilities(w, scores))
+    shorter = readout.log_probabilities(readout.resized(w, remove=place), scores[:, left])
+    assert np.allclose(shorter, readout.log_probabilities(w, scores))
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -177,7 +177,7 @@ def test_slopes_are_gradient_and_squares_of_each_further_view():
     w = some_weights(readout)
     slopes = readout.candidate_gradients(w, scores, more, labels)
     assert slopes.shape == (3, 3 * 4 + 1)
-    for view, told in zip(more, slopes, strict=True):
+    for view, slope_of_view in zip(more, slopes, strict=True):
         longer = np.concatenate([scores, view[:, None]], axis=1)
 
         def loss(part, longer=longer):
@@ -185,8 +185,8 @@ def test_slopes_are_gradient_and_squares_of_each_further_view():
             v[:-3].reshape(3, 3, 4)[:, 2] = part.reshape(3, 4)
             return readout.statistics(v, readout.fit_data(longer, labels))[1]
 
-        assert np.allclose(told[:-1], slope(loss, np.zeros(3 * 4)), atol=1e-4)
-        assert np.isclose(told[-1], ((view - view.mean(-1, keepdims=True)) ** 2).sum() / 4)
+        assert np.allclose(slope_of_view[:-1], slope(loss, np.zeros(3 * 4)), atol=1e-4)
+        assert np.isclose(slope_of_view[-1], ((view - view.mean(-1, keepdims=True)) ** 2).sum() / 4)
 
 
 def test_slopes_of_parts_add_up():

@@ -37,10 +37,10 @@ def test_the_split_in_words():
 
 
 def test_what_is_not_there_is_not_said():
-    told = said(
+    description = said(
         dataclasses.replace(POOL, provider_examples=0, validation=balanced(9)), shots_per_class=28, test_limit=10
     )
-    assert told["data"] == "84 for training (at most 28 per class), 9 for validation, 10 of 24 for the test"
+    assert description["data"] == "84 for training (at most 28 per class), 9 for validation, 10 of 24 for the test"
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_limits_count_for_each_site():
 
 
 def test_the_sites_in_words():
-    told = said(APART, shots_per_class=5)
-    assert told["data"] == (
+    description = said(APART, shots_per_class=5)
+    assert description["data"] == (
         "45 for training (at most 5 per class and site, 9 unused), 36 for validation, 27 for the test"
     )
     site = "15 for training, 12 for validation, 9 for the test"
-    assert told["clients"] == f"3, each with the data of a site (a: {site}; b: {site}; c: {site})"
+    assert description["clients"] == f"3, each with the data of a site (a: {site}; b: {site}; c: {site})"
 
 
 def test_of_many_sites_some_are_described():

@@ -116,13 +116,13 @@ def test_what_was_told_for_the_words_is_counted(run, settings, tmp_path: Path) -
     given = config["prompt"]["vocabulary"][::-1]  # the same as many bytes, but nobody had to tell them
     run("given", vocabulary=given)
     other, _ = facts(tmp_path / "given")
-    told = [count_ngrams(client.train.inputs).to_bytes() for client in open_simulation(make_config(config)).clients]
-    assert learned[0]["bytes_up"] - other[0]["bytes_up"] == sum(map(len, told))
+    counts = [count_ngrams(client.train.inputs).to_bytes() for client in open_simulation(make_config(config)).clients]
+    assert learned[0]["bytes_up"] - other[0]["bytes_up"] == sum(map(len, counts))
     down = len(json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode())
     assert learned[0]["bytes_down"] - other[0]["bytes_down"] == 3 * down
-    assert sum(map(len, told)) < 3 * 2000
+    assert sum(map(len, counts)) < 3 * 2000
     assert "vocabulary = [" in written
-    assert all(isinstance(NgramCounts.from_bytes(data), NgramCounts) for data in told)
+    assert all(isinstance(NgramCounts.from_bytes(data), NgramCounts) for data in counts)
 
 
 def test_a_resumed_run_does_not_count_again(run, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

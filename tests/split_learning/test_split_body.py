@@ -206,8 +206,8 @@ def test_tickets_that_wait_keep_no_service_from_closing(serve, host):
 
 
 def test_it_says_what_it_is_and_what_it_has_done(post, host):
-    told = requests.get(f"{host.url}/v1/split", timeout=10).json()
-    assert told == {"model": "toy", "identity": "toy 6", "head_blocks": 1, "tail_blocks": 1, "width": 6}
+    description = requests.get(f"{host.url}/v1/split", timeout=10).json()
+    assert description == {"model": "toy", "identity": "toy 6", "head_blocks": 1, "tail_blocks": 1, "width": 6}
     post("forward", pack(VALUES))
     counts = requests.get(f"{host.url}/metrics", timeout=10).text
     assert "fedbbpt_queries_total 2.0\n" in counts

@@ -31,21 +31,21 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def server(*turns: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """Where it listens, and what it was told; it says one thing after the other."""
-    told: list[bytes] = []
+    """Where it listens, and what it received; it sends one thing after the other."""
+    received: list[bytes] = []
 
     def serve() -> None:
         with suppress(OSError):
             connection, _ = listening.accept()
             with connection:
                 for turn in turns:
-                    told.append(connection.recv(2**16))
+                    received.append(connection.recv(2**16))
                     connection.sendall(turn)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"127.0.0.1:{listening.getsockname()[1]}", told
+        yield f"127.0.0.1:{listening.getsockname()[1]}", received
     thread.join()
 
 
@@ -73,21 +73,21 @@ both = pytest.mark.parametrize("ask", [ask_requests, ask_httpx2])
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("scheme", ["", "http://", "http://me:pw@"])
 def test_a_proxy_is_asked(ask: Ask, variable: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with server(ANSWER) as (address, told):
+    with server(ANSWER) as (address, received):
         monkeypatch.setenv(variable, scheme + address)
         assert ask(Route(FAR, "url")) == b"ok"
-    assert told[0].startswith(b"POST http://far.example:81/v1 HTTP/1.1")
-    assert (b"Proxy-Authorization: Basic" in told[0]) == ("@" in scheme)
+    assert received[0].startswith(b"POST http://far.example:81/v1 HTTP/1.1")
+    assert (b"Proxy-Authorization: Basic" in received[0]) == ("@" in scheme)
 
 
 @both
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 def test_a_socks_proxy_looks_up_the_name(ask: Ask, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with server(b"\x05\x00", b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00", ANSWER) as (address, told):
+    with server(b"\x05\x00", b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00", ANSWER) as (address, received):
         monkeypatch.setenv("ALL_PROXY", f"{scheme}://{address}")
         assert ask(Route(FAR, "url")) == b"ok"
-    assert b"far.example" in told[1]
-    assert told[2].startswith(b"POST /v1 HTTP/1.1")
+    assert b"far.example" in received[1]
+    assert received[2].startswith(b"POST /v1 HTTP/1.1")
 
 
 @pytest.mark.parametrize(
