@@ -114,7 +114,7 @@ class Site:
         self._held.close()
         self._run = SiteRun.of(self._kit, terms.run)
         self._held.enter_context(self._run.held())
-        self._hosts.terms, self._hosts.run = terms, self._run
+        self._hosts.terms = terms
         self._memory.replace({})
         facts: Response = self._ask(Call(FACTS, NOTHING))
         return facts
@@ -162,7 +162,6 @@ class _SiteHosts(HostFactory):
     def __init__(self, kit: Path, name: str, ask_server: Answer) -> None:
         self._kit, self._name, self._ask_server = kit, name, ask_server
         self.terms: RunTerms | None = None
-        self.run: SiteRun | None = None
         self._here: tuple[RunTerms | None, ClientHost] | None = None
 
     def here(self) -> ClientHost:
@@ -172,11 +171,11 @@ class _SiteHosts(HostFactory):
 
     @property
     def opener(self) -> Callable[[], ClientHost]:
-        if self.terms is None or self.run is None:
+        if self.terms is None:
             raise FederationError("no run is open here")
         ours, theirs = SPAWN.Pipe()  # a pipe for each process: it ends with the process, whose end is held by it alone
         Thread(target=pass_on, args=(ours, self._ask_server), daemon=True).start()
-        return partial(open_site, self._kit, self._name, self.terms, self.run.queries, theirs)
+        return partial(open_site, self._kit, self._name, self.terms, theirs)
 
 
 def _terms(request: Request) -> RunTerms:

@@ -19,6 +19,7 @@ from fedbbpt.federation.body_link import ServerLink
 from fedbbpt.federation.messages import Response
 from fedbbpt.federation.policy import QueryGuard
 from fedbbpt.federation.site_config import SiteConfig
+from fedbbpt.federation.site_runs import SiteRun
 from fedbbpt.run.atomic_files import reading, write_atomic
 from fedbbpt.run.budget import LIMITS
 from fedbbpt.run.client_data import site_client
@@ -58,22 +59,22 @@ class SiteHost(ClientHost):
         return super().answer(call, client, memory, self.own)
 
 
-def open_site(kit: Path, site: str, terms: RunTerms, queries: int, server: Connection) -> SiteHost:
+def open_site(kit: Path, site: str, terms: RunTerms, server: Connection) -> SiteHost:
     """Opens the site's data and model as its own configuration says.
 
     Args:
         kit: the site's folder.
         site: its name.
         terms: what the server says of the run.
-        queries: how many the run has asked so far.
         server: leads to the server's body. See `body_link`.
 
     Raises:
         ConfigError: the job asks for more than the site's policy allows, or for what does not go with its data.
         DataError: the data cannot be read, or hold a class that is not agreed on.
     """
-    own = SiteConfig.read(kit)
-    config = run_config(own, terms)
+    own, run = SiteConfig.read(kit), SiteRun.of(kit, terms.run)
+    chosen = run_config(own, terms)
+    config = chosen.model_copy(update={"backend": run.resolved(chosen.backend)})
     task = SiteTask(build_task(own.data), terms.classes)
     backend = load_backend(config, task, task.provider)
     client = site_client(config, site, task.load(backend.info.input_size))
@@ -82,6 +83,7 @@ def open_site(kit: Path, site: str, terms: RunTerms, queries: int, server: Conne
     simulation = Simulation(*parts, clients=[with_features(client, model.prompt)])
     own.policy.check(config, plan_queries(simulation).total)
     simulation = prepared(simulation, Account(terms.run, own.policy.budget))
+    run.keep_backend(chosen.backend, simulation.config.backend)
     (record,) = simulation.client_records
     facts = {
         "info": public_info(simulation.backend),
@@ -90,7 +92,7 @@ def open_site(kit: Path, site: str, terms: RunTerms, queries: int, server: Conne
         "setup": list(simulation.backend.setup_usage),
     }
     if simulation.algorithm.access == "black-box":
-        simulation = replace(simulation, backend=QueryGuard(own.policy, queries).guarded(simulation.backend))
+        simulation = replace(simulation, backend=QueryGuard(own.policy, run.queries).guarded(simulation.backend))
     host = simulation.host
     return SiteHost(host.algorithms, host.clients, Response("ok", facts), {LINK: ServerLink(server)})
 

@@ -1,4 +1,4 @@
-"""What a site keeps of a run: what its client remembers after each round, its queries, and the finished result."""
+"""What a site keeps of a run: its backend, its queries, what its client remembers after each round, and the result."""
 
 import re
 from contextlib import AbstractContextManager
@@ -8,17 +8,27 @@ from typing import Any
 
 import safetensors.numpy
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from safetensors import SafetensorError
 
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import FederationError
 from fedbbpt.federation.run_files import unpack_files
 from fedbbpt.run.atomic_files import reading, write_atomic, writing
 from fedbbpt.run.lock import exclusive_lock
+from fedbbpt.run.records import read_record, to_record
 
 LOCK_TIMEOUT = 30.0  # seconds
 RETAINED = 3  # rounds: the server's last two checkpoints, and the one that it writes next
 RUN = re.compile(r"[0-9a-f]{32}")
 Arrays = dict[str, NDArray[Any]]
+
+
+class OpenedBackend(BaseModel):
+    """A backend as the site chooses it, and with what "auto" meant when it was opened for a run."""
+
+    chosen: ComponentConfig
+    opened: ComponentConfig
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,17 @@ class SiteRun:
         """Notes that the site has answered more queries."""
         if queries:
             write_atomic(self.folder / "queries", str(self.queries + queries).encode())
+
+    def resolved(self, chosen: ComponentConfig) -> ComponentConfig:
+        """The site's backend as it was opened for this run before: the whole run has the bits of one number format."""
+        path = self.folder / "backend.json"
+        record = read_record(path, OpenedBackend) if path.exists() else None
+        return record.opened if record is not None and record.chosen == chosen else chosen
+
+    def keep_backend(self, chosen: ComponentConfig, opened: ComponentConfig) -> None:
+        """Keeps for `resolved` how the site's backend was opened."""
+        record = OpenedBackend(chosen=chosen, opened=opened)
+        write_atomic(self.folder / "backend.json", to_record(record.model_dump()))
 
     def save(self, round_: int, arrays: Arrays) -> None:
         """Writes what the client remembers after a round, and removes what is older than three rounds."""

@@ -19,7 +19,6 @@ from fedbbpt.federation.channel import Answer
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.server import resume_run, train_run
 from fedbbpt.federation.site_host import RunTerms
-from fedbbpt.federation.site_runs import SiteRun
 from fedbbpt.run import train
 from fedbbpt.run.callback import Callback
 from fedbbpt.split_learning.activations import unpack
@@ -146,7 +145,7 @@ def test_no_site_answers_requests_to_a_body(channel: MemoryChannel) -> None:
 
 def test_a_workers_way_to_the_server_ends_with_it(channel: MemoryChannel, tmp_path: Path) -> None:
     hosts = channel.hosts["rome"]._hosts
-    hosts.terms, hosts.run = RunTerms("0" * 32, "", ("red",)), SiteRun(tmp_path)
+    hosts.terms = RunTerms("0" * 32, "", ("red",))
     before = set(threading.enumerate())
     worker = Worker(hosts.opener)  # a process of its own, in which no backend has this name
     (way,) = set(threading.enumerate()) - before

@@ -1,7 +1,9 @@
 """The server's half and the sites' of a run, over a channel in memory: the same as a simulation."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from fedbbpt import registry
+from fedbbpt.backend import Provider
 from fedbbpt.config import make_config
 from fedbbpt.errors import FederationError, RunError
 from fedbbpt.federation.channel import QuorumLost
@@ -81,6 +84,28 @@ def test_a_federation_ends_with_the_bits_queries_and_bytes_of_a_simulation(
     simulate(data, name, tmp_path / "simulation")
     assert without_places(outcome(tmp_path / "sites")) == without_places(outcome(tmp_path / "simulation"))
     assert (tmp_path / "sites" / "report.html").exists()
+
+
+def test_what_a_site_found_out_about_its_model_holds_for_the_whole_run(data: Path, tmp_path: Path) -> None:
+    opened = []
+
+    class Automatic(Colours):
+        """Decides what "auto" means anew each time."""
+
+        def __init__(self, provider: Provider, /, *, dtype: str = "auto") -> None:
+            super().__init__(provider)
+            opened.append(dtype)
+            found = f"dtype {len(opened)}" if dtype == "auto" else dtype
+            self.info = replace(self.info, resolved={"dtype": found})
+
+    registry.register("backends", "colours", Automatic)
+    shutil.rmtree(data / "paris")
+    shutil.rmtree(data / "rome")
+    with pytest.raises(KeyboardInterrupt):
+        train_at(open_sites(tmp_path / "kits", data), settings_of("fedavg"), tmp_path / "run", Messages(1))
+    resume_run(open_sites(tmp_path / "kits", data), tmp_path / "run", Callback())
+    train_at(open_sites(tmp_path / "kits", data), settings_of("fedavg"), tmp_path / "another")
+    assert opened == ["auto", "dtype 1", "auto"]
 
 
 @pytest.mark.parametrize("name", ["ensemble", "local"])
