@@ -16,9 +16,7 @@ from fedbbpt.federation.loopback import start_federation
 from fedbbpt.federation.nodes import sigterm_interrupts
 from fedbbpt.printing import excerpt
 from fedbbpt.run.environment import read_results
-from fedbbpt_benchmarks.federation.sites import THREADS, Tell, site_names
-
-BACKEND = ("--backend", "local-vit", "-o", "backend.classifier=mnist")  # as the sites have it
+from fedbbpt_benchmarks.federation.sites import THREADS, Tell, own_model, site_names
 
 
 class Finished(BaseModel):
@@ -51,7 +49,7 @@ class Overhead(BaseModel):
 
 
 def measure_overhead(folder: Path, sites: int, tell: Tell) -> Overhead:
-    """Trains twice, with every setting at its default.
+    """Trains twice, with every setting at its default but for the model's classifier and dtype.
 
     Args:
         folder: holds the sites' images, and is left with the federation and both runs.
@@ -62,11 +60,12 @@ def measure_overhead(folder: Path, sites: int, tell: Tell) -> Overhead:
         FederationError: something does not work; a sentence says what.
         MissingExtra: a package is not installed.
     """
+    backend = own_model()
     with sigterm_interrupts(), Members(folder / "logs", tell) as members:
-        federation = start_federation(folder, site_names(sites), members, threads=THREADS, served=False)
+        federation = start_federation(folder, site_names(sites), members, threads=THREADS, backend=backend)
         at_sites = ["--engine", "nvflare", "--federation", str(federation.folder)]
         over = _train([*at_sites, "-o", f"engine.min_sites={sites}"], folder / "federation-run", tell)
-    task = ["--task", f"sites:{folder / 'data'}", *BACKEND]
+    task = ["--task", f"sites:{folder / 'data'}", "--backend", *backend]
     return Overhead(
         sites=sites,
         federation=over,

@@ -14,9 +14,10 @@ from fedbbpt.federation.demo_members import Members
 from fedbbpt.federation.footprint import Footprint
 from fedbbpt.federation.job_folder import JobFolder, Timing
 from fedbbpt.federation.kits import Federation
-from fedbbpt.federation.loopback import start_federation, write_images
+from fedbbpt.federation.loopback import OWN_MODEL, start_federation, write_images
 from fedbbpt.federation.nodes import sigterm_interrupts
 from fedbbpt.run.atomic_files import writing
+from fedbbpt_backends.device import fast_dtype
 from fedbbpt_benchmarks.federation.processor_time import ProcessorTime
 
 DEALT = 4  # sites among which the images are dealt; more sites hold the same images as these, over again
@@ -57,7 +58,7 @@ def measure_sites(folder: Path, sites: int, exchanges: int, tell: Tell) -> Sites
         Footprint(members.names) as footprint,
         ProcessorTime(members.names) as processor,
     ):
-        federation = start_federation(folder, names, members, threads=THREADS, served=False)
+        federation = start_federation(folder, names, members, threads=THREADS, backend=own_model())
         joined = time.monotonic() - started
         settings = {"rounds": ROUNDS, "engine": engine_of(federation)}
         jobs.train(federation, settings, None, folder / "run", tell, timed_exchanges=exchanges)
@@ -67,6 +68,11 @@ def measure_sites(folder: Path, sites: int, exchanges: int, tell: Tell) -> Sites
         memory[process.member] += process.memory
     used = processor.used(*timing.echoes_at)
     return SitesMeasured(sites=sites, joined=joined, timing=timing, processor=used, memory=memory)
+
+
+def own_model() -> list[str]:
+    """Each site's backend. Its dtype is chosen once: "auto" is timed, and may be another one while others compute."""
+    return [*OWN_MODEL, "-o", f"backend.dtype={str(fast_dtype('cpu')).removeprefix('torch.')}"]
 
 
 def engine_of(federation: Federation) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedbbpt.federation import jobs
 from fedbbpt.federation.demo_members import Members
 from fedbbpt.federation.kits import needs_nvflare
-from fedbbpt.federation.loopback import cores_for, start_federation, write_images
+from fedbbpt.federation.loopback import OWN_MODEL, cores_for, start_federation, write_images
 from fedbbpt.federation.nodes import sigterm_interrupts
 from fedbbpt.run.atomic_files import write_json
 from fedbbpt.run.formatting import format_bytes
@@ -52,7 +52,8 @@ def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> list[str]
     count = write_images(folder / "data", names)
     tell(f"{'data':15}{count:,} handwritten digits in {folder / 'data'}, each at one of {sites} sites")
     with sigterm_interrupts(), Members(folder / "logs", tell) as members, Footprint(members.names) as footprint:
-        federation = start_federation(folder, names, members, threads=cores_for(sites), served=served)
+        backend = None if served else OWN_MODEL
+        federation = start_federation(folder, names, members, threads=cores_for(sites), backend=backend)
         tell(f"{'joined':15}all sites, {time.monotonic() - started:.0f} s after the start")
         engine = {"name": "nvflare", "federation": str(federation.folder.absolute()), "min_sites": sites}
         jobs.train(federation, SETTINGS | {"engine": engine}, None, folder / "run", tell)

@@ -18,7 +18,8 @@ from fedbbpt.run.atomic_files import write_atomic, writing
 from fedbbpt.web.requests_adapter import configure_session, timeouts
 from fedbbpt.web.route import Route
 
-MODEL = ("serve", "--backend", "local-vit", "-o", "classifier=mnist")  # comes with the package, and reads digits
+OWN_MODEL = ("local-vit", "-o", "backend.classifier=mnist")  # comes with the package, and reads digits
+SERVED_MODEL = ("serve", "--backend", "local-vit", "-o", "classifier=mnist")
 MAX_INPUTS_PER_REQUEST = 64
 ANSWER_TIMEOUT = 30.0  # seconds
 
@@ -34,7 +35,9 @@ def write_images(folder: Path, names: Sequence[str]) -> int:
     return len(images)
 
 
-def start_federation(folder: Path, names: Sequence[str], members: Members, *, threads: int, served: bool) -> Federation:
+def start_federation(
+    folder: Path, names: Sequence[str], members: Members, *, threads: int, backend: Sequence[str] | None
+) -> Federation:
     """Makes a federation in a folder, and starts it; returns once all sites have joined.
 
     Args:
@@ -42,17 +45,18 @@ def start_federation(folder: Path, names: Sequence[str], members: Members, *, th
         names: of the sites.
         members: takes the processes, and ends them.
         threads: with which each site computes.
-        served: whether all sites ask one served model; else each loads its own.
+        backend: each site's own, and its options; None if all sites ask one served model.
 
     Raises:
         FederationError: a process has ended early, or does not start.
         MissingExtra: a package is not installed.
     """
     federation = create("federation", names, port=_free_port(), out=folder)
-    if served:
-        members.start("model", *MODEL, "--port", _free_port(), OMP_NUM_THREADS=str(cores_for(2)))
+    if backend is None:
+        members.start("model", *SERVED_MODEL, "--port", _free_port(), OMP_NUM_THREADS=str(cores_for(2)))
     members.start("server", "federation", "up", federation.folder, "--foreground")
-    backend = _served_model(folder, members) if served else ["local-vit", "-o", "backend.classifier=mnist"]
+    if backend is None:
+        backend = _served_model(folder, members)
     for name in names:
         _join(folder, name, backend, members, OMP_NUM_THREADS=str(threads))
     members.wait_until(lambda: _joined(federation, names), "the sites have not joined")
