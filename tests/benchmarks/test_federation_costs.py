@@ -154,10 +154,11 @@ def test_a_part_is_measured_once(tmp_path: Path) -> None:
     def once(value: int) -> Callable[[], Number]:
         return lambda: Number(value=value)
 
-    assert part(tmp_path / "a.json", Number, once(1)) == part(tmp_path / "a.json", Number, once(2)) == Number(value=1)
-    (tmp_path / "a.json").write_text("{}")
+    path = tmp_path / "new" / "a.json"
+    assert part(path, Number, once(1)) == part(path, Number, once(2)) == Number(value=1)
+    path.write_text("{}")
     with pytest.raises(RunError, match="damaged"):
-        part(tmp_path / "a.json", Number, once(3))
+        part(path, Number, once(3))
 
 
 def test_sites_beyond_those_that_images_are_dealt_among_hold_the_same_images_again(tmp_path: Path) -> None:
