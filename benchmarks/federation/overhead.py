@@ -1,4 +1,4 @@
-"""The default run over a federation on this machine, beside the same run of the engine `processes`."""
+"""The default run over a federation on this machine, beside the same run of as many workers of engine `processes`."""
 
 import hashlib
 import os
@@ -69,7 +69,9 @@ def measure_overhead(folder: Path, sites: int, tell: Tell) -> Overhead:
     return Overhead(
         sites=sites,
         federation=over,
-        processes=_train([*task, "--engine", "processes"], folder / "processes-run", tell),
+        processes=_train(
+            [*task, "--engine", "processes", "-o", f"engine.workers={sites}"], folder / "processes-run", tell
+        ),
     )
 
 
