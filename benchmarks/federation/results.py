@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from fedbbpt.federation.timing import SMALL
 from fedbbpt_benchmarks.federation.cores import Cores
 from fedbbpt_benchmarks.federation.costs import Prediction, costs_of, predict, work_of
 from fedbbpt_benchmarks.federation.exchanges import Rounds
 from fedbbpt_benchmarks.federation.overhead import Overhead
 from fedbbpt_benchmarks.federation.scale import NETWORKS, SITES, Traffic, round_seconds, server_memory, traffic
-from fedbbpt_benchmarks.federation.simulate import Costs, Machine
+from fedbbpt_benchmarks.federation.simulate import Costs, Exchange, Machine, exchange_seconds
 from fedbbpt_benchmarks.federation.sites import SitesMeasured
 
 
@@ -25,6 +26,7 @@ class Latency:
     p90: float
     echo_p50: float
     echo_p90: float
+    simulated: float  # from the pieces that were measured with one site
 
     @property
     def ratio(self) -> float:
@@ -46,8 +48,10 @@ class Results:
         """The exchanges of each federation."""
         found = []
         for one in self.federations:
-            ours, echoes = (np.percentile(seconds, [50, 90]) for seconds in (one.timing.exchanges, one.timing.echoes))
-            found.append(Latency(one.sites, *map(float, (*ours, *echoes))))
+            p50, p90 = map(float, np.percentile(one.timing.exchanges, [50, 90]))
+            echo_p50, echo_p90 = map(float, np.percentile(one.timing.echoes, [50, 90]))
+            simulated = exchange_seconds(Exchange(SMALL, SMALL), one.sites, self.costs, machine=self.machine)
+            found.append(Latency(one.sites, p50, p90, echo_p50, echo_p90, simulated))
         return found
 
     @cached_property
@@ -55,12 +59,17 @@ class Results:
         """The pieces of an exchange."""
         return costs_of(self.federations[0])
 
+    @property
+    def machine(self) -> Machine:
+        """This one."""
+        return Machine(self.cores.cores, self.cores.slowdown)
+
     @cached_property
     def predictions(self) -> list[Prediction]:
         """The rounds of the federations with several sites, by the pieces from the one with one site."""
         one, *others = self.federations
-        work, machine = work_of(one, self.costs), Machine(self.cores.cores, self.cores.slowdown)
-        return [predict(other, self.costs, work, machine) for other in others]
+        work = work_of(one, self.costs)
+        return [predict(other, self.costs, work, self.machine) for other in others]
 
     @cached_property
     def traffic(self) -> dict[str, Traffic]:

@@ -14,9 +14,14 @@ def tables(results: Results) -> Iterator[Table]:
     """All of them, in the order of the page `docs/federation-scale.md`."""
     yield _table(
         "An exchange of 10 kB with all sites, in milliseconds",
-        ["sites", "p50", "p90", "NVFlare alone: p50", "p90", "p50 / p50"],
+        ["sites", "p50", "p90", "NVFlare alone: p50", "p90", "p50 / p50", "simulated"],
         (
-            [one.sites, *_milliseconds(one.p50, one.p90, one.echo_p50, one.echo_p90), f"{one.ratio:.2f}"]
+            [
+                one.sites,
+                *_milliseconds(one.p50, one.p90, one.echo_p50, one.echo_p90),
+                f"{one.ratio:.2f}",
+                *_milliseconds(one.simulated),
+            ]
             for one in results.latencies
         ),
     )

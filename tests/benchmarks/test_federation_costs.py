@@ -111,7 +111,8 @@ def results() -> Results:
 def test_all_figures_are_in_the_json(results: Results) -> None:
     found = json.loads(json.dumps(results.to_json()))
     assert found["latencies"][0] == {
-        "sites": 1, "p50": 0.02, "p90": pytest.approx(0.023), "echo_p50": 0.01, "echo_p90": 0.01, "ratio": 2.0
+        "sites": 1, "p50": 0.02, "p90": pytest.approx(0.023), "echo_p50": 0.01, "echo_p90": 0.01, "ratio": 2.0,
+        "simulated": pytest.approx(0.02),
     }  # fmt: skip
     assert found["overhead"]["seconds"] == 12.5
     assert found["overhead"]["same"] is True
