@@ -34,13 +34,14 @@ class Overhead(BaseModel):
     """The same run of both engines."""
 
     sites: int
+    joined: float  # seconds from the start of the federation until all sites have joined
     federation: Finished
     processes: Finished
 
     @property
     def seconds(self) -> float:
-        """How much longer the federation takes."""
-        return self.federation.seconds - self.processes.seconds
+        """How much longer the federation takes, with its own start."""
+        return self.joined + self.federation.seconds - self.processes.seconds
 
     @property
     def same(self) -> bool:
@@ -61,13 +62,16 @@ def measure_overhead(folder: Path, sites: int, tell: Tell) -> Overhead:
         MissingExtra: a package is not installed.
     """
     backend = own_model()
+    started = time.monotonic()
     with sigterm_interrupts(), Members(folder / "logs", tell) as members:
         federation = start_federation(folder, site_names(sites), members, threads=THREADS, backend=backend)
+        joined = time.monotonic() - started
         at_sites = ["--engine", "nvflare", "--federation", str(federation.folder)]
         over = _train([*at_sites, "-o", f"engine.min_sites={sites}"], folder / "federation-run", tell)
     task = ["--task", f"sites:{folder / 'data'}", "--backend", *backend]
     return Overhead(
         sites=sites,
+        joined=joined,
         federation=over,
         processes=_train(
             [*task, "--engine", "processes", "-o", f"engine.workers={sites}"], folder / "processes-run", tell

@@ -26,18 +26,18 @@ def tables(results: Results) -> Iterator[Table]:
         ),
     )
     over = results.overhead
-    runs = {"nvflare": over.federation, "processes": over.processes}
+    runs = {"nvflare": (over.joined, over.federation), "processes": (0.0, over.processes)}
     yield _table(
         f"The default run with {over.sites} sites: {over.seconds:+.1f} s, results {'equal' if over.same else 'DIFFER'}",
-        ["engine", "seconds", "queries", "bytes down", "bytes up", "exchanges", "SHA-256 of the parameters"],
+        ["engine", "until joined, s", "run, s", "queries", "bytes down", "bytes up", "exchanges", "SHA-256"],
         (
             [
                 engine,
-                f"{run.seconds:.1f}",
+                *(f"{seconds:.1f}" for seconds in (joined, run.seconds)),
                 *(f"{count:,}" for count in (run.queries, run.bytes_down, run.bytes_up, run.exchanges)),
                 run.parameters[:16],
             ]
-            for engine, run in runs.items()
+            for engine, (joined, run) in runs.items()
         ),
     )
     yield _table(

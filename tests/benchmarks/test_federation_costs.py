@@ -103,7 +103,7 @@ def test_memory_lies_on_a_straight_line() -> None:
 @pytest.fixture(scope="module")
 def results() -> Results:
     run = Finished(seconds=100.0, parameters="ab" * 32, queries=1000, bytes_down=2000, bytes_up=3000, exchanges=40)
-    over = Overhead(sites=3, federation=run.model_copy(update={"seconds": 112.5}), processes=run)
+    over = Overhead(sites=3, joined=4.0, federation=run.model_copy(update={"seconds": 112.5}), processes=run)
     federations = [measured(1, 1.0), measured(2, 1.1), measured(4, 2.2)]
     return Results(federations, over, Cores(cores=2, alone=2.0, together=2.4), {"default": ROUNDS, "SFPrompt": ROUNDS})
 
@@ -114,7 +114,7 @@ def test_all_figures_are_in_the_json(results: Results) -> None:
         "sites": 1, "p50": 0.02, "p90": pytest.approx(0.023), "echo_p50": 0.01, "echo_p90": 0.01, "ratio": 2.0,
         "simulated": pytest.approx(0.02),
     }  # fmt: skip
-    assert found["overhead"]["seconds"] == 12.5
+    assert found["overhead"]["seconds"] == 16.5
     assert found["overhead"]["same"] is True
     assert found["cores"]["slowdown"] == pytest.approx(1.2)
     assert [one["sites"] for one in found["predictions"]] == [2, 4]
@@ -137,7 +137,7 @@ def test_the_tables_are_markdown(results: Results) -> None:
         assert set(rule) <= set("|-: ")
         assert rows
         assert {row.count("|") for row in rows} == {head.count("|")} == {rule.count("|")}
-    assert "The default run with 3 sites: +12.5 s, results equal" in titles
+    assert "The default run with 3 sites: +16.5 s, results equal" in titles
 
 
 @pytest.mark.parametrize("changed", [{"parameters": "cd" * 32}, {"queries": 999}, {"bytes_up": 1}, {"exchanges": 41}])
