@@ -1,9 +1,10 @@
 """What a kill costs a federation: `python -m fedbbpt_benchmarks.experiments.federation_kills --out FOLDER`.
 
 A server and three sites on this machine, each with a service of its own that it pays. Again and again a run trains, and
-one of the processes is killed (SIGKILL) at a random moment. In the end the parameters are those of a simulation, or the
-run says whose update is missing, and its records are whole; and each site's ledger holds what its service was paid for:
-as answered, or, where a process died before the answer came and nobody asks again, as sent.
+one of the processes is killed (SIGKILL) at a random moment. In the end the parameters are those of a simulation, or,
+where a round may go on without a site (`--min-sites`), the run says whose update is missing, and its records are whole;
+and each site's ledger holds what its service was paid for: as answered, or, where a process died before the answer came
+and nobody asks again, as sent.
 """
 
 import json
@@ -70,7 +71,8 @@ class Outcome(NamedTuple):
 @click.option("--seed", default=1, show_default=True)
 @click.option("--port", default=23700, show_default=True)
 @click.option("--takes", default=0.03, show_default=True, help="Seconds that a service takes for an answer.")
-def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
+@click.option("--min-sites", default=len(SITES), show_default=True, help="Without which a round does not go on.")
+def main(out: Path, kills: int, seed: int, port: int, takes: float, min_sites: int) -> None:
     """A federation whose processes are killed: the same parameters, and nothing is paid twice."""
     log, started = out / "kills.jsonl", out / "federation"
     done = [Outcome(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
@@ -80,7 +82,7 @@ def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
         simulated = started / "simulation"
         arguments = [*federation.simulation(), *SETTINGS, "--out", str(simulated)]
         federation.train(arguments, started / "simulation.txt").wait()
-        whole = Trial(federation, "whole")
+        whole = Trial(federation, "whole", min_sites)
         opening = whole.wait_for_round(0)
         undisturbed = whole.finish()
         click.echo(f"undisturbed: {undisturbed:.0f} s, parameters: {whole.parameters(simulated)}, {whole.ledger()[1]}")
@@ -90,7 +92,8 @@ def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
             begun = rng.random() < IN_ROUNDS
             federation.wait_for_sites()  # what was killed before is there again
             after, delay = (rng.randrange(ROUNDS), rng.uniform(0, ROUND)) if begun else (None, rng.uniform(0, opening))
-            outcome = Trial(federation, f"kill-{number:02d}").killed(target, site, after, delay, simulated)
+            trial = Trial(federation, f"kill-{number:02d}", min_sites)
+            outcome = trial.killed(target, site, after, delay, simulated)
             done.append(outcome)
             with log.open("a") as file:
                 print(json.dumps(outcome._asdict()), file=file)
@@ -102,8 +105,8 @@ def main(out: Path, kills: int, seed: int, port: int, takes: float) -> None:
 class Trial:
     """One run at the sites, which have never asked their services anything before."""
 
-    def __init__(self, federation: LoopbackFederation, name: str) -> None:
-        self.federation = federation
+    def __init__(self, federation: LoopbackFederation, name: str, min_sites: int) -> None:
+        self.federation, self.min_sites = federation, min_sites
         self.run, self.log = federation.root / name, federation.root / f"{name}.txt"
         self.commands, self.started = 0, time.monotonic()
         for site, service in federation.services.items():
@@ -197,7 +200,8 @@ class Trial:
         """`fedbbpt train`, from its start or from where it was."""
         self.commands += 1
         resumed = (self.run / "config.toml").exists()
-        arguments = ["--resume"] if resumed else [*self.federation.settings(), *SETTINGS, "--out"]
+        new = [*self.federation.settings(), "--min-sites", str(self.min_sites), *SETTINGS, "--out"]
+        arguments = ["--resume"] if resumed else new
         return self.federation.train([*arguments, str(self.run)], self.log)
 
 
