@@ -28,7 +28,7 @@ SETTINGS = [
     "-o",
     "data.validation_shots_per_class=1",
     "-o",
-    "data.test_limit=20",
+    "data.test_limit=6",
 ]
 RUN = ["train", "--algorithm", "sfprompt", *SETTINGS, "--rounds", "2"]
 AWAY = ["--engine", "processes"]
