@@ -7,9 +7,10 @@ from statistics import mean, median
 from pydantic import BaseModel
 
 from fedbbpt.federation.job_folder import TimedRequest
+from fedbbpt.federation.loopback import site_names
 from fedbbpt.federation.timing import LARGE, SMALL, WARM_UP
 from fedbbpt_benchmarks.federation.simulate import Costs, Exchange, Machine, exchange_seconds
-from fedbbpt_benchmarks.federation.sites import SitesMeasured, site_names
+from fedbbpt_benchmarks.federation.sites import SitesMeasured
 
 
 class Prediction(BaseModel):

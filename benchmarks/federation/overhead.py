@@ -1,6 +1,5 @@
 """The default run over a federation on this machine, beside the same run of as many workers of engine `processes`."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -12,11 +11,12 @@ from pydantic import BaseModel
 
 from fedbbpt.errors import FederationError
 from fedbbpt.federation.demo_members import Members
-from fedbbpt.federation.loopback import start_federation
+from fedbbpt.federation.loopback import site_names, start_federation
 from fedbbpt.federation.nodes import sigterm_interrupts
 from fedbbpt.printing import excerpt
+from fedbbpt.run.atomic_files import checksum
 from fedbbpt.run.environment import read_results
-from fedbbpt_benchmarks.federation.sites import THREADS, Tell, own_model, site_names
+from fedbbpt_benchmarks.federation.sites import THREADS, Tell, own_model
 
 
 class Finished(BaseModel):
@@ -92,4 +92,4 @@ def _train(options: Sequence[str], out: Path, tell: Tell) -> Finished:
         raise FederationError(f"fedbbpt train has failed: {excerpt(done.stderr.decode(errors='replace').strip())}")
     summary, last = read_results(out)[0], max((out / "checkpoints").glob("*.safetensors"))
     counts = {name: summary[name] for name in ("queries", "bytes_down", "bytes_up", "exchanges")}
-    return Finished(seconds=seconds, parameters=hashlib.sha256(last.read_bytes()).hexdigest(), **counts)
+    return Finished(seconds=seconds, parameters=checksum(last.read_bytes()), **counts)

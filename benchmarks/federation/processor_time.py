@@ -5,10 +5,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from types import TracebackType
 
 import numpy as np
 import psutil
+
+from fedbbpt.federation.demo_members import processes_of
 
 INTERVAL = 1.0  # seconds between looks, each of which takes some 20 ms
 
@@ -45,19 +46,14 @@ class ProcessorTime(threading.Thread):
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self.join()
 
     def _look(self) -> None:
         now, seconds = time.time(), Counter[str]()
-        for pid, member in dict(self._members).items():
+        for member, process in processes_of(self._members):
             with contextlib.suppress(psutil.Error):  # it has ended
-                root = psutil.Process(pid)
-                for process in [root, *root.children(recursive=True)]:
-                    with contextlib.suppress(psutil.Error):
-                        used = process.cpu_times()
-                        seconds[member] += used.user + used.system
+                used = process.cpu_times()
+                seconds[member] += used.user + used.system
         self._looks.append((now, seconds))

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -13,8 +12,7 @@ from fedbbpt.federation import jobs
 from fedbbpt.federation.demo_members import Members
 from fedbbpt.federation.footprint import Footprint
 from fedbbpt.federation.job_folder import JobFolder, Timing
-from fedbbpt.federation.kits import Federation
-from fedbbpt.federation.loopback import OWN_MODEL, start_federation, write_images
+from fedbbpt.federation.loopback import OWN_MODEL, engine_of, site_names, start_federation, write_images
 from fedbbpt.federation.nodes import sigterm_interrupts
 from fedbbpt.run.atomic_files import writing
 from fedbbpt_backends.device import fast_dtype
@@ -73,17 +71,6 @@ def measure_sites(folder: Path, sites: int, exchanges: int, tell: Tell) -> Sites
 def own_model() -> list[str]:
     """Each site's backend. Its dtype is chosen once: "auto" is timed, and may be another one while others compute."""
     return [*OWN_MODEL, "-o", f"backend.dtype={str(fast_dtype('cpu')).removeprefix('torch.')}"]
-
-
-def engine_of(federation: Federation) -> dict[str, Any]:
-    """The engine's settings for a run that needs all sites of a federation."""
-    sites = len(federation.description.sites)
-    return {"name": "nvflare", "federation": str(federation.folder.absolute()), "min_sites": sites}
-
-
-def site_names(sites: int) -> list[str]:
-    """The names of so many sites."""
-    return [f"site-{number}" for number in range(1, sites + 1)]
 
 
 def new_folder(out: Path, name: str, sites: int) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fedbbpt.federation import jobs
 from fedbbpt.federation.demo_members import Members
 from fedbbpt.federation.kits import needs_nvflare
-from fedbbpt.federation.loopback import OWN_MODEL, cores_for, start_federation, write_images
+from fedbbpt.federation.loopback import OWN_MODEL, cores_for, engine_of, site_names, start_federation, write_images
 from fedbbpt.federation.nodes import sigterm_interrupts
 from fedbbpt.run.atomic_files import write_json
 from fedbbpt.run.formatting import format_bytes
@@ -48,15 +48,14 @@ def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> list[str]
         from fedbbpt.federation.footprint import Footprint
 
     started = time.monotonic()
-    names = [f"site-{number}" for number in range(1, sites + 1)]
+    names = site_names(sites)
     count = write_images(folder / "data", names)
     tell(f"{'data':15}{count:,} handwritten digits in {folder / 'data'}, each at one of {sites} sites")
     with sigterm_interrupts(), Members(folder / "logs", tell) as members, Footprint(members.names) as footprint:
         backend = None if served else OWN_MODEL
         federation = start_federation(folder, names, members, threads=cores_for(sites), backend=backend)
         tell(f"{'joined':15}all sites, {time.monotonic() - started:.0f} s after the start")
-        engine = {"name": "nvflare", "federation": str(federation.folder.absolute()), "min_sites": sites}
-        jobs.train(federation, SETTINGS | {"engine": engine}, None, folder / "run", tell)
+        jobs.train(federation, SETTINGS | {"engine": engine_of(federation)}, None, folder / "run", tell)
     _tell_costs(folder, footprint, time.monotonic() - started, tell)
     tell(f"{'report':15}{folder / 'run' / 'report.html'}")
     return [*members.commands, shlex.join(["fedbbpt", "train", "--federation", str(federation.folder)])]

@@ -1,12 +1,14 @@
 """The processes of a demo, each of which is a command of fedbbpt, and ends with the demo."""
 
+import contextlib
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from fedbbpt.errors import FederationError
 from fedbbpt.printing import excerpt
@@ -83,3 +85,13 @@ class Members:
                 process.wait(END_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def processes_of(members: Mapping[int, str]) -> Iterator[tuple[str, Any]]:
+    """The processes of members (names by id), as psutil has them, with all that they have started; sorted by name."""
+    import psutil
+
+    for pid, member in sorted(dict(members).items(), key=lambda item: item[1]):
+        with contextlib.suppress(psutil.Error):  # it has ended
+            root = psutil.Process(pid)
+            yield from ((member, process) for process in [root, *root.children(recursive=True)])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import psutil
 
+from fedbbpt.federation.demo_members import processes_of
+
 INTERVAL = 2.0  # seconds between looks, each of which takes some 50 ms
 PROGRAMS = {  # what a process is, by its command line
     "fedbbpt federation join": "watches the site's processes",
@@ -63,15 +65,12 @@ class Footprint(threading.Thread):
 
     def _look(self) -> Iterator[ProcessMemory]:
         yield ProcessMemory("demo", psutil.Process().pid, "this command", _memory(psutil.Process()))
-        for pid, member in sorted(dict(self._members).items(), key=lambda item: item[1]):
+        for member, process in processes_of(self._members):
             with contextlib.suppress(psutil.Error):  # it has ended
-                root = psutil.Process(pid)
-                for process in [root, *root.children(recursive=True)]:
-                    with contextlib.suppress(psutil.Error):
-                        line = " ".join(process.cmdline())
-                        program = next((words for part, words in PROGRAMS.items() if part in line), None)
-                        if program is not None:
-                            yield ProcessMemory(member, process.pid, program, _memory(process))
+                line = " ".join(process.cmdline())
+                program = next((words for part, words in PROGRAMS.items() if part in line), None)
+                if program is not None:
+                    yield ProcessMemory(member, process.pid, program, _memory(process))
 
 
 def _memory(process: psutil.Process) -> int:

@@ -63,6 +63,17 @@ def start_federation(
     return federation
 
 
+def engine_of(federation: Federation) -> dict[str, Any]:
+    """The engine's settings for a run that needs all sites of a federation."""
+    sites = len(federation.description.sites)
+    return {"name": "nvflare", "federation": str(federation.folder.absolute()), "min_sites": sites}
+
+
+def site_names(sites: int) -> list[str]:
+    """The names of so many sites."""
+    return [f"site-{number}" for number in range(1, sites + 1)]
+
+
 def cores_for(processes: int) -> int:
     """How many cores each of so many processes may use."""
     return max(1, (os.cpu_count() or 1) // processes)
