@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -84,12 +85,20 @@ class Crashing(Algorithm):
             log.write(f"{ctx.id} {os.getpid()}\n")
 
 
+def _read(order):
+    try:
+        return order.read_text().split()
+    except FileNotFoundError:
+        return []
+
+
 def _obey(folder, name):
     order = Path(folder) / name
-    match order.read_text().split() if order.exists() else []:
+    match _read(order):
         case ["die", "once"]:
-            order.unlink()
-            os.kill(os.getpid(), signal.SIGKILL)
+            with suppress(FileNotFoundError):  # another worker that opens at the same moment was faster
+                order.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
         case ["die"]:
             os.kill(os.getpid(), signal.SIGKILL)
         case ["leave"]:
