@@ -38,6 +38,7 @@ SIZE: dict[str, Any] = {
 IMAGES: dict[str, dict[str, Any]] = {
     "default": {},
     "fedavg": {"algorithm": {"name": "fedavg", "local_steps": 2}},
+    "fedbpt": {"algorithm": {"name": "fedbpt", "local_steps": 2, "population_size": 3}},
     "sfprompt": {"algorithm": {"name": "sfprompt", "head_blocks": 1, "tail_blocks": 1}},
 }
 TEXTS: dict[str, dict[str, Any]] = {
