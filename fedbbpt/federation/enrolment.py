@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 
 import fedbbpt
 from fedbbpt.backend import BackendInfo, Modality
+from fedbbpt.config import Config
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data.sites import union_of_classes
 from fedbbpt.errors import FederationError
 from fedbbpt.federation.channel import Channel, Failure, QuorumLost
+from fedbbpt.federation.dtypes import AUTO, MOST_EXACT, dtype_of, following, with_agreed_dtype
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.run.experiment import ClientRecord
 from fedbbpt.types import Usage
@@ -38,6 +40,7 @@ class Opened(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     info: BackendInfo
+    dtype: Annotated[str, Field(pattern=r"^[\w .-]{1,40}$")] | None  # in which it computes; None: a service does
     examples: list[list[NonNegativeInt]] = Field(min_length=3, max_length=3)  # of each class, in each subset
     data: str = Field(pattern="[0-9a-f]{64}")  # a fingerprint, whose key stays at the site
     setup: list[NonNegativeInt] = Field(min_length=len(Usage._fields), max_length=len(Usage._fields))
@@ -90,6 +93,8 @@ class Roll:
 def introductions(roll: Roll) -> dict[str, Introduction]:
     """What each site says of itself; sites with another version of fedbbpt take no part.
 
+    If a site names a dtype, those that leave theirs to the machine follow it.
+
     Raises:
         FederationError: two sites hold different kinds of data, or query different backends.
     """
@@ -100,20 +105,29 @@ def introductions(roll: Roll) -> dict[str, Introduction]:
             del found[site]
     roll.check()
     check_equal({site: one.modality for site, one in found.items()}, "{} holds {}s", "data of one kind")
+    found = _following(found)
     backends = {site: f"{one.backend.name} {_listed(one.backend.options)}".strip() for site, one in found.items()}
     check_equal(backends, "{} queries {}", "the same backend with the same options")
     return found
 
 
-def opened(roll: Roll, request: Request) -> dict[str, Opened]:
-    """Opens the run at all sites.
+def opened(roll: Roll, config: Config, request: Callable[[Config], Request]) -> tuple[Config, dict[str, Opened]]:
+    """Opens the run at all sites, and gives its config with the dtype in which all of them compute.
+
+    If not all machines are fastest in the same dtype, the sites open the run again, in the most exact one.
 
     Raises:
-        FederationError: two sites query different models.
+        FederationError: two sites query different models, or cannot compute in one dtype.
     """
-    found = _parsed(roll, roll.ask(request), Opened)
+    found = _parsed(roll, roll.ask(request(config)), Opened)
+    if dtype_of(config.backend) == AUTO and len({one.dtype for one in found.values()}) > 1:
+        config = with_agreed_dtype(config, MOST_EXACT)
+        chosen = ", ".join(f"{site} {one.dtype}" for site, one in found.items())
+        roll.tell(f"the sites are not all fastest in the same dtype ({chosen}); all compute in {MOST_EXACT}")
+        found = _parsed(roll, roll.ask(request(config)), Opened)
+    check_equal({site: one.dtype for site, one in found.items()}, "{} computes in {}", "one dtype")
     check_equal({site: one.info for site, one in found.items()}, "{} queries {}", "the same model")
-    return found
+    return with_agreed_dtype(config, next(iter(found.values())).dtype), found
 
 
 def check_equal(values: Mapping[str, Any], phrase: str, needed: str) -> None:
@@ -135,6 +149,12 @@ def _parsed(roll: Roll, answers: Mapping[str, Response], kind: type[T]) -> dict[
             roll.away[site] = "it does not say of itself what it should; see that it runs this version of fedbbpt"
     roll.check()
     return found
+
+
+def _following(found: Mapping[str, Introduction]) -> dict[str, Introduction]:
+    """The introductions; backends that leave their dtype to the machine have the first that a site names."""
+    named = next((dtype for one in found.values() if (dtype := dtype_of(one.backend)) != AUTO), AUTO)
+    return {site: one.model_copy(update={"backend": following(one.backend, named)}) for site, one in found.items()}
 
 
 def _listed(options: Mapping[str, Any]) -> str:

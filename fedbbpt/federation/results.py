@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import FederationError, RunError
+from fedbbpt.federation.dtypes import dtype_of, following
 from fedbbpt.federation.kits import Kit
 from fedbbpt.federation.site_config import FILE, SiteConfig, public
 from fedbbpt.run import checkpoint, environment
@@ -62,12 +63,13 @@ def copy_result(kit: Kit, result: Path, out: Path) -> None:
         environment.read_results(result)
         progress = _last_checkpoint(result)
         check_config_unchanged(config, progress, result)
-    if (theirs := public(config.backend)) != (ours := own.public_backend):
+    backend = following(own.backend, dtype_of(config.backend))
+    if (theirs := public(config.backend)) != (ours := public(backend)):
         raise FederationError(
             f"the run queried {_listed(theirs)}, and {kit.folder / FILE} now names {_listed(ours)}; name that model "
             "there again to fetch the result"
         )
-    config = config.model_copy(update={"backend": own.backend})
+    config = config.model_copy(update={"backend": backend})
     fingerprint = config_sha256(config)
     with folder_lock(out):
         check_new_run_folder(out, config)

@@ -1,6 +1,7 @@
 """The server's half of a run over a federation: the same training loop as a simulation's, and no client's data."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fedbbpt.data.ngrams import NgramCounts
 from fedbbpt.errors import FederationError, RunError
 from fedbbpt.federation.body import serving_body, with_body_at_server
 from fedbbpt.federation.channel import Channel, Failure
+from fedbbpt.federation.dtypes import check_algorithm_dtype
 from fedbbpt.federation.enrolment import Introduction, Roll, agreed_classes, introductions, opened
 from fedbbpt.federation.experiment import FILE, FederatedExperiment, FederatedRun
 from fedbbpt.federation.messages import Request
@@ -57,7 +59,7 @@ def train_run(channel: Channel, settings: Mapping[str, Any], preset: str | None,
         account = budget.new_account(config)
         classes = agreed_classes(found, config.engine.options["classes"])
         config, vocabulary = _with_words(roll, config, account.run, classes)
-        sites = opened(roll, _open_request(account.run, config, classes))
+        config, sites = opened(roll, config, partial(_open_request, account.run, classes))
         record = FederatedRun(run=account.run, sites=sites, vocabulary=(vocabulary.up, vocabulary.down))
         experiment = _experiment(config, classes, record, roll)
         planned = plan_queries(experiment)
@@ -92,7 +94,8 @@ def _go_on(
     roll.away |= {site: "it was not there when the run began" for site in channel.sites if site not in record.sites}
     roll.away |= {site: "it has not joined" for site in record.sites if site not in channel.sites}
     introductions(roll)
-    for site, now in opened(roll, _open_request(record.run, config, classes)).items():
+    _, sites = opened(roll, config, partial(_open_request, record.run, classes))
+    for site, now in sites.items():
         if now != record.sites[site]:
             raise RunError(f"the data or the model of {site} have changed since the run began; restore them there")
     experiment = _experiment(config, classes, record, roll)
@@ -117,7 +120,9 @@ def _config(found: Mapping[str, Introduction], settings: Mapping[str, Any], pres
     """The settings with the data and the backend that all sites have."""
     one = next(iter(found.values()))
     task = {"name": "at-sites", "modality": one.modality}
-    return with_body_at_server(make_config({**settings, "task": task, "backend": one.backend.table}, preset))
+    config = make_config({**settings, "task": task, "backend": one.backend.table}, preset)
+    check_algorithm_dtype(config)
+    return with_body_at_server(config)
 
 
 def _with_words(roll: Roll, config: Config, run: str, classes: Sequence[str]) -> tuple[Config, Traffic]:
@@ -139,7 +144,7 @@ def _job(run: str, config: Config, classes: Sequence[str]) -> dict[str, Any]:
     return {"run": run, "config": config.to_toml(), "classes": list(classes)}
 
 
-def _open_request(run: str, config: Config, classes: Sequence[str]) -> Request:
+def _open_request(run: str, classes: Sequence[str], config: Config) -> Request:
     return Request("open", _job(run, config, classes))
 
 

@@ -16,6 +16,7 @@ from fedbbpt.data.sites import SiteTask
 from fedbbpt.engines import Call, ClientHost
 from fedbbpt.errors import ConfigError
 from fedbbpt.federation.body_link import ServerLink
+from fedbbpt.federation.dtypes import dtype_of, following, in_dtype
 from fedbbpt.federation.messages import Response
 from fedbbpt.federation.policy import QueryGuard
 from fedbbpt.federation.site_config import SiteConfig
@@ -74,7 +75,8 @@ def open_site(kit: Path, site: str, terms: RunTerms, server: Connection) -> Site
     """
     own, run = SiteConfig.read(kit), SiteRun.of(kit, terms.run)
     chosen = run_config(own, terms)
-    config = chosen.model_copy(update={"backend": run.resolved(chosen.backend)})
+    resolved = in_dtype(run.resolved(own.backend), dtype_of(chosen.backend))
+    config = chosen.model_copy(update={"backend": resolved})
     task = SiteTask(build_task(own.data), terms.classes)
     backend = load_backend(config, task, task.provider)
     client = site_client(config, site, task.load(backend.info.input_size))
@@ -83,10 +85,11 @@ def open_site(kit: Path, site: str, terms: RunTerms, server: Connection) -> Site
     simulation = Simulation(*parts, clients=[with_features(client, model.prompt)])
     own.policy.check(config, plan_queries(simulation).total)
     simulation = prepared(simulation, Account(terms.run, own.policy.budget))
-    run.keep_backend(chosen.backend, simulation.config.backend)
+    run.keep_backend(own.backend, simulation.config.backend)
     (record,) = simulation.client_records
     facts = {
         "info": public_info(simulation.backend),
+        "dtype": dtype_of(simulation.config.backend),
         "examples": [record.train, record.validation, record.test],
         "data": hmac.new(_secret(kit), simulation.data_sha256.encode(), hashlib.sha256).hexdigest(),
         "setup": list(simulation.backend.setup_usage),
@@ -100,6 +103,8 @@ def open_site(kit: Path, site: str, terms: RunTerms, server: Connection) -> Site
 def run_config(own: SiteConfig, terms: RunTerms) -> Config:
     """The job's settings with the site's own data and backend; what may be spent is the site's own policy.
 
+    A backend that leaves its dtype to the machine takes the job's, on which the sites agreed.
+
     Raises:
         ConfigError: they are no settings of this version, or do not go with the data or the backend.
     """
@@ -108,7 +113,9 @@ def run_config(own: SiteConfig, terms: RunTerms) -> Config:
     except ValueError as e:
         raise ConfigError(f"the job's settings cannot be read: {e}") from e
     settings = {key: value for key, value in settings.items() if key not in LIMITS}
-    return make_config(settings | own.run_settings | {"engine": {"name": "serial"}})
+    asked = settings.get("backend")
+    backend = following(own.backend, asked.get("dtype") if isinstance(asked, dict) else None)
+    return make_config(settings | own.run_settings | {"backend": backend.table, "engine": {"name": "serial"}})
 
 
 def public_info(backend: Backend) -> dict[str, Any]:
