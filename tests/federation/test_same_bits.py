@@ -3,7 +3,9 @@
 Their runs end with the bits of a simulation, and the server receives nothing of their data.
 """
 
+import inspect
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ import psutil
 import pytest
 from PIL import Image
 
+from fedbbpt import registry
 from fedbbpt.config import make_config
 from fedbbpt.federation import jobs
 from fedbbpt.federation.kits import Federation, Kit, open_kit
 from fedbbpt.federation.site_config import SiteConfig
 from fedbbpt.run import train
 from tests.federation.in_memory import (
+    Colours,
     check_same_but_for_baselines,
     save_language_model,
     without_places,
@@ -31,15 +35,16 @@ pytestmark = pytest.mark.timeout(600)  # two dozen processes start, and most of 
 SITES = ("a", "b", "c", "d")
 PLANTED = np.random.default_rng(7).integers(0, 256, (8, 3), np.uint8)  # a row of pixels
 VIT = {"name": "local-vit", "classifier": "mnist", "dtype": "float32"}
+COLOURS = {"name": "colours"}  # a third party's, which opens at once
 SIZE: dict[str, Any] = {
     "rounds": 1,
     "data": {"shots_per_class": 2, "validation_shots_per_class": 1, "test_limit": 4},
 }
 IMAGES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "fedavg": {"algorithm": {"name": "fedavg", "local_steps": 2}},
-    "fedbpt": {"algorithm": {"name": "fedbpt", "local_steps": 2, "population_size": 3}},
-    "sfprompt": {"algorithm": {"name": "sfprompt", "head_blocks": 1, "tail_blocks": 1}},
+    "default": {"backend": VIT},
+    "fedavg": {"backend": COLOURS, "algorithm": {"name": "fedavg", "local_steps": 2}},
+    "fedbpt": {"backend": COLOURS, "algorithm": {"name": "fedbpt", "local_steps": 2, "population_size": 3}},
+    "sfprompt": {"backend": VIT, "algorithm": {"name": "sfprompt", "head_blocks": 1, "tail_blocks": 1}},
 }
 TEXTS: dict[str, dict[str, Any]] = {
     "discrete": {
@@ -52,10 +57,16 @@ TEXTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module", autouse=True)
 def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of what the server's processes receive. See `wiretap`."""
-    folder = tmp_path_factory.mktemp("received")
+    """The folder of what the server's processes receive. See `wiretap`. All processes find the backend `colours`."""
+    folder, installed = tmp_path_factory.mktemp("received"), tmp_path_factory.mktemp("installed")
+    registry.register("backends", "colours", Colours)
+    shutil.copy(str(inspect.getsourcefile(Colours)), installed / "colours.py")
+    (info := installed / "colours-1.0.dist-info").mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fedbbpt.backends]\ncolours = colours:Colours\n")
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", str(Path(__file__).parent / "wiretap"))
+        environment.syspath_prepend(installed)  # which the workers of a simulation take over
+        environment.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent / "wiretap"), str(installed)]))
         environment.setenv("FEDBBPT_WIRETAP", str(folder))
         yield folder
 
@@ -112,8 +123,9 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
     outcome: Callable[[Path], Any],
     tmp_path: Path,
 ) -> None:
-    kind, backend, suffix = ("folder", VIT, "") if name in IMAGES else ("csv", reader, ".csv")
+    kind, suffix = ("folder", "") if name in IMAGES else ("csv", ".csv")
     settings = SIZE | (IMAGES | TEXTS)[name]
+    backend = settings.pop("backend", reader)
     for site, kit in kits.items():
         held = {"name": f"{kind}:{data[kind] / site}{suffix}"}
         allowed = {"share_words": True, "share_activations": True}
@@ -143,8 +155,8 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
     assert not [piece for piece in private(data[kind]) for content in heard + written if piece in content]
 
     simulated = settings | {"task": {"name": f"sites:{data[kind]}"}, "backend": backend}
-    for engine in ("serial", "processes"):
-        train.train(make_config(simulated | {"engine": {"name": engine}}), tmp_path / engine)
+    for simulator in ({"name": "serial"}, {"name": "processes", "workers": 1}):  # more of them: engines/test_run
+        train.train(make_config(simulated | {"engine": simulator}), tmp_path / simulator["name"])
     found, serial, processes = (outcome(tmp_path / engine) for engine in ("nvflare", "serial", "processes"))
     assert processes == serial
     if name == "sfprompt":  # whose clients cannot query the model as it is
