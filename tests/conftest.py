@@ -14,7 +14,9 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: their threads would wait for each other
 
 import pytest
+from click.testing import CliRunner
 
+from fedbbpt.cli import main
 from fedbbpt.testing import ToyBackend
 from fedbbpt.testing.expect import same_bits
 from fedbbpt.testing.toy import toy_client, toy_clients, toy_data
@@ -156,6 +158,20 @@ def outcome() -> Callable[[Path], Any]:
         return rows, summary, arrays
 
     return read
+
+
+@pytest.fixture(scope="session")
+def in_process() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs the command line in this process, for what takes seconds to import, and needs no third party."""
+
+    def run(*arguments: object, check: bool = False) -> "subprocess.CompletedProcess[str]":
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0 or not check, result.output
+        return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
+
+    return run
 
 
 class RecordingServer(ThreadingHTTPServer):

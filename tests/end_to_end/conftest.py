@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
-
-from fedbbpt.cli import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MOST = 150_000  # kB of memory at the peak, a whole run in one process
@@ -66,20 +63,6 @@ def fedbbpt(third_party: Path) -> Callable[..., "subprocess.CompletedProcess[str
         command = [sys.executable, "-m", "fedbbpt", *map(str, arguments)]
         environment = os.environ | {"PYTHONPATH": str(third_party)}
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=check)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def in_process() -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Runs the command line in this process, for what takes seconds to import, and needs no third party."""
-
-    def run(*arguments: object, check: bool = False) -> "subprocess.CompletedProcess[str]":
-        result = CliRunner().invoke(main, list(map(str, arguments)))
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        assert result.exit_code == 0 or not check, result.output
-        return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, result.stderr)
 
     return run
 
