@@ -1,13 +1,21 @@
 """Which backward passes are kept, and for how long."""
 
-import time
 from types import SimpleNamespace
 
 import pytest
 
-from fedbbpt.serve import HttpError
+from fedbbpt.serve import HttpError, activation_cache
 from fedbbpt.serve.activation_cache import MAX_SIZE, ActivationCache, size_of
 from fedbbpt.serve.split_body import MAX_REQUEST_SIZE
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until a test sets its `now`, in seconds."""
+    made = SimpleNamespace(now=0.0)
+    made.monotonic = lambda: made.now
+    monkeypatch.setattr(activation_cache, "time", made)
+    return made
 
 
 def put(cache, name, samples=1):
@@ -43,14 +51,14 @@ def test_room_is_made_before_there_is_more():
     assert names(cache) == []
 
 
-def test_the_young_need_not_make_room():
-    cache = ActivationCache(max_entries=2, max_size=10, grace=0.05)
+def test_the_young_need_not_make_room(clock):
+    cache = ActivationCache(max_entries=2, max_size=10, grace=5)
     put(cache, "a", 5)
     assert not cache.make_room("b", (6, 1, 1))
     put(cache, "b", 1)
     assert not cache.make_room("c", (1, 1, 1))
     assert names(cache) == ["a", "b"]
-    time.sleep(0.1)
+    clock.now = 10
     assert cache.make_room("c", (1, 1, 1))
     assert names(cache) == ["b"]
 
@@ -75,10 +83,10 @@ def test_the_oldest_goes_first():
     assert cache.take("a", (1, 1, 1)).name == "a"
 
 
-def test_what_nobody_comes_back_for_goes_too():
-    cache = ActivationCache(ttl=0.05)
+def test_what_nobody_comes_back_for_goes_too(clock):
+    cache = ActivationCache(ttl=5)
     put(cache, "a")
-    time.sleep(0.1)
+    clock.now = 10
     with pytest.raises(HttpError):
         cache.take("a", (1, 1, 1))
     assert not len(cache)

@@ -86,7 +86,7 @@ def test_a_reply_that_drips_is_cut_off_wherever_it_does(ask: Ask, head: bytes) -
     started = time.monotonic()
     with server(say) as url, pytest.raises(RequestFailed, match="did not answer"):
         ask(url, 0.1)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # it would drip for 20
 
 
 @both
