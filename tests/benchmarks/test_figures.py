@@ -22,7 +22,7 @@ from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.figures import embedding, plan
 
 SETTINGS = [
-    *("--algorithm", "sfprompt", "--clients", "2", "--shots-per-class", "2", "--rounds", "1"),
+    *("--algorithm", "sfprompt", "--clients", "2", "--shots-per-class", "1", "--rounds", "1"),
     *("-o", "data.test_limit=20"),
 ]
 FAST = [
@@ -228,7 +228,7 @@ class TestCommand:
             (whole, "3", "is one of sfprompt with trainable=full"),
             (unfinished, "3", "is not finished; go on with fedbbpt train --resume"),
             (run, "0", "--clients wants numbers"),
-            (run, "21", "21 clients cannot share the 20 training examples"),
+            (run, "21", "21 clients cannot share the 10 training examples"),
         ]:
             result = fedbbpt("figures", folder, "--clients", clients)
             assert result.exit_code == 1

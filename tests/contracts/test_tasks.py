@@ -20,6 +20,7 @@ from fedbbpt_benchmarks.images import ImageExample
 from fedbbpt_benchmarks.texts import TextExample
 
 UCI = ["digits", "digits-iid"]
+MANY = 100  # classes, of which each has fewer examples
 
 
 def write_classes(root, seed=0):
@@ -48,18 +49,23 @@ TABLES = {
 }
 
 
+def count_of(classes):
+    """Eight examples a class and side; four where there are many classes."""
+    return (8 if len(classes) < MANY else 4) * len(classes)
+
+
 def texts_of(name, classes):
-    """Eight texts a class and side, other ones for every data set."""
+    """Texts, other ones for every data set."""
     for side in (False, True):
-        for i in range(8 * len(classes)):
+        for i in range(count_of(classes)):
             yield TextExample(f"{side}/{i}", classes[i % len(classes)], f"{name}: text {i} of {side}", official=side)
 
 
 def pictures_of(name, classes):
-    """Eight pictures a class and side, other ones for every data set."""
+    """Pictures, other ones for every data set."""
     rng = np.random.default_rng(list(name.encode()))
     for side in (False, True):
-        for i in range(8 * len(classes)):
+        for i in range(count_of(classes)):
             noise = Image.fromarray(rng.integers(0, 256, (30, 30, 3), np.uint8))
             yield ImageExample(f"{side}/{i}", classes[i % len(classes)], noise, official=side)
 
@@ -79,9 +85,10 @@ def task(request, tmp_path, monkeypatch):
         return registry.load("tasks", request.param)(str(tmp_path / "table"))
     monkeypatch.setenv("FEDBBPT_CACHE", str(tmp_path))
     for name, row in suite.SPECS.items():
-        count = 8 * len(row.classes)
+        count = count_of(row.classes)
         read = partial(texts_of if row.modality == "text" else pictures_of, name, row.classes)
-        small = dataclasses.replace(row, read=read, train=count, test=count, dropped=0, provider_shots_per_class=4)
+        shots = count // len(row.classes) // 2
+        small = dataclasses.replace(row, read=read, train=count, test=count, dropped=0, provider_shots_per_class=shots)
         monkeypatch.setitem(suite.SPECS, name, small)
     return registry.load("tasks", request.param)(None)
 

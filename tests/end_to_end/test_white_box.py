@@ -16,9 +16,9 @@ SETTINGS = [
     "--clients",
     "2",
     "--shots-per-class",
-    "2",
+    "1",
     "--rounds",
-    "3",
+    "2",
     "-o",
     "data.validation_shots_per_class=1",
     "-o",
@@ -38,7 +38,7 @@ def test_a_run_counts_all_that_crosses_and_goes_on_after_an_interruption(
     assert f"{summary['queries']:,} queries in" in planned.splitlines()[-2]
     cut = 5 * 5 + 1 + 4  # tokens: patches, class token, prompt
     assert summary["bytes_up"] > summary["queries"] * cut * 384 * 4
-    interrupted(*run, "--out", tmp_path / "stopped", at="round    1/3")
+    interrupted(*run, "--out", tmp_path / "stopped", at="round    1/2")
     in_process("train", "--resume", tmp_path / "stopped", check=True)
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
     refused = in_process("predict", tmp_path / "whole", tmp_path / "x.png")
