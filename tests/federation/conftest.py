@@ -1,6 +1,7 @@
 """A federation on this machine, whose server and sites are real processes."""
 
 import queue
+import random
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from fedbbpt.federation.provisioning import create
 from fedbbpt.federation.watcher import MARK
 
 TIMEOUT = 60.0  # seconds
+PORTS = range(20_000, 32_000)  # below those that systems give to connections
 SITE = """
 import sys
 from pathlib import Path
@@ -36,10 +38,12 @@ except FedbbptError as e:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that no connection to elsewhere gets before the server listens there."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class SiteProcess:
