@@ -75,7 +75,7 @@ class SiteRun:
             write_atomic(self.folder / "queries", str(self.queries + queries).encode())
 
     def resolved(self, chosen: ComponentConfig) -> ComponentConfig:
-        """The site's backend as it was opened for this run before: the whole run has the bits of one number format."""
+        """The site's backend as it was opened for this run before: the whole run has one model on one device."""
         path = self.folder / "backend.json"
         record = read_record(path, OpenedBackend) if path.exists() else None
         return record.opened if record is not None and record.chosen == chosen else chosen
