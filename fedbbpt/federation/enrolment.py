@@ -42,7 +42,7 @@ class Opened(BaseModel):
     info: BackendInfo
     dtype: Annotated[str, Field(pattern=r"^[\w .-]{1,40}$")] | None  # in which it computes; None: a service does
     examples: list[list[NonNegativeInt]] = Field(min_length=3, max_length=3)  # of each class, in each subset
-    data: str = Field(pattern="[0-9a-f]{64}")  # a fingerprint, whose key stays at the site
+    data: str = Field(pattern="^[0-9a-f]{64}$")  # a fingerprint, whose key stays at the site
     setup: list[NonNegativeInt] = Field(min_length=len(Usage._fields), max_length=len(Usage._fields))
 
     def record(self, site: str) -> ClientRecord:
