@@ -176,7 +176,7 @@ class Algorithm(Protocol):
 
     @property
     def settled_round(self) -> int:
-        """The first round from which `expected_usage` and `prompts_per_input` are constant."""
+        """The first round from which `expected_usage`, `prompts_per_input` and `most_exchanges` are constant."""
         return 1
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
@@ -188,6 +188,13 @@ class Algorithm(Protocol):
 
     def prompts_per_input(self, round_: int) -> int:
         """The number of queries per evaluated input after this many rounds."""
+        return 1
+
+    def most_exchanges(self, round_: int) -> int:
+        """The most exchanges of a round, counted from 1, without evaluations; 0 where nothing is sent.
+
+        Clients that have lost what they remember take two more: one to catch up, and the message once again.
+        """
         return 1
 
     def parameter_counts(self, rounds: int) -> dict[str, int]:

@@ -148,6 +148,10 @@ class Ensemble(Algorithm):
         """One more per round, up to `num_prompts`."""
         return min(1 + round_, self._num_prompts)
 
+    def most_exchanges(self, round_: int) -> int:
+        """Two fits, the candidates, the loss and the commit; before the first round, clients catch up."""
+        return 2 * self._readout.most_exchanges + (4 if round_ == 1 else 3)
+
     def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
         prompts = self.prompts_per_input(rounds)

@@ -185,6 +185,10 @@ class FedAvg(Algorithm):
         """See `Algorithm`; nothing without a prompt, since clients remember the scores."""
         return self._local.usage(client.train)
 
+    def most_exchanges(self, round_: int) -> int:
+        """See `Algorithm`."""
+        return 1 + self.model.readout.most_exchanges
+
     def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
         return {"prompt": self.model.prompt.dim, "readout": len(self.model.readout.init(1))}

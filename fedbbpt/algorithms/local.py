@@ -48,6 +48,10 @@ class Local(FedAvg):
             return super().template(handler, message)
         return Update("", {}, 0, math.nan, Usage())
 
+    def most_exchanges(self, round_: int) -> int:
+        """None: the clients exchange nothing."""
+        return 0
+
     @np.errstate(over="ignore", invalid="ignore")
     def _train(self, message: Message, ctx: ClientContext) -> Update:
         """Takes the steps of `fedavg`, aggregates the client's own update, and fits its own readout."""

@@ -16,7 +16,7 @@ from fedbbpt.printing import one_line
 @settings_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run  [default: runs/TASK-NNN].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Resume the run in this folder.")
-@click.option("--dry-run", is_flag=True, help="Print the exact number of queries and requests; send none.")
+@click.option("--dry-run", is_flag=True, help="Print the queries, the requests and the most exchanges; send none.")
 def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) -> None:
     """Tune a prompt with clients that hold private data, and evaluate it on their test data.
 
@@ -91,6 +91,7 @@ def _print_plan(experiment: Any, planned: Any, notes: list[str]) -> None:
             continue
         at_most = " at most" if bounds.get(purpose) else ""
         click.echo(f"{purpose:15}{usage.queries:>10,} queries in {usage.requests:>6,} requests{at_most}")
+    click.echo(f"{'exchanges':15}{planned.most_exchanges:>10,} at most")
     click.echo(f"{'rounds':15}{planned.rounds:>10,}")
     if (about := estimate_cost(experiment, planned)) is not None:
         source = f" ({about.prices})" if about.cost else ""

@@ -40,6 +40,11 @@ class Readout(Protocol):
     trainable: ClassVar[bool] = False  # whether there are weights to fit
     probes: ClassVar[tuple[str, ...]] = ()  # texts to ask about beside every batch, under the same prompts
 
+    @property
+    def most_exchanges(self) -> int:
+        """The most exchanges of a fit: calls of `aggregate`."""
+        return 1 if self.trainable else 0
+
     def init(self, num_prompts: int) -> Float32:
         """Initial weights for answers under that many prompts; (0,) where nothing is trained."""
         return np.zeros(0, np.float32)

@@ -50,6 +50,11 @@ class LinearReadout(ReadoutBase):
         super().__init__(info, classes)
         self._l2, self._max_evaluations = l2, max_evaluations
 
+    @property
+    def most_exchanges(self) -> int:
+        """See `Readout`."""
+        return self._max_evaluations
+
     def init(self, num_prompts: int) -> Float32:
         """Zeros: W (K, V·C), then b (K,)."""
         return np.zeros(self._num_classes * (num_prompts * self._num_scores + 1), np.float32)

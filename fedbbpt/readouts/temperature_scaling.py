@@ -31,6 +31,11 @@ class TemperatureScaling(ReadoutBase):
         require_classes(info, classes, "temperature-scaling")
         self._l2, self._max_evaluations = l2, max_evaluations
 
+    @property
+    def most_exchanges(self) -> int:
+        """See `Readout`."""
+        return self._max_evaluations
+
     def init(self, num_prompts: int) -> Float32:
         """Zeros, with which it agrees with `identity`: shape (1 + K,)."""
         return np.zeros(1 + self._num_classes, np.float32)

@@ -104,7 +104,7 @@ class Baselines:
 
     zero_shot: Result | None  # untrained readout; None for other classes than the task's, or without a queryable model
     readout_alone: Result | None  # trained readout; None if it has no weights, or if the run itself has no prompt
-    usage: Usage = Usage()  # noqa: RUF009 - of both
+    pools: Sequence[MeteredClientPool] = ()  # the cost of both
 
 
 def baselines(experiment: Experiment, engine: Engine) -> Baselines:
@@ -114,24 +114,37 @@ def baselines(experiment: Experiment, engine: Engine) -> Baselines:
     """
     if not experiment.algorithm.is_queryable:
         return Baselines(None, None)
-    algorithm, clients, usage = experiment.baseline, experiment.client_sizes, Usage()
+    algorithm, clients, pools = experiment.baseline, experiment.client_sizes, list[MeteredClientPool]()
 
     def scored(state: ServerState, subset: Subset) -> Result:
-        nonlocal usage
         result = evaluate(algorithm, state, clients, subset, engine, name=BASELINE)
-        usage += result.usage
+        pools.append(result.pool)
         return result
 
     state = algorithm.init()
     zero_shot = scored(state, "test") if experiment.same_classes else None
-    if not (experiment.prompt.dim and experiment.readout.trainable):
-        return Baselines(zero_shot, None, usage)
+    if not _fits_readout_alone(experiment):
+        return Baselines(zero_shot, None, pools)
     best = select_best(scored(state, "validation"), state, None, algorithm.model_selection)
     sampled = algorithm.sample(state, clients)
     pool = MeteredClientPool(engine, algorithm, sampled, state, name=BASELINE, may_drop=engine.partial_scores)
+    pools.append(pool)
     state, _ = algorithm.round(state, pool.send)
     best = select_best(scored(state, "validation"), state, best, algorithm.model_selection)
     if best.round == state.round and "select" in algorithm.handlers:
         pool.send("select", algorithm.broadcast(state))
     readout_alone = scored(ServerState(best.round, best.parameters), "test")
-    return Baselines(zero_shot, readout_alone, usage + pool.usage)
+    return Baselines(zero_shot, readout_alone, pools)
+
+
+def most_baseline_exchanges(experiment: Experiment) -> int:
+    """The most exchanges of `baselines`."""
+    if not experiment.algorithm.is_queryable:
+        return 0
+    zero_shot = 1 if experiment.same_classes else 0
+    alone = 3 + experiment.baseline.most_exchanges(1) if _fits_readout_alone(experiment) else 0
+    return zero_shot + alone
+
+
+def _fits_readout_alone(experiment: Experiment) -> bool:
+    return bool(experiment.prompt.dim and experiment.readout.trainable)

@@ -63,7 +63,8 @@ class TrainingLoop:
         state = self.algorithm.init()
         result = self._evaluate(state, "validation")
         up, down = self.experiment.vocabulary_traffic
-        totals = self._add(Totals(**self.plan.setup._asdict(), bytes_up=up, bytes_down=down), result.pool)
+        before = Totals(**self.plan.setup._asdict(), bytes_up=up, bytes_down=down, exchanges=1 if up else 0)
+        totals = self._add(before, result.pool)
         if 2 * totals.unparsed > totals.queries:
             hint = "-o backend.label_words and -o backend.template say how the model is asked for one"
             if self.experiment.backend.service_client:
@@ -90,15 +91,19 @@ class TrainingLoop:
             totals = self._add(totals, result.pool)
             best = select_best(result, state, best, algorithm.model_selection)
         if (is_best := best.round == state.round) and "select" in algorithm.handlers:
-            self._pool(self.clients, state).send("select", algorithm.broadcast(state))
+            pool_of_all = self._pool(self.clients, state)
+            pool_of_all.send("select", algorithm.broadcast(state))
+            totals = self._add(totals, pool_of_all)
         self._record(state.round, "validation", result, report.loss, totals, is_best, pool)
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
         """Scores the test data; nothing else reads them."""
         reference = baselines(self.experiment, self.engine)
-        totals = self._charged(progress.totals, reference.usage)
-        best = progress.best
+        totals, best = progress.totals, progress.best
+        for pool in reference.pools:
+            totals = self._add(totals, pool)
+        extra = {"ended": ended, "baseline_traffic": _traffic_between(progress.totals, totals)}
         selected = ServerState(best.round, best.parameters)
         result = self._evaluate(selected, "test")
         totals = self._add(totals, result.pool)
@@ -106,7 +111,7 @@ class TrainingLoop:
         left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
         done = progress.state.round
         took = self.plan if done == self.plan.rounds else plan_queries(self._of_rounds(done))
-        summary = summarise(self.experiment, took, best, result, reference, totals, left_out) | {"ended": ended}
+        summary = summarise(self.experiment, took, best, result, reference, totals, left_out) | extra
         write_json(self.out / "summary.json", summary)
         self.metrics.sync()
         add_result_checksums(self.out)
@@ -133,7 +138,9 @@ class TrainingLoop:
             self.callback.on_message(f"{client} is left out of {where}: it {why}")
 
     def _add(self, totals: Totals, pool: MeteredClientPool) -> Totals:
-        totals = self._charged(totals, pool.usage)
+        seconds = self.seconds_before + time.perf_counter() - self.started
+        asked = Usage(*(getattr(totals, part) for part in Usage._fields)) + pool.usage
+        totals = replace(totals, **asked._asdict(), seconds=seconds)
         if not self.algorithm.shares_parameters:  # nothing travels
             return totals
         return replace(
@@ -142,11 +149,6 @@ class TrainingLoop:
             bytes_down=totals.bytes_down + pool.bytes_down,
             exchanges=totals.exchanges + pool.exchanges,
         )
-
-    def _charged(self, totals: Totals, usage: Usage) -> Totals:
-        seconds = self.seconds_before + time.perf_counter() - self.started
-        asked = Usage(*(getattr(totals, part) for part in Usage._fields)) + usage
-        return replace(totals, **asked._asdict(), seconds=seconds)
 
     def _record(
         self,
@@ -184,3 +186,8 @@ class TrainingLoop:
         progress = Progress(state, best, totals, mark, *fingerprints, files)
         checkpoint.save(self.out / "checkpoints", progress)
         return progress
+
+
+def _traffic_between(before: Totals, after: Totals) -> dict[str, int]:
+    """The bytes and exchanges that came on top."""
+    return {part: getattr(after, part) - getattr(before, part) for part in ("bytes_up", "bytes_down", "exchanges")}

@@ -50,7 +50,8 @@ class LineReporter(Callback):
         self._say("model", f"{config.backend.name}: {info.model} ({', '.join(map(str, info.resolved.values()))})")
         self._say("tuned", f"{tuned} by {search}{config.algorithm.name}")
         total = plan.total
-        self._say("plan", f"{plan.rounds} rounds, {total.queries:,} queries in {total.requests:,} requests")
+        asked = f"{total.queries:,} queries in {total.requests:,} requests"
+        self._say("plan", f"{plan.rounds} rounds, {asked}, at most {plan.most_exchanges:,} exchanges")
         if plan.rounds < config.rounds:
             self._say("", f"{config.rounds} rounds were asked for; max_queries={config.max_queries} stops before more")
         if self._done:
@@ -87,7 +88,8 @@ class LineReporter(Callback):
             self._say("prediction", f"{s['queries_per_input']} queries each")
         for wording in s["prompts"]:
             self._say("prompt", " ⏎ ".join(wording.splitlines()))
-        traffic = f"{format_bytes(s['bytes_up'])} up, {format_bytes(s['bytes_down'])} down"
+        sent = f"{format_bytes(s['bytes_up'])} up, {format_bytes(s['bytes_down'])} down"
+        traffic = f"{s['exchanges']:,} exchanges, {sent}"
         if s["unparsed"]:
             self._say("unparsed", f"{s['unparsed']:,} answers name no class, and count as undecided")
         if s["unanswered"]:

@@ -1,4 +1,4 @@
-"""Plans the queries of a run before the first one."""
+"""Plans the queries and exchanges of a run before the first one."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -12,6 +12,7 @@ from fedbbpt.algorithms.evaluation import expected_usage
 from fedbbpt.backend import usage
 from fedbbpt.config import Config
 from fedbbpt.errors import BudgetError
+from fedbbpt.run.exchange_bound import ExchangeBound
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.types import Subset, Usage
 
@@ -21,7 +22,7 @@ MOST_DRAWN = 5_000  # rounds whose participants are drawn for a plan
 
 @dataclass(frozen=True)
 class QueryPlan:
-    """The usage of a run, by purpose."""
+    """The usage of a run, by purpose, and its exchanges."""
 
     rounds: int  # as many as the budget pays for, at most config.rounds
     setup: Usage  # by the backend before the first round
@@ -29,6 +30,7 @@ class QueryPlan:
     validation: Usage
     baseline: Usage  # each unprompted input once: for the baselines, and for runs without a prompt
     test: Usage
+    most_exchanges: int  # see `ExchangeBound`
     exact: bool = True  # False: `training` is an upper bound
 
     @property
@@ -53,14 +55,15 @@ def plan_queries(experiment: Experiment) -> QueryPlan:
         BudgetError: `max_queries` or `max_requests` does not pay for one round and the scores.
     """
     config, info, clients = experiment.config, experiment.backend.info, experiment.client_sizes
-    algorithm, setup = experiment.algorithm, experiment.setup
+    algorithm, setup, exchanges = experiment.algorithm, experiment.setup, ExchangeBound(experiment)
     unprompted = [count for subset in experiment.unprompted_subsets for count in _counts(clients, subset)]
     if unprompted:
         unprompted += [len(experiment.objective.probes)] * len(clients)
     baseline = _sum(usage(count, info) for count in unprompted)
     if experiment.remembers_all_answers:
         everybody = len(algorithm.sample(algorithm.init(), clients)) == len(clients)
-        planned = QueryPlan(config.rounds, setup, Usage(), Usage(), baseline, Usage(), everybody)
+        most = exchanges.of(config.rounds, _evaluated(1, config.rounds, config))
+        planned = QueryPlan(config.rounds, setup, Usage(), Usage(), baseline, Usage(), most, everybody)
         return _affordable(planned, config)
     training = _Training(algorithm, clients, config.rounds)
     settled = algorithm.settled_round
@@ -81,7 +84,8 @@ def plan_queries(experiment: Experiment) -> QueryPlan:
     def of(rounds: int) -> QueryPlan:
         test = one_pass("test", algorithm.prompts_per_input(rounds))
         trained, exact = training.of(rounds), rounds <= training.exact
-        return QueryPlan(rounds, setup, trained, validation(rounds), baseline, test, exact)
+        most = exchanges.of(rounds, _evaluated(1, rounds, config))
+        return QueryPlan(rounds, setup, trained, validation(rounds), baseline, test, most, exact)
 
     _affordable(of(min(1, config.rounds)), config)
     more = range(1, config.rounds + 1)

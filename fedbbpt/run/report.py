@@ -115,6 +115,9 @@ def _summary_cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         )
     sizes = [("sent by clients", "bytes_up"), ("sent to clients", "bytes_down")]
     cards += [(label, format_bytes(summary[key]), f"{summary[key]:,} bytes") for label, key in sizes]
+    cards.append(
+        ("exchanges", f"{summary['exchanges']:,}", f"{summary['exchanges']} messages to all clients of a round")
+    )
     return [*cards, ("time", format_duration(summary["seconds"]), f"{summary['seconds']:.3f} seconds")]
 
 

@@ -100,6 +100,21 @@ def check_usage(make: Make, toy: Toy) -> None:
             expect(score.usage.queries == asked_for, "prompts_per_input says what an evaluation asks")
 
 
+def check_exchanges(make: Make, toy: Toy) -> None:
+    """Checks that no round takes more than `most_exchanges`, which is constant from `settled_round` on."""
+    one = simulate(make, toy)
+    state, settled = one.algorithm.init(), one.algorithm.settled_round
+    for round_ in range(1, LONG + 1):
+        most = one.algorithm.most_exchanges(round_)
+        state, _ = one.round(state)
+        sent = one.pool.exchanges if one.algorithm.shares_parameters else 0
+        expect(sent <= most, f"most_exchanges bounds those of a round: round {round_} took {sent}, not at most {most}")
+        steady = round_ < settled or most == one.algorithm.most_exchanges(settled)
+        expect(steady, "most_exchanges is constant from settled_round on")
+    for scored in (one.algorithm.init(), state):
+        expect(one.evaluate(scored, "validation").pool.exchanges == 1, "an evaluation is one exchange")
+
+
 def check_learning(make: Make, toy: Toy) -> None:
     """Checks that training lowers the validation loss, and changes what clients share."""
     one = simulate(make, toy)
@@ -147,6 +162,7 @@ ALGORITHM_CHECKS = (
     check_randomness,
     check_sampling,
     check_usage,
+    check_exchanges,
     check_learning,
     check_privacy,
     check_replies,

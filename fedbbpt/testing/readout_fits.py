@@ -29,6 +29,7 @@ def check_fit(kind: type[Readout], **options: Any) -> None:
 
     readout.fit(readout.init(2), aggregate)
     expect((exchanges > 0) == readout.trainable, "clients are asked for sums exactly where something is trained")
+    expect(exchanges <= readout.most_exchanges, f"most_exchanges bounds those of a fit, which took {exchanges}")
 
 
 def check_arguments(kind: type[Readout], **options: Any) -> None:

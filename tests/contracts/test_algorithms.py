@@ -16,11 +16,19 @@ from fedbbpt.optim.sep_cma import SepCma
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.prompts.padding import Padding
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.readouts.none import NoReadout
 from fedbbpt.split_learning.sfprompt import SFPrompt
 from fedbbpt.testing import ContractError, PartitionableToy, Toy, ToyBackend, check_algorithm
-from fedbbpt.testing.algorithms import ALGORITHM_CHECKS, check_catching_up, check_learning, check_usage
+from fedbbpt.testing.algorithms import (
+    ALGORITHM_CHECKS,
+    check_catching_up,
+    check_exchanges,
+    check_learning,
+    check_usage,
+)
 from fedbbpt.testing.privacy import check_privacy
+from fedbbpt.testing.simulation import simulate
 
 NAMES = registry.names("algorithms")
 CHECKS = pytest.mark.parametrize("check", ALGORITHM_CHECKS, ids=lambda check: check.__name__)
@@ -95,6 +103,17 @@ def test_what_rounds_ask_is_what_was_expected(name: str, limit: int, steps: int,
     check_usage(make_of(name, local_steps=steps, batch_size=batch), toy_for(name, optimizer, max_batch=limit))
 
 
+@pytest.mark.parametrize("name", ["ensemble", "fedavg", "fedbpt"])
+def test_a_round_of_short_fits_takes_what_is_said(name: str) -> None:
+    toy = toy_for(name)
+    short = toy.having(readout=LinearReadout(toy.backend.info, toy.backend.info.classes, max_evaluations=1))
+    one = simulate(make_of(name, num_prompts=2), short)
+    state = one.algorithm.init()
+    for round_ in range(1, 5):
+        state, _ = one.round(state)
+        assert one.pool.exchanges == one.algorithm.most_exchanges(round_)
+
+
 @pytest.mark.parametrize(("participation", "count"), SHARES)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_share_that_was_asked_for_takes_part(name: str, participation: float, count: int) -> None:
@@ -136,6 +155,17 @@ class Spendthrift(FedAvg):
         return super()._train(message, ctx)
 
 
+class Talkative(FedAvg):
+    """Sends everything twice."""
+
+    def round(self, state: Any, send: Any) -> Any:
+        super().round(state, send)
+        return super().round(state, send)
+
+    def most_exchanges(self, round_: int) -> int:
+        return 2
+
+
 class Absent(FedAvg):
     """Forgets how a client catches up."""
 
@@ -150,6 +180,7 @@ class Absent(FedAvg):
         (Unsettled, check_algorithm, "never changes after it was made"),
         (Nosy, check_privacy, "a client's data are in a message or a reply"),
         (Spendthrift, check_usage, "replies say what was asked"),
+        (Talkative, check_exchanges, "most_exchanges bounds those of a round: round 1 took"),
         (Absent, check_catching_up, "without a memory can take part"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -9,6 +9,7 @@ from scipy.special import log_softmax
 from fedbbpt import registry
 from fedbbpt.readouts import Readout
 from fedbbpt.readouts.identity import Identity
+from fedbbpt.readouts.prototypes import Prototypes
 from fedbbpt.testing import ContractError, check_readout
 from fedbbpt.testing.answers import answers, make
 from fedbbpt.testing.readouts import READOUT_CHECKS
@@ -56,6 +57,18 @@ class Sloppy(Identity):
 
     def log_probabilities(self, weights: Any, scores: Any) -> Any:
         return super().log_probabilities(weights, np.nan_to_num(scores))
+
+
+class Hasty(Prototypes):
+    """Fits in one exchange more than it says."""
+
+    def fit(self, weights: Any, aggregate: Any) -> Any:
+        return super().fit(super().fit(weights, aggregate), aggregate)
+
+
+def test_a_fit_of_more_exchanges_than_said_is_refused() -> None:
+    with pytest.raises(ContractError, match="most_exchanges bounds those of a fit, which took 2"):
+        check_readout(Hasty)
 
 
 def test_what_breaks_a_promise_is_told_which() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -65,6 +66,9 @@ def test_dry_run_counts_exactly_what_a_run_asks(fedbbpt: Cli, quick: list[str], 
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert _planned(fedbbpt, *options)["total"] == (summary["queries"], summary["requests"])
     assert sum(summary["queries_by_purpose"].values()) == summary["queries"]
+    said = fedbbpt("train", *options, "--dry-run", check=True).stdout
+    (most,) = re.findall(r"^exchanges +([\d,]+) at most$", said, re.MULTILINE)
+    assert summary["exchanges"] <= int(most.replace(",", ""))
 
 
 def test_only_the_last_scores_may_take_less_than_planned(fedbbpt: Cli, quick: list[str], finished: Path) -> None:

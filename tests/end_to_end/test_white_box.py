@@ -35,7 +35,7 @@ def test_a_run_counts_all_that_crosses_and_goes_on_after_an_interruption(
     said = in_process(*run, "--out", tmp_path / "whole", check=True).stdout
     assert "soft tokens (1536) + parts of the model" in said
     summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
-    assert f"{summary['queries']:,} queries in" in planned.splitlines()[-2]
+    assert f"{summary['queries']:,} queries in" in planned.splitlines()[-3]
     cut = 5 * 5 + 1 + 4  # tokens: patches, class token, prompt
     assert summary["bytes_up"] > summary["queries"] * cut * 384 * 4
     interrupted(*run, "--out", tmp_path / "stopped", at="round    1/2")

@@ -79,6 +79,17 @@ def test_a_limit_leaves_as_many_rounds_as_it_pays_for(experiment, algorithm, uni
     assert getattr(planned.baseline + training + validation + test, unit) > limit
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_most_exchanges_are_those_of_all_rounds_and_scores(experiment, algorithm, every) -> None:
+    for rounds in (0, 1, 2, 3, 4, 9):
+        planned = plan_queries(ours := experiment(algorithm=algorithm, rounds=rounds, evaluate_every=every))
+        training = sum(ours.algorithm.most_exchanges(round_) for round_ in range(1, rounds + 1))
+        scores = 2 + sum(is_evaluated(round_, ours.config) for round_ in range(1, rounds + 1))
+        baselines = 1 + 2 + 31 + 1  # zero-shot; validation before and after a fit, and the test
+        assert planned.most_exchanges == (0 if algorithm["name"] == "local" else training + scores + baselines)
+
+
 def test_a_limit_below_one_round_is_refused(experiment) -> None:
     least = plan_queries(experiment(rounds=1)).total.queries
     assert plan_queries(experiment(rounds=5, max_queries=least)).rounds == 1

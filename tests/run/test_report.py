@@ -21,7 +21,8 @@ def test_numbers_are_those_of_the_summary(make_report):
         f"{s['queries']} queries",
         f"{s['requests']} requests",
     ]
-    exact += [f"{s['bytes_up']:,} bytes", f"{s['bytes_down']:,} bytes", f"{s['seconds']:.3f} seconds"]
+    exact += [f"{s['bytes_up']:,} bytes", f"{s['bytes_down']:,} bytes"]
+    exact += [f"{s['exchanges']} messages to all clients of a round", f"{s['seconds']:.3f} seconds"]
     assert [tile["title"] for tile in report.page.all("div") if "title" in tile] == exact
     rows = {row[0].split(" no ")[0]: row[1:] for row in report.page.rows}
     shares = {"Zero-shot": "zero_shot_accuracy", "Readout alone": "readout_alone_accuracy"}
@@ -29,6 +30,9 @@ def test_numbers_are_those_of_the_summary(make_report):
         assert rows[name][1].split(" %")[0] == f"{100 * s[key]:.1f}"
     for purpose, n in s["queries_by_purpose"].items():
         assert rows[purpose][1:] == [f"{n:,}", f"{100 * n / s['queries']:.1f} %"]
+    baselines = s["baseline_traffic"]["exchanges"]
+    said = f"Of the {s['exchanges']} exchanges of server and clients, {baselines} were for the baselines."
+    assert said in report.page.text
     for name, client in s["clients"].items():
         sizes = [str(sum(client[subset])) for subset in ("train", "validation", "test")]
         shares = [f"{100 * client[key]:.1f} %" for key in ("zero_shot_accuracy", "test_accuracy")]

@@ -1,5 +1,6 @@
 """A run in this process: what it asks, what it counts, and what it does where the model does not answer."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from fedbbpt.engines import TUNED
+from fedbbpt.engines import BASELINE, TUNED
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, BudgetError
 from fedbbpt.prompts.affine import Affine
@@ -140,11 +141,34 @@ def test_exchanges_of_rounds_and_scores_are_counted(run, tmp_path: Path, monkeyp
     if algorithm == "local":  # nothing travels
         assert counts[-1] == summary["bytes_up"] == summary["bytes_down"] == 0
         return
-    ours = [call for call in sent if call.algorithm == TUNED]  # the baselines are not part of the run
-    assert counts[-1] == len(ours) < len(sent)
-    looks = [i for i, call in enumerate(ours, 1) if call.handler == "evaluate"]
-    assert counts == looks
-    assert summary["bytes_down"] == 3 * sum(len(call.message.to_bytes()) for call in ours)
+    assert counts[-1] == len(sent)
+    assert counts == [i for i, call in enumerate(sent, 1) if call.handler == "evaluate" and call.algorithm == TUNED]
+    assert summary["bytes_down"] == 3 * sum(len(call.message.to_bytes()) for call in sent)
+    baselines = [call for call in sent if call.algorithm == BASELINE]
+    traffic = summary["baseline_traffic"]
+    assert traffic["exchanges"] == len(baselines) > 4
+    assert traffic["bytes_down"] == 3 * sum(len(call.message.to_bytes()) for call in baselines)
+    assert 0 < traffic["bytes_up"] < summary["bytes_up"]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "tuned"),
+    [
+        ("ensemble", (Affine, LinearReadout)),
+        *itertools.product(
+            ["fedavg", "local"], [(Affine, LinearReadout), (NoPrompt, LinearReadout), (Affine, Identity)]
+        ),
+    ],
+)
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_plan_bounds_the_exchanges(run, make_watch, algorithm, tuned, every) -> None:
+    watch = make_watch()
+    readout = {"readout": {"name": "identity"}} if tuned[1] is Identity else {}
+    summary = run(algorithm={"name": algorithm}, tuned=tuned, callback=watch, evaluate_every=every, **readout)
+    planned = watch.plans[0].most_exchanges
+    assert summary["exchanges"] <= planned
+    if algorithm == "local" or tuned[1] is Identity:  # no fit that may end early
+        assert summary["exchanges"] == planned
 
 
 @pytest.mark.parametrize(("most", "rounds"), [(555, 1), (994, 1), (995, 2), (1449, 2), (1450, 3)])

@@ -88,7 +88,8 @@ def test_the_words_are_those_of_all_clients_training_texts(settings) -> None:
     assert len(learned) == 12 == experiment.prompt.choices
     assert {"film", "new york"} <= set(learned)
     assert not any(word.startswith("no") for word in learned)  # each stands in one text only
-    assert plan_queries(experiment).training.queries == 8 * 20 * 24
+    assert (planned := plan_queries(experiment)).training.queries == 8 * 20 * 24
+    assert planned.most_exchanges == 1 + 8 + 9 + 1 + 1  # words, rounds, validation, test, zero-shot
 
 
 def test_nobody_counts_what_is_not_for_training(settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +121,7 @@ def test_what_was_told_for_the_words_is_counted(run, settings, tmp_path: Path) -
     assert learned[0]["bytes_up"] - other[0]["bytes_up"] == sum(map(len, counts))
     down = len(json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode())
     assert learned[0]["bytes_down"] - other[0]["bytes_down"] == 3 * down
+    assert learned[0]["exchanges"] == other[0]["exchanges"] + 1
     assert sum(map(len, counts)) < 3 * 2000
     assert "vocabulary = [" in written
     assert all(isinstance(NgramCounts.from_bytes(data), NgramCounts) for data in counts)
