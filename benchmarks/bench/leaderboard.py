@@ -47,6 +47,11 @@ class Entry(NamedTuple):
         return " / ".join(_count(self.mean(key)) for key in COST)
 
     @property
+    def exchanges(self) -> float | None:
+        """The mean over the seeds; None where a row is older than their count."""
+        return self.mean("exchanges") if all("exchanges" in row for row in self.rows) else None
+
+    @property
     def spread(self) -> float | None:
         """The sample standard deviation of the accuracy; None for one seed."""
         return statistics.stdev(row["accuracy"] for row in self.rows) if len(self.rows) > 1 else None
@@ -64,6 +69,7 @@ class Ranking(NamedTuple):
     queries: float  # a run
     requests: float
     tokens: float
+    exchanges: float | None  # None where a row is older than their count
     sent: float  # bytes, in both directions
     wins: int | None  # tasks on which it is above its rival; None where that was not run
     ties: int | None
@@ -93,11 +99,18 @@ def rankings(bench: Bench, rows: Sequence[Row]) -> list[Ranking]:
         compared = _compared(pairs) if method != rival and pairs else (None,) * 4
         facts = method_of(method)
         sent = sum(statistics.fmean(entry.mean(key) for entry in own) for key in ("bytes_up", "bytes_down"))
-        result.append(Ranking(method, facts.title, facts.access, len(own), *averages, sent, *compared))
+        exchanges = _mean_of_known([entry.exchanges for entry in own])
+        result.append(Ranking(method, facts.title, facts.access, len(own), *averages, exchanges, sent, *compared))
     return sorted(result, key=lambda s: -s.accuracy)
 
 
 AVERAGED = ("accuracy", "macro_f1", *COST)
+
+
+def _mean_of_known(values: Sequence[float | None]) -> float | None:
+    """The mean, or None if one of the values is unknown."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _compared(pairs: Sequence[tuple[float, float]]) -> tuple[int, int, int, float | None]:
@@ -141,13 +154,14 @@ def _page(bench: Bench, out: Path, rows: Sequence[Row]) -> str:
 
 def _csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
-    columns = ("task", "method", "seeds", "accuracy", "std", "macro_f1", "majority", *COST, "folder")
+    columns = ("task", "method", "seeds", "accuracy", "std", "macro_f1", "majority", *COST, "exchanges", "folder")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for entry in entries(rows).values():
         means = [f"{entry.mean(key):.6f}" for key in ("accuracy", "macro_f1", "majority", *COST)]
-        spread = "" if entry.spread is None else f"{entry.spread:.6f}"
-        writer.writerow([entry.task, entry.method, len(entry.rows), means[0], spread, *means[1:], entry.folder])
+        spread, exchanges = ("" if x is None else f"{x:.6f}" for x in (entry.spread, entry.exchanges))
+        row = [entry.task, entry.method, len(entry.rows), means[0], spread, *means[1:], exchanges, entry.folder]
+        writer.writerow(row)
     return text.getvalue()
 
 
@@ -199,8 +213,8 @@ def _share(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")
 
 
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def _template(name: str) -> str:

@@ -12,7 +12,7 @@ from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.bench.runner import finished
 
 Row = dict[str, Any]
-COPIED = ("queries", "requests", "tokens", "bytes_up", "bytes_down", "seconds")
+COPIED = ("queries", "requests", "tokens", "exchanges", "bytes_up", "bytes_down", "seconds")
 
 
 def collect(bench: Bench, out: Path) -> list[Row]:

@@ -29,6 +29,7 @@ def row(task: str, method: str, seed: int, accuracy: float) -> dict[str, object]
         **{"macro_f1": accuracy / 2, "majority": 0.1, "test_examples": 100, "queries": 1000 * seed, "requests": 10},
         **{
             "tokens": 2500.0 * seed,
+            "exchanges": 20 * seed,
             "bytes_up": 300 * seed,
             "bytes_down": 700 * seed,
             "folder": f"{task}/{method}/seed-{seed}",
@@ -169,6 +170,7 @@ class TestLeaderboard:
         assert (best.method, best.tasks, best.wins, best.ties, best.losses) == ("head", 6, 4, 1, 1)
         assert best.accuracy == pytest.approx(0.5 + sum(self.GAINS) / 6)
         assert (best.queries, best.requests, best.tokens, best.sent) == (1500, 10, 3750, 1500)
+        assert best.exchanges == 30
         assert best.access == "answers"
         assert best.p == pytest.approx(scipy.stats.wilcoxon(self.GAINS).pvalue)
         assert (zero.method, zero.wins, zero.p) == ("zero-shot", None, None)
@@ -202,6 +204,8 @@ class TestLeaderboard:
         with (tmp_path / "leaderboard.csv").open() as file:
             table = list(csv.DictReader(file))
         assert len(table) == 12
+        assert {line["exchanges"] for line in table} == {"30.000000"}
+        assert "| 3,750 | 30 | 1.5" in text
         assert float(table[-1]["accuracy"]) == pytest.approx(0.9)
 
     def test_what_is_published_has_no_links_and_says_why_a_head_fails(

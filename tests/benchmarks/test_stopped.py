@@ -21,7 +21,7 @@ METHODS = ("zero-shot", "head")
 SUMMARY = {
     **{"test_accuracy": 0.5, "test_macro_f1": 0.4, "majority_accuracy": 0.2, "zero_shot_accuracy": 0.5},
     **{"clients": {"client-000": {"test": [3, 4]}}, "queries": 7, "requests": 1, "tokens": 0},
-    **{"bytes_up": 0, "bytes_down": 0, "seconds": 1.0, "billed": None},
+    **{"exchanges": 0, "bytes_up": 0, "bytes_down": 0, "seconds": 1.0, "billed": None},
 }
 FACTS = {
     **{"modality": "image", "source": None, "classes": [], "head": None},
