@@ -9,6 +9,7 @@ _TABLES: dict[str, dict[str, Any]] = tomllib.loads(
 )
 OPTIMIZER_FOR: dict[str, dict[str, str]] = _TABLES.pop("optimizer-for")  # section -> component -> optimizer
 PRESETS = _TABLES
-SELECTABLE = ("language-model", "single-prompt", "split")  # with --preset, beside those that the settings imply
+OF_PAPERS = ("fed-bbpt", "blackvip")  # over `single-prompt`
+SELECTABLE = ("language-model", "single-prompt", "split", *OF_PAPERS)  # with --preset, beside what the settings imply
 DEFAULTS: dict[str, str] = {section: table["name"] for section, table in PRESETS["default"].items()}
 SECTIONS = tuple(DEFAULTS)  # the kinds of component in a config, one each

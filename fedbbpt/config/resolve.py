@@ -6,7 +6,7 @@ from typing import Any
 from fedbbpt.algorithms import Algorithm
 from fedbbpt.backend import Backend, Modality
 from fedbbpt.config.components import load_class, modalities_of, resolve, task_modality
-from fedbbpt.config.presets import OPTIMIZER_FOR, PRESETS, SECTIONS, SELECTABLE
+from fedbbpt.config.presets import OF_PAPERS, OPTIMIZER_FOR, PRESETS, SECTIONS, SELECTABLE
 from fedbbpt.config.schema import VERSION, ComponentConfig, Config, Data
 from fedbbpt.config.validation import check_keys, validate
 from fedbbpt.errors import ConfigError, UnknownName
@@ -67,9 +67,10 @@ def _implied(settings: Settings, defaults: dict[str, Any], modality: Modality, p
     split = preset == "split" or _splits_model(_names(settings, defaults | implied)["algorithm"])
     if split:
         implied |= PRESETS["split"]
+    of_paper = PRESETS[preset] if preset in OF_PAPERS else {}
     names = _names(settings, defaults | implied)
-    if split or preset == "single-prompt" or _tunes_single_prompt(names):
-        implied = implied | PRESETS["single-prompt"] | (PRESETS["split"] if split else {})
+    if split or of_paper or preset == "single-prompt" or _tunes_single_prompt(names):
+        implied = implied | PRESETS["single-prompt"] | of_paper | (PRESETS["split"] if split else {})
         names = _names(settings, defaults | implied)
         fitting = (table[names[section]] for section, table in OPTIMIZER_FOR.items() if names[section] in table)
         if (optimizer := next(fitting, None)) is not None:

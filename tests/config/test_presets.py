@@ -79,6 +79,44 @@ def test_a_preset_that_is_asked_for_is_the_one_that_settings_imply(
     assert configured(command, preset) == configured(implying)
 
 
+@pytest.mark.parametrize(
+    ("preset", "command", "expected"),
+    [
+        ("fed-bbpt", (), "local-vit coordinator identity spsa-gc fedavg"),
+        ("blackvip", (), "local-vit coordinator identity spsa-gc fedavg"),
+        ("fed-bbpt", ("readout.name=linear",), "local-vit coordinator linear spsa-gc fedavg"),
+        ("fed-bbpt", ("algorithm.name=fedbpt",), "local-vit coordinator identity sep-cma fedbpt"),
+        (
+            "fed-bbpt",
+            ("algorithm.name=ensemble", "optimizer.name=random", "readout.name=linear"),
+            "local-vit coordinator linear random ensemble",
+        ),
+        ("fed-bbpt", ("algorithm.name=sfprompt",), "local-vit none none spsa-gc sfprompt"),
+    ],
+)
+def test_a_preset_of_a_paper_is_its_method(preset: str, command: tuple[str, ...], expected: str) -> None:
+    config = configured(command, preset)
+    assert components_of(config) == expected
+    assert config.rounds == (20 if "sfprompt" in expected else 7)
+
+
+def test_blackvip_has_the_published_settings_in_our_units() -> None:
+    ours, published = configured((), "fed-bbpt"), configured((), "blackvip")
+    assert published.prompt.options["epsilon"] == pytest.approx(0.3 * 0.27)
+    assert published.prompt.options["decoder_init"] == "random"
+    gains = {"a": 0.01 / 0.05**2, "c": 0.01 / 0.05, "alpha": 0.4, "gamma": 0.1, "stability_constant": 1.0, "beta": 0.9}
+    assert published.optimizer.options == pytest.approx(gains | {"num_directions": 5})
+    assert (published.algorithm.options["calibrate"], ours.algorithm.options["calibrate"]) == (False, True)
+    assert published.algorithm.options["batch_size"] == 128
+    own = configured(("optimizer.c=0.1", "rounds=2"), "blackvip")
+    assert (own.optimizer.options["c"], own.optimizer.options["a"], own.rounds) == (0.1, 4.0, 2)
+
+
+def test_presets_of_papers_are_for_images() -> None:
+    with pytest.raises(ConfigError, match="prompt 'coordinator' does not go with texts"):
+        configured((NEWS,), "fed-bbpt")
+
+
 def test_a_preset_leaves_no_trace_in_the_config() -> None:
     assert "preset" not in configured((), "split").to_toml()
     with pytest.raises(UnknownName, match="unknown setting 'preset'"):
@@ -92,7 +130,9 @@ def test_presets_for_texts_do_not_go_with_images() -> None:
 
 @pytest.mark.parametrize("name", ["default", "text", "splitt", ""])
 def test_an_unknown_preset_is_refused(name: str) -> None:
-    with pytest.raises(UnknownName, match=r"unknown preset .*Known: language-model, single-prompt, split\."):
+    with pytest.raises(
+        UnknownName, match=r"unknown preset .*Known: blackvip, fed-bbpt, language-model, single-prompt, split\."
+    ):
         make_config({}, name)
 
 
