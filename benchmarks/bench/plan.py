@@ -53,16 +53,8 @@ class Method(NamedTuple):
         return "activations" if algorithm.get("trainable") == "linear" else "activations and gradients"
 
 
-# The published settings in our units: one unit of θ is .05 of a raw weight (so a / .05² and c / .05), and CLIP's
-# normalised pixels are about 1 / .27 of ours (so ε · .27). Of the ε by data set, the most frequent.
-BLACKVIP = {
-    "prompt": {"name": "coordinator", "decoder_init": "random", "epsilon": 0.3 * 0.27},
-    "readout": {"name": "identity"},
-    "optimizer": {"name": "spsa-gc", "a": 0.01 / 0.05**2, "c": 0.01 / 0.05, "num_directions": 5},
-    "algorithm": {"name": "fedavg", "calibrate": False},
-}
 LINEAR_READOUT = {"rounds": 1, **NO_PROMPT}
-RANDOM_PROMPTS = {"optimizer": {"name": "random", "population_size": 1}}
+RANDOM_SELECTION = {"name": "ensemble", "selection": "random"}  # no answer decides which prompts join
 NO_READOUT = {"readout": {"name": "identity"}}
 BDPL = {"prompt": {"name": "discrete"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **NO_READOUT}
 ONE_CLIENT_PER_ROUND = {"name": "fedavg", "clients_per_round": 1}  # a round
@@ -78,9 +70,19 @@ METHODS = {
     "one-prompt": Method(
         "one prompt and a head, chosen greedily", {"algorithm": {"name": "ensemble", "num_prompts": 1}}, IMAGES_ONLY
     ),
-    "random-prompts": Method("eight random prompts and a head", RANDOM_PROMPTS, IMAGES_ONLY),
+    "random-views": Method(
+        "chance: the default's queries and head, but prompts drawn at random, whatever the model answers",
+        {"algorithm": RANDOM_SELECTION},
+    ),
+    "random-prompt": Method(
+        "chance: one prompt drawn at random, whatever the model answers, and a head; the default's training queries",
+        {"algorithm": RANDOM_SELECTION | {"num_prompts": 1}},
+    ),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, IMAGES_ONLY),
-    "blackvip": Method("BlackVIP's prompt and settings, no head", BLACKVIP, IMAGES_ONLY),
+    "fed-bbpt": Method(
+        "Fed-BBPT: BlackVIP's generator by SPSA-GC and FedAvg, no head", PRESETS["fed-bbpt"], IMAGES_ONLY
+    ),
+    "blackvip": Method("BlackVIP's prompt and settings, no head", PRESETS["blackvip"], IMAGES_ONLY),
     **{
         name: Method(title, {"algorithm": white_box.SETTINGS | options}, IMAGES_ONLY)
         for name, (title, options) in white_box.METHODS.items()

@@ -7,7 +7,7 @@ scores of the input under a random prompt. [own design]
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,15 +49,23 @@ class Ensemble(Algorithm):
 
     The first prompt is the prompt's own start. Clients remember the scores under the selected prompts, so that no query
     is repeated. All clients take part in every round.
+
+    `selection` "random" is a control by chance: it queries as much, but the first of a round's candidates, all drawn
+    around the prompt's start, joins whatever the answers are.
     """
 
     model_selection: ModelSelection = "last"  # with few examples, which round has the lowest loss is chance
 
     def __init__(
-        self, context: AlgorithmContext, /, *, num_prompts: Annotated[int, Field(ge=1, le=MOST_PROMPTS)] = 8
+        self,
+        context: AlgorithmContext,
+        /,
+        *,
+        num_prompts: Annotated[int, Field(ge=1, le=MOST_PROMPTS)] = 8,
+        selection: Literal["greedy", "random"] = "greedy",
     ) -> None:
         self.model, self._make_optimizer, self._seed = context.model, context.optimizer, context.seed
-        self._num_prompts = num_prompts
+        self._num_prompts, self._greedy = num_prompts, selection == "greedy"
         readout = self.model.readout
         if not isinstance(readout, LinearReadout) or not self.model.prompt.dim:
             raise ConfigError(
@@ -108,7 +116,7 @@ class Ensemble(Algorithm):
         slopes = np.stack([update.payload["slopes"] for update in updates])  # (clients, tried, ·)
         slopes[np.isnan(slopes[:, -len(candidates) :]).all((1, 2))] = 0  # clients without any scores are ignored
         gains = self._readout.candidate_gains(slopes.sum(0, np.float64))
-        best = tried[int(np.argmax(np.where(np.isnan(gains), -np.inf, gains)))]
+        best = tried[int(np.argmax(np.where(np.isnan(gains), -np.inf, gains)))] if self._greedy else len(prompts)
         chosen = [*stay[:slot], best, *stay[slot:]]
         weights = refit(self._readout.resized(weights, insert=slot), chosen)
         count, loss = summed_statistics(weights, send, last := _with(message, prompts=chosen))[:2]
@@ -155,10 +163,7 @@ class Ensemble(Algorithm):
     def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
         prompts = self.prompts_per_input(rounds)
-        return {
-            "prompt": prompts * self.model.prompt.dim,
-            "readout": len(self._readout.init(prompts)),
-        }
+        return {"prompt": prompts * self.model.prompt.dim, "readout": len(self._readout.init(prompts))}
 
     def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
         """Queries the training inputs under the current prompts, and forgets everything else."""
@@ -213,9 +218,10 @@ class Ensemble(Algorithm):
         They are float32, as the parameters are, so that a selected candidate is exactly the one that was queried.
         """
         prompts, slot = self.model.split_prompts(message.parameters["prompt"]), self._slot(message)
-        turns = max(0, message.round - self._num_prompts) // self._num_prompts + 1 if slot < len(prompts) else 0
+        around = slot < len(prompts) and self._greedy
+        turns = max(0, message.round - self._num_prompts) // self._num_prompts + 1 if around else 0
         rng = np.random.default_rng([message.seed, message.round])
-        centre = prompts[slot] if slot < len(prompts) else self._start()
+        centre = prompts[slot] if around else self._start()
         return self._make_optimizer(OptimizerStart(centre, rng, turns)).ask().astype(np.float32)
 
     def _ask(self, prompts: Floats, ctx: ClientContext) -> tuple[Float32, Usage]:

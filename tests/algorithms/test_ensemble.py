@@ -40,6 +40,15 @@ def asked_again(backend, theta, client):
     return objective.answers(theta[None], client.train.batch(slice(None)))[0, :, 0]
 
 
+@pytest.mark.parametrize("selection", ["greedy", "random"])
+def test_by_chance_no_answer_decides(ensemble, make_backend, clients, selection):
+    ends = []
+    for fails in (None, lambda images: images[:, 0].mean((1, 2)) > 0.3):
+        simulation = ensemble(clients, make_backend(fails=fails), num_prompts=2, selection=selection)
+        ends.append(prompts_of(simulation.states(5)[-1]))
+    assert np.array_equal(*ends) == (selection == "random")
+
+
 @pytest.mark.parametrize("limit", [2, 4])
 def test_prompts_grow_one_a_round_up_to_the_limit(ensemble, fake_backend, clients, limit):
     simulation = ensemble(clients, fake_backend, num_prompts=limit)

@@ -9,6 +9,7 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.algorithms import ClientSizes
+from fedbbpt.algorithms.ensemble import Ensemble
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.config.components import resolve
 from fedbbpt.optim.random_search import RandomSearch
@@ -76,6 +77,11 @@ def test_keeps_its_promises_with_some_of_the_clients(name: str, check: Any) -> N
 )
 def test_fedavg_keeps_its_promises(options: Any, check: Any) -> None:
     check(partial(FedAvg, **options), Toy())
+
+
+@CHECKS
+def test_an_ensemble_by_chance_keeps_its_promises(check: Any) -> None:
+    check(partial(Ensemble, num_prompts=3, selection="random"), Toy())
 
 
 @CHECKS
