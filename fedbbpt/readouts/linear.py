@@ -8,7 +8,8 @@ from pydantic import Field, PositiveInt
 
 from fedbbpt.backend import BackendInfo
 from fedbbpt.readouts import AggregateFn, ReadoutBase, ReadoutData, cross_entropy, log_softmax
-from fedbbpt.readouts.lbfgs import lbfgs
+from fedbbpt.readouts.class_moments import class_moments, virtual_examples
+from fedbbpt.readouts.surrogate_likelihood import minimum
 from fedbbpt.types import Float32, Floats, Int64
 
 TINY = 1e-12
@@ -19,9 +20,12 @@ class LinearReadout(ReadoutBase):
 
     log p = log_softmax(s + W x / √C + b), x the centred log-scores under all prompts (V·C,), and s those of the task's
     classes where the backend scores all of them by name, else 0. W and b start at 0, so that an untrained layer agrees
-    with `identity`. A fit minimises the mean cross-entropy over all clients' answers plus `l2`·√V·|weights|²/2, in at
-    most `max_evaluations` exchanges. (Equal prompts would share the weights of one, which calls for V; prompts that
-    have nothing to do with each other would call for 1.)
+    with `identity`. A fit minimises the mean cross-entropy over all clients' answers plus `l2`·√V·|weights|²/2. (Equal
+    prompts would share the weights of one, which calls for V; prompts that have nothing to do with each other would
+    call for 1.)
+
+    A fit takes one exchange for the moments of each class (`class_moments`), and then at most `max_evaluations` for
+    loss and gradient (`surrogate_likelihood`). With one prompt, two to five are usually enough for the minimum.
 
     A backend that knows other classes than the task, fitted by a federation of one client:
 
@@ -45,7 +49,7 @@ class LinearReadout(ReadoutBase):
         classes: tuple[str, ...],
         *,
         l2: Annotated[float, Field(gt=0)] = 0.004,
-        max_evaluations: PositiveInt = 30,
+        max_evaluations: PositiveInt = 10,
     ) -> None:
         super().__init__(info, classes)
         self._l2, self._max_evaluations = l2, max_evaluations
@@ -64,7 +68,9 @@ class LinearReadout(ReadoutBase):
         return self._read(weights, self.features(scores), self.class_log_scores(scores))
 
     def statistics(self, weights: Floats, data: ReadoutData) -> NDArray[np.float64]:
-        """Number of answers, sum of their losses, and its gradient: (2 + K·V·C + K,)."""
+        """Number of answers, sum of their losses, its gradient: (2 + K·V·C + K,); for no weights, `class_moments`."""
+        if not len(weights):
+            return class_moments(data.features, data.labels, self._num_classes)
         log_p = self._read(weights, data.features, data.class_log_scores)
         residual = self._residual(log_p, data.labels)
         gradient = np.concatenate([(residual.T @ data.features).ravel(), residual.sum(0)])
@@ -72,8 +78,26 @@ class LinearReadout(ReadoutBase):
 
     def fit(self, weights: Floats, aggregate: AggregateFn) -> NDArray[np.float64]:
         """See `Readout`."""
-        num_prompts = (len(weights) // self._num_classes - 1) // self._num_scores
-        return lbfgs(weights, aggregate, self._l2 * max(1, num_prompts) ** 0.5, self._max_evaluations)
+        start: NDArray[np.float64] = np.asarray(weights, np.float64)
+        k, dimension = self._num_classes, len(weights) // self._num_classes - 1  # K, V·C
+        moments = aggregate(np.zeros(0))
+        if not moments[:k].any():  # nobody has an answer: stay here
+            return start
+        num_prompts = dimension // self._num_scores
+        decay, virtual = self._l2 * max(1, num_prompts) ** 0.5, virtual_examples(moments, k, dimension)
+        class_log_scores = self._class_log_scores(virtual.features)
+
+        def surrogate(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            log_p = self._read(w, virtual.features, class_log_scores)
+            residual = np.exp(log_p) * virtual.weights.sum(1, keepdims=True) - virtual.weights
+            gradient = np.concatenate([(residual.T @ virtual.features).ravel(), residual.sum(0)])
+            return decay / 2 * (w @ w) - (log_p * virtual.weights).sum(), gradient + decay * w
+
+        def clients(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            count, loss, *gradient = aggregate(w)
+            return loss / count + decay / 2 * (w @ w), np.array(gradient) / count + decay * w
+
+        return minimum(clients, surrogate, np.zeros_like(start), self._max_evaluations)
 
     def resized(self, weights: Floats, *, remove: int | None = None, insert: int | None = None) -> Floats:
         """The weights without those of one prompt, or with zeros for a further prompt at that index."""
@@ -113,6 +137,14 @@ class LinearReadout(ReadoutBase):
         """
         gains: NDArray[np.float64] = (gradients[:, :-1] ** 2).sum(1) / np.maximum(gradients[:, -1], TINY)
         return gains
+
+    def _class_log_scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The task's classes (M, K) from features (M, V·C), as `class_log_scores` has them from scores."""
+        scores = features.reshape(len(features), -1, self._num_scores) * np.sqrt(self._num_scores)
+        if self._columns is None:
+            return np.zeros((len(features), self._num_classes))
+        mean: NDArray[np.float64] = scores[..., self._columns].sum(1) / max(1, scores.shape[1])
+        return mean
 
     def _residual(self, log_p: NDArray[np.float64], labels: Int64) -> NDArray[np.float64]:
         """d loss / d logits: (N, K)."""

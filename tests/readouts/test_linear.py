@@ -111,10 +111,10 @@ def test_l2_pulls_to_the_base():
 
 @pytest.mark.parametrize("max_evaluations", [1, 2, 5, 30])
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
-def test_exchanges_are_at_most_the_evaluations(max_evaluations, seed):
-    readout, (scores, labels), asked = head(l2=5.0, max_evaluations=max_evaluations), answers(seed=seed), []
+def test_exchanges_are_one_for_moments_and_at_most_the_evaluations(max_evaluations, seed):
+    readout, (scores, labels), asked = head(l2=1e-4, max_evaluations=max_evaluations), answers(seed=seed), []
 
-    def total(w):  # with the digits that are sent: near the minimum, a step finds no better place for long
+    def total(w):  # with the digits that are sent
         asked.append(w)
         return (
             readout.statistics(w.astype(np.float32), readout.fit_data(scores, labels))
@@ -123,22 +123,31 @@ def test_exchanges_are_at_most_the_evaluations(max_evaluations, seed):
         )
 
     readout.fit(some_weights(readout), total)
-    assert len(asked) <= max_evaluations
+    assert [len(w) for w in asked] == [0] + [27] * (len(asked) - 1)
+    assert 2 <= len(asked) <= 1 + max_evaluations
+
+
+@pytest.mark.parametrize("classes", [UNKNOWN, NAMED])
+@pytest.mark.parametrize("views", [1, 2])
+def test_four_evaluations_find_the_minimum_to_four_digits(classes, views):
+    readout, (scores, labels) = head(classes, max_evaluations=4), answers(views, examples=60)
+    terms = scores, labels, classes, 0.004 * views**0.5
+    least = minimize(worth, np.zeros(readout.init(views).shape), terms, method="BFGS").fun
+    assert worth(fit(readout, scores, labels), *terms) - least < 1e-4
 
 
 @pytest.mark.parametrize("max_evaluations", [2, 3, 4])
 def test_fit_keeps_the_best_of_what_was_asked(max_evaluations):
     readout, (scores, labels), asked = head(max_evaluations=max_evaluations), answers(), []
-    scores = 100 * scores  # so the first step goes too far
+    scores = 100 * scores  # so that steps go too far
 
     def total(w):
         asked.append(w.copy())
         return readout.statistics(w, readout.fit_data(scores, labels))
 
     fitted = readout.fit(readout.init(2), total)
-    losses = [worth(w, scores, labels, UNKNOWN, 0.008) for w in asked]
-    assert np.isclose(worth(fitted, scores, labels, UNKNOWN, 0.008), min(losses))
-    assert losses[-1] > min(losses)
+    losses = [worth(w, scores, labels, UNKNOWN, 0.004 * 2**0.5) for w in asked[1:]]
+    assert np.isclose(worth(fitted, scores, labels, UNKNOWN, 0.004 * 2**0.5), min(losses))
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
