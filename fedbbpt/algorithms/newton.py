@@ -21,6 +21,7 @@ from fedbbpt.algorithms import (
     ClientReply,
     ClientSizes,
     Handler,
+    ModelSelection,
     OutOfDateError,
     RoundReport,
     Send,
@@ -70,6 +71,8 @@ class Newton(Algorithm):
         radius: the longest step that is trusted at first.
         damping: the model's penalty for long steps: `damping` · length² / 2, in nats.
     """
+
+    model_selection: ModelSelection = "last"  # with few examples, which round has the lowest loss is chance
 
     def __init__(
         self,
