@@ -185,6 +185,10 @@ class Newton(Algorithm):
         first = self.model.usage(1, client.train) if round_ == 1 else Usage()
         return first + self.model.usage(self._num_candidates, client.train)
 
+    def most_exchanges(self, round_: int) -> int:
+        """The fit, the candidates, and the quadratic model; before the first round, clients catch up instead."""
+        return self.model.readout.most_exchanges + 2
+
     def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
         return {"prompt": self.model.prompt.dim, "readout": len(self.model.readout.init(1))}

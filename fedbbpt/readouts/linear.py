@@ -57,7 +57,7 @@ class LinearReadout(ReadoutBase):
     @property
     def most_exchanges(self) -> int:
         """See `Readout`."""
-        return self._max_evaluations
+        return 1 + self._max_evaluations
 
     def init(self, num_prompts: int) -> Float32:
         """Zeros: W (K, V·C), then b (K,)."""
