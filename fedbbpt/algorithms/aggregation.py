@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.types import Parameters
+from fedbbpt.types import Parameters, Update
 
 
 def weighted_mean(changes: Sequence[Parameters], weights: Sequence[float]) -> dict[str, NDArray[np.float64]]:
@@ -23,3 +23,14 @@ def weighted_mean(changes: Sequence[Parameters], weights: Sequence[float]) -> di
         for part, vector in change.items():
             mean[part] += weight / total * vector.astype(np.float64)
     return mean
+
+
+def mean_losses(updates: Sequence[Update]) -> NDArray[np.float64]:
+    """The mean losses (m,) over all clients' examples, from the clients' means in "losses".
+
+    A candidate is NaN where a client has no loss for it; clients without any are left out.
+    """
+    measured = [update for update in updates if np.isfinite(update.payload["losses"]).any()]
+    if not measured:
+        return np.full(len(updates[0].payload["losses"]), np.nan)
+    return weighted_mean([update.payload for update in measured], [update.weight for update in measured])["losses"]

@@ -27,26 +27,20 @@ from fedbbpt.algorithms import (
     Send,
     ServerState,
 )
-from fedbbpt.algorithms.aggregation import weighted_mean
+from fedbbpt.algorithms.aggregation import mean_losses
 from fedbbpt.algorithms.design import directions, gram, nearest, quadratic_sums
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
 from fedbbpt.algorithms.local_steps import store_fit_data, stored_fit_data
 from fedbbpt.algorithms.readout_fit import empty_statistics, fit
-from fedbbpt.algorithms.trust_region import Quadratic, next_radius, proposals
+from fedbbpt.algorithms.trust_region import Quadratic, Search, first_points, proposals
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Float32, Floats, Message, Score, Statistics, Update, Usage
 
 MOST_DIRECTIONS = 60  # the server receives d + d (d + 1) / 2 numbers of each client
 MOST_POINTS = 128  # that clients remember the answers of
-LEAST_RADIUS, MOST_RADIUS, WINDOW = 0.1, 2.0, 0.8
+WINDOW = 0.8  # distance of the points at which the readout is fitted
 ANSWERS, ROUND = "answers", "round"  # names in a client's memory
-POINTS, RADIUS, CENTRE, ASKED, KEPT = (
-    "points",
-    "radius",
-    "centre",
-    "asked",
-    "kept",
-)  # names in the server's state and in messages
+POINTS, RADIUS, BEST, ASKED, KEPT = ["points", "radius", "best", "asked", "kept"]  # names in messages
 Array = NDArray[np.float64]
 
 
@@ -61,8 +55,8 @@ class Newton(Algorithm):
     The readout is fitted to the answers at all points near the best one, which keeps it from relying on one prompt
     exactly. Clients remember their answers, so that no query is repeated. All clients take part in every round.
 
-    With more than 60 dimensions, the search is confined to as many random directions. Lengths are measured in units of
-    θ, root mean square over its coordinates.
+    With more than 60 dimensions, the search is confined to 60 random directions. Lengths are those of θ, root mean
+    square over its coordinates.
 
     Args:
         context: the model, the optimizer (not used) and the seed.
@@ -86,9 +80,7 @@ class Newton(Algorithm):
     ) -> None:
         self.model, self._seed = context.model, context.seed
         if not self.model.prompt.dim or self.model.prompt.choices:
-            raise ConfigError(
-                "algorithm 'newton' tunes a prompt of real numbers: choose one, or use --algorithm fedavg"
-            )
+            raise ConfigError("algorithm 'newton' tunes a prompt of real numbers; without one, use --algorithm fedavg")
         self._num_candidates, self._first_step = num_candidates, first_step
         self._radius, self._damping = radius, damping
 
@@ -105,10 +97,8 @@ class Newton(Algorithm):
 
     def init(self) -> ServerState:
         """The prompt's own start."""
-        start, width = self._start(), min(self.model.prompt.dim, MOST_DIRECTIONS)
-        server = {POINTS: np.zeros((1, width), np.float32), RADIUS: np.array([self._radius], np.float32)}
-        server[CENTRE] = np.zeros(1, np.float32)
-        return ServerState(0, {"prompt": start, "readout": self.model.readout.init(1)}, server)
+        search = Search(np.zeros((1, min(self.model.prompt.dim, MOST_DIRECTIONS))), self._radius, 0)
+        return ServerState(0, {"prompt": self._start(), "readout": self.model.readout.init(1)}, search.to_arrays())
 
     def sample(self, state: ServerState, clients: Sequence[ClientSizes]) -> list[ClientSizes]:
         """All clients."""
@@ -126,43 +116,34 @@ class Newton(Algorithm):
         """Learns the quadratic model, asks about the points that it proposes, and fits the readout near the best."""
         if state.round == 0:
             send("catch_up", self.catch_up(state))
-        points = state.opt_state[POINTS].astype(np.float64)
-        radius, best = float(state.opt_state[RADIUS][0]), int(state.opt_state[CENTRE][0])
-        asked, readout = self._propose(state, send).astype(np.float32), state.parameters["readout"]
-        kept = nearest(points, best, MOST_POINTS - len(asked))
-        message = self._message(state, **{ASKED: asked, KEPT: kept, CENTRE: [best], "readout": readout})
-        losses = _mean_losses(send("train", message))  # that at the best point so far comes first
-        points, best = np.concatenate([points[kept], asked]), int(np.flatnonzero(kept == best)[0])
-        better = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
-        if better:
-            best = len(kept) + better - 1
-        if state.round:
-            radius = next_radius(radius, better - 1 if better else None, LEAST_RADIUS, MOST_RADIUS)
-        near = np.flatnonzero(np.linalg.norm(points - points[best], axis=1) <= WINDOW)
+        search, readout = Search.of(state.opt_state), state.parameters["readout"]
+        asked = self._propose(search, state, send).astype(np.float32)
+        kept = nearest(search.points, search.best, MOST_POINTS - len(asked))
+        message = self._message(state, **{ASKED: asked, KEPT: kept, BEST: [search.best], "readout": readout})
+        losses = mean_losses(send("train", message))  # that at the best point so far comes first
+        search = search.after(kept, asked, losses, adapt=state.round > 0)
         if self.model.readout.trainable:
+            near = np.flatnonzero(np.linalg.norm(search.points - search.points[search.best], axis=1) <= WINDOW)
             readout = fit(self.model.readout, readout, send, self._message(state, near=near)).astype(np.float32)
-        parameters = {"prompt": self._theta(points[best]), "readout": readout}
-        server = {POINTS: points, RADIUS: [radius], CENTRE: [best]}
-        opt_state = {name: np.asarray(values, np.float32) for name, values in server.items()}
-        return ServerState(state.round + 1, parameters, opt_state), RoundReport(float(losses[better]))
+        parameters = {"prompt": self._theta(search.points[search.best]), "readout": readout}
+        loss = float(np.nanmin(losses)) if np.isfinite(losses).any() else math.nan
+        return ServerState(state.round + 1, parameters, search.to_arrays()), RoundReport(loss)
 
-    def _propose(self, state: ServerState, send: Send) -> Array:
+    def _propose(self, search: Search, state: ServerState, send: Send) -> Array:
         """The next points (num_candidates, r)."""
-        points, width = state.opt_state[POINTS].astype(np.float64), state.opt_state[POINTS].shape[1]
-        rng, radius = np.random.default_rng([state.round, self._seed]), float(state.opt_state[RADIUS][0])
+        rng, count, width = (
+            np.random.default_rng([state.round, self._seed]),
+            self._num_candidates,
+            search.points.shape[1],
+        )
         if state.round == 0:
-            sides = rng.choice([-1.0, 1.0], width)[:, None] * np.eye(width)
-            turns = math.ceil(self._num_candidates / width)
-            return (
-                self._first_step
-                * np.concatenate([(-1) ** turn * sides for turn in range(turns)])[: self._num_candidates]
-            )
-        known = min(width, len(points) - 1 + self._num_candidates)  # directions to search in
-        points, best = points[:, :known], int(state.opt_state[CENTRE][0])
-        parts = {POINTS: points, CENTRE: [best], RADIUS: [radius], "readout": state.parameters["readout"]}
+            return first_points(count, width, self._first_step, rng)
+        known = min(width, len(search.points) - 1 + count)  # directions to search in
+        points, best, radius = search.points[:, :known], search.best, search.radius
+        parts = {POINTS: points, BEST: [best], RADIUS: [radius], "readout": state.parameters["readout"]}
         replies = send("quadratic_model", self._message(state, **parts))
         model = Quadratic.of(np.sum([reply.values for reply in replies], 0, np.float64), known, self._damping)
-        found = proposals(points[best], model, radius, gram(points, points[best], radius), self._num_candidates, rng)
+        found = proposals(points[best], model, radius, gram(points, points[best], radius), count, rng)
         return np.pad(found, ((0, 0), (0, width - known)))
 
     def template(self, handler: str, message: Message) -> ClientReply:
@@ -203,7 +184,7 @@ class Newton(Algorithm):
 
     def _quadratic_model(self, message: Message, ctx: ClientContext) -> Statistics:
         """Number of examples, and the loss's gradient (r,) and Gauss-Newton matrix, its upper half, as sums."""
-        points, best, radius = (message.parameters[part].astype(np.float64) for part in (POINTS, CENTRE, RADIUS))
+        points, best, radius = (message.parameters[part].astype(np.float64) for part in (POINTS, BEST, RADIUS))
         scores = self._remembered(message.round - 1, ctx)[:, :, None]  # (n, N, 1, C)
         log_p = self.model.readout.log_probabilities(message.parameters["readout"], scores)  # (n, N, K)
         sums = quadratic_sums(log_p, ctx.data.train.labels, points, int(best[0]), float(radius[0]))
@@ -213,7 +194,7 @@ class Newton(Algorithm):
         """Queries the training inputs under the candidates; replies with mean losses, that at the best point first."""
         known = self._remembered(message.round - 1, ctx)
         answers, usage = self._ask(message.parameters[ASKED], ctx)
-        scores = np.concatenate([known[[int(message.parameters[CENTRE][0])]], answers])  # (1 + m, N, C)
+        scores = np.concatenate([known[[int(message.parameters[BEST][0])]], answers])  # (1 + m, N, C)
         losses = self.model.losses(message.parameters["readout"], scores[:, :, None], ctx.data.train.labels)
         ctx.state[ANSWERS] = np.concatenate([known[message.parameters[KEPT].astype(np.int64)], answers])
         ctx.state[ROUND] = np.array([message.round])
@@ -262,11 +243,3 @@ class Newton(Algorithm):
         """A message of the next round."""
         parameters = {name: np.asarray(values, np.float32) for name, values in parts.items()}
         return Message(state.round + 1, self._seed, parameters)
-
-
-def _mean_losses(updates: Sequence[Update]) -> Array:
-    """Losses (1 + m,) over all clients' examples; NaN where a client has none, unless it has no answers at all."""
-    measured = [update for update in updates if np.isfinite(update.payload["losses"]).any()]
-    if not measured:
-        return np.full(len(updates[0].payload["losses"]), np.nan)
-    return weighted_mean([update.payload for update in measured], [update.weight for update in measured])["losses"]

@@ -3,14 +3,18 @@
 Conn, Scheinberg & Vicente 2009, "Introduction to Derivative-Free Optimization", chapters 6 and 10.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbbpt.types import Float32, Floats, Int64
+
 Array = NDArray[np.float64]
 BISECTIONS = 60
 STEPS = (1.0, 0.5, 2.0)  # steps that are tried at once, in radii
+LEAST_RADIUS, MOST_RADIUS = 0.1, 2.0
 SPREAD = 0.5  # distance of the points that explore, in radii
 
 
@@ -46,6 +50,13 @@ class Quadratic(NamedTuple):
         return step
 
 
+def first_points(count: int, width: int, distance: float, rng: np.random.Generator) -> Array:
+    """`count` points (count, width) along the axes: one side of each, then the other, then the first again."""
+    axes, turns = np.arange(count) % width, np.arange(count) // width
+    sides = rng.choice([-1.0, 1.0], width)[axes] * (-1.0) ** turns
+    return np.asarray(distance * sides[:, None] * np.eye(width)[axes])
+
+
 def proposals(
     centre: Array, model: Quadratic, radius: float, gram: Array, count: int, rng: np.random.Generator
 ) -> Array:
@@ -61,8 +72,30 @@ def proposals(
     return found
 
 
-def next_radius(radius: float, best: int | None, least: float, most: float) -> float:
-    """The radius after the proposal with this index was the best; None: none was better than the centre."""
-    if best is None or best == STEPS.index(0.5):
-        return max(radius / 2, least)
-    return min(2 * radius, most) if best == STEPS.index(2.0) else radius
+class Search(NamedTuple):
+    """Where the search stands."""
+
+    points: Array  # (n, r) asked about
+    radius: float
+    best: int  # index of the point of least loss
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> "Search":
+        """Inverse of `to_arrays`."""
+        return cls(arrays["points"].astype(np.float64), float(arrays["radius"][0]), int(arrays["best"][0]))
+
+    def to_arrays(self) -> dict[str, Float32]:
+        """The search as arrays of float32."""
+        values = {"points": self.points, "radius": [self.radius], "best": [self.best]}
+        return {name: np.asarray(value, np.float32) for name, value in values.items()}
+
+    def after(self, kept: Int64, asked: Floats, losses: Array, *, adapt: bool) -> "Search":
+        """The search with the kept points and those just asked about, from the losses of the best and of these.
+
+        The radius grows where the longest step was the best one, and shrinks where the shortest was, or none is better.
+        """
+        winner = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
+        best = len(kept) + winner - 1 if winner else int(np.flatnonzero(kept == self.best)[0])
+        factor = {0: 0.5, 2: 0.5, 3: 2.0}.get(winner, 1.0) if adapt else 1.0
+        radius = min(max(factor * self.radius, LEAST_RADIUS), MOST_RADIUS)
+        return Search(np.concatenate([self.points[kept], asked]), radius, best)
