@@ -70,6 +70,7 @@ METHODS = {
     "one-prompt": Method(
         "one prompt and a head, chosen greedily", {"algorithm": {"name": "ensemble", "num_prompts": 1}}, IMAGES_ONLY
     ),
+    "newton": Method("one prompt by Gauss-Newton steps, and a head", {"algorithm": {"name": "newton"}}, IMAGES_ONLY),
     "random-views": Method(
         "chance: the default's queries and head, but prompts drawn at random, whatever the model answers",
         {"algorithm": RANDOM_SELECTION},
