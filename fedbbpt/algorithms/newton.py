@@ -161,6 +161,8 @@ class Newton(Algorithm):
         losses = np.full(1 + len(message.parameters[ASKED]), np.nan, np.float32)
         return Update("", {"losses": losses}, 0, math.nan, Usage())
 
+    settled_round = 2
+
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
         """See `Algorithm`."""
         first = self.model.usage(1, client.train) if round_ == 1 else Usage()

@@ -98,6 +98,13 @@ def check_usage(make: Make, toy: Toy) -> None:
         if black_box and toy.model.prompt.dim:
             asked_for = one.algorithm.prompts_per_input(state.round) * sizes[0].test
             expect(score.usage.queries == asked_for, "prompts_per_input says what an evaluation asks")
+    settled = one.algorithm.settled_round
+    for round_ in range(settled, settled + ROUNDS):
+        now, then = (
+            (one.algorithm.expected_usage(sizes[0], at), one.algorithm.prompts_per_input(at))
+            for at in (settled, round_)
+        )
+        expect(now == then, "expected_usage and prompts_per_input are constant from settled_round on")
 
 
 def check_exchanges(make: Make, toy: Toy) -> None:
