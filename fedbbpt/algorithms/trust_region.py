@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 BISECTIONS = 60
 STEPS = (1.0, 0.5, 2.0)  # steps that are tried at once, in radii
 LEAST_RADIUS, MOST_RADIUS = 0.1, 2.0
-SPREAD = 0.5  # distance of the points that explore, in radii
+SPREAD = 0.25  # distance of the points that explore, in radii
 
 
 class Quadratic(NamedTuple):

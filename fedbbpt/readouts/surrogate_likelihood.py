@@ -85,6 +85,7 @@ def _step(model: Function, centre: Array, radius: float) -> Array:
 
         with np.errstate(over="ignore", invalid="ignore"):
             weights: Array = minimize(damped, centre, jac=True, method="L-BFGS-B", options=OPTIONS).x
-        if np.isfinite(weights).all() and np.linalg.norm(weights - centre) <= radius:
+            inside = np.linalg.norm(weights - centre) <= radius
+        if np.isfinite(weights).all() and inside:
             return weights
     return centre
