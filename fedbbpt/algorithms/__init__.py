@@ -76,6 +76,7 @@ class AlgorithmContext:
     optimizer: MakeOptimizer
     seed: int
     backend: Backend | None = None  # for white-box algorithms; None if this process has no model
+    clients: int = 1  # of the whole run
 
 
 @dataclass(frozen=True)

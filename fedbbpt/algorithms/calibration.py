@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from fedbbpt.types import Float32, Floats, Update
 
 MOST = 1e4  # standard deviations: more than any optimizer needs, and within the range of float16
-FAINT, COARSE = 1e-4, 0.5  # relative change of the loss: below, perturbations are too small; above, too large
+FAINT, COARSE = 0.01, 0.5  # relative change of the loss: below, perturbations are too small; above, too large
 FIRST = 4  # rounds in which the scale is adapted
-WORSE, MARGIN = 1.5, 0.2  # a loss above lowest × WORSE + MARGIN (nats) means divergence
 
 
 class Calibration(NamedTuple):
@@ -77,11 +76,6 @@ def spread_of(losses: Floats) -> float:
     """The standard deviation (nats) of the finite losses in (n,); NaN if there are fewer than two."""
     finite = losses[np.isfinite(losses)]
     return float(finite.std()) if len(finite) > 1 else math.nan
-
-
-def diverged(loss: float, lowest: float) -> bool:
-    """Whether a round's loss (nats) means that the parameters diverged or overflowed."""
-    return math.isfinite(lowest) and not loss <= WORSE * lowest + MARGIN
 
 
 def finite_mean(values: NDArray[np.float64]) -> float:

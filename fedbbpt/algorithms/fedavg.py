@@ -22,9 +22,10 @@ from fedbbpt.algorithms import (
     loss_broadcast,
 )
 from fedbbpt.algorithms.aggregation import weighted_mean
-from fedbbpt.algorithms.calibration import Calibration, diverged, mean_loss
+from fedbbpt.algorithms.calibration import Calibration, mean_loss
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
 from fedbbpt.algorithms.local_steps import LocalSteps, Upload, stored_fit_data
+from fedbbpt.algorithms.loss_trend import LossTrend, pooled_loss
 from fedbbpt.algorithms.readout_fit import empty_statistics, fit
 from fedbbpt.algorithms.sampling import number_of_clients, sample_clients
 from fedbbpt.algorithms.server_optimizer import DEFAULT_LR, RULES, ServerOptimizer
@@ -47,15 +48,17 @@ class FedAvg(Algorithm):
         participation: share of the clients that take part in a round; at least one does.
         clients_per_round: number of clients per round, in place of `participation`; 1 is FedOne.
         local_steps: zero-order steps per client and round.
-        batch_size: examples per minibatch, drawn without replacement; a client with fewer uses all of them.
+        batch_size: examples per minibatch, drawn without replacement; a client with fewer uses all of them. Unset, 32,
+            since more steps on fewer examples lower the loss faster for the same queries; or 128 with a readout that is
+            fitted to the same answers.
         upload: "losses" sends the clients' losses, from which the server rebuilds their steps bit for bit, since all
             directions come from known seeds (as in FedKSeed and DeComFL); the size does not depend on the dimension.
             "parameters" sends the changes themselves. If all clients take part and the losses are fewer bytes than the
             parameters, they are broadcast, too (see `loss_broadcast`).
         loss_dtype: dtype of the losses in messages; float32 without `calibrate`.
-        calibrate: bring losses and steps to one scale (see `algorithms.calibration`), and after divergence go back to
-            the last good θ with half the step; without it, the optimizer's options mean what they do in the literature.
-            Discrete prompts have no scale, and are not checked for divergence, since their losses may jump.
+        calibrate: bring losses and steps to one scale (see `algorithms.calibration`), and when the losses rise go back
+            to the best θ with half the step; without it, the optimizer's options mean what they do in the literature.
+            Discrete prompts have no scale, and are not checked for rising losses, since these may jump.
         server_optimizer: how the server applies the mean change: as it is, with momentum, or as Adam's gradient (see
             `algorithms.server_optimizer`).
         server_lr: the server's learning rate; unset, the server optimizer's own.
@@ -69,7 +72,7 @@ class FedAvg(Algorithm):
         participation: Annotated[float, Field(gt=0, le=1)] = 1.0,
         clients_per_round: PositiveInt | None = None,
         local_steps: PositiveInt = 1,
-        batch_size: PositiveInt = 128,
+        batch_size: PositiveInt | None = None,
         upload: Upload = "losses",
         loss_dtype: Literal["float16", "float32"] = "float16",
         calibrate: bool = True,
@@ -83,7 +86,9 @@ class FedAvg(Algorithm):
         self._server_lr = DEFAULT_LR[server_optimizer] if server_lr is None else server_lr
         make: MakeOptimizer = context.optimizer if self.model.prompt.dim else NoOp
         dtype = np.dtype(loss_dtype).type if calibrate else np.float32
-        self._local = LocalSteps(self.model, make, local_steps, batch_size, upload, dtype, calibrate)
+        together = number_of_clients(participation, clients_per_round, context.clients) if self.shares_parameters else 1
+        batch_size = batch_size or (128 if self.model.readout.trainable else 32)
+        self._local = LocalSteps(self.model, make, local_steps, batch_size, upload, dtype, calibrate, together)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -129,23 +134,18 @@ class FedAvg(Algorithm):
         new = self.aggregate(state, updates)
         if self._broadcasts_losses:
             new = loss_broadcast.with_broadcast(state, new, updates)
-        readout = self.model.readout
-        if readout.trainable:
-            message = Message(new.round, self._seed, {})
-            weights = fit(readout, new.parameters["readout"], send, message).astype(np.float32)
-            new = replace(new, parameters={**new.parameters, "readout": weights})
-        return new, RoundReport(mean_loss(updates))
+        return self._with_fitted_readout(new, send), RoundReport(mean_loss(updates))
 
     @np.errstate(over="ignore", invalid="ignore")
     def aggregate(self, state: ServerState, updates: Sequence[Update]) -> ServerState:
-        """Applies the weighted mean change, or goes back to the last good θ if the losses rose too far.
+        """Applies the weighted mean change, or goes back to the best θ if the losses rose (see `LossTrend`).
 
         Raises:
             ConfigError: the parameters overflowed and `calibrate` is off.
         """
         calibration = Calibration.from_array(state.parameters["calibration"])
         opt_state = dict(loss_broadcast.without_broadcast(state).opt_state)
-        parameters, loss = dict(state.parameters), mean_loss(updates)
+        parameters, loss = dict(state.parameters), pooled_loss(updates)
         rebuilt = [self._local.replay(self._full(state), update) for update in updates]
         finite = all((np.abs(part) < LARGEST).all() for change in rebuilt for part in change.values())
         if not (finite or self._calibrate):
@@ -153,15 +153,16 @@ class FedAvg(Algorithm):
                 "the prompt diverged beyond all numbers; start a new run with smaller steps (-o optimizer.a, or "
                 "optimizer.sigma), or with -o algorithm.calibrate=true"
             )
-        lowest = float(opt_state["lowest"][0]) if "lowest" in opt_state else np.inf
-        if self._calibrate and (not finite or (self._scaled and diverged(loss, lowest))):
-            fresh = self.init().parameters["optimizer"]
-            opt_state = {part: opt_state[part] for part in ("lowest", "good") if part in opt_state}  # no momentum
-            parameters |= {"prompt": opt_state.get("good", parameters["prompt"]), "optimizer": fresh}
-            calibration = calibration.scaled(0.5) if self._scaled else calibration
+        trend = LossTrend.from_array(opt_state["trend"]) if "trend" in opt_state else LossTrend()
+        if self._calibrate and (not finite or (self._scaled and trend.is_setback(loss))):
+            best = opt_state.get("best", parameters["prompt"])
+            opt_state = {"trend": trend.after_setback().to_array(), "best": best}  # no momentum
+            parameters |= {"prompt": best, "optimizer": self.init().parameters["optimizer"]}
+            calibration = calibration.update(updates, scaled=False).scaled(0.5) if self._scaled else calibration
         else:
-            if loss < lowest:
-                opt_state |= {"lowest": np.array([loss], np.float32), "good": parameters["prompt"]}
+            if trend.mean_of_two(loss) < trend.lowest:
+                opt_state["best"] = parameters["prompt"]
+            opt_state["trend"] = trend.after(loss).to_array()
             mean = weighted_mean(rebuilt, [u.weight for u in updates])
             step, remembered = RULES[self._server_optimizer](mean["prompt"], opt_state, self._server_lr)
             opt_state |= remembered
@@ -210,6 +211,14 @@ class FedAvg(Algorithm):
         parameters = {k: v for k, v in message.parameters.items() if not k.startswith(OPT_STATE)}
         loss_broadcast.remember(ctx, ServerState(message.round - 1, parameters, opt_state))
         return Update(ctx.id, {}, len(ctx.data.train), math.nan, Usage())
+
+    def _with_fitted_readout(self, state: ServerState, send: Send) -> ServerState:
+        """The state with the readout fitted to what the clients have asked in its round."""
+        readout = self.model.readout
+        if not readout.trainable:
+            return state
+        weights = fit(readout, state.parameters["readout"], send, Message(state.round, self._seed, {}))
+        return replace(state, parameters={**state.parameters, "readout": weights.astype(np.float32)})
 
     def _empty_update(self) -> Update:
         return self._local.template()

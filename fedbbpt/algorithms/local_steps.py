@@ -31,6 +31,7 @@ class LocalSteps:
     upload: Upload
     loss_dtype: type[np.floating[Any]]
     calibrate: bool
+    clients: int  # that take part in a round
 
     def train(self, message: Message, ctx: ClientContext) -> Update:
         """Takes the steps, and stores their scores in the client's scratch for the readout's fit."""
@@ -95,14 +96,14 @@ class LocalSteps:
 
     def fresh(self, x: Floats) -> Optimizer:
         """The optimizer at the start of a run."""
-        return self.make_optimizer(OptimizerStart(x.astype(np.float64), np.random.default_rng(0)))
+        return self.make_optimizer(OptimizerStart(x.astype(np.float64), np.random.default_rng(0), clients=self.clients))
 
     def optimizer(self, message: Message, client: str) -> Optimizer:
         """The optimizer of a client at the start of a round; client and server build the same one."""
         scale = Calibration.from_array(message.parameters["calibration"]).scale
         x, state = (message.parameters[part].astype(np.float64) for part in TUNED)
-        rng = rng_of(message, client, "directions")
-        return self.make_optimizer(OptimizerStart(x / scale, rng, (message.round - 1) * self.local_steps, state))
+        rng, step = rng_of(message, client, "directions"), (message.round - 1) * self.local_steps
+        return self.make_optimizer(OptimizerStart(x / scale, rng, step, state, clients=self.clients))
 
     def batch(self, data: Dataset, rng: np.random.Generator) -> Batch:
         """A minibatch; all data without a prompt, since each input is then queried only once."""

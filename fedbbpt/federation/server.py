@@ -120,7 +120,8 @@ def _config(found: Mapping[str, Introduction], settings: Mapping[str, Any], pres
     """The settings with the data and the backend that all sites have."""
     one = next(iter(found.values()))
     task = {"name": "at-sites", "modality": one.modality}
-    config = make_config({**settings, "task": task, "backend": one.backend.table}, preset)
+    data = {**settings.get("data", {}), "clients": len(found)}  # a site cannot count the others
+    config = make_config({**settings, "data": data, "task": task, "backend": one.backend.table}, preset)
     check_algorithm_dtype(config)
     return with_body_at_server(config)
 

@@ -31,6 +31,7 @@ class OptimizerStart:
     step: int = 0  # steps taken in earlier rounds; gain schedules continue from there
     state: Floats | None = None  # (m,) the `state` that earlier rounds left; None at the start of a run
     space: Space = Space()
+    clients: int = 1  # that take part in a round, each with an optimizer of its own; the mean of their x counts
 
 
 def positions_and_choices(start: OptimizerStart) -> tuple[int, int]:

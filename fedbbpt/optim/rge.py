@@ -11,8 +11,7 @@ class Rge(GaussianTwoPoint):
 
     x ← x − a_k ĝ, ĝ = mean over directions u of (L(x + c_k u) − L(x − c_k u)) / (2 c_k) · u, u ~ N(0, I).
 
-    The gains a_k and c_k and the treatment of failed queries are those of `spsa`. Default `a`: the first step moves a
-    coordinate by a / (c √num_directions) = 0.3.
+    The gains a_k and c_k, `a` and `c` where unset, and the treatment of failed queries are those of `spsa`.
 
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart
@@ -28,11 +27,11 @@ class Rge(GaussianTwoPoint):
         start: OptimizerStart,
         /,
         *,
-        a: PositiveFloat = 0.3,
-        c: PositiveFloat = 0.5,
+        a: PositiveFloat | None = None,
+        c: PositiveFloat | None = None,
         alpha: NonNegativeFloat = 0.602,
         gamma: NonNegativeFloat = 0.101,
         stability_constant: NonNegativeFloat = 0.0,
-        num_directions: Count = 4,
+        num_directions: Count | None = None,
     ) -> None:
         super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)

@@ -4,6 +4,8 @@ Spall 1992 (IEEE TAC 37(3)) and 1998 (Johns Hopkins APL Technical Digest 19(4));
 arXiv 2303.14773, section 4.2; the clipped estimate: Park et al. 2025 (ZIP, ICLR).
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat
@@ -20,7 +22,8 @@ class Spsa(TwoPoint):
     a_k = a / (k + A)^alpha, c_k = c / k^gamma, k = 1, 2, … counted through all rounds, A = `stability_constant`
     (Spall 1998, eqs. 3, 4). A direction without a finite loss on both sides is left out of the mean.
 
-    Default `a`: the first step moves a coordinate by a / (c √num_directions) = 0.3.
+    Unset, `c` is 1 in up to d = 13 dimensions, and √(13 / d) in more of them; `a` lets the first step move a coordinate
+    by 0.3 c / √(1 + d / m), where m counts the directions of all clients of a round (see `two_point`).
 
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart
@@ -37,12 +40,12 @@ class Spsa(TwoPoint):
         start: OptimizerStart,
         /,
         *,
-        a: PositiveFloat = 0.15,
-        c: PositiveFloat = 0.5,
+        a: PositiveFloat | None = None,
+        c: PositiveFloat | None = None,
         alpha: NonNegativeFloat = 0.602,
         gamma: NonNegativeFloat = 0.101,
         stability_constant: NonNegativeFloat = 0.0,
-        num_directions: Count = 1,
+        num_directions: Count | None = None,
     ) -> None:
         super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)
 
@@ -54,8 +57,7 @@ class SpsaGC(TwoPoint):
     `beta` (β), is kept over all rounds.
 
     Defaults of the gains, not of a, c and `num_directions`, are the paper's (its a = c = .01 belong to its own prompt's
-    scale). Default `a`: 1 / Δ has the size √2, so the first step moves a coordinate by
-    √2 (1 + β) a / ((1 + A)^alpha c √num_directions) = 0.3.
+    scale). Unset, `a` and `c` are as in `spsa`.
     """
 
     _state_vectors = 1
@@ -65,16 +67,16 @@ class SpsaGC(TwoPoint):
         start: OptimizerStart,
         /,
         *,
-        a: PositiveFloat = 0.15,
-        c: PositiveFloat = 0.5,
+        a: PositiveFloat | None = None,
+        c: PositiveFloat | None = None,
         alpha: NonNegativeFloat = 0.4,
         gamma: NonNegativeFloat = 0.1,
         stability_constant: NonNegativeFloat = 1.0,
         beta: NonNegativeFloat = 0.9,
-        num_directions: Count = 4,
+        num_directions: Count | None = None,
     ) -> None:
-        super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)
         self._beta = beta
+        super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)
 
     def _draw(self, shape: tuple[int, int]) -> NDArray[np.float64]:
         return super()._draw(shape) * self._rng.uniform(0.5, 1, shape)
@@ -83,6 +85,9 @@ class SpsaGC(TwoPoint):
         self.state = self._beta * self.state + gradient
         return gradient + self._beta * self.state
 
+    def _descent_size(self, directions: int, clients: int) -> float:
+        return math.sqrt(2) * (1 + self._beta) * super()._descent_size(directions, clients)  # 1 / Δ has the size √2
+
 
 class SpsaClip(TwoPoint):
     """SPSA with a clipped estimate, as in ZIP.
@@ -90,8 +95,8 @@ class SpsaClip(TwoPoint):
     ĝ ← ĝ min(1, threshold √d / ‖ĝ‖), ĝ and gains as in `spsa`: no step moves the coordinates by more than
     threshold · a_k on average.
 
-    Defaults of alpha, gamma, `stability_constant`, `num_directions` and `threshold` are the paper's. Default `a`: the
-    first step moves a coordinate by a / ((1 + A)^alpha c √num_directions) = 0.3.
+    Defaults of alpha, gamma, `stability_constant` and `threshold` are the paper's, which takes 5 directions. Unset, `a`
+    and `c` are as in `spsa`.
     """
 
     def __init__(
@@ -99,16 +104,20 @@ class SpsaClip(TwoPoint):
         start: OptimizerStart,
         /,
         *,
-        a: PositiveFloat = 0.45,
-        c: PositiveFloat = 0.5,
+        a: PositiveFloat | None = None,
+        c: PositiveFloat | None = None,
         alpha: NonNegativeFloat = 0.4,
         gamma: NonNegativeFloat = 0.1,
         stability_constant: NonNegativeFloat = 1.0,
-        num_directions: Count = 5,
+        num_directions: Count | None = None,
         threshold: PositiveFloat = 1.0,
     ) -> None:
-        super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)
         self._threshold = threshold
+        super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)
 
     def _descent(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
         return gradient / max(1.0, rms(gradient) / self._threshold)
+
+    def _descent_size(self, directions: int, clients: int) -> float:
+        clipped = min(1.0, self._threshold / super()._descent_size(directions, 1))
+        return clipped * super()._descent_size(directions, clients)

@@ -1,5 +1,6 @@
 """Adam on estimated gradients: Kingma & Ba 2015 (arXiv 1412.6980), zero-order as in Chen et al. 2019 (ZO-AdaMM)."""
 
+import math
 from typing import Annotated
 
 import numpy as np
@@ -16,8 +17,8 @@ class ZoAdam(GaussianTwoPoint):
     m ← β₁ m + (1 − β₁) ĝ, v ← β₂ v + (1 − β₂) ĝ², x ← x − a_k m̂ / (√v̂ + ε), m̂ = m / (1 − β₁^k), v̂ = v / (1 − β₂^k).
 
     The moments are kept over all rounds, and k counts the steps of all rounds. The first step moves every coordinate by
-    a = 0.3, whatever the spread of the losses. a_k falls as in `spsa`, but more slowly, since Adam's steps shrink by
-    themselves where the estimates disagree.
+    a, whatever the spread of the losses. Unset, `a` and `c` are as in `spsa`. a_k falls more slowly than
+    there, since Adam's steps shrink by themselves where the estimates disagree.
 
     Args:
         start: where the client starts into the round.
@@ -41,12 +42,12 @@ class ZoAdam(GaussianTwoPoint):
         start: OptimizerStart,
         /,
         *,
-        a: PositiveFloat = 0.3,
-        c: PositiveFloat = 0.5,
+        a: PositiveFloat | None = None,
+        c: PositiveFloat | None = None,
         alpha: NonNegativeFloat = 0.4,
         gamma: NonNegativeFloat = 0.101,
         stability_constant: NonNegativeFloat = 0.0,
-        num_directions: Count = 4,
+        num_directions: Count | None = None,
         beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9,
         beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99,
         epsilon: PositiveFloat = 1e-8,
@@ -62,3 +63,6 @@ class ZoAdam(GaussianTwoPoint):
         mean, square = moments / (1 - self._betas**self._k)  # Kingma & Ba 2015, algorithm 1
         descent: NDArray[np.float64] = mean / (np.sqrt(square) + self._epsilon)
         return descent
+
+    def _descent_size(self, directions: int, clients: int) -> float:
+        return 1 / math.sqrt(clients)  # each client moves all coordinates by 1, in directions that differ

@@ -17,7 +17,7 @@ class ZoSam(TwoPoint):
     A round may end between the two: the direction uphill waits in the state (the clients' mean, brought back to its
     length) and the next round begins with the second ask. An ask without information is repeated.
 
-    Default `a`: the first step is taken at k = 2 and moves a coordinate by a / (2^alpha c √num_directions) = 0.3.
+    Unset, `a` and `c` are as in `spsa`; the first step is taken at k = 2.
 
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart
@@ -28,6 +28,7 @@ class ZoSam(TwoPoint):
     True
     """
 
+    _first_step = 2
     _state_vectors = 1  # the direction uphill, of size 1 a coordinate, or zeros where the next ask is a first one
 
     def __init__(
@@ -35,12 +36,12 @@ class ZoSam(TwoPoint):
         start: OptimizerStart,
         /,
         *,
-        a: PositiveFloat = 0.45,
-        c: PositiveFloat = 0.5,
+        a: PositiveFloat | None = None,
+        c: PositiveFloat | None = None,
         alpha: NonNegativeFloat = 0.602,
         gamma: NonNegativeFloat = 0.101,
         stability_constant: NonNegativeFloat = 0.0,
-        num_directions: Count = 4,
+        num_directions: Count | None = None,
         rho: PositiveFloat = 0.1,
     ) -> None:
         super().__init__(start, Gains(a, c, alpha, gamma, stability_constant), num_directions)

@@ -109,7 +109,8 @@ class Experiment(RunModel):
             made: Optimizer = chosen(replace(start, space=Space(choices or None)), **options)
             return made
 
-        context = AlgorithmContext(model, optimizer, self.config.seed, self.backend)
+        clients = self.config.data.clients or len(self.client_records)
+        context = AlgorithmContext(model, optimizer, self.config.seed, self.backend, clients)
         return cast(Algorithm, build("algorithms", component, context))
 
     @property

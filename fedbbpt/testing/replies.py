@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.testing.expect import expect, same_bits
-from fedbbpt.testing.simulation import Make, simulate
+from fedbbpt.testing.simulation import Make, Simulation, simulate
 from fedbbpt.testing.toy import Toy
 from fedbbpt.types import OutOfDate, Score, Statistics, Update, Usage
 
@@ -24,7 +25,7 @@ def check_replies(make: Make, toy: Toy) -> None:
     expect(not honest.pool.unusable, f"honest replies are used: {honest.pool.unusable}")
     if len(toy.clients) < 2 or len(honest.algorithm.sample(honest.algorithm.init(), honest.sizes)) < len(toy.clients):
         return
-    without = simulate(make, toy.having(clients=toy.clients[1:]))
+    without = Simulation(partial(make, toy.context()), toy.objective, toy.clients[1:])
     state, report = without.round(without.algorithm.init())
     for name, poison in POISONS.items():
         one = simulate(make, toy)

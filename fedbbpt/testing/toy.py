@@ -117,7 +117,7 @@ class Toy:
 
     def context(self, seed: int = 5) -> AlgorithmContext:
         """What an algorithm is built from."""
-        return AlgorithmContext(self.model, self.optimizer, seed, self.backend)
+        return AlgorithmContext(self.model, self.optimizer, seed, self.backend, len(self.clients))
 
     def having(self, **parts: Any) -> "Toy":
         """The same with other parts."""

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from fedbbpt.algorithms.calibration import FIRST, MOST, Calibration, diverged, spread_of
+from fedbbpt.algorithms.calibration import FIRST, MOST, Calibration, spread_of
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective
 from fedbbpt.optim.spsa import SpsaGC
@@ -136,14 +136,6 @@ def test_a_flat_loss_makes_the_rounds_take_wider_steps(simulate, make_backend, c
     assert [scale_of(state) for state in states] == [1, 2, 4, 8, 16, 16, 16]
 
 
-@pytest.mark.parametrize(
-    ("loss", "lowest", "expected"),
-    [(1.6, 1.0, False), (1.8, 1.0, True), (0.15, 0.0, False), (math.nan, 1.0, True), (5.0, math.inf, False)],
-)
-def test_divergence_is_a_loss_far_above_the_lowest(loss, lowest, expected):
-    assert diverged(loss, lowest) == expected
-
-
 @pytest.mark.parametrize("server_optimizer", ["mean", "momentum", "adam"])
 def test_a_loss_that_jumps_brings_back_the_last_good_theta_and_halves_the_scale(make, fake_backend, server_optimizer):
     algorithm = make(fake_backend, server_optimizer=server_optimizer)
@@ -156,7 +148,7 @@ def test_a_loss_that_jumps_brings_back_the_last_good_theta_and_halves_the_scale(
     assert not worse.parameters["optimizer"].any()
     assert scale_of(worse) == scale_of(better) / 2
     assert worse.round == 3
-    assert set(worse.opt_state) == {"lowest", "good"}
+    assert set(worse.opt_state) == {"trend", "best"}
 
 
 def test_without_calibration_a_loss_may_jump(make, fake_backend):
@@ -191,20 +183,35 @@ def test_without_calibration_an_overflow_is_said_plainly(simulate, fake_backend,
         simulate(clients, fake_backend, **options).states(1)
 
 
-def test_the_lowest_loss_is_kept_with_its_theta(make, fake_backend):
-    algorithm, losses = make(fake_backend), [1.0, 0.8, 0.9, 0.7, 9.0, math.nan, 0.75]
-    state, lowest = algorithm.init(), []
-    thetas = {}
+def test_the_best_theta_is_kept(make, fake_backend):
+    algorithm, losses = make(fake_backend), [1.0, 0.8, 0.95, 0.7, 9.0, 0.75]
+    state, thetas, kept = algorithm.init(), [], []
     for loss in losses:
-        thetas[loss] = state.parameters["prompt"]
+        thetas.append(state.parameters["prompt"].tolist())
         state = algorithm.aggregate(state, [moved(loss)])
-        lowest.append(float(state.opt_state["lowest"][0]))
-        assert np.array_equal(state.opt_state["good"], thetas[min(losses[: len(lowest)], key=float)])
-    assert lowest == pytest.approx([1.0, 0.8, 0.8, 0.7, 0.7, 0.7, 0.7])
+        kept.append(thetas.index(state.opt_state["best"].tolist()))
+    assert kept == [0, 1, 2, 3, 3, 3]  # the mean of two losses is lowest at these
 
 
-def test_a_first_round_that_measured_nothing_leaves_no_lowest_loss(make, fake_backend):
+def test_losses_that_rise_slowly_bring_back_the_best_theta(make, fake_backend):
+    algorithm = make(fake_backend)
+    state, best = algorithm.init(), None
+    for loss in (1.0, 0.8, 0.7, 0.6, 0.62, 0.66, 0.72, 0.8, 0.9):
+        best = state.parameters["prompt"] if loss == 0.62 else best
+        state = algorithm.aggregate(state, [moved(loss)])
+    assert scale_of(state) == 0.5
+    assert state.parameters["prompt"].tolist() == best.tolist()
+
+
+def test_what_was_asked_in_a_round_that_is_taken_back_counts_for_the_spread(make, fake_backend):
+    algorithm = make(fake_backend)
+    state = algorithm.aggregate(algorithm.init(), [moved(1.0)])
+    after = algorithm.aggregate(state, [replace(moved(5.0), loss_std=0.3)])
+    assert Calibration.from_array(after.parameters["calibration"]) == pytest.approx((0.5, 0.1, 2.0))  # half of 0.2
+
+
+def test_a_first_round_that_measured_nothing_leaves_no_best_theta(make, fake_backend):
     algorithm = make(fake_backend)
     state = algorithm.aggregate(algorithm.init(), [replace(moved(math.nan), loss_std=math.nan)])
-    assert dict(state.opt_state) == {}
+    assert set(state.opt_state) == {"trend"}
     assert scale_of(state) == 1

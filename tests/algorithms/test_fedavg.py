@@ -38,8 +38,8 @@ def test_aggregation_weighs_clients_by_samples(make, fake_backend):
 def test_an_update_names_its_client_and_weight(make, train, fake_backend, make_client):
     update, _ = train(make(fake_backend, local_steps=3), make_client("me", train=7))
     assert (update.client, update.weight) == ("me", 7)
-    assert update.usage == Usage(3 * 8 * 7, 3 * 4)
-    assert {part: values.shape for part, values in update.payload.items()} == {"losses": (3, 8)}
+    assert update.usage == Usage(3 * 4 * 7, 3 * 2)
+    assert {part: values.shape for part, values in update.payload.items()} == {"losses": (3, 4)}
 
 
 def test_a_message_holds_round_seed_and_parameters(make, fake_backend):
@@ -140,7 +140,7 @@ def test_statistics_are_those_of_all_answers_of_the_round(make, train, fake_back
     algorithm = make(fake_backend, local_steps=3, batch_size=4)
     _, ctx = train(algorithm, make_client(train=7))
     message = Message(1, 5, {"readout": algorithm.init().parameters["readout"]})
-    assert algorithm.handlers["fit_statistics"](message, ctx).values[0] == 3 * 8 * 4
+    assert algorithm.handlers["fit_statistics"](message, ctx).values[0] == 3 * 4 * 4
 
 
 def test_loss_is_the_mean_over_all_that_was_measured(make, train, score, fake_backend, make_client):

@@ -77,7 +77,7 @@ def test_learning_rates_fit_their_rules():
 def test_what_the_server_remembers_is_kept_in_the_state(simulate, fake_backend, clients, rule, kept):
     start, state = simulate(clients, fake_backend, server_optimizer=rule).states(1)
     assert dict(start.opt_state) == {}
-    assert set(state.opt_state) - {"lowest", "good"} == kept
+    assert set(state.opt_state) - {"trend", "best"} == kept
     for part in kept:
         assert state.opt_state[part].shape == (12,)
         assert state.opt_state[part].dtype == np.float32

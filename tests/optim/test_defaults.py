@@ -1,23 +1,48 @@
-"""With their default options the optimizers that we recommend take a first step of about 0.3 a coordinate."""
+"""With default options, a first step is 0.3 a coordinate along the gradient, and shorter along a poor estimate."""
 
 import numpy as np
 import pytest
 
 from fedbbpt import registry
 from fedbbpt.optim import OptimizerStart
+from fedbbpt.optim.two_point import ALONE
 
-STEPS = {"cma": 1, "nes": 1, "rge": 1, "sep-cma": 1, "zo-sam": 2, "spsa": 1, "spsa-clip": 1, "spsa-gc": 1, "zo-adam": 1}
-SLOPE = np.random.default_rng(1).normal(size=200)
+EVOLUTION = ("cma", "nes", "sep-cma")
+ALONG_ESTIMATES = {"rge": 1, "spsa": 1, "spsa-clip": 1, "spsa-gc": 1, "zo-adam": 1, "zo-sam": 2}  # the first step's k
 
 
-@pytest.mark.parametrize("name", STEPS)
-def test_first_step_is_a_sensible_amount(name):
+def first_step(name, dim, clients=1, **options):
+    """The size a coordinate of the clients' mean first step on a slope, and the number of all their directions."""
+    slope = np.random.default_rng(1).normal(size=dim)
     sizes = []
     for seed in range(5):
-        optimizer = registry.load("optimizers", name)(OptimizerStart(np.zeros(200), np.random.default_rng(seed)))
-        for _ in range(STEPS[name]):
-            assert not optimizer.x.any()
-            losses = optimizer.ask() @ SLOPE
-            optimizer.tell((losses - losses.mean()) / losses.std())
-        sizes.append(np.sqrt(np.mean(optimizer.x**2)))
-    assert 0.26 < np.mean(sizes) < 0.36
+        xs = []
+        for client in range(clients):
+            start = OptimizerStart(np.zeros(dim), np.random.default_rng([seed, client]), clients=clients)
+            optimizer = registry.load("optimizers", name)(start, **options)
+            for _ in range(ALONG_ESTIMATES.get(name, 1)):
+                assert not optimizer.x.any()
+                losses = optimizer.ask() @ slope
+                optimizer.tell((losses - losses.mean()) / losses.std())
+            xs.append(optimizer.x)
+        sizes.append(np.sqrt(np.mean(np.mean(xs, 0) ** 2)))
+    return np.mean(sizes), clients * optimizer.population_size // 2
+
+
+@pytest.mark.parametrize("name", EVOLUTION)
+def test_first_step_of_an_evolution_strategy_is_a_sensible_amount(name):
+    assert 0.26 < first_step(name, 200)[0] < 0.36
+
+
+@pytest.mark.parametrize("name", ALONG_ESTIMATES)
+@pytest.mark.parametrize(("clients", "options"), [(1, {}), (10, {}), (3, {"num_directions": 7})])
+def test_first_step_is_shorter_with_fewer_directions_than_dimensions(name, clients, options):
+    size, directions = first_step(name, 200, clients, **options)
+    assert directions == (21 if options else 10 if clients == 10 else ALONE)
+    assert size == pytest.approx(0.3 * np.sqrt(13 / 200) / np.sqrt(1 + 200 / directions), rel=0.25)
+
+
+@pytest.mark.parametrize("name", ["rge", "spsa", "spsa-gc", "zo-sam"])
+def test_more_directions_than_dimensions_make_no_longer_steps(name):
+    for count in (64, 256):
+        assert first_step(name, 4, num_directions=count)[0] == pytest.approx(0.3, rel=0.3)
