@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
 from fedbbpt.errors import ConfigError
-from fedbbpt.optim import MOST_ASKED, OptimizerStart
+from fedbbpt.optim import MOST_ASKED, OptimizerStart, unit
 from fedbbpt.optim.cma_base import CmaBase
 
 with warnings.catch_warnings():
@@ -24,9 +24,11 @@ class Cma(CmaBase):
 
     `population_size` is 4 + ⌊3 ln d⌋ unless given. A candidate that could not be measured ranks last; where fewer than
     half were measured, or all losses are equal, the generation is dropped. Step size and variances go on through the
-    rounds, correlations are learned anew in each.
+    rounds; correlations are learned anew in each.
 
-    Only ranks count: the first step moves a coordinate by about σ / √(population_size / 4), 0.3 with the defaults.
+    Only ranks count: the first step moves a coordinate by about σ / √(population_size / 4). Unset, σ (`sigma`) is 1.5
+    in up to d = 13 dimensions, and 1.5 √(13 / d) in more of them. Under the algorithm `common-candidates`, correlations
+    and evolution paths live on through the rounds, too.
 
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart
@@ -42,13 +44,13 @@ class Cma(CmaBase):
         start: OptimizerStart,
         /,
         *,
-        sigma: PositiveFloat = 0.75,
+        sigma: PositiveFloat | None = None,
         population_size: Annotated[int, Field(ge=3, le=MOST_ASKED)] | None = None,
     ) -> None:
         d = len(start.x)
         if d > LIMIT:
             raise ConfigError(f"optimizer 'cma' takes up to {LIMIT} dimensions, the prompt has {d}: use 'sep-cma'")
-        super().__init__("cma", start, sigma)
+        super().__init__("cma", start, sigma or 1.5 * unit(d))
         options = {
             "verbose": -9,
             "seed": np.nan,  # leaves numpy's global state alone

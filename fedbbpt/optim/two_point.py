@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.optim import OptimizerBase, OptimizerStart
+from fedbbpt.optim import OptimizerBase, OptimizerStart, unit
 from fedbbpt.types import Floats
 
 Array = NDArray[np.float64]
@@ -20,7 +20,6 @@ Array = NDArray[np.float64]
 
 FIRST_STEP = 0.3  # of a coordinate, along the gradient itself
 ALONE = 2  # directions per step of a single client; several clients have one each
-FEW = 13  # dimensions: in d more of them, perturbations and steps move a coordinate by √(13 / d) of what they do there
 
 
 class Gains(NamedTuple):
@@ -133,18 +132,6 @@ def first_step(directions: int, dim: int) -> float:
     (0.08, 0.2)
     """
     return FIRST_STEP * unit(dim) / math.sqrt(1 + dim / directions)
-
-
-def unit(dim: int) -> float:
-    """How far a perturbation moves a coordinate by default: 1 in up to 13 dimensions, √(13 / d) in d > 13.
-
-    A perturbation is so of the same length in all dimensions. If all coordinates moved by 1, the loss's curvature would
-    soon hide its slope: for `low-rank` (d = 105), perturbations of ½ raise a loss of 1.06 to 1.52. [measured]
-
-    >>> unit(52)
-    0.5
-    """
-    return min(1.0, math.sqrt(FEW / dim))
 
 
 def rms(vector: Array) -> float:

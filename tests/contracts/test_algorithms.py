@@ -66,7 +66,7 @@ def test_keeps_its_promises_with_a_few_small_steps(name: str, check: Any) -> Non
 
 
 @CHECKS
-@pytest.mark.parametrize("name", ["fedavg", "fedbpt", "local", "sfprompt"])
+@pytest.mark.parametrize("name", ["common-candidates", "fedavg", "fedbpt", "local", "sfprompt"])
 def test_keeps_its_promises_with_some_of_the_clients(name: str, check: Any) -> None:
     check(make_of(name, participation=0.7), toy_for(name))
 
