@@ -21,7 +21,7 @@ UNIT = 0.1  # ε of our prompts: one unit of θ in pixel values
 def pycma(box: OpenBox, budget: int, seed: int, sigma: float = 2.0, population_size: int = 10) -> Path:
     """CMA-ES of the package `cma` on all training examples of all clients, as in BBT.
 
-    Grid: sigma 0.5, 1, 2, 4; population_size 10, 20.
+    Grid: sigma 1, 2, 4.
     """
     cost, spent, path = len(box.everything), 0, [(0, box.start)]
     options = {"popsize": population_size, "seed": seed + 1, "verbose": -9}
@@ -34,7 +34,7 @@ def pycma(box: OpenBox, budget: int, seed: int, sigma: float = 2.0, population_s
     return path
 
 
-def dfo_ls(box: OpenBox, budget: int, seed: int, radius: float = 1.0) -> Path:
+def dfo_ls(box: OpenBox, budget: int, seed: int, radius: float = 3.0) -> Path:
     """DFO-LS (Cartis et al. 2019, ACM TOMS 45(3)) of its package, on the roots of all examples' losses.
 
     Grid: radius 0.3, 1, 3.
@@ -70,7 +70,7 @@ def blackvip(box: OpenBox, budget: int, seed: int, a: float = 0.005, c: float = 
 
     a and c are those of weights in their own units, of which a unit of θ is `UNIT`.
 
-    Grid: a 0.001, 0.005, 0.01, 0.05; c 0.01, 0.1, 1; directions 1, 5.
+    Grid: a 0.001, 0.005, 0.02; c 0.05, 0.1.
     """
     rng, theta, spent, path = np.random.default_rng(seed), box.start, 0, [(0, box.start)]
     momenta = [np.zeros_like(theta) for _ in box.shares]
