@@ -5,8 +5,9 @@ are. Every finished cell (box, method, seed) is a line of OUT.jsonl, so that a r
 the table of all cells in the file is printed.
 
 Nothing is tuned on the seeds that are reported, 1 to 3. Our own methods have their defaults, which were chosen on seeds
-11 to 13 among these: first step 0.15, 0.3, 0.6, 1.2; c 0.15, 0.35, 0.5, 1; directions 1, 2, 4; batch 16, 32, 64, 128;
-for `cma`, σ 0.75, 1, 1.5, 2, population 6, 11. `peers` has the grids of the others.
+11 to 13 of digits:affine and digits:low-rank among these, not all together: first step 0.15, 0.3, 0.6, 1.2, and how it
+falls with the dimension; c 0.15, 0.35, 0.5, 1; directions 1, 2, 4; batch 16, 32, 128, 160; for `cma`, σ 0.75, 1, 1.5,
+2, population 6, 11. `peers` has the grids of the others.
 """
 
 import json

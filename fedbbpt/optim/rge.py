@@ -16,7 +16,7 @@ class Rge(GaussianTwoPoint):
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart
     >>> optimizer = Rge(OptimizerStart(np.full(4, 2.0), np.random.default_rng(1)))
-    >>> for _ in range(100):
+    >>> for _ in range(400):
     ...     optimizer.tell((optimizer.ask() ** 2).sum(1))
     >>> bool((abs(optimizer.x) < 0.01).all())
     True

@@ -23,7 +23,7 @@ class Spsa(TwoPoint):
     (Spall 1998, eqs. 3, 4). A direction without a finite loss on both sides is left out of the mean.
 
     Unset, `c` is 1 in up to d = 13 dimensions, and √(13 / d) in more of them; `a` lets the first step move a coordinate
-    by 0.3 c / √(1 + d / m), where m counts the directions of all clients of a round (see `two_point`).
+    by 0.3 c^1.5 / √(1 + d / m), where m counts the directions of all clients of a round (see `two_point`).
 
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart

@@ -126,12 +126,16 @@ class GaussianTwoPoint(TwoPoint):
 
 
 def first_step(directions: int, dim: int) -> float:
-    """How far the first step moves a coordinate by default: 0.3 `unit` / √(1 + d / m), m directions in d dimensions.
+    """How far the first step moves a coordinate by default: 0.3 u^1.5 / √(1 + d / m), m directions, u the `unit` of d.
+
+    What of a step is chance raises the loss by the curvature in all dimensions. With u in place of u^1.5, `low-rank`
+    (d = 105) under ten clients was above its start more often; with u², `coordinator` (d = 10,064) learned nothing in
+    5,000 queries.
 
     >>> round(first_step(1, 13), 2), round(first_step(10, 13), 2)
     (0.08, 0.2)
     """
-    return FIRST_STEP * unit(dim) / math.sqrt(1 + dim / directions)
+    return FIRST_STEP * math.pow(unit(dim), 1.5) / math.sqrt(1 + dim / directions)
 
 
 def rms(vector: Array) -> float:

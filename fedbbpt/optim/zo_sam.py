@@ -22,7 +22,7 @@ class ZoSam(TwoPoint):
     >>> import numpy as np
     >>> from fedbbpt.optim import OptimizerStart
     >>> optimizer = ZoSam(OptimizerStart(np.full(4, 2.0), np.random.default_rng(1)))
-    >>> for _ in range(200):
+    >>> for _ in range(600):
     ...     optimizer.tell((optimizer.ask() ** 2).sum(1))
     >>> bool((abs(optimizer.x) < 0.01).all())
     True
