@@ -56,9 +56,15 @@ class Method(NamedTuple):
 LINEAR_READOUT = {"rounds": 1, **NO_PROMPT}
 RANDOM_SELECTION = {"name": "ensemble", "selection": "random"}  # no answer decides which prompts join
 NO_READOUT = {"readout": {"name": "identity"}}
-BDPL = {"prompt": {"name": "discrete"}, "optimizer": {"name": "bdpl"}, "algorithm": {"name": "fedavg"}, **NO_READOUT}
-ONE_CLIENT_PER_ROUND = {"name": "fedavg", "clients_per_round": 1}  # a round
-BBT = {"prompt": {"name": "soft"}, "optimizer": {"name": "sep-cma", "population_size": 20}, **NO_READOUT}
+FEDAVG = {"name": "fedavg", "batch_size": 128}
+BDPL = {"prompt": {"name": "discrete"}, "optimizer": {"name": "bdpl"}, "algorithm": FEDAVG, **NO_READOUT}
+ONE_CLIENT_PER_ROUND = {**FEDAVG, "clients_per_round": 1}
+BBT = {
+    "prompt": {"name": "soft"},
+    "optimizer": {"name": "sep-cma", "population_size": 20},
+    "algorithm": FEDAVG,
+    **NO_READOUT,
+}
 
 METHODS = {
     "zero-shot": Method("the untuned model", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
