@@ -52,7 +52,6 @@ def test_a_package_that_is_not_there_is_named(monkeypatch):
 
 
 def test_dfo_ls_keeps_the_best_theta():
-    pytest.importorskip("dfols")
     box = Bowl()
     path = PEERS["dfo-ls"](box, 200, 1)
     losses = [box.loss(theta) for _, theta in path[1:]]
