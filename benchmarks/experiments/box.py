@@ -77,7 +77,3 @@ class OpenBox:
     def loss(self, theta: Floats) -> float:
         """The mean loss over all training examples."""
         return float(self.losses(theta, self.everything).mean())
-
-    def drawn(self, data: Dataset, size: int, rng: np.random.Generator) -> Dataset:
-        """At most `size` of the examples."""
-        return data if len(data) <= size else data.take(np.sort(rng.choice(len(data), size, replace=False)))

@@ -11,6 +11,7 @@ import cma
 import numpy as np
 
 from fedbbpt.errors import BackendError
+from fedbbpt.types import Dataset
 from fedbbpt_benchmarks.experiments.box import OpenBox, Path, Theta
 
 Peer = Callable[[OpenBox, int, int], Path]
@@ -77,7 +78,7 @@ def blackvip(box: OpenBox, budget: int, seed: int, a: float = 0.005, c: float = 
     while spent + cost <= budget:
         a_k, c_k, moved = a / UNIT**2 / (k + 1) ** 0.4, c / UNIT / k**0.1, []
         for share, momentum in zip(box.shares, momenta, strict=True):
-            batch, gradient = box.drawn(share, BATCH, rng), np.zeros_like(theta)
+            batch, gradient = _drawn(share, BATCH, rng), np.zeros_like(theta)
             for _ in range(directions):
                 delta = rng.choice([-1, 1], len(theta)) * rng.uniform(0.5, 1, len(theta))
                 plus, minus = (box.losses(theta + side * c_k * delta, batch).mean() for side in (1, -1))
@@ -87,6 +88,11 @@ def blackvip(box: OpenBox, budget: int, seed: int, a: float = 0.005, c: float = 
         theta, spent, k = weights @ np.array(moved), spent + cost, k + 1
         path.append((spent, theta))
     return path
+
+
+def _drawn(data: Dataset, size: int, rng: np.random.Generator) -> Dataset:
+    """At most `size` of the examples."""
+    return data if len(data) <= size else data.take(np.sort(rng.choice(len(data), size, replace=False)))
 
 
 PEERS: Mapping[str, Peer] = {"pycma": pycma, "dfo-ls": dfo_ls, "blackvip": blackvip}

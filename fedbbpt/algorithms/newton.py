@@ -32,7 +32,8 @@ from fedbbpt.algorithms.design import directions, gram, nearest, quadratic_sums
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
 from fedbbpt.algorithms.local_steps import store_fit_data, stored_fit_data
 from fedbbpt.algorithms.readout_fit import empty_statistics, fit
-from fedbbpt.algorithms.trust_region import Quadratic, Search, first_points, proposals
+from fedbbpt.algorithms.search_state import Search
+from fedbbpt.algorithms.trust_region import Quadratic, first_points, proposals
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import Float32, Floats, Message, Score, Statistics, Update, Usage
 

@@ -3,18 +3,14 @@
 Conn, Scheinberg & Vicente 2009, "Introduction to Derivative-Free Optimization", chapters 6 and 10.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.types import Float32, Floats, Int64
-
 Array = NDArray[np.float64]
 BISECTIONS = 60
 STEPS = (1.0, 0.5, 2.0)  # steps that are tried at once, in radii
-LEAST_RADIUS, MOST_RADIUS = 0.1, 2.0
 SPREAD = 0.25  # distance of the points that explore, in radii
 
 
@@ -38,7 +34,7 @@ class Quadratic(NamedTuple):
         values, slopes = np.maximum(values, 0), vectors.T @ self.gradient
 
         def at(shift: float) -> Array:
-            return np.asarray(-slopes / np.maximum(values + shift, np.finfo(float).tiny))
+            return np.asarray(-slopes / np.maximum(values + shift, np.finfo(np.float32).tiny))
 
         low, high = 0.0, float(np.linalg.norm(slopes)) / radius  # the norm falls with the shift: at `high` it is inside
         if np.linalg.norm(at(low)) > radius:
@@ -70,32 +66,3 @@ def proposals(
     around = [directions[i % len(directions)] * rng.choice([-1.0, 1.0]) for i in range(count - len(steps))]
     found: Array = centre + np.array([*steps, *(steps[0] + SPREAD * radius * direction for direction in around)])
     return found
-
-
-class Search(NamedTuple):
-    """Where the search stands."""
-
-    points: Array  # (n, r) asked about
-    radius: float
-    best: int  # index of the point of least loss
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> "Search":
-        """Inverse of `to_arrays`."""
-        return cls(arrays["points"].astype(np.float64), float(arrays["radius"][0]), int(arrays["best"][0]))
-
-    def to_arrays(self) -> dict[str, Float32]:
-        """The search as arrays of float32."""
-        values = {"points": self.points, "radius": [self.radius], "best": [self.best]}
-        return {name: np.asarray(value, np.float32) for name, value in values.items()}
-
-    def after(self, kept: Int64, asked: Floats, losses: Array, *, adapt: bool) -> "Search":
-        """The search with the kept points and those just asked about, from the losses of the best and of these.
-
-        The radius grows where the longest step was the best one, and shrinks where the shortest was, or none is better.
-        """
-        winner = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
-        best = len(kept) + winner - 1 if winner else int(np.flatnonzero(kept == self.best)[0])
-        factor = {0: 0.5, 2: 0.5, 3: 2.0}.get(winner, 1.0) if adapt else 1.0
-        radius = min(max(factor * self.radius, LEAST_RADIUS), MOST_RADIUS)
-        return Search(np.concatenate([self.points[kept], asked]), radius, best)

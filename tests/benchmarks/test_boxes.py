@@ -30,9 +30,6 @@ class Bowl:
     def loss(self, theta):
         return float(((theta[None] - self.everything[:, None]) ** 2).mean())
 
-    def drawn(self, data, size, rng):
-        return data
-
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name != "dfo-ls"])
 def test_a_peer_lowers_the_loss_and_keeps_to_its_budget(name):
