@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.types import Floats, Int64
+from fedbbpt.types import Int64
 
 BY_CLASS, SHARED = 4_000, 20_000  # most numbers for a covariance of each class, and for one that all classes share
-FEWEST = 50  # pairs of virtual examples of a class
+FEWEST = 50  # pairs of virtual examples of a class, where that is not too many
+MOST = 1_000_000  # numbers of all virtual examples
 TINY = 1e-7  # smallest variance along a direction, relative to the largest
 Array = NDArray[np.float64]
 
@@ -34,54 +35,60 @@ def class_moments(features: Array, labels: Int64, classes: int) -> Array:
     """
     of_class = np.eye(classes)[labels]  # (N, K)
     p = features.shape[1]
-    i, j = np.triu_indices(p)
-    if classes * len(i) <= BY_CLASS:
+    pairs = p * (p + 1) // 2
+    if classes * pairs <= BY_CLASS:
+        i, j = np.triu_indices(p)
         products = of_class.T @ (features[:, i] * features[:, j])
-    elif len(i) <= SHARED:
-        products = (features.T @ features)[i, j]
+    elif pairs <= SHARED:
+        products = _upper(features.T @ features)
     else:
         products = (features**2).sum(0)
     return np.concatenate([of_class.sum(0), (of_class.T @ features).ravel(), products.ravel()])
 
 
 def virtual_examples(moments: Array, classes: int, dimension: int) -> VirtualExamples:
-    """Examples of K classes with features (p,) that have these `class_moments`; needs at least one real example."""
+    """Examples of K classes with features (p,) that have these `class_moments`; needs at least one real example.
+
+    They are at most about `MOST` numbers: where there are very many classes and features, only the directions of the
+    largest variances are kept.
+    """
     counts, sums, products = np.split(moments, [classes, classes + classes * dimension])
     present = np.flatnonzero(counts > 0)
-    means = sums.reshape(classes, dimension)[present] / counts[present, None]
-    i, j = np.triu_indices(dimension)
-    if len(products) == classes * len(i):
-        scatters, examples = products.reshape(classes, -1)[present], counts[present, None]
+    means, shares = sums.reshape(classes, dimension)[present] / counts[present, None], counts[present] / counts.sum()
+    most_pairs = max(1, MOST // max(1, 2 * len(present) * dimension))
+    if len(products) == classes * (dimension * (dimension + 1) // 2):
+        second = products.reshape(classes, -1)[present] / counts[present, None]
+        outer = [_upper(np.outer(mean, mean)) for mean in means]
+        roots = [_root(own, dimension, most_pairs) for own in second - np.reshape(outer, second.shape)]
     else:
-        scatters, examples = products[None], counts.sum().reshape(1, 1)
-    roots = _roots(scatters / examples, means, counts[present] / counts.sum(), (i, j))
+        own = products / counts.sum()
+        squares = shares @ means**2 if len(own) == dimension else _upper((means.T * shares) @ means)
+        roots = [_root(own - squares, dimension, most_pairs)] * len(present)
     features, weights = [], []
-    for one, (k, mean) in enumerate(zip(present, means, strict=True)):
-        root = roots[one if len(roots) > 1 else 0]  # (p, r)
-        pairs = max(FEWEST, root.shape[1])
-        drawn = _normal_pairs(pairs, root.shape[1]) @ root.T
-        features.append(mean + drawn)
-        weights.append(np.tile(np.eye(classes)[k] * counts[k] / counts.sum() / (2 * pairs), (2 * pairs, 1)))
+    for k, mean, share, root in zip(present, means, shares, roots, strict=True):
+        pairs = min(max(FEWEST, root.shape[1]), most_pairs)
+        features.append(mean + _normal_pairs(pairs, root.shape[1]) @ root.T)
+        weights.append(np.tile(np.eye(classes)[k] * share / (2 * pairs), (2 * pairs, 1)))
     return VirtualExamples(np.concatenate(features), np.concatenate(weights))
 
 
-def _roots(second: Array, means: Array, shares: Floats, upper: tuple[Int64, Int64]) -> list[Array]:
-    """Roots R (p, r) of covariances R Rᵀ: one for each class, or one that all share."""
-    p = means.shape[1]
-    own = np.einsum("ki,kj->kij", means, means)  # (K, p, p)
-    around = own if len(second) == len(own) > 1 else np.einsum("k,kij->ij", shares, own)[None]
-    roots = []
-    for products, mean in zip(second, around, strict=True):
-        matrix = np.zeros((p, p))
-        if len(products) == p:
-            matrix[np.arange(p), np.arange(p)] = products - np.diag(mean)
-        else:
-            matrix[upper] = products - mean[upper]
-            matrix = np.triu(matrix) + np.triu(matrix, 1).T
-        values, vectors = np.linalg.eigh(matrix)
-        kept = values > TINY * values.max(initial=TINY)
-        roots.append(vectors[:, kept] * np.sqrt(values[kept]))
-    return roots
+def _upper(matrix: Array) -> Array:
+    """The upper half of a symmetric matrix (p, p), as `class_moments` orders it."""
+    return np.asarray(matrix[np.triu_indices(len(matrix))])
+
+
+def _root(covariance: Array, dimension: int, most: int) -> Array:
+    """A root R (p, r) of a covariance R Rᵀ, given as its upper half or as variances (p,); at most r = `most`."""
+    if len(covariance) == dimension:
+        values, vectors = covariance, None
+    else:
+        matrix = np.zeros((dimension, dimension))
+        matrix[np.triu_indices(dimension)] = covariance
+        values, vectors = np.linalg.eigh(matrix + np.triu(matrix, 1).T)
+    order = np.argsort(values, kind="stable")
+    kept = order[values[order] > TINY * values.max(initial=TINY)][-most:]
+    columns = np.eye(dimension)[:, kept] if vectors is None else vectors[:, kept]
+    return np.asarray(columns * np.sqrt(values[kept]))
 
 
 @lru_cache(maxsize=64)

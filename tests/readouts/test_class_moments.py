@@ -50,3 +50,14 @@ def test_a_class_with_one_example_stays_there():
     features, labels = examples(5, 1)
     virtual = virtual_examples(class_moments(features, labels, 3), 3, 5)
     np.testing.assert_allclose(virtual.features, np.tile(features, (len(virtual.features), 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "p"), [(100, 100), (300, 250)])
+def test_very_many_classes_and_features_keep_virtual_examples_few(classes, p):
+    labels = np.repeat(np.arange(classes), 2)
+    features = np.random.default_rng(0).normal(size=(len(labels), p))
+    virtual = virtual_examples(class_moments(features, labels, classes), classes, p)
+    assert virtual.features.size <= 1_000_000
+    for k in (0, classes - 1):
+        own = virtual.weights[:, k]
+        np.testing.assert_allclose(own @ virtual.features / own.sum(), features[labels == k].mean(0), atol=1e-8)
