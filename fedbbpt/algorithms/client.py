@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fedbbpt.backend import Meter
 from fedbbpt.objective import Objective
-from fedbbpt.types import Client, Dataset, Float32, Subset, Usage
+from fedbbpt.types import Client, Dataset, Float32, Floats, Subset, Usage
 
 Array = NDArray[Any]
 # Parts of a memory: arrays that last for one round, and scores without a prompt. All other parts belong to algorithms.
@@ -110,6 +110,11 @@ class ClientContext:
         """The objective with a new meter, so that the queries of concurrent clients are counted apart."""
         meter = Meter(self.objective.backend)
         return self.objective.on(meter), meter
+
+    def training_scores(self, prompts: Floats) -> tuple[Float32, Usage]:
+        """Scores (n, N, C) of all training inputs under single prompts (n, d), and the usage of this call."""
+        objective, meter = self.metered()
+        return objective.answers(prompts, self.data.train.batch(slice(None)))[:, :, 0], meter.usage
 
     def unprompted_scores(self, name: Subset) -> tuple[Float32, Usage]:
         """Scores (N, 1, C) of a subset's inputs without a prompt, and the usage of this call.

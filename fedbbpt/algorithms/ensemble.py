@@ -170,13 +170,13 @@ class Ensemble(Algorithm):
         prompts = self.model.split_prompts(message.parameters["prompt"])
         ctx.state.clear()
         ctx.scratch.clear()
-        ctx.state[ANSWERS], usage = self._ask(prompts, ctx)
+        ctx.state[ANSWERS], usage = ctx.training_scores(prompts)
         ctx.state[ROUND] = np.array([message.round - 1])
         return Update(ctx.id, {}, len(ctx.data.train), math.nan, usage)
 
     def _train(self, message: Message, ctx: ClientContext) -> Update:
         """Queries the training inputs under the candidates; replies with the loss's gradients for each tried prompt."""
-        ctx.scratch[ANSWERS], usage = self._ask(self._candidates(message), ctx)
+        ctx.scratch[ANSWERS], usage = ctx.training_scores(self._candidates(message))
         chosen, tried = (self._answers(message, part, ctx) for part in (PROMPTS, "tried"))
         slopes = self._readout.candidate_gradients(
             message.parameters["readout"], chosen.swapaxes(0, 1), tried, ctx.data.train.labels
@@ -223,11 +223,6 @@ class Ensemble(Algorithm):
         rng = np.random.default_rng([message.seed, message.round])
         centre = prompts[slot] if around else self._start()
         return self._make_optimizer(OptimizerStart(centre, rng, turns)).ask().astype(np.float32)
-
-    def _ask(self, prompts: Floats, ctx: ClientContext) -> tuple[Float32, Usage]:
-        """Scores (n, N, C) of all training inputs under prompts (n, d), and their usage."""
-        objective, meter = ctx.metered()
-        return objective.answers(prompts, ctx.data.train.batch(slice(None)))[:, :, 0], meter.usage
 
     def _answers(self, message: Message, part: str, ctx: ClientContext) -> Float32:
         """Scores (n, N, C) under the prompts whose indices are this part of the message; candidates come last.

@@ -68,6 +68,7 @@ class Newton(Algorithm):
     """
 
     model_selection: ModelSelection = "last"  # with few examples, which round has the lowest loss is chance
+    settled_round = 2  # before the first round, the start is queried, too
 
     def __init__(
         self,
@@ -132,11 +133,8 @@ class Newton(Algorithm):
 
     def _propose(self, search: Search, state: ServerState, send: Send) -> Array:
         """The next points (num_candidates, r)."""
-        rng, count, width = (
-            np.random.default_rng([state.round, self._seed]),
-            self._num_candidates,
-            search.points.shape[1],
-        )
+        count, width = self._num_candidates, search.points.shape[1]
+        rng = np.random.default_rng([state.round, self._seed])
         if state.round == 0:
             return first_points(count, width, self._first_step, rng)
         known = min(width, len(search.points) - 1 + count)  # directions to search in
@@ -161,8 +159,6 @@ class Newton(Algorithm):
             return Statistics(np.zeros(1 + r + r * (r + 1) // 2, np.float32))
         losses = np.full(1 + len(message.parameters[ASKED]), np.nan, np.float32)
         return Update("", {"losses": losses}, 0, math.nan, Usage())
-
-    settled_round = 2
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
         """See `Algorithm`."""
@@ -219,9 +215,8 @@ class Newton(Algorithm):
 
     def _ask(self, points: Floats, ctx: ClientContext) -> tuple[Float32, Usage]:
         """Scores (n, N, C) of all training inputs at points (n, r), and their usage."""
-        objective, meter = ctx.metered()
-        prompts = np.stack([self._theta(point) for point in points])
-        return objective.answers(prompts, ctx.data.train.batch(slice(None)))[:, :, 0], meter.usage
+        # One by one: the server's θ then has the bits of the clients'.
+        return ctx.training_scores(np.stack([self._theta(point) for point in points]))
 
     def _remembered(self, round_: int, ctx: ClientContext) -> Float32:
         """The answers (n, N, C) at the points of this round's end.
