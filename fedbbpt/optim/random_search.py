@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from fedbbpt.optim import Count, OptimizerBase, OptimizerStart
+from fedbbpt.optim import Count, OptimizerBase, OptimizerStart, unit
 from fedbbpt.types import Floats
 
 
@@ -15,7 +15,8 @@ class RandomSearch(OptimizerBase):
 
     Args:
         start: where the client starts into the round.
-        sigma: standard deviation of the first steps, per coordinate.
+        sigma: standard deviation of the first steps, per coordinate; unset, 1 in up to d = 13 dimensions, and √(13 / d)
+            in more of them.
         decay: exponent with which the standard deviation falls.
         population_size: steps tried at once.
 
@@ -33,14 +34,14 @@ class RandomSearch(OptimizerBase):
         start: OptimizerStart,
         /,
         *,
-        sigma: PositiveFloat = 1.0,
+        sigma: PositiveFloat | None = None,
         decay: NonNegativeFloat = 0.5,
         population_size: Count = 8,
     ) -> None:
         super().__init__(start)
         self.population_size = population_size
         self._step = start.step
-        self._sigma, self._decay = sigma, decay
+        self._sigma, self._decay = sigma or unit(len(self.x)), decay
 
     def ask(self) -> NDArray[np.float64]:
         """Normal steps from x: (population_size, d)."""
