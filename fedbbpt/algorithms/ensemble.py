@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from fedbbpt.algorithms import (
     Algorithm,
@@ -28,30 +27,32 @@ from fedbbpt.algorithms import (
 )
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
 from fedbbpt.algorithms.local_steps import store_fit_data, stored_fit_data
-from fedbbpt.algorithms.readout_fit import empty_statistics, fit, summed_statistics
+from fedbbpt.algorithms.readout_fit import empty_statistics, fit
 from fedbbpt.errors import ConfigError
-from fedbbpt.optim import OptimizerStart
+from fedbbpt.optim import OptimizerStart, unit
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.types import Float32, Floats, Message, Score, Statistics, Update, Usage
 
 MOST_PROMPTS = 1024  # queries per prediction
 ANSWERS, ROUND, PROMPTS = "answers", "round", "prompts"  # names in a client's memory
+STATISTICS, FITTED = "statistics", "fitted"  # of candidates, in an update; the examples of the last fit
 
 
 class Ensemble(Algorithm):
-    """Several prompts per input, selected greedily from random candidates; one linear readout takes all their scores.
+    """Prompts selected greedily from random candidates; one linear readout takes all their scores.
 
-    `num_prompts` is the size of the ensemble: each prediction takes that many queries. In a round, all clients query
-    all their training inputs under the same candidates, which the optimizer draws from a seed. They report sums from
-    which the server computes how much each candidate would lower the readout's loss (`LinearReadout.candidate_gains`),
-    and the best candidate joins the ensemble. Once there are `num_prompts` prompts, each round replaces one of them, in
-    turn, with the best of itself and the candidates around it.
+    Each prediction takes a query per prompt. In a round, all clients query all their training inputs under the same
+    candidates, which the optimizer draws from a seed. They report sums from which the server computes how good each is
+    (`LinearReadout.candidate_gains`), and the best joins. Once there are `num_prompts` prompts, each round replaces one
+    of them, in turn, with the best of itself and the candidates around it. The first is the prompt's own start. Clients
+    remember the scores under the selected prompts, so that no query is repeated. All take part in every round.
 
-    The first prompt is the prompt's own start. Clients remember the scores under the selected prompts, so that no query
-    is repeated. All clients take part in every round.
-
-    `selection` "random" is a control by chance: it queries as much, but the first of a round's candidates, all drawn
-    around the prompt's start, joins whatever the answers are.
+    Args:
+        context: the model, the optimizer and the seed.
+        num_prompts: the most prompts.
+        prompt_decay: the loss (nats) that a single prompt must gain, over half its mean squared change from the start
+            in units of `optim.unit`; with few examples, some candidate always looks better by chance.
+        selection: "random" is a control by chance: the first of a round's candidates, all around the start, joins.
     """
 
     model_selection: ModelSelection = "last"  # with few examples, which round has the lowest loss is chance
@@ -62,10 +63,11 @@ class Ensemble(Algorithm):
         /,
         *,
         num_prompts: Annotated[int, Field(ge=1, le=MOST_PROMPTS)] = 8,
+        prompt_decay: NonNegativeFloat = 0.1,
         selection: Literal["greedy", "random"] = "greedy",
     ) -> None:
         self.model, self._make_optimizer, self._seed = context.model, context.optimizer, context.seed
-        self._num_prompts, self._greedy = num_prompts, selection == "greedy"
+        self._num_prompts, self._prompt_decay, self._greedy = num_prompts, prompt_decay, selection == "greedy"
         readout = self.model.readout
         if not isinstance(readout, LinearReadout) or not self.model.prompt.dim:
             raise ConfigError(
@@ -104,42 +106,44 @@ class Ensemble(Algorithm):
         prompts = self.model.split_prompts(message.parameters["prompt"])
         weights: Floats = message.parameters["readout"]
         candidates, slot = self._candidates(message), self._slot(message)
-
-        def refit(start: Floats, chosen: list[int]) -> NDArray[np.float64]:
-            return fit(self._readout, start, send, _with(message, prompts=chosen))
-
         stay = [prompt for prompt in range(len(prompts)) if prompt != slot]
         tried = [prompt for prompt in range(len(prompts) + len(candidates)) if prompt not in stay]
-        weights = refit(self._readout.resized(weights, remove=slot if slot < len(prompts) else None), stay)
-        parts = {"prompt": message.parameters["prompt"], "readout": weights, PROMPTS: stay, "tried": tried}
-        updates = send("train", _with(message, **parts))
-        slopes = np.stack([update.payload["slopes"] for update in updates])  # (clients, tried, ·)
-        slopes[np.isnan(slopes[:, -len(candidates) :]).all((1, 2))] = 0  # clients without any scores are ignored
-        gains = self._readout.candidate_gains(slopes.sum(0, np.float64))
+        rest = self._readout.resized(weights, remove=slot if slot < len(prompts) else None)
+        rest = fit(self._readout, rest, send, _with(message, prompts=stay)) if stay else rest
+        known = _with(message, prompt=message.parameters["prompt"], readout=rest, prompts=stay, tried=tried)
+        updates = send("train", known)
+        statistics = np.stack([update.payload[STATISTICS] for update in updates])  # (clients, tried, ·)
+        statistics[np.isnan(statistics[:, -len(candidates) :]).all((1, 2))] = 0  # clients without scores are ignored
+        gains = self._readout.candidate_gains(statistics.sum(0, np.float64), len(stay))
+        everything = np.concatenate([prompts, candidates])
+        if not stay:
+            change = (everything[tried] - self._start()) / unit(self.model.prompt.dim)
+            gains -= self._prompt_decay / 2 * (change**2).mean(1)
         best = tried[int(np.argmax(np.where(np.isnan(gains), -np.inf, gains)))] if self._greedy else len(prompts)
         chosen = [*stay[:slot], best, *stay[slot:]]
-        weights = refit(self._readout.resized(weights, insert=slot), chosen)
-        count, loss = summed_statistics(weights, send, last := _with(message, prompts=chosen))[:2]
-        send("commit", last)
-        new = np.concatenate([prompts, candidates])[chosen]
-        parameters = {"prompt": new.astype(np.float32).ravel(), "readout": weights.astype(np.float32)}
-        return ServerState(message.round, parameters), RoundReport(loss / count if count else math.nan)
+        examples = sum(update.weight for update in updates)
+        if chosen != list(range(len(prompts))) or examples != state.opt_state.get(FITTED, 0):
+            weights = fit(self._readout, self._readout.resized(rest, insert=slot), send, _with(message, prompts=chosen))
+        weights = weights.astype(np.float32)
+        commits = send("commit", _with(message, prompts=chosen, readout=weights))
+        count, loss = (sum(float(reply.values[part]) for reply in commits) for part in range(2))
+        parameters = {"prompt": everything[chosen].astype(np.float32).ravel(), "readout": weights}
+        new = ServerState(message.round, parameters, {FITTED: np.array(examples)})
+        return new, RoundReport(loss / count if count else math.nan)
 
     def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""
         if handler == "evaluate":
             return empty_score(self.model, message.parameters)
-        if handler == "commit":
-            return Statistics(np.zeros(0, np.float32))
         if handler == "catch_up":
             return Update("", {}, 0, math.nan, Usage())
         parts, inputs = message.parameters, len(self.model.info.classes)
         scores = np.zeros((0, len(parts[PROMPTS]), inputs), np.float32)
-        if handler == "fit_statistics":
+        if handler in ("fit_statistics", "commit"):
             return empty_statistics(self._readout, parts["readout"], scores)
         more = np.zeros((len(parts["tried"]), 0, inputs), np.float32)
-        slopes = self._readout.candidate_gradients(parts["readout"], scores, more, np.zeros(0, np.int64))
-        return Update("", {"slopes": np.full_like(slopes, np.nan, np.float32)}, 0, math.nan, Usage())
+        statistics = self._readout.candidate_statistics(parts["readout"], scores, more, np.zeros(0, np.int64))
+        return Update("", {STATISTICS: np.full_like(statistics, np.nan, np.float32)}, 0, math.nan, Usage())
 
     @property
     def settled_round(self) -> int:
@@ -157,8 +161,9 @@ class Ensemble(Algorithm):
         return min(1 + round_, self._num_prompts)
 
     def most_exchanges(self, round_: int) -> int:
-        """Two fits, the candidates, the loss and the commit; before the first round, clients catch up."""
-        return 2 * self._readout.most_exchanges + (4 if round_ == 1 else 3)
+        """Two fits, or one where there is one prompt; candidates and commit; before the first round, to catch up."""
+        fits = 1 if self._num_prompts == 1 else 2
+        return fits * self._readout.most_exchanges + (3 if round_ == 1 else 2)
 
     def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
@@ -175,13 +180,13 @@ class Ensemble(Algorithm):
         return Update(ctx.id, {}, len(ctx.data.train), math.nan, usage)
 
     def _train(self, message: Message, ctx: ClientContext) -> Update:
-        """Queries the training inputs under the candidates; replies with the loss's gradients for each tried prompt."""
+        """Queries the training inputs under the candidates; replies with what each tried prompt promises, as sums."""
         ctx.scratch[ANSWERS], usage = ctx.training_scores(self._candidates(message))
         chosen, tried = (self._answers(message, part, ctx) for part in (PROMPTS, "tried"))
-        slopes = self._readout.candidate_gradients(
+        statistics = self._readout.candidate_statistics(
             message.parameters["readout"], chosen.swapaxes(0, 1), tried, ctx.data.train.labels
         )
-        payload = {"slopes": slopes.astype(np.float32)}
+        payload = {STATISTICS: statistics.astype(np.float32)}
         return Update(ctx.id, payload, len(ctx.data.train), math.nan, usage)
 
     def _fit_statistics(self, message: Message, ctx: ClientContext) -> Statistics:
@@ -195,11 +200,12 @@ class Ensemble(Algorithm):
         return Statistics(statistics.astype(np.float32))
 
     def _commit(self, message: Message, ctx: ClientContext) -> Statistics:
-        """Forgets all scores but those under the message's prompts."""
+        """The statistics under the new parameters; forgets all scores but those under the message's prompts."""
+        statistics = self._fit_statistics(message, ctx)
         ctx.state[ANSWERS] = self._answers(message, PROMPTS, ctx)
         ctx.state[ROUND] = np.array([message.round])
         ctx.scratch.clear()
-        return Statistics(np.zeros(0, np.float32))
+        return statistics
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
         return evaluate(ctx, message.parameters, message)

@@ -27,16 +27,16 @@ class VirtualExamples(NamedTuple):
     weights: Array  # (M, K): an example's weight under its class, else 0
 
 
-def class_moments(features: Array, labels: Int64, classes: int) -> Array:
+def class_moments(features: Array, labels: Int64, classes: int, *, by_class: bool = True) -> Array:
     """Sums over examples (N, p): their number and sum by class (K + K·p,), and products of pairs of features.
 
-    The products are those of each class (K · p (p + 1) / 2) where these are at most `BY_CLASS` numbers, else of all
-    classes together (p (p + 1) / 2), or, beyond `SHARED` numbers, squares (p,).
+    The products are those of each class (K · p (p + 1) / 2) where these are at most `BY_CLASS` numbers, else, or where
+    `by_class` is not wanted, of all classes together (p (p + 1) / 2), or, beyond `SHARED` numbers, squares (p,).
     """
     of_class = np.eye(classes)[labels]  # (N, K)
     p = features.shape[1]
     pairs = p * (p + 1) // 2
-    if classes * pairs <= BY_CLASS:
+    if by_class and classes * pairs <= BY_CLASS:
         i, j = np.triu_indices(p)
         products = of_class.T @ (features[:, i] * features[:, j])
     elif pairs <= SHARED:

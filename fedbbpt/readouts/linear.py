@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from fedbbpt.backend import BackendInfo
 from fedbbpt.readouts import AggregateFn, ReadoutBase, ReadoutData, cross_entropy, log_softmax
 from fedbbpt.readouts.class_moments import class_moments, virtual_examples
-from fedbbpt.readouts.surrogate_likelihood import minimum
+from fedbbpt.readouts.surrogate_likelihood import Function, least, minimum
 from fedbbpt.types import Float32, Floats, Int64
 
 TINY = 1e-12
@@ -79,25 +79,17 @@ class LinearReadout(ReadoutBase):
     def fit(self, weights: Floats, aggregate: AggregateFn) -> NDArray[np.float64]:
         """See `Readout`."""
         start: NDArray[np.float64] = np.asarray(weights, np.float64)
-        k, dimension = self._num_classes, len(weights) // self._num_classes - 1  # K, V·C
         moments = aggregate(np.zeros(0))
-        if not moments[:k].any():  # nobody has an answer: stay here
+        if not moments[: self._num_classes].any():  # nobody has an answer: stay here
             return start
-        num_prompts = dimension // self._num_scores
-        decay, virtual = self._l2 * max(1, num_prompts) ** 0.5, virtual_examples(moments, k, dimension)
-        class_log_scores = self._class_log_scores(virtual.features)
-
-        def surrogate(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            log_p = self._read(w, virtual.features, class_log_scores)
-            residual = np.exp(log_p) * virtual.weights.sum(1, keepdims=True) - virtual.weights
-            gradient = np.concatenate([(residual.T @ virtual.features).ravel(), residual.sum(0)])
-            return decay / 2 * (w @ w) - (log_p * virtual.weights).sum(), gradient + decay * w
+        num_prompts = (len(weights) // self._num_classes - 1) // self._num_scores
+        decay = self._decay(num_prompts)
 
         def clients(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             count, loss, *gradient = aggregate(w)
             return loss / count + decay / 2 * (w @ w), np.array(gradient) / count + decay * w
 
-        return minimum(clients, surrogate, np.zeros_like(start), self._max_evaluations)
+        return minimum(clients, self._surrogate(moments, num_prompts), np.zeros_like(start), self._max_evaluations)
 
     def resized(self, weights: Floats, *, remove: int | None = None, insert: int | None = None) -> Floats:
         """The weights without those of one prompt, or with zeros for a further prompt at that index."""
@@ -109,34 +101,61 @@ class LinearReadout(ReadoutBase):
             matrix = np.insert(matrix, insert, 0, 1)
         return np.concatenate([matrix.ravel(), weights[-k:]])
 
-    def candidate_gradients(
+    def candidate_statistics(
         self, weights: Floats, selected: Float32, candidates: Float32, labels: Int64
     ) -> NDArray[np.float64]:
-        """What each candidate prompt explains of the remaining errors, without a fit: (n, K·C + 1).
+        """What each of n candidate prompts promises beside the selected ones, as sums over answers: (n, S); no fit.
 
-        For each of n candidates with answers `candidates` (n, N, C): the gradient of the summed losses by its part of W
-        at 0, all else as fitted to the answers under the `selected` prompts (N, V, C), and the sum of its squared
-        features. Sums over clients add up.
+        Candidates have answers (n, N, C), the selected prompts (N, V, C). Where none is selected: `class_moments` with
+        products of all classes together. Else, with everything else as fitted to the selected prompts: the gradient of
+        the summed losses by the candidate's part of W at 0, and the sum of its squared features (K·C + 1,).
         """
         features, class_log_scores = self.features(selected), self.class_log_scores(selected)
         s = self.features(candidates[:, :, None])  # (n, N, C)
         answered = np.asarray(np.isfinite(s).all(axis=2))  # (n, N)
-        silent = ~answered.any(axis=1)  # all about them is NaN: they promise nothing
+        silent = np.asarray(~answered.any(axis=1))  # all about them is NaN: they promise nothing
         whole = np.isfinite(features).all(1) & answered[~silent].all(0)
         if silent.all():  # nothing to say, for or against any
-            return np.zeros((len(s), self._num_classes * self._num_scores + 1))
-        residual = self._residual(self._read(weights, features[whole], class_log_scores[whole]), labels[whole])
-        s = s[:, whole]
+            whole, silent = np.zeros_like(whole), np.zeros_like(silent)
+        s, labels = s[:, whole], labels[whole]
+        if not selected.shape[1]:
+            moments = [class_moments(one, labels, self._num_classes, by_class=False) for one in s]
+            return np.where(silent[:, None], np.nan, moments)
+        residual = self._residual(self._read(weights, features[whole], class_log_scores[whole]), labels)
         gradients, squares = residual.T @ s, (s**2).sum((1, 2))  # (n, K, C), (n,)
         return np.concatenate([gradients.reshape(len(s), -1), squares[:, None]], 1)
 
-    def candidate_gains(self, gradients: Floats) -> NDArray[np.float64]:
-        """How far each candidate goes to explain the errors (n,), from the sum of all clients' `candidate_gradients`.
+    def candidate_gains(self, statistics: Floats, num_selected: int) -> NDArray[np.float64]:
+        """How good each candidate is (n,), from the sum of all clients' `candidate_statistics`; NaN if unknown.
 
-        |residualᵀ s|² / |s|²: the choice of matching pursuit (Mallat & Zhang 1993), for a matrix of coefficients.
+        Beside selected prompts: how far it goes to explain the errors, |residualᵀ s|² / |s|², which is the choice of
+        matching pursuit (Mallat & Zhang 1993), for a matrix of coefficients. Alone: minus the loss (nats) of the layer
+        fitted to its answers (variable projection, Golub & Pereyra 1973), as far as their moments tell.
         """
-        gains: NDArray[np.float64] = (gradients[:, :-1] ** 2).sum(1) / np.maximum(gradients[:, -1], TINY)
-        return gains
+        if num_selected:
+            gains: NDArray[np.float64] = (statistics[:, :-1] ** 2).sum(1) / np.maximum(statistics[:, -1], TINY)
+            return gains
+        known = statistics[:, : self._num_classes].sum(1) > 0  # not where it is NaN, either
+        start = self.init(1).astype(np.float64)
+        losses = np.full(len(statistics), np.nan)
+        losses[known] = [least(self._surrogate(moments, 1), start)[0] for moments in statistics[known]]
+        return -losses
+
+    def _decay(self, num_prompts: int) -> float:
+        return float(self._l2 * np.sqrt(max(1, num_prompts)))
+
+    def _surrogate(self, moments: Floats, num_prompts: int) -> Function:
+        """The loss (nats) of virtual examples that have these moments, with the decay; and its gradient."""
+        virtual = virtual_examples(np.asarray(moments, np.float64), self._num_classes, num_prompts * self._num_scores)
+        class_log_scores, decay = self._class_log_scores(virtual.features), self._decay(num_prompts)
+
+        def surrogate(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            log_p = self._read(w, virtual.features, class_log_scores)
+            residual = np.exp(log_p) * virtual.weights.sum(1, keepdims=True) - virtual.weights
+            gradient = np.concatenate([(residual.T @ virtual.features).ravel(), residual.sum(0)])
+            return decay / 2 * (w @ w) - (log_p * virtual.weights).sum(), gradient + decay * w
+
+        return surrogate
 
     def _class_log_scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The task's classes (M, K) from features (M, V·C), as `class_log_scores` has them from scores."""

@@ -28,13 +28,19 @@ class _Point(NamedTuple):
     residual: Array  # the clients' gradient minus that of the surrogate
 
 
+def least(function: Function, start: Array) -> tuple[float, Array]:
+    """The minimum of a function, and where it is: a local one where it is not convex."""
+    found = minimize(function, start, jac=True, method="L-BFGS-B", options=OPTIONS)
+    return float(found.fun), found.x
+
+
 def minimum(clients: Function, surrogate: Function, start: Array, max_evaluations: int) -> Array:
     """The weights of least loss among those at which `clients` was asked, at most `max_evaluations` times.
 
     `clients` and `surrogate` are convex losses (nats) of weights (m,), with the same regularisation. It ends early
     where the next step would gain less than `ENOUGH`.
     """
-    weights: Array = minimize(surrogate, start, jac=True, method="L-BFGS-B", options=OPTIONS).x
+    weights = least(surrogate, start)[1]
     points: list[_Point] = []
     radius = np.inf
     while True:
@@ -84,7 +90,7 @@ def _step(model: Function, centre: Array, radius: float) -> Array:
             return value + damping / 2 * float(step @ step), gradient + damping * step
 
         with np.errstate(over="ignore", invalid="ignore"):
-            weights: Array = minimize(damped, centre, jac=True, method="L-BFGS-B", options=OPTIONS).x
+            weights = least(damped, centre)[1]
             inside = np.linalg.norm(weights - centre) <= radius
         if np.isfinite(weights).all() and inside:
             return weights
