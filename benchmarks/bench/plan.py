@@ -54,7 +54,6 @@ class Method(NamedTuple):
 
 
 LINEAR_READOUT = {"rounds": 1, **NO_PROMPT}
-RANDOM_SELECTION = {"name": "ensemble", "selection": "random"}  # no answer decides which prompts join
 NO_READOUT = {"readout": {"name": "identity"}}
 FEDAVG = {"name": "fedavg", "batch_size": 128}
 BDPL = {"prompt": {"name": "discrete"}, "optimizer": {"name": "bdpl"}, "algorithm": FEDAVG, **NO_READOUT}
@@ -66,25 +65,31 @@ BBT = {
     **NO_READOUT,
 }
 
+
+def _by_chance(preset: str) -> Mapping[str, Any]:
+    """The preset's settings, but no answer decides which prompts join."""
+    return PRESETS[preset] | {"algorithm": PRESETS[preset]["algorithm"] | {"selection": "random"}}
+
+
 METHODS = {
     "zero-shot": Method("the untuned model", {"rounds": 0, "readout": {"name": "identity"}, **NO_PROMPT}),
     "head": Method("a linear head on the answers", LINEAR_READOUT),
     "head-central": Method("a linear head, centralised", LINEAR_READOUT | CENTRALISED),
     "head-local": Method("a linear head, local to each client", LINEAR_READOUT | LOCAL),
-    "default": Method("eight prompts and a head, chosen greedily", {}, IMAGES_ONLY),
-    "default-central": Method("eight prompts and a head, centralised", CENTRALISED, IMAGES_ONLY),
-    "one-prompt": Method(
-        "one prompt and a head, chosen greedily", {"algorithm": {"name": "ensemble", "num_prompts": 1}}, IMAGES_ONLY
+    "default": Method("the default: for images one prompt and a head, chosen together", {}),
+    "default-central": Method("the default, centralised", CENTRALISED),
+    "random-prompt": Method(
+        "chance: the default's queries and head, but a prompt drawn at random, whatever the model answers",
+        {"algorithm": {"selection": "random"}},
+        IMAGES_ONLY,
+    ),
+    "best": Method("eight prompts and a head, chosen greedily", PRESETS["best"], IMAGES_ONLY),
+    "random-views": Method(
+        "chance: the queries and head of best, but prompts drawn at random, whatever the model answers",
+        _by_chance("best"),
+        IMAGES_ONLY,
     ),
     "newton": Method("one prompt by Gauss-Newton steps, and a head", {"algorithm": {"name": "newton"}}, IMAGES_ONLY),
-    "random-views": Method(
-        "chance: the default's queries and head, but prompts drawn at random, whatever the model answers",
-        {"algorithm": RANDOM_SELECTION},
-    ),
-    "random-prompt": Method(
-        "chance: one prompt drawn at random, whatever the model answers, and a head; the default's training queries",
-        {"algorithm": RANDOM_SELECTION | {"num_prompts": 1}},
-    ),
     "prompt": Method("a prompt by SPSA-GC, no head", {"readout": {"name": "identity"}}, IMAGES_ONLY),
     "fed-bbpt": Method(
         "Fed-BBPT: BlackVIP's generator by SPSA-GC and FedAvg, no head", PRESETS["fed-bbpt"], IMAGES_ONLY
@@ -100,6 +105,11 @@ METHODS = {
         TEXTS_ONLY,
     ),
     "instructions": Method("four instructions and a head, chosen greedily", PRESETS["language-model"], TEXTS_ONLY),
+    "random-instructions": Method(
+        "chance: the queries and head of instructions, drawn at random, whatever the model answers",
+        _by_chance("language-model"),
+        TEXTS_ONLY,
+    ),
     "bandit": Method(
         "an instruction by a bandit, no head",
         BDPL | {"prompt": {"name": "instruction"}, "optimizer": {"name": "bandit"}},

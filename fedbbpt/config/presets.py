@@ -10,6 +10,6 @@ _TABLES: dict[str, dict[str, Any]] = tomllib.loads(
 OPTIMIZER_FOR: dict[str, dict[str, str]] = _TABLES.pop("optimizer-for")  # section -> component -> optimizer
 PRESETS = _TABLES
 OF_PAPERS = ("fed-bbpt", "blackvip")  # over `single-prompt`
-SELECTABLE = ("language-model", "single-prompt", "split", *OF_PAPERS)  # with --preset, beside what the settings imply
-DEFAULTS: dict[str, str] = {section: table["name"] for section, table in PRESETS["default"].items()}
+SELECTABLE = ("best", "language-model", "single-prompt", "split", *OF_PAPERS)  # with --preset, beside what is implied
+DEFAULTS: dict[str, str] = {k: table["name"] for k, table in PRESETS["default"].items() if k != "rounds"}
 SECTIONS = tuple(DEFAULTS)  # the kinds of component in a config, one each

@@ -50,8 +50,7 @@ def make_config(values: Settings, preset: str | None = None) -> Config:
         defaults |= PRESETS["text"]
     settings["backend"] = _component("backend", settings, defaults)
     defaults |= _implied(settings, defaults, modality, preset)
-    if "rounds" in defaults:
-        settings.setdefault("rounds", defaults["rounds"])
+    settings.setdefault("rounds", defaults["rounds"])
     rest = [section for section in SECTIONS if section not in ("task", "backend")]
     settings |= {section: _component(section, settings, defaults) for section in rest}
     config = validate(Config, settings)
@@ -64,6 +63,8 @@ def _implied(settings: Settings, defaults: dict[str, Any], modality: Modality, p
     implied: dict[str, Any] = {}
     if preset == "language-model" or (modality == "text" and _uses_verbalizer(settings["backend"])):
         implied |= PRESETS["language-model"]
+    if preset == "best":
+        implied |= PRESETS["best"]
     split = preset == "split" or _splits_model(_names(settings, defaults | implied)["algorithm"])
     if split:
         implied |= PRESETS["split"]
@@ -72,6 +73,8 @@ def _implied(settings: Settings, defaults: dict[str, Any], modality: Modality, p
     if split or of_paper or preset == "single-prompt" or _tunes_single_prompt(names):
         implied = implied | PRESETS["single-prompt"] | of_paper | (PRESETS["split"] if split else {})
         names = _names(settings, defaults | implied)
+        if names["prompt"] == "none" and not split:
+            implied |= PRESETS["no-prompt"]
         fitting = (table[names[section]] for section, table in OPTIMIZER_FOR.items() if names[section] in table)
         if (optimizer := next(fitting, None)) is not None:
             implied["optimizer"] = {"name": optimizer}

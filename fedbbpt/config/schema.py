@@ -45,7 +45,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
     version: Literal[2] = VERSION
     seed: NonNegativeInt = 1
-    rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = 7  # 0: score the initial parameters
+    rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)]  # 0: score the initial parameters
     evaluate_every: PositiveInt = 1  # rounds between two evaluations on the validation data
     patience: NonNegativeInt = 10  # early stopping: rounds without a lower validation loss; 0: never stop early
     max_queries: PositiveInt | None = None

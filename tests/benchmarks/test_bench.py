@@ -55,14 +55,14 @@ class TestPlan:
         assert cells[-1] == Cell("shapes", "head", 2)
 
     def test_prompts_for_images_are_not_run_on_texts(self) -> None:
-        cells = bench(tasks=("digits", "newsgroups"), methods=("head", "default")).cells
+        cells = bench(tasks=("digits", "newsgroups"), methods=("head", "best")).cells
         assert [(cell.task, cell.method) for cell in cells] == [
             ("digits", "head"),
-            ("digits", "default"),
+            ("digits", "best"),
             ("newsgroups", "head"),
         ]
         with pytest.raises(ConfigError, match="one method that goes with it"):
-            bench(tasks=("newsgroups",), methods=("default",))
+            bench(tasks=("newsgroups",), methods=("best",))
 
     @pytest.mark.parametrize("name", SUITES)
     def test_every_task_of_a_suite_exists(self, name: str) -> None:

@@ -13,24 +13,24 @@ ASKED = (NEWS, "backend.name=openai", "backend.model=any")
 
 # command: rounds; backend, prompt, readout, optimizer and algorithm with the options that are not the class's defaults
 RECORDED: dict[tuple[str, ...], tuple[int, str]] = {
-    (): (7, "local-vit affine linear random ensemble"),
-    ("algorithm.name=fedavg",): (7, "local-vit affine linear spsa-gc fedavg"),
-    ("algorithm.name=local",): (7, "local-vit affine linear spsa-gc local"),
-    ("algorithm.name=fedbpt",): (7, "local-vit affine linear sep-cma fedbpt"),
+    (): (5, "local-vit affine linear random+11 ensemble+1"),
+    ("algorithm.name=fedavg",): (25, "local-vit affine linear spsa-gc fedavg"),
+    ("algorithm.name=local",): (25, "local-vit affine linear spsa-gc local"),
+    ("algorithm.name=fedbpt",): (25, "local-vit affine linear sep-cma fedbpt"),
     ("algorithm.name=sfprompt",): (20, "local-vit none none spsa-gc sfprompt"),
     ("algorithm.name=sfprompt", "rounds=3"): (3, "local-vit none none spsa-gc sfprompt"),
-    ("optimizer.name=spsa-gc",): (7, "local-vit affine linear spsa-gc fedavg"),
-    ("optimizer.name=cma",): (7, "local-vit affine linear cma fedavg"),
-    ("prompt.name=none",): (7, "local-vit none linear spsa-gc fedavg"),
-    ("readout.name=identity",): (7, "local-vit affine identity spsa-gc fedavg"),
-    (NEWS,): (7, "hf-text none linear spsa-gc fedavg"),
+    ("optimizer.name=spsa-gc",): (25, "local-vit affine linear spsa-gc fedavg"),
+    ("optimizer.name=cma",): (25, "local-vit affine linear cma fedavg"),
+    ("prompt.name=none",): (1, "local-vit none linear spsa-gc fedavg"),
+    ("readout.name=identity",): (25, "local-vit affine identity spsa-gc fedavg"),
+    (NEWS,): (1, "hf-text none linear spsa-gc fedavg"),
     (NEWS, "backend.model=smollm2"): (3, "hf-text instruction linear+0.05 random+4 ensemble+4"),
     ASKED: (3, "openai instruction linear+0.05 random+4 ensemble+4"),
     (*ASKED, "algorithm.num_prompts=2"): (3, "openai instruction linear+0.05 random+4 ensemble+2"),
     (*ASKED, "prompt.name=discrete"): (3, "openai discrete linear+0.05 random+4 ensemble+4"),
-    (*ASKED, "algorithm.name=fedavg"): (7, "openai instruction linear+0.05 bdpl fedavg"),
-    (*ASKED, "prompt.name=none"): (7, "openai none linear+0.05 spsa-gc fedavg"),
-    (*ASKED, "readout.name=contextual-calibration"): (7, "openai instruction contextual-calibration bdpl fedavg"),
+    (*ASKED, "algorithm.name=fedavg"): (25, "openai instruction linear+0.05 bdpl fedavg"),
+    (*ASKED, "prompt.name=none"): (1, "openai none linear+0.05 spsa-gc fedavg"),
+    (*ASKED, "readout.name=contextual-calibration"): (25, "openai instruction contextual-calibration bdpl fedavg"),
 }
 # Class defaults.
 DECIDED = {"readout": ("l2", 0.004), "optimizer": ("population_size", 8), "algorithm": ("num_prompts", 8)}
@@ -82,6 +82,9 @@ def test_a_preset_that_is_asked_for_is_the_one_that_settings_imply(
 @pytest.mark.parametrize(
     ("preset", "command", "expected"),
     [
+        ("best", (), "local-vit affine linear random ensemble"),
+        ("best", ("algorithm.num_prompts=4",), "local-vit affine linear random ensemble+4"),
+        ("best", ASKED, "openai instruction linear+0.05 random ensemble"),
         ("fed-bbpt", (), "local-vit coordinator identity spsa-gc fedavg"),
         ("blackvip", (), "local-vit coordinator identity spsa-gc fedavg"),
         ("fed-bbpt", ("readout.name=linear",), "local-vit coordinator linear spsa-gc fedavg"),
@@ -97,7 +100,7 @@ def test_a_preset_that_is_asked_for_is_the_one_that_settings_imply(
 def test_a_preset_of_a_paper_is_its_method(preset: str, command: tuple[str, ...], expected: str) -> None:
     config = configured(command, preset)
     assert components_of(config) == expected
-    assert config.rounds == (20 if "sfprompt" in expected else 7)
+    assert config.rounds == (7 if preset == "best" else 20 if "sfprompt" in expected else 25)
 
 
 def test_blackvip_has_the_published_settings_in_our_units() -> None:
@@ -131,7 +134,7 @@ def test_presets_for_texts_do_not_go_with_images() -> None:
 @pytest.mark.parametrize("name", ["default", "text", "splitt", ""])
 def test_an_unknown_preset_is_refused(name: str) -> None:
     with pytest.raises(
-        UnknownName, match=r"unknown preset .*Known: blackvip, fed-bbpt, language-model, single-prompt, split\."
+        UnknownName, match=r"unknown preset .*Known: best, blackvip, fed-bbpt, language-model, single-prompt, split\."
     ):
         make_config({}, name)
 

@@ -19,7 +19,7 @@ def test_defaults_name_every_section():
 
 
 def test_defaults_of_options_are_filled_in():
-    assert make_config({}).algorithm.options == {"num_prompts": 8, "selection": "greedy"}
+    assert make_config({}).algorithm.options == {"num_prompts": 1, "prompt_decay": 0.1, "selection": "greedy"}
     assert make_config({"optimizer": {"name": "spsa-gc"}}).optimizer.options["beta"] == 0.9
 
 
@@ -37,7 +37,7 @@ def test_a_language_model_gets_instructions(backend):
     config = make_config({"task": {"name": "newsgroups"}, "backend": backend})
     assert (config.rounds, config.prompt.name, config.algorithm.name) == (3, "instruction", "ensemble")
     assert (config.readout.options["l2"], config.optimizer.options["population_size"]) == (0.05, 4)
-    assert config.algorithm.options == {"num_prompts": 4, "selection": "greedy"}
+    assert config.algorithm.options == {"num_prompts": 4, "prompt_decay": 0.1, "selection": "greedy"}
     assert make_config({"task": {"name": "newsgroups"}, "backend": {"model": "minilm"}}).prompt.name == "none"
 
 
@@ -55,24 +55,24 @@ def test_given_settings_win_over_those_of_a_language_model():
 
 
 @pytest.mark.parametrize(
-    ("changed", "algorithm", "optimizer"),
+    ("changed", "rounds", "algorithm", "optimizer"),
     [
-        ({"prompt": {"name": "none"}}, "fedavg", "spsa-gc"),
-        ({"readout": {"name": "contextual-calibration"}}, "fedavg", "bdpl"),
-        ({"optimizer": {"name": "bandit"}}, "fedavg", "bandit"),
-        ({"prompt": {"name": "soft"}, "algorithm": {"name": "fedbpt"}}, "fedbpt", "sep-cma"),
+        ({"prompt": {"name": "none"}}, 1, "fedavg", "spsa-gc"),
+        ({"readout": {"name": "contextual-calibration"}}, 25, "fedavg", "bdpl"),
+        ({"optimizer": {"name": "bandit"}}, 25, "fedavg", "bandit"),
+        ({"prompt": {"name": "soft"}, "algorithm": {"name": "fedbpt"}}, 25, "fedbpt", "sep-cma"),
     ],
 )
-def test_one_prompt_for_a_language_model_has_the_usual_rounds(changed, algorithm, optimizer):
+def test_one_prompt_for_a_language_model_has_the_usual_rounds(changed, rounds, algorithm, optimizer):
     config = make_config(LANGUAGE_MODEL | changed)
-    assert (config.rounds, config.algorithm.name, config.optimizer.name) == (7, algorithm, optimizer)
+    assert (config.rounds, config.algorithm.name, config.optimizer.name) == (rounds, algorithm, optimizer)
     assert "num_prompts" not in config.algorithm.options
 
 
 def test_options_without_a_name_belong_to_the_default():
     config = make_config({"algorithm": {"num_prompts": 7}, "optimizer": {"population_size": 3}})
     assert config.algorithm.name == "ensemble"
-    assert config.algorithm.options == {"num_prompts": 7, "selection": "greedy"}
+    assert config.algorithm.options == {"num_prompts": 7, "prompt_decay": 0.1, "selection": "greedy"}
     assert (config.optimizer.name, config.optimizer.options["population_size"]) == ("random", 3)
     config = make_config({"readout": {"name": "identity"}, "algorithm": {"local_steps": 7}, "optimizer": {"beta": 0.5}})
     assert (config.algorithm.name, config.algorithm.options["local_steps"]) == ("fedavg", 7)

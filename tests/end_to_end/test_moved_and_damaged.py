@@ -119,7 +119,7 @@ def test_the_models_own_examples_are_those_that_it_had_when_the_run_began(
     [
         ("seed = 1", "seed = 2", "config.toml has changed since the run began"),
         ("provider_shots_per_class = 2", "provider_shots_per_class = 1", "config.toml has changed since the run began"),
-        ("num_prompts = 8", "num_prompts = 4", "config.toml has changed since the run began"),
+        ("num_prompts = 1", "num_prompts = 4", "config.toml has changed since the run began"),
         ("seed = 1", "seed = -1", "config.toml cannot be used as it is: seed"),
         ("thumbnails", "thumbs", "config.toml cannot be used as it is: unknown backend 'thumbs'"),
         ("seed = 1", "seed = [[[[", "config.toml is not TOML"),

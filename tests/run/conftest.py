@@ -200,7 +200,7 @@ def make_report(run, make_backend, tmp_path):
     ):
         names = {"prompt": prompt, "readout": readout, "optimizer": optimizer, "algorithm": algorithm}
         tuned = registry.load("prompts", prompt), registry.load("readouts", readout)
-        components = {section: {"name": name} for section, name in names.items()}
+        components = {k: name if isinstance(name, dict) else {"name": name} for k, name in names.items()}
         run(tuned=tuned, backend=make_backend(classes=known or classes), classes=classes, **components, **settings)
         return Report(tmp_path / "run", run.experiment)
 

@@ -37,7 +37,7 @@ def test_images_are_synthetic_and_shown_under_the_prompt(make_report):
 
 
 def test_all_prompts_of_the_best_checkpoint_are_shown_side_by_side(make_report):
-    report = make_report(algorithm="ensemble", optimizer="random", rounds=3)
+    report = make_report(algorithm={"name": "ensemble", "num_prompts": 8}, optimizer="random", rounds=3)
     experiment, prompts = report.experiment, best_prompts(report)
     assert len(prompts) == 1 + report.summary["best_round"] > 2
     labels = [image["alt"].partition(",")[0] for image in report.page.all("img")]

@@ -104,10 +104,12 @@ def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, algor
         assert all(resumed[name].tobytes() == whole[name].tobytes() for name in whole)
 
 
-@pytest.mark.parametrize("algorithm", ["ensemble", "fedavg", "local"])
+@pytest.mark.parametrize(
+    ("algorithm", "prompts"), [({"num_prompts": 8}, 4), ({}, 1), ({"name": "fedavg"}, 1), ({"name": "local"}, 1)]
+)
 @pytest.mark.parametrize("early", [False, True])
 def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
-    run, make_watch, monkeypatch: pytest.MonkeyPatch, algorithm, early
+    run, make_watch, monkeypatch: pytest.MonkeyPatch, algorithm, prompts, early
 ) -> None:
     select = loop.select_best
 
@@ -116,10 +118,9 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
 
     monkeypatch.setattr(loop, "select_best", select_best)
     watch = make_watch()
-    summary = run(algorithm={"name": algorithm}, callback=watch)
+    summary = run(algorithm=algorithm, callback=watch)
     planned, tests = watch.plans[0], 27
     assert summary["best_round"] == (0 if early else 3)
-    prompts = 4 if algorithm == "ensemble" else 1
     assert planned.test.queries == prompts * tests
     asked = (1 if early else prompts) * tests
     assert summary["queries"] == planned.total.queries - planned.test.queries + asked
@@ -131,14 +132,14 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
 def test_a_budget_pays_for_whole_rounds_with_all_their_prompts(run, make_watch, most, rounds) -> None:
     watch = make_watch()
     population = {"population_size": 16}  # 16 · 23 questions a round, and 23 before the first
-    summary = run(max_queries=most, optimizer=population, callback=watch)
+    summary = run(max_queries=most, optimizer=population, algorithm={"num_prompts": 8}, callback=watch)
     assert summary["rounds"] == rounds
     assert summary["queries"] <= watch.plans[0].total.queries <= most
 
 
 def test_a_budget_that_does_not_pay_for_a_round_is_refused(run) -> None:
     with pytest.raises(BudgetError, match="max_queries=554 is too little: with 1 round of training it takes 555"):
-        run(max_queries=554, optimizer={"population_size": 16})
+        run(max_queries=554, optimizer={"population_size": 16}, algorithm={"num_prompts": 8})
 
 
 def test_the_readout_alone_is_fitted_once_by_all_clients(run) -> None:
