@@ -31,6 +31,8 @@ OURS: Mapping[str, Mapping[str, Any]] = {
     "cma": {"optimizer": {"name": "cma"}, "algorithm": {"name": "fedavg"}},
     "cma, common": {"optimizer": {"name": "cma"}, "algorithm": COMMON},
     "spsa-gc, common": {"optimizer": {"name": "spsa-gc"}, "algorithm": COMMON},
+    "random, common": {"optimizer": {"name": "random"}, "algorithm": COMMON},
+    "newton": {"algorithm": {"name": "newton"}},
 }
 
 
@@ -77,11 +79,11 @@ def searched(cell: Cell, budget: int, dtype: str) -> dict[str, float]:
 
 
 def ours(box: OpenBox, budget: int) -> Path:
-    """The path of the run's own algorithm and optimizer."""
-    run = box.simulation
-    rounds, state = Rounds(lambda: run.algorithm, run.objective, run.clients), run.algorithm.init()
+    """The path of the run's own algorithm and optimizer, as far as whole rounds go within the budget."""
+    algorithm, state = box.simulation.algorithm, box.simulation.algorithm.init()
+    rounds = Rounds(lambda: algorithm, box.simulation.objective, box.simulation.clients)
     spent, path = 0, [(0, box.start)]
-    while spent <= budget:
+    while spent + sum(algorithm.expected_usage(one, state.round + 1).queries for one in rounds.sizes) <= budget:
         state, _ = rounds.round(state)
         spent += rounds.pool.usage.queries
         path.append((spent, state.parameters["prompt"].astype("float64")))

@@ -1,0 +1,1 @@
+"""Real searches in two dimensions, measured and drawn for `docs/estimators.md`."""
