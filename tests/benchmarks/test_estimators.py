@@ -130,4 +130,3 @@ class TestStoredNumbers:
         assert sorted(asked) == sorted((method, seed) for method in command.METHODS for seed in command.SEEDS)
         assert "| SPSA-GC | 0.500 ± 0.000 |" in result.output
         assert {path.name for path in tmp_path.iterdir()} == {"estimators.jsonl", *command.drawings(ROWS)}
-

@@ -6,7 +6,7 @@ Then the pictures are drawn, and the table printed, from the file alone.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -80,11 +80,16 @@ def table(runs: Sequence[Run]) -> str:
     for method in METHODS:
         own = [run for run in runs if run.method == method]
         losses = [run.loss for run in own]
-        spent = f"{min(run.path[-1][0] for run in own):,}–{max(run.path[-1][0] for run in own):,}"
-        asked = f"{min(len(run.asked) for run in own)}–{max(len(run.asked) for run in own)}"
         by_seed = " ".join(f"{loss:.3f}" for loss in losses)
+        asked, spent = _range(len(run.asked) for run in own), _range(run.path[-1][0] for run in own)
         lines.append(f"| {method} | {fmean(losses):.3f} ± {stdev(losses):.3f} | {by_seed} | {asked} | {spent} |")
     return "\n".join(lines)
+
+
+def _range(counts: Iterable[int]) -> str:
+    """One count where all are equal, else the least and the most."""
+    ends = sorted(set(counts))
+    return "–".join(f"{end:,}" for end in ends[:1] + ends[1:][-1:])
 
 
 if __name__ == "__main__":
