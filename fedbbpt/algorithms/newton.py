@@ -75,7 +75,7 @@ class Newton(Algorithm):
         context: AlgorithmContext,
         /,
         *,
-        num_candidates: Annotated[int, Field(ge=2, le=MOST_POINTS // 2)] = 8,
+        num_candidates: Annotated[int, Field(ge=2, le=MOST_POINTS // 2)] = 4,
         first_step: PositiveFloat = 0.7,
         radius: PositiveFloat = 1.1,
         damping: NonNegativeFloat = 0.1,
