@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbbpt.algorithms.trust_region import STEPS, lengths
 from fedbbpt.types import Float32, Floats, Int64
 
 LEAST_RADIUS, MOST_RADIUS = 0.1, 2.0
@@ -32,10 +33,15 @@ class Search(NamedTuple):
     def after(self, kept: Int64, asked: Floats, losses: Array, *, adapt: bool) -> "Search":
         """The search with the kept points and those just asked about, from the losses of the best and of these.
 
-        The radius grows where the longest step was the best one, and shrinks where the shortest was, or none is better.
+        The radius doubles where the longest step was the best one, and halves where the shortest was, or nothing is
+        better (see `trust_region.lengths`).
         """
         winner = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
         best = len(kept) + winner - 1 if winner else int(np.flatnonzero(kept == self.best)[0])
-        factor = {0: 0.5, 2: 0.5, 3: 2.0}.get(winner, 1.0) if adapt else 1.0
+        steps, factor = lengths(len(asked)), 1.0
+        if adapt and winner == 0:
+            factor = 0.5
+        elif adapt and winner <= len(steps):
+            factor = {max(steps): 2.0, min(STEPS): 0.5}.get(steps[winner - 1], 1.0)
         radius = min(max(factor * self.radius, LEAST_RADIUS), MOST_RADIUS)
         return Search(np.concatenate([self.points[kept], asked]), radius, best)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 BISECTIONS = 60
-STEPS = (1.0, 0.5, 2.0)  # steps that are tried at once, in radii
+STEPS = (1.0, 2.0, 0.5)  # steps that are tried at once, in radii
 SPREAD = 0.25  # distance of the points that explore, in radii
 
 
@@ -53,6 +53,11 @@ def first_points(count: int, width: int, distance: float, rng: np.random.Generat
     return np.asarray(distance * sides[:, None] * np.eye(width)[axes])
 
 
+def lengths(count: int) -> tuple[float, ...]:
+    """The lengths, in radii, of those of `count` points that are steps; they come first, and the others explore."""
+    return STEPS[: max(1, min(len(STEPS), count // 2))]
+
+
 def proposals(
     centre: Array, model: Quadratic, radius: float, gram: Array, count: int, rng: np.random.Generator
 ) -> Array:
@@ -61,7 +66,7 @@ def proposals(
     These lie along the directions that the design `gram` (r, r), the sum of products of the differences that were asked
     about, says least about.
     """
-    steps = [model.step(radius * length) for length in STEPS[: max(1, min(len(STEPS), count // 2))]]
+    steps = [model.step(radius * length) for length in lengths(count)]
     directions = np.linalg.eigh(gram)[1].T  # those of the smallest eigenvalues first
     around = [directions[i % len(directions)] * rng.choice([-1.0, 1.0]) for i in range(count - len(steps))]
     found: Array = centre + np.array([*steps, *(steps[0] + SPREAD * radius * direction for direction in around)])

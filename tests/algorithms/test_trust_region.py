@@ -44,5 +44,5 @@ def test_the_model_is_the_mean_over_examples_with_the_damping():
 def test_proposals_are_steps_and_points_where_the_design_says_least():
     model, rng = Quadratic(np.array([1.0, 0, 0]), np.eye(3)), np.random.default_rng(0)
     found = proposals(np.ones(3), model, 0.4, np.diag([9.0, 1.0, 4.0]), 6, rng) - 1
-    np.testing.assert_allclose(found[:3], [[-0.4, 0, 0], [-0.2, 0, 0], [-0.8, 0, 0]])
+    np.testing.assert_allclose(found[:3], [[-0.4, 0, 0], [-0.8, 0, 0], [-0.2, 0, 0]])
     np.testing.assert_allclose(np.abs(found[3:] - found[0]), 0.1 * np.eye(3)[[1, 2, 0]])
