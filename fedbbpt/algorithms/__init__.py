@@ -77,6 +77,7 @@ class AlgorithmContext:
     seed: int
     backend: Backend | None = None  # for white-box algorithms; None if this process has no model
     clients: int = 1  # of the whole run
+    is_evaluated: Callable[[int], bool] = lambda _: True  # whether a round's parameters are scored
 
 
 @dataclass(frozen=True)

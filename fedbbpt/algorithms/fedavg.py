@@ -41,7 +41,8 @@ class FedAvg(Algorithm):
     """Local zero-order steps on the prompt, then a weighted mean; the readout is fitted exactly to the same answers.
 
     Each client takes zero-order steps on θ, and the server averages the changes, weighted by the number of training
-    examples. It then fits the readout to all scores that these steps queried (see `readouts.Readout.fit`).
+    examples. In rounds whose parameters are scored (`evaluate_every`), it then fits the readout to all scores that
+    these steps queried (see `readouts.Readout.fit`); between them, clients go on with the last one.
 
     Args:
         context: the model, the optimizer and the seed.
@@ -79,7 +80,7 @@ class FedAvg(Algorithm):
         server_optimizer: ServerOptimizer = "mean",
         server_lr: PositiveFloat | None = None,
     ) -> None:
-        self.model, self._seed = context.model, context.seed
+        self.model, self._seed, self._is_evaluated = context.model, context.seed, context.is_evaluated
         self._participation, self._clients_per_round = participation, clients_per_round
         self._calibrate, self._scaled = calibrate, not self.model.prompt.choices
         self._server_optimizer = server_optimizer
@@ -215,7 +216,7 @@ class FedAvg(Algorithm):
     def _with_fitted_readout(self, state: ServerState, send: Send) -> ServerState:
         """The state with the readout fitted to what the clients have asked in its round."""
         readout = self.model.readout
-        if not readout.trainable:
+        if not (readout.trainable and self._is_evaluated(state.round)):
             return state
         weights = fit(readout, state.parameters["readout"], send, Message(state.round, self._seed, {}))
         return replace(state, parameters={**state.parameters, "readout": weights.astype(np.float32)})

@@ -46,7 +46,7 @@ class Config(BaseModel):
     version: Literal[2] = VERSION
     seed: NonNegativeInt = 1
     rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)]  # 0: score the initial parameters
-    evaluate_every: PositiveInt = 1  # rounds between two evaluations on the validation data
+    evaluate_every: PositiveInt = 1  # rounds between two scores on the validation data; with `fedavg`, between two fits
     patience: NonNegativeInt = 10  # early stopping: rounds without a lower validation loss; 0: never stop early
     max_queries: PositiveInt | None = None
     max_requests: PositiveInt | None = None
@@ -59,6 +59,10 @@ class Config(BaseModel):
     optimizer: ComponentConfig
     algorithm: ComponentConfig
     engine: ComponentConfig
+
+    def is_evaluated(self, round_: int) -> bool:
+        """Whether the validation data are scored after this round: every `evaluate_every` rounds, and the last."""
+        return round_ % self.evaluate_every == 0 or round_ == self.rounds
 
     def to_settings(self) -> dict[str, Any]:
         """The nested settings from which `make_config` makes the same config."""

@@ -110,7 +110,8 @@ class Experiment(RunModel):
             return made
 
         clients = self.config.data.clients or len(self.client_records)
-        context = AlgorithmContext(model, optimizer, self.config.seed, self.backend, clients)
+        known = self.config.seed, self.backend, clients, self.config.is_evaluated
+        context = AlgorithmContext(model, optimizer, *known)
         return cast(Algorithm, build("algorithms", component, context))
 
     @property

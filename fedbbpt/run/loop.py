@@ -19,7 +19,7 @@ from fedbbpt.run.environment import add_result_checksums
 from fedbbpt.run.evaluate import Result, baselines, evaluate, no_answers_error, select_best
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.metrics import MetricsWriter, read_metrics
-from fedbbpt.run.query_budget import QueryPlan, is_evaluated, plan_queries
+from fedbbpt.run.query_budget import QueryPlan, plan_queries
 from fedbbpt.run.report import write_report
 from fedbbpt.run.resume import config_sha256
 from fedbbpt.run.stopping import stop_reason
@@ -86,7 +86,7 @@ class TrainingLoop:
         if math.isnan(report.loss):
             raise no_answers_error(self.experiment, f"round {state.round}")
         result, best = None, progress.best
-        if is_evaluated(state.round, self.experiment.config):
+        if self.experiment.config.is_evaluated(state.round):
             result = self._evaluate(state, "validation")
             totals = self._add(totals, result.pool)
             best = select_best(result, state, best, algorithm.model_selection)

@@ -75,7 +75,7 @@ def plan_queries(experiment: Experiment) -> QueryPlan:
         return _sum(passes)
 
     def validation(rounds: int) -> Usage:
-        early = [round_ for round_ in range(1, min(rounds + 1, settled)) if is_evaluated(round_, config)]
+        early = [round_ for round_ in range(1, min(rounds + 1, settled)) if config.is_evaluated(round_)]
         first = _sum(one_pass("validation", algorithm.prompts_per_input(round_)) for round_ in [0, *early])
         return first + one_pass("validation", algorithm.prompts_per_input(settled)).times(
             _evaluated(settled, rounds, config)
@@ -134,11 +134,6 @@ def _exceeded(planned: QueryPlan, config: Config) -> str | None:
     if config.max_queries is not None and planned.total.queries > config.max_queries:
         return "queries"
     return "requests" if config.max_requests is not None and planned.total.requests > config.max_requests else None
-
-
-def is_evaluated(round_: int, config: Config) -> bool:
-    """Whether the validation data are scored after this round: every `evaluate_every` rounds, and after the last."""
-    return round_ % config.evaluate_every == 0 or round_ == config.rounds
 
 
 def _evaluated(first: int, last: int, config: Config) -> int:

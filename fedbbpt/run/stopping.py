@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedbbpt.config import Config
-from fedbbpt.run.query_budget import QueryPlan, is_evaluated
+from fedbbpt.run.query_budget import QueryPlan
 
 CONVERGED_LOSS = 1e-3  # nats; with perfect accuracy, training stops below this validation loss
 
@@ -31,7 +31,7 @@ def stop_reason(rows: Iterable[Mapping[str, Any]], planned: QueryPlan, config: C
 
 
 def _evaluated(row: Mapping[str, Any], config: Config) -> bool:
-    return row["round"] == 0 or is_evaluated(row["round"], config)
+    return row["round"] == 0 or config.is_evaluated(row["round"])
 
 
 def _loss_or_inf(row: Mapping[str, Any]) -> float:

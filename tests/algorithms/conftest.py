@@ -27,6 +27,7 @@ def _make(
     objective=Objective,
     classes=None,
     seed=5,
+    is_evaluated=lambda _: True,
     **options,
 ):
     prompt = prompt or Dct(backend.info.input_size, frequencies=2)
@@ -35,7 +36,7 @@ def _make(
         return optimizer(replace(start, space=Space(prompt.choices or 2)))
 
     model = objective(backend.info, prompt, readout(backend.info, classes or backend.info.classes), backend)
-    return kind(AlgorithmContext(model, started, seed), **options)
+    return kind(AlgorithmContext(model, started, seed, is_evaluated=is_evaluated), **options)
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from fedbbpt.algorithms import OutOfDateError
+from fedbbpt.algorithms.common_candidates import CommonCandidates
+from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.optim.random_search import RandomSearch
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.prompts.none import NoPrompt
@@ -128,6 +130,19 @@ def test_the_federations_readout_is_that_of_a_single_client_with_all_the_data(
     assert np.abs(alone - together).max() < 5e-4  # the fit stops where its loss changes by less than 1e-7
     losses = [-np.log(p[np.arange(16), single.test.labels[:16]]).mean() for p in (alone, together)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", [FedAvg, CommonCandidates])
+def test_the_readout_is_fitted_in_rounds_that_are_scored(simulate, spied, fake_backend, clients, kind):
+    simulation = simulate(clients, fake_backend, kind, is_evaluated=lambda round_: round_ in (2, 3))
+    exchanges, state = spied(simulation), simulation.algorithm.init()
+    for round_ in range(1, 5):
+        before, (state, _) = state, simulation.round(state)
+        fitted = any(call.handler == "fit_statistics" for call, _ in exchanges)
+        assert fitted == (round_ in (2, 3))
+        assert np.array_equal(state.parameters["readout"], before.parameters["readout"]) != fitted
+        assert not np.array_equal(state.parameters["prompt"], before.parameters["prompt"])
+        exchanges.clear()
 
 
 def test_the_fit_lowers_the_loss_of_what_was_asked(simulate, rounds, fake_backend, clients):

@@ -13,7 +13,7 @@ from fedbbpt.prompts.affine import Affine
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import query_budget
-from fedbbpt.run.query_budget import is_evaluated, plan_queries
+from fedbbpt.run.query_budget import plan_queries
 from fedbbpt.run.simulation import Simulation
 from fedbbpt.types import Usage
 
@@ -53,7 +53,7 @@ def _round_by_round(experiment, rounds):
     for round_ in range(1, rounds + 1):
         chosen = algorithm.sample(replace(state, round=round_ - 1), experiment.client_sizes)
         training = sum((algorithm.expected_usage(client, round_) for client in chosen), training)
-        if is_evaluated(round_, experiment.config):
+        if experiment.config.is_evaluated(round_):
             validation += one_pass("validation", algorithm.prompts_per_input(round_))
     return training, validation, one_pass("test", algorithm.prompts_per_input(rounds))
 
@@ -85,7 +85,7 @@ def test_the_most_exchanges_are_those_of_all_rounds_and_scores(experiment, algor
     for rounds in (0, 1, 2, 3, 4, 9):
         planned = plan_queries(ours := experiment(algorithm=algorithm, rounds=rounds, evaluate_every=every))
         training = sum(ours.algorithm.most_exchanges(round_) for round_ in range(1, rounds + 1))
-        scores = 2 + sum(is_evaluated(round_, ours.config) for round_ in range(1, rounds + 1))
+        scores = 2 + sum(ours.config.is_evaluated(round_) for round_ in range(1, rounds + 1))
         baselines = 1 + 2 + 12 + 1  # zero-shot; validation before and after a fit, and the test
         assert planned.most_exchanges == (0 if algorithm["name"] == "local" else training + scores + baselines)
 
