@@ -23,7 +23,7 @@ COLUMNS = ("method", "test accuracy", "by seed", "queries", "exchanges", "up, at
 FOUR = {"rounds": 3, "algorithm": {"name": "ensemble", "num_prompts": 4}}
 METHODS: dict[str, Mapping[str, Any]] = {
     "prompt alone, by SPSA-GC": METHOD["prompt"].settings,
-    "prompt by SPSA-GC, head": {"optimizer": {"name": "spsa-gc"}},
+    "prompt by SPSA-GC, head": {"optimizer": {"name": "spsa-gc"}, "evaluate_every": 5},
     "random prompt, head": METHOD["random-prompt"].settings,
     "prompt, head (default)": METHOD["default"].settings,
     "four prompts, head": {**METHOD["best"].settings, **FOUR},
