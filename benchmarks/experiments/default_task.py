@@ -20,10 +20,12 @@ from fedbbpt.run.train import train
 from fedbbpt_benchmarks.bench.plan import METHODS as METHOD
 
 COLUMNS = ("method", "test accuracy", "by seed", "queries", "exchanges", "up, at most")
+SPSA = {"optimizer": {"name": "spsa-gc"}}
 FOUR = {"rounds": 3, "algorithm": {"name": "ensemble", "num_prompts": 4}}
 METHODS: dict[str, Mapping[str, Any]] = {
     "prompt alone, by SPSA-GC": METHOD["prompt"].settings,
-    "prompt by SPSA-GC, head": {"optimizer": {"name": "spsa-gc"}, "evaluate_every": 5},
+    "prompt by SPSA-GC, head": SPSA,
+    "prompt by SPSA-GC, head every 5 rounds": {**SPSA, "evaluate_every": 5},
     "random prompt, head": METHOD["random-prompt"].settings,
     "prompt, head (default)": METHOD["default"].settings,
     "four prompts, head": {**METHOD["best"].settings, **FOUR},

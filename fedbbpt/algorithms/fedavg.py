@@ -216,7 +216,7 @@ class FedAvg(Algorithm):
     def _with_fitted_readout(self, state: ServerState, send: Send) -> ServerState:
         """The state with the readout fitted to what the clients have asked in its round."""
         readout = self.model.readout
-        if not (readout.trainable and self._is_evaluated(state.round)):
+        if not readout.trainable or (self.model.prompt.dim and not self._is_evaluated(state.round)):
             return state
         weights = fit(readout, state.parameters["readout"], send, Message(state.round, self._seed, {}))
         return replace(state, parameters={**state.parameters, "readout": weights.astype(np.float32)})

@@ -148,6 +148,13 @@ def test_the_readout_alone_is_fitted_once_by_all_clients(run) -> None:
     assert "readout_alone_rounds" not in summary
 
 
+def test_the_readout_alone_is_fitted_however_seldom_a_run_is_scored(run, tmp_path: Path) -> None:
+    one = {"algorithm": {"name": "fedavg"}, "optimizer": {"name": "spsa"}}
+    often, seldom = (run(rounds=4, evaluate_every=k, folder=tmp_path / str(k), **one) for k in (1, 4))
+    assert often["readout_alone_accuracy"] == seldom["readout_alone_accuracy"] != seldom["zero_shot_accuracy"]
+    assert often["exchanges"] > seldom["exchanges"] + 3 + 3  # scores, and fits
+
+
 def test_rounds_without_a_look_at_the_validation_data(run, tmp_path: Path) -> None:
     seen = run(rounds=5, evaluate_every=2)
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
