@@ -3,13 +3,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from fedbbpt.config import make_config
 from fedbbpt.run.stopping import stop_reason
 
 PLANNED = SimpleNamespace(rounds=50)
 
 
 def config(**changes):
-    return SimpleNamespace(**{"rounds": 50, "evaluate_every": 1, "patience": 5} | changes)
+    return make_config({"rounds": 50, "evaluate_every": 1, "patience": 5} | changes)
 
 
 def rows(*losses, accuracy=0.5):
