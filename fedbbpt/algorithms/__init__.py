@@ -68,6 +68,11 @@ class ClientSizes(NamedTuple):
     test: int
 
 
+def always(_: int) -> bool:
+    """After each round."""
+    return True
+
+
 @dataclass(frozen=True)
 class AlgorithmContext:
     """The first argument of every algorithm, the same at the server and at the clients."""
@@ -77,7 +82,7 @@ class AlgorithmContext:
     seed: int
     backend: Backend | None = None  # for white-box algorithms; None if this process has no model
     clients: int = 1  # of the whole run
-    is_evaluated: Callable[[int], bool] = lambda _: True  # whether a round's parameters are scored
+    is_evaluated: Callable[[int], bool] = always  # whether a round's parameters are scored
 
 
 @dataclass(frozen=True)
