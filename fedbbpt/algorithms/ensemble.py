@@ -1,7 +1,7 @@
 """An ensemble of prompts, selected greedily; one linear readout takes the scores under all of them.
 
 It combines matching pursuit (Mallat & Zhang 1993) and random features (Rahimi & Recht 2008): a feature is the model's
-scores of the input under a random prompt. [own design]
+scores under a random prompt. A single prompt: variable projection (Golub & Pereyra 1973). [own design]
 """
 
 import math
@@ -50,8 +50,8 @@ class Ensemble(Algorithm):
     Args:
         context: the model, the optimizer and the seed.
         num_prompts: the most prompts.
-        prompt_decay: the loss (nats) that a single prompt must gain, over half its mean squared change from the start
-            in units of `optim.unit`; with few examples, some candidate always looks better by chance.
+        prompt_decay: λ, in nats: the loss of a single prompt counts λ / 2 more for each (`optim.unit`)² of its mean
+            squared change from the start; with few examples, some candidate always looks better by chance.
         selection: "random" is a control by chance: the first of a round's candidates, all around the start, joins.
     """
 
