@@ -11,7 +11,7 @@ from fedbbpt_benchmarks.bench.plan import Bench
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
-@pytest.mark.parametrize("name", ["offline", "texts", "white-box"])
+@pytest.mark.parametrize("name", ["texts", "white-box"])
 def test_leaderboards_that_are_older_than_exchanges_are_read(name: str, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (RESULTS / f"{name}.jsonl").read_text("utf-8").splitlines()]
     parts = {part: tuple(dict.fromkeys(row[part] for row in rows)) for part in ("task", "method", "seed")}
