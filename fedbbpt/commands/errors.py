@@ -30,6 +30,8 @@ def errors_as_sentences() -> Iterator[None]:
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does by default
     try:
         yield
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what cannot be written is an error now, and not at exit
     except FedbbptError as e:
         raise click.ClickException(one_line(str(e))) from e
     except OSError as e:

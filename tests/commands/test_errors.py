@@ -64,11 +64,13 @@ def test_a_bug_keeps_its_traceback() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["serve", "--help"], ["list", "engines"]])
-def test_an_output_that_cannot_be_written_is_one_sentence(arguments: list[str]) -> None:
+@pytest.mark.parametrize("terminal", ["xterm", None])
+def test_an_output_that_cannot_be_written_is_one_sentence(arguments: list[str], terminal: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TERM"}
+    environment |= {"TERM": terminal} if terminal else {}
+    command = [sys.executable, "-m", "fedbbpt", *arguments]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "fedbbpt", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: cannot print: no space left on device")
     assert done.stderr.count("\n") == 1
