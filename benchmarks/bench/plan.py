@@ -105,11 +105,7 @@ METHODS = {
         TEXTS_ONLY,
     ),
     "instructions": Method("four instructions and a head, chosen greedily", PRESETS["language-model"], TEXTS_ONLY),
-    "random-instructions": Method(
-        "chance: the queries and head of instructions, drawn at random, whatever the model answers",
-        _by_chance("language-model"),
-        TEXTS_ONLY,
-    ),
+    "random-instructions": Method("chance: instructions drawn at random", _by_chance("language-model"), TEXTS_ONLY),
     "bandit": Method(
         "an instruction by a bandit, no head",
         BDPL | {"prompt": {"name": "instruction"}, "optimizer": {"name": "bandit"}},

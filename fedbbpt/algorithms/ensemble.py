@@ -27,7 +27,7 @@ from fedbbpt.algorithms import (
 )
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
 from fedbbpt.algorithms.local_steps import store_fit_data, stored_fit_data
-from fedbbpt.algorithms.readout_fit import empty_statistics, fit
+from fedbbpt.algorithms.readout_fit import empty_statistics, fit, summed_statistics
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import OptimizerStart, unit
 from fedbbpt.readouts.linear import LinearReadout
@@ -125,8 +125,7 @@ class Ensemble(Algorithm):
         if chosen != list(range(len(prompts))) or examples != state.opt_state.get(FITTED, 0):
             weights = fit(self._readout, self._readout.resized(rest, insert=slot), send, _with(message, prompts=chosen))
         weights = weights.astype(np.float32)
-        commits = send("commit", _with(message, prompts=chosen, readout=weights))
-        count, loss = (sum(float(reply.values[part]) for reply in commits) for part in range(2))
+        count, loss = summed_statistics(weights, send, _with(message, prompts=chosen), "commit")[:2]
         parameters = {"prompt": everything[chosen].astype(np.float32).ravel(), "readout": weights}
         new = ServerState(message.round, parameters, {FITTED: np.array(examples)})
         return new, RoundReport(loss / count if count else math.nan)

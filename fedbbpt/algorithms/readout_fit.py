@@ -17,10 +17,10 @@ def fit(readout: Readout, weights: Floats, send: Send, message: Message) -> NDAr
     return readout.fit(weights, lambda candidate: summed_statistics(candidate, send, message))
 
 
-def summed_statistics(weights: Floats, send: Send, message: Message) -> NDArray[np.float64]:
-    """Sums the clients' statistics under these weights, in the clients' order."""
+def summed_statistics(weights: Floats, send: Send, message: Message, handler: str = HANDLER) -> NDArray[np.float64]:
+    """Sums the clients' statistics under these weights, in the clients' order; the handler is one that tells them."""
     message = replace(message, parameters={**message.parameters, "readout": weights.astype(np.float32)})
-    total: NDArray[np.float64] = np.sum([reply.values for reply in send(HANDLER, message)], 0, np.float64)
+    total: NDArray[np.float64] = np.sum([reply.values for reply in send(handler, message)], 0, np.float64)
     return total
 
 

@@ -16,7 +16,7 @@ BOX = Box("digits", "affine", 10)
 DATA_SEED = 1  # the same images in all runs, so that all searches are on one landscape
 BACKEND = {"name": "local-vit", "classifier": "mnist", "dtype": "bfloat16"}
 CONTRAST, WIDTH, HEIGHT = 12, 6, 9  # places in the θ of `affine`
-BUDGET = 5_280  # queries for training: those of four rounds of newton
+BUDGET = 5_280  # queries for training: those of the start and eight rounds of newton
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "SPSA-GC": {"optimizer": {"name": "spsa-gc"}, "algorithm": {"name": "fedavg"}},
     "CMA-ES": {"optimizer": {"name": "cma"}, "algorithm": COMMON},

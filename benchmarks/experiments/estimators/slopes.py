@@ -12,7 +12,7 @@ from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt_benchmarks.experiments.box import OpenBox
 from fedbbpt_benchmarks.experiments.estimators.plane import DATA_SEED, Point, opened, rounded
 
-POINTS, FIRST_STEP, RADIUS = 4, 0.7, 1.1  # newton's own, but for the number of points, which is enough for a plane
+POINTS, FIRST_STEP, RADIUS = 4, 0.7, 1.1  # newton's own
 Array = NDArray[np.float64]
 
 
