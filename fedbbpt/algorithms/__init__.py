@@ -1,5 +1,6 @@
 """Federated algorithms in two halves: the server advances its state, and clients handle its messages."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -20,6 +21,7 @@ __all__ = [
     "ClientMemory",
     "ClientReply",
     "ClientSizes",
+    "CrossValidated",
     "Handler",
     "ModelSelection",
     "OutOfDateError",
@@ -28,6 +30,7 @@ __all__ = [
     "ServerState",
 ]
 
+LEAST_GAIN = 0.5  # standard errors
 MakeOptimizer = Callable[[OptimizerStart], Optimizer]
 # "best": the round of lowest validation loss; "last": the last round whose loss is not above that of the start.
 ModelSelection = Literal["best", "last"]
@@ -112,10 +115,28 @@ class ServerState:
         return cls(int(arrays[prefix + "round"][0]), part("parameters/"), part("opt_state/"))
 
 
+class CrossValidated(NamedTuple):
+    """How a readout read the training examples that it was not fitted to, beside an untrained one."""
+
+    examples: int
+    gained: int  # read rightly by the fitted readout alone
+    lost: int  # read rightly by the untrained one alone
+
+    def shows_gain(self, examples: int, gain: int) -> bool:
+        """Whether the fitted readout is more often right, with the gain on as many validation examples added.
+
+        By half a standard error of the number of examples (`LEAST_GAIN`). On development tasks, half a standard error
+        kept more of what helps and less of what harms than none, one, or the validation loss.
+        """
+        differing = (self.gained + self.lost) * (1 + examples / max(1, self.examples))  # by chance, each sign alike
+        return self.gained - self.lost + gain >= LEAST_GAIN * math.sqrt(differing)
+
+
 class RoundReport(NamedTuple):
     """The figures of a round."""
 
     loss: float  # mean training loss, nats; NaN if every query failed
+    cross_validated: CrossValidated | None = None  # of the readout that it fitted; None if that was not done
 
 
 class Algorithm(Protocol):

@@ -80,7 +80,7 @@ class CommonCandidates(FedAvg):
         optimizer.tell(_standardised(history)[-1])
         parameters = {**state.parameters, "prompt": optimizer.x.astype(np.float32)}
         new = ServerState(state.round + 1, parameters, {LOSSES: history})
-        return self._with_fitted_readout(new, send), RoundReport(mean_loss(updates))
+        return self._with_fitted_readout(new, send, mean_loss(updates))
 
     def _train(self, message: Message, ctx: ClientContext) -> Update:
         """Measures the candidates on a minibatch; replies with the sums of their losses, relative to their mean."""

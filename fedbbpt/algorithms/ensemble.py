@@ -6,7 +6,6 @@ scores under a random prompt. A single prompt: variable projection (Golub & Pere
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -18,16 +17,18 @@ from fedbbpt.algorithms import (
     ClientContext,
     ClientReply,
     ClientSizes,
+    CrossValidated,
     Handler,
     ModelSelection,
     OutOfDateError,
     RoundReport,
     Send,
     ServerState,
+    cross_validation,
 )
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
 from fedbbpt.algorithms.local_steps import store_fit_data, stored_fit_data
-from fedbbpt.algorithms.readout_fit import empty_statistics, fit, summed_statistics
+from fedbbpt.algorithms.readout_fit import empty_statistics, fit, folded_fit, summed_statistics
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim import OptimizerStart, unit
 from fedbbpt.readouts.linear import LinearReadout
@@ -35,7 +36,8 @@ from fedbbpt.types import Float32, Floats, Message, Score, Statistics, Update, U
 
 MOST_PROMPTS = 1024  # queries per prediction
 ANSWERS, ROUND, PROMPTS = "answers", "round", "prompts"  # names in a client's memory
-STATISTICS, FITTED = "statistics", "fitted"  # of candidates, in an update; the examples of the last fit
+STATISTICS = "statistics"  # of candidates, in an update
+FITTED, COUNTS = "fitted", "counts"  # the examples of the last fit, and how it was cross-validated
 
 
 class Ensemble(Algorithm):
@@ -109,8 +111,8 @@ class Ensemble(Algorithm):
         stay = [prompt for prompt in range(len(prompts)) if prompt != slot]
         tried = [prompt for prompt in range(len(prompts) + len(candidates)) if prompt not in stay]
         rest = self._readout.resized(weights, remove=slot if slot < len(prompts) else None)
-        rest = fit(self._readout, rest, send, _with(message, prompts=stay)) if stay else rest
-        known = _with(message, prompt=message.parameters["prompt"], readout=rest, prompts=stay, tried=tried)
+        rest = fit(self._readout, rest, send, message.having(prompts=stay)) if stay else rest
+        known = message.having(prompt=message.parameters["prompt"], readout=rest, prompts=stay, tried=tried)
         updates = send("train", known)
         statistics = np.stack([update.payload[STATISTICS] for update in updates])  # (clients, tried, ·)
         statistics[np.isnan(statistics[:, -len(candidates) :]).all((1, 2))] = 0  # clients without scores are ignored
@@ -122,13 +124,17 @@ class Ensemble(Algorithm):
         best = tried[int(np.argmax(np.where(np.isnan(gains), -np.inf, gains)))] if self._greedy else len(prompts)
         chosen = [*stay[:slot], best, *stay[slot:]]
         examples = sum(update.weight for update in updates)
-        if chosen != list(range(len(prompts))) or examples != state.opt_state.get(FITTED, 0):
-            weights = fit(self._readout, self._readout.resized(rest, insert=slot), send, _with(message, prompts=chosen))
+        is_fitted = chosen == list(range(len(prompts))) and examples == state.opt_state.get(FITTED)
+        commit = message.having(prompts=chosen)
+        if not is_fitted:
+            weights, folds = folded_fit(self._readout, self._readout.resized(rest, insert=slot), send, commit)
+            commit = message.having(prompts=chosen, folds=folds)
         weights = weights.astype(np.float32)
-        count, loss = summed_statistics(weights, send, _with(message, prompts=chosen), "commit")[:2]
+        count, loss, *others = summed_statistics(weights, send, commit, "commit")
+        counts = state.opt_state[COUNTS] if is_fitted else np.array(others[-3:], np.float32)
         parameters = {"prompt": everything[chosen].astype(np.float32).ravel(), "readout": weights}
-        new = ServerState(message.round, parameters, {FITTED: np.array(examples)})
-        return new, RoundReport(loss / count if count else math.nan)
+        new = ServerState(message.round, parameters, {FITTED: np.array(examples), COUNTS: counts})
+        return new, RoundReport(loss / count if count else math.nan, CrossValidated(*map(int, counts)))
 
     def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""
@@ -139,7 +145,7 @@ class Ensemble(Algorithm):
         parts, inputs = message.parameters, len(self.model.info.classes)
         scores = np.zeros((0, len(parts[PROMPTS]), inputs), np.float32)
         if handler in ("fit_statistics", "commit"):
-            return empty_statistics(self._readout, parts["readout"], scores)
+            return empty_statistics(self._readout, message, scores)
         more = np.zeros((len(parts["tried"]), 0, inputs), np.float32)
         statistics = self._readout.candidate_statistics(parts["readout"], scores, more, np.zeros(0, np.int64))
         return Update("", {STATISTICS: np.full_like(statistics, np.nan, np.float32)}, 0, math.nan, Usage())
@@ -189,14 +195,13 @@ class Ensemble(Algorithm):
         return Update(ctx.id, payload, len(ctx.data.train), math.nan, usage)
 
     def _fit_statistics(self, message: Message, ctx: ClientContext) -> Statistics:
-        """The readout's statistics of the scores under the message's prompts."""
+        """The readout's statistics of the scores under the message's prompts, and those of the folds if asked."""
         prompts = message.parameters[PROMPTS]
         if not np.array_equal(ctx.scratch.get(PROMPTS, np.full(1, -1)), prompts):
             scores = self._answers(message, PROMPTS, ctx).swapaxes(0, 1)  # (N, V, C)
             store_fit_data(ctx, self._readout.fit_data(scores, ctx.data.train.labels))
             ctx.scratch[PROMPTS] = prompts
-        statistics = self._readout.statistics(message.parameters["readout"], stored_fit_data(ctx))
-        return Statistics(statistics.astype(np.float32))
+        return cross_validation.statistics(self._readout, message, stored_fit_data(ctx), ctx.id)
 
     def _commit(self, message: Message, ctx: ClientContext) -> Statistics:
         """The statistics under the new parameters; forgets all scores but those under the message's prompts."""
@@ -242,8 +247,3 @@ class Ensemble(Algorithm):
         if len(wanted) and wanted.max() >= len(known):
             raise OutOfDateError
         return known[wanted]
-
-
-def _with(message: Message, **parts: object) -> Message:
-    """The message with these parameters instead."""
-    return replace(message, parameters={name: np.asarray(values, np.float32) for name, values in parts.items()})

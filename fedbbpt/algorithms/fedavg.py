@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeGuard
 
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -14,11 +14,13 @@ from fedbbpt.algorithms import (
     ClientContext,
     ClientReply,
     ClientSizes,
+    CrossValidated,
     Handler,
     MakeOptimizer,
     RoundReport,
     Send,
     ServerState,
+    cross_validation,
     loss_broadcast,
 )
 from fedbbpt.algorithms.aggregation import weighted_mean
@@ -26,11 +28,13 @@ from fedbbpt.algorithms.calibration import Calibration, mean_loss
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
 from fedbbpt.algorithms.local_steps import LocalSteps, Upload, stored_fit_data
 from fedbbpt.algorithms.loss_trend import LossTrend, pooled_loss
-from fedbbpt.algorithms.readout_fit import empty_statistics, fit
+from fedbbpt.algorithms.readout_fit import empty_statistics, fit, folded_fit, summed_statistics
 from fedbbpt.algorithms.sampling import number_of_clients, sample_clients
 from fedbbpt.algorithms.server_optimizer import DEFAULT_LR, RULES, ServerOptimizer
 from fedbbpt.errors import ConfigError
 from fedbbpt.optim.noop import NoOp
+from fedbbpt.readouts import Readout
+from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.types import Message, Score, Statistics, Update, Usage
 
 LARGEST = np.finfo(np.float32).max
@@ -135,7 +139,7 @@ class FedAvg(Algorithm):
         new = self.aggregate(state, updates)
         if self._broadcasts_losses:
             new = loss_broadcast.with_broadcast(state, new, updates)
-        return self._with_fitted_readout(new, send), RoundReport(mean_loss(updates))
+        return self._with_fitted_readout(new, send, mean_loss(updates))
 
     @np.errstate(over="ignore", invalid="ignore")
     def aggregate(self, state: ServerState, updates: Sequence[Update]) -> ServerState:
@@ -180,7 +184,7 @@ class FedAvg(Algorithm):
             return empty_score(self.model, known)
         if handler == "fit_statistics":
             scores = np.zeros((0, 1, len(self.model.info.classes)), np.float32)
-            return empty_statistics(self.model.readout, message.parameters["readout"], scores)
+            return empty_statistics(self.model.readout, message, scores)
         return Update("", {}, 0, math.nan, Usage()) if handler == "catch_up" else self._empty_update()
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
@@ -189,7 +193,7 @@ class FedAvg(Algorithm):
 
     def most_exchanges(self, round_: int) -> int:
         """See `Algorithm`."""
-        return 1 + self.model.readout.most_exchanges
+        return 1 + self.model.readout.most_exchanges + self._cross_validates(self.model.readout)
 
     def parameter_counts(self, rounds: int) -> dict[str, int]:
         """See `Algorithm`."""
@@ -200,8 +204,7 @@ class FedAvg(Algorithm):
         return self._local.train(loss_broadcast.follow(message, ctx, self.aggregate), ctx)
 
     def _fit_statistics(self, message: Message, ctx: ClientContext) -> Statistics:
-        statistics = self.model.readout.statistics(message.parameters["readout"], stored_fit_data(ctx))
-        return Statistics(statistics.astype(np.float32))
+        return cross_validation.statistics(self.model.readout, message, stored_fit_data(ctx), ctx.id)
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
         followed = loss_broadcast.follow(message, ctx, self.aggregate)
@@ -213,13 +216,24 @@ class FedAvg(Algorithm):
         loss_broadcast.remember(ctx, ServerState(message.round - 1, parameters, opt_state))
         return Update(ctx.id, {}, len(ctx.data.train), math.nan, Usage())
 
-    def _with_fitted_readout(self, state: ServerState, send: Send) -> ServerState:
-        """The state with the readout fitted to what the clients have asked in its round."""
-        readout = self.model.readout
+    def _with_fitted_readout(self, state: ServerState, send: Send, loss: float) -> tuple[ServerState, RoundReport]:
+        """The state with the readout fitted to what the clients have asked in its round; cross-validates that.
+
+        Not where there is a prompt: the same example then has several answers, which lie in several folds.
+        """
+        readout, message, counts = self.model.readout, Message(state.round, self._seed, {}), None
         if not readout.trainable or (self.model.prompt.dim and not self._is_evaluated(state.round)):
-            return state
-        weights = fit(readout, state.parameters["readout"], send, Message(state.round, self._seed, {}))
-        return replace(state, parameters={**state.parameters, "readout": weights.astype(np.float32)})
+            return state, RoundReport(loss)
+        if self._cross_validates(readout):
+            weights, fold_weights = folded_fit(readout, state.parameters["readout"], send, message)
+            counts = CrossValidated(*map(int, summed_statistics(fold_weights, send, message)))
+        else:
+            weights = fit(readout, state.parameters["readout"], send, message)
+        parameters = {**state.parameters, "readout": weights.astype(np.float32)}
+        return replace(state, parameters=parameters), RoundReport(loss, counts)
+
+    def _cross_validates(self, readout: Readout) -> TypeGuard[LinearReadout]:
+        return isinstance(readout, LinearReadout) and not self.model.prompt.dim
 
     def _empty_update(self) -> Update:
         return self._local.template()

@@ -26,6 +26,7 @@ from fedbbpt.algorithms import (
     RoundReport,
     Send,
     ServerState,
+    cross_validation,
 )
 from fedbbpt.algorithms.aggregation import mean_losses
 from fedbbpt.algorithms.design import directions, gram, nearest, quadratic_sums
@@ -153,7 +154,7 @@ class Newton(Algorithm):
             return Update("", {}, 0, math.nan, Usage())
         if handler == "fit_statistics":
             scores = np.zeros((0, 1, len(self.model.info.classes)), np.float32)
-            return empty_statistics(self.model.readout, message.parameters["readout"], scores)
+            return empty_statistics(self.model.readout, message, scores)
         if handler == "quadratic_model":
             r = message.parameters[POINTS].shape[1]
             return Statistics(np.zeros(1 + r + r * (r + 1) // 2, np.float32))
@@ -207,8 +208,7 @@ class Newton(Algorithm):
             labels = np.tile(ctx.data.train.labels, len(near))
             store_fit_data(ctx, self.model.readout.fit_data(near.reshape(-1, 1, near.shape[-1]), labels))
             ctx.scratch[ROUND] = np.array([message.round])
-        statistics = self.model.readout.statistics(message.parameters["readout"], stored_fit_data(ctx))
-        return Statistics(statistics.astype(np.float32))
+        return cross_validation.statistics(self.model.readout, message, stored_fit_data(ctx), ctx.id)
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
         return evaluate(ctx, message.parameters, message)
@@ -239,5 +239,4 @@ class Newton(Algorithm):
 
     def _message(self, state: ServerState, **parts: object) -> Message:
         """A message of the next round."""
-        parameters = {name: np.asarray(values, np.float32) for name, values in parts.items()}
-        return Message(state.round + 1, self._seed, parameters)
+        return Message(state.round + 1, self._seed, {}).having(**parts)

@@ -67,11 +67,19 @@ class LinearReadout(ReadoutBase):
         """See `Readout`."""
         return self._read(weights, self.features(scores), self.class_log_scores(scores))
 
+    def read(self, weights: Floats, data: ReadoutData) -> NDArray[np.float64]:
+        """Log-probabilities (N, K) of the answers."""
+        return self._read(weights, data.features, data.class_log_scores)
+
+    def num_prompts(self, weights: Floats) -> int:
+        """V, the prompts whose scores these weights (m,) take."""
+        return (len(weights) // self._num_classes - 1) // self._num_scores
+
     def statistics(self, weights: Floats, data: ReadoutData) -> NDArray[np.float64]:
         """Number of answers, sum of their losses, its gradient: (2 + K·V·C + K,); for no weights, `class_moments`."""
         if not len(weights):
             return class_moments(data.features, data.labels, self._num_classes)
-        log_p = self._read(weights, data.features, data.class_log_scores)
+        log_p = self.read(weights, data)
         residual = self._residual(log_p, data.labels)
         gradient = np.concatenate([(residual.T @ data.features).ravel(), residual.sum(0)])
         return np.concatenate([[len(log_p), cross_entropy(log_p, data.labels).sum()], gradient])
@@ -82,7 +90,7 @@ class LinearReadout(ReadoutBase):
         moments = aggregate(np.zeros(0))
         if not moments[: self._num_classes].any():  # nobody has an answer: stay here
             return start
-        num_prompts = (len(weights) // self._num_classes - 1) // self._num_scores
+        num_prompts = self.num_prompts(weights)
         decay = self._decay(num_prompts)
 
         def clients(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -90,6 +98,16 @@ class LinearReadout(ReadoutBase):
             return loss / count + decay / 2 * (w @ w), np.array(gradient) / count + decay * w
 
         return minimum(clients, self._surrogate(moments, num_prompts), np.zeros_like(start), self._max_evaluations)
+
+    def fitted_to_moments(self, moments: Floats, weights: Floats) -> NDArray[np.float64]:
+        """Weights fitted to the `class_moments` of answers alone, without an exchange; in the shape of `weights` (m,).
+
+        Where nobody has an answer, they are those of an untrained layer.
+        """
+        untrained: NDArray[np.float64] = np.zeros(len(weights))
+        if not moments[: self._num_classes].any():
+            return untrained
+        return least(self._surrogate(moments, self.num_prompts(weights)), untrained)[1]
 
     def resized(self, weights: Floats, *, remove: int | None = None, insert: int | None = None) -> Floats:
         """The weights without those of one prompt, or with zeros for a further prompt at that index."""

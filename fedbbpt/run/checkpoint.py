@@ -51,7 +51,8 @@ class Best:
     round: int
     accuracy: float
     loss: float
-    start: float  # the validation loss before the first round
+    start_accuracy: float  # on the validation data, before the first round
+    start_loss: float
     parameters: Parameters
 
 
@@ -74,7 +75,8 @@ class _Best(BaseModel):
     round: NonNegativeInt
     accuracy: float
     loss: float
-    start: float
+    start_accuracy: float
+    start_loss: float
 
 
 class _Record(BaseModel):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fedbbpt.algorithms import Algorithm, ClientSizes, ModelSelection, ServerState
+from fedbbpt.algorithms import Algorithm, ClientSizes, CrossValidated, ModelSelection, ServerState
 from fedbbpt.engines import BASELINE, TUNED, Engine
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.run.checkpoint import Best
@@ -29,10 +29,14 @@ class Result:
         return total
 
     @property
+    def examples(self) -> int:
+        """The number of examples, the unanswered ones among them."""
+        return int(self.confusion.sum()) + sum(s.unanswered for s in self.scores)
+
+    @property
     def accuracy(self) -> float:
         """The share of correct predictions; unanswered examples count as wrong."""
-        examples = int(self.confusion.sum()) + sum(s.unanswered for s in self.scores)
-        return float(np.trace(self.confusion) / examples) if examples else float("nan")
+        return float(np.trace(self.confusion) / self.examples) if self.examples else float("nan")
 
     @property
     def macro_f1(self) -> float:
@@ -83,19 +87,33 @@ def no_answers_error(experiment: Experiment, where: str) -> FedbbptError:
     )
 
 
-def select_best(result: Result, state: ServerState, best: Best | None, selection: ModelSelection) -> Best:
+def select_best(
+    result: Result,
+    state: ServerState,
+    best: Best | None,
+    selection: ModelSelection,
+    cross_validated: CrossValidated | None = None,
+) -> Best:
     """Selects the new state or the best one so far, by their validation scores.
 
     "best" selects the lower loss, then the higher accuracy, then the earlier state: with few examples, the loss is
-    more informative than the accuracy. "last" selects the new state if its loss is not above that of the start.
+    more informative than the accuracy. "last" selects the new state if its loss is not above that of the start. Where
+    the new state's readout was cross-validated, that and the validation accuracy together decide in place of the loss,
+    of which a model that is always sure has so much that any readout lowers it.
     """
     loss = math.inf if math.isnan(result.loss) else result.loss
     if best is None:
-        return Best(state.round, result.accuracy, loss, loss, state.parameters)
-    lower = (-loss, result.accuracy) > (-best.loss, best.accuracy)
-    if lower if selection == "best" else loss <= best.start:
-        return Best(state.round, result.accuracy, loss, best.start, state.parameters)
-    return best
+        return Best(state.round, result.accuracy, loss, result.accuracy, loss, state.parameters)
+    if cross_validated is not None:
+        gain = round(result.examples * (result.accuracy - best.start_accuracy)) if result.examples else 0
+        is_better = cross_validated.shows_gain(result.examples, gain)
+    elif selection == "best":
+        is_better = (-loss, result.accuracy) > (-best.loss, best.accuracy)
+    else:
+        is_better = loss <= best.start_loss
+    if not is_better:
+        return best
+    return replace(best, round=state.round, accuracy=result.accuracy, loss=loss, parameters=state.parameters)
 
 
 @dataclass(frozen=True)
@@ -129,8 +147,8 @@ def baselines(experiment: Experiment, engine: Engine) -> Baselines:
     sampled = algorithm.sample(state, clients)
     pool = MeteredClientPool(engine, algorithm, sampled, state, name=BASELINE, may_drop=engine.partial_scores)
     pools.append(pool)
-    state, _ = algorithm.round(state, pool.send)
-    best = select_best(scored(state, "validation"), state, best, algorithm.model_selection)
+    state, report = algorithm.round(state, pool.send)
+    best = select_best(scored(state, "validation"), state, best, algorithm.model_selection, report.cross_validated)
     if best.round == state.round and "select" in algorithm.handlers:
         pool.send("select", algorithm.broadcast(state))
     readout_alone = scored(ServerState(best.round, best.parameters), "test")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -64,6 +64,10 @@ class Message:
     parameters: Parameters  # those that the handler needs
     subset: Subset | None = None  # of the client's data, if the message is to evaluate
     body: Float32 | None = None  # of a partitioned model: stays at the body's server, and is not in the bytes
+
+    def having(self, **parameters: object) -> "Message":
+        """The message with these parameters, as float32, in place of its own."""
+        return replace(self, parameters={name: np.asarray(values, np.float32) for name, values in parameters.items()})
 
     def to_bytes(self) -> bytes:
         """Converts to safetensors, with the scalars in the metadata."""

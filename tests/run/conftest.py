@@ -102,7 +102,7 @@ def progress():
         )
         state = ServerState(round_, current, {"client-000": rng.normal(size=(2, 3, 4)).astype(np.float32)})
         totals = Totals(10 * round_, round_, 7, 8, seconds=0.1 + 0.2)
-        return Progress(state, Best(1, 0.5, 1 / 3, 0.4, best), totals, Mark(99, "f" * 64), "config", "data")
+        return Progress(state, Best(1, 0.5, 1 / 3, 0.3, 0.4, best), totals, Mark(99, "f" * 64), "config", "data")
 
     return after
 
