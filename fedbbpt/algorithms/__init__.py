@@ -32,7 +32,8 @@ __all__ = [
 
 LEAST_GAIN = 0.5  # standard errors
 MakeOptimizer = Callable[[OptimizerStart], Optimizer]
-# "best": the round of lowest validation loss; "last": the last round whose loss is not above that of the start.
+# "best": the round of lowest validation loss; "last": the last round whose loss is not above that of the start. Where a
+# round's readout is cross-validated, the last round that shows a gain over the start.
 ModelSelection = Literal["best", "last"]
 
 

@@ -25,7 +25,8 @@ class LinearReadout(ReadoutBase):
     call for 1.)
 
     A fit takes one exchange for the moments of each class (`class_moments`), and then at most `max_evaluations` for
-    loss and gradient (`surrogate_likelihood`). With one prompt, two to five are usually enough for the minimum.
+    loss and gradient (`surrogate_likelihood`). With one prompt, two to five are usually enough for the minimum. Whether
+    a fitted layer is kept is decided by cross-validation and the validation data together (`run.evaluate.select_best`).
 
     A backend that knows other classes than the task, fitted by a federation of one client:
 

@@ -77,9 +77,9 @@ class LineReporter(Callback):
     def on_summary(self, summary: Mapping[str, Any]) -> None:
         """Prints the results and the cost."""
         s = summary
-        self._say(
-            "test accuracy", f"{s['test_accuracy']:.3f}  (best checkpoint: round {s['best_round']}, by validation loss)"
-        )
+        best = f"best checkpoint: round {s['best_round']}"
+        kept = best if s["best_round"] or not s["rounds"] else "the start: no round was shown to be better"
+        self._say("test accuracy", f"{s['test_accuracy']:.3f}  ({kept})")
         self._say("ended", s["ended"])
         for name, key in (("zero-shot", "zero_shot_accuracy"), ("readout alone", "readout_alone_accuracy")):
             if s[key] is not None:

@@ -173,7 +173,8 @@ class Score:
     def to_bytes(self) -> bytes:
         """Converts to safetensors, with the scalars in the metadata."""
         counts = {"unanswered": self.unanswered, "usage": _counts(self.usage), **_optional(self.traffic)}
-        return wire.packed({"confusion": self.confusion}, client=self.client, loss_sum=self.loss_sum, **counts)
+        arrays = {"confusion": self.confusion.astype(np.int32)}  # half the bytes
+        return wire.packed(arrays, client=self.client, loss_sum=self.loss_sum, **counts)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Score":
@@ -185,7 +186,7 @@ class Score:
         arrays, scalars = wire.unpacked(data)
         traffic = _traffic(scalars)
         wire.keyed({**arrays, **scalars}, "confusion", "client", "loss_sum", "unanswered", "usage")
-        confusion = wire.typed(arrays["confusion"], "confusion", 2, np.int64)
+        confusion = wire.typed(arrays["confusion"], "confusion", 2, np.int32).astype(np.int64)
         client, loss_sum = wire.named(scalars["client"]), wire.real(scalars["loss_sum"], "loss_sum")
         if confusion.shape[0] != confusion.shape[1] or (confusion < 0).any() or math.isnan(loss_sum):
             raise ValueError("confusion is not a square of counts, or loss_sum is NaN")

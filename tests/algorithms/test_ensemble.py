@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.algorithms.client import SCRATCH
-from fedbbpt.algorithms.ensemble import ANSWERS, FITTED, STATISTICS, Ensemble
+from fedbbpt.algorithms.ensemble import ANSWERS, COUNTS, FITTED, STATISTICS, Ensemble
 from fedbbpt.engines import TUNED
 from fedbbpt.errors import ConfigError
 from fedbbpt.objective import Objective
@@ -57,7 +57,7 @@ def test_prompts_grow_one_a_round_up_to_the_limit(ensemble, fake_backend, client
     assert counts == [min(1 + done, limit) for done in range(7)]
     assert counts == [simulation.algorithm.prompts_per_input(done) for done in range(7)]
     assert [len(state.parameters["readout"]) for state in states] == [3 * (3 * count + 1) for count in counts]
-    assert [set(state.opt_state) for state in states] == [set(), *[{FITTED}] * 6]
+    assert [set(state.opt_state) for state in states] == [set(), *[{FITTED, COUNTS}] * 6]
 
 
 def test_the_first_is_the_prompts_start_and_the_others_stay_while_prompts_are_added(ensemble, fake_backend, clients):

@@ -51,7 +51,7 @@ class TestLoad:
         assert contents(load_last(tmp_path)[0]) == contents(saved)
 
     def test_the_loss_of_a_model_without_answers_comes_back(self, tmp_path, progress):
-        best = replace(progress(1).best, round=0, loss=np.nan, start=np.nan)
+        best = replace(progress(1).best, round=0, loss=np.nan, start_loss=np.nan)
         save(tmp_path, replace(progress(1), best=best))
         assert np.isnan(load_last(tmp_path)[0].best.loss)
 

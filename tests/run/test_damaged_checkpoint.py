@@ -78,7 +78,7 @@ class TestRecord:
         [
             ('"queries": 20', '"queries": 21'),
             ('"round": 2', '"round": 3'),
-            ('"start": 0.4', '"start": 0.0'),
+            ('"start_loss": 0.4', '"start_loss": 0.0'),
             ('"loss": 0.3', '"loss": 0.4'),
             ('"metrics_size": 99', '"metrics_size": 98'),
             ('"data_sha256": "data"', '"data_sha256": "tada"'),

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from fedbbpt.algorithms import ModelSelection, ServerState
+from fedbbpt.algorithms import CrossValidated, ModelSelection, ServerState
 from fedbbpt.run.evaluate import select_best
 
 
@@ -13,6 +13,7 @@ class Looked(NamedTuple):
 
     loss: float
     accuracy: float
+    examples: int = 10
 
 
 def kept(selection: ModelSelection, *rounds: tuple[float, float]) -> int:
@@ -20,7 +21,7 @@ def kept(selection: ModelSelection, *rounds: tuple[float, float]) -> int:
     for i, round_ in enumerate(rounds):
         best = select_best(Looked(*round_), ServerState(i, {}), best, selection)  # type: ignore[arg-type]
     assert best is not None
-    assert best.start == rounds[0][0]
+    assert (best.start_loss, best.start_accuracy) == rounds[0]
     assert (best.loss, best.accuracy) == rounds[best.round]
     return best.round
 
@@ -43,3 +44,31 @@ def test_the_best_or_the_last_that_is_not_above_the_start(
 ) -> None:
     assert kept("best", *rounds) == best
     assert kept("last", *rounds) == last
+
+
+@pytest.mark.parametrize("selection", ["best", "last"])
+@pytest.mark.parametrize(
+    ("counts", "validation", "kept"),
+    [
+        ((40, 9, 1), (2.0, 0.5), True),  # the validation loss has doubled, and does not matter
+        ((40, 9, 1), (0.1, 0.0), True),  # 8 - 5 right, of 10 + 2.5 that differ: 3 >= 0.5 * 3.5
+        ((40, 7, 2), (0.1, 0.0), False),  # 5 - 5 of 9 + 2.25
+        ((40, 4, 4), (0.1, 0.5), False),  # chance alone
+        ((40, 0, 0), (0.1, 0.5), True),  # nothing differs, and nothing is lost
+        ((40, 0, 0), (0.1, 0.4), False),
+        ((0, 0, 0), (0.1, 0.7), True),  # the clients have only validation data
+    ],
+)
+def test_a_cross_validated_readout_is_kept_by_what_it_reads_rightly(selection, counts, validation, kept) -> None:
+    start = select_best(Looked(1.0, 0.5), ServerState(0, {}), None, selection)  # type: ignore[arg-type]
+    new = ServerState(1, {})
+    best = select_best(Looked(*validation), new, start, selection, CrossValidated(*counts))  # type: ignore[arg-type]
+    assert best.round == kept
+    assert (best.start_loss, best.start_accuracy) == (1.0, 0.5)
+
+
+def test_without_validation_data_the_training_data_alone_decide() -> None:
+    nothing = Looked(float("nan"), float("nan"), 0)
+    start = select_best(nothing, ServerState(0, {}), None, "last")  # type: ignore[arg-type]
+    for counts, kept in (((40, 9, 1), 1), ((40, 1, 9), 0)):
+        assert select_best(nothing, ServerState(1, {}), start, "last", CrossValidated(*counts)).round == kept  # type: ignore[arg-type]

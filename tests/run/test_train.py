@@ -113,7 +113,7 @@ def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
 ) -> None:
     select = loop.select_best
 
-    def select_best(result, state, best, selection):
+    def select_best(result, state, best, selection, *_):
         return best if best and early else select(result, state, None, selection)
 
     monkeypatch.setattr(loop, "select_best", select_best)

@@ -21,7 +21,7 @@ HONEST = {
 }
 UPDATE = ["c", 5, 0.5, 0.1, 3, 1, 9, 0, 1]
 SCORE = {"client": "c", "loss_sum": 1.5, "unanswered": 1, "usage": [3, 1, 0, 0, 0]}
-CONFUSION = {"confusion": np.eye(2, dtype=np.int64)}
+CONFUSION = {"confusion": np.eye(2, dtype=np.int32)}
 
 
 def _with_header(header):
@@ -148,10 +148,10 @@ def test_other_scalars_and_types_are_refused():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"confusion": -np.eye(2, dtype=np.int64)},
-        {"confusion": np.eye(2, dtype=np.int32)},
-        {"confusion": np.zeros((2, 3), np.int64)},
-        {"confusion": np.zeros(4, np.int64)},
+        {"confusion": -np.eye(2, dtype=np.int32)},
+        {"confusion": np.eye(2, dtype=np.int64)},
+        {"confusion": np.zeros((2, 3), np.int32)},
+        {"confusion": np.zeros(4, np.int32)},
     ],
 )
 def test_confusions_are_squares_of_counts(wrong):
