@@ -12,7 +12,7 @@ from fedbbpt.algorithms.client import ClientContext, ClientMemory
 from fedbbpt.backend import Backend
 from fedbbpt.objective import PromptedModel
 from fedbbpt.optim import Optimizer, OptimizerStart
-from fedbbpt.types import Float32, Message, Parameters, Traffic, Usage
+from fedbbpt.types import Message, Parameters, Traffic, Usage
 
 __all__ = [
     "Algorithm",
@@ -53,10 +53,10 @@ class ClientReply(Protocol):
 
 
 Handler = Callable[[Message, ClientContext], ClientReply]
-# Sends a message to the handler of this name at every client; returns the replies in the clients' order, without those
-# of dropped clients. An implementation answers `OutOfDate` with `Algorithm.catch_up`, counts bytes and queries, and
-# checks the replies.
-Send = Callable[[str, Message], list[Any]]
+# Sends a message to the handler of this name at every client, or to each of some clients its own; returns the replies
+# in the clients' order, without those of dropped clients. An implementation answers `OutOfDate` with
+# `Algorithm.catch_up`, counts bytes and queries, and checks the replies.
+Send = Callable[[str, Message | Mapping[str, Message]], list[Any]]
 
 
 class OutOfDateError(Exception):
@@ -95,7 +95,7 @@ class ServerState:
 
     round: int  # rounds done
     parameters: Parameters  # broadcast to the clients and evaluated
-    opt_state: Mapping[str, Float32] = field(default_factory=dict)  # never sent to clients, except by `catch_up`
+    opt_state: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # never sent to clients, except by `catch_up`
 
     def to_arrays(self, prefix: str = "") -> dict[str, NDArray[Any]]:
         """Arrays by name: `prefix` + "round", "parameters/…" and "opt_state/…"."""
@@ -138,6 +138,7 @@ class RoundReport(NamedTuple):
 
     loss: float  # mean training loss, nats; NaN if every query failed
     cross_validated: CrossValidated | None = None  # of the readout that it fitted; None if that was not done
+    consensus_distance: float | None = None  # of nodes without a server: root mean square distance to their mean
 
 
 class Algorithm(Protocol):
@@ -150,6 +151,7 @@ class Algorithm(Protocol):
 
     access: Literal["black-box", "white-box"] = "black-box"  # whether the model is queried or partitioned
     shares_parameters: bool = True  # False: each client trains its own, and nothing is sent
+    is_decentralised: bool = False  # whether each client has parameters of its own, which it averages with neighbours
     model_selection: ModelSelection = "best"  # which round's parameters are tested
     addresses: tuple[str, ...] = ()  # options that hold URLs: a resumed run may change them
 

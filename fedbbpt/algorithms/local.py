@@ -1,7 +1,7 @@
 """Training without federation: the baseline that shows what clients gain from each other."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from fedbbpt.algorithms.calibration import mean_loss
 from fedbbpt.algorithms.evaluation import evaluate
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.readout_fit import fit
-from fedbbpt.types import Message, Score, Update, Usage
+from fedbbpt.types import Floats, Message, Score, Update, Usage
 
 CURRENT, SELECTED = "current/", "selected/"  # prefixes of a client's parameters: the latest, and the best so far
 
@@ -55,37 +55,49 @@ class Local(FedAvg):
     @np.errstate(over="ignore", invalid="ignore")
     def _train(self, message: Message, ctx: ClientContext) -> Update:
         """Takes the steps of `fedavg`, aggregates the client's own update, and fits its own readout."""
-        own = replace(_load(ctx, CURRENT) or ServerState(0, message.parameters), round=message.round - 1)
+        own = replace(self._own(message, ctx), round=message.round - 1)
         update = self._local.train(self._full(own), ctx)
         new = self.aggregate(own, [update])
         if self.model.readout.trainable:
-            empty = Message(message.round, message.seed, {})
-            weights = fit(self.model.readout, new.parameters["readout"], self._alone(ctx), empty).astype(np.float32)
+            weights = self._fitted(new.parameters["readout"], ctx).astype(np.float32)
             new = replace(new, parameters={**new.parameters, "readout": weights})
-        _store(ctx, CURRENT, new)
+        store(ctx, CURRENT, new)
         return replace(update, payload={})
+
+    def _fitted(self, weights: Floats, ctx: ClientContext) -> Floats:
+        """The client's readout, fitted to what it has asked in this round."""
+
+        def alone(_: str, message: Any) -> list[Any]:
+            return [self._fit_statistics(message, ctx)]
+
+        return fit(self.model.readout, weights, alone, Message(1, self._seed, {}))
+
+    def _own(self, message: Message, ctx: ClientContext) -> ServerState:
+        """The client's latest parameters, or the common start."""
+        return load(ctx, CURRENT) or self._start(message)
+
+    def _start(self, message: Message) -> ServerState:
+        return ServerState(0, message.parameters)
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
         """Scores the client's parameters of the message's round, or the latest if it has none of that round."""
-        stored = [own for part in (SELECTED, CURRENT) if (own := _load(ctx, part)) is not None]
+        stored = [own for part in (SELECTED, CURRENT) if (own := load(ctx, part)) is not None]
         wanted = [own for own in stored if own.round == message.round - 1]
-        parameters = message.parameters if message.round == 1 or not stored else (wanted or stored[-1:])[0].parameters
-        return evaluate(ctx, parameters, message)
+        own = self._start(message) if message.round == 1 or not stored else (wanted or stored[-1:])[0]
+        return evaluate(ctx, own.parameters, message)
 
     def _select(self, message: Message, ctx: ClientContext) -> Update:
-        current = _load(ctx, CURRENT) or ServerState(0, message.parameters)
-        _store(ctx, SELECTED, replace(current, round=message.round - 1))
+        store(ctx, SELECTED, replace(self._own(message, ctx), round=message.round - 1))
         return Update(ctx.id, {}, len(ctx.data.train), math.nan, Usage())
 
-    def _alone(self, ctx: ClientContext) -> Callable[[str, Message], list[Any]]:
-        return lambda handler, message: [self._fit_statistics(message, ctx)]
 
-
-def _store(ctx: ClientContext, which: str, own: ServerState) -> None:
+def store(ctx: ClientContext, which: str, own: ServerState) -> None:
+    """Puts parameters of one kind in place of those that the client has stored."""
     for name in [name for name in ctx.state if name.startswith(which)]:
         del ctx.state[name]
     ctx.state.update(own.to_arrays(which))
 
 
-def _load(ctx: ClientContext, which: str) -> ServerState | None:
+def load(ctx: ClientContext, which: str) -> ServerState | None:
+    """The client's stored parameters of one kind."""
     return ServerState.from_arrays(ctx.state, which)

@@ -91,14 +91,23 @@ class LinearReadout(ReadoutBase):
         moments = aggregate(np.zeros(0))
         if not moments[: self._num_classes].any():  # nobody has an answer: stay here
             return start
-        num_prompts = self.num_prompts(weights)
-        decay = self._decay(num_prompts)
+        surrogate = self._surrogate(moments, self.num_prompts(weights))
+        return minimum(
+            lambda w: self._mean_loss(w, aggregate(w)), surrogate, np.zeros_like(start), self._max_evaluations
+        )
 
-        def clients(w: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            count, loss, *gradient = aggregate(w)
-            return loss / count + decay / 2 * (w @ w), np.array(gradient) / count + decay * w
+    def loss(self, weights: Floats, data: ReadoutData) -> tuple[float, NDArray[np.float64]]:
+        """What a fit to a client's answers alone would minimise, and its gradient (m,); needs at least one answer."""
+        return self._mean_loss(np.asarray(weights, np.float64), self.statistics(weights, data))
 
-        return minimum(clients, self._surrogate(moments, num_prompts), np.zeros_like(start), self._max_evaluations)
+    def curvature(self, data: ReadoutData, num_prompts: int) -> float:
+        """A bound of the curvature of `loss`, and so a Lipschitz constant of its gradient.
+
+        ½ λ + decay, with λ the largest eigenvalue of the mean of x xᵀ over features x with a 1 for the bias, since
+        diag p − p pᵀ is at most ½ (Böhning 1992, Ann. Inst. Statist. Math. 44).
+        """
+        features = np.concatenate([data.features, np.ones((len(data.features), 1))], 1)
+        return float(np.linalg.norm(features, 2) ** 2 / len(features) / 2 + self._decay(num_prompts))
 
     def fitted_to_moments(self, moments: Floats, weights: Floats) -> NDArray[np.float64]:
         """Weights fitted to the `class_moments` of answers alone, without an exchange; in the shape of `weights` (m,).
@@ -159,6 +168,11 @@ class LinearReadout(ReadoutBase):
         losses = np.full(len(statistics), np.nan)
         losses[known] = [least(self._surrogate(moments, 1), start)[0] for moments in statistics[known]]
         return -losses
+
+    def _mean_loss(self, w: NDArray[np.float64], sums: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """From `statistics`, with the decay."""
+        decay, (count, loss, *gradient) = self._decay(self.num_prompts(w)), sums
+        return float(loss / count + decay / 2 * (w @ w)), np.array(gradient) / count + decay * w
 
     def _decay(self, num_prompts: int) -> float:
         return float(self._l2 * np.sqrt(max(1, num_prompts)))

@@ -1,6 +1,6 @@
 """Connects the server's half of an algorithm to the clients of a round; counts and checks everything sent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedbbpt.algorithms import Algorithm, ClientSizes, ServerState
@@ -12,6 +12,9 @@ from fedbbpt.types import Message, OutOfDate, Usage
 
 class MeteredClientPool:
     """Sends messages to the clients of a round; counts exchanges, bytes and queries, and checks the replies.
+
+    Messages of their own for each client hold what other clients have replied: they count as much for those who sent
+    them, and the replies, of which they are made, do not count again.
 
     A client that is out of date gets the message of `Algorithm.catch_up` first, and then the message again.
 
@@ -43,12 +46,14 @@ class MeteredClientPool:
         self.dropped: dict[str, str] = {}
         self.unusable: dict[str, str] = {}
 
-    def send(self, handler: str, message: Message) -> list[Any]:
+    def send(self, handler: str, message: Message | Mapping[str, Message]) -> list[Any]:
         """See `algorithms.Send`.
 
         Raises:
             BackendError: all clients were dropped, or none sent a usable reply.
         """
+        if not isinstance(message, Message):
+            return self._deliver(handler, message)
         replies = self._exchange(handler, message, self._clients)
         outdated = [client for client, reply in replies.items() if isinstance(reply, OutOfDate)]
         if outdated and "catch_up" in self._algorithm.handlers:
@@ -56,6 +61,20 @@ class MeteredClientPool:
             replies |= self._exchange(handler, message, outdated)
             replies = {client: reply for client, reply in replies.items() if client not in self.dropped}
         return usable(replies, self._algorithm.template(handler, message), message, self.unusable)
+
+    def _deliver(self, handler: str, messages: Mapping[str, Message]) -> list[Any]:
+        """Sends each client its own message."""
+        replies: dict[str, Any] = {}
+        on_dropped = self.dropped.__setitem__ if self._may_drop else None
+        for client in [client for client in self._clients if client in messages and client not in self.dropped]:
+            for reply in self.engine.send(Call(handler, messages[client], self._name), [client], on_dropped):
+                replies[client] = reply
+                self.bytes_down += (size := len(messages[client].to_bytes()))
+                self.bytes_up += size
+                self.usage += reply.usage
+        self.exchanges += 1
+        first = next(iter(messages.values()))
+        return usable(replies, self._algorithm.template(handler, first), first, self.unusable)
 
     def _exchange(self, handler: str, message: Message, clients: Sequence[str]) -> dict[str, Any]:
         present = [client for client in clients if client not in self.dropped]
