@@ -90,7 +90,7 @@ class Gossip(Local):
         readout = self.model.readout
         if readout.trainable and not isinstance(readout, LinearReadout):
             raise ConfigError("algorithm 'gossip' trains a linear readout, or none: use --readout linear or identity")
-        self.topology, self._gossip_steps = make(topology, context.clients, context.seed), gossip_steps
+        self.topology, self.gossip_steps = make(topology, context.clients, context.seed), gossip_steps
         self._steps = ReadoutSteps(readout, readout_steps, readout_lr, momentum, rho)
 
     @property
@@ -113,9 +113,9 @@ class Gossip(Local):
         updates = send("train", message)
         letters = _by_client(send("gossip", {update.client: message for update in updates}))
         names = _names(state, letters)
-        for step in range(self._gossip_steps):
+        for step in range(self.gossip_steps):
             here = [names.index(client) for client in letters]
-            mixing = self.topology.mixing(state.round * self._gossip_steps + step, here)
+            mixing = self.topology.mixing(state.round * self.gossip_steps + step, here)
             letters = _by_client(send("gossip", {to: _mail(message, mixing, names, to, letters) for to in letters}))
         every = {part: np.stack([letter.payload[part] for letter in letters.values()]) for part in MIXED}
         mean = {part: values.mean(0, np.float64).astype(np.float32) for part, values in every.items()}
@@ -133,7 +133,7 @@ class Gossip(Local):
 
     def most_exchanges(self, round_: int) -> int:
         """The local steps, the first letters, and those after each gossip step."""
-        return 2 + self._gossip_steps
+        return 2 + self.gossip_steps
 
     def _gossip(self, message: Message, ctx: ClientContext) -> Update:
         """Averages what the neighbours wrote with the node's own; replies with the next letter to them."""

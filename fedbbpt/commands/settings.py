@@ -26,8 +26,8 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--preset",
             metavar="NAME",
-            help="Defaults: language-model, single-prompt, split, fed-bbpt or blackvip  [default: what the other "
-            "options imply].",
+            help="Defaults: best, language-model, single-prompt or split; or a method: fed-bbpt, blackvip, dfedavg, "
+            "dfedavgm, dfedsam or dfedsam-mgs  [default: what the other options imply].",
         ),
         click.option("--backend", help="Model to query  [default: local-vit; hf-text for texts]."),
         click.option("--task", help="Data: a name, folder:PATH, or csv:, jsonl: or parquet:PATH  [default: digits]."),

@@ -9,7 +9,7 @@ _TABLES: dict[str, dict[str, Any]] = tomllib.loads(
 )
 OPTIMIZER_FOR: dict[str, dict[str, str]] = _TABLES.pop("optimizer-for")  # section -> component -> optimizer
 PRESETS = _TABLES
-OF_PAPERS = ("fed-bbpt", "blackvip")  # over `single-prompt`
-SELECTABLE = ("best", "language-model", "single-prompt", "split", *OF_PAPERS)  # with --preset, beside what is implied
+OF_PAPERS = ("fed-bbpt", "blackvip", "dfedavg", "dfedavgm", "dfedsam", "dfedsam-mgs")  # over `single-prompt`
+SELECTABLE = ("best", "language-model", "single-prompt", "split", *OF_PAPERS)  # with --preset
 DEFAULTS: dict[str, str] = {k: table["name"] for k, table in PRESETS["default"].items() if k != "rounds"}
 SECTIONS = tuple(DEFAULTS)  # the kinds of component in a config, one each

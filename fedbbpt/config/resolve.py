@@ -73,7 +73,8 @@ def _implied(settings: Settings, defaults: dict[str, Any], modality: Modality, p
     if split or of_paper or preset == "single-prompt" or _tunes_single_prompt(names):
         implied = implied | PRESETS["single-prompt"] | of_paper | (PRESETS["split"] if split else {})
         names = _names(settings, defaults | implied)
-        if names["prompt"] == "none" and not split:
+        algorithm: type[Algorithm] = load_class("algorithms", names["algorithm"])
+        if names["prompt"] == "none" and not split and not algorithm.is_decentralised:
             implied |= PRESETS["no-prompt"]
         fitting = (table[names[section]] for section, table in OPTIMIZER_FOR.items() if names[section] in table)
         if (optimizer := next(fitting, None)) is not None:

@@ -22,6 +22,7 @@ class MeteredClientPool:
         exchanges: number of messages, each counted once for all clients.
         bytes_down, bytes_up: bytes of messages that reached a client, and of replies, both with the activations and
             gradients of a partitioned model.
+        bytes_between: of these bytes, those that went from client to client.
         usage: the clients' queries.
         dropped: clients whose process ended, and how (see `Engine.send`). The round continues without them; their
             usage and bytes are unknown, and not counted.
@@ -41,7 +42,7 @@ class MeteredClientPool:
     ) -> None:
         self.engine, self._algorithm, self._name = engine, algorithm, name
         self._clients, self._state, self._may_drop = [client.id for client in clients], state, may_drop
-        self.exchanges = self.bytes_up = self.bytes_down = 0
+        self.exchanges = self.bytes_up = self.bytes_down = self.bytes_between = 0
         self.usage = Usage()
         self.dropped: dict[str, str] = {}
         self.unusable: dict[str, str] = {}
@@ -69,8 +70,10 @@ class MeteredClientPool:
         for client in [client for client in self._clients if client in messages and client not in self.dropped]:
             for reply in self.engine.send(Call(handler, messages[client], self._name), [client], on_dropped):
                 replies[client] = reply
-                self.bytes_down += (size := len(messages[client].to_bytes()))
-                self.bytes_up += size
+                size = len(messages[client].to_bytes())
+                self.bytes_between, self.bytes_up, self.bytes_down = (
+                    count + size for count in (self.bytes_between, self.bytes_up, self.bytes_down)
+                )
                 self.usage += reply.usage
         self.exchanges += 1
         first = next(iter(messages.values()))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fedbbpt.algorithms import ClientSizes, ServerState
-from fedbbpt.run import budget, checkpoint
+from fedbbpt.algorithms.gossip import Gossip
+from fedbbpt.run import budget, checkpoint, nodes
 from fedbbpt.run.atomic_files import write_json
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Progress, Totals
@@ -94,7 +95,7 @@ class TrainingLoop:
             pool_of_all = self._pool(self.clients, state)
             pool_of_all.send("select", algorithm.broadcast(state))
             totals = self._add(totals, pool_of_all)
-        self._record(state.round, "validation", result, report.loss, totals, is_best, pool)
+        self._record(state.round, "validation", result, report.loss, totals, is_best, pool, report.consensus_distance)
         return self._checkpoint(state, best, totals)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
@@ -103,15 +104,20 @@ class TrainingLoop:
         totals, best = progress.totals, progress.best
         for pool in reference.pools:
             totals = self._add(totals, pool)
-        extra = {"ended": ended, "baseline_traffic": _traffic_between(progress.totals, totals)}
+        extra: dict[str, Any] = {"ended": ended, "baseline_traffic": _traffic_between(progress.totals, totals)}
         selected = ServerState(best.round, best.parameters)
         result = self._evaluate(selected, "test")
         totals = self._add(totals, result.pool)
+        tested = result.usage
+        if isinstance(self.algorithm, Gossip):
+            mean = nodes.evaluate_mean(self.experiment, selected, self.engine)
+            extra["nodes"] = nodes.describe(self.algorithm, mean, self.rows)
+            totals, tested = self._add(totals, mean.pool), tested + mean.usage
         self._record(best.round, "test", result, None, totals, True)
         left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
         done = progress.state.round
         took = self.plan if done == self.plan.rounds else plan_queries(self._of_rounds(done))
-        summary = summarise(self.experiment, took, best, result, reference, totals, left_out) | extra
+        summary = summarise(self.experiment, took, best, result, reference, totals, tested, left_out) | extra
         write_json(self.out / "summary.json", summary)
         self.metrics.sync()
         add_result_checksums(self.out)
@@ -159,6 +165,7 @@ class TrainingLoop:
         totals: Totals,
         is_best: bool,
         trained: MeteredClientPool | None = None,
+        consensus_distance: float | None = None,
     ) -> None:
         scores = {"accuracy": result.accuracy, "loss": result.loss} if result else {"accuracy": None, "loss": None}
         row = {
@@ -169,6 +176,8 @@ class TrainingLoop:
             "is_best": is_best,
             **asdict(totals),
         }
+        if trained and consensus_distance is not None:
+            row |= {"consensus_distance": consensus_distance, "bytes_between": trained.bytes_between}
         pools = [pool for pool in (trained, result and result.pool) if pool]
         row |= (
             {"dropped_clients": gone} if (gone := sorted({client for pool in pools for client in pool.dropped})) else {}

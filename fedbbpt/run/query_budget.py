@@ -82,7 +82,7 @@ def plan_queries(experiment: Experiment) -> QueryPlan:
         )
 
     def of(rounds: int) -> QueryPlan:
-        test = one_pass("test", algorithm.prompts_per_input(rounds))
+        test = one_pass("test", algorithm.prompts_per_input(rounds)).times(2 if algorithm.is_decentralised else 1)
         trained, exact = training.of(rounds), rounds <= training.exact
         most = exchanges.of(rounds, _evaluated(1, rounds, config))
         return QueryPlan(rounds, setup, trained, validation(rounds), baseline, test, most, exact)

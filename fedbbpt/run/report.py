@@ -19,6 +19,7 @@ from fedbbpt.run.charts import BarSegment, Series
 from fedbbpt.run.environment import read_environment, read_results
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.formatting import DASH, format_bytes, format_cost, format_duration, format_percent
+from fedbbpt.run.graph_chart import graph_chart
 from fedbbpt.run.prompt_preview import image_preview
 
 MAX_CONFUSIONS = 10  # listed in the report
@@ -60,6 +61,9 @@ def write_report(out: Path, experiment: Experiment, state: ServerState) -> Path:
         charts=_curves(rows, summary["best_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
+        graph=_graph(summary),
+        consensus=_consensus(rows),
+        link_bytes=format_bytes(summary["nodes"]["bytes_per_link"]) if "nodes" in summary else "",
         preview=image_preview(experiment, state),
         maps=_maps(summary),
         confusions=_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
@@ -217,6 +221,19 @@ def _clients(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         shares = {"zero_shot": client["zero_shot_accuracy"], "accuracy": client["test_accuracy"]}
         result.append({"name": name, "bar": charts.bar(parts, most, f"training labels of {name}"), **sizes, **shares})
     return result
+
+
+def _graph(summary: Mapping[str, Any]) -> Markup | None:
+    """The nodes of a run without a server."""
+    if "nodes" not in summary:
+        return None
+    nodes = [(one_line(name), client["test_accuracy"]) for name, client in summary["clients"].items()]
+    return graph_chart(summary["nodes"]["links"], nodes)
+
+
+def _consensus(rows: Sequence[Mapping[str, Any]]) -> Markup:
+    points = [(row["round"], row["consensus_distance"]) for row in rows if row.get("consensus_distance") is not None]
+    return charts.line_chart("Distance of the nodes to their mean", "round", [Series("distance", "validation", points)])
 
 
 def _maps(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:

@@ -12,6 +12,7 @@ from fedbbpt.run.evaluate import Baselines, Result
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.prompt_preview import prompt_texts
 from fedbbpt.run.query_budget import QueryPlan
+from fedbbpt.types import Usage
 
 
 def summarise(
@@ -21,9 +22,13 @@ def summarise(
     result: Result,
     reference: Baselines,
     totals: Totals,
+    test_usage: Usage,
     left_out: Mapping[str, int],
 ) -> dict[str, Any]:
-    """The content of `summary.json`; `left_out` counts the rounds and scores without each client."""
+    """The content of `summary.json`; `test_usage` is that of all scores on the test data.
+
+    `left_out` counts the rounds and scores without each client.
+    """
     tested = np.sum([client.test for client in experiment.client_records], axis=0)
     alone, zero = reference.readout_alone, reference.zero_shot
     scores, unprompted = ({score.client: score.accuracy for score in of.scores} for of in (result, zero or result))
@@ -44,7 +49,7 @@ def summarise(
         "refused": refused(experiment),
         "billed": billed(experiment),
         "left_out": left_out,
-        "queries_by_purpose": _purposes(experiment, planned, result, totals),
+        "queries_by_purpose": _purposes(experiment, planned, test_usage, totals),
         "clients": {
             client.id: {
                 "test_accuracy": scores.get(client.id),
@@ -63,10 +68,10 @@ def summarise(
     }
 
 
-def _purposes(experiment: Experiment, planned: QueryPlan, result: Result, totals: Totals) -> dict[str, int]:
+def _purposes(experiment: Experiment, planned: QueryPlan, tested: Usage, totals: Totals) -> dict[str, int]:
     """The queries of `totals` by purpose; training takes less than planned if updates were lost."""
     found = {purpose: usage.queries for purpose, usage in planned.by_purpose.items()}
     if not experiment.remembers_all_answers:
-        found["test"] = result.usage.queries
+        found["test"] = tested.queries
     found["baseline" if experiment.remembers_all_answers else "training"] += totals.queries - sum(found.values())
     return {purpose: n for purpose, n in found.items() if n or purpose != "setup"}
