@@ -180,7 +180,7 @@ def _mail(message: Message, mixing: Matrix, names: Sequence[str], to: str, lette
     row = mixing[[names.index(to)]].tocoo()
     weights = dict(zip((names[column] for column in row.coords[1]), row.data, strict=True))
     theirs = [name for name in weights if name != to and weights[name] > 0]
-    parts = {part: np.reshape([letters[name].payload[part] for name in theirs], (len(theirs), -1)) for part in MIXED}
+    parts = {part: np.stack([letters[name].payload[part] for name in (to, *theirs)])[1:] for part in MIXED}
     return message.having(**parts, **{WEIGHTS: [weights.get(to, 0.0), *(weights[name] for name in theirs)]})
 
 

@@ -94,6 +94,10 @@ def test_a_preset_that_is_asked_for_is_the_one_that_settings_imply(
             ("algorithm.name=ensemble", "optimizer.name=random", "readout.name=linear"),
             "local-vit coordinator linear random ensemble",
         ),
+        ("dfedavg", (), "local-vit affine linear spsa-gc gossip"),
+        ("dfedavgm", ("prompt.name=none",), "local-vit none linear spsa-gc gossip"),
+        ("dfedsam", (), "local-vit affine linear zo-sam gossip"),
+        ("dfedsam-mgs", ("prompt.name=dct",), "local-vit dct linear zo-sam gossip"),
         ("fed-bbpt", ("algorithm.name=sfprompt",), "local-vit none none spsa-gc sfprompt"),
     ],
 )
@@ -134,7 +138,8 @@ def test_presets_for_texts_do_not_go_with_images() -> None:
 @pytest.mark.parametrize("name", ["default", "text", "splitt", ""])
 def test_an_unknown_preset_is_refused(name: str) -> None:
     with pytest.raises(
-        UnknownName, match=r"unknown preset .*Known: best, blackvip, fed-bbpt, language-model, single-prompt, split\."
+        UnknownName,
+        match=r"unknown preset .*Known: best, blackvip, dfedavg, .*, fed-bbpt, language-model, single-prompt, split\.",
     ):
         make_config({}, name)
 

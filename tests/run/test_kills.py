@@ -19,6 +19,7 @@ RUNS = {
     "ensemble": {"algorithm": {"name": "ensemble", "num_prompts": 2}},
     "fedavg": {"tuned": (Dct, LinearReadout), "algorithm": {"name": "fedavg"}},
     "local": {"algorithm": {"name": "local"}},
+    "gossip": {"algorithm": {"name": "gossip", "topology": "ring", "gossip_steps": 2}},
 }
 
 

@@ -60,6 +60,8 @@ def traces(number: np.float32) -> list[bytes]:
         ("fedbpt", Dct),
         ("local", Dct),
         ("local", NoPrompt),
+        ("gossip", Dct),
+        ("gossip", NoPrompt),
         ("local", coordinator),
     ],
 )

@@ -26,6 +26,11 @@ CUT = {"name": "sfprompt", "body_url": "http://here:8000"}
             {"algorithm": {"server_optimizer": "adam"}},
             "algorithm.server_optimizer is mean, not adam",
         ),
+        (
+            {"algorithm": {"name": "gossip"}},
+            {"algorithm": {"topology": "ring"}},
+            "algorithm.topology is exponential, not ring",
+        ),
         ({"algorithm": CUT}, {"algorithm": {"lr": 0.2}}, "algorithm.lr is 0.1, not 0.2"),
         ({"algorithm": {"name": "sfprompt"}}, {"algorithm": CUT}, "algorithm.body_url is None, not http://here:8000"),
         ({}, {"prompt": {"name": "dct"}}, "prompt.name is affine, not dct"),
