@@ -20,7 +20,7 @@ import click
 
 from fedbbpt.commands.errors import Program
 from fedbbpt.config import make_config
-from fedbbpt.run import train
+from fedbbpt.run.train import train
 
 NODES = 16
 TASKS = ("pillow-letters", "letters", "emoji-tones", "scripts")  # whose head is worth having; none tuned anything here
@@ -101,7 +101,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     for row in rows:
         groups.setdefault((row["alpha"], row["method"], row["topology"]), []).append(row)
     lines = [
-        "| α | method | topology | runs | own parameters | to the server's, points | mean of nodes | distance | a link |",
+        "| α | method | topology | runs | own parameters | to the server's | mean of nodes | distance | a link |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for (alpha, method, topology), of in sorted(groups.items(), key=lambda group: group[0][0]):
