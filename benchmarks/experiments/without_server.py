@@ -2,7 +2,8 @@
 
 Sixteen nodes train a linear readout on the model's answers, by exact gradients and without a query of its own: DFedAvg,
 DFedAvgM, DFedSAM and DFedSAM-MGS (four gossip steps a round), and DFedAvg with four gossip steps, which is to MGS what
-DFedAvg is to DFedSAM. Beside them: a server's exact fit, and each node by itself. All have 25 rounds of five steps.
+DFedAvg is to DFedSAM. All have 25 rounds of ten steps. On the complete graph, they are what a server that averages all
+nodes would do. Beside them: a server's exact fit, and that of each node by itself.
 
 Accuracy is that of each node on its own test data, and that of the mean of all nodes. Every finished run is a line of
 OUT.jsonl, so that a bench that was stopped goes on; at the end, the table of all lines is printed.
@@ -53,7 +54,7 @@ class Cell(NamedTuple):
 @click.option("--limit", default=500, show_default=True, help="Test examples of a task.")
 def main(out: Path, tasks: Sequence[str], alphas: Sequence[float], seeds: str, limit: int) -> None:
     """Runs all cells that OUT lacks, and prints the table."""
-    ways = [*product(BESIDE, [""]), *product(GOSSIP, TOPOLOGIES)]
+    ways = [*product(BESIDE, [""]), *product(["dfedavg", "dfedsam"], ["complete"]), *product(GOSSIP, TOPOLOGIES)]
     cells = [
         Cell(task, alpha, int(seed), method, topology)
         for task, alpha, seed, (method, topology) in product(tasks, alphas, seeds.split(","), ways)

@@ -79,7 +79,7 @@ class Gossip(Local):
         gossip_steps: PositiveInt = 1,
         local_steps: PositiveInt = 1,
         batch_size: PositiveInt | None = None,
-        readout_steps: PositiveInt = 5,
+        readout_steps: PositiveInt = 10,
         readout_lr: PositiveFloat = 1.0,
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         rho: NonNegativeFloat = 0.0,

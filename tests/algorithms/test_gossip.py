@@ -53,7 +53,7 @@ class Twin:
         return w
 
 
-def twins(toy, rounds, topology, gossip_steps, count=5, lr=1.0, momentum=0.0, rho=0.0):
+def twins(toy, rounds, topology, gossip_steps, count=10, lr=1.0, momentum=0.0, rho=0.0):
     """The weights (rounds, nodes, m) after each round, with the mixing as a plain matrix product."""
     nodes = [Twin(toy.backend, client.train) for client in toy.clients]
     graph = make(topology, NODES, 5)
