@@ -12,7 +12,7 @@ from fedbbpt.algorithms.client import ClientContext, ClientMemory
 from fedbbpt.backend import Backend
 from fedbbpt.objective import PromptedModel
 from fedbbpt.optim import Optimizer, OptimizerStart
-from fedbbpt.types import Message, Parameters, Traffic, Usage
+from fedbbpt.types import Int64, Message, Parameters, Traffic, Usage
 
 __all__ = [
     "Algorithm",
@@ -151,6 +151,7 @@ class Algorithm(Protocol):
 
     access: Literal["black-box", "white-box"] = "black-box"  # whether the model is queried or partitioned
     shares_parameters: bool = True  # False: each client trains its own, and nothing is sent
+    has_server: bool = True  # False: clients talk to each other
     is_decentralised: bool = False  # whether each client has parameters of its own, which it averages with neighbours
     model_selection: ModelSelection = "best"  # which round's parameters are tested
     addresses: tuple[str, ...] = ()  # options that hold URLs: a resumed run may change them
@@ -199,6 +200,11 @@ class Algorithm(Protocol):
         ...
 
     # The cost, computed without queries.
+
+    @property
+    def crossings(self) -> Int64 | None:
+        """How often the reply of each client (n,) crosses a link, where there is no server and all hear all replies."""
+        return None
 
     @property
     def is_queryable(self) -> bool:

@@ -68,6 +68,7 @@ class Gossip(Local):
     """
 
     shares_parameters = True
+    has_server = False
     is_decentralised = True
 
     def __init__(

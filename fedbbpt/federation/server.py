@@ -5,12 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fedbbpt.algorithms import Algorithm
 from fedbbpt.backend import Backend
 from fedbbpt.config import Config, make_config
 from fedbbpt.config.components import load_class, resolve
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data.ngrams import NgramCounts
-from fedbbpt.errors import FederationError, RunError
+from fedbbpt.errors import ConfigError, FederationError, RunError
 from fedbbpt.federation.body import serving_body, with_body_at_server
 from fedbbpt.federation.channel import Channel, Failure
 from fedbbpt.federation.dtypes import check_algorithm_dtype
@@ -123,6 +124,12 @@ def _config(found: Mapping[str, Introduction], settings: Mapping[str, Any], pres
     data = {**settings.get("data", {}), "clients": len(found)}  # a site cannot count the others
     config = make_config({**settings, "data": data, "task": task, "backend": one.backend.table}, preset)
     check_algorithm_dtype(config)
+    algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
+    if not algorithm.has_server:
+        raise ConfigError(
+            f"the algorithm {config.algorithm.name!r} has no server, and in a federation all that sites say goes through "
+            "one; simulate it (without --federation), or use --algorithm fedavg"
+        )
     return with_body_at_server(config)
 
 

@@ -14,7 +14,8 @@ class MeteredClientPool:
     """Sends messages to the clients of a round; counts exchanges, bytes and queries, and checks the replies.
 
     Messages of their own for each client hold what other clients have replied: they count as much for those who sent
-    them, and the replies, of which they are made, do not count again.
+    them, and the replies, of which they are made, do not count again. Where replies are flooded
+    (`Algorithm.crossings`), each counts as often as it crosses a link, and messages, which all know, do not count.
 
     A client that is out of date gets the message of `Algorithm.catch_up` first, and then the message again.
 
@@ -70,10 +71,7 @@ class MeteredClientPool:
         for client in [client for client in self._clients if client in messages and client not in self.dropped]:
             for reply in self.engine.send(Call(handler, messages[client], self._name), [client], on_dropped):
                 replies[client] = reply
-                size = len(messages[client].to_bytes())
-                self.bytes_between, self.bytes_up, self.bytes_down = (
-                    count + size for count in (self.bytes_between, self.bytes_up, self.bytes_down)
-                )
+                self._between(len(messages[client].to_bytes()))
                 self.usage += reply.usage
         self.exchanges += 1
         first = next(iter(messages.values()))
@@ -90,10 +88,26 @@ class MeteredClientPool:
                 "not lost: continue with --resume"
             )
         self.exchanges += 1
-        self.bytes_down += len(message.to_bytes()) * len(replies)
-        for reply in replies:
-            self.bytes_up += len(reply.to_bytes()) + reply.traffic.up
-            self.bytes_down += reply.traffic.down
-            self.usage += reply.usage
         left = [client for client in present if client not in self.dropped]
-        return dict(zip(left, replies, strict=True))
+        by_client = dict(zip(left, replies, strict=True))
+        self._count(by_client, message)
+        return by_client
+
+    def _count(self, replies: Mapping[str, Any], message: Message) -> None:
+        crossings = self._algorithm.crossings
+        if crossings is None:
+            self.bytes_down += len(message.to_bytes()) * len(replies)
+        for client, reply in replies.items():
+            size = len(reply.to_bytes())
+            if crossings is None:
+                self.bytes_up += size + reply.traffic.up
+                self.bytes_down += reply.traffic.down
+            else:
+                self._between(size * int(crossings[self._clients.index(client)]))
+            self.usage += reply.usage
+
+    def _between(self, size: int) -> None:
+        """Counts bytes that went from client to client."""
+        self.bytes_between += size
+        self.bytes_up += size
+        self.bytes_down += size

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fedbbpt.algorithms import ClientSizes, ServerState
-from fedbbpt.algorithms.gossip import Gossip
 from fedbbpt.run import budget, checkpoint, nodes
 from fedbbpt.run.atomic_files import write_json
 from fedbbpt.run.callback import Callback
@@ -109,10 +108,10 @@ class TrainingLoop:
         result = self._evaluate(selected, "test")
         totals = self._add(totals, result.pool)
         tested = result.usage
-        if isinstance(self.algorithm, Gossip):
-            mean = nodes.evaluate_mean(self.experiment, selected, self.engine)
-            extra["nodes"] = nodes.describe(self.algorithm, mean, self.rows)
+        mean = nodes.evaluate_mean(self.experiment, selected, self.engine) if self.algorithm.is_decentralised else None
+        if mean:
             totals, tested = self._add(totals, mean.pool), tested + mean.usage
+        extra |= nodes.describe(self.algorithm, self.rows, mean)
         self._record(best.round, "test", result, None, totals, True)
         left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
         done = progress.state.round
@@ -176,8 +175,8 @@ class TrainingLoop:
             "is_best": is_best,
             **asdict(totals),
         }
-        if trained and consensus_distance is not None:
-            row |= {"consensus_distance": consensus_distance, "bytes_between": trained.bytes_between}
+        row |= {} if consensus_distance is None else {"consensus_distance": consensus_distance}
+        row |= {"bytes_between": trained.bytes_between} if trained and trained.bytes_between else {}
         pools = [pool for pool in (trained, result and result.pool) if pool]
         row |= (
             {"dropped_clients": gone} if (gone := sorted({client for pool in pools for client in pool.dropped})) else {}

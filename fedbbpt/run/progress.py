@@ -81,9 +81,11 @@ class LineReporter(Callback):
         kept = best if s["best_round"] or not s["rounds"] else "the start: no round was shown to be better"
         self._say("test accuracy", f"{s['test_accuracy']:.3f}  ({kept})")
         if nodes := s.get("nodes"):
-            self._say("mean of nodes", f"{nodes['mean_accuracy']:.3f}  (above: each node with its own parameters)")
-            where = f"{nodes['topology']}, {len(nodes['links'])} links, λ = {nodes['contraction']:.3f}"
-            self._say("topology", f"{where}, {format_bytes(nodes['bytes_per_link'])} over each link")
+            if "mean_accuracy" in nodes:
+                self._say("mean of nodes", f"{nodes['mean_accuracy']:.3f}  (above: each node with its own parameters)")
+            width = f"{nodes['hops']} hops" if "hops" in nodes else f"λ = {nodes['contraction']:.3f}"
+            sent = f"{format_bytes(nodes['bytes_per_link'])} over each link"
+            self._say("topology", f"{nodes['topology']}: {len(nodes['links'])} links, {width}, {sent}")
         self._say("ended", s["ended"])
         for name, key in (("zero-shot", "zero_shot_accuracy"), ("readout alone", "readout_alone_accuracy")):
             if s[key] is not None:

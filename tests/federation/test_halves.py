@@ -86,6 +86,14 @@ def test_a_federation_ends_with_the_bits_queries_and_bytes_of_a_simulation(
     assert (tmp_path / "sites" / "report.html").exists()
 
 
+@pytest.mark.parametrize("name", ["gossip", "flood"])
+def test_what_has_no_server_is_refused_before_a_query(name: str, data: Path, tmp_path: Path) -> None:
+    settings = settings_of("fedavg") | {"algorithm": {"name": name}}
+    with pytest.raises(ConfigError, match=f"'{name}' has no server.*simulate it .without --federation."):
+        train_at(open_sites(tmp_path / "kits", data), settings, tmp_path / "run")
+    assert not any((tmp_path / "run").glob("*.toml"))
+
+
 def test_what_a_site_found_out_about_its_model_holds_for_the_whole_run(data: Path, tmp_path: Path) -> None:
     opened = []
 

@@ -25,6 +25,7 @@ ALGORITHMS = [
     {"name": "fedavg", "participation": 0.4, "batch_size": 2},  # one a round, and all ask for the same
     {"name": "local", "local_steps": 2},
     {"name": "gossip", "topology": "ring", "gossip_steps": 2},
+    {"name": "flood", "topology": "star"},
 ]
 
 
