@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import numpy as np
 
 from fedbbpt.commands.errors import Program
 from fedbbpt.config import make_config
 from fedbbpt.run.train import train
+from fedbbpt.topology import make
+from fedbbpt.topology.flooding import crossings
+from fedbbpt.types import Message, Update, Usage
 
 NODES = 16
 TASKS = ("pillow-letters", "letters", "emoji-tones", "scripts")  # whose head is worth having; none tuned anything here
@@ -33,6 +37,7 @@ GOSSIP: Mapping[str, Mapping[str, Any]] = {
     "dfedsam": {"rho": 0.05},
     "dfedsam-mgs": {"rho": 0.05, "gossip_steps": 4},
 }
+DIMENSIONS = (13, 105, 9_920, 1_000_000)
 BESIDE = {"server": "fedavg", "local": "local"}
 
 
@@ -51,9 +56,13 @@ class Cell(NamedTuple):
 @click.option("--task", "tasks", multiple=True, default=TASKS, show_default=True)
 @click.option("--alpha", "alphas", multiple=True, type=float, default=(0.1, 0.3), show_default=True)
 @click.option("--seeds", default="1,2,3", show_default=True)
+@click.option("--bytes", "only_bytes", is_flag=True, help="Only print what crosses a link in a round, by dimension.")
 @click.option("--limit", default=500, show_default=True, help="Test examples of a task.")
-def main(out: Path, tasks: Sequence[str], alphas: Sequence[float], seeds: str, limit: int) -> None:
+def main(out: Path, tasks: Sequence[str], alphas: Sequence[float], seeds: str, only_bytes: bool, limit: int) -> None:
     """Runs all cells that OUT lacks, and prints the table."""
+    if only_bytes:
+        click.echo(bytes_table())
+        return
     ways = [*product(BESIDE, [""]), *product(["dfedavg", "dfedsam"], ["complete"]), *product(GOSSIP, TOPOLOGIES)]
     cells = [
         Cell(task, alpha, int(seed), method, topology)
@@ -116,6 +125,37 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
             f"| {alpha} | {method} | {topology} | {len(of)} | {own:.3f} | {_error(gains)} | {mean} | {apart} | {link} |"
         )
     return "\n".join(lines)
+
+
+def bytes_table() -> str:
+    """What crosses a link in a round, in both directions and on average over links, for prompts of d parameters.
+
+    Of a flood, the losses of a two-point estimate at each node, whatever d is; of gossip, one averaging. Messages as
+    they are serialised, without a readout.
+    """
+    losses = {"losses": np.zeros((1, 2), np.float16)}
+    update = len(Update("client-000", losses, 10, 0.1234567, Usage(20, 1), 0.1234567).to_bytes())
+    lines = ["| d | flood, ring | flood, exponential | gossip, ring | gossip, exponential |", "|---|---|---|---|---|"]
+    graphs = [make(topology, NODES).graph(0) for topology in TOPOLOGIES]
+    for d in DIMENSIONS:
+        floods = [update * int(crossings(graph).sum()) / graph.number_of_edges() for graph in graphs]
+        gossips = []
+        for graph in graphs:
+            degrees = [degree for _, degree in graph.degree()]
+            sizes = [_mail(d, degree) for degree in degrees]
+            gossips.append(sum(sizes) / graph.number_of_edges())
+        lines.append(f"| {d:,} | {' | '.join(f'{size / 1e3:,.1f} kB' for size in (*floods, *gossips))} |")
+    return "\n".join(lines)
+
+
+def _mail(d: int, neighbours: int) -> int:
+    """The bytes that a node gets from its neighbours."""
+    parts = {
+        "prompt": np.zeros((neighbours, d)),
+        "readout": np.zeros((neighbours, 0)),
+        "weights": np.zeros(neighbours + 1),
+    }
+    return len(Message(1, 1, {}).having(**parts).to_bytes())
 
 
 def _error(values: Sequence[float]) -> str:

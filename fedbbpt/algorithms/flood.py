@@ -26,7 +26,8 @@ class Flood(FedAvg):
 
     Args:
         context: the model, the optimizer and the seed.
-        topology: see `topology.make`: one whose links stay the same.
+        topology: ring, torus, exponential, star, complete, random-regular:K (links), erdos-renyi:P (probability), or
+            file:PATH (two nodes in a line).
         local_steps: as in `fedavg`, as the others.
         batch_size: as in `fedavg`.
         calibrate: as in `fedavg`.
@@ -47,7 +48,10 @@ class Flood(FedAvg):
         super().__init__(context, local_steps=local_steps, batch_size=batch_size, calibrate=calibrate)
         self.topology = make(topology, context.clients, context.seed)
         if self.topology.period != 1:
-            raise ConfigError(f"algorithm 'flood' needs links that stay the same, and those of {topology!r} change")
+            raise ConfigError(
+                f"algorithm 'flood' needs links that stay the same, and those of {topology!r} change; "
+                "use another topology, such as ring, exponential or random-regular:4"
+            )
         self._crossings = crossings(self.topology.graph(0))
 
     @property

@@ -1,6 +1,6 @@
 """No server: each node takes local steps, and then averages with its neighbours.
 
-DFedAvg and DFedAvgM (Sun, Li & Wang 2023, IEEE TPAMI 45(4), arXiv 2104.11375); DFedSAM and DFedSAM-MGS (Shi et al.
+DFedAvg and DFedAvgM (Sun et al. 2023, IEEE TPAMI 45(4), arXiv 2104.11375); DFedSAM and DFedSAM-MGS (Shi et al.
 2023, ICML, arXiv 2302.04083); see `Gossip`.
 """
 
@@ -56,7 +56,8 @@ class Gossip(Local):
 
     Args:
         context: the model, the optimizer and the seed.
-        topology: see `topology.make`.
+        topology: ring, torus, exponential, star, complete, random-regular:K (links), erdos-renyi:P (probability), or
+            file:PATH (two nodes in a line); matching and one-peer-exponential change from round to round.
         gossip_steps: Q, times that neighbours average in a round.
         local_steps: zero-order steps per node and round.
         batch_size: as in `fedavg`.

@@ -127,8 +127,8 @@ def _config(found: Mapping[str, Introduction], settings: Mapping[str, Any], pres
     algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
     if not algorithm.has_server:
         raise ConfigError(
-            f"the algorithm {config.algorithm.name!r} has no server, and in a federation all that sites say goes through "
-            "one; simulate it (without --federation), or use --algorithm fedavg"
+            f"the algorithm {config.algorithm.name!r} has no server, and in a federation all that sites say goes "
+            "through one; simulate it (without --federation), or use --algorithm fedavg"
         )
     return with_body_at_server(config)
 

@@ -13,7 +13,7 @@ import pytest
 from fedbbpt import registry
 from fedbbpt.backend import Provider
 from fedbbpt.config import make_config
-from fedbbpt.errors import FederationError, RunError
+from fedbbpt.errors import ConfigError, FederationError, RunError
 from fedbbpt.federation.channel import QuorumLost
 from fedbbpt.federation.job_folder import Job, JobFolder, Outcome
 from fedbbpt.federation.messages import Request
