@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fedbbpt.algorithms import ClientSizes, ServerState
-from fedbbpt.run import budget, checkpoint, nodes
+from fedbbpt.run import budget, checkpoint
 from fedbbpt.run.atomic_files import write_json
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Progress, Totals
@@ -108,10 +108,13 @@ class TrainingLoop:
         result = self._evaluate(selected, "test")
         totals = self._add(totals, result.pool)
         tested = result.usage
-        mean = nodes.evaluate_mean(self.experiment, selected, self.engine) if self.algorithm.is_decentralised else None
-        if mean:
-            totals, tested = self._add(totals, mean.pool), tested + mean.usage
-        extra |= nodes.describe(self.algorithm, self.rows, mean)
+        if not self.algorithm.has_server:
+            from fedbbpt.run import nodes  # which brings networkx: memory that other runs do without
+
+            mean = nodes.evaluate_mean(self.experiment, selected, self.engine)
+            if mean:
+                totals, tested = self._add(totals, mean.pool), tested + mean.usage
+            extra |= {"nodes": told} if (told := nodes.describe(self.algorithm, self.rows, mean)) else {}
         self._record(best.round, "test", result, None, totals, True)
         left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
         done = progress.state.round

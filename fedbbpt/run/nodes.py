@@ -16,23 +16,25 @@ from fedbbpt.run.experiment import Experiment
 from fedbbpt.topology import Topology, contraction
 
 
-def evaluate_mean(experiment: Experiment, state: ServerState, engine: Engine) -> Result:
-    """Scores the mean of all nodes, which none of them has, on all nodes' test data."""
+def evaluate_mean(experiment: Experiment, state: ServerState, engine: Engine) -> Result | None:
+    """Scores the mean of all nodes on all nodes' test data; None where all have the same parameters."""
     algorithm, clients = experiment.algorithm, experiment.client_sizes
+    if not algorithm.is_decentralised:
+        return None
     pool = MeteredClientPool(engine, algorithm, clients, state, may_drop=engine.partial_scores)
     message = replace(algorithm.catch_up(state), subset="test")
     return Result(pool.send("evaluate_mean", message), pool)
 
 
 def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], mean: Result | None) -> dict[str, Any]:
-    """The part "nodes" of `summary.json`; empty where there was a server.
+    """The part "nodes" of `summary.json`; empty for algorithms other than ours.
 
     Links are pairs of numbers of nodes, in the order of "clients", in the first round. The bytes of a link are all that
     went over it in the rounds, in both directions, on average over links.
     """
     if isinstance(algorithm, Flood):
         hops = nx.diameter(algorithm.topology.graph(0))
-        return {"nodes": {**_links(algorithm.topology, rows), "hops": hops}}
+        return {**_links(algorithm.topology, rows), "hops": hops}
     if not isinstance(algorithm, Gossip):
         return {}
     distances = [row["consensus_distance"] for row in rows if "consensus_distance" in row]
@@ -42,7 +44,7 @@ def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], mean: Resu
         "consensus_distance": distances[-1] if distances else None,
         "mean_accuracy": mean.accuracy if mean else None,
     }
-    return {"nodes": {**_links(algorithm.topology, rows), **parts}}
+    return {**_links(algorithm.topology, rows), **parts}
 
 
 def _links(topology: Topology, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from fedbbpt.run.charts import BarSegment, Series
 from fedbbpt.run.environment import read_environment, read_results
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.formatting import DASH, format_bytes, format_cost, format_duration, format_percent
-from fedbbpt.run.graph_chart import graph_chart
 from fedbbpt.run.prompt_preview import image_preview
 
 MAX_CONFUSIONS = 10  # listed in the report
@@ -227,6 +226,8 @@ def _graph(summary: Mapping[str, Any]) -> Markup | None:
     """The nodes of a run without a server."""
     if "nodes" not in summary:
         return None
+    from fedbbpt.run.graph_chart import graph_chart  # which brings networkx: memory that other runs do without
+
     nodes = [(one_line(name), client["test_accuracy"]) for name, client in summary["clients"].items()]
     return graph_chart(summary["nodes"]["links"], nodes)
 

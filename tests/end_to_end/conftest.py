@@ -16,7 +16,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MOST = 150_000  # kB of memory at the peak, a whole run in one process
-HEAVY = {"torch", "transformers", "timm", "sklearn", "pandas", "pyarrow", "matplotlib", "cma", "cmaes"}
+HEAVY = {"networkx", "torch", "transformers", "timm", "sklearn", "pandas", "pyarrow", "matplotlib", "cma", "cmaes"}
 # The peak of this program alone: `ru_maxrss` also counts the process that it was started from.
 PROGRAM = """
 import atexit, json, pathlib, sys

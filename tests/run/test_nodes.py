@@ -1,0 +1,82 @@
+"""What a run without a server leaves in its folder."""
+
+import json
+
+import pytest
+
+from fedbbpt.prompts.none import NoPrompt
+from fedbbpt.readouts.linear import LinearReadout
+from fedbbpt.run.graph_chart import graph_chart
+from fedbbpt.testing import toy_client
+
+HEAD = (NoPrompt, LinearReadout)
+
+
+@pytest.fixture
+def clients():
+    return [toy_client(f"client-{i:03d}", 5 + i, i) for i in range(6)]
+
+
+@pytest.fixture
+def page(tmp_path):
+    """`page()`: the report of the last run."""
+    return lambda: (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
+def rows(tmp_path):
+    return [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_gossip_says_how_far_nodes_are_apart_and_how_good_their_mean_is(run, page, tmp_path):
+    algorithm = {"name": "gossip", "topology": "ring", "gossip_steps": 2}
+    summary = run(algorithm=algorithm, tuned=HEAD, rounds=3, data={"clients": 6})
+    nodes = summary["nodes"]
+    assert (nodes["topology"], nodes["gossip_steps"]) == ("ring", 2)
+    assert nodes["links"] == [[0, 1], [0, 5], [1, 2], [2, 3], [3, 4], [4, 5]]
+    assert nodes["contraction"] == pytest.approx(2 / 3)
+    assert 0 <= nodes["mean_accuracy"] <= 1
+    told = [row["consensus_distance"] for row in rows(tmp_path) if "consensus_distance" in row]
+    assert len(told) == 3
+    assert nodes["consensus_distance"] == told[-1] > 0
+    between = sum(row.get("bytes_between", 0) for row in rows(tmp_path))
+    assert nodes["bytes_per_link"] == round(between / 6)
+    report = page()
+    assert "<h2>Nodes and links</h2>" in report
+    assert report.count('class="node"') == 6
+    assert "λ = 0.667" in report
+    assert "Distance of the nodes to their mean" in report
+
+
+def test_a_flood_says_how_wide_the_graph_is(run, page):
+    algorithm = {"name": "flood", "topology": "star"}
+    summary = run(algorithm=algorithm, tuned=HEAD, rounds=1, data={"clients": 6})
+    nodes = summary["nodes"]
+    assert (nodes["hops"], len(nodes["links"])) == (2, 5)
+    assert nodes["bytes_per_link"] > 0
+    assert "mean_accuracy" not in nodes
+    assert "over at most 2 links" in page()
+
+
+def test_a_flood_ends_as_a_server_does(run, tmp_path):
+    server = run(algorithm={"name": "fedavg"}, rounds=2, folder=tmp_path / "server", data={"clients": 6})
+    flood = run(algorithm={"name": "flood"}, rounds=2, folder=tmp_path / "flood", data={"clients": 6})
+    for what in ("test_accuracy", "validation_accuracy", "best_round", "queries", "exchanges", "confusion"):
+        assert flood[what] == server[what]
+
+
+def test_with_a_server_there_are_no_nodes(run, page):
+    assert "nodes" not in run(tuned=HEAD, rounds=1)
+    assert "Nodes and links" not in page()
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 150])
+def test_any_number_of_nodes_is_drawn(count):
+    chart = graph_chart([[i, i + 1] for i in range(count - 1)], [(f"site <{i}>", i / count) for i in range(count)])
+    assert chart.count('class="node"') == count
+    assert "site &lt;0&gt;" in chart
+    assert "nan" not in chart
+
+
+def test_nodes_without_a_score_are_drawn_empty():
+    chart = graph_chart([[0, 1]], [("a", None), ("b", 0.5)])
+    assert 'fill-opacity="0"' in chart
