@@ -28,7 +28,7 @@ def graph_chart(links: Sequence[Sequence[int]], nodes: Sequence[tuple[str, float
         return SIDE / 2 + half * float(x), SIDE / 2 + half * float(y)
 
     lines = "".join("M{:.1f} {:.1f}L{:.1f} {:.1f}".format(*at(a), *at(b)) for a, b in links)
-    parts = [Markup('<path d="{}" class="grid"/>').format(lines)]
+    parts = [Markup('<path d="{}" class="link"/>').format(lines)]
     radius = max(3.0, min(15.0, 90 / max(1, len(nodes)) ** 0.6))
     for node, (name, accuracy) in enumerate(nodes):
         x, y = at(node)
