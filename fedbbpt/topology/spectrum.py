@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import identity
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from fedbbpt.topology.graphs import Topology
@@ -43,9 +42,10 @@ def _second_eigenvalue(mixing: Matrix, n: int) -> float:
     try:
         found = eigsh(without_mean, 1, which="LM", v0=start, maxiter=MOST_STEPS, tol=1e-8, return_eigenvectors=False)
     except ArpackNoConvergence:  # a long ring, say, whose eigenvalues crowd at 1: there, factors are as sparse as W
-        near_one = eigsh(mixing.tocsc(), 2, sigma=1 + NEAR, v0=start, return_eigenvectors=False)
-        lowest = eigsh(mixing.tocsc() + identity(n), 1, sigma=-NEAR, v0=start, return_eigenvectors=False) - 1
-        found = np.array([near_one.min(), lowest[0]])
+        near_one = float(eigsh(mixing.tocsc(), 2, sigma=1 + NEAR, v0=start, return_eigenvectors=False).min())
+        if near_one >= 1 - 2 * mixing.diagonal().min():  # none is below -that (Gershgorin)
+            return near_one
+        found = np.append(eigsh(mixing, 1, which="SA", v0=start, return_eigenvectors=False), near_one)
     return float(np.abs(found).max())
 
 
