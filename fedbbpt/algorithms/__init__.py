@@ -30,7 +30,6 @@ __all__ = [
     "ServerState",
 ]
 
-LEAST_GAIN = 0.5  # standard errors
 MakeOptimizer = Callable[[OptimizerStart], Optimizer]
 # "best": the round of lowest validation loss; "last": the last round whose loss is not above that of the start. Where a
 # round's readout is cross-validated, the last round that shows a gain over the start.
@@ -123,14 +122,13 @@ class CrossValidated(NamedTuple):
     gained: int  # read rightly by the fitted readout alone
     lost: int  # read rightly by the untrained one alone
 
-    def shows_gain(self, examples: int, gain: int) -> bool:
+    def shows_gain(self, examples: int, gain: int, least: float) -> bool:
         """Whether the fitted readout is more often right, with the gain on as many validation examples added.
 
-        By half a standard error of the number of examples (`LEAST_GAIN`). On development tasks, half a standard error
-        kept more of what helps and less of what harms than none, one, or the validation loss.
+        `least` is by how much, in standard errors of the number of examples, if each sign were equally likely.
         """
-        differing = (self.gained + self.lost) * (1 + examples / max(1, self.examples))  # by chance, each sign alike
-        return self.gained - self.lost + gain >= LEAST_GAIN * math.sqrt(differing)
+        differing = (self.gained + self.lost) * (1 + examples / max(1, self.examples))
+        return self.gained - self.lost + gain >= least * math.sqrt(differing)
 
 
 class RoundReport(NamedTuple):

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt
 
 from fedbbpt.config.validation import MAX_STRING
 from fedbbpt.web.option_types import Dollars
@@ -48,6 +48,7 @@ class Config(BaseModel):
     rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)]  # 0: score the initial parameters
     evaluate_every: PositiveInt = 1  # rounds between two scores on the validation data; with `fedavg`, between two fits
     patience: NonNegativeInt = 10  # early stopping: rounds without a lower validation loss; 0: never stop early
+    least_gain: FiniteFloat = 0.5  # by which a readout must beat an untrained one to be kept, in standard errors
     max_queries: PositiveInt | None = None
     max_requests: PositiveInt | None = None
     max_cost: Dollars | None = None

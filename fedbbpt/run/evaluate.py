@@ -93,20 +93,21 @@ def select_best(
     best: Best | None,
     selection: ModelSelection,
     cross_validated: CrossValidated | None = None,
+    least_gain: float = 0.0,
 ) -> Best:
     """Selects the new state or the best one so far, by their validation scores.
 
     "best" selects the lower loss, then the higher accuracy, then the earlier state: with few examples, the loss is
     more informative than the accuracy. "last" selects the new state if its loss is not above that of the start. Where
     the new state's readout was cross-validated, that and the validation accuracy together decide in place of the loss,
-    of which a model that is always sure has so much that any readout lowers it.
+    of which a model that is always sure has so much that any readout lowers it; `least_gain` as in the config.
     """
     loss = math.inf if math.isnan(result.loss) else result.loss
     if best is None:
         return Best(state.round, result.accuracy, loss, result.accuracy, loss, state.parameters)
     if cross_validated is not None:
         gain = round(result.examples * (result.accuracy - best.start_accuracy)) if result.examples else 0
-        is_better = cross_validated.shows_gain(result.examples, gain)
+        is_better = cross_validated.shows_gain(result.examples, gain, least_gain)
     elif selection == "best":
         is_better = (-loss, result.accuracy) > (-best.loss, best.accuracy)
     else:
@@ -148,7 +149,8 @@ def baselines(experiment: Experiment, engine: Engine) -> Baselines:
     pool = MeteredClientPool(engine, algorithm, sampled, state, name=BASELINE, may_drop=engine.partial_scores)
     pools.append(pool)
     state, report = algorithm.round(state, pool.send)
-    best = select_best(scored(state, "validation"), state, best, algorithm.model_selection, report.cross_validated)
+    evidence = algorithm.model_selection, report.cross_validated, experiment.config.least_gain
+    best = select_best(scored(state, "validation"), state, best, *evidence)
     if best.round == state.round and "select" in algorithm.handlers:
         pool.send("select", algorithm.broadcast(state))
     readout_alone = scored(ServerState(best.round, best.parameters), "test")

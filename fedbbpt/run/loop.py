@@ -89,7 +89,8 @@ class TrainingLoop:
         if self.experiment.config.is_evaluated(state.round):
             result = self._evaluate(state, "validation")
             totals = self._add(totals, result.pool)
-            best = select_best(result, state, best, algorithm.model_selection, report.cross_validated)
+            evidence = algorithm.model_selection, report.cross_validated, self.experiment.config.least_gain
+            best = select_best(result, state, best, *evidence)
         if (is_best := best.round == state.round) and "select" in algorithm.handlers:
             pool_of_all = self._pool(self.clients, state)
             pool_of_all.send("select", algorithm.broadcast(state))

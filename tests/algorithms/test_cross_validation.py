@@ -96,7 +96,7 @@ def test_each_fold_is_read_by_weights_that_have_not_seen_it(readout, federation)
             gained += after == labels[i] != before
             lost += before == labels[i] != after
     assert counts.tolist() == [90, gained, lost]
-    assert CrossValidated(90, gained, lost).shows_gain(0, 0)
+    assert CrossValidated(90, gained, lost).shows_gain(0, 0, 0.5)
 
 
 def test_labels_by_chance_show_no_gain_over_a_model_that_knows(readout, federation):
@@ -110,7 +110,7 @@ def test_labels_by_chance_show_no_gain_over_a_model_that_knows(readout, federati
         send, _ = federation(scores, labels)
         folds = folded_fit(readout, readout.init(1), send, MESSAGE).fold_weights
         counts = sum(reply.values for reply in send(HANDLER, message(readout=folds)))
-        gains.append(CrossValidated(*map(int, counts)).shows_gain(0, 0) and counts[1] > counts[2])
+        gains.append(CrossValidated(*map(int, counts)).shows_gain(0, 0, 0.5) and counts[1] > counts[2])
     assert sum(gains) <= 4
 
 

@@ -62,7 +62,7 @@ def test_the_best_or_the_last_that_is_not_above_the_start(
 def test_a_cross_validated_readout_is_kept_by_what_it_reads_rightly(selection, counts, validation, kept) -> None:
     start = select_best(Looked(1.0, 0.5), ServerState(0, {}), None, selection)  # type: ignore[arg-type]
     new = ServerState(1, {})
-    best = select_best(Looked(*validation), new, start, selection, CrossValidated(*counts))  # type: ignore[arg-type]
+    best = select_best(Looked(*validation), new, start, selection, CrossValidated(*counts), 0.5)  # type: ignore[arg-type]
     assert best.round == kept
     assert (best.start_loss, best.start_accuracy) == (1.0, 0.5)
 
@@ -71,4 +71,12 @@ def test_without_validation_data_the_training_data_alone_decide() -> None:
     nothing = Looked(float("nan"), float("nan"), 0)
     start = select_best(nothing, ServerState(0, {}), None, "last")  # type: ignore[arg-type]
     for counts, kept in (((40, 9, 1), 1), ((40, 1, 9), 0)):
-        assert select_best(nothing, ServerState(1, {}), start, "last", CrossValidated(*counts)).round == kept  # type: ignore[arg-type]
+        assert select_best(nothing, ServerState(1, {}), start, "last", CrossValidated(*counts), 0.5).round == kept  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("least", "kept"), [(2.0, 0), (0.9, 0), (0.7, 1), (0.0, 1), (-100.0, 1)])
+def test_how_much_better_is_for_the_user_to_say(least, kept) -> None:
+    start = select_best(Looked(1.0, 0.5), ServerState(0, {}), None, "last")  # type: ignore[arg-type]
+    counts = CrossValidated(40, 7, 4)  # 3 of 11, and as right as before on ten more: 3 >= least * 3.7
+    best = select_best(Looked(1.0, 0.5), ServerState(1, {}), start, "last", counts, least)  # type: ignore[arg-type]
+    assert best.round == kept
