@@ -54,38 +54,32 @@ class MeteredClientPool:
         Raises:
             BackendError: all clients were dropped, or none sent a usable reply.
         """
-        if not isinstance(message, Message):
-            return self._deliver(handler, message)
         replies = self._exchange(handler, message, self._clients)
         outdated = [client for client, reply in replies.items() if isinstance(reply, OutOfDate)]
         if outdated and "catch_up" in self._algorithm.handlers:
             self._exchange("catch_up", self._algorithm.catch_up(self._state), outdated)
             replies |= self._exchange(handler, message, outdated)
             replies = {client: reply for client, reply in replies.items() if client not in self.dropped}
-        return usable(replies, self._algorithm.template(handler, message), message, self.unusable)
+        one = _any(message)
+        return usable(replies, self._algorithm.template(handler, one), one, self.unusable)
 
-    def _deliver(self, handler: str, messages: Mapping[str, Message]) -> list[Any]:
-        """Sends each client its own message."""
-        replies: dict[str, Any] = {}
-        on_dropped = self.dropped.__setitem__ if self._may_drop else None
-        for client in [client for client in self._clients if client in messages and client not in self.dropped]:
-            for reply in self.engine.send(Call(handler, messages[client], self._name), [client], on_dropped):
-                replies[client] = reply
-                self._between(len(messages[client].to_bytes()))
-                self.usage += reply.usage
-        self.exchanges += 1
-        first = next(iter(messages.values()))
-        return usable(replies, self._algorithm.template(handler, first), first, self.unusable)
-
-    def _exchange(self, handler: str, message: Message, clients: Sequence[str]) -> dict[str, Any]:
+    def _exchange(
+        self, handler: str, message: Message | Mapping[str, Message], clients: Sequence[str]
+    ) -> dict[str, Any]:
         present = [client for client in clients if client not in self.dropped]
+        if not isinstance(message, Message):
+            present = [client for client in present if client in message]
+            calls = [(message[client], [client]) for client in present]
+        else:
+            calls = [(message, present)]
         on_dropped = self.dropped.__setitem__ if self._may_drop else None
-        replies = list(self.engine.send(Call(handler, message, self._name), present, on_dropped))
+        sent = (self.engine.send(Call(handler, one, self._name), to, on_dropped) for one, to in calls)
+        replies = [reply for answered in sent for reply in answered]
         if len(self.dropped) == len(self._clients):
             how = ", ".join(sorted(set(self.dropped.values())))
             raise BackendError(
-                f"all clients of round {message.round} dropped out before they replied ({how}); the rounds before are "
-                "not lost: continue with --resume"
+                f"all clients of round {_any(message).round} dropped out before they replied ({how}); the rounds "
+                "before are not lost: continue with --resume"
             )
         self.exchanges += 1
         left = [client for client in present if client not in self.dropped]
@@ -93,17 +87,18 @@ class MeteredClientPool:
         self._count(by_client, message)
         return by_client
 
-    def _count(self, replies: Mapping[str, Any], message: Message) -> None:
+    def _count(self, replies: Mapping[str, Any], message: Message | Mapping[str, Message]) -> None:
         crossings = self._algorithm.crossings
-        if crossings is None:
+        if isinstance(message, Message) and crossings is None:
             self.bytes_down += len(message.to_bytes()) * len(replies)
         for client, reply in replies.items():
-            size = len(reply.to_bytes())
-            if crossings is None:
-                self.bytes_up += size + reply.traffic.up
-                self.bytes_down += reply.traffic.down
+            if not isinstance(message, Message):
+                self._between(len(message[client].to_bytes()))
+            elif crossings is not None:
+                self._between(len(reply.to_bytes()) * int(crossings[self._clients.index(client)]))
             else:
-                self._between(size * int(crossings[self._clients.index(client)]))
+                self.bytes_up += len(reply.to_bytes()) + reply.traffic.up
+                self.bytes_down += reply.traffic.down
             self.usage += reply.usage
 
     def _between(self, size: int) -> None:
@@ -111,3 +106,8 @@ class MeteredClientPool:
         self.bytes_between += size
         self.bytes_up += size
         self.bytes_down += size
+
+
+def _any(message: Message | Mapping[str, Message]) -> Message:
+    """The message, or one of those to single clients, which have the same form."""
+    return message if isinstance(message, Message) else next(iter(message.values()))

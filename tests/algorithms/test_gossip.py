@@ -5,7 +5,8 @@ import pytest
 from scipy.special import log_softmax
 
 from fedbbpt.algorithms.gossip import MIXED, Gossip
-from fedbbpt.errors import ConfigError
+from fedbbpt.engines.serial import Serial
+from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.readouts.temperature_scaling import TemperatureScaling
@@ -153,6 +154,24 @@ def test_a_node_that_is_gone_is_left_out_and_the_others_go_on(toy):
     state, report = one.round(state)  # and it comes back
     assert np.isfinite(report.consensus_distance)
     assert (own_weights(one)[2] != before[2]).any()
+
+
+@pytest.mark.parametrize("handler", ["train", "gossip"])
+def test_if_all_nodes_are_gone_it_is_one_sentence(toy, monkeypatch, handler):
+    one = gossip(toy, topology="ring")
+    (*_, state) = one.states(1)
+    send = Serial.send
+
+    def killed(self, call, clients, on_dropped=None):
+        if call.handler != handler:
+            return send(self, call, clients, on_dropped)
+        for client in clients:
+            on_dropped(client, "killed")
+        return iter(())
+
+    monkeypatch.setattr(Serial, "send", killed)
+    with pytest.raises(BackendError, match=r"all clients of round 2 dropped out before they replied .killed."):
+        one.round(state)
 
 
 def test_a_node_that_lost_its_parameters_takes_the_mean_in_their_place(toy):
