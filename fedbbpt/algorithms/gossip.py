@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from fedbbpt.algorithms import (
@@ -27,6 +26,7 @@ from fedbbpt.algorithms.calibration import mean_loss
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
 from fedbbpt.algorithms.local import CURRENT, Local, store
 from fedbbpt.algorithms.local_steps import stored_fit_data
+from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
 from fedbbpt.algorithms.readout_steps import ReadoutSteps
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.linear import LinearReadout
@@ -122,7 +122,7 @@ class Gossip(Local):
         every = {part: np.stack([letter.payload[part] for letter in letters.values()]) for part in MIXED}
         mean = {part: values.mean(0, np.float64).astype(np.float32) for part, values in every.items()}
         apart = sum(float(((values - mean[part]) ** 2).sum(1).mean()) for part, values in every.items())
-        new = ServerState(state.round + 1, {**state.parameters, **mean}, {NAMES: _packed(names)})
+        new = ServerState(state.round + 1, {**state.parameters, **mean}, {NAMES: packed_names(names)})
         return new, RoundReport(mean_loss(updates), consensus_distance=math.sqrt(apart))
 
     def template(self, handler: str, message: Message) -> ClientReply:
@@ -188,10 +188,5 @@ def _mail(message: Message, mixing: Matrix, names: Sequence[str], to: str, lette
 
 def _names(state: ServerState, letters: Letters) -> list[str]:
     """The nodes' names by number, in the order in which they first wrote."""
-    packed = state.opt_state.get(NAMES, np.zeros(0, np.uint8)).tobytes().decode()
-    known = packed.split("\n") if packed else []
+    known = names_of(state.opt_state.get(NAMES, packed_names([])))
     return known + [name for name in letters if name not in known]
-
-
-def _packed(names: Sequence[str]) -> NDArray[np.uint8]:
-    return np.frombuffer("\n".join(names).encode(), np.uint8)

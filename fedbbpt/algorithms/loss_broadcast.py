@@ -28,14 +28,23 @@ def gathered(updates: Sequence[Update]) -> dict[str, NDArray[Any]]:
     return {
         LOSSES: np.stack([update.payload["losses"] for update in updates]),  # (clients, steps, n)
         FIGURES: np.array([(update.weight, update.loss, update.loss_std) for update in updates]),  # float64
-        CLIENTS: np.frombuffer("\n".join(update.client for update in updates).encode(), np.uint8),
+        CLIENTS: packed_names([update.client for update in updates]),
     }
+
+
+def packed_names(names: Sequence[str]) -> NDArray[np.uint8]:
+    """Clients' names, which are single lines, as an array."""
+    return np.frombuffer("\n".join(names).encode(), np.uint8)
+
+
+def names_of(packed: NDArray[Any]) -> list[str]:
+    """Inverse of `packed_names`."""
+    return packed.tobytes().decode().split("\n") if packed.size else []
 
 
 def updates_of(broadcast: Arrays) -> list[Update]:
     """Inverse of `gathered`, without the usage."""
-    clients = broadcast[CLIENTS].tobytes().decode().split("\n")
-    rows = zip(clients, broadcast[LOSSES], broadcast[FIGURES].tolist(), strict=True)
+    rows = zip(names_of(broadcast[CLIENTS]), broadcast[LOSSES], broadcast[FIGURES].tolist(), strict=True)
     return [Update(name, {"losses": losses}, int(n), loss, Usage(), std) for name, losses, (n, loss, std) in rows]
 
 
