@@ -1,17 +1,32 @@
 """A drawing of who talks to whom, with each node shaded by its accuracy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import networkx as nx
 from markupsafe import Markup
 
-from fedbbpt.run.charts import svg, text
-from fedbbpt.run.formatting import format_percent
+from fedbbpt.printing import one_line
+from fedbbpt.run.charts import Series, line_chart, svg, text
+from fedbbpt.run.formatting import format_bytes, format_percent
 
 SIDE, MARGIN = 360, 34
 FEW = 100  # nodes whose places follow from all their distances; beyond, from forces
 NAMED = 24  # nodes up to which their numbers are written
 PALEST = 0.12
+
+
+def nodes_drawn(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The charts of a run without a server, from its summary and metrics, and the bytes of a link in words."""
+    nodes = [(one_line(name), client["test_accuracy"]) for name, client in summary["clients"].items()]
+    points = [(row["round"], row["consensus_distance"]) for row in rows if "consensus_distance" in row]
+    return {
+        "graph": graph_chart(summary["nodes"]["links"], nodes),
+        "consensus": line_chart(
+            "Distance of the nodes to their mean", "round", [Series("distance", "validation", points)]
+        ),
+        "link_bytes": format_bytes(summary["nodes"]["bytes_per_link"]),
+    }
 
 
 def graph_chart(links: Sequence[Sequence[int]], nodes: Sequence[tuple[str, float | None]]) -> Markup:

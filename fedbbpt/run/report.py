@@ -60,9 +60,7 @@ def write_report(out: Path, experiment: Experiment, state: ServerState) -> Path:
         charts=_curves(rows, summary["best_round"]),
         clients=_clients(summary),
         legend=[(n, charts.class_colour(i)) for i, n in enumerate(names)] if len(names) <= charts.NAMED_CLASSES else [],
-        graph=_graph(summary),
-        consensus=_consensus(rows),
-        link_bytes=format_bytes(summary["nodes"]["bytes_per_link"]) if "nodes" in summary else "",
+        nodes=_nodes(summary, rows),
         preview=image_preview(experiment, state),
         maps=_maps(summary),
         confusions=_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
@@ -222,19 +220,12 @@ def _clients(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return result
 
 
-def _graph(summary: Mapping[str, Any]) -> Markup | None:
-    """The nodes of a run without a server."""
-    if "nodes" not in summary:
+def _nodes(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    if "nodes" not in summary:  # there was a server
         return None
-    from fedbbpt.run.graph_chart import graph_chart  # which brings networkx: memory that other runs do without
+    from fedbbpt.run.graph_chart import nodes_drawn  # which brings networkx: memory that other runs do without
 
-    nodes = [(one_line(name), client["test_accuracy"]) for name, client in summary["clients"].items()]
-    return graph_chart(summary["nodes"]["links"], nodes)
-
-
-def _consensus(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    points = [(row["round"], row["consensus_distance"]) for row in rows if row.get("consensus_distance") is not None]
-    return charts.line_chart("Distance of the nodes to their mean", "round", [Series("distance", "validation", points)])
+    return nodes_drawn(summary, rows)
 
 
 def _maps(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
