@@ -65,12 +65,10 @@ def make(name: str, nodes: int, seed: int = 0) -> Topology:
     if (kind in OPTIONS) != bool(option):
         wanted = f"{kind}:{OPTIONS[kind]}" if kind in OPTIONS else f"{kind} alone"
         raise ConfigError(f"topology {name!r} is not complete, or says too much: write {wanted}")
-    if kind == "matching":
-        return Topology(name, nodes, 0, lambda round_: _matching(nodes, seed, round_))
-    if kind == "one-peer-exponential":
-        hops = max(1, math.ceil(math.log2(max(2, nodes))))
-        return Topology(name, nodes, hops, lambda round_: _shifted(nodes, 2 ** (round_ % hops)))
-    graph = NAMES[kind](nodes, option, seed)
+    if kind in CHANGING:
+        period, graph_of = CHANGING[kind](nodes, seed)
+        return Topology(name, nodes, period, graph_of)
+    graph = STATIC[kind](nodes, option, seed)
     if not nx.is_connected(graph):
         raise ConfigError(f"topology {name!r} of {nodes} nodes falls into parts that would never hear of each other")
     return Topology(name, nodes, 1, lambda _: graph)
@@ -129,17 +127,25 @@ def _connected(name: str, nodes: int, draw: Callable[[int], Any]) -> Any:
     raise ConfigError(f"topology {name!r}: none of {MOST_TRIES} graphs of {nodes} nodes was connected; take more links")
 
 
-def _matching(nodes: int, seed: int, round_: int) -> Any:
-    order = np.random.default_rng([seed, round_]).permutation(nodes)[: nodes // 2 * 2].reshape(-1, 2)
-    graph: Any = nx.empty_graph(nodes)
-    graph.add_edges_from(order.tolist())
-    return graph
+def _matching(nodes: int, seed: int) -> tuple[int, Callable[[int], Any]]:
+    def pairs(round_: int) -> Any:
+        order = np.random.default_rng([seed, round_]).permutation(nodes)[: nodes // 2 * 2].reshape(-1, 2)
+        graph: Any = nx.empty_graph(nodes)
+        graph.add_edges_from(order.tolist())
+        return graph
+
+    return 0, pairs
 
 
-def _shifted(nodes: int, places: int) -> Any:
-    graph: Any = nx.empty_graph(nodes, nx.DiGraph)
-    graph.add_edges_from((node, (node + places) % nodes) for node in range(nodes))
-    return graph
+def _one_peer_exponential(nodes: int, _seed: int) -> tuple[int, Callable[[int], Any]]:
+    period = max(1, math.ceil(math.log2(max(2, nodes))))
+
+    def shifted(round_: int) -> Any:
+        graph: Any = nx.empty_graph(nodes, nx.DiGraph)
+        graph.add_edges_from((node, (node + 2 ** (round_ % period)) % nodes) for node in range(nodes))
+        return graph
+
+    return period, shifted
 
 
 def _number(kind: str, option: str, of: Callable[[str], Any]) -> Any:
@@ -155,7 +161,7 @@ def _plain(make_graph: Callable[[int], Any]) -> Callable[[int, str, int], Any]:
 
 EXAMPLES = {"random-regular": "4", "erdos-renyi": "0.3"}
 OPTIONS = {**EXAMPLES, "file": "PATH"}  # of those that take one
-NAMES: Mapping[str, Callable[[int, str, int], Any]] = {
+STATIC: Mapping[str, Callable[[int, str, int], Any]] = {  # from nodes, option and seed
     "ring": _plain(nx.cycle_graph),
     "torus": _torus,
     "exponential": _exponential,
@@ -164,6 +170,6 @@ NAMES: Mapping[str, Callable[[int, str, int], Any]] = {
     "random-regular": _random_regular,
     "erdos-renyi": _erdos_renyi,
     "file": _of_file,
-    "matching": _plain(nx.empty_graph),
-    "one-peer-exponential": _plain(nx.empty_graph),
 }
+CHANGING = {"matching": _matching, "one-peer-exponential": _one_peer_exponential}  # from nodes and seed
+NAMES = (*STATIC, *CHANGING)
