@@ -54,7 +54,8 @@ class ClientReply(Protocol):
 Handler = Callable[[Message, ClientContext], ClientReply]
 # Sends a message to the handler of this name at every client, or to each of some clients its own; returns the replies
 # in the clients' order, without those of dropped clients. An implementation answers `OutOfDate` with
-# `Algorithm.catch_up`, counts bytes and queries, and checks the replies.
+# `Algorithm.catch_up`, counts bytes and queries, and checks the replies. The handler `LETTER` writes to other clients:
+# each of some clients is told whose letters it is to take (`letters.asking`), and replies with `Received`.
 Send = Callable[[str, Message | Mapping[str, Message]], list[Any]]
 
 
@@ -180,6 +181,10 @@ class Algorithm(Protocol):
     def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
         """Runs one round, with as many calls of `send` as it needs; returns the next state."""
         ...
+
+    def neighbours(self, state: ServerState, clients: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """Whose letters each of these clients takes in the next round, where there are some."""
+        return {}
 
     def template(self, handler: str, message: Message) -> ClientReply:
         """The reply of a client without data; others have its names, shapes and dtypes, and NaN only where it does."""

@@ -14,6 +14,7 @@ from fedbbpt.types import Client, Dataset, Float32, Floats, Subset, Usage
 Array = NDArray[Any]
 # Parts of a memory: arrays that last for one round, and scores without a prompt. All other parts belong to algorithms.
 SCRATCH, UNPROMPTED = "scratch", "unprompted"
+LETTERS = f"{SCRATCH}/letters"  # SENDER/NAME -> array
 
 
 class ClientMemory:
@@ -38,6 +39,12 @@ class ClientMemory:
     def part(self, name: str) -> MutableMapping[str, Array]:
         """A mutable view of one part; its keys are the names inside the part."""
         return _Part(self, f"{name}/")
+
+    def take_letters(self, letters: Mapping[str, Mapping[str, Array]]) -> None:
+        """Remembers what neighbours have written, by sender and name, in place of all earlier letters."""
+        part = self.part(LETTERS)
+        part.clear()
+        part.update({f"{sender}/{name}": array for sender, one in letters.items() for name, array in one.items()})
 
     @property
     def durable(self) -> dict[str, Array]:
@@ -105,6 +112,15 @@ class ClientContext:
     def scratch(self) -> MutableMapping[str, Array]:
         """Arrays kept until the end of the round, or of the process."""
         return self.memory.part(f"{SCRATCH}/{self.part}")
+
+    @property
+    def letters(self) -> Mapping[str, Mapping[str, Array]]:
+        """What neighbours have written last, by sender and name."""
+        found: dict[str, dict[str, Array]] = {}
+        for key, array in self.memory.part(LETTERS).items():
+            sender, _, name = key.rpartition("/")
+            found.setdefault(sender, {})[name] = array
+        return found
 
     def metered(self) -> tuple[Objective, Meter]:
         """The objective with a new meter, so that the queries of concurrent clients are counted apart."""

@@ -7,6 +7,7 @@ DFedAvg and DFedAvgM (Sun et al. 2023, IEEE TPAMI 45(4), arXiv 2104.11375); DFed
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -24,20 +25,20 @@ from fedbbpt.algorithms import (
 )
 from fedbbpt.algorithms.calibration import mean_loss
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
+from fedbbpt.algorithms.letters import LETTER, WEIGHTS, asking, row_of, senders_of, weighing
 from fedbbpt.algorithms.local import CURRENT, Local, store
 from fedbbpt.algorithms.local_steps import stored_fit_data
 from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
 from fedbbpt.algorithms.readout_steps import ReadoutSteps
+from fedbbpt.algorithms.sketch import WIDTH, distance_to_mean, sketch
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.topology import make
-from fedbbpt.topology.mixing import Matrix
-from fedbbpt.types import Floats, Message, Score, Update, Usage
+from fedbbpt.types import Floats, Message, Parameters, Score, Update, Usage
 
 MIXED = ("prompt", "readout")  # parameters that neighbours average
-WEIGHTS = "weights"  # name in a message: the node's own weight, then its neighbours'
+SKETCH = "sketch"  # of a node's parameters, in a reply
 NAMES = "names"  # in the state: the nodes' names, in the order of their numbers
-Letters = Mapping[str, Update]  # the parameters of each node that is present
 
 
 class Gossip(Local):
@@ -51,8 +52,10 @@ class Gossip(Local):
     With `rho` 0 it is DFedAvg; with momentum, DFedAvgM; with `rho`, DFedSAM, whose gradients are those at
     x + ρ ∇F / ‖∇F‖; with several gossip steps, DFedSAM-MGS. For the prompt, the optimizer `zo-sam` does the same.
 
-    In a simulation, one process calls the nodes in turn, and passes on what neighbours write to each other. It also
-    computes the mean of all nodes, which no node sees; that is the run's result beside the nodes' own parameters.
+    The server's half only keeps time: it says when a step begins and whose letters a node takes, and hears losses,
+    scores, and sketches of the parameters (`sketch`), which say how far the nodes are apart. It never sees a letter.
+    When the rounds are over, each node reveals its parameters once: their mean is the run's result, beside the nodes'
+    own.
 
     Args:
         context: the model, the optimizer and the seed.
@@ -98,57 +101,93 @@ class Gossip(Local):
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """See `Algorithm`."""
-        own: Mapping[str, Handler] = {"gossip": self._gossip, "evaluate_mean": self._evaluate_mean}
-        return {**super().handlers, **own, "catch_up": self._catch_up}
+        return {
+            **super().handlers,
+            LETTER: self._letter,
+            "mix": self._mix,
+            "catch_up": self._catch_up,
+            "reveal": self._reveal,
+            "evaluate_mean": self._evaluate_mean,
+        }
 
     def broadcast(self, state: ServerState) -> Message:
-        """The round alone: all nodes know the start from the seed."""
+        """The round alone: all nodes know the start from the seed, and what follows is their own."""
         return Message(state.round + 1, self._seed, {})
 
-    def catch_up(self, state: ServerState) -> Message:
-        """What a node that has lost its own parameters is told in their place: in a simulation, the mean of all."""
-        return self._full(state)
+    def neighbours(self, state: ServerState, clients: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """See `Algorithm`."""
+        names = _names(state, clients)
+        mixing = self.topology.mixing(state.round * self.gossip_steps, [names.index(client) for client in clients])
+        return {client: [names[i] for i in row_of(mixing, names.index(client))[0]] for client in clients}
 
     def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
-        """Local steps, and then the nodes' letters from neighbour to neighbour; the state has the mean of all nodes."""
+        """Local steps, and then letters from neighbour to neighbour, which the server's half does not see."""
         message = self.broadcast(state)
         updates = send("train", message)
-        letters = _by_client(send("gossip", {update.client: message for update in updates}))
-        names = _names(state, letters)
+        names, mixed = _names(state, [update.client for update in updates]), updates
+        number = {name: i for i, name in enumerate(names)}
         for step in range(self.gossip_steps):
-            here = [names.index(client) for client in letters]
-            mixing = self.topology.mixing(state.round * self.gossip_steps + step, here)
-            letters = _by_client(send("gossip", {to: _mail(message, mixing, names, to, letters) for to in letters}))
-        every = {part: np.stack([letter.payload[part] for letter in letters.values()]) for part in MIXED}
-        mean = {part: values.mean(0, np.float64).astype(np.float32) for part, values in every.items()}
-        apart = sum(float(((values - mean[part]) ** 2).sum(1).mean()) for part, values in every.items())
-        new = ServerState(state.round + 1, {**state.parameters, **mean}, {NAMES: packed_names(names)})
-        return new, RoundReport(mean_loss(updates), consensus_distance=math.sqrt(apart))
+            mixing = partial(
+                self.topology.mixing, state.round * self.gossip_steps + step, [number[one.client] for one in mixed]
+            )
+            rows = {one.client: row_of(mixing(), number[one.client])[0] for one in mixed}
+            asked = {client: asking(message, [names[i] for i in row]) for client, row in rows.items()}
+            received = {one.client: one.missing for one in send(LETTER, asked)}
+            gone = rows.keys() - received.keys()
+            lost = [
+                (number[client], i)
+                for client, row in rows.items()
+                for i in row
+                if client in gone or names[i] in gone or names[i] in received[client]
+            ]
+            weights = {client: row_of(mixing(lost), number[client]) for client in received}
+            weighed = {to: weighing(message, w, [names[i] for i in row]) for to, (row, w) in weights.items()}
+            mixed = send("mix", weighed)
+        apart = distance_to_mean([one.payload[SKETCH] for one in mixed])
+        new = ServerState(state.round + 1, state.parameters, {NAMES: packed_names(names)})
+        return new, RoundReport(mean_loss(updates), consensus_distance=apart)
+
+    def mean(self, state: ServerState, send: Send) -> Parameters:
+        """The mean of all nodes' parameters of the state's round, which each node sends once."""
+        own = send("reveal", self.broadcast(state))
+        return {**state.parameters, **_mean([one.payload for one in own])}
 
     def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""
-        if handler in ("evaluate", "evaluate_mean"):
-            return empty_score(self.model, self.init().parameters)
         start = self.init().parameters
-        payload = {part: start[part] for part in MIXED} if handler == "gossip" else {}
+        if handler in ("evaluate", "evaluate_mean"):
+            return empty_score(self.model, start)
+        payload = {part: start[part] for part in MIXED} if handler in (LETTER, "reveal") else {}
+        payload |= {SKETCH: np.zeros(WIDTH, np.float32)} if handler == "mix" else {}
         return Update("", payload, 0, math.nan, Usage())
 
     def most_exchanges(self, round_: int) -> int:
-        """The local steps, the first letters, and those after each gossip step."""
-        return 2 + self.gossip_steps
+        """The local steps; in each gossip step, the letters and their mean."""
+        return 1 + 2 * self.gossip_steps
 
-    def _gossip(self, message: Message, ctx: ClientContext) -> Update:
-        """Averages what the neighbours wrote with the node's own; replies with the next letter to them."""
-        own = self._own(message, ctx)
-        if WEIGHTS in message.parameters:
-            weights = message.parameters[WEIGHTS].astype(np.float64)
-            parts = {part: [own.parameters[part][None], message.parameters[part]] for part in MIXED}
-            mixed = {part: weights @ np.concatenate(values) for part, values in parts.items()}
-            parameters = {part: values.astype(np.float32) for part, values in mixed.items()}
-            own = replace(own, parameters={**own.parameters, **parameters}, round=message.round)
-            store(ctx, CURRENT, own)
-        payload = {part: own.parameters[part] for part in MIXED}
-        return Update(ctx.id, payload, len(ctx.data.train), math.nan, Usage())
+    def _letter(self, message: Message, ctx: ClientContext) -> Update:
+        return _says(ctx, _mixed_parts(self._own(message, ctx)))
+
+    def _mix(self, message: Message, ctx: ClientContext) -> Update:
+        """Averages the node's own parameters with its neighbours'."""
+        own, letters = self._own(message, ctx), ctx.letters
+        theirs, weights = senders_of(message), message.parameters[WEIGHTS]
+        if not letters.keys() >= set(theirs):
+            raise OutOfDateError
+        parts = {part: np.stack([own.parameters[part], *(letters[name][part] for name in theirs)]) for part in MIXED}
+        mixed = {part: (weights @ values).astype(np.float32) for part, values in parts.items()}
+        self._store(own, mixed, message, ctx)
+        return _says(ctx, {SKETCH: sketch(np.concatenate([*mixed.values()]), self._seed)})
+
+    def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
+        """Begins with the mean of what the neighbours have; where there is none, from the start."""
+        own, letters = self.init(), list(ctx.letters.values())
+        ctx.state.clear()
+        self._store(own, _mean(letters) if letters else {}, message, ctx)
+        return _says(ctx, {})
+
+    def _reveal(self, message: Message, ctx: ClientContext) -> Update:
+        return _says(ctx, _mixed_parts(self._of_round(message, ctx)))
 
     def _evaluate_mean(self, message: Message, ctx: ClientContext) -> Score:
         return evaluate(ctx, message.parameters, message)
@@ -156,11 +195,6 @@ class Gossip(Local):
     def _fitted(self, weights: Floats, ctx: ClientContext) -> Floats:
         """The readout after a round's gradient steps on the answers that the local steps have brought."""
         return self._steps.taken(weights, stored_fit_data(ctx))
-
-    def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
-        ctx.state.clear()
-        store(ctx, CURRENT, ServerState(message.round - 1, message.parameters))
-        return Update(ctx.id, {}, len(ctx.data.train), math.nan, Usage())
 
     def _start(self, message: Message) -> ServerState:
         """What a node without parameters begins with.
@@ -172,21 +206,25 @@ class Gossip(Local):
             raise OutOfDateError
         return self.init()
 
-
-def _by_client(letters: Sequence[Update]) -> Letters:
-    return {letter.client: letter for letter in letters}
-
-
-def _mail(message: Message, mixing: Matrix, names: Sequence[str], to: str, letters: Letters) -> Message:
-    """What a node gets from its neighbours: their letters, and the weights of its own and theirs."""
-    row = mixing[[names.index(to)]].tocoo()
-    weights = dict(zip((names[column] for column in row.coords[1]), row.data, strict=True))
-    theirs = [name for name in weights if name != to and weights[name] > 0]
-    parts = {part: np.stack([letters[name].payload[part] for name in (to, *theirs)])[1:] for part in MIXED}
-    return message.having(**parts, **{WEIGHTS: [weights.get(to, 0.0), *(weights[name] for name in theirs)]})
+    @staticmethod
+    def _store(own: ServerState, parts: Parameters, message: Message, ctx: ClientContext) -> None:
+        store(ctx, CURRENT, replace(own, parameters={**own.parameters, **parts}, round=message.round))
 
 
-def _names(state: ServerState, letters: Letters) -> list[str]:
-    """The nodes' names by number, in the order in which they first wrote."""
+def _mixed_parts(own: ServerState) -> Parameters:
+    return {part: own.parameters[part] for part in MIXED}
+
+
+def _mean(every: Sequence[Parameters]) -> Parameters:
+    return {part: np.stack([one[part] for one in every]).mean(0, np.float64).astype(np.float32) for part in MIXED}
+
+
+def _says(ctx: ClientContext, payload: Parameters) -> Update:
+    """A reply that is no training: it has no loss."""
+    return Update(ctx.id, payload, len(ctx.data.train), math.nan, Usage())
+
+
+def _names(state: ServerState, clients: Sequence[str]) -> list[str]:
+    """The nodes' names by number, in the order in which they first took part."""
     known = names_of(state.opt_state.get(NAMES, packed_names([])))
-    return known + [name for name in letters if name not in known]
+    return known + [client for client in clients if client not in known]

@@ -80,11 +80,13 @@ class Local(FedAvg):
         return ServerState(0, message.parameters)
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
-        """Scores the client's parameters of the message's round, or the latest if it has none of that round."""
+        return evaluate(ctx, self._of_round(message, ctx).parameters, message)
+
+    def _of_round(self, message: Message, ctx: ClientContext) -> ServerState:
+        """The client's parameters of the message's round, or the latest if it has none of that round."""
         stored = [own for part in (SELECTED, CURRENT) if (own := load(ctx, part)) is not None]
         wanted = [own for own in stored if own.round == message.round - 1]
-        own = self._start(message) if message.round == 1 or not stored else (wanted or stored[-1:])[0]
-        return evaluate(ctx, own.parameters, message)
+        return self._start(message) if message.round == 1 or not stored else (wanted or stored[-1:])[0]
 
     def _select(self, message: Message, ctx: ClientContext) -> Update:
         store(ctx, SELECTED, replace(self._own(message, ctx), round=message.round - 1))

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from fedbbpt.algorithms import ClientReply
 from fedbbpt.errors import BackendError
-from fedbbpt.types import Message, OutOfDate, Score, Statistics, Update
+from fedbbpt.types import Message, OutOfDate, Received, Score, Statistics, Update
 
+HUGE = 1_000  # times what a client has itself, or 1 if that is less
 MOST_NAMED = 5  # clients in an error message
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -44,12 +45,27 @@ def usable(replies: Mapping[str, Any], template: ClientReply, message: Message, 
     return left
 
 
+def letter_problem(letter: Any, template: Update, sender: str, own: Any) -> str:
+    """Why a client does not use another's letter, as "it …"; empty if it does.
+
+    A letter has the form of the template, is finite, and has no number that is out of proportion to those of the
+    client's own letter, if it has written one.
+    """
+    if found := _malformed(letter, template, sender) or _unfit(letter, template):
+        return found
+    for name, array in letter.payload.items():
+        usual = np.abs(own.payload[name]).max(initial=1.0) if isinstance(own, Update) else 1.0
+        if np.abs(array).max(initial=0.0) > HUGE * usual:
+            return f"sent a number in {name} that is more than {HUGE:,} times as large as the receiver's own"
+    return ""
+
+
 def _malformed(reply: Any, template: ClientReply, client: str) -> str:
     if isinstance(reply, OutOfDate):
-        return "is still out of date after catching up"
+        return "lacks what the message builds on"
     if type(reply) is not type(template):
         return f"sent no {type(template).__name__}"
-    if isinstance(reply, Update | Score) and reply.client != client:
+    if isinstance(reply, Update | Score | Received) and reply.client != client:
         return "sent a reply under another client's name"
     if isinstance(reply, Update) and not (isinstance(reply.weight, int) and reply.weight > 0):
         return "reported no training examples"
@@ -90,4 +106,6 @@ def _may_diverge(template: ClientReply, message: Message) -> bool:
 def _arrays(reply: Any) -> Arrays:
     if isinstance(reply, Update):
         return reply.payload
+    if isinstance(reply, Received):
+        return {}
     return {"statistics": reply.values} if isinstance(reply, Statistics) else {"confusion": reply.confusion}

@@ -6,18 +6,22 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from fedbbpt.algorithms import Algorithm, ClientContext, ClientMemory, ClientReply, OutOfDateError
 from fedbbpt.objective import Objective
-from fedbbpt.types import Client, Message, OutOfDate
+from fedbbpt.types import Client, Message, OutOfDate, Received, Update
 
 TUNED, BASELINE = "tuned", "baseline"  # the names of a run's algorithms, see `ClientHost`
 OnDropped = Callable[[str, str], None]  # called with the dropped client and how its process ended
 
 
 class Call(NamedTuple):
-    """A message for a handler of an algorithm, both by name."""
+    """A message for a handler of an algorithm, both by name; or one for each client."""
 
     handler: str
-    message: Message
+    message: Message | Mapping[str, Message]
     algorithm: str = TUNED
+
+    def to(self, client: str) -> Message:
+        """The message that a client gets."""
+        return self.message if isinstance(self.message, Message) else self.message[client]
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class ClientHost:
         algorithm, objective = self.algorithms[call.algorithm]
         ctx = ClientContext(self.clients[client], objective, memory, call.algorithm, {} if shared is None else shared)
         try:
-            return algorithm.handlers[call.handler](call.message, ctx)
+            return algorithm.handlers[call.handler](call.to(client), ctx)
         except OutOfDateError:
             return OutOfDate(client)
 
@@ -78,6 +82,18 @@ class Engine(Protocol):
 
         Raises:
             BackendError: without `on_dropped`, a client's process ended twice.
+        """
+        ...
+
+    def take_letters(self, call: Call, senders: Mapping[str, Sequence[str]], template: Update) -> Iterator[Received]:
+        """Has clients write to each other: each receiver remembers the replies of its senders to the call.
+
+        Args:
+            call: to the handler that writes a letter.
+            senders: by receiver.
+            template: of a letter; others, and those that are not finite, are not remembered.
+
+        Returns what each receiver has got, in the order of `senders`, without those whose process ended.
         """
         ...
 

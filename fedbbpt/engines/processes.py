@@ -9,8 +9,10 @@ from typing import Any
 from pydantic import PositiveInt
 
 from fedbbpt.engines import Call, Engine, HostFactory, Memories, OnDropped
+from fedbbpt.engines.letters import Senders, pass_on
 from fedbbpt.engines.worker import Died, Worker
 from fedbbpt.errors import BackendError
+from fedbbpt.types import Received, Update
 
 MAX_FAILED_OPENINGS = 3  # while one message is answered
 
@@ -52,6 +54,10 @@ class Processes(Engine):
                     )
                 on_dropped(client, died.how)
         return iter([answers[client] for client in clients if not isinstance(answers[client], Died)])
+
+    def take_letters(self, call: Call, senders: Senders, template: Update) -> Iterator[Received]:
+        """See `Engine`."""
+        return pass_on(self, self._memories, call, senders, template)
 
     def close(self) -> None:
         """Kills all workers."""

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fedbbpt.engines import Call, Engine, HostFactory, Memories, OnDropped
+from fedbbpt.engines.letters import Senders, pass_on
+from fedbbpt.types import Received, Update
 
 
 class Serial(Engine):
@@ -17,6 +19,10 @@ class Serial(Engine):
         """See `Engine`; no client is ever dropped."""
         host = self._hosts.here()
         return (host.answer(call, client, self._memories[client], self._shared) for client in clients)
+
+    def take_letters(self, call: Call, senders: Senders, template: Update) -> Iterator[Received]:
+        """See `Engine`."""
+        return pass_on(self, self._memories, call, senders, template)
 
     def close(self) -> None:
         """Does nothing: there are no processes to end."""

@@ -1,23 +1,25 @@
 """Connects the server's half of an algorithm to the clients of a round; counts and checks everything sent."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fedbbpt.algorithms import Algorithm, ClientSizes, ServerState
+from fedbbpt.algorithms.letters import LETTER, asking, senders_of
 from fedbbpt.algorithms.reply_checks import usable
 from fedbbpt.engines import TUNED, Call, Engine
 from fedbbpt.errors import BackendError
-from fedbbpt.types import Message, OutOfDate, Usage
+from fedbbpt.types import Message, OutOfDate, Update, Usage
 
 
 class MeteredClientPool:
     """Sends messages to the clients of a round; counts exchanges, bytes and queries, and checks the replies.
 
-    Messages of their own for each client hold what other clients have replied: they count as much for those who sent
-    them, and the replies, of which they are made, do not count again. Where replies are flooded
-    (`Algorithm.crossings`), each counts as often as it crosses a link, and messages, which all know, do not count.
+    Letters count where they are sent and where they arrive. Where replies are flooded (`Algorithm.crossings`), each
+    counts as often as it crosses a link, and messages, which all know, do not count.
 
-    A client that is out of date gets the message of `Algorithm.catch_up` first, and then the message again.
+    A client that is out of date gets the message of `Algorithm.catch_up` first, with its neighbours' letters where
+    there are some, and then the message again.
 
     Attributes:
         exchanges: number of messages, each counted once for all clients.
@@ -29,6 +31,7 @@ class MeteredClientPool:
             usage and bytes are unknown, and not counted.
         unusable: clients that sent an unusable reply, and why. The round continues without their replies; they still
             receive all messages, and their usage is counted.
+        lost: links (receiver, sender) over which no letter came, or none that could be used, and why.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class MeteredClientPool:
         self.usage = Usage()
         self.dropped: dict[str, str] = {}
         self.unusable: dict[str, str] = {}
+        self.lost: dict[tuple[str, str], str] = {}
 
     def send(self, handler: str, message: Message | Mapping[str, Message]) -> list[Any]:
         """See `algorithms.Send`.
@@ -54,27 +58,48 @@ class MeteredClientPool:
         Raises:
             BackendError: all clients were dropped, or none sent a usable reply.
         """
+        if handler == LETTER:
+            assert not isinstance(message, Message)  # it says whose letters each client takes
+            return self._take_letters(message)
         replies = self._exchange(handler, message, self._clients)
         outdated = [client for client, reply in replies.items() if isinstance(reply, OutOfDate)]
         if outdated and "catch_up" in self._algorithm.handlers:
-            self._exchange("catch_up", self._algorithm.catch_up(self._state), outdated)
+            self._catch_up(outdated, list(replies))
             replies |= self._exchange(handler, message, outdated)
             replies = {client: reply for client, reply in replies.items() if client not in self.dropped}
         one = _any(message)
         return usable(replies, self._algorithm.template(handler, one), one, self.unusable)
 
+    def _catch_up(self, outdated: Sequence[str], present: Sequence[str]) -> None:
+        message, neighbours = self._algorithm.catch_up(self._state), self._algorithm.neighbours(self._state, present)
+        if neighbours:
+            self._take_letters({client: asking(message, neighbours[client]) for client in outdated})
+        self._exchange("catch_up", message, outdated)
+
+    def _take_letters(self, asked: Mapping[str, Message]) -> list[Any]:
+        """Has clients write to each other; returns what each of them received."""
+        asked = {client: one for client, one in asked.items() if client not in self.dropped}
+        senders = {
+            client: [name for name in senders_of(one) if name not in self.dropped] for client, one in asked.items()
+        }
+        call = Call(LETTER, replace(_any(asked), parameters={}), self._name)
+        template = self._algorithm.template(LETTER, _any(asked))
+        assert isinstance(template, Update)
+        received = {one.client: one for one in self.engine.take_letters(call, senders, template)}
+        self.exchanges += 1
+        self._count(received, asked)
+        self.bytes_between += sum(one.traffic.down for one in received.values())
+        for client, one in received.items():
+            self.lost |= {(client, sender): why for sender, why in one.missing.items()}
+        return list(received.values())
+
     def _exchange(
         self, handler: str, message: Message | Mapping[str, Message], clients: Sequence[str]
     ) -> dict[str, Any]:
-        present = [client for client in clients if client not in self.dropped]
-        if not isinstance(message, Message):
-            present = [client for client in present if client in message]
-            calls = [(message[client], [client]) for client in present]
-        else:
-            calls = [(message, present)]
+        told = clients if isinstance(message, Message) else [client for client in clients if client in message]
+        present = [client for client in told if client not in self.dropped]
         on_dropped = self.dropped.__setitem__ if self._may_drop else None
-        sent = (self.engine.send(Call(handler, one, self._name), to, on_dropped) for one, to in calls)
-        replies = [reply for answered in sent for reply in answered]
+        replies = list(self.engine.send(Call(handler, message, self._name), present, on_dropped))
         if len(self.dropped) == len(self._clients):
             how = ", ".join(sorted(set(self.dropped.values())))
             raise BackendError(
@@ -89,23 +114,19 @@ class MeteredClientPool:
 
     def _count(self, replies: Mapping[str, Any], message: Message | Mapping[str, Message]) -> None:
         crossings = self._algorithm.crossings
-        if isinstance(message, Message) and crossings is None:
-            self.bytes_down += len(message.to_bytes()) * len(replies)
+        down = len(message.to_bytes()) if isinstance(message, Message) else 0  # once for all clients
         for client, reply in replies.items():
-            if not isinstance(message, Message):
-                self._between(len(message[client].to_bytes()))
-            elif crossings is not None:
-                self._between(len(reply.to_bytes()) * int(crossings[self._clients.index(client)]))
+            up = len(reply.to_bytes())
+            if crossings is not None:
+                between = up * int(crossings[self._clients.index(client)])
+                self.bytes_between += between
+                self.bytes_up += between
+                self.bytes_down += between
             else:
-                self.bytes_up += len(reply.to_bytes()) + reply.traffic.up
-                self.bytes_down += reply.traffic.down
+                self.bytes_up += up + reply.traffic.up
+                sent = down if isinstance(message, Message) else len(message[client].to_bytes())
+                self.bytes_down += sent + reply.traffic.down
             self.usage += reply.usage
-
-    def _between(self, size: int) -> None:
-        """Counts bytes that went from client to client."""
-        self.bytes_between += size
-        self.bytes_up += size
-        self.bytes_down += size
 
 
 def _any(message: Message | Mapping[str, Message]) -> Message:

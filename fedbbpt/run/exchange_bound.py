@@ -17,7 +17,7 @@ class ExchangeBound:
         self._shares = self._algorithm.shares_parameters
         self._vocabulary = 1 if learns_vocabulary(experiment.config.prompt.name) else 0
         self._baselines = most_baseline_exchanges(experiment)
-        self._of_mean = 1 if self._algorithm.is_decentralised else 0
+        self._of_mean = 2 if self._algorithm.is_decentralised else 0
         self._selects = 1 if "select" in self._algorithm.handlers else 0
 
     def of(self, rounds: int, evaluated: int) -> int:

@@ -53,7 +53,7 @@ class TrainingLoop:
             self.rows = read_metrics(self.out / "metrics.jsonl")
             if progress is None:
                 progress = self._begin()
-            while (ended := stop_reason(self.rows, self.plan, self.experiment.config)) is None:
+            while (ended := self._ended()) is None:
                 progress = self._round(progress)
             summary = self._finish(progress, ended)
         self.callback.on_summary(summary)
@@ -82,6 +82,8 @@ class TrainingLoop:
         self._leave_out(pool.unusable, f"round {state.round}")
         for client, how in pool.dropped.items():
             self.callback.on_message(f"{client} dropped out of round {state.round} ({how}); its update is missing")
+        for (to, sender), why in pool.lost.items():
+            self.callback.on_message(f"{to} has no letter of {sender} in round {state.round}: it {why}")
         totals = self._add(progress.totals, pool)
         if math.isnan(report.loss):
             raise no_answers_error(self.experiment, f"round {state.round}")
@@ -96,7 +98,20 @@ class TrainingLoop:
             pool_of_all.send("select", algorithm.broadcast(state))
             totals = self._add(totals, pool_of_all)
         self._record(state.round, "validation", result, report.loss, totals, is_best, pool, report.consensus_distance)
+        if algorithm.is_decentralised and self._ended() is not None:
+            best, totals = self._with_mean(best, totals)
         return self._checkpoint(state, best, totals)
+
+    def _ended(self) -> str | None:
+        return stop_reason(self.rows, self.plan, self.experiment.config)
+
+    def _with_mean(self, best: checkpoint.Best, totals: Totals) -> tuple[checkpoint.Best, Totals]:
+        """The result of nodes that have parameters of their own: their mean, before training's last checkpoint."""
+        from fedbbpt.run import nodes  # which brings networkx: memory that other runs do without
+
+        parameters, pool = nodes.mean(self.experiment, best.round, self.engine)
+        self._leave_out(pool.unusable, "the mean of all nodes")
+        return replace(best, parameters=parameters), self._add(totals, pool)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:
         """Scores the test data; nothing else reads them."""
@@ -181,6 +196,8 @@ class TrainingLoop:
         }
         row |= {} if consensus_distance is None else {"consensus_distance": consensus_distance}
         row |= {"bytes_between": trained.bytes_between} if trained and trained.bytes_between else {}
+        if trained and trained.lost:
+            row["lost_links"] = [[to, sender, why] for (to, sender), why in sorted(trained.lost.items())]
         pools = [pool for pool in (trained, result and result.pool) if pool]
         row |= (
             {"dropped_clients": gone} if (gone := sorted({client for pool in pools for client in pool.dropped})) else {}

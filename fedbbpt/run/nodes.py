@@ -14,6 +14,16 @@ from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.evaluate import Result
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.topology import Topology, contraction
+from fedbbpt.types import Parameters
+
+
+def mean(experiment: Experiment, round_: int, engine: Engine) -> tuple[Parameters, MeteredClientPool]:
+    """The mean of all nodes' parameters of a round, and what it cost."""
+    algorithm = experiment.algorithm
+    assert isinstance(algorithm, Gossip)
+    state = replace(algorithm.init(), round=round_)
+    pool = MeteredClientPool(engine, algorithm, experiment.client_sizes, state, may_drop=engine.partial_scores)
+    return algorithm.mean(state, pool.send), pool
 
 
 def evaluate_mean(experiment: Experiment, state: ServerState, engine: Engine) -> Result | None:
@@ -22,7 +32,7 @@ def evaluate_mean(experiment: Experiment, state: ServerState, engine: Engine) ->
     if not algorithm.is_decentralised:
         return None
     pool = MeteredClientPool(engine, algorithm, clients, state, may_drop=engine.partial_scores)
-    message = replace(algorithm.catch_up(state), subset="test")
+    message = replace(algorithm.broadcast(state), parameters=state.parameters, subset="test")
     return Result(pool.send("evaluate_mean", message), pool)
 
 

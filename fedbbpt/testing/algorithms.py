@@ -56,14 +56,13 @@ def check_halves(make: Make, toy: Toy) -> None:
 
 def check_randomness(make: Make, toy: Toy) -> None:
     """Checks that the seed alone decides what is drawn, and that every round draws anew."""
-    (start, state), (again, _) = (simulate(make, toy).states(1) for _ in range(2))
+    start, again = (simulate(make, toy).algorithm.init() for _ in range(2))
     expect(same_bits(start.to_arrays(), again.to_arrays()), "init depends on the seed alone")
     if not simulate(make, toy).algorithm.shares_parameters:
         return
-    other = simulate(make, toy, seed=6).states(1)[-1]
-    expect(not same_bits(other.parameters, state.parameters), "another seed goes another way")
-    later = simulate(make, toy).states(1, replace(start, round=1))[-1]
-    expect(not same_bits(later.parameters, state.parameters), "every round draws anew")
+    ours = _trained(simulate(make, toy), start)
+    expect(not same_bits(_trained(simulate(make, toy, seed=6), start), ours), "another seed goes another way")
+    expect(not same_bits(_trained(simulate(make, toy), replace(start, round=1)), ours), "every round draws anew")
 
 
 def check_sampling(make: Make, toy: Toy) -> None:
@@ -129,7 +128,8 @@ def check_learning(make: Make, toy: Toy) -> None:
     before, after = (one.evaluate(state, "validation").loss for state in (start, trained))
     expect(after < before, f"training lowers the validation loss: it went from {before:.4f} to {after:.4f}")
     moved = not same_bits(start.parameters, trained.parameters)
-    expect(moved == one.algorithm.shares_parameters, "the state has new parameters just where clients share them")
+    shared = one.algorithm.shares_parameters and not one.algorithm.is_decentralised
+    expect(moved == shared, "the state has new parameters just where clients share them")
 
 
 def check_failures(make: Make, toy: Toy) -> None:
@@ -160,7 +160,7 @@ def check_catching_up(make: Make, toy: Toy) -> None:
     forgetful.memories[client].version += 1
     state, _ = forgetful.round(state)
     expect(not forgetful.pool.unusable, "a client without a memory can take part")
-    if one.algorithm.shares_parameters and not one.algorithm.is_decentralised:  # there, what it knew is lost
+    if one.algorithm.shares_parameters and not one.algorithm.is_decentralised:  # there, its own are lost
         expect(same_bits(state.parameters, states[-1].parameters), "a client that caught up does as the others")
 
 
@@ -190,6 +190,15 @@ class _Failing(Backend):
         contents = [one.encode() if isinstance(one, str) else one.tobytes() for one in inputs]
         lost = np.array([crc32(content) < self._share * 2**32 for content in contents])
         return output._replace(scores=np.where(lost[:, None], np.float32(np.nan), output.scores))
+
+
+def _trained(one: Simulation, start: ServerState) -> dict[str, Any]:
+    """The parameters after a round: those of the state, and, where there is no server, those of all clients."""
+    shared = dict(one.states(1, start)[-1].parameters)
+    if not one.algorithm.is_decentralised:
+        return shared
+    own = {f"{client}/{name}": array for client, one in one.memories.items() for name, array in one.arrays.items()}
+    return shared | {name: array for name, array in own.items() if "/parameters/" in name}
 
 
 def _has_gaps(state: ServerState, part: str) -> bool:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from fedbbpt.algorithms import RoundReport
+from fedbbpt.engines import Engine
+from fedbbpt.engines.letters import pass_on
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.testing.expect import expect, same_bits
@@ -127,8 +129,11 @@ class _Poisoned:
             poisoned = self._poison(reply) if client in self._victims else reply
             self.changed |= poisoned is not reply
             if isinstance(reply, Update) and reply.payload:
-                self.may_diverge |= reply.payload.keys() <= call.message.parameters.keys()
+                self.may_diverge |= reply.payload.keys() <= call.to(client).parameters.keys()
             yield poisoned
+
+    def take_letters(self, call: Any, senders: Any, template: Any) -> Iterator[Any]:
+        return pass_on(cast(Engine, self), self._engine._memories, call, senders, template)
 
 
 def _poison(pool: MeteredClientPool, victims: set[str], poison: Callable[[Any], Any]) -> _Poisoned:

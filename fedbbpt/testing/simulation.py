@@ -10,12 +10,13 @@ import safetensors.numpy
 
 from fedbbpt.algorithms import Algorithm, AlgorithmContext, ClientMemory, ClientSizes, RoundReport, ServerState
 from fedbbpt.engines import TUNED, Call, ClientHost, Engine, HostFactory, Memories, OnDropped
+from fedbbpt.engines.letters import Senders, pass_on
 from fedbbpt.engines.serial import Serial
 from fedbbpt.objective import Objective
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.evaluate import Result, evaluate
 from fedbbpt.testing.toy import Toy
-from fedbbpt.types import Client, Message, Subset, Update
+from fedbbpt.types import Client, Message, Received, Subset, Update
 
 Make = Callable[[AlgorithmContext], Algorithm]
 
@@ -50,8 +51,9 @@ class Rebuilding(Engine):
         return (self._reply(call, client) for client in clients)
 
     def _reply(self, call: Call, client: str) -> Any:
-        sent = call.message.to_bytes()
-        body = None if call.message.body is None else call.message.body.copy()
+        ours = call.to(client)
+        sent = ours.to_bytes()
+        body = None if ours.body is None else ours.body.copy()
         message = replace(Message.from_bytes(sent), body=body)
         memory = self._memories[client]
         memory.arrays = safetensors.numpy.load(safetensors.numpy.save(_contiguous(memory.arrays)))
@@ -61,6 +63,10 @@ class Rebuilding(Engine):
         self.replies.append((client, content))
         read = type(reply).from_bytes(content)
         return replace(read, body=reply.body) if isinstance(reply, Update) else read
+
+    def take_letters(self, call: Call, senders: Senders, template: Update) -> Iterator[Received]:
+        """See `Engine`."""
+        return pass_on(self, self._memories, call, senders, template)
 
     def close(self) -> None:
         """Does nothing: there are no processes to end."""

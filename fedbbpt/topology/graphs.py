@@ -32,16 +32,19 @@ class Topology:
     period: int
     graph: Callable[[int], Any]
 
-    def mixing(self, round_: int, present: Collection[int] | None = None) -> Matrix:
+    def mixing(
+        self, round_: int, present: Collection[int] | None = None, lost: Collection[tuple[int, int]] = ()
+    ) -> Matrix:
         """The mixing matrix W (n, n) of a round: node i takes the mean of all x_j weighted by W_ij.
 
         W is doubly stochastic: rows and columns add up to 1, so that mixing leaves the mean of all nodes as it is.
-        Nodes that are not `present` keep what they have, and the others share their weights anew.
+        Nodes that are not `present` keep what they have, and the others share their weights anew. So it is with `lost`
+        links (receiver, sender), over which nothing came: as if they were not there, in both directions.
         """
         graph, everybody = self.graph(round_), range(self.nodes)
         here = set(everybody if present is None else present)
         mix = one_peer if graph.is_directed() else metropolis_hastings
-        return mix(graph, self.nodes, here)
+        return mix(graph, self.nodes, here, {frozenset(link) for link in lost})
 
 
 def make(name: str, nodes: int, seed: int = 0) -> Topology:

@@ -2,7 +2,7 @@
 
 from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size
 from fedbbpt.types.examples import ArrayView, Batch, Client, Dataset, Prompted, Subset
-from fedbbpt.types.messages import Message, OutOfDate, Score, Statistics, Traffic, Update, Usage
+from fedbbpt.types.messages import Message, OutOfDate, Received, Score, Statistics, Traffic, Update, Usage
 
 __all__ = [
     "ArrayView",
@@ -17,6 +17,7 @@ __all__ = [
     "OutOfDate",
     "Parameters",
     "Prompted",
+    "Received",
     "Score",
     "Size",
     "Statistics",

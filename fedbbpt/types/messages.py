@@ -218,6 +218,36 @@ class OutOfDate:
         return cls(wire.named(scalars["out_of_date"]))
 
 
+@dataclass(frozen=True)
+class Received:
+    """A client's reply to the message that it take its neighbours' letters."""
+
+    client: str
+    missing: Mapping[str, str]  # sender -> why there is no letter of it: completes "there is no letter of SENDER: "
+    traffic: Traffic  # bytes of its own letter, as often as it sent it, and of those that it took
+    usage = Usage()
+
+    def to_bytes(self) -> bytes:
+        """Converts to safetensors without arrays."""
+        return wire.packed({}, received=self.client, missing=dict(self.missing), **_optional(self.traffic))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Received":
+        """Inverse of `to_bytes`.
+
+        Raises:
+            ValueError: the bytes are no such message.
+        """
+        arrays, scalars = wire.unpacked(data)
+        traffic = _traffic(scalars)
+        wire.keyed({**arrays, **scalars}, "received", "missing")
+        missing = wire.mapped(scalars["missing"], "missing")
+        for sender, why in missing.items():
+            wire.named(sender)
+            wire.named(why)
+        return cls(wire.named(scalars["received"]), missing, traffic)
+
+
 def _counts(usage: Usage) -> list[int]:
     """The counts to send; without `unanswered` if it is 0, so that replies stay short."""
     return list(usage if usage.unanswered else usage[:-1])

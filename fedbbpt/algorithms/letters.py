@@ -1,0 +1,39 @@
+"""Messages about what clients write to each other, where there is no server."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
+from fedbbpt.types import Message
+
+LETTER = "letter"  # the handler that writes one
+SENDERS, WEIGHTS = "senders", "weights"  # parameters of messages
+
+
+def asking(message: Message, senders: Sequence[str]) -> Message:
+    """The message to take the letters of these neighbours."""
+    parameters: Any = {SENDERS: packed_names(senders)}
+    return replace(message, parameters=parameters)
+
+
+def senders_of(message: Message) -> list[str]:
+    """The neighbours that a message names."""
+    return names_of(message.parameters[SENDERS])
+
+
+def weighing(message: Message, weights: NDArray[np.float64], senders: Sequence[str]) -> Message:
+    """The message to average what a client has with these neighbours' letters; the first weight is its own."""
+    parameters: Any = {SENDERS: packed_names(senders), WEIGHTS: weights}
+    return replace(message, parameters=parameters)
+
+
+def row_of(mixing: Any, node: int) -> tuple[list[int], NDArray[np.float64]]:
+    """The neighbours of a node by number, from its row of a mixing matrix, and the weights of itself and them."""
+    row = slice(mixing.indptr[node], mixing.indptr[node + 1])
+    weights = {int(column): float(weight) for column, weight in zip(mixing.indices[row], mixing.data[row], strict=True)}
+    theirs = sorted(column for column, weight in weights.items() if column != node and weight > 0)
+    return theirs, np.array([weights.get(node, 0.0), *(weights[column] for column in theirs)])
