@@ -1,6 +1,6 @@
 """The way between a federation's server and its sites."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,11 @@ class JobAborted(FederationError):  # noqa: N818 - reads as what it says
     """The job is to end, since somebody stopped it, or since a process without which it cannot go on has ended."""
 
 
+def to_all(request: Request, sites: Sequence[str]) -> dict[str, Request]:
+    """The same request to some sites."""
+    return dict.fromkeys(sites, request)
+
+
 class Channel(Protocol):
     """Sends requests from the server to the sites of a federation, and has those of the sites answered."""
 
@@ -33,10 +38,10 @@ class Channel(Protocol):
         """The names of the sites, sorted; each is the one in the site's certificate."""
         ...
 
-    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
-        """Sends a request to some sites at once, and waits for all of them, at most `timeout` seconds.
+    def request(self, requests: Mapping[str, Request], timeout: float) -> dict[str, Response | Failure]:
+        """Sends requests to some sites at once, and waits for all of them, at most `timeout` seconds.
 
-        Returns what came from each site, in the order of `sites`: its response, or a failure if there was none in
+        Returns what came from each site, in the order of `requests`: its response, or a failure if there was none in
         time, or none that can be read. The name of a site comes from the connection, never from what it sends.
 
         Raises:

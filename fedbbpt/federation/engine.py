@@ -1,17 +1,19 @@
 """Runs clients at the sites of a real federation; NVFlare's processes carry the messages."""
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import PositiveFloat, PositiveInt
 
 from fedbbpt.engines import Call, Engine, OnDropped
-from fedbbpt.federation.channel import Channel, Failure, QuorumLost
+from fedbbpt.federation.channel import Channel, Failure, QuorumLost, to_all
 from fedbbpt.federation.messages import Request, Response
-from fedbbpt.types import OutOfDate, Score, Statistics, Update
+from fedbbpt.types import Message, OutOfDate, Received, Score, Statistics, Update
 
-REPLIES = {kind.__name__: kind for kind in (OutOfDate, Score, Statistics, Update)}  # nothing else is read
+REPLIES = {kind.__name__: kind for kind in (OutOfDate, Received, Score, Statistics, Update)}  # nothing else is read
 PING = 2.0  # seconds in which a site that was away has to answer
 
 
@@ -57,9 +59,13 @@ class Nvflare(Engine):
         Raises:
             QuorumLost: fewer than `min_sites` of the clients replied, and no others could.
         """
-        request = Request("call", {"handler": call.handler, "algorithm": call.algorithm}, call.message.to_bytes())
+        fields = {"handler": call.handler, "algorithm": call.algorithm}
+        if isinstance(call.message, Message):
+            requests = to_all(Request("call", fields, call.message.to_bytes()), clients)
+        else:
+            requests = {client: Request("call", fields, call.to(client).to_bytes()) for client in clients}
         self._look_who_is_back(clients)
-        responses = self.request(request, clients)
+        responses = self.request(requests)
         replies, missing = [], {}
         for client in clients:
             try:
@@ -78,15 +84,35 @@ class Nvflare(Engine):
                 on_dropped(client, why)
         return iter(replies)
 
-    def request(self, request: Request, sites: Sequence[str]) -> dict[str, Response | Failure]:
-        """Sends a request to those sites that are there; who does not answer in time is away from now on."""
-        present = [site for site in sites if site not in self.away]
-        responses = self._channel.request(request, present, self._quorum.deadline) if present else {}
+    def take_letters(self, call: Call, senders: Mapping[str, Sequence[str]], template: Update) -> Iterator[Received]:
+        """See `Engine`; letters go from site to site, and the server learns who has got which."""
+        assert isinstance(call.message, Message)
+        exchange, content = secrets.token_hex(16), call.message.to_bytes()
+        writing = {sender for theirs in senders.values() for sender in theirs}
+        requests = {}
+        for site in sorted({*senders, *writing} - self.away.keys()):
+            to = [client for client, theirs in senders.items() if site in theirs and client not in self.away]
+            present = [sender for sender in senders.get(site, ()) if sender not in self.away]
+            requests[site] = Request("letters", {"exchange": exchange, "to": to, "from": present}, content)
+        responses = self.request(requests)
+        for client, theirs in senders.items():
+            try:
+                received = _reply(responses[client]) if client in responses else None
+            except ValueError:
+                received = None
+            if isinstance(received, Received):
+                away = {sender: "is away" for sender in theirs if sender not in requests}
+                yield replace(received, missing={**away, **received.missing})
+
+    def request(self, requests: Mapping[str, Request]) -> dict[str, Response | Failure]:
+        """Sends requests to those sites that are there; who does not answer in time is away from now on."""
+        present = {site: request for site, request in requests.items() if site not in self.away}
+        responses = self._channel.request(present, self._quorum.deadline) if present else {}
         for site, response in responses.items():
             if isinstance(response, Failure) or response.kind == "refused":
                 self.away[site] = response.reason
                 self.refused |= set() if isinstance(response, Failure) else {site}
-        return {site: responses.get(site) or Failure(self.away[site]) for site in sites}
+        return {site: responses.get(site) or Failure(self.away[site]) for site in requests}
 
     def close(self) -> None:
         """Asks nobody any more; the sites' processes end with NVFlare's job."""
@@ -100,7 +126,7 @@ class Nvflare(Engine):
         """
         away = [client for client in clients if client in self.away and client not in self.refused]
         if away and self._pings is None:
-            self._pings = self._pinger.submit(self._channel.request, Request("ping"), away, PING)
+            self._pings = self._pinger.submit(self._channel.request, to_all(Request("ping"), away), PING)
         too_few = len(clients) - len(away) < min(self._quorum.min_sites, len(clients))
         if self._pings is not None and (too_few or self._pings.done()):
             for site, response in self._pings.result().items():

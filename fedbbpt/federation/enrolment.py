@@ -12,7 +12,7 @@ from fedbbpt.config import Config
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data.sites import union_of_classes
 from fedbbpt.errors import FederationError
-from fedbbpt.federation.channel import Channel, Failure, QuorumLost
+from fedbbpt.federation.channel import Channel, Failure, QuorumLost, to_all
 from fedbbpt.federation.dtypes import AUTO, MOST_EXACT, dtype_of, following, with_agreed_dtype
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.run.experiment import ClientRecord
@@ -72,7 +72,7 @@ class Roll:
             QuorumLost: fewer than `min_sites` are left.
         """
         answers = {}
-        for site, response in self.channel.request(request, self.present, self.deadline).items():
+        for site, response in self.channel.request(to_all(request, self.present), self.deadline).items():
             if isinstance(response, Failure) or response.kind != "ok":
                 self.away[site] = response.reason
             else:

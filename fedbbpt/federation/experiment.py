@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from fedbbpt.config.components import build
+from fedbbpt.federation.channel import to_all
 from fedbbpt.federation.engine import Nvflare
 from fedbbpt.federation.enrolment import Opened, Roll
 from fedbbpt.federation.messages import Request, Response
@@ -69,11 +70,11 @@ class SiteClients:
 
     def save(self, round_: int) -> Mapping[str, ClientFile]:
         """See `Clients`; nothing of it is in the run's folder."""
-        for site, response in self.engine.request(Request("save", {"round": round_}), self.sites).items():
+        for site, response in self.engine.request(to_all(Request("save", {"round": round_}), self.sites)).items():
             if isinstance(response, Response) and response.kind != "ok":
                 self.tell(f"{site} has not stored what it remembers of round {round_} ({response.reason})")
         return {}
 
     def restore(self, round_: int, files: ClientFiles) -> None:
         """See `Clients`; who remembers nothing of that round is brought up to date by the algorithm."""
-        self.engine.request(Request("restore", {"round": round_}), self.sites)
+        self.engine.request(to_all(Request("restore", {"round": round_}), self.sites))

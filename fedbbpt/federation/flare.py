@@ -31,6 +31,7 @@ from fedbbpt.federation.site import Site
 
 Reply = Response | Failure
 TOPIC, CONTENT = "fedbbpt", "content"
+LETTER_TOPIC = "fedbbpt-letter"  # from site to site
 ECHO_TOPIC = "fedbbpt-echo"  # for `timing`
 READY_TIMEOUT = 60  # seconds for a site's processes to start
 MESSAGE_TIMEOUT = 60.0  # seconds for a message from a site to the server; then it counts as lost
@@ -63,13 +64,18 @@ class FlareChannel:
         self._engine, self._ready, self._aborted = engine, ready, aborted
         self._silent: set[str] = set()  # sites that gave no sign of life when they were last asked
 
-    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Reply]:
+    def request(self, requests: Mapping[str, Request], timeout: float) -> dict[str, Reply]:
         """See `Channel`."""
-        found: dict[str, Reply] = {site: Failure("it has not joined this job") for site in sites}
-        if reachable := [site for site in sites if site in self._ready]:
-            content, ends = request.to_bytes(), {site: Signal(self._aborted) for site in reachable}
+        found: dict[str, Reply] = {site: Failure("it has not joined this job") for site in requests}
+        if reachable := [site for site in requests if site in self._ready]:
+            different = {id(request): request for request in requests.values()}  # most often, there is one for all
+            contents = {name: request.to_bytes() for name, request in different.items()}
+            ends = {site: Signal(self._aborted) for site in reachable}
             with ThreadPoolExecutor(len(reachable)) as pool:
-                asked = {site: pool.submit(self._ask, content, site, timeout, ends[site]) for site in reachable}
+                asked = {
+                    site: pool.submit(self._ask, contents[id(requests[site])], site, timeout, ends[site])
+                    for site in reachable
+                }
                 silent = self._wait(asked, ends)
             found |= {site: one.result() for site, one in asked.items()} | silent
             answered = {site for site in asked if isinstance(found[site], Response)}
@@ -160,9 +166,12 @@ class SiteHalf(Executor):  # type: ignore[misc]
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """See `FLComponent`."""
         if event_type == EventType.START_RUN:
-            self._site = Site(_root(fl_ctx), fl_ctx.get_identity_name(), partial(_ask_server, fl_ctx.get_engine()))
-            fl_ctx.get_engine().register_aux_message_handler(TOPIC, partial(_reply, self._site.handle))
-            fl_ctx.get_engine().register_aux_message_handler(ECHO_TOPIC, partial(_reply, lambda content: content))
+            engine = fl_ctx.get_engine()
+            ways = partial(_ask_server, engine), partial(_send_letter, engine)
+            self._site = Site(_root(fl_ctx), fl_ctx.get_identity_name(), *ways)
+            engine.register_aux_message_handler(TOPIC, partial(_reply, self._site.handle))
+            engine.register_aux_message_handler(LETTER_TOPIC, partial(_hear, self._site))
+            engine.register_aux_message_handler(ECHO_TOPIC, partial(_reply, lambda content: content))
         elif event_type == EventType.END_RUN and self._site is not None:
             threading.Thread(target=self._site.close).start()
 
@@ -179,6 +188,23 @@ def _reply(answer: Answer, topic: str, request: Shareable, fl_ctx: FLContext) ->
     reply = make_reply(ReturnCode.OK)
     reply[CONTENT] = answer(content)
     return reply
+
+
+def _hear(site: Site, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+    """Takes another site's letter; who that is says the connection, over which NVFlare encrypted it from end to end."""
+    content, sender = request.get(CONTENT), fl_ctx.get_peer_context().get_identity_name()
+    if not isinstance(content, bytes) or not isinstance(sender, str):
+        return make_reply(ReturnCode.BAD_REQUEST_DATA)
+    site.hear(sender, content)
+    return make_reply(ReturnCode.OK)
+
+
+def _send_letter(engine: Any, site: str, content: bytes) -> None:
+    """Sends a letter that neither the server nor its machine can read, although it passes them."""
+    with engine.new_context() as fl_ctx:
+        engine.send_aux_request(
+            [site], LETTER_TOPIC, Shareable({CONTENT: content}), MESSAGE_TIMEOUT, fl_ctx, secure=True
+        )
 
 
 def _ask_server(engine: Any, request: bytes) -> bytes:

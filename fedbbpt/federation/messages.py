@@ -15,6 +15,7 @@ RequestKind = Literal[
     "open",  # the data and the model, for a run
     "restore",  # the client's memory of a round
     "call",  # a handler of the algorithm; `content` is a `Message`
+    "letters",  # write to other sites, and take what they write; `content` is a `Message`
     "save",  # the client's memory, on disk
     "result",  # keep the finished run; `content` are its files
     "body",  # the only one of a site to the server: a request to the body of a split model

@@ -13,7 +13,7 @@ from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data.ngrams import NgramCounts
 from fedbbpt.errors import ConfigError, FederationError, RunError
 from fedbbpt.federation.body import serving_body, with_body_at_server
-from fedbbpt.federation.channel import Channel, Failure
+from fedbbpt.federation.channel import Channel, Failure, to_all
 from fedbbpt.federation.dtypes import check_algorithm_dtype
 from fedbbpt.federation.enrolment import Introduction, Roll, agreed_classes, introductions, opened
 from fedbbpt.federation.experiment import FILE, FederatedExperiment, FederatedRun
@@ -125,10 +125,11 @@ def _config(found: Mapping[str, Introduction], settings: Mapping[str, Any], pres
     config = make_config({**settings, "data": data, "task": task, "backend": one.backend.table}, preset)
     check_algorithm_dtype(config)
     algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
-    if not algorithm.has_server:
+    if not (algorithm.has_server or algorithm.is_decentralised):
         raise ConfigError(
-            f"the algorithm {config.algorithm.name!r} has no server, and in a federation all that sites say goes "
-            "through one; simulate it (without --federation), or use --algorithm fedavg"
+            f"the algorithm {config.algorithm.name!r} passes all that sites say to all, and in a federation that goes "
+            "through the server; use --algorithm fedavg, which has the same result, or simulate it (without "
+            "--federation)"
         )
     return with_body_at_server(config)
 
@@ -197,7 +198,7 @@ def _hand_out(channel: Channel, record: FederatedRun, out: Path, callback: Callb
     """Gives the finished run to its sites, and says who has it."""
     request = Request("result", {"run": record.run}, pack_files(out))
     given = []
-    for site, response in channel.request(request, sorted(record.sites), HAND_OUT_TIMEOUT).items():
+    for site, response in channel.request(to_all(request, sorted(record.sites)), HAND_OUT_TIMEOUT).items():
         if isinstance(response, Failure) or response.kind != "ok":
             callback.on_message(
                 f"{site} has not got the result ({response.reason}); fedbbpt train --resume {out} hands it out again"

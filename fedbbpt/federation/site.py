@@ -10,6 +10,7 @@ from typing import Any
 
 import fedbbpt
 from fedbbpt.algorithms import ClientMemory
+from fedbbpt.algorithms.letters import LETTER
 from fedbbpt.config.components import build_task
 from fedbbpt.data.ngrams import count_ngrams
 from fedbbpt.data.sites import SiteTask
@@ -19,12 +20,13 @@ from fedbbpt.engines.worker import SPAWN
 from fedbbpt.errors import BackendError, BudgetError, ConfigError, FedbbptError, FederationError, PolicyError, RunError
 from fedbbpt.federation.body_link import pass_on
 from fedbbpt.federation.channel import Answer
+from fedbbpt.federation.letterbox import Letterbox, SendLetter
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site_config import SiteConfig
-from fedbbpt.federation.site_host import FACTS, RunTerms, open_site, run_config
+from fedbbpt.federation.site_host import FACTS, FORM, RunTerms, open_site, run_config
 from fedbbpt.federation.site_runs import SiteRun
 from fedbbpt.run.client_data import site_client
-from fedbbpt.types import Message
+from fedbbpt.types import Message, wire
 
 log = logging.getLogger("fedbbpt.federation")
 NOTHING = Message(0, 0, {})
@@ -40,14 +42,23 @@ class Site:
         kit: the site's folder.
         name: the site's name, which is also its client's.
         ask_server: brings the server's response to a request; the client asks for the body of a split model.
+        send_letter: brings a letter to another site.
         engine: runs the client; by default in a process of its own, so that its end costs no more than an update.
     """
 
-    def __init__(self, kit: Path, name: str, ask_server: Answer, engine: Callable[..., Engine] = Processes) -> None:
+    def __init__(
+        self,
+        kit: Path,
+        name: str,
+        ask_server: Answer,
+        send_letter: SendLetter,
+        engine: Callable[..., Engine] = Processes,
+    ) -> None:
         self._kit, self._name = kit, name
         self._memory = ClientMemory()
         self._hosts = _SiteHosts(kit, name, ask_server)
         self._engine = engine(self._hosts, {name: self._memory})
+        self._letterbox = Letterbox(name, send_letter)
         self._turn, self._held = Lock(), ExitStack()
         self._run: SiteRun | None = None
         self._answers: Mapping[str, Callable[[Request], Response]] = {
@@ -57,6 +68,7 @@ class Site:
             "open": self._open,
             "restore": self._restore,
             "call": self._call,
+            "letters": self._letters,
             "save": self._save,
             "result": self._result,
         }
@@ -69,6 +81,11 @@ class Site:
             return self._answered(content).to_bytes()
         finally:
             self._turn.release()
+
+    def hear(self, sender: str, content: bytes) -> None:
+        """Takes what another site has sent; `sender` is the name in its certificate."""
+        if why := self._letterbox.hear(sender, content):
+            log.error("refused a letter of %s: %s", sender, why)
 
     def close(self) -> None:
         """Ends the site's worker process, and lets go of the run."""
@@ -136,6 +153,20 @@ class Site:
         run.add_queries(reply.usage.queries)
         return Response("ok", {"reply": type(reply).__name__}, reply.to_bytes())
 
+    def _letters(self, request: Request) -> Response:
+        self._opened()
+        message, (to, senders) = Message.from_bytes(request.content), (_names(request, key) for key in ("to", "from"))
+        form, own = (self._ask(Call(handler, message)) for handler in (FORM, LETTER))
+        for reply in (form, own):
+            if isinstance(reply, Response):
+                return reply
+        exchange = wire.named(request.fields.get("exchange"))
+        letters, received = self._letterbox.exchange(exchange, own, to, senders, form)
+        self._memory.take_letters({sender: letter.payload for sender, letter in letters.items()})
+        for sender, why in received.missing.items():
+            log.error("there is no letter of %s: it %s", sender, why)
+        return Response("ok", {"reply": type(received).__name__}, received.to_bytes())
+
     def _save(self, request: Request) -> Response:
         self._opened().save(_round(request), self._memory.durable)
         return Response()
@@ -185,6 +216,13 @@ def _terms(request: Request) -> RunTerms:
     if not (isinstance(run, str) and isinstance(config, str) and named and isinstance(classes, list)):
         raise FederationError("the server does not say which run, with which settings and classes")
     return RunTerms(run, config, tuple(classes))
+
+
+def _names(request: Request, key: str) -> list[str]:
+    names = request.fields.get(key)
+    if not isinstance(names, list):
+        raise FederationError("the server does not say to whom a letter goes, or of whom one comes")
+    return [wire.named(name) for name in names]
 
 
 def _round(request: Request) -> int:

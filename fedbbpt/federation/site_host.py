@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedbbpt.algorithms import ClientMemory
+from fedbbpt.algorithms.letters import LETTER
 from fedbbpt.backend import Backend
 from fedbbpt.config import Config, make_config
 from fedbbpt.config.components import build_task
@@ -33,6 +34,7 @@ from fedbbpt.text_files import parse_toml
 from fedbbpt.web.credentials import OWNER_ONLY
 
 FACTS = "facts"  # the handler that says what `open_site` opened
+FORM = "form"  # the handler that says which form a letter has
 ECHO = "echo"  # the handler that sends back what it gets, for `timing`
 
 
@@ -55,8 +57,10 @@ class SiteHost(ClientHost):
         """See `ClientHost`."""
         if call.handler == FACTS:
             return self.facts
+        if call.handler == FORM:
+            return self.algorithms[call.algorithm][0].template(LETTER, call.to(client))
         if call.handler == ECHO:
-            return Response(content=call.message.to_bytes())
+            return Response(content=call.to(client).to_bytes())
         return super().answer(call, client, memory, self.own)
 
 

@@ -1,14 +1,14 @@
 """Measures inside a job what an exchange with its sites takes; a job that does not ask for it runs nothing of it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from fedbbpt.engines import TUNED
 from fedbbpt.errors import FederationError
-from fedbbpt.federation.channel import Answer, Channel, Failure
+from fedbbpt.federation.channel import Answer, Channel, Failure, to_all
 from fedbbpt.federation.job_folder import TimedRequest, Timing
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.site_host import ECHO
@@ -39,10 +39,11 @@ class TimedChannel:
         """See `Channel`."""
         return self._channel.sites
 
-    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
+    def request(self, requests: Mapping[str, Request], timeout: float) -> dict[str, Response | Failure]:
         """See `Channel`."""
         at, start = time.time(), time.perf_counter()
-        responses = self._channel.request(request, sites, timeout)
+        responses = self._channel.request(requests, timeout)
+        request = next(iter(requests.values()))
         seconds = time.perf_counter() - start
         answered = [response for response in responses.values() if isinstance(response, Response)]
         self.timing.requests.append(
@@ -51,7 +52,7 @@ class TimedChannel:
                 handler=request.fields.get("handler"),
                 at=at,
                 seconds=seconds,
-                sites=len(sites),
+                sites=len(requests),
                 bytes_down=len(request.to_bytes()),
                 bytes_up=sum(len(response.to_bytes()) for response in answered),
             )
@@ -87,7 +88,7 @@ class TimedChannel:
 
     def _exchange(self, request: Request, sites: Sequence[str]) -> float:
         start = time.perf_counter()
-        responses = self._channel.request(request, sites, TIMEOUT)
+        responses = self._channel.request(to_all(request, sites), TIMEOUT)
         seconds = time.perf_counter() - start
         for site, response in responses.items():
             if isinstance(response, Failure) or response.content != request.content:

@@ -1,7 +1,7 @@
 """Notes for a job's operator what its sites do, and which of them do not answer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from threading import Lock
 
 from fedbbpt.federation.channel import Answer, Channel, Failure
@@ -24,13 +24,14 @@ class WatchedChannel:
         """See `Channel`."""
         return self._channel.sites
 
-    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
+    def request(self, requests: Mapping[str, Request], timeout: float) -> dict[str, Response | Failure]:
         """See `Channel`."""
-        if request.kind != "ping":
-            self._note({site: f"{request.fields.get('handler', request.kind)}" for site in sites})
-        responses = self._channel.request(request, sites, timeout)
-        if request.kind == "describe":
-            self._activity.backends |= {s: _backend(r) for s, r in responses.items() if isinstance(r, Response)}
+        work = {site: one for site, one in requests.items() if one.kind != "ping"}
+        if work:
+            self._note({site: f"{one.fields.get('handler', one.kind)}" for site, one in work.items()})
+        responses = self._channel.request(requests, timeout)
+        described = {s: r for s, r in responses.items() if requests[s].kind == "describe" and isinstance(r, Response)}
+        self._activity.backends |= {site: _backend(response) for site, response in described.items()}
         silent = {site for site, response in responses.items() if isinstance(response, Failure)}
         with self._turn:
             self._heard |= dict.fromkeys(responses.keys() - silent, time.time())

@@ -1,6 +1,7 @@
 """Both halves of a federation in this process, over a channel that passes bytes from one to the other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -59,16 +60,21 @@ class MemoryChannel:
     unheard: set[str] = field(default_factory=set)  # sites that cannot reach the server
     to_server: list[bytes] = field(default_factory=list)
     answer: Answer | None = None
+    letters: list[tuple[str, str, bytes]] = field(default_factory=list)  # from, to, and what
 
     @property
     def sites(self) -> tuple[str, ...]:
         """See `Channel`."""
         return tuple(sorted(self.hosts))
 
-    def request(self, request: Request, sites: Sequence[str], timeout: float) -> dict[str, Response | Failure]:
+    def request(self, requests: Mapping[str, Request], timeout: float) -> dict[str, Response | Failure]:
         """See `Channel`."""
-        self.on_request(request)
-        return {site: self._response(site, request.to_bytes()) for site in sites}
+        for request in {id(request): request for request in requests.values()}.values():
+            self.on_request(request)
+        if all(request.kind == "letters" for request in requests.values()):  # sites wait for each other
+            with ThreadPoolExecutor(len(requests)) as pool:
+                return dict(zip(requests, pool.map(self._response, requests, requests.values()), strict=True))
+        return {site: self._response(site, request) for site, request in requests.items()}
 
     def answer_with(self, answer: Answer) -> None:
         """See `Channel`."""
@@ -82,7 +88,14 @@ class MemoryChannel:
         self.to_server.append(sent)
         return self.answer(sent)
 
-    def _response(self, site: str, sent: bytes) -> Response | Failure:
+    def deliver(self, sender: str, site: str, letter: bytes) -> None:
+        """Brings a letter from site to site."""
+        self.letters.append((sender, site, letter))
+        if site not in self.silent:
+            self.hosts[site].hear(sender, letter)
+
+    def _response(self, site: str, request: Request) -> Response | Failure:
+        sent = request.to_bytes()
         self.requests.append((site, sent))
         if site in self.silent:
             return Failure("it did not answer in time")
@@ -154,6 +167,10 @@ def save_language_model(folder: Path) -> Path:
 _running: dict[Path, Site] = {}  # by kit
 
 
+def _site(channel: MemoryChannel, kit: Path, name: str) -> Site:
+    return Site(kit, name, partial(channel.ask_server, name), partial(channel.deliver, name), Serial)
+
+
 def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
     """A site for each folder or table of `data`, with a kit in `kits`, which are kept if they are there."""
     channel = MemoryChannel(hosts := {})
@@ -165,7 +182,7 @@ def open_sites(kits: Path, data: Path, **policy: Any) -> MemoryChannel:
         SiteConfig.of(settings).write(kit)
         if kit in _running:
             _running[kit].close()  # as if its process had ended
-        hosts[entry.stem] = _running[kit] = Site(kit, entry.stem, partial(channel.ask_server, entry.stem), Serial)
+        hosts[entry.stem] = _running[kit] = _site(channel, kit, entry.stem)
     return channel
 
 

@@ -15,7 +15,7 @@ from fedbbpt.config import make_config
 from fedbbpt.engines.worker import Worker
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.federation.body_link import BODY_URL, BodyReply, BodyRequest, ServerLink, pass_on
-from fedbbpt.federation.channel import Answer
+from fedbbpt.federation.channel import Answer, to_all
 from fedbbpt.federation.messages import Request, Response
 from fedbbpt.federation.server import resume_run, train_run
 from fedbbpt.federation.site_host import RunTerms
@@ -140,7 +140,7 @@ def test_the_server_answers_nothing_but_requests_to_a_body(channel: MemoryChanne
 
 def test_no_site_answers_requests_to_a_body(channel: MemoryChannel) -> None:
     request = BodyRequest("GET", "/v1/split", {}, b"").to_request()
-    assert all(response.kind == "refused" for response in channel.request(request, SITES, 1.0).values())
+    assert all(response.kind == "refused" for response in channel.request(to_all(request, SITES), 1.0).values())
 
 
 def test_a_workers_way_to_the_server_ends_with_it(channel: MemoryChannel, tmp_path: Path) -> None:

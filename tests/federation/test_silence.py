@@ -14,7 +14,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 
 from fedbbpt.federation import flare
-from fedbbpt.federation.channel import Failure, JobAborted
+from fedbbpt.federation.channel import Failure, JobAborted, to_all
 from fedbbpt.federation.flare import CONTENT, FlareChannel
 from fedbbpt.federation.messages import Request, Response
 
@@ -73,7 +73,7 @@ def ask(engine: Engine) -> Callable[..., Any]:
         if abort:
             aborted.trigger(True)
         start = time.monotonic()
-        return channel.request(Request("call"), "abc", timeout), time.monotonic() - start
+        return channel.request(to_all(Request("call"), "abc"), timeout), time.monotonic() - start
 
     return request
 
