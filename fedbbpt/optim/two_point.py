@@ -53,7 +53,7 @@ class TwoPoint(OptimizerBase):
     """
 
     _state_vectors: ClassVar[int] = 0  # number of vectors (d,) in the state
-    _first_step: ClassVar[int] = 1  # the first k with a step
+    _first_step = 1  # the first k with a step
 
     def __init__(self, start: OptimizerStart, gains: Gains, num_directions: int | None) -> None:
         super().__init__(start, np.zeros(self._state_vectors * len(start.x)))

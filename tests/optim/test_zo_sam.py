@@ -1,8 +1,16 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
+from fedbbpt.algorithms.fedavg import FedAvg
+from fedbbpt.algorithms.gossip import Gossip
+from fedbbpt.config import make_config
 from fedbbpt.optim import OptimizerStart
+from fedbbpt.optim.spsa import Spsa
 from fedbbpt.optim.zo_sam import ZoSam
+from fedbbpt.testing import Toy, check_optimizer
+from fedbbpt.testing.simulation import simulate
 
 SLOPE = np.array([3.0, -4.0])
 
@@ -48,9 +56,10 @@ def test_mean_direction_is_brought_back_to_its_length():
     assert np.allclose(centre(optimizer.ask()), [0.2 * np.sqrt(2), 0])
 
 
+@pytest.mark.parametrize("ascent", ["fresh", "previous"])
 @pytest.mark.parametrize("pending", [np.zeros(2), np.array([1.0, -1.0])])
-def test_ask_without_information_is_repeated(pending):
-    optimizer = make(np.zeros(2), state=pending)
+def test_ask_without_information_is_repeated(pending, ascent):
+    optimizer = make(np.zeros(2), state=pending, ascent=ascent)
     before = centre(optimizer.ask())
     optimizer.tell(np.full(optimizer.population_size, np.nan))
     assert np.allclose(centre(optimizer.ask()), before)
@@ -62,3 +71,73 @@ def test_flat_first_ask_is_repeated():
     optimizer.tell(np.ones(optimizer.population_size))
     assert np.allclose(centre(optimizer.ask()), 0)
     assert np.array_equal(optimizer.state, np.zeros(2))
+
+
+class TestPrevious:
+    """The direction uphill is that of the step before."""
+
+    def test_keeps_the_promises_of_all_optimizers(self):
+        check_optimizer(ZoSam, ascent="previous")
+
+    def test_steps_are_those_of_a_naive_twin_through_rounds(self):
+        curvature, lowest = np.array([1.0, 3.0, 0.5]), np.array([1.0, -1.0, 2.0])
+        a, c, rho, alpha, gamma = 0.1, 0.2, 0.3, 0.5, 0.1
+
+        def loss(x):
+            return (curvature * (x - lowest) ** 2).sum(-1) / 2
+
+        x = twin = np.zeros(3)
+        uphill, state, k = np.zeros(3), None, 0
+        for round_ in range(5):
+            start = OptimizerStart(x, np.random.default_rng(round_), k, state)
+            options = {"a": a, "c": c, "alpha": alpha, "gamma": gamma, "rho": rho, "num_directions": 2}
+            optimizer, rng = ZoSam(start, ascent="previous", **options), np.random.default_rng(round_)
+            for _ in range(3):
+                optimizer.tell(loss(optimizer.ask()))
+                k += 1
+                directions = rng.choice([-1.0, 1.0], (2, 3))
+                length = np.linalg.norm(uphill)
+                centre = twin + rho * np.sqrt(3) * uphill / length if length else twin
+                radius = c / k**gamma
+                uphill = np.zeros(3)
+                for direction in directions:
+                    rise = loss(centre + radius * direction) - loss(centre - radius * direction)
+                    uphill = uphill + rise / (2 * radius) / direction / 2
+                twin = twin - a / k**alpha * uphill
+            x, state = optimizer.x, optimizer.state
+            assert np.allclose(x, twin, rtol=1e-12)
+        assert loss(x) < loss(np.zeros(3)) / 2
+
+    def test_first_step_is_that_of_spsa(self):
+        ends = []
+        for kind in (Spsa, partial(ZoSam, ascent="previous")):
+            optimizer = kind(OptimizerStart(np.ones(50), np.random.default_rng(0)))
+            optimizer.tell(optimizer.ask() ** 2 @ np.arange(50.0))
+            ends.append(optimizer.x)
+        assert (ends[0] != 1).any()
+        assert ends[0].tolist() == ends[1].tolist()
+
+    @pytest.mark.parametrize(("ascent", "steps"), [("previous", 4), ("fresh", 2)])
+    def test_with_the_queries_of_spsa_there_are_as_many_steps(self, ascent, steps):
+        spent, ends = [], []
+        for kind in (Spsa, partial(ZoSam, ascent=ascent)):
+            toy = Toy(optimizer=kind)
+            one = simulate(partial(Gossip, topology="complete"), toy)
+            ends.append([state.parameters["prompt"].tobytes() for state in one.states(4)])
+            spent.append(sum(toy.backend.calls))
+        assert spent[0] == spent[1] > 0
+        assert [len(set(points)) - 1 for points in ends] == [4, steps]
+
+    def test_the_server_rebuilds_steps_and_state_from_losses(self):
+        ends = []
+        for upload in ("losses", "parameters"):
+            toy = Toy(optimizer=partial(ZoSam, ascent="previous"))
+            (*_, end) = simulate(partial(FedAvg, local_steps=3, upload=upload), toy).states(3)
+            ends.append({part: values.tolist() for part, values in end.parameters.items()})
+        assert ends[0] == ends[1]
+        assert np.any(ends[0]["optimizer"])
+
+
+@pytest.mark.parametrize("preset", ["dfedsam", "dfedsam-mgs"])
+def test_presets_without_a_server_ask_nothing_more(preset):
+    assert make_config({}, preset).optimizer.options["ascent"] == "previous"
