@@ -10,8 +10,13 @@ from fedbbpt.config.components import load_class, option_fields
 from fedbbpt.config.presets import SELECTABLE
 from fedbbpt.topology import NAMES, contraction, make
 from fedbbpt_benchmarks.experiments import without_server
+from fedbbpt_benchmarks.experiments.consensus_rates import __main__ as consensus_rates
+from fedbbpt_benchmarks.experiments.consensus_rates import softmax
+from fedbbpt_benchmarks.experiments.consensus_rates.chart import draw
+from fedbbpt_benchmarks.experiments.consensus_rates.curves import WAYS, Way, found
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 PAGE = (ROOT / "docs" / "without-a-server.md").read_text("utf-8")
 NODES = 16
 OPTIONS = {option for name in ("gossip", "flood") for option in option_fields(load_class("algorithms", name))}
@@ -43,9 +48,62 @@ def test_the_bytes_are_those_of_messages_as_they_are_written() -> None:
 
 
 def test_the_results_are_those_of_the_stored_runs() -> None:
-    rows = without_server.read(ROOT / "benchmarks" / "results" / "without-server.jsonl")
+    rows = without_server.read(RESULTS / "without-server.jsonl")
     assert len(rows) == 4 * 2 * 3 * 14
     assert without_server.table(rows) in PAGE
+
+
+class TestRates:
+    """Error by rounds, beside the theory."""
+
+    curves = consensus_rates.read(RESULTS / "consensus-rates.jsonl")
+
+    def ends(self, problem: str, part: str, *, sharpness_aware: bool = False) -> list[float]:
+        """One number of the last points of all ways, in their order."""
+        ways = [way for way in WAYS if way.sharpness_aware == sharpness_aware]
+        return [getattr(found(self.curves, problem, way).points[-1], part) for way in ways]
+
+    def test_table_and_picture_are_those_of_the_stored_curves(self) -> None:
+        assert consensus_rates.table(self.curves) in PAGE
+        assert "(../benchmarks/results/consensus-rates.svg)" in PAGE
+        assert (RESULTS / "consensus-rates.svg").read_text("utf-8") == draw(self.curves)
+
+    def test_the_topology_is_little_of_the_error(self) -> None:
+        gradients = self.ends("quadratic", "gradient")
+        assert f"between them by {100 * (max(gradients) / min(gradients) - 1):.1f} % at most" in PAGE
+        ring, complete = (found(self.curves, "quadratic", Way(name, 1, False)).points for name in ("ring", "complete"))
+        above = max(a.gradient / b.gradient for a, b in zip(ring, complete, strict=True)) - 1
+        assert f"never more than {100 * above:.1f} % above" in PAGE
+        assert f"for {(1 - Way('ring', 1, False).mixed) ** -2:.0f} rounds" in PAGE
+
+    def test_distances_follow_the_sum_of_all_rounds(self) -> None:
+        near, far = Way("exponential", 4, False), Way("ring", 1, False)
+        apart = [found(self.curves, "quadratic", way).points[-1].consensus_distance for way in (near, far)]
+        sums = [way.mixed / (1 - way.mixed) for way in (near, far)]
+        words = (
+            f"grows {apart[1] / apart[0]:.0f}-fold from",
+            f"{sums[1] / sums[0]:.0f}-fold, and $\\lambda^Q$ {far.mixed / near.mixed:.0f}-fold",
+        )
+        assert all(word in PAGE for word in words)
+
+    def test_what_is_left_of_the_loss(self) -> None:
+        losses = {way: found(self.curves, "softmax", way).points[-1].excess for way in WAYS}
+        complete = losses[Way("complete", 1, False)]
+        added = [f"{1e3 * (losses[Way('ring', q, False)] - complete):.2f}" for q in (1, 4)]
+        bias = softmax.regression().bias_of_unequal_steps()
+        assert f"is {1e3 * complete:.2f} thousandths above it after {softmax.ROUNDS} rounds" in PAGE
+        assert f"{1e3 * bias:.2f} of them would stay" in PAGE
+        assert f"adds {added[0]}, and with four averagings {added[1]}" in PAGE
+
+    def test_what_sharpness_aware_gradients_change(self) -> None:
+        farther = []
+        for problem in ("quadratic", "softmax"):
+            plain, sharp = (self.ends(problem, "consensus_distance", sharpness_aware=sam) for sam in (False, True))
+            farther += [100 * (b / a - 1) for a, b in zip(plain[1:], sharp[1:], strict=True)]
+        assert f"{min(farther):.1f} to {max(farther):.1f} % larger with them" in PAGE
+        plain, sharp = (self.ends("softmax", "excess", sharpness_aware=sam) for sam in (False, True))
+        nearer = [100 * (1 - b / a) for a, b in zip(plain, sharp, strict=True)]
+        assert f"{min(nearer):.0f} to {max(nearer):.0f} % nearer" in PAGE
 
 
 def test_presets_and_options_exist() -> None:
