@@ -201,10 +201,9 @@ def _hear(site: Site, topic: str, request: Shareable, fl_ctx: FLContext) -> Shar
 
 def _send_letter(engine: Any, site: str, content: bytes) -> None:
     """Sends a letter that neither the server nor its machine can read, although it passes them."""
+    letter = Shareable({CONTENT: content})
     with engine.new_context() as fl_ctx:
-        engine.send_aux_request(
-            [site], LETTER_TOPIC, Shareable({CONTENT: content}), MESSAGE_TIMEOUT, fl_ctx, secure=True
-        )
+        engine.send_aux_request([site], LETTER_TOPIC, letter, MESSAGE_TIMEOUT, fl_ctx, secure=True)
 
 
 def _ask_server(engine: Any, request: bytes) -> bytes:

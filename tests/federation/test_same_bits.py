@@ -34,6 +34,7 @@ pytestmark = pytest.mark.timeout(600)  # two dozen processes start, and most of 
 
 SITES = ("a", "b", "c", "d")
 PLANTED = np.random.default_rng(7).integers(0, 256, (8, 3), np.uint8)  # a row of pixels
+LETTER = b'"letter":{"dtype"'  # the head of a site's letter to another site
 VIT = {"name": "local-vit", "classifier": "mnist", "dtype": "float32"}
 COLOURS = {"name": "colours"}  # a third party's, which opens at once
 SIZE: dict[str, Any] = {
@@ -44,6 +45,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "default": {"backend": VIT},
     "fedavg": {"backend": COLOURS, "algorithm": {"name": "fedavg", "local_steps": 2}},
     "fedbpt": {"backend": COLOURS, "algorithm": {"name": "fedbpt", "local_steps": 2, "population_size": 3}},
+    "gossip": {"backend": COLOURS, "algorithm": {"name": "gossip", "topology": "ring", "gossip_steps": 2}},
     "sfprompt": {"backend": VIT, "algorithm": {"name": "sfprompt", "head_blocks": 1, "tail_blocks": 1}},
 }
 TEXTS: dict[str, dict[str, Any]] = {
@@ -152,6 +154,7 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
 
     heard, written = contents(received), contents(federation.server.folder) + contents(tmp_path / "nvflare")
     assert any(known in content for content in heard for known in (b"green", b"dull"))  # classes, which it may know
+    assert not any(LETTER in content for content in heard)  # they pass the server, encrypted for their receivers
     assert not [piece for piece in private(data[kind]) for content in heard + written if piece in content]
 
     simulated = settings | {"task": {"name": f"sites:{data[kind]}"}, "backend": backend}
