@@ -26,6 +26,8 @@ class FederatedRun(BaseModel):
 
     run: str  # under which the sites know it
     sites: dict[str, Opened]
+    invited: list[str] = []  # sites that were not there when the run began, and may join it later
+    late: list[str] = []  # those of `sites` that did, in this order
     vocabulary: tuple[int, int] = (0, 0)  # bytes up and down
 
 
@@ -42,12 +44,14 @@ class FederatedExperiment(Experiment):
     @property
     def client_records(self) -> Sequence[ClientRecord]:
         """See `Experiment`."""
-        return [one.record(site) for site, one in sorted(self.record.sites.items())]
+        known, late = self.record.sites, self.record.late
+        return [known[site].record(site) for site in [*sorted(known.keys() - set(late)), *late]]
 
     @property
     def data_sha256(self) -> str:
-        """The SHA-256 of the sites' own fingerprints."""
-        return checksum(json.dumps(sorted((site, one.data) for site, one in self.record.sites.items())).encode())
+        """The SHA-256 of the own fingerprints of the sites with which the run began."""
+        began = self.record.sites.keys() - set(self.record.late)
+        return checksum(json.dumps(sorted((site, self.record.sites[site].data) for site in began)).encode())
 
     @property
     def vocabulary_traffic(self) -> Traffic:

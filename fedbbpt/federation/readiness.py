@@ -62,15 +62,16 @@ def wait_until_free(out: Path) -> None:
 
 
 def sites_that_are_back(federation: Federation, out: Path, lost: dict[str, float]) -> list[str]:
-    """The run's sites that a job has lost, and that have joined the federation again since they were last heard of."""
+    """The sites that may take part, that a job has lost, and that have joined the federation since last heard of."""
     if not lost or not (out / FILE).exists():
         return []
-    joined, sites = _state(federation).sites, _sites(out)
+    record = read_record(out / FILE, FederatedRun)
+    joined, sites = _state(federation).sites, {*record.sites, *record.invited}
     return [site for site, heard in lost.items() if site in sites and joined.get(site, 0.0) > heard]
 
 
 def _sites(out: Path) -> set[str]:
-    """The sites that took part when a run began."""
+    """The sites that have taken part in a run."""
     return set(read_record(out / FILE, FederatedRun).sites)
 
 

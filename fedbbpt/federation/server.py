@@ -55,13 +55,15 @@ def train_run(channel: Channel, settings: Mapping[str, Any], preset: str | None,
     with folder_lock(out):
         roll = _roll(channel, _engine(settings), callback)
         found = introductions(roll)
-        config = _config(found, settings, preset)
+        config = _config(found, channel.sites, settings, preset)
         check_new_run_folder(out, config)
         account = budget.new_account(config)
         classes = agreed_classes(found, config.engine.options["classes"])
         config, vocabulary = _with_words(roll, config, account.run, classes)
         config, sites = opened(roll, config, partial(_open_request, account.run, classes))
-        record = FederatedRun(run=account.run, sites=sites, vocabulary=(vocabulary.up, vocabulary.down))
+        invited = [] if _has_server(config) else [site for site in channel.sites if site not in sites]
+        traffic = vocabulary.up, vocabulary.down
+        record = FederatedRun(run=account.run, sites=sites, invited=invited, vocabulary=traffic)
         experiment = _experiment(config, classes, record, roll)
         planned = plan_queries(experiment)
         write_atomic(out / FILE, to_record(record.model_dump(mode="json")))
@@ -74,7 +76,8 @@ def train_run(channel: Channel, settings: Mapping[str, Any], preset: str | None,
 def resume_run(channel: Channel, out: Path, callback: Callback) -> None:
     """Continues a run with the sites of a channel; sites that are away are missing from its rounds.
 
-    The result of a finished run is only handed out again.
+    Where there is no server, sites that were not there when the run began join it. The result of a finished run is only
+    handed out again.
 
     Raises:
         FederationError: the sites do not go together, or too few take part.
@@ -84,25 +87,32 @@ def resume_run(channel: Channel, out: Path, callback: Callback) -> None:
     with folder_lock(out):
         record = read_record(out / FILE, FederatedRun)
         if not _is_finished(out):
-            _go_on(channel, config, tuple(environment.task.classes), record, out, callback)
+            record = _go_on(channel, config, tuple(environment.task.classes), record, out, callback)
         _hand_out(channel, record, out, callback)
 
 
 def _go_on(
     channel: Channel, config: Config, classes: Sequence[str], record: FederatedRun, out: Path, callback: Callback
-) -> None:
+) -> FederatedRun:
     roll = _roll(channel, config.engine, callback)
-    roll.away |= {site: "it was not there when the run began" for site in channel.sites if site not in record.sites}
-    roll.away |= {site: "it has not joined" for site in record.sites if site not in channel.sites}
+    may_take_part = {*record.sites, *record.invited}
+    roll.away |= {site: "it was not there when the run began" for site in channel.sites if site not in may_take_part}
+    roll.away |= {site: "it has not joined" for site in may_take_part if site not in channel.sites}
     introductions(roll)
     _, sites = opened(roll, config, partial(_open_request, record.run, classes))
     for site, now in sites.items():
-        if now != record.sites[site]:
+        if now != record.sites.get(site, now):
             raise RunError(f"the data or the model of {site} have changed since the run began; restore them there")
+    if joining := [site for site in sites if site not in record.sites]:
+        late = [*record.late, *joining]
+        record = record.model_copy(update={"sites": {**sites, **record.sites}, "late": late})
+        write_atomic(out / FILE, to_record(record.model_dump(mode="json")))
+        callback.on_message(f"{', '.join(joining)} joined late")
     experiment = _experiment(config, classes, record, roll)
     _tell_who_is_away(roll)
     with serving_body(experiment.config, experiment.task, channel):
         train.go_on(experiment, out, callback)
+    return record
 
 
 def _roll(channel: Channel, engine: ComponentConfig, callback: Callback) -> Roll:
@@ -117,12 +127,21 @@ def _engine(settings: Mapping[str, Any]) -> ComponentConfig:
     return resolve("engines", options.pop("name"), options)
 
 
-def _config(found: Mapping[str, Introduction], settings: Mapping[str, Any], preset: str | None) -> Config:
+def _has_server(config: Config) -> bool:
+    algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
+    return algorithm.has_server
+
+
+def _config(
+    found: Mapping[str, Introduction], sites: Sequence[str], settings: Mapping[str, Any], preset: str | None
+) -> Config:
     """The settings with the data and the backend that all sites have."""
     one = next(iter(found.values()))
     task = {"name": "at-sites", "modality": one.modality}
-    data = {**settings.get("data", {}), "clients": len(found)}  # a site cannot count the others
-    config = make_config({**settings, "data": data, "task": task, "backend": one.backend.table}, preset)
+    settings = {**settings, "task": task, "backend": one.backend.table}
+    config = make_config(settings, preset)
+    clients = len(found) if _has_server(config) else len(sites)  # of which some join later; a site cannot count them
+    config = make_config({**settings, "data": {**settings.get("data", {}), "clients": clients}}, preset)
     check_algorithm_dtype(config)
     algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
     if not (algorithm.has_server or algorithm.is_decentralised):

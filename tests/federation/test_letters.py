@@ -1,5 +1,6 @@
 """Sites that write to each other: what a neighbour may send, and what the server learns of it."""
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -172,6 +173,37 @@ def test_a_site_that_lost_its_memory_takes_its_neighbours_mean(
     first = next(one for site, one in handlers if one.kind == "letters" and site == "rome")
     assert sorted(first.fields["from"]) == ["berlin", "paris"]
     assert not any("lost_links" in row for row in read_metrics(tmp_path / "run" / "metrics.jsonl"))
+
+
+def test_a_site_that_joins_late_takes_its_neighbours_mean(sites: Callable[[], MemoryChannel], tmp_path: Path) -> None:
+    channel = sites()
+    channel.silent.add("oslo")
+    with pytest.raises(KeyboardInterrupt):
+        train_at(channel, tmp_path / "run", Messages(2))
+    told, channel = Messages(), sites()
+    resume_run(channel, tmp_path / "run", told)
+    assert "oslo joined late" in told.texts
+    caught_up = [
+        site for site, sent in channel.requests if Request.from_bytes(sent).fields.get("handler") == "catch_up"
+    ]
+    assert caught_up == ["oslo"]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert list(summary["clients"]) == ["berlin", "paris", "rome", "oslo"]
+    assert summary["nodes"]["links"] == [[0, 1], [0, 3], [1, 2], [2, 3]]
+    assert summary["clients"]["oslo"]["test_accuracy"] is not None
+    assert all((tmp_path / "kits" / site / "runs").glob("*/result/summary.json") for site in SITES)
+    resume_run(sites(), tmp_path / "run", told)  # finished: the result is handed out again
+
+
+def test_with_a_server_nobody_joins_late(sites: Callable[[], MemoryChannel], tmp_path: Path) -> None:
+    channel, out = sites(), tmp_path / "run"
+    channel.silent.add("oslo")
+    out.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        train_run(channel, SETTINGS | {"algorithm": {"name": "fedavg"}}, None, out, Messages(2))
+    told = Messages()
+    resume_run(sites(), out, told)
+    assert "oslo takes no part: it was not there when the run began" in told.texts
 
 
 def box() -> tuple[Letterbox, list[tuple[str, bytes]]]:
