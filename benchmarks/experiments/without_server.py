@@ -1,15 +1,22 @@
-"""Readouts without a server, beside one: `python -m fedbbpt_benchmarks.experiments.without_server OUT.jsonl`.
+"""Training without a server, beside one: `python -m fedbbpt_benchmarks.experiments.without_server OUT.jsonl`.
 
-Sixteen nodes train a linear readout on the model's answers, by exact gradients and without a query of its own: DFedAvg,
-DFedAvgM, DFedSAM and DFedSAM-MGS (four gossip steps a round), and DFedAvg with four gossip steps, which is to MGS what
-DFedAvg is to DFedSAM. All have 25 rounds of ten steps. On the complete graph, they are what a server that averages all
-nodes would do. Beside them: a server's exact fit, and that of each node by itself.
+Sixteen nodes train with DFedAvg, DFedAvgM, DFedSAM and DFedSAM-MGS (four gossip steps a round), and with DFedAvg and
+four gossip steps, which is to MGS what DFedAvg is to DFedSAM. On the complete graph, they are what a server that
+averages all nodes would do.
+
+Readouts, the white-box part, have exact gradients and no query of their own: 25 rounds of ten steps. Beside them: a
+server's exact fit, and that of each node by itself.
+
+Prompts are trained from answers alone, in 15 rounds, each with two points on eight examples at each node. Beside them:
+a server's mean with as many steps, and each node by itself. DFedSAM takes its way uphill from the step before, so that
+it has as many steps as DFedAvg for as many queries; "fresh" asks for it, and has half the steps.
 
 Accuracy is that of each node on its own test data, and that of the mean of all nodes. Every finished run is a line of
 OUT.jsonl, so that a bench that was stopped goes on; at the end, the table of all lines is printed.
 """
 
 import json
+import math
 import statistics
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,25 +32,44 @@ from fedbbpt.config import make_config
 from fedbbpt.run.train import train
 from fedbbpt.topology import make
 from fedbbpt.topology.flooding import crossings
-from fedbbpt.types import Message, Update, Usage
+from fedbbpt.types import Update, Usage
 
 NODES = 16
-TASKS = ("pillow-letters", "letters", "emoji-tones", "scripts")  # whose head is worth having; none tuned anything here
+TASKS = {  # none tuned anything here
+    "readout": ("pillow-letters", "letters", "emoji-tones", "scripts"),  # whose head is worth having
+    "prompt": ("digits", "letters", "emoji-tones", "scripts"),
+}
 TOPOLOGIES = ("ring", "exponential")
-GOSSIP: Mapping[str, Mapping[str, Any]] = {
+MGS = {"gossip_steps": 4}
+READOUT: Mapping[str, Mapping[str, Any]] = {  # options of the algorithm
     "dfedavg": {},
-    "dfedavg, Q = 4": {"gossip_steps": 4},
+    "dfedavg, Q = 4": MGS,
     "dfedavgm": {"momentum": 0.9},
     "dfedsam": {"rho": 0.05},
-    "dfedsam-mgs": {"rho": 0.05, "gossip_steps": 4},
+    "dfedsam-mgs": {"rho": 0.05, **MGS},
+}
+PROMPT: Mapping[str, Mapping[str, Any]] = {
+    "dfedavg": {},
+    "dfedavg, Q = 4": MGS,
+    "dfedsam": {},
+    "dfedsam, fresh": {},
+    "dfedsam-mgs": MGS,
+}
+PROMPT_WAYS = [*product(["dfedavg", "dfedsam", "dfedsam-mgs"], TOPOLOGIES)]
+WAYS = {  # method and topology, by what is trained
+    "readout": [*product(["dfedavg", "dfedsam"], ["complete"]), *product(READOUT, TOPOLOGIES)],
+    "prompt": [*PROMPT_WAYS, ("dfedavg, Q = 4", "ring"), ("dfedsam, fresh", "ring")],
 }
 DIMENSIONS = (13, 105, 9_920, 1_000_000)
 BESIDE = {"server": "fedavg", "local": "local"}
+ROUNDS = {"readout": 25, "prompt": 15}
+ALPHAS = (0.1, 0.3)
 
 
 class Cell(NamedTuple):
     """One run."""
 
+    trained: str  # "readout" or "prompt"
     task: str
     alpha: float  # Dirichlet, of the nodes' classes
     seed: int
@@ -53,20 +79,19 @@ class Cell(NamedTuple):
 
 @click.command(cls=Program)
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--task", "tasks", multiple=True, default=TASKS, show_default=True)
-@click.option("--alpha", "alphas", multiple=True, type=float, default=(0.1, 0.3), show_default=True)
+@click.option("--trained", "parts", multiple=True, type=click.Choice([*WAYS]), default=[*WAYS], show_default=True)
 @click.option("--seeds", default="1,2,3", show_default=True)
 @click.option("--bytes", "only_bytes", is_flag=True, help="Only print what crosses a link in a round, by dimension.")
 @click.option("--limit", default=500, show_default=True, help="Test examples of a task.")
-def main(out: Path, tasks: Sequence[str], alphas: Sequence[float], seeds: str, only_bytes: bool, limit: int) -> None:
+def main(out: Path, parts: Sequence[str], seeds: str, only_bytes: bool, limit: int) -> None:
     """Runs all cells that OUT lacks, and prints the table."""
     if only_bytes:
         click.echo(bytes_table())
         return
-    ways = [*product(BESIDE, [""]), *product(["dfedavg", "dfedsam"], ["complete"]), *product(GOSSIP, TOPOLOGIES)]
     cells = [
-        Cell(task, alpha, int(seed), method, topology)
-        for task, alpha, seed, (method, topology) in product(tasks, alphas, seeds.split(","), ways)
+        Cell(trained, task, alpha, int(seed), method, topology)
+        for trained, seed, alpha in product(parts, seeds.split(","), ALPHAS)
+        for task, (method, topology) in product(TASKS[trained], [*product(BESIDE, [""]), *WAYS[trained]])
     ]
     done = {Cell(*(row[part] for part in Cell._fields)) for row in read(out)}
     for cell in cells:
@@ -75,7 +100,8 @@ def main(out: Path, tasks: Sequence[str], alphas: Sequence[float], seeds: str, o
             with out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             click.echo(json.dumps(row), err=True)
-    click.echo(table(read(out)))
+    for trained in WAYS:
+        click.echo(f"\n{trained}s\n\n{table(row for row in read(out) if row['trained'] == trained)}")
 
 
 def read(out: Path) -> list[dict[str, Any]]:
@@ -85,15 +111,21 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 def result(cell: Cell, limit: int) -> dict[str, Any]:
     """Trains a cell."""
-    algorithm = {"name": BESIDE.get(cell.method, "gossip")}
+    algorithm: dict[str, Any] = {"name": BESIDE.get(cell.method, "gossip")}
+    settings: dict[str, Any] = {"prompt": {"name": "none"}} if cell.trained == "readout" else prompt_settings(cell)
     if cell.topology:
-        algorithm |= {"topology": cell.topology, **GOSSIP[cell.method]}
+        options = READOUT if cell.trained == "readout" else PROMPT
+        algorithm |= {"topology": cell.topology, **options[cell.method]}
+    if cell.trained == "prompt":
+        algorithm["batch_size"] = 8
+    rounds = ROUNDS[cell.trained]
     data = {"clients": NODES, "dirichlet_alpha": cell.alpha, "test_limit": limit}
-    settings = {"task": {"name": cell.task}, "prompt": {"name": "none"}, "algorithm": algorithm}
+    settings |= {"task": {"name": cell.task}, "algorithm": algorithm, "rounds": rounds, "evaluate_every": rounds}
     with tempfile.TemporaryDirectory() as folder:
         summary = train(make_config({**settings, "data": data, "seed": cell.seed}), Path(folder) / "run")
     nodes = summary.get("nodes", {})
     return {
+        "queries": summary["queries_by_purpose"].get("training", 0),
         "zero_shot": summary["zero_shot_accuracy"],
         "own": summary["test_accuracy"],
         "mean": nodes.get("mean_accuracy"),
@@ -101,6 +133,13 @@ def result(cell: Cell, limit: int) -> dict[str, Any]:
         "contraction": nodes.get("contraction"),
         "bytes_per_link": nodes.get("bytes_per_link"),
     }
+
+
+def prompt_settings(cell: Cell) -> dict[str, Any]:
+    """The settings of a prompt alone, with the optimizer of the method."""
+    sam = {"name": "zo-sam", "ascent": "fresh" if "fresh" in cell.method else "previous"}
+    optimizer = {**(sam if "sam" in cell.method else {"name": "spsa-gc"}), "num_directions": 1}
+    return {"prompt": {"name": "affine"}, "readout": {"name": "identity"}, "optimizer": optimizer}
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -139,23 +178,10 @@ def bytes_table() -> str:
     graphs = [make(topology, NODES).graph(0) for topology in TOPOLOGIES]
     for d in DIMENSIONS:
         floods = [update * int(crossings(graph).sum()) / graph.number_of_edges() for graph in graphs]
-        gossips = []
-        for graph in graphs:
-            degrees = [degree for _, degree in graph.degree()]
-            sizes = [_mail(d, degree) for degree in degrees]
-            gossips.append(sum(sizes) / graph.number_of_edges())
+        letter = {"prompt": np.zeros(d, np.float32), "readout": np.zeros(0, np.float32)}
+        gossips = [2 * len(Update("client-000", letter, 10, math.nan, Usage()).to_bytes())] * len(graphs)
         lines.append(f"| {d:,} | {' | '.join(f'{size / 1e3:,.1f} kB' for size in (*floods, *gossips))} |")
     return "\n".join(lines)
-
-
-def _mail(d: int, neighbours: int) -> int:
-    """The bytes that a node gets from its neighbours."""
-    parts = {
-        "prompt": np.zeros((neighbours, d)),
-        "readout": np.zeros((neighbours, 0)),
-        "weights": np.zeros(neighbours + 1),
-    }
-    return len(Message(1, 1, {}).having(**parts).to_bytes())
 
 
 def _error(values: Sequence[float]) -> str:
