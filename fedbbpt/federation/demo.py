@@ -24,10 +24,15 @@ SETTINGS: dict[str, Any] = {  # few queries, and yet better than the model as it
     "data": {"shots_per_class": 3, "validation_shots_per_class": 1, "test_limit": 60},  # at each site
 }
 
+WITHOUT_SERVER: dict[str, Any] = {  # steps in place of exact fits
+    "rounds": 6,
+    "evaluate_every": 6,
+    "data": SETTINGS["data"],
+}
 Tell = Callable[[str], None]  # takes a line for the user
 
 
-def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> list[str]:
+def run_demo(folder: Path, sites: int, tell: Tell, *, topology: str | None, served: bool) -> list[str]:
     """Makes a federation in a new folder, trains with it, and ends all of its processes.
 
     Args:
@@ -35,11 +40,13 @@ def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> list[str]
             the processes said (`logs`), and what they took (`demo.json`).
         sites: how many.
         tell: shows a line.
+        topology: who talks to whom, without a server; None with one.
         served: whether all sites ask one served model; else each loads its own.
 
     Returns: the commands that it ran, for whoever goes on by hand.
 
     Raises:
+        ConfigError: there is no such topology.
         FederationError: something does not work; a sentence says what.
         MissingExtra: a package is not installed.
         KeyboardInterrupt: Ctrl-C, or SIGTERM; all processes have ended.
@@ -47,6 +54,12 @@ def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> list[str]
     with needs_nvflare():
         from fedbbpt.federation.footprint import Footprint
 
+    settings = SETTINGS
+    if topology is not None:
+        from fedbbpt.topology import make
+
+        make(topology, sites)  # what is wrong with it is said before anything starts
+        settings = WITHOUT_SERVER | {"algorithm": {"name": "gossip", "topology": topology}}
     started = time.monotonic()
     names = site_names(sites)
     count = write_images(folder / "data", names)
@@ -55,10 +68,11 @@ def run_demo(folder: Path, sites: int, tell: Tell, *, served: bool) -> list[str]
         backend = None if served else OWN_MODEL
         federation = start_federation(folder, names, members, threads=cores_for(sites), backend=backend)
         tell(f"{'joined':15}all sites, {time.monotonic() - started:.0f} s after the start")
-        jobs.train(federation, SETTINGS | {"engine": engine_of(federation)}, None, folder / "run", tell)
+        jobs.train(federation, settings | {"engine": engine_of(federation)}, None, folder / "run", tell)
     _tell_costs(folder, footprint, time.monotonic() - started, tell)
     tell(f"{'report':15}{folder / 'run' / 'report.html'}")
-    return [*members.commands, shlex.join(["fedbbpt", "train", "--federation", str(federation.folder)])]
+    options = [] if topology is None else ["--algorithm", "gossip", "-o", f"algorithm.topology={topology}"]
+    return [*members.commands, shlex.join(["fedbbpt", "train", "--federation", str(federation.folder), *options])]
 
 
 def _tell_costs(folder: Path, footprint: "Footprint", seconds: float, tell: Tell) -> None:
