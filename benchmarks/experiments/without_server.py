@@ -118,8 +118,8 @@ def result(cell: Cell, limit: int) -> dict[str, Any]:
         algorithm |= {"topology": cell.topology, **options[cell.method]}
     if cell.trained == "prompt":
         algorithm["batch_size"] = 8
-    if cell.topology or cell.trained == "prompt":  # all but an exact fit, which is one round
-        settings |= dict.fromkeys(("rounds", "evaluate_every"), ROUNDS[cell.trained])
+    fits = cell.trained == "readout" and not cell.topology  # exactly, in one round
+    settings |= dict.fromkeys(("rounds", "evaluate_every"), 1 if fits else ROUNDS[cell.trained])
     data = {"clients": NODES, "dirichlet_alpha": cell.alpha, "test_limit": limit}
     settings |= {"task": {"name": cell.task}, "algorithm": algorithm}
     with tempfile.TemporaryDirectory() as folder:
