@@ -9,7 +9,7 @@ server's exact fit, and that of each node by itself.
 
 Prompts are trained from answers alone, in 15 rounds, each with two points on eight examples at each node. Beside them:
 a server's mean with as many steps, and each node by itself. DFedSAM takes its way uphill from the step before, so that
-it has as many steps as DFedAvg for as many queries; "fresh" asks for it, and has half the steps.
+all have as many steps for as many queries.
 
 Accuracy is that of each node on its own test data, and that of the mean of all nodes. Every finished run is a line of
 OUT.jsonl, so that a bench that was stopped goes on; at the end, the table of all lines is printed.
@@ -48,17 +48,10 @@ READOUT: Mapping[str, Mapping[str, Any]] = {  # options of the algorithm
     "dfedsam": {"rho": 0.05},
     "dfedsam-mgs": {"rho": 0.05, **MGS},
 }
-PROMPT: Mapping[str, Mapping[str, Any]] = {
-    "dfedavg": {},
-    "dfedavg, Q = 4": MGS,
-    "dfedsam": {},
-    "dfedsam, fresh": {},
-    "dfedsam-mgs": MGS,
-}
-PROMPT_WAYS = [*product(["dfedavg", "dfedsam", "dfedsam-mgs"], TOPOLOGIES)]
+PROMPT: Mapping[str, Mapping[str, Any]] = {"dfedavg": {}, "dfedsam": {}, "dfedsam-mgs": MGS}
 WAYS = {  # method and topology, by what is trained
     "readout": [*product(["dfedavg", "dfedsam"], ["complete"]), *product(READOUT, TOPOLOGIES)],
-    "prompt": [*PROMPT_WAYS, ("dfedavg, Q = 4", "ring"), ("dfedsam, fresh", "ring")],
+    "prompt": [*product(PROMPT, TOPOLOGIES)],
 }
 DIMENSIONS = (13, 105, 9_920, 1_000_000)
 BESIDE = {"server": "fedavg", "local": "local"}
@@ -138,8 +131,8 @@ def result(cell: Cell, limit: int) -> dict[str, Any]:
 
 def prompt_settings(cell: Cell) -> dict[str, Any]:
     """The settings of a prompt alone, with the optimizer of the method."""
-    sam = {"name": "zo-sam", "ascent": "fresh" if "fresh" in cell.method else "previous"}
-    optimizer = {**(sam if "sam" in cell.method else {"name": "spsa-gc"}), "num_directions": 1}
+    rule = {"name": "zo-sam", "ascent": "previous"} if "sam" in cell.method else {"name": "spsa-gc"}
+    optimizer = {**rule, "num_directions": 1}
     return {"prompt": {"name": "affine"}, "readout": {"name": "identity"}, "optimizer": optimizer}
 
 
