@@ -8,6 +8,7 @@ from typing import Any
 from fedbbpt.algorithms.ensemble import Ensemble
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.fedbpt import FedBpt
+from fedbbpt.algorithms.gossip import Gossip
 from fedbbpt.algorithms.local import Local
 from fedbbpt.engines import Call, Engine
 from fedbbpt.engines.serial import Serial
@@ -16,7 +17,7 @@ from fedbbpt.testing.expect import expect, same_bits
 from fedbbpt.testing.simulation import Hosts, Simulation
 from fedbbpt.testing.toy import Toy
 
-ALGORITHMS = {"ensemble": Ensemble, "fedavg": FedAvg, "fedbpt": FedBpt, "local": Local}
+ALGORITHMS = {"ensemble": Ensemble, "fedavg": FedAvg, "fedbpt": FedBpt, "local": Local, "gossip": Gossip}
 
 
 def check_engine(make: Callable[..., Engine], *, rounds: int = 3) -> None:

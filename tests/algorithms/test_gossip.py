@@ -156,6 +156,24 @@ def test_a_node_that_is_gone_is_left_out_and_the_others_go_on(toy):
     assert (own_weights(one)[2] != before[2]).any()
 
 
+def test_a_letter_that_cannot_be_used_costs_its_two_ends_their_link(toy):
+    one = gossip(toy, topology="ring", readout_steps=1)
+    (*_, state) = one.states(2)
+    pool, before = one.open_pool(state), {}
+    one.memories["node-2"].arrays["tuned/current/parameters/readout"][:] = 1e8
+
+    def watched(handler, message):
+        if handler == "mix":
+            before["all"] = own_weights(one)
+        return pool.send(handler, message)
+
+    one.algorithm.round(state, watched)
+    assert pool.lost.keys() == {("node-1", "node-2"), ("node-3", "node-2")}
+    assert "1,000 times as large" in pool.lost["node-1", "node-2"]
+    w = make("ring", NODES, 5).mixing(2, lost=[(1, 2), (3, 2)]).toarray()
+    assert np.allclose(own_weights(one)[[0, 1, 3, 4]], (w @ before["all"])[[0, 1, 3, 4]], atol=1e-5)
+
+
 @pytest.mark.parametrize("handler", ["train", "mix"])
 def test_if_all_nodes_are_gone_it_is_one_sentence(toy, monkeypatch, handler):
     one = gossip(toy, topology="ring")

@@ -108,6 +108,28 @@ def test_missing_nodes_keep_theirs_and_the_others_their_mean(name, rng):
         assert (w >= 0).all()
 
 
+@pytest.mark.parametrize("name", [*STATIC, *CHANGING])
+def test_lost_links_and_missing_nodes_are_left_out_and_the_mean_stays(name, rng):
+    topology, x = make(name, 16), rng.normal(size=(16, 3))
+    present = [node for node in range(16) if node not in (2, 9)]
+    for round_ in range(8):
+        w = topology.mixing(round_, present)
+        linked = [(int(i), int(j)) for i, j in zip(*w.nonzero(), strict=True) if i != j]
+        lost = [linked[k] for k in rng.choice(len(linked), 3)]
+        w = topology.mixing(round_, present, lost).toarray()
+        assert all(w[i, j] == w[j, i] == 0 for i, j in lost)
+        assert (w >= 0).all()
+        assert np.allclose(w.sum(0), 1, atol=1e-12)
+        assert np.allclose(w.sum(1), 1, atol=1e-12)
+        assert np.allclose((w @ x).mean(0), x.mean(0), atol=1e-12)
+        assert w[2, 2] == w[9, 9] == 1
+
+
+def test_with_a_lost_link_the_others_of_its_cycle_keep_what_they_have():
+    w = make("one-peer-exponential", 8).mixing(1, lost=[(2, 0)]).toarray()  # 0 → 2 → 4 → 6 → 0, and the odd ones
+    assert np.diag(w).tolist() == [1, 0.5] * 4
+
+
 def test_nobody_left_but_one():
     for name in (*STATIC, *CHANGING):
         assert np.array_equal(make(name, 16).mixing(3, [7]).toarray(), np.eye(16))
