@@ -61,7 +61,8 @@ class FederatedExperiment(Experiment):
     def open_clients(self, folder: Path) -> "SiteClients":
         """See `Experiment`; the sites keep what they remember in folders of their own."""
         engine: Nvflare = build("engines", self.config.engine, self.roll.channel, self.roll.away)
-        return SiteClients(engine, [record.id for record in self.client_records], self.roll.tell)
+        sites = [record.id for record in self.client_records]
+        return SiteClients(engine, sites, self.roll.tell, or_earlier=self.algorithm.is_decentralised)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class SiteClients:
     engine: Nvflare
     sites: list[str]
     tell: Callable[[str], None]  # shows a sentence to the user
+    or_earlier: bool  # whether a client that was away can use what it remembers of an earlier round
 
     def save(self, round_: int) -> Mapping[str, ClientFile]:
         """See `Clients`; nothing of it is in the run's folder."""
@@ -81,4 +83,5 @@ class SiteClients:
 
     def restore(self, round_: int, files: ClientFiles) -> None:
         """See `Clients`; who remembers nothing of that round is brought up to date by the algorithm."""
-        self.engine.request(to_all(Request("restore", {"round": round_}), self.sites))
+        request = Request("restore", {"round": round_, "or_earlier": self.or_earlier})
+        self.engine.request(to_all(request, self.sites))

@@ -138,7 +138,7 @@ class Site:
 
     def _restore(self, request: Request) -> Response:
         run = self._opened()
-        self._memory.replace(run.load(_round(request)) or {})
+        self._memory.replace(run.load(_round(request), or_earlier=request.fields.get("or_earlier") is True) or {})
         return Response()
 
     def _call(self, request: Request) -> Response:

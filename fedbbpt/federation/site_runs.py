@@ -1,7 +1,7 @@
 """What a site keeps of a run: its backend, its queries, what its client remembers after each round, and the result."""
 
 import re
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,21 +92,23 @@ class SiteRun:
             with writing(path):
                 path.unlink(missing_ok=True)
 
-    def load(self, round_: int) -> Arrays | None:
-        """What the client remembered after a round; None if that is not here, or damaged."""
-        path = self._path(round_)
-        for later in self.folder.glob("round-*.safetensors"):  # of rounds that the server does not know
+    def load(self, round_: int, *, or_earlier: bool = False) -> Arrays | None:
+        """What the client remembered after a round, or after the last one before that; None if there is nothing whole.
+
+        Rounds after it are removed, since the server does not know them.
+        """
+        path, known = self._path(round_), sorted(self.folder.glob("round-*.safetensors"), reverse=True)
+        for later in known:
             if later.name > path.name:
                 with writing(later):
                     later.unlink(missing_ok=True)
-        if not path.exists():
-            return None
-        with reading(path):
-            content = path.read_bytes()
-        try:
-            return safetensors.numpy.load(content)
-        except SafetensorError:
-            return None
+        for one in known:
+            if one.name == path.name or (or_earlier and one.name < path.name):
+                with reading(one):
+                    content = one.read_bytes()
+                with suppress(SafetensorError):
+                    return safetensors.numpy.load(content)
+        return None
 
     def keep_result(self, content: bytes) -> None:
         """Keeps the files of the finished run.

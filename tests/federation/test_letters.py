@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from fedbbpt import registry
 from fedbbpt.federation import letterbox
@@ -157,6 +158,36 @@ def test_a_site_that_is_away_is_left_out_and_comes_back_with_what_it_had(
     assert any("rome dropped out of round 2" in text for text in told.texts)
     assert "dropped_clients" not in rows[-1]
     assert all(np.isfinite(row["consensus_distance"]) for row in rows if "consensus_distance" in row)
+
+
+def test_a_site_that_was_away_and_is_started_again_has_what_it_saved_last(
+    sites: Callable[[], MemoryChannel], tmp_path: Path
+) -> None:
+    channel = sites()
+    calls = []
+
+    def leaves(request: Request) -> None:
+        calls.append(request.fields.get("handler"))
+        if calls.count("train") == 2:
+            channel.silent.add("rome")
+
+    channel.on_request = leaves
+    with pytest.raises(KeyboardInterrupt):
+        train_at(channel, tmp_path / "run", Messages(2))
+    folder = next((tmp_path / "kits" / "rome" / "runs").iterdir())
+    saved = safetensors.numpy.load_file(folder / "round-000001.safetensors")
+    assert not (folder / "round-000002.safetensors").exists()
+    channel, seen = sites(), []
+
+    def looks(request: Request) -> None:
+        if request.fields.get("handler") == "train" and not seen:
+            seen.append(dict(channel.hosts["rome"]._memory.arrays))
+
+    channel.on_request = looks
+    resume_run(channel, tmp_path / "run", Callback())
+    assert seen[0].keys() == saved.keys()
+    assert all(np.array_equal(seen[0][name], array) for name, array in saved.items())
+    assert not any(Request.from_bytes(sent).fields.get("handler") == "catch_up" for _, sent in channel.requests)
 
 
 def test_a_site_that_lost_its_memory_takes_its_neighbours_mean(
