@@ -19,7 +19,8 @@ Arrays = Mapping[str, NDArray[Any]]
 def usable(replies: Mapping[str, Any], template: ClientReply, message: Message, unusable: dict[str, str]) -> list[Any]:
     """Returns the usable replies; adds the other clients to `unusable`, with the reason.
 
-    `template` is the reply of a client without data (see `Algorithm.template`). If all replies have the right form and
+    `template` is the reply of a client without data (see `Algorithm.template`); where it has no bytes, uint8 of shape
+    (0,), others have any number, which the algorithm reads itself. If all replies have the right form and
     none is finite, all are returned: parameters and scores are not finite after divergence, which is no client's fault,
     and which the algorithm handles.
 
@@ -54,7 +55,7 @@ def letter_problem(letter: Any, template: Update, sender: str, own: Any) -> str:
     if found := _malformed(letter, template, sender) or _unfit(letter, template):
         return found
     for name, array in letter.payload.items():
-        usual = np.abs(own.payload[name]).max(initial=1.0) if isinstance(own, Update) else 1.0
+        usual = float(np.abs(own.payload[name]).max(initial=1.0)) if isinstance(own, Update) else 1.0
         if np.abs(array).max(initial=0.0) > HUGE * usual:
             return f"sent a number in {name} that is more than {HUGE:,} times as large as the receiver's own"
     return ""
@@ -74,11 +75,17 @@ def _malformed(reply: Any, template: ClientReply, client: str) -> str:
         return "sent other parts than the expected ones"
     for name, array in ours.items():
         sent: Any = theirs[name]
-        if not isinstance(sent, np.ndarray) or (sent.shape, sent.dtype) != (array.shape, array.dtype):
+        if not isinstance(sent, np.ndarray) or (_shape(sent, array), sent.dtype) != (array.shape, array.dtype):
             return f"sent {name} with another dtype or shape than {array.dtype}{list(array.shape)}"
     if isinstance(reply, Score) and ((reply.confusion < 0).any() or reply.unanswered < 0):
         return "sent negative counts"
     return ""
+
+
+def _shape(sent: NDArray[Any], template: NDArray[Any]) -> tuple[int, ...]:
+    """The shape to compare with the template's; any number of bytes has that of none, where the template has none."""
+    is_free = template.dtype == np.uint8 and template.shape == (0,) and sent.ndim == 1
+    return template.shape if is_free else sent.shape
 
 
 def _unfit(reply: Any, template: ClientReply) -> str:

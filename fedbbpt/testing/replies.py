@@ -100,6 +100,17 @@ def _arrays(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return poison
 
 
+def _floats(number: float) -> Callable[[Any], Any]:
+    """Puts a number in place of all others, where there are floats."""
+
+    def poison(reply: Any) -> Any:
+        arrays = reply.payload.values() if isinstance(reply, Update) else [getattr(reply, "values", np.zeros(0))]
+        return fill(reply) if any(array.dtype.kind == "f" for array in arrays) else reply
+
+    fill = _arrays(lambda values: np.full_like(values, number) if values.dtype.kind == "f" else values)
+    return poison
+
+
 def _update(**parts: Any) -> Callable[[Any], Any]:
     return lambda reply: replace(reply, **parts) if isinstance(reply, Update) else reply
 
@@ -107,8 +118,8 @@ def _update(**parts: Any) -> Callable[[Any], Any]:
 POISONS: dict[str, Callable[[Any], Any]] = {
     "another type": _arrays(lambda values: values.astype(np.int64)),
     "another shape": _arrays(lambda values: np.zeros((*values.shape, 2), values.dtype)),
-    "infinity": _arrays(lambda values: np.full_like(values, np.inf)),
-    "NaN": _arrays(lambda values: np.full_like(values, np.nan)),
+    "infinity": _floats(np.inf),
+    "NaN": _floats(np.nan),
     "other parts": _update(payload={"more": np.zeros(2, np.float32)}),
     "another name": _update(client="nobody"),
     "a negative weight": _update(weight=-5),
