@@ -20,6 +20,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +28,15 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
+from fedbbpt.algorithms.flood import Flood
 from fedbbpt.commands.errors import Program
 from fedbbpt.config import make_config
+from fedbbpt.optim.spsa import SpsaGC
+from fedbbpt.readouts.identity import Identity
 from fedbbpt.run.train import train
+from fedbbpt.testing import Toy, toy_client
+from fedbbpt.testing.simulation import simulate
 from fedbbpt.topology import make
-from fedbbpt.topology.flooding import crossings
 from fedbbpt.types import Update, Usage
 
 NODES = 16
@@ -163,19 +168,26 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
 def bytes_table() -> str:
     """What crosses a link in a round, in both directions and on average over links, for prompts of d parameters.
 
-    Of a flood, the losses of a two-point estimate at each node, whatever d is; of gossip, one averaging. Messages as
-    they are serialised, without a readout.
+    Of a flood, all letters of a round, with the losses of a two-point estimate from each node, whatever d is; of
+    gossip, one averaging. Messages as they are serialised, without a readout.
     """
-    losses = {"losses": np.zeros((1, 2), np.float16)}
-    update = len(Update("client-000", losses, 10, 0.1234567, Usage(20, 1), 0.1234567).to_bytes())
     lines = ["| d | flood, ring | flood, exponential | gossip, ring | gossip, exponential |", "|---|---|---|---|---|"]
     graphs = [make(topology, NODES).graph(0) for topology in TOPOLOGIES]
+    floods = [flooded(topology) / graph.number_of_edges() for topology, graph in zip(TOPOLOGIES, graphs, strict=True)]
     for d in DIMENSIONS:
-        floods = [update * int(crossings(graph).sum()) / graph.number_of_edges() for graph in graphs]
         letter = {"prompt": np.zeros(d, np.float32), "readout": np.zeros(0, np.float32)}
         gossips = [2 * len(Update("client-000", letter, 10, math.nan, Usage()).to_bytes())] * len(graphs)
         lines.append(f"| {d:,} | {' | '.join(f'{size / 1e3:,.1f} kB' for size in (*floods, *gossips))} |")
     return "\n".join(lines)
+
+
+def flooded(topology: str) -> int:
+    """The bytes that nodes write to each other in a round of a flood."""
+    toy, clients = Toy(), [toy_client(f"client-{i:03d}", seed=i) for i in range(NODES)]
+    alone = toy.having(clients=clients, readout=Identity(toy.backend.info, toy.backend.info.classes))
+    one = simulate(partial(Flood, topology=topology), alone.having(optimizer=partial(SpsaGC, num_directions=1)))
+    one.round(one.algorithm.init())
+    return one.pool.bytes_between
 
 
 def _error(values: Sequence[float]) -> str:

@@ -12,7 +12,7 @@ from fedbbpt.algorithms.client import ClientContext, ClientMemory
 from fedbbpt.backend import Backend
 from fedbbpt.objective import PromptedModel
 from fedbbpt.optim import Optimizer, OptimizerStart
-from fedbbpt.types import Int64, Message, Parameters, Traffic, Usage
+from fedbbpt.types import Message, Parameters, Traffic, Usage
 
 __all__ = [
     "Algorithm",
@@ -138,6 +138,8 @@ class RoundReport(NamedTuple):
     loss: float  # mean training loss, nats; NaN if every query failed
     cross_validated: CrossValidated | None = None  # of the readout that it fitted; None if that was not done
     consensus_distance: float | None = None  # of nodes without a server: root mean square distance to their mean
+    left_out: Mapping[str, str] = {}  # nodes without whose replies the others went on, and why: completes "NAME: it "
+    lost: Mapping[tuple[str, str], str] = {}  # links (receiver, sender) of which a letter was refused, and why
 
 
 class Algorithm(Protocol):
@@ -182,6 +184,10 @@ class Algorithm(Protocol):
         """Runs one round, with as many calls of `send` as it needs; returns the next state."""
         ...
 
+    def result(self, state: ServerState, send: Send) -> Parameters:
+        """The parameters with which a run ends at this state; where the clients keep them, it asks for them once."""
+        return state.parameters
+
     def neighbours(self, state: ServerState, clients: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """Whose letters each of these clients takes in the next round, where there are some."""
         return {}
@@ -198,16 +204,11 @@ class Algorithm(Protocol):
 
         "evaluate" replies with a `Score` on `message.subset`. "catch_up" gives a client that raised `OutOfDateError`
         the state that it lacks. "select", of algorithms whose clients train their own parameters, marks those of the
-        last round as the best so far.
+        last round as the best so far. So it does where clients keep parameters that they have in common.
         """
         ...
 
     # The cost, computed without queries.
-
-    @property
-    def crossings(self) -> Int64 | None:
-        """How often the reply of each client (n,) crosses a link, where there is no server and all hear all replies."""
-        return None
 
     @property
     def is_queryable(self) -> bool:

@@ -25,10 +25,10 @@ from fedbbpt.algorithms import (
 )
 from fedbbpt.algorithms.calibration import mean_loss
 from fedbbpt.algorithms.evaluation import empty_score, evaluate
-from fedbbpt.algorithms.letters import LETTER, WEIGHTS, asking, row_of, senders_of, weighing
+from fedbbpt.algorithms.letters import LETTER, NAMES, WEIGHTS, asking, numbered, row_of, senders_of, weighing
 from fedbbpt.algorithms.local import CURRENT, Local, store
 from fedbbpt.algorithms.local_steps import stored_fit_data
-from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
+from fedbbpt.algorithms.loss_broadcast import packed_names
 from fedbbpt.algorithms.readout_steps import ReadoutSteps
 from fedbbpt.algorithms.sketch import WIDTH, distance_to_mean, sketch
 from fedbbpt.errors import ConfigError
@@ -38,7 +38,6 @@ from fedbbpt.types import Floats, Message, Parameters, Score, Update, Usage
 
 MIXED = ("prompt", "readout")  # parameters that neighbours average
 SKETCH = "sketch"  # of a node's parameters, in a reply
-NAMES = "names"  # in the state: the nodes' names, in the order of their numbers
 
 
 class Gossip(Local):
@@ -116,7 +115,7 @@ class Gossip(Local):
 
     def neighbours(self, state: ServerState, clients: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """See `Algorithm`."""
-        names = _names(state, clients)
+        names = numbered(state, clients)
         mixing = self.topology.mixing(state.round * self.gossip_steps, [names.index(client) for client in clients])
         return {client: [names[i] for i in row_of(mixing, names.index(client))[0]] for client in clients}
 
@@ -124,7 +123,7 @@ class Gossip(Local):
         """Local steps, and then letters from neighbour to neighbour, which the server's half does not see."""
         message = self.broadcast(state)
         updates = send("train", message)
-        names, mixed = _names(state, [update.client for update in updates]), updates
+        names, mixed = numbered(state, [update.client for update in updates]), updates
         number = {name: i for i, name in enumerate(names)}
         for step in range(self.gossip_steps):
             mixing = partial(
@@ -147,7 +146,7 @@ class Gossip(Local):
         new = ServerState(state.round + 1, state.parameters, {NAMES: packed_names(names)})
         return new, RoundReport(mean_loss(updates), consensus_distance=apart)
 
-    def mean(self, state: ServerState, send: Send) -> Parameters:
+    def result(self, state: ServerState, send: Send) -> Parameters:
         """The mean of all nodes' parameters of the state's round, which each node sends once."""
         own = send("reveal", self.broadcast(state))
         return {**state.parameters, **_mean([one.payload for one in own])}
@@ -222,9 +221,3 @@ def _mean(every: Sequence[Parameters]) -> Parameters:
 def _says(ctx: ClientContext, payload: Parameters) -> Update:
     """A reply that is no training: it has no loss."""
     return Update(ctx.id, payload, len(ctx.data.train), math.nan, Usage())
-
-
-def _names(state: ServerState, clients: Sequence[str]) -> list[str]:
-    """The nodes' names by number, in the order in which they first took part."""
-    known = names_of(state.opt_state.get(NAMES, packed_names([])))
-    return known + [client for client in clients if client not in known]

@@ -7,17 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedbbpt.algorithms import ServerState
 from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
 from fedbbpt.types import Message
 
 LETTER = "letter"  # the handler that writes one
 SENDERS, WEIGHTS = "senders", "weights"  # parameters of messages
+NAMES = "names"  # in the state of a run without a server: the nodes' names, in the order of their numbers
 
 
 def asking(message: Message, senders: Sequence[str]) -> Message:
-    """The message to take the letters of these neighbours."""
-    parameters: Any = {SENDERS: packed_names(senders)}
+    """The message to take the letters of these neighbours, which write them in answer to the message itself."""
+    parameters: Any = {**message.parameters, SENDERS: packed_names(senders)}
     return replace(message, parameters=parameters)
+
+
+def asked_of_senders(message: Message) -> Message:
+    """What the neighbours are asked for: the message to which `asking` has added them."""
+    return replace(message, parameters={name: one for name, one in message.parameters.items() if name != SENDERS})
 
 
 def senders_of(message: Message) -> list[str]:
@@ -29,6 +36,12 @@ def weighing(message: Message, weights: NDArray[np.float64], senders: Sequence[s
     """The message to average what a client has with these neighbours' letters; the first weight is its own."""
     parameters: Any = {SENDERS: packed_names(senders), WEIGHTS: weights}
     return replace(message, parameters=parameters)
+
+
+def numbered(state: ServerState, clients: Sequence[str]) -> list[str]:
+    """The nodes' names by number, in the order in which they first took part; those of the state come first."""
+    known = names_of(state.opt_state.get(NAMES, packed_names([])))
+    return known + [client for client in clients if client not in known]
 
 
 def row_of(mixing: Any, node: int) -> tuple[list[int], NDArray[np.float64]]:

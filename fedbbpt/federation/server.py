@@ -11,7 +11,7 @@ from fedbbpt.config import Config, make_config
 from fedbbpt.config.components import load_class, resolve
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.data.ngrams import NgramCounts
-from fedbbpt.errors import ConfigError, FederationError, RunError
+from fedbbpt.errors import FederationError, RunError
 from fedbbpt.federation.body import serving_body, with_body_at_server
 from fedbbpt.federation.channel import Channel, Failure, to_all
 from fedbbpt.federation.dtypes import check_algorithm_dtype
@@ -143,13 +143,6 @@ def _config(
     clients = len(found) if _has_server(config) else len(sites)  # of which some join later; a site cannot count them
     config = make_config({**settings, "data": {**settings.get("data", {}), "clients": clients}}, preset)
     check_algorithm_dtype(config)
-    algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
-    if not (algorithm.has_server or algorithm.is_decentralised):
-        raise ConfigError(
-            f"the algorithm {config.algorithm.name!r} passes all that sites say to all, and in a federation that goes "
-            "through the server; use --algorithm fedavg, which has the same result, or simulate it (without "
-            "--federation)"
-        )
     return with_body_at_server(config)
 
 

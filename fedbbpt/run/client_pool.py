@@ -1,11 +1,10 @@
 """Connects the server's half of an algorithm to the clients of a round; counts and checks everything sent."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fedbbpt.algorithms import Algorithm, ClientSizes, ServerState
-from fedbbpt.algorithms.letters import LETTER, asking, senders_of
+from fedbbpt.algorithms.letters import LETTER, asked_of_senders, asking, senders_of
 from fedbbpt.algorithms.reply_checks import usable
 from fedbbpt.engines import TUNED, Call, Engine
 from fedbbpt.errors import BackendError
@@ -15,8 +14,7 @@ from fedbbpt.types import Message, OutOfDate, Update, Usage
 class MeteredClientPool:
     """Sends messages to the clients of a round; counts exchanges, bytes and queries, and checks the replies.
 
-    Letters count where they are sent and where they arrive. Where replies are flooded (`Algorithm.crossings`), each
-    counts as often as it crosses a link, and messages, which all know, do not count.
+    Letters count where they are sent and where they arrive.
 
     A client that is out of date gets the message of `Algorithm.catch_up` first, with its neighbours' letters where
     there are some, and then the message again.
@@ -82,7 +80,7 @@ class MeteredClientPool:
         senders = {
             client: [name for name in senders_of(one) if name not in self.dropped] for client, one in asked.items()
         }
-        call = Call(LETTER, replace(_any(asked), parameters={}), self._name)
+        call = Call(LETTER, asked_of_senders(_any(asked)), self._name)
         template = self._algorithm.template(LETTER, _any(asked))
         assert isinstance(template, Update)
         received = {one.client: one for one in self.engine.take_letters(call, senders, template)}
@@ -113,19 +111,11 @@ class MeteredClientPool:
         return by_client
 
     def _count(self, replies: Mapping[str, Any], message: Message | Mapping[str, Message]) -> None:
-        crossings = self._algorithm.crossings
         down = len(message.to_bytes()) if isinstance(message, Message) else 0  # once for all clients
         for client, reply in replies.items():
-            up = len(reply.to_bytes())
-            if crossings is not None:
-                between = up * int(crossings[self._clients.index(client)])
-                self.bytes_between += between
-                self.bytes_up += between
-                self.bytes_down += between
-            else:
-                self.bytes_up += up + reply.traffic.up
-                sent = down if isinstance(message, Message) else len(message[client].to_bytes())
-                self.bytes_down += sent + reply.traffic.down
+            sent = down if isinstance(message, Message) else len(message[client].to_bytes())
+            self.bytes_up += len(reply.to_bytes()) + reply.traffic.up
+            self.bytes_down += sent + reply.traffic.down
             self.usage += reply.usage
 
 

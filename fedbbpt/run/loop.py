@@ -79,6 +79,8 @@ class TrainingLoop:
         algorithm, state = self.algorithm, progress.state
         pool = self._pool(algorithm.sample(state, self.clients), state)
         state, report = algorithm.round(state, pool.send)
+        pool.unusable |= report.left_out
+        pool.lost |= report.lost
         self._leave_out(pool.unusable, f"round {state.round}")
         for client, how in pool.dropped.items():
             self.callback.on_message(f"{client} dropped out of round {state.round} ({how}); its update is missing")
@@ -98,19 +100,20 @@ class TrainingLoop:
             pool_of_all.send("select", algorithm.broadcast(state))
             totals = self._add(totals, pool_of_all)
         self._record(state.round, "validation", result, report.loss, totals, is_best, pool, report.consensus_distance)
-        if algorithm.is_decentralised and self._ended() is not None:
-            best, totals = self._with_mean(best, totals)
+        if not algorithm.has_server and self._ended() is not None:
+            best, totals = self._with_result(best, state, totals)
         return self._checkpoint(state, best, totals)
 
     def _ended(self) -> str | None:
         return stop_reason(self.rows, self.plan, self.experiment.config)
 
-    def _with_mean(self, best: checkpoint.Best, totals: Totals) -> tuple[checkpoint.Best, Totals]:
-        """The result of nodes that have parameters of their own: their mean, before training's last checkpoint."""
+    def _with_result(self, best: checkpoint.Best, state: ServerState, totals: Totals) -> tuple[checkpoint.Best, Totals]:
+        """The best round with the parameters that nodes without a server reveal before training's last checkpoint."""
         from fedbbpt.run import nodes  # which brings networkx: memory that other runs do without
 
-        parameters, pool = nodes.mean(self.experiment, best.round, self.engine)
-        self._leave_out(pool.unusable, "the mean of all nodes")
+        of_best = replace(state, round=best.round, parameters=best.parameters)
+        parameters, pool = nodes.result(self.experiment, of_best, self.engine)
+        self._leave_out(pool.unusable, "the result")
         return replace(best, parameters=parameters), self._add(totals, pool)
 
     def _finish(self, progress: Progress, ended: str) -> dict[str, Any]:

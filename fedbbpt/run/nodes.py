@@ -17,13 +17,11 @@ from fedbbpt.topology import Topology, contraction
 from fedbbpt.types import Parameters
 
 
-def mean(experiment: Experiment, round_: int, engine: Engine) -> tuple[Parameters, MeteredClientPool]:
-    """The mean of all nodes' parameters of a round, and what it cost."""
-    algorithm = experiment.algorithm
-    assert isinstance(algorithm, Gossip)
-    state = replace(algorithm.init(), round=round_)
-    pool = MeteredClientPool(engine, algorithm, experiment.client_sizes, state, may_drop=engine.partial_scores)
-    return algorithm.mean(state, pool.send), pool
+def result(experiment: Experiment, state: ServerState, engine: Engine) -> tuple[Parameters, MeteredClientPool]:
+    """The parameters with which a run ends, which the nodes have kept so far, and what it cost to learn them."""
+    algorithm, clients = experiment.algorithm, experiment.client_sizes
+    pool = MeteredClientPool(engine, algorithm, clients, state, may_drop=engine.partial_scores)
+    return algorithm.result(state, pool.send), pool
 
 
 def evaluate_mean(experiment: Experiment, state: ServerState, engine: Engine) -> Result | None:

@@ -35,6 +35,8 @@ class Predictor:
             raise RunError(f"the run in {folder} trained parts of the model, which predict does not put in")
         progress, best = checkpoint.load_best(folder)
         check_config_unchanged(config, progress, folder)
+        if "prompt" not in best.parameters:
+            raise RunError(f"the nodes of {folder} keep the parameters until its rounds are over: finish it (--resume)")
         model = prepared(
             open_model(config, SavedTask(environment.task, read_provider_data(folder, environment))), Account()
         )

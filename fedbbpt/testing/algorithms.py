@@ -138,7 +138,7 @@ def check_failures(make: Make, toy: Toy) -> None:
         return
     some = simulate(make, toy.having(backend=_Failing(toy.backend, share=0.3)))
     start, *_, last = some.states(ROUNDS)
-    for part, values in last.parameters.items():
+    for part, values in some.result(last).items():
         expect(bool(np.isfinite(values).all()) or _has_gaps(start, part), f"failed queries leave {part} finite")
     expect(np.isfinite(some.evaluate(last, "validation").loss), "failed queries leave scores finite")
     silent = simulate(make, toy.having(backend=_Failing(toy.backend, share=1)))
@@ -146,7 +146,7 @@ def check_failures(make: Make, toy: Toy) -> None:
     state, report = silent.round(start)
     expect(bool(np.isnan(report.loss)), "a model that answers nothing has no loss")
     if not start.parameters["readout"].any():
-        expect(not state.parameters["readout"].any(), "a readout learns nothing from no answers")
+        expect(not silent.result(state)["readout"].any(), "a readout learns nothing from no answers")
 
 
 def check_catching_up(make: Make, toy: Toy) -> None:

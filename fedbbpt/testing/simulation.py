@@ -16,7 +16,7 @@ from fedbbpt.objective import Objective
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.evaluate import Result, evaluate
 from fedbbpt.testing.toy import Toy
-from fedbbpt.types import Client, Message, Received, Subset, Update
+from fedbbpt.types import Client, Message, Parameters, Received, Subset, Update
 
 Make = Callable[[AlgorithmContext], Algorithm]
 
@@ -131,6 +131,10 @@ class Simulation:
         for _ in range(rounds):
             states.append(self.round(states[-1])[0])
         return states
+
+    def result(self, state: ServerState) -> Parameters:
+        """The parameters with which a run would end at this state."""
+        return self.algorithm.result(state, self.open_pool(state).send)
 
     def evaluate(self, state: ServerState, subset: Subset) -> Result:
         """Scores all clients."""

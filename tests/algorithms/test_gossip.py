@@ -100,7 +100,7 @@ def test_nodes_end_where_the_twin_does(toy, topology, gossip_steps, options):
         assert np.allclose(own_weights(one), weights, atol=1e-6)
         apart = np.sqrt(((weights - weights.mean(0)) ** 2).sum(1).mean())
         assert report.consensus_distance == pytest.approx(apart, rel=0.5, abs=1e-6)
-    mean = one.algorithm.mean(state, one.open_pool(state).send)
+    mean = one.algorithm.result(state, one.open_pool(state).send)
     assert np.allclose(mean["readout"], expected[-1].mean(0), atol=1e-6)
 
 
@@ -217,7 +217,7 @@ def test_without_a_readout_prompts_alone_are_mixed():
     one = gossip(toy, topology="complete")
     (*_, state) = one.states(3)
     prompts = own(one, "prompt")
-    mean = one.algorithm.mean(state, one.open_pool(state).send)["prompt"]
+    mean = one.algorithm.result(state, one.open_pool(state).send)["prompt"]
     assert np.allclose(prompts, mean, atol=1e-6)
     assert mean.any()
 

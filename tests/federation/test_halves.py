@@ -13,7 +13,7 @@ import pytest
 from fedbbpt import registry
 from fedbbpt.backend import Provider
 from fedbbpt.config import make_config
-from fedbbpt.errors import ConfigError, FederationError, RunError
+from fedbbpt.errors import FederationError, RunError
 from fedbbpt.federation.channel import QuorumLost
 from fedbbpt.federation.job_folder import Job, JobFolder, Outcome
 from fedbbpt.federation.messages import Request
@@ -41,6 +41,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "fedbpt": {"algorithm": {"name": "fedbpt"}},
     "local": {"algorithm": {"name": "local"}},
     "gossip": {"algorithm": {"name": "gossip", "topology": "ring", "gossip_steps": 2}},
+    "flood": {"algorithm": {"name": "flood", "topology": "star"}},
 }
 BDPL: dict[str, Any] = {
     "rounds": 2,
@@ -87,13 +88,6 @@ def test_a_federation_ends_with_the_bits_queries_and_bytes_of_a_simulation(
     assert (tmp_path / "sites" / "report.html").exists()
 
 
-def test_a_flood_is_refused_before_a_query(data: Path, tmp_path: Path) -> None:
-    settings = settings_of("fedavg") | {"algorithm": {"name": "flood"}}
-    with pytest.raises(ConfigError, match=r"'flood' passes all that sites say to all.*simulate it .without --fed"):
-        train_at(open_sites(tmp_path / "kits", data), settings, tmp_path / "run")
-    assert not any((tmp_path / "run").glob("*.toml"))
-
-
 def test_what_a_site_found_out_about_its_model_holds_for_the_whole_run(data: Path, tmp_path: Path) -> None:
     opened = []
 
@@ -116,7 +110,7 @@ def test_what_a_site_found_out_about_its_model_holds_for_the_whole_run(data: Pat
     assert opened == ["auto", "dtype 1", "auto"]
 
 
-@pytest.mark.parametrize("name", ["ensemble", "local", "gossip"])
+@pytest.mark.parametrize("name", ["ensemble", "local", "gossip", "flood"])
 @pytest.mark.parametrize("stop_after", [0, 2])
 def test_a_stopped_run_resumes_with_the_same_bits(
     name: str, stop_after: int, data: Path, tmp_path: Path, outcome: Callable[[Path], Any]

@@ -46,6 +46,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "fedavg": {"backend": COLOURS, "algorithm": {"name": "fedavg", "local_steps": 2}},
     "fedbpt": {"backend": COLOURS, "algorithm": {"name": "fedbpt", "local_steps": 2, "population_size": 3}},
     "gossip": {"backend": COLOURS, "algorithm": {"name": "gossip", "topology": "ring", "gossip_steps": 2}},
+    "flood": {"backend": COLOURS, "algorithm": {"name": "flood", "topology": "ring"}},
     "sfprompt": {"backend": VIT, "algorithm": {"name": "sfprompt", "head_blocks": 1, "tail_blocks": 1}},
 }
 TEXTS: dict[str, dict[str, Any]] = {

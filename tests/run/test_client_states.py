@@ -11,7 +11,7 @@ from fedbbpt.errors import RunError
 from fedbbpt.run import checkpoint
 from fedbbpt.run.client_states import ClientFile, ClientStates, is_whole, tidy
 
-ALGORITHMS = [{"name": "ensemble", "num_prompts": 3}, {"name": "local"}, {"name": "gossip"}]
+ALGORITHMS = [{"name": "ensemble", "num_prompts": 3}, {"name": "local"}, {"name": "gossip"}, {"name": "flood"}]
 
 
 @pytest.fixture

@@ -45,7 +45,8 @@ def test_exchanges_of_rounds_and_scores_are_counted(run, tmp_path: Path, monkeyp
     [
         ("ensemble", (Affine, LinearReadout)),
         *itertools.product(
-            ["fedavg", "local", "gossip"], [(Affine, LinearReadout), (NoPrompt, LinearReadout), (Affine, Identity)]
+            ["fedavg", "local", "gossip", "flood"],
+            [(Affine, LinearReadout), (NoPrompt, LinearReadout), (Affine, Identity)],
         ),
     ],
 )

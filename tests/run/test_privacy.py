@@ -62,6 +62,8 @@ def traces(number: np.float32) -> list[bytes]:
         ("local", NoPrompt),
         ("gossip", Dct),
         ("gossip", NoPrompt),
+        ("flood", Dct),
+        ("flood", NoPrompt),
         ("local", coordinator),
     ],
 )

@@ -106,7 +106,14 @@ def test_a_model_that_stops_answering_stops_the_run_and_loses_nothing(run, algor
 
 @pytest.mark.parametrize(
     ("algorithm", "prompts"),
-    [({"num_prompts": 8}, 4), ({}, 1), ({"name": "fedavg"}, 1), ({"name": "local"}, 1), ({"name": "gossip"}, 2)],
+    [
+        ({"num_prompts": 8}, 4),
+        ({}, 1),
+        ({"name": "fedavg"}, 1),
+        ({"name": "flood"}, 1),
+        ({"name": "local"}, 1),
+        ({"name": "gossip"}, 2),
+    ],
 )
 @pytest.mark.parametrize("early", [False, True])
 def test_the_plan_is_what_is_asked_but_for_the_test_of_an_early_round(
