@@ -93,7 +93,8 @@ class Nvflare(Engine):
         for site in sorted({*senders, *writing} - self.away.keys()):
             to = [client for client, theirs in senders.items() if site in theirs and client not in self.away]
             present = [sender for sender in senders.get(site, ()) if sender not in self.away]
-            requests[site] = Request("letters", {"exchange": exchange, "to": to, "from": present}, content)
+            fields = {"algorithm": call.algorithm, "exchange": exchange, "to": to, "from": present}
+            requests[site] = Request("letters", fields, content)
         responses = self.request(requests)
         for client, theirs in senders.items():
             try:

@@ -143,11 +143,8 @@ class Site:
 
     def _call(self, request: Request) -> Response:
         run = self._opened()
-        algorithm = request.fields.get("algorithm")
-        if algorithm not in (TUNED, BASELINE):
-            raise ConfigError(f"there is no algorithm {algorithm!r} in a run")
         message = Message.from_bytes(request.content)
-        reply = self._ask(Call(str(request.fields.get("handler")), message, str(algorithm)))
+        reply = self._ask(Call(str(request.fields.get("handler")), message, _algorithm(request)))
         if isinstance(reply, Response):
             return reply
         run.add_queries(reply.usage.queries)
@@ -156,7 +153,7 @@ class Site:
     def _letters(self, request: Request) -> Response:
         self._opened()
         message, (to, senders) = Message.from_bytes(request.content), (_names(request, key) for key in ("to", "from"))
-        form, own = (self._ask(Call(handler, message)) for handler in (FORM, LETTER))
+        form, own = (self._ask(Call(handler, message, _algorithm(request))) for handler in (FORM, LETTER))
         for reply in (form, own):
             if isinstance(reply, Response):
                 return reply
@@ -216,6 +213,13 @@ def _terms(request: Request) -> RunTerms:
     if not (isinstance(run, str) and isinstance(config, str) and named and isinstance(classes, list)):
         raise FederationError("the server does not say which run, with which settings and classes")
     return RunTerms(run, config, tuple(classes))
+
+
+def _algorithm(request: Request) -> str:
+    algorithm = request.fields.get("algorithm")
+    if algorithm not in (TUNED, BASELINE):
+        raise ConfigError(f"there is no algorithm {algorithm!r} in a run")
+    return str(algorithm)
 
 
 def _names(request: Request, key: str) -> list[str]:

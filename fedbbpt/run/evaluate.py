@@ -162,7 +162,8 @@ def most_baseline_exchanges(experiment: Experiment) -> int:
     if not experiment.algorithm.is_queryable:
         return 0
     zero_shot = 1 if experiment.same_classes else 0
-    alone = 3 + experiment.baseline.most_exchanges(1) if _fits_readout_alone(experiment) else 0
+    selects = 1 if experiment.baseline.shares_parameters and "select" in experiment.baseline.handlers else 0
+    alone = 3 + experiment.baseline.most_exchanges(1) + selects if _fits_readout_alone(experiment) else 0
     return zero_shot + alone
 
 

@@ -288,7 +288,7 @@ def test_a_site_refuses_a_request_for_letters_that_makes_no_sense(
 ) -> None:
     channel = sites()
     train_at(channel, tmp_path / "run")
-    whole = {"exchange": "e", "to": [], "from": []} | fields
+    whole = {"algorithm": "tuned", "exchange": "e", "to": [], "from": []} | fields
     content = next(s for _, s in channel.requests if Request.from_bytes(s).kind == "letters")
     request = Request("letters", whole, Request.from_bytes(content).content)
     assert Response.from_bytes(channel.hosts["oslo"].handle(request.to_bytes())).kind == "refused"
