@@ -138,7 +138,7 @@ class RoundReport(NamedTuple):
     loss: float  # mean training loss, nats; NaN if every query failed
     cross_validated: CrossValidated | None = None  # of the readout that it fitted; None if that was not done
     consensus_distance: float | None = None  # of nodes without a server: root mean square distance to their mean
-    left_out: Mapping[str, str] = {}  # nodes without whose replies the others went on, and why: completes "NAME: it "
+    left_out: Mapping[str, str] = {}  # nodes without whose replies the others went on, and why, as "it …"
     lost: Mapping[tuple[str, str], str] = {}  # links (receiver, sender) of which a letter was refused, and why
 
 

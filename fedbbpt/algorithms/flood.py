@@ -37,6 +37,8 @@ from fedbbpt.algorithms.flood_round import (
     STATE,
     UNUSABLE,
     FloodRound,
+    between,
+    neighbours_by_name,
 )
 from fedbbpt.algorithms.letters import LETTER, NAMES, numbered
 from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
@@ -140,8 +142,8 @@ class Flood(Algorithm):
         """See `Algorithm`; none where the start is all that a node has to know."""
         if STATE not in state.parameters:
             return {}
-        names, graph = numbered(state, clients), self.topology.graph(0)
-        return {one: [names[j] for j in graph[names.index(one)] if names[j] in clients] for one in clients}
+        names = numbered(state, clients)
+        return neighbours_by_name(between(self.topology.graph(0), names, clients), names)
 
     def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""

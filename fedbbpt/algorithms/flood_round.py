@@ -33,6 +33,16 @@ def digests_by_speaker(message: Message) -> dict[str, bytes]:
     return dict(zip(names_of(message.parameters[SPEAKERS]), (row.tobytes() for row in rows), strict=True))
 
 
+def between(graph: Any, names: Sequence[str], clients: Sequence[str]) -> Any:
+    """The links between these clients: a graph of their numbers, which are those of their names."""
+    return graph.subgraph([names.index(client) for client in clients])
+
+
+def neighbours_by_name(graph: Any, names: Sequence[str]) -> dict[str, list[str]]:
+    """The neighbours of each node of a graph."""
+    return {names[i]: [names[j] for j in sorted(graph[i]) if j != i] for i in graph}
+
+
 class FloodRound:
     """Leads nodes through a round.
 
@@ -116,14 +126,15 @@ class FloodRound:
 
     def _links(self, present: Sequence[str]) -> tuple[Mapping[str, Sequence[str]], int]:
         """The neighbours of each present node, and how many hops lie between the two that are farthest apart."""
-        graph = self._graph.subgraph([self._names.index(client) for client in present])
+        graph = between(self._graph, self._names, present)
         parts = [[self._names[i] for i in sorted(part)] for part in nx.connected_components(graph)]
         if len(parts) > 1:
             said = " | ".join(", ".join(part) for part in sorted(parts))
             raise self._apart(f"without those that are missing they fall into parts: {said}")
-        return {self._names[i]: [self._names[j] for j in sorted(graph[i]) if j != i] for i in graph}, nx.diameter(graph)
+        return neighbours_by_name(graph, self._names), nx.diameter(graph)
 
     def _some(self, replies: Sequence[Update]) -> Sequence[Update]:
+        """The replies, of which there has to be one."""
         if not replies:
             raise self._apart("all have dropped out")
         return replies

@@ -13,6 +13,7 @@ from fedbbpt.algorithms.flood_log import packed_replies, replies_of
 from fedbbpt.algorithms.flood_round import CONTENT
 from fedbbpt.algorithms.letters import LETTER
 from fedbbpt.algorithms.local import CURRENT
+from fedbbpt.algorithms.local_steps import LocalSteps
 from fedbbpt.algorithms.loss_broadcast import without_broadcast
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, ConfigError
@@ -188,6 +189,18 @@ def test_a_node_without_a_memory_takes_the_state_of_a_neighbour(toy):
     assert all(same_bits(own, expected[-1]) for own in states_of(one).values())
 
 
+def test_neighbours_may_be_nodes_that_never_took_part(toy):
+    one = flood(toy, "ring")
+    pool = one.open_pool(state := one.algorithm.init())
+    pool.dropped["node-5"] = "killed"
+    state, _ = one.algorithm.round(state, pool.send)
+    one.memories["node-4"].replace({})
+    assert one.algorithm.neighbours(state, ["node-3", "node-4"]) == {"node-3": ["node-4"], "node-4": ["node-3"]}
+    one.round(state)
+    assert not one.pool.unusable
+    assert all(same_bits(own, states_of(one)["node-0"]) for own in states_of(one).values())
+
+
 def test_a_node_with_another_state_is_brought_back(toy):
     one, expected = flood(toy), servers(toy, 3)
     (*_, state) = one.states(2)
@@ -245,6 +258,21 @@ def test_a_neighbour_that_forges_is_refused_and_named(toy, forgery):
     assert len({own["parameters/prompt"].tobytes() for own in states_of(one).values()}) == 1
     if forgery not in ("garbage", "an earlier letter"):  # which keep its own reply from the others
         assert all(same_bits(own, expected[2]) for own in states_of(one).values())
+
+
+def test_what_nobody_can_use_is_left_out_by_all_and_named(toy, monkeypatch):
+    train = LocalSteps.train
+
+    def poisoned(self, message, ctx):
+        update = train(self, message, ctx)
+        losses = np.full_like(update.payload["losses"], np.inf)
+        return _with(update, losses=losses) if ctx.id == "node-1" else update
+
+    monkeypatch.setattr(LocalSteps, "train", poisoned)
+    one, expected = flood(toy), servers(toy, 1)
+    _, report = one.round(one.algorithm.init())
+    assert report.left_out == {"node-1": "sent a reply that nobody can use"}
+    assert all(same_bits(own, expected[-1]) for own in states_of(one).values())
 
 
 def test_a_neighbours_forged_state_is_refused(toy):

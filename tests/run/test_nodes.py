@@ -4,10 +4,14 @@ import json
 
 import pytest
 
+from fedbbpt.errors import RunError
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
+from fedbbpt.run import checkpoint
 from fedbbpt.run.graph_chart import graph_chart
+from fedbbpt.run.predict import Predictor
 from fedbbpt.testing import toy_client
+from fedbbpt.testing.expect import same_bits
 
 HEAD = (NoPrompt, LinearReadout)
 
@@ -62,6 +66,18 @@ def test_a_flood_ends_as_a_server_does(run, tmp_path):
     flood = run(algorithm={"name": "flood"}, rounds=2, folder=tmp_path / "flood", data={"clients": 6})
     for what in ("test_accuracy", "validation_accuracy", "best_round", "queries", "confusion"):
         assert flood[what] == server[what]
+
+
+def test_until_a_flood_is_over_its_nodes_alone_have_the_parameters(run, make_watch, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(algorithm={"name": "flood"}, rounds=3, callback=make_watch(2))
+    with pytest.raises(RunError, match=r"keep the parameters until its rounds are over: finish it .--resume."):
+        Predictor(tmp_path / "run")
+    run(algorithm={"name": "flood"}, rounds=3)
+    whole = run(algorithm={"name": "fedavg"}, rounds=3, folder=tmp_path / "server")
+    best = [checkpoint.load_best(folder)[1] for folder in (tmp_path / "run", tmp_path / "server")]
+    assert whole["best_round"] > 0
+    assert same_bits(best[0].parameters, best[1].parameters)
 
 
 def test_with_a_server_there_are_no_nodes(run, page):

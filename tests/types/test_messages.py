@@ -106,6 +106,11 @@ def test_update_survives_the_wire(parameters, loss):
     same(back.payload, payload)
 
 
+def test_bytes_survive_the_wire(parameters):
+    payload = {"content": np.arange(200, dtype=np.uint8)}
+    same(Update.from_bytes(Update("c", payload, 1, math.nan, Usage()).to_bytes()).payload, payload)
+
+
 def test_missing_loss_survives_the_wire(parameters):
     back = Update.from_bytes(Update("c", parameters, 1, math.nan, Usage()).to_bytes())
     assert math.isnan(back.loss)
