@@ -1,7 +1,9 @@
 """What a node of a flood notes in a round: the replies of all nodes, as bytes, and what a server makes of them."""
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +14,12 @@ from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.flood_round import CONTENT
 from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
 from fedbbpt.algorithms.reply_checks import usable
-from fedbbpt.types import Message, wire
+from fedbbpt.types import Dataset, Message, wire
 
 NOTES = "flood/"  # prefix of a node's notes in its scratch
 HEARD, TOLD, REFUSED, LOG = (NOTES + name for name in ("heard", "told", "refused", "log/"))
+SALT, SALT_SIZE = "salt", 16  # of a state, in it; of a reply, bytes before it
+EXAMPLES = 64  # of the data that go into a salt
 Bytes = NDArray[np.uint8]
 
 
@@ -47,6 +51,18 @@ def packed_state(state: ServerState) -> Bytes:
 def digest(content: Bytes) -> Bytes:
     """The SHA-256 of bytes (n,): (32,)."""
     return np.frombuffer(sha256(content.tobytes()).digest(), np.uint8)
+
+
+def salted(reply: bytes, data: Dataset) -> bytes:
+    """A reply behind bytes that depend on it and on the node's data.
+
+    A few losses or counts could be found by trying which have the digest. Behind a salt, they cannot be tried without
+    the data. Nothing is drawn at random, so that a run has the same bits again.
+    """
+    secret = sha256(data.labels.tobytes())
+    for content in islice(data.contents(), EXAMPLES):
+        secret.update(content)
+    return sha256(secret.digest() + reply).digest()[:SALT_SIZE] + reply
 
 
 class RoundLog:
@@ -154,9 +170,10 @@ class _AskedError(Exception):
 
 
 def play(server: FedAvg, state: ServerState, exchanges: Sequence[Bytes]) -> Question | Outcome:
-    """Plays a round of the server's half from this state, with the replies of the exchanges so far.
+    """Plays a round of the server's half from this state, with the salted replies of the exchanges so far.
 
-    A pure function of state and replies, so that all nodes come to the same bits.
+    A pure function of state and replies, so that all nodes come to the same bits. Their salts become that of the new
+    state, whose digest says no more than theirs.
 
     Raises:
         BackendError: no reply to an exchange is usable.
@@ -176,13 +193,14 @@ def play(server: FedAvg, state: ServerState, exchanges: Sequence[Bytes]) -> Ques
         new, report = server.round(state, logged)
     except _AskedError as asked:
         return asked.question
-    return Outcome(new, report, unusable)
+    salt = digest(np.concatenate(exchanges))
+    return Outcome(replace(new, opt_state={**new.opt_state, SALT: salt}), report, unusable)
 
 
 def _read(reply: bytes, template: ClientReply) -> Any:
-    """A reply of the template's type; None where the bytes are none."""
+    """A salted reply of the template's type; None where the bytes are none."""
     kind: Any = type(template)
     try:
-        return kind.from_bytes(reply)
+        return kind.from_bytes(reply[SALT_SIZE:])
     except ValueError:
         return None

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from fedbbpt.algorithms import ClientContext, Handler, OutOfDateError, ServerState
 from fedbbpt.algorithms.evaluation import evaluate
 from fedbbpt.algorithms.fedavg import FedAvg
-from fedbbpt.algorithms.flood_log import Outcome, Question, RoundLog, digest, packed_replies, packed_state, play
+from fedbbpt.algorithms.flood_log import (
+    Outcome,
+    Question,
+    RoundLog,
+    digest,
+    packed_replies,
+    packed_state,
+    play,
+    salted,
+)
 from fedbbpt.algorithms.flood_round import (
     CONTENT,
     COUNTED,
@@ -76,7 +85,7 @@ class Node:
         marks = np.zeros(len(counted), np.uint8)
         if isinstance(played, Question):
             reply: Any = self._server.handlers[played.handler](played.message, ctx)
-            log.open(ctx.id, content := reply.to_bytes())
+            log.open(ctx.id, content := salted(reply.to_bytes(), ctx.data.train))
             said, figures, loss, usage = np.frombuffer(content, np.uint8), np.zeros(NUM_FIGURES), math.nan, reply.usage
         else:
             log.clear()
@@ -119,9 +128,9 @@ class Node:
     def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
         """Takes the state of a neighbour, if it is that of all others."""
         letters, wanted = ctx.letters.values(), message.parameters.get(STATE)
-        found = [state for letter in letters if (state := opened(letter, wanted))]
-        for state in found[:1]:
-            store(ctx, CURRENT, state)
+        found = next((state for letter in letters if (state := opened(letter, wanted)) is not None), None)
+        if found is not None:
+            store(ctx, CURRENT, found)
         ctx.memory.take_letters({})
         return _says(ctx, {})
 

@@ -1,6 +1,7 @@
 """Flooding: every node comes to the server's state, whatever its neighbours do, and the coordinator sees digests."""
 
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 
 import networkx as nx
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from fedbbpt.algorithms import ServerState
 from fedbbpt.algorithms.fedavg import FedAvg
 from fedbbpt.algorithms.flood import Flood
-from fedbbpt.algorithms.flood_log import packed_replies, replies_of
+from fedbbpt.algorithms.flood_log import SALT_SIZE, packed_replies, replies_of
 from fedbbpt.algorithms.flood_round import CONTENT
 from fedbbpt.algorithms.letters import LETTER
 from fedbbpt.algorithms.local import CURRENT
@@ -41,7 +42,10 @@ def flood(toy, topology="ring", engine=None):
 def states_of(one):
     """What each node has."""
     found = {name: ServerState.from_arrays(memory.part("tuned"), CURRENT) for name, memory in one.memories.items()}
-    return {name: state.to_arrays() for name, state in found.items() if state is not None}
+    arrays = {name: state.to_arrays() for name, state in found.items() if state is not None}
+    salts = {own.pop("opt_state/salt").tobytes() for own in arrays.values() if "opt_state/salt" in own}
+    assert len(salts) <= 1
+    return arrays
 
 
 def servers(toy, rounds):
@@ -345,3 +349,5 @@ def test_the_coordinator_sees_no_losses_sums_or_parameters(toy):
     numbers |= {array.tobytes() for array in states_of(one)["node-0"].values() if array.size > 3}
     assert len(numbers) > 20
     assert not [number for number in numbers for content in seen if number in content]
+    guesses = {sha256(reply[SALT_SIZE:]).digest() for replies in told for reply in replies.values()}
+    assert not [guess for guess in guesses for content in seen if guess in content]  # nor what could be found by trying
