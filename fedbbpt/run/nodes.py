@@ -8,7 +8,7 @@ import networkx as nx
 
 from fedbbpt.algorithms import Algorithm, ServerState
 from fedbbpt.algorithms.flood import Flood
-from fedbbpt.algorithms.gossip import Gossip
+from fedbbpt.algorithms.neighbour_averaging import NeighbourAveraging
 from fedbbpt.engines import Engine
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.evaluate import Result
@@ -20,7 +20,7 @@ from fedbbpt.types import Parameters
 def mean(experiment: Experiment, round_: int, engine: Engine) -> tuple[Parameters, MeteredClientPool]:
     """The mean of all nodes' parameters of a round, and what it cost."""
     algorithm = experiment.algorithm
-    assert isinstance(algorithm, Gossip)
+    assert isinstance(algorithm, NeighbourAveraging)
     state = replace(algorithm.init(), round=round_)
     pool = MeteredClientPool(engine, algorithm, experiment.client_sizes, state, may_drop=engine.partial_scores)
     return algorithm.mean(state, pool.send), pool
@@ -45,7 +45,7 @@ def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], mean: Resu
     if isinstance(algorithm, Flood):
         hops = nx.diameter(algorithm.topology.graph(0))
         return {**_links(algorithm.topology, rows), "hops": hops}
-    if not isinstance(algorithm, Gossip):
+    if not isinstance(algorithm, NeighbourAveraging):
         return {}
     distances = [row["consensus_distance"] for row in rows if "consensus_distance" in row]
     parts = {

@@ -1,0 +1,194 @@
+"""No server: after a round's training, each node averages its parameters with its neighbours'."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from fedbbpt.algorithms import (
+    AlgorithmContext,
+    ClientContext,
+    ClientReply,
+    Handler,
+    OutOfDateError,
+    RoundReport,
+    Send,
+    ServerState,
+)
+from fedbbpt.algorithms.calibration import mean_loss
+from fedbbpt.algorithms.letters import LETTER, WEIGHTS, asking, row_of, senders_of, weighing
+from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
+from fedbbpt.algorithms.own_parameters import CURRENT, OwnParameters, says, store
+from fedbbpt.algorithms.sketch import WIDTH, distance_to_mean, sketch
+from fedbbpt.topology import Topology, make
+from fedbbpt.types import Float32, Message, Parameters, Score, Update, Usage
+
+SKETCH = "sketch"  # of a node's parameters, in a reply
+NAMES = "names"  # in the state: the nodes' names, in the order of their numbers
+
+
+class NeighbourAveraging(OwnParameters):
+    """The part of an algorithm in which neighbours average: to be combined with one whose clients train.
+
+    Q = `gossip_steps` times a round, xᵢ ← Σⱼ Wᵢⱼ xⱼ over the node's neighbours j, with a doubly stochastic W
+    (`topology.Topology.mixing`). Nodes whose letters are missing are left out, and the others share their weights anew.
+    All nodes count alike, however many examples they have.
+
+    The server's half only keeps time: it says when a step begins and whose letters a node takes, and hears losses,
+    scores, and sketches of the parameters (`sketch`), which say how far the nodes are apart. It never sees a letter.
+    When the rounds are over, each node reveals its parameters once: their mean is the run's result, beside the nodes'
+    own.
+
+    Attributes:
+        topology: the links.
+        gossip_steps: Q.
+    """
+
+    shares_parameters = True
+    has_server = False
+    is_decentralised = True
+
+    topology: Topology
+    gossip_steps: int
+    _seed: int
+
+    @property
+    @abstractmethod
+    def _mixed(self) -> Sequence[str]:
+        """The parts that neighbours average."""
+
+    @abstractmethod
+    def _empty_score(self) -> Score:
+        """The score of a node without data."""
+
+    def _average_over(self, context: AlgorithmContext, topology: str, gossip_steps: int) -> None:
+        """Sets who averages with whom; to be called by constructors."""
+        self.topology, self.gossip_steps = make(topology, context.clients, context.seed), gossip_steps
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """See `Algorithm`."""
+        return {
+            "train": self._train,
+            "evaluate": self._evaluate_own,
+            "select": self._select,
+            LETTER: self._letter,
+            "mix": self._mix,
+            "catch_up": self._catch_up,
+            "reveal": self._reveal,
+            "evaluate_mean": self._evaluate_mean,
+        }
+
+    def broadcast(self, state: ServerState) -> Message:
+        """The round alone: all nodes know the start from the seed, and what follows is their own."""
+        return Message(state.round + 1, self._seed, {})
+
+    def neighbours(self, state: ServerState, clients: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """See `Algorithm`."""
+        names = _names(state, clients)
+        mixing = self.topology.mixing(state.round * self.gossip_steps, [names.index(client) for client in clients])
+        return {client: [names[i] for i in row_of(mixing, names.index(client))[0]] for client in clients}
+
+    def round(self, state: ServerState, send: Send) -> tuple[ServerState, RoundReport]:
+        """Local steps, and then letters from neighbour to neighbour, which the server's half does not see."""
+        message = self.broadcast(state)
+        updates = send("train", message)
+        names, mixed = _names(state, [update.client for update in updates]), updates
+        number = {name: i for i, name in enumerate(names)}
+        for step in range(self.gossip_steps):
+            mixing = partial(
+                self.topology.mixing, state.round * self.gossip_steps + step, [number[one.client] for one in mixed]
+            )
+            rows = {one.client: row_of(mixing(), number[one.client])[0] for one in mixed}
+            asked = {client: asking(message, [names[i] for i in row]) for client, row in rows.items()}
+            received = {one.client: one.missing for one in send(LETTER, asked)}
+            gone = rows.keys() - received.keys()
+            lost = [
+                (number[client], i)
+                for client, row in rows.items()
+                for i in row
+                if client in gone or names[i] in gone or names[i] in received[client]
+            ]
+            weights = {client: row_of(mixing(lost), number[client]) for client in received}
+            weighed = {to: weighing(message, w, [names[i] for i in row]) for to, (row, w) in weights.items()}
+            mixed = send("mix", weighed)
+        apart = distance_to_mean([one.payload[SKETCH] for one in mixed])
+        new = ServerState(state.round + 1, state.parameters, {NAMES: packed_names(names)})
+        return new, RoundReport(mean_loss(updates), consensus_distance=apart)
+
+    def mean(self, state: ServerState, send: Send) -> Parameters:
+        """The mean of all nodes' parameters of the state's round, which each node sends once."""
+        own = send("reveal", self.broadcast(state))
+        return {**state.parameters, **self._mean([one.payload for one in own])}
+
+    def template(self, handler: str, message: Message) -> ClientReply:
+        """See `Algorithm`."""
+        if handler in ("evaluate", "evaluate_mean"):
+            return self._empty_score()
+        payload: dict[str, Float32] = self._parts(self.init()) if handler in (LETTER, "reveal") else {}
+        payload |= {SKETCH: np.zeros(WIDTH, np.float32)} if handler == "mix" else {}
+        return Update("", payload, 0, math.nan, Usage())
+
+    def most_exchanges(self, round_: int) -> int:
+        """The local steps; in each gossip step, the letters and their mean."""
+        return 1 + 2 * self.gossip_steps
+
+    def _letter(self, message: Message, ctx: ClientContext) -> Update:
+        return says(ctx, self._parts(self._own(message, ctx)))
+
+    def _mix(self, message: Message, ctx: ClientContext) -> Update:
+        """Averages the node's own parameters with its neighbours'."""
+        own, letters = self._own(message, ctx), ctx.letters
+        theirs, weights = senders_of(message), message.parameters[WEIGHTS]
+        if not letters.keys() >= set(theirs):
+            raise OutOfDateError
+        parts = {
+            part: np.stack([values, *(letters[name][part] for name in theirs)])
+            for part, values in self._parts(own).items()
+        }
+        mixed = {part: (weights @ values).astype(np.float32) for part, values in parts.items()}
+        self._store(own, mixed, message, ctx)
+        return says(ctx, {SKETCH: sketch(np.concatenate([*mixed.values()]), self._seed)})
+
+    def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
+        """Begins with the mean of what the neighbours have; where there is none, from the start."""
+        own, letters = self.init(), list(ctx.letters.values())
+        ctx.state.clear()
+        self._store(own, self._mean(letters) if letters else {}, message, ctx)
+        return says(ctx, {})
+
+    def _reveal(self, message: Message, ctx: ClientContext) -> Update:
+        return says(ctx, self._parts(self._of_round(message, ctx)))
+
+    def _evaluate_mean(self, message: Message, ctx: ClientContext) -> Score:
+        return self._score(message.parameters, message, ctx)
+
+    def _first(self, message: Message) -> ServerState:
+        """What a node without parameters begins with.
+
+        Raises:
+            OutOfDateError: it should have some.
+        """
+        if message.round > 1:
+            raise OutOfDateError
+        return self.init()
+
+    def _parts(self, own: ServerState) -> dict[str, Float32]:
+        return {part: own.parameters[part] for part in self._mixed}
+
+    def _mean(self, every: Sequence[Parameters]) -> Parameters:
+        stacked = {part: np.stack([one[part] for one in every]) for part in self._mixed}
+        return {part: values.mean(0, np.float64).astype(np.float32) for part, values in stacked.items()}
+
+    @staticmethod
+    def _store(own: ServerState, parts: Parameters, message: Message, ctx: ClientContext) -> None:
+        store(ctx, CURRENT, replace(own, parameters={**own.parameters, **parts}, round=message.round))
+
+
+def _names(state: ServerState, clients: Sequence[str]) -> list[str]:
+    """The nodes' names by number, in the order in which they first took part."""
+    known = names_of(state.opt_state.get(NAMES, packed_names([])))
+    return known + [client for client in clients if client not in known]
