@@ -35,6 +35,9 @@ class Gossip(NeighbourAveraging, Local):
         topology: ring, torus, exponential, star, complete, random-regular:K (links), erdos-renyi:P (probability), or
             file:PATH (two nodes in a line); matching and one-peer-exponential change from round to round.
         gossip_steps: Q, times that neighbours average in a round.
+        compression: what letters say: none, all; top-k:SHARE, that share of the numbers, which have changed most; int8,
+            how all numbers have changed, in a byte each. Not for topologies that change.
+        consensus_step: γ of compressed letters; unset, SHARE with top-k, and 1 with int8.
         local_steps: zero-order steps per node and round.
         batch_size: as in `fedavg`.
         readout_steps: gradient steps on the readout per node and round, on all answers of the round.
@@ -53,6 +56,8 @@ class Gossip(NeighbourAveraging, Local):
         *,
         topology: str = "exponential",
         gossip_steps: PositiveInt = 1,
+        compression: str = "none",
+        consensus_step: Annotated[float, Field(gt=0, le=1)] | None = None,
         local_steps: PositiveInt = 1,
         batch_size: PositiveInt | None = None,
         readout_steps: PositiveInt = 10,
@@ -66,7 +71,7 @@ class Gossip(NeighbourAveraging, Local):
         readout = self.model.readout
         if readout.trainable and not isinstance(readout, LinearReadout):
             raise ConfigError("algorithm 'gossip' trains a linear readout, or none: use --readout linear or identity")
-        self._average_over(context, topology, gossip_steps)
+        self._average_over(context, topology, gossip_steps, compression, consensus_step)
         self._steps = ReadoutSteps(readout, readout_steps, readout_lr, momentum, rho)
 
     def _fitted(self, weights: Floats, ctx: ClientContext) -> Floats:

@@ -1,6 +1,6 @@
 """Messages about what clients write to each other, where there is no server."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,24 @@ from fedbbpt.types import Message
 
 LETTER = "letter"  # the handler that writes one
 SENDERS, WEIGHTS = "senders", "weights"  # parameters of messages
+COMPRESSED = "compressed"  # a parameter of messages in whose exchange letters say only what has changed
+
+
+def in_exchange(message: Message, *, compressed: bool) -> Message:
+    """The message of an exchange of letters, which say the most of what has changed, or all."""
+    parameters: Any = {COMPRESSED: np.ones(1, np.uint8)} if compressed else {}
+    return replace(message, parameters=parameters)
 
 
 def asking(message: Message, senders: Sequence[str]) -> Message:
     """The message to take the letters of these neighbours."""
-    parameters: Any = {SENDERS: packed_names(senders)}
+    parameters: Any = {**message.parameters, SENDERS: packed_names(senders)}
     return replace(message, parameters=parameters)
+
+
+def to_senders(message: Message) -> Message:
+    """The message to write such letters as another message asks to take, which is the same to all senders."""
+    return replace(message, parameters={name: v for name, v in message.parameters.items() if name != SENDERS})
 
 
 def senders_of(message: Message) -> list[str]:
@@ -27,8 +39,23 @@ def senders_of(message: Message) -> list[str]:
 
 def weighing(message: Message, weights: NDArray[np.float64], senders: Sequence[str]) -> Message:
     """The message to average what a client has with these neighbours' letters; the first weight is its own."""
-    parameters: Any = {SENDERS: packed_names(senders), WEIGHTS: weights}
+    parameters: Any = {**message.parameters, SENDERS: packed_names(senders), WEIGHTS: weights}
     return replace(message, parameters=parameters)
+
+
+def lost_links(senders: Mapping[str, Sequence[str]], missing: Mapping[str, Container[str]]) -> list[tuple[str, str]]:
+    """The links (receiver, sender) that cannot be used in either direction.
+
+    Args:
+        senders: whose letters each client was to take.
+        missing: of whom each has none; of clients that are not named here, nothing was heard.
+    """
+    return [
+        (client, sender)
+        for client, theirs in senders.items()
+        for sender in theirs
+        if client not in missing or sender not in missing or sender in missing[client]
+    ]
 
 
 def row_of(mixing: Any, node: int) -> tuple[list[int], NDArray[np.float64]]:

@@ -5,8 +5,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedbbpt.algorithms import (
     AlgorithmContext,
@@ -19,15 +21,29 @@ from fedbbpt.algorithms import (
     ServerState,
 )
 from fedbbpt.algorithms.calibration import mean_loss
-from fedbbpt.algorithms.letters import LETTER, WEIGHTS, asking, row_of, senders_of, weighing
+from fedbbpt.algorithms.compression import Compressor, form, make_compressor
+from fedbbpt.algorithms.letters import (
+    COMPRESSED,
+    LETTER,
+    WEIGHTS,
+    asking,
+    in_exchange,
+    lost_links,
+    row_of,
+    senders_of,
+    weighing,
+)
 from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
 from fedbbpt.algorithms.own_parameters import CURRENT, OwnParameters, says, store
+from fedbbpt.algorithms.public_copies import PublicCopies
 from fedbbpt.algorithms.sketch import WIDTH, distance_to_mean, sketch
+from fedbbpt.errors import ConfigError
 from fedbbpt.topology import Topology, make
 from fedbbpt.types import Float32, Message, Parameters, Score, Update, Usage
 
 SKETCH = "sketch"  # of a node's parameters, in a reply
-NAMES = "names"  # in the state: the nodes' names, in the order of their numbers
+# In the state: the nodes' names, in the order of their numbers; and those whose public copies are in step.
+NAMES, IN_STEP = "names", "in_step"
 
 
 class NeighbourAveraging(OwnParameters):
@@ -37,6 +53,12 @@ class NeighbourAveraging(OwnParameters):
     (`topology.Topology.mixing`). Nodes whose letters are missing are left out, and the others share their weights anew.
     All nodes count alike, however many examples they have.
 
+    With a compressor C, letters say the most of what has changed, and nodes average what is publicly known
+    (CHOCO-Gossip; `public_copies`): xᵢ ← xᵢ + γ Σⱼ Wᵢⱼ (x̂ⱼ − x̂ᵢ), with x̂ᵢ ← x̂ᵢ + C(xᵢ − x̂ᵢ) at i and at its
+    neighbours. The mean of all nodes stays, since both ends of a link know the same. To be sure of that, all letters of
+    an exchange say all, as without a compressor, if somebody takes part who did not in the exchange before, or if a
+    letter was lost there.
+
     The server's half only keeps time: it says when a step begins and whose letters a node takes, and hears losses,
     scores, and sketches of the parameters (`sketch`), which say how far the nodes are apart. It never sees a letter.
     When the rounds are over, each node reveals its parameters once: their mean is the run's result, beside the nodes'
@@ -45,6 +67,7 @@ class NeighbourAveraging(OwnParameters):
     Attributes:
         topology: the links.
         gossip_steps: Q.
+        compression: the compressor's name.
     """
 
     shares_parameters = True
@@ -53,6 +76,8 @@ class NeighbourAveraging(OwnParameters):
 
     topology: Topology
     gossip_steps: int
+    compression: str
+    _compressor: Compressor | None
     _seed: int
 
     @property
@@ -64,9 +89,26 @@ class NeighbourAveraging(OwnParameters):
     def _empty_score(self) -> Score:
         """The score of a node without data."""
 
-    def _average_over(self, context: AlgorithmContext, topology: str, gossip_steps: int) -> None:
-        """Sets who averages with whom; to be called by constructors."""
+    def _average_over(
+        self,
+        context: AlgorithmContext,
+        topology: str,
+        gossip_steps: int,
+        compression: str,
+        consensus_step: float | None,
+    ) -> None:
+        """Sets how neighbours average; to be called by constructors, whose options these are.
+
+        Raises:
+            ConfigError: no such topology or compressor, or they do not go together.
+        """
         self.topology, self.gossip_steps = make(topology, context.clients, context.seed), gossip_steps
+        self.compression, self._compressor = compression, make_compressor(compression, consensus_step)
+        if self._compressor is not None and self.topology.period != 1:
+            raise ConfigError(
+                f"compression {compression!r} builds on what neighbours knew of each other before, and the links of "
+                f"topology {topology!r} change; take another topology, or compression none"
+            )
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -98,25 +140,23 @@ class NeighbourAveraging(OwnParameters):
         updates = send("train", message)
         names, mixed = _names(state, [update.client for update in updates]), updates
         number = {name: i for i, name in enumerate(names)}
+        in_step = set(names_of(state.opt_state.get(IN_STEP, packed_names([]))))
         for step in range(self.gossip_steps):
-            mixing = partial(
-                self.topology.mixing, state.round * self.gossip_steps + step, [number[one.client] for one in mixed]
-            )
-            rows = {one.client: row_of(mixing(), number[one.client])[0] for one in mixed}
-            asked = {client: asking(message, [names[i] for i in row]) for client, row in rows.items()}
-            received = {one.client: one.missing for one in send(LETTER, asked)}
-            gone = rows.keys() - received.keys()
-            lost = [
-                (number[client], i)
-                for client, row in rows.items()
-                for i in row
-                if client in gone or names[i] in gone or names[i] in received[client]
-            ]
-            weights = {client: row_of(mixing(lost), number[client]) for client in received}
-            weighed = {to: weighing(message, w, [names[i] for i in row]) for to, (row, w) in weights.items()}
+            present = [one.client for one in mixed]
+            there = [number[client] for client in present]
+            mixing = partial(self.topology.mixing, state.round * self.gossip_steps + step, there)
+            exchange = in_exchange(message, compressed=in_step.issuperset(present))
+            senders = {client: [names[i] for i in row_of(mixing(), number[client])[0]] for client in present}
+            asked = {client: asking(exchange, theirs) for client, theirs in senders.items()}
+            missing = {one.client: one.missing for one in send(LETTER, asked)}
+            lost = [(number[to], number[sender]) for to, sender in lost_links(senders, missing)]
+            weights = {client: row_of(mixing(lost), number[client]) for client in missing}
+            weighed = {to: weighing(exchange, w, [names[i] for i in row]) for to, (row, w) in weights.items()}
             mixed = send("mix", weighed)
+            in_step = {one.client for one in mixed} if self._compressor and not lost else set()
         apart = distance_to_mean([one.payload[SKETCH] for one in mixed])
-        new = ServerState(state.round + 1, state.parameters, {NAMES: packed_names(names)})
+        known = {NAMES: packed_names(names)} | ({IN_STEP: packed_names(sorted(in_step))} if in_step else {})
+        new = ServerState(state.round + 1, state.parameters, known)
         return new, RoundReport(mean_loss(updates), consensus_distance=apart)
 
     def mean(self, state: ServerState, send: Send) -> Parameters:
@@ -128,8 +168,12 @@ class NeighbourAveraging(OwnParameters):
         """See `Algorithm`."""
         if handler in ("evaluate", "evaluate_mean"):
             return self._empty_score()
-        payload: dict[str, Float32] = self._parts(self.init()) if handler in (LETTER, "reveal") else {}
-        payload |= {SKETCH: np.zeros(WIDTH, np.float32)} if handler == "mix" else {}
+        payload: Mapping[str, NDArray[Any]] = {}
+        if handler == "mix":
+            payload = {SKETCH: np.zeros(WIDTH, np.float32)}
+        elif handler in (LETTER, "reveal"):
+            payload, compressor = self._parts(self.init()), self._compressor_of(message)
+            payload = payload if compressor is None else form(payload, compressor)
         return Update("", payload, 0, math.nan, Usage())
 
     def most_exchanges(self, round_: int) -> int:
@@ -137,21 +181,26 @@ class NeighbourAveraging(OwnParameters):
         return 1 + 2 * self.gossip_steps
 
     def _letter(self, message: Message, ctx: ClientContext) -> Update:
-        return says(ctx, self._parts(self._own(message, ctx)))
+        own, compressor = self._parts(self._own(message, ctx)), self._compressor_of(message)
+        return says(ctx, own if compressor is None else PublicCopies.of(ctx).letter(own, compressor))
 
     def _mix(self, message: Message, ctx: ClientContext) -> Update:
         """Averages the node's own parameters with its neighbours'."""
-        own, letters = self._own(message, ctx), ctx.letters
-        theirs, weights = senders_of(message), message.parameters[WEIGHTS]
-        if not letters.keys() >= set(theirs):
+        own, every, theirs = self._own(message, ctx), ctx.letters, senders_of(message)
+        if not every.keys() >= set(theirs):
             raise OutOfDateError
-        parts = {
-            part: np.stack([values, *(letters[name][part] for name in theirs)])
-            for part, values in self._parts(own).items()
-        }
-        mixed = {part: (weights @ values).astype(np.float32) for part, values in parts.items()}
+        parts, letters = self._parts(own), {name: every[name] for name in theirs}
+        weights, compressor = message.parameters[WEIGHTS], self._compressor_of(message)
+        if compressor is None or not theirs:
+            public = PublicCopies.said(parts, letters)
+            mixed = public.average(weights)
+        else:
+            public = PublicCopies.of(ctx).after(parts, letters, compressor)
+            mixed = public.moved(parts, weights, compressor.consensus_step)
+        if self._compressor is not None:
+            public.store(ctx)
         self._store(own, mixed, message, ctx)
-        return says(ctx, {SKETCH: sketch(np.concatenate([*mixed.values()]), self._seed)})
+        return says(ctx, {SKETCH: sketch(np.concatenate([mixed[part] for part in self._mixed]), self._seed)})
 
     def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
         """Begins with the mean of what the neighbours have; where there is none, from the start."""
@@ -175,6 +224,10 @@ class NeighbourAveraging(OwnParameters):
         if message.round > 1:
             raise OutOfDateError
         return self.init()
+
+    def _compressor_of(self, message: Message) -> Compressor | None:
+        """What compresses the letters of a message's exchange; None if they say all."""
+        return self._compressor if COMPRESSED in message.parameters else None
 
     def _parts(self, own: ServerState) -> dict[str, Float32]:
         return {part: own.parameters[part] for part in self._mixed}

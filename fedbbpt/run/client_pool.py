@@ -1,11 +1,10 @@
 """Connects the server's half of an algorithm to the clients of a round; counts and checks everything sent."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fedbbpt.algorithms import Algorithm, ClientSizes, ServerState
-from fedbbpt.algorithms.letters import LETTER, asking, senders_of
+from fedbbpt.algorithms.letters import LETTER, asking, senders_of, to_senders
 from fedbbpt.algorithms.reply_checks import usable
 from fedbbpt.engines import TUNED, Call, Engine
 from fedbbpt.errors import BackendError
@@ -82,7 +81,7 @@ class MeteredClientPool:
         senders = {
             client: [name for name in senders_of(one) if name not in self.dropped] for client, one in asked.items()
         }
-        call = Call(LETTER, replace(_any(asked), parameters={}), self._name)
+        call = Call(LETTER, to_senders(_any(asked)), self._name)
         template = self._algorithm.template(LETTER, _any(asked))
         assert isinstance(template, Update)
         received = {one.client: one for one in self.engine.take_letters(call, senders, template)}

@@ -51,6 +51,7 @@ def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], mean: Resu
     parts = {
         "contraction": contraction(algorithm.topology),
         "gossip_steps": algorithm.gossip_steps,
+        "compression": algorithm.compression,
         "consensus_distance": distances[-1] if distances else None,
         "mean_accuracy": mean.accuracy if mean else None,
     }

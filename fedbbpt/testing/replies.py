@@ -107,8 +107,8 @@ def _update(**parts: Any) -> Callable[[Any], Any]:
 POISONS: dict[str, Callable[[Any], Any]] = {
     "another type": _arrays(lambda values: values.astype(np.int64)),
     "another shape": _arrays(lambda values: np.zeros((*values.shape, 2), values.dtype)),
-    "infinity": _arrays(lambda values: np.full_like(values, np.inf)),
-    "NaN": _arrays(lambda values: np.full_like(values, np.nan)),
+    "infinity": _arrays(lambda values: np.full_like(values, np.inf) if values.dtype.kind == "f" else values),
+    "NaN": _arrays(lambda values: np.full_like(values, np.nan) if values.dtype.kind == "f" else values),
     "other parts": _update(payload={"more": np.zeros(2, np.float32)}),
     "another name": _update(client="nobody"),
     "a negative weight": _update(weight=-5),

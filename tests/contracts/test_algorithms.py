@@ -11,6 +11,7 @@ from fedbbpt import registry
 from fedbbpt.algorithms import ClientSizes
 from fedbbpt.algorithms.ensemble import Ensemble
 from fedbbpt.algorithms.fedavg import FedAvg
+from fedbbpt.algorithms.gossip import Gossip
 from fedbbpt.config.components import resolve
 from fedbbpt.optim.random_search import RandomSearch
 from fedbbpt.optim.sep_cma import SepCma
@@ -77,6 +78,12 @@ def test_keeps_its_promises_with_some_of_the_clients(name: str, check: Any) -> N
 )
 def test_fedavg_keeps_its_promises(options: Any, check: Any) -> None:
     check(partial(FedAvg, **options), Toy())
+
+
+@CHECKS
+@pytest.mark.parametrize("compression", ["top-k:0.3", "int8"])
+def test_gossip_with_compressed_letters_keeps_its_promises(compression: str, check: Any) -> None:
+    check(partial(Gossip, compression=compression, gossip_steps=2), Toy())
 
 
 @CHECKS

@@ -47,6 +47,15 @@ def test_gossip_says_how_far_nodes_are_apart_and_how_good_their_mean_is(run, pag
     assert "Distance of the nodes to their mean" in report
 
 
+def test_compressed_letters_are_named_and_shorter(run, page, tmp_path):
+    algorithm = {"name": "gossip", "topology": "ring"}
+    data = {"clients": 6}
+    whole = run(algorithm=algorithm, rounds=3, data=data, folder=tmp_path / "whole")["nodes"]
+    nodes = run(algorithm=algorithm | {"compression": "int8"}, rounds=3, data=data)["nodes"]
+    assert (whole["compression"], nodes["compression"]) == ("none", "int8")
+    assert "by more where they are compressed (int8)" in " ".join(page().split())
+
+
 def test_a_flood_says_how_wide_the_graph_is(run, page):
     algorithm = {"name": "flood", "topology": "star"}
     summary = run(algorithm=algorithm, tuned=HEAD, rounds=1, data={"clients": 6})
