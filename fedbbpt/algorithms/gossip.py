@@ -4,20 +4,27 @@ DFedAvg and DFedAvgM (Sun et al. 2023, IEEE TPAMI 45(4), arXiv 2104.11375); DFed
 2023, ICML, arXiv 2302.04083); see `Gossip`.
 """
 
+import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import AlgorithmContext, ClientContext
+from fedbbpt.algorithms import AlgorithmContext, ClientContext, ClientReply, Handler, OutOfDateError
 from fedbbpt.algorithms.evaluation import empty_score
 from fedbbpt.algorithms.local import Local
 from fedbbpt.algorithms.local_steps import stored_fit_data
 from fedbbpt.algorithms.neighbour_averaging import NeighbourAveraging
+from fedbbpt.algorithms.own_parameters import SELECTED, load, says
 from fedbbpt.algorithms.readout_steps import ReadoutSteps
+from fedbbpt.algorithms.sampling import rng_of
+from fedbbpt.algorithms.sharpness import SHARPNESS, sharpness
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.linear import LinearReadout
-from fedbbpt.types import Floats, Score
+from fedbbpt.types import Floats, Message, Score, Update, Usage
 
 
 class Gossip(NeighbourAveraging, Local):
@@ -74,9 +81,35 @@ class Gossip(NeighbourAveraging, Local):
         self._average_over(context, topology, gossip_steps, compression, consensus_step)
         self._steps = ReadoutSteps(readout, readout_steps, readout_lr, momentum, rho)
 
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """See `Algorithm`; "sharpness" says that of the node's readout of the message's round, if it marked that."""
+        measured = {SHARPNESS: self._sharpness} if isinstance(self.model.readout, LinearReadout) else {}
+        return {**super().handlers, **measured}
+
+    def template(self, handler: str, message: Message) -> ClientReply:
+        """See `Algorithm`."""
+        if handler == SHARPNESS:
+            return Update("", {SHARPNESS: np.full(2, np.nan, np.float32)}, 0, math.nan, Usage())
+        return super().template(handler, message)
+
     def _fitted(self, weights: Floats, ctx: ClientContext) -> Floats:
         """The readout after a round's gradient steps on the answers that the local steps have brought."""
         return self._steps.taken(weights, stored_fit_data(ctx))
+
+    def _select(self, message: Message, ctx: ClientContext) -> Update:
+        """Also measures the readout's sharpness, on the answers of the round, which do not outlive it."""
+        ctx.state.pop(SHARPNESS, None)
+        if isinstance(readout := self.model.readout, LinearReadout):
+            weights, rng = self._own(message, ctx).parameters["readout"], rng_of(message, ctx.id, SHARPNESS)
+            with suppress(OutOfDateError):  # it was away, and has no answers
+                ctx.state[SHARPNESS] = sharpness(readout, weights, stored_fit_data(ctx), rng).astype(np.float32)
+        return super()._select(message, ctx)
+
+    def _sharpness(self, message: Message, ctx: ClientContext) -> Update:
+        selected, unknown = load(ctx, SELECTED), np.full(2, np.nan, np.float32)
+        is_of_round = selected is not None and selected.round == message.round - 1
+        return says(ctx, {SHARPNESS: ctx.state.get(SHARPNESS, unknown) if is_of_round else unknown})
 
     def _empty_score(self) -> Score:
         return empty_score(self.model, self.init().parameters)

@@ -17,8 +17,10 @@ class ExchangeBound:
         self._shares = self._algorithm.shares_parameters
         self._vocabulary = 1 if learns_vocabulary(experiment.config.prompt.name) else 0
         self._baselines = most_baseline_exchanges(experiment)
-        self._of_mean = 2 if self._algorithm.is_decentralised else 0
-        self._selects = 1 if "select" in self._algorithm.handlers else 0
+        handlers = self._algorithm.handlers
+        self._of_nodes = 2 if self._algorithm.is_decentralised else 0  # they reveal what they have; its mean is scored
+        self._of_nodes += "sharpness" in handlers
+        self._selects = 1 if "select" in handlers else 0
 
     def of(self, rounds: int, evaluated: int) -> int:
         """The most exchanges of this many rounds, of which so many are evaluated; start, test and baselines included.
@@ -30,5 +32,5 @@ class ExchangeBound:
         settled, most = self._algorithm.settled_round, self._algorithm.most_exchanges
         training = sum(most(round_) for round_ in range(1, min(rounds + 1, settled)))
         training += max(0, rounds + 1 - settled) * most(settled)
-        scores = 2 + self._of_mean + evaluated * (1 + self._selects)
+        scores = 2 + self._of_nodes + evaluated * (1 + self._selects)
         return self._vocabulary + training + scores + self._baselines
