@@ -85,7 +85,7 @@ class Gossip(NeighbourAveraging, Local):
     def handlers(self) -> Mapping[str, Handler]:
         """See `Algorithm`; "sharpness" says that of the node's readout of the message's round, if it marked that."""
         measured = {SHARPNESS: self._sharpness} if isinstance(self.model.readout, LinearReadout) else {}
-        return {**super().handlers, **measured}
+        return {**super().handlers, **measured, "train": self._train}
 
     def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""

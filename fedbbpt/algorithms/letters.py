@@ -12,13 +12,18 @@ from fedbbpt.types import Message
 
 LETTER = "letter"  # the handler that writes one
 SENDERS, WEIGHTS = "senders", "weights"  # parameters of messages
-COMPRESSED = "compressed"  # a parameter of messages in whose exchange letters say only what has changed
+EXCHANGE, COMPRESSED = "exchange", "compressed"  # of messages where letters may say only what has changed
 
 
-def in_exchange(message: Message, *, compressed: bool) -> Message:
-    """The message of an exchange of letters, which say the most of what has changed, or all."""
-    parameters: Any = {COMPRESSED: np.ones(1, np.uint8)} if compressed else {}
-    return replace(message, parameters=parameters)
+def in_exchange(message: Message, number: int, *, compressed: bool) -> Message:
+    """The message of the exchange of this number in a run; letters say all, or the most of what has changed."""
+    parameters: Any = {EXCHANGE: np.array([number], np.float64)}
+    return replace(message, parameters=parameters | ({COMPRESSED: np.ones(1, np.uint8)} if compressed else {}))
+
+
+def exchange_of(message: Message) -> int:
+    """The number of the exchange to which a message belongs."""
+    return int(message.parameters[EXCHANGE][0])
 
 
 def asking(message: Message, senders: Sequence[str]) -> Message:

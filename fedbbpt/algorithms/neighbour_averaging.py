@@ -27,6 +27,7 @@ from fedbbpt.algorithms.letters import (
     LETTER,
     WEIGHTS,
     asking,
+    exchange_of,
     in_exchange,
     lost_links,
     row_of,
@@ -77,13 +78,9 @@ class NeighbourAveraging(OwnParameters):
     topology: Topology
     gossip_steps: int
     compression: str
+    _mixed: Sequence[str]  # the parts that neighbours average
     _compressor: Compressor | None
     _seed: int
-
-    @property
-    @abstractmethod
-    def _mixed(self) -> Sequence[str]:
-        """The parts that neighbours average."""
 
     @abstractmethod
     def _empty_score(self) -> Score:
@@ -112,9 +109,8 @@ class NeighbourAveraging(OwnParameters):
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """See `Algorithm`."""
+        """See `Algorithm`; all but "train"."""
         return {
-            "train": self._train,
             "evaluate": self._evaluate_own,
             "select": self._select,
             LETTER: self._letter,
@@ -143,15 +139,16 @@ class NeighbourAveraging(OwnParameters):
         in_step = set(names_of(state.opt_state.get(IN_STEP, packed_names([]))))
         for step in range(self.gossip_steps):
             present = [one.client for one in mixed]
-            there = [number[client] for client in present]
-            mixing = partial(self.topology.mixing, state.round * self.gossip_steps + step, there)
-            exchange = in_exchange(message, compressed=in_step.issuperset(present))
+            there, exchange = [number[client] for client in present], state.round * self.gossip_steps + step
+            mixing = partial(self.topology.mixing, exchange, there)
+            if self._compressor is not None:
+                message = in_exchange(message, exchange, compressed=in_step.issuperset(present))
             senders = {client: [names[i] for i in row_of(mixing(), number[client])[0]] for client in present}
-            asked = {client: asking(exchange, theirs) for client, theirs in senders.items()}
+            asked = {client: asking(message, theirs) for client, theirs in senders.items()}
             missing = {one.client: one.missing for one in send(LETTER, asked)}
             lost = [(number[to], number[sender]) for to, sender in lost_links(senders, missing)]
             weights = {client: row_of(mixing(lost), number[client]) for client in missing}
-            weighed = {to: weighing(exchange, w, [names[i] for i in row]) for to, (row, w) in weights.items()}
+            weighed = {to: weighing(message, w, [names[i] for i in row]) for to, (row, w) in weights.items()}
             mixed = send("mix", weighed)
             in_step = {one.client for one in mixed} if self._compressor and not lost else set()
         apart = distance_to_mean([one.payload[SKETCH] for one in mixed])
@@ -182,7 +179,9 @@ class NeighbourAveraging(OwnParameters):
 
     def _letter(self, message: Message, ctx: ClientContext) -> Update:
         own, compressor = self._parts(self._own(message, ctx)), self._compressor_of(message)
-        return says(ctx, own if compressor is None else PublicCopies.of(ctx).letter(own, compressor))
+        if compressor is None:
+            return says(ctx, own)
+        return says(ctx, PublicCopies.of(ctx, exchange_of(message) - 1).letter(own, compressor))
 
     def _mix(self, message: Message, ctx: ClientContext) -> Update:
         """Averages the node's own parameters with its neighbours'."""
@@ -195,10 +194,10 @@ class NeighbourAveraging(OwnParameters):
             public = PublicCopies.said(parts, letters)
             mixed = public.average(weights)
         else:
-            public = PublicCopies.of(ctx).after(parts, letters, compressor)
+            public = PublicCopies.of(ctx, exchange_of(message) - 1).after(parts, letters, compressor)
             mixed = public.moved(parts, weights, compressor.consensus_step)
         if self._compressor is not None:
-            public.store(ctx)
+            public.store(ctx, exchange_of(message))
         self._store(own, mixed, message, ctx)
         return says(ctx, {SKETCH: sketch(np.concatenate([mixed[part] for part in self._mixed]), self._seed)})
 

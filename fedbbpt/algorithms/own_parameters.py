@@ -22,10 +22,6 @@ class OwnParameters(Algorithm):
         """What a client without parameters begins with."""
 
     @abstractmethod
-    def _train(self, message: Message, ctx: ClientContext) -> Update:
-        """Trains the client's own parameters, and stores them; the reply says the loss, and what it cost."""
-
-    @abstractmethod
     def _score(self, parameters: Parameters, message: Message, ctx: ClientContext) -> Score:
         """Scores parameters on the subset of the client's data that a message names."""
 

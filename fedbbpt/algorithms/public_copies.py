@@ -2,7 +2,8 @@
 
 Koloskova, Stich & Jaggi 2019, ICML, arXiv 1902.00340, algorithm 1 (CHOCO-Gossip). Its x̂ⱼ, the public copy of node j's
 parameters, is the same at j and at its neighbours, bit for bit, as long as no letter is lost. Here, all copies begin
-with a letter of the parameters themselves.
+with a letter of the parameters themselves, and are those after an exchange of a certain number: who has others, say
+since it was away, cannot take part in the next one.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from fedbbpt.algorithms.compression import Compressor, compress, expand
 from fedbbpt.algorithms.loss_broadcast import names_of, packed_names
 from fedbbpt.types import Float32, Floats, Parameters
 
-NEIGHBOURS, PARTS = "public/neighbours", "public/parts/"  # names and prefix in a client's state
+# Names and prefix in a client's state.
+EXCHANGE, NEIGHBOURS, PARTS = "public/exchange", "public/neighbours", "public/parts/"
 
 
 class PublicCopies(NamedTuple):
@@ -26,13 +28,13 @@ class PublicCopies(NamedTuple):
     parts: Mapping[str, Float32]  # (1 + neighbours, d): the node's own first
 
     @classmethod
-    def of(cls, ctx: ClientContext) -> "PublicCopies":
-        """Those in the client's state.
+    def of(cls, ctx: ClientContext, exchange: int) -> "PublicCopies":
+        """Those in the client's state, after the exchange of this number.
 
         Raises:
-            OutOfDateError: there are none.
+            OutOfDateError: there are none, or others.
         """
-        if NEIGHBOURS not in ctx.state:
+        if EXCHANGE not in ctx.state or ctx.state[EXCHANGE][0] != exchange:
             raise OutOfDateError
         parts = {k.removeprefix(PARTS): v for k, v in ctx.state.items() if k.startswith(PARTS)}
         return cls(names_of(ctx.state[NEIGHBOURS]), parts)
@@ -44,10 +46,11 @@ class PublicCopies(NamedTuple):
             [*letters], {part: np.stack([x, *(one[part] for one in letters.values())]) for part, x in own.items()}
         )
 
-    def store(self, ctx: ClientContext) -> None:
-        """Puts these in place of those in the client's state."""
+    def store(self, ctx: ClientContext, exchange: int) -> None:
+        """Puts these, after the exchange of this number, in place of those in the client's state."""
         ctx.state.update({PARTS + part: values for part, values in self.parts.items()})
         ctx.state[NEIGHBOURS] = packed_names(self.neighbours)
+        ctx.state[EXCHANGE] = np.array([exchange])
 
     def letter(self, own: Parameters, compressor: Compressor) -> dict[str, NDArray[Any]]:
         """q = C(x − x̂): the most of what has changed in the node's own parameters since its last letter."""

@@ -137,3 +137,23 @@ def test_a_node_that_lost_its_memory_takes_whole_letters_and_then_all_do(running
     assert (own(one) != before).any(1).all()
     state, found = compressed_exchanges(one, state)
     assert found == [True, True]
+
+
+def test_a_node_that_goes_on_from_an_earlier_round_is_not_taken_for_one_that_was_there(running):
+    one, state = running
+    earlier = one.memories["node-3"].durable
+    state, _ = compressed_exchanges(one, state)
+    one.memories["node-3"].replace(earlier)
+    pool, mean = one.open_pool(state), []
+
+    def send(handler, message):
+        replies = pool.send(handler, message)
+        mean.append(own(one).mean(0, np.float64))
+        return replies
+
+    state, _ = one.algorithm.round(state, send)
+    assert pool.lost.keys() == {("node-2", "node-3"), ("node-4", "node-3")}
+    assert not pool.unusable
+    _, *after_exchanges = mean  # after the steps, letters leave it, and so do averages
+    assert np.allclose(after_exchanges, after_exchanges[0], atol=1e-6)
+    check_copies(one)
