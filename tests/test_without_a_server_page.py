@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = (ROOT / "docs" / "without-a-server.md").read_text("utf-8")
 NODES = 16
-OPTIONS = {option for name in ("gossip", "flood") for option in option_fields(load_class("algorithms", name))}
+ALGORITHMS = "gossip", "gossip-sfprompt", "flood"
+OPTIONS = {option for name in ALGORITHMS for option in option_fields(load_class("algorithms", name))}
 
 
 def rows_of(heading: str) -> list[list[str]]:
