@@ -106,8 +106,8 @@ def make_compressor(name: str, consensus_step: float | None = None) -> Compresso
     """A compressor by name: `none` is None; `top-k:SHARE`; `int8`.
 
     Unset, the consensus step γ is the share with `top-k`, and 1 with `int8`. Both brought nodes together wherever that
-    was tried: on static graphs of all kinds with 2 to 64 nodes, and with shares from .01 to .7; three times the share
-    did not. The γ of CHOCO-Gossip's theorem 2 is smaller by orders of magnitude.
+    was tried: on static graphs of all kinds with 2 to 64 nodes, and with shares from .01 to .7. Three times the share
+    drove them apart on some. The γ of CHOCO-Gossip's theorem 2 is smaller by orders of magnitude.
 
     Raises:
         ConfigError: there is none of this name, or the share is none, or nothing is compressed with this γ.
