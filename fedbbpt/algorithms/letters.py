@@ -27,14 +27,14 @@ def exchange_of(message: Message) -> int:
 
 
 def asking(message: Message, senders: Sequence[str]) -> Message:
-    """The message to take the letters of these neighbours."""
+    """The message to take the letters of these neighbours, which write them in answer to the message itself."""
     parameters: Any = {**message.parameters, SENDERS: packed_names(senders)}
     return replace(message, parameters=parameters)
 
 
-def to_senders(message: Message) -> Message:
-    """The message to write such letters as another message asks to take, which is the same to all senders."""
-    return replace(message, parameters={name: v for name, v in message.parameters.items() if name != SENDERS})
+def asked_of_senders(message: Message) -> Message:
+    """What the neighbours are asked for: the message to which `asking` has added them."""
+    return replace(message, parameters={name: one for name, one in message.parameters.items() if name != SENDERS})
 
 
 def senders_of(message: Message) -> list[str]:

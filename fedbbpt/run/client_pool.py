@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedbbpt.algorithms import Algorithm, ClientSizes, ServerState
-from fedbbpt.algorithms.letters import LETTER, asking, senders_of, to_senders
+from fedbbpt.algorithms.letters import LETTER, asked_of_senders, asking, senders_of
 from fedbbpt.algorithms.reply_checks import usable
 from fedbbpt.engines import TUNED, Call, Engine
 from fedbbpt.errors import BackendError
@@ -81,7 +81,7 @@ class MeteredClientPool:
         senders = {
             client: [name for name in senders_of(one) if name not in self.dropped] for client, one in asked.items()
         }
-        call = Call(LETTER, to_senders(_any(asked)), self._name)
+        call = Call(LETTER, asked_of_senders(_any(asked)), self._name)
         template = self._algorithm.template(LETTER, _any(asked))
         assert isinstance(template, Update)
         received = {one.client: one for one in self.engine.take_letters(call, senders, template)}
