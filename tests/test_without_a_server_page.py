@@ -1,6 +1,7 @@
 """docs/without-a-server.md: its tables are those of the code and of the stored numbers, and its names exist."""
 
 import re
+import statistics
 from pathlib import Path
 
 import networkx as nx
@@ -9,7 +10,7 @@ import pytest
 from fedbbpt.config.components import load_class, option_fields
 from fedbbpt.config.presets import SELECTABLE
 from fedbbpt.topology import NAMES, contraction, make
-from fedbbpt_benchmarks.experiments import without_server
+from fedbbpt_benchmarks.experiments import compressed_letters, without_server
 from fedbbpt_benchmarks.experiments.consensus_rates import __main__ as consensus_rates
 from fedbbpt_benchmarks.experiments.consensus_rates import softmax
 from fedbbpt_benchmarks.experiments.consensus_rates.chart import draw
@@ -19,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = (ROOT / "docs" / "without-a-server.md").read_text("utf-8")
 NODES = 16
-OPTIONS = {option for name in ("gossip", "flood") for option in option_fields(load_class("algorithms", name))}
+ALGORITHMS = "gossip", "gossip-sfprompt", "flood"
+OPTIONS = {option for name in ALGORITHMS for option in option_fields(load_class("algorithms", name))}
 
 
 def rows_of(heading: str) -> list[list[str]]:
@@ -51,6 +53,18 @@ def test_the_results_are_those_of_the_stored_runs() -> None:
     rows = without_server.read(RESULTS / "without-server.jsonl")
     assert len(rows) == 4 * 2 * 3 * 14
     assert without_server.table(rows) in PAGE
+
+
+def test_compressed_letters_are_those_of_the_code_and_of_the_stored_runs() -> None:
+    rows = compressed_letters.read(RESULTS / "compressed-letters.jsonl")
+    assert len(rows) == len(compressed_letters.COMPRESSIONS) * len(compressed_letters.SEEDS)
+    assert compressed_letters.table(rows) in PAGE
+    assert compressed_letters.bytes_table() in PAGE
+    whole, fewest = (
+        statistics.fmean(row["mean_accuracy"] for row in rows if row["compression"] == name)
+        for name in ("none", "top-k:0.1")
+    )
+    assert f"their mean is {100 * (whole - fewest):.1f} points lower" in PAGE
 
 
 class TestRates:
@@ -109,7 +123,7 @@ class TestRates:
 def test_presets_and_options_exist() -> None:
     presets = {row[0].strip("`") for row in rows_of("Gossip")}
     assert presets == {name for name in SELECTABLE if name.startswith("dfed")}
-    assert {"gossip_steps", "readout_steps", "readout_lr", "topology"} <= OPTIONS
+    assert {"gossip_steps", "readout_steps", "readout_lr", "topology", "consensus_step"} <= OPTIONS
     for option in re.findall(r"algorithm\.(\w+)", PAGE):
         assert option in OPTIONS
 

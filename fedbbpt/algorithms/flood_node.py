@@ -36,12 +36,11 @@ from fedbbpt.algorithms.flood_round import (
     digests_by_speaker,
 )
 from fedbbpt.algorithms.letters import LETTER
-from fedbbpt.algorithms.local import CURRENT, SELECTED, load, store
 from fedbbpt.algorithms.loss_broadcast import names_of
+from fedbbpt.algorithms.own_parameters import CURRENT, SELECTED, load, says, store
 from fedbbpt.types import Message, Score, Update, Usage, wire
 
 PLAYED = "flood"  # in `ClientContext.shared`: the last play, and of what
-NO_USAGE = Usage()
 
 
 class Server(FedAvg):
@@ -91,10 +90,10 @@ class Node:
             log.clear()
             store(ctx, CURRENT, played.state)
             loss, validated, *_ = played.report
-            said, usage = packed_state(played.state), NO_USAGE
+            said, usage = packed_state(played.state), Usage()
             figures = np.array([1, validated is not None, *(validated or (0, 0, 0))], np.float64)
             marks = np.array([node in played.unusable for node in counted], np.uint8)
-        return _says(ctx, {DIGEST: digest(said), FIGURES: figures, UNUSABLE: marks}, loss, usage)
+        return says(ctx, {DIGEST: digest(said), FIGURES: figures, UNUSABLE: marks}, loss, usage)
 
     def _played(self, log: RoundLog, ctx: ClientContext) -> Question | Outcome:
         """How the server would go on; the same for all nodes, so that those of a process share it."""
@@ -112,7 +111,7 @@ class Node:
         """What is new to it since its last letter; where nobody asks about an exchange, the whole state."""
         if DIGESTS not in message.parameters:
             return self._whole(message, ctx)
-        return _says(ctx, {CONTENT: packed_replies(self._listening(message, ctx).news())})
+        return says(ctx, {CONTENT: packed_replies(self._listening(message, ctx).news())})
 
     def _hear(self, message: Message, ctx: ClientContext) -> Update:
         """Whose replies it has. Its next letter holds all of them, since it is asked for only if some got lost."""
@@ -120,7 +119,7 @@ class Node:
         log.repeat()
         speakers, found = names_of(message.parameters[SPEAKERS]), {HAS: log.heard, REFUSED: log.refused}
         marks = {part: np.array([one in names for one in speakers], np.uint8) for part, names in found.items()}
-        return _says(ctx, marks)
+        return says(ctx, marks)
 
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
         return evaluate(ctx, self._state(message, ctx).parameters, message)
@@ -132,14 +131,14 @@ class Node:
         if found is not None:
             store(ctx, CURRENT, found)
         ctx.memory.take_letters({})
-        return _says(ctx, {})
+        return says(ctx, {})
 
     def _select(self, message: Message, ctx: ClientContext) -> Update:
         store(ctx, SELECTED, self._state(message, ctx))
-        return _says(ctx, {})
+        return says(ctx, {})
 
     def _whole(self, message: Message, ctx: ClientContext) -> Update:
-        return _says(ctx, {CONTENT: packed_state(self._state(message, ctx))})
+        return says(ctx, {CONTENT: packed_state(self._state(message, ctx))})
 
     @staticmethod
     def _listening(message: Message, ctx: ClientContext) -> RoundLog:
@@ -169,9 +168,3 @@ def opened(letter: Mapping[str, NDArray[Any]], wanted: NDArray[Any] | None) -> S
     if wanted is None or not np.array_equal(digest(packed), wanted):
         return None
     return ServerState.from_arrays(wire.unpacked(packed.tobytes())[0])
-
-
-def _says(
-    ctx: ClientContext, payload: Mapping[str, NDArray[Any]], loss: float = math.nan, usage: Usage = NO_USAGE
-) -> Update:
-    return Update(ctx.id, payload, len(ctx.data.train), loss, usage)

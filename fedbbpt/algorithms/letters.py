@@ -1,6 +1,6 @@
 """Messages about what clients write to each other, where there is no server."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,18 @@ from fedbbpt.types import Message
 LETTER = "letter"  # the handler that writes one
 SENDERS, WEIGHTS = "senders", "weights"  # parameters of messages
 NAMES = "names"  # in the state of a run without a server: the nodes' names, in the order of their numbers
+EXCHANGE, COMPRESSED = "exchange", "compressed"  # of messages where letters may say only what has changed
+
+
+def in_exchange(message: Message, number: int, *, compressed: bool) -> Message:
+    """The message of the exchange of this number in a run; letters say all, or the most of what has changed."""
+    parameters: Any = {EXCHANGE: np.array([number], np.float64)}
+    return replace(message, parameters=parameters | ({COMPRESSED: np.ones(1, np.uint8)} if compressed else {}))
+
+
+def exchange_of(message: Message) -> int:
+    """The number of the exchange to which a message belongs."""
+    return int(message.parameters[EXCHANGE][0])
 
 
 def asking(message: Message, senders: Sequence[str]) -> Message:
@@ -34,7 +46,7 @@ def senders_of(message: Message) -> list[str]:
 
 def weighing(message: Message, weights: NDArray[np.float64], senders: Sequence[str]) -> Message:
     """The message to average what a client has with these neighbours' letters; the first weight is its own."""
-    parameters: Any = {SENDERS: packed_names(senders), WEIGHTS: weights}
+    parameters: Any = {**message.parameters, SENDERS: packed_names(senders), WEIGHTS: weights}
     return replace(message, parameters=parameters)
 
 
@@ -42,6 +54,21 @@ def numbered(state: ServerState, clients: Sequence[str]) -> list[str]:
     """The nodes' names by number, in the order in which they first took part; those of the state come first."""
     known = names_of(state.opt_state.get(NAMES, packed_names([])))
     return known + [client for client in clients if client not in known]
+
+
+def lost_links(senders: Mapping[str, Sequence[str]], missing: Mapping[str, Container[str]]) -> list[tuple[str, str]]:
+    """The links (receiver, sender) that cannot be used in either direction.
+
+    Args:
+        senders: whose letters each client was to take.
+        missing: of whom each has none; of clients that are not named here, nothing was heard.
+    """
+    return [
+        (client, sender)
+        for client, theirs in senders.items()
+        for sender in theirs
+        if client not in missing or sender not in missing or sender in missing[client]
+    ]
 
 
 def row_of(mixing: Any, node: int) -> tuple[list[int], NDArray[np.float64]]:

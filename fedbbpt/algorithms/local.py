@@ -11,13 +11,12 @@ from fedbbpt.algorithms import ClientContext, ClientReply, Handler, RoundReport,
 from fedbbpt.algorithms.calibration import mean_loss
 from fedbbpt.algorithms.evaluation import evaluate
 from fedbbpt.algorithms.fedavg import FedAvg
+from fedbbpt.algorithms.own_parameters import CURRENT, OwnParameters, store
 from fedbbpt.algorithms.readout_fit import fit
-from fedbbpt.types import Floats, Message, Score, Update, Usage
-
-CURRENT, SELECTED = "current/", "selected/"  # prefixes of a client's parameters: the latest, and the best so far
+from fedbbpt.types import Floats, Message, Parameters, Score, Update, Usage
 
 
-class Local(FedAvg):
+class Local(OwnParameters, FedAvg):
     """Each client trains alone, with the steps and the options of `fedavg`; nothing is averaged or sent.
 
     The server's state is the common start. Each client stores its own parameters, and the state that `fedavg`'s server
@@ -31,7 +30,7 @@ class Local(FedAvg):
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """See `Algorithm`."""
-        return {"train": self._train, "evaluate": self._evaluate, "select": self._select}
+        return {"train": self._train, "evaluate": self._evaluate_own, "select": self._select}
 
     def broadcast(self, state: ServerState) -> Message:
         """The common start."""
@@ -72,34 +71,9 @@ class Local(FedAvg):
 
         return fit(self.model.readout, weights, alone, Message(1, self._seed, {}))
 
-    def _own(self, message: Message, ctx: ClientContext) -> ServerState:
-        """The client's latest parameters, or the common start."""
-        return load(ctx, CURRENT) or self._start(message)
-
-    def _start(self, message: Message) -> ServerState:
+    def _first(self, message: Message) -> ServerState:
+        """The common start."""
         return ServerState(0, message.parameters)
 
-    def _evaluate(self, message: Message, ctx: ClientContext) -> Score:
-        return evaluate(ctx, self._of_round(message, ctx).parameters, message)
-
-    def _of_round(self, message: Message, ctx: ClientContext) -> ServerState:
-        """The client's parameters of the message's round, or the latest if it has none of that round."""
-        stored = [own for part in (SELECTED, CURRENT) if (own := load(ctx, part)) is not None]
-        wanted = [own for own in stored if own.round == message.round - 1]
-        return self._start(message) if message.round == 1 or not stored else (wanted or stored[-1:])[0]
-
-    def _select(self, message: Message, ctx: ClientContext) -> Update:
-        store(ctx, SELECTED, replace(self._own(message, ctx), round=message.round - 1))
-        return Update(ctx.id, {}, len(ctx.data.train), math.nan, Usage())
-
-
-def store(ctx: ClientContext, which: str, own: ServerState) -> None:
-    """Puts parameters of one kind in place of those that the client has stored."""
-    for name in [name for name in ctx.state if name.startswith(which)]:
-        del ctx.state[name]
-    ctx.state.update(own.to_arrays(which))
-
-
-def load(ctx: ClientContext, which: str) -> ServerState | None:
-    """The client's stored parameters of one kind."""
-    return ServerState.from_arrays(ctx.state, which)
+    def _score(self, parameters: Parameters, message: Message, ctx: ClientContext) -> Score:
+        return evaluate(ctx, parameters, message)

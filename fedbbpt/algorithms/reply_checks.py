@@ -12,6 +12,7 @@ from fedbbpt.errors import BackendError
 from fedbbpt.types import Message, OutOfDate, Received, Score, Statistics, Update
 
 HUGE = 1_000  # times what a client has itself, or 1 if that is less
+PLACES = np.uint32  # in a vector, of numbers that a letter says; the template has the highest
 MOST_NAMED = 5  # clients in an error message
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -50,11 +51,13 @@ def letter_problem(letter: Any, template: Update, sender: str, own: Any) -> str:
     """Why a client does not use another's letter, as "it …"; empty if it does.
 
     A letter has the form of the template, is finite, and has no number that is out of proportion to those of the
-    client's own letter, if it has written one.
+    client's own letter, if it has written one. Both say parameters, or both say changes of them.
     """
     if found := _malformed(letter, template, sender) or _unfit(letter, template):
         return found
     for name, array in letter.payload.items():
+        if array.dtype.kind != "f":  # as large as its dtype allows
+            continue
         usual = float(np.abs(own.payload[name]).max(initial=1.0)) if isinstance(own, Update) else 1.0
         if np.abs(array).max(initial=0.0) > HUGE * usual:
             return f"sent a number in {name} that is more than {HUGE:,} times as large as the receiver's own"
@@ -77,6 +80,8 @@ def _malformed(reply: Any, template: ClientReply, client: str) -> str:
         sent: Any = theirs[name]
         if not isinstance(sent, np.ndarray) or (_shape(sent, array), sent.dtype) != (array.shape, array.dtype):
             return f"sent {name} with another dtype or shape than {array.dtype}{list(array.shape)}"
+        if array.dtype == PLACES and ((sent > array).any() or (sent[1:] <= sent[:-1]).any()):
+            return f"sent places in {name} that do not exist, or not in order"
     if isinstance(reply, Score) and ((reply.confusion < 0).any() or reply.unanswered < 0):
         return "sent negative counts"
     return ""

@@ -76,6 +76,8 @@ def _implied(settings: Settings, defaults: dict[str, Any], modality: Modality, p
         algorithm: type[Algorithm] = load_class("algorithms", names["algorithm"])
         if names["prompt"] == "none" and not split and not algorithm.is_decentralised:
             implied |= PRESETS["no-prompt"]
+        if of_paper and algorithm.is_decentralised and _is_decentralised(of_paper["algorithm"]["name"]):
+            implied["algorithm"] = of_paper["algorithm"] | {"name": names["algorithm"]}  # its options are those of all
         fitting = (table[names[section]] for section, table in OPTIMIZER_FOR.items() if names[section] in table)
         if (optimizer := next(fitting, None)) is not None:
             implied["optimizer"] = {"name": optimizer}
@@ -128,6 +130,12 @@ def _splits_model(name: str) -> bool:
     """Whether the algorithm splits the model instead of querying it."""
     algorithm: type[Algorithm] = load_class("algorithms", name)
     return algorithm.access == "white-box"
+
+
+def _is_decentralised(name: str) -> bool:
+    """Whether nodes average with their neighbours, without a server."""
+    algorithm: type[Algorithm] = load_class("algorithms", name)
+    return algorithm.is_decentralised
 
 
 def _uses_verbalizer(backend: ComponentConfig) -> bool:

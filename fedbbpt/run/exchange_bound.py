@@ -17,8 +17,12 @@ class ExchangeBound:
         self._shares = self._algorithm.shares_parameters
         self._vocabulary = 1 if learns_vocabulary(experiment.config.prompt.name) else 0
         self._baselines = most_baseline_exchanges(experiment)
-        self._of_result = (not self._algorithm.has_server) + self._algorithm.is_decentralised  # revealed; scored
-        self._selects = 1 if "select" in self._algorithm.handlers else 0
+        handlers = self._algorithm.handlers
+        self._of_nodes = (
+            not self._algorithm.has_server
+        ) + self._algorithm.is_decentralised  # revealed; the mean scored
+        self._of_nodes += "sharpness" in handlers
+        self._selects = 1 if "select" in handlers else 0
 
     def of(self, rounds: int, evaluated: int) -> int:
         """The most exchanges of this many rounds, of which so many are evaluated; start, test and baselines included.
@@ -30,5 +34,5 @@ class ExchangeBound:
         settled, most = self._algorithm.settled_round, self._algorithm.most_exchanges
         training = sum(most(round_) for round_ in range(1, min(rounds + 1, settled)))
         training += max(0, rounds + 1 - settled) * most(settled)
-        scores = 2 + self._of_result + evaluated * (1 + self._selects)
+        scores = 2 + self._of_nodes + evaluated * (1 + self._selects)
         return self._vocabulary + training + scores + self._baselines

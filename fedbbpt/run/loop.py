@@ -130,10 +130,10 @@ class TrainingLoop:
         if not self.algorithm.has_server:
             from fedbbpt.run import nodes  # which brings networkx: memory that other runs do without
 
-            mean = nodes.evaluate_mean(self.experiment, selected, self.engine)
-            if mean:
-                totals, tested = self._add(totals, mean.pool), tested + mean.usage
-            extra |= {"nodes": told} if (told := nodes.describe(self.algorithm, self.rows, mean)) else {}
+            findings = nodes.ask(self.experiment, selected, self.engine)
+            for pool in findings.pools:
+                totals, tested = self._add(totals, pool), tested + pool.usage
+            extra |= {"nodes": told} if (told := nodes.describe(self.algorithm, self.rows, findings)) else {}
         self._record(best.round, "test", result, None, totals, True)
         left_out = Counter(client for row in self.rows for client in row.get("left_out", ()))
         done = progress.state.round

@@ -1,14 +1,16 @@
-"""What a run without a server says of its nodes: who talks to whom, how far they are apart, how good their mean is."""
+"""A run without a server, in its results: who talks to whom, how far nodes are apart, how good and sharp they are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx as nx
+import numpy as np
 
 from fedbbpt.algorithms import Algorithm, ServerState
 from fedbbpt.algorithms.flood import Flood
-from fedbbpt.algorithms.gossip import Gossip
+from fedbbpt.algorithms.neighbour_averaging import NeighbourAveraging
+from fedbbpt.algorithms.sharpness import RHO, SHARPNESS
 from fedbbpt.engines import Engine
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.evaluate import Result
@@ -24,17 +26,34 @@ def result(experiment: Experiment, state: ServerState, engine: Engine) -> tuple[
     return algorithm.result(state, pool.send), pool
 
 
-def evaluate_mean(experiment: Experiment, state: ServerState, engine: Engine) -> Result | None:
-    """Scores the mean of all nodes on all nodes' test data; None where all have the same parameters."""
+class Findings(NamedTuple):
+    """What the nodes say when the rounds are over."""
+
+    mean: Result | None = None  # of all nodes, on all their test data; None where all have the same parameters
+    sharpness: Mapping[str, float] | None = None  # of their own readouts, on average; see `algorithms.sharpness`
+    pools: Sequence[MeteredClientPool] = ()  # the cost
+
+
+def ask(experiment: Experiment, state: ServerState, engine: Engine) -> Findings:
+    """Scores the mean of all nodes, which is in the state, and asks how sharp their own readouts are; no query."""
     algorithm, clients = experiment.algorithm, experiment.client_sizes
     if not algorithm.is_decentralised:
-        return None
+        return Findings()
     pool = MeteredClientPool(engine, algorithm, clients, state, may_drop=engine.partial_scores)
-    message = replace(algorithm.broadcast(state), parameters=state.parameters, subset="test")
-    return Result(pool.send("evaluate_mean", message), pool)
+    message = algorithm.broadcast(state)
+    mean = Result(pool.send("evaluate_mean", replace(message, parameters=state.parameters, subset="test")), pool)
+    if SHARPNESS not in algorithm.handlers:
+        return Findings(mean, None, [pool])
+    another = MeteredClientPool(engine, algorithm, clients, state, may_drop=engine.partial_scores)
+    said = np.array([one.payload[SHARPNESS] for one in another.send(SHARPNESS, message)], np.float64)
+    known = said[np.isfinite(said).all(1)]
+    if not len(known):
+        return Findings(mean, None, [pool, another])
+    at_random, uphill = known.mean(0).tolist()
+    return Findings(mean, {"rho": RHO, "random": at_random, "adversarial": uphill}, [pool, another])
 
 
-def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], mean: Result | None) -> dict[str, Any]:
+def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], findings: Findings) -> dict[str, Any]:
     """The part "nodes" of `summary.json`; empty for algorithms other than ours.
 
     Links are pairs of numbers of nodes, in the order of "clients", in the first round. The bytes of a link are all that
@@ -43,14 +62,16 @@ def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], mean: Resu
     if isinstance(algorithm, Flood):
         hops = nx.diameter(algorithm.topology.graph(0))
         return {**_links(algorithm.topology, rows), "hops": hops}
-    if not isinstance(algorithm, Gossip):
+    if not isinstance(algorithm, NeighbourAveraging):
         return {}
     distances = [row["consensus_distance"] for row in rows if "consensus_distance" in row]
     parts = {
         "contraction": contraction(algorithm.topology),
         "gossip_steps": algorithm.gossip_steps,
+        "compression": algorithm.compression,
         "consensus_distance": distances[-1] if distances else None,
-        "mean_accuracy": mean.accuracy if mean else None,
+        "mean_accuracy": findings.mean.accuracy if findings.mean else None,
+        "sharpness": findings.sharpness,
     }
     return {**_links(algorithm.topology, rows), **parts}
 

@@ -26,11 +26,9 @@ def partition(context: AlgorithmContext, **options: Any) -> tuple[SplitModel, in
     """
     backend, prompt, readout = context.backend, context.model.prompt, context.model.readout
     if not isinstance(backend, Splittable):
-        raise ConfigError("algorithm 'sfprompt' needs a model of images that can be cut: --backend local-vit")
+        raise ConfigError("SFPrompt needs a model of images that can be cut: --backend local-vit")
     if prompt.dim or not isinstance(readout, NoReadout):
-        raise ConfigError(
-            "algorithm 'sfprompt' has soft tokens and a classifier of its own: use --prompt none and --readout none"
-        )
+        raise ConfigError("SFPrompt has soft tokens and a classifier of its own: use --prompt none and --readout none")
     scores = np.zeros((1, len(context.model.info.classes)), np.float32)
     classes = readout.log_probabilities(np.zeros(0), scores).shape[-1]
     return backend.partition_model(num_classes=classes, **options), classes

@@ -5,24 +5,22 @@ from numpy.typing import NDArray
 
 from fedbbpt.split_learning.protocol import Gradients, Part, SplitModel
 from fedbbpt.split_learning.pruning import el2n
-from fedbbpt.split_learning.sgd import sgd_step
 from fedbbpt.split_learning.transport import BypassTransport, Transport
 from fedbbpt.types import Batch, Float32, Parameters
 
 
-def train_step(
-    model: SplitModel, trained: frozenset[Part], parameters: Parameters, batch: Batch, transport: Transport, lr: float
-) -> tuple[Parameters, Float32]:
-    """The parameters after a step of SGD, and the losses (b,) before it.
+def gradients(
+    model: SplitModel, trained: frozenset[Part], parameters: Parameters, batch: Batch, transport: Transport
+) -> tuple[Gradients, Float32]:
+    """The gradients of the trained parts, and the losses (b,) of a batch.
 
-    Gradients go back over the transport only where a part before the tail is trained.
+    They go back over the transport only where a part before the tail is trained.
     """
     head = model.head(parameters, batch.inputs, trained)
     output = model.tail(parameters, transport.forward(head.values), batch.labels, trained)
-    gradients: Gradients = output.gradients
-    if output.values is not None:
-        gradients = {**gradients, **head.vjp(transport.backward(output.values)).gradients}
-    return sgd_step(parameters, gradients, lr), output.losses
+    if output.values is None:
+        return output.gradients, output.losses
+    return {**output.gradients, **head.vjp(transport.backward(output.values)).gradients}, output.losses
 
 
 def predict(model: SplitModel, parameters: Parameters, batch: Batch, transport: Transport) -> Float32:

@@ -26,14 +26,15 @@ from fedbbpt.algorithms.calibration import finite_mean, mean_loss
 from fedbbpt.algorithms.evaluation import subset_of, tally
 from fedbbpt.algorithms.sampling import number_of_clients, rng_of, rounded, sample_clients, shuffled_batches
 from fedbbpt.backend import Backend
-from fedbbpt.errors import ConfigError
 from fedbbpt.split_learning import passes
 from fedbbpt.split_learning.activations import ActivationDtype
 from fedbbpt.split_learning.body_access import BodyAccess
 from fedbbpt.split_learning.http_transport import CutSpec
+from fedbbpt.split_learning.local_sgd import LocalSgd
 from fedbbpt.split_learning.partition import TRAINABLE, Topology, check_options, partition
 from fedbbpt.split_learning.protocol import UPSTREAM, Part, Precision, Role, Splittable
 from fedbbpt.split_learning.pruning import num_kept, prune
+from fedbbpt.split_learning.sgd import check_finite
 from fedbbpt.split_learning.transport import BodyRunner, BypassTransport, Transport
 from fedbbpt.types import Batch, Float32, Message, Parameters, Score, Update, Usage
 
@@ -72,7 +73,7 @@ class SFPrompt(Algorithm):
     """
 
     access: Literal["black-box", "white-box"] = "white-box"
-    addresses = ("body_url",)  # a resumed run may find the body elsewhere
+    addresses: tuple[str, ...] = ("body_url",)  # a resumed run may find the body elsewhere
 
     def __init__(
         self,
@@ -171,11 +172,7 @@ class SFPrompt(Algorithm):
                 change["body"] = update.body - parameters["body"]
         for part, mean in weighted_mean(changes, [update.weight for update in updates]).items():
             parameters[part] = (parameters[part] + mean).astype(np.float32)
-        if not all(np.isfinite(values).all() for values in parameters.values()):
-            raise ConfigError(
-                "the parameters diverged beyond all numbers; start a new run with smaller steps (-o algorithm.lr, "
-                "-o algorithm.self_update_lr)"
-            )
+        check_finite(parameters)
         return replace(state, round=state.round + 1, parameters=parameters)
 
     def template(self, handler: str, message: Message) -> ClientReply:
@@ -202,7 +199,7 @@ class SFPrompt(Algorithm):
         before, runner = parameters, self._runner(message, self._trained)
         transport = self._transport(message, ctx, runner, self._trained)
         data, losses = ctx.data.train, [np.zeros(0, np.float32)]
-        step = partial(passes.train_step, self._split, self._trained)
+        step = self._local_sgd().step
         rng, everything = rng_of(message, ctx.id, "self-update"), np.arange(len(data))
         for batch in shuffled_batches(data, everything, self._batch_size, self._local_epochs, rng):
             parameters, _ = step(parameters, batch, BypassTransport(), self._self_update_lr)
@@ -216,9 +213,12 @@ class SFPrompt(Algorithm):
             parameters = {**parameters, "body": runner.body}
         changes: Parameters = {part: parameters[part] - before[part] for part in self._sent}
         loss = rounded(finite_mean(np.concatenate(losses)))
-        usage, traffic = transport.usage, transport.traffic
         body = runner.body if runner is not None and self._trains_body_at_server else None
-        return Update(ctx.id, changes, len(data), loss, usage, traffic=traffic, body=body)
+        return Update(ctx.id, changes, len(data), loss, transport.usage, traffic=transport.traffic, body=body)
+
+    def _local_sgd(self) -> LocalSgd:
+        """What takes the steps of a client in a round."""
+        return LocalSgd(self._split, self._trained)
 
     @np.errstate(over="ignore", invalid="ignore")
     def _evaluate(self, message: Message, ctx: ClientContext) -> Score:

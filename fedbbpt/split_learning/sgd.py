@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from fedbbpt.errors import ConfigError
 from fedbbpt.split_learning.protocol import Gradients
 from fedbbpt.types import Float32, Parameters
 
@@ -21,14 +22,40 @@ def sgd_step(parameters: Parameters, gradients: Gradients, lr: float) -> Paramet
     >>> step["classifier"].tolist()
     [0.0, -0.5]
     """
+    return moved(parameters, {part: step_of(gradient, lr) for part, gradient in gradients.items()})
+
+
+def step_of(gradient: Float32, lr: float) -> Float32:
+    """−lr · g / max(1, ‖g‖)."""
+    return gradient * np.float32(-lr / max(1.0, norm_of(gradient)))
+
+
+def moved(parameters: Parameters, steps: Gradients) -> Parameters:
+    """The parameters after steps of some parts, whose arrays become the new parameters."""
     new = dict(parameters)
-    for part, gradient in gradients.items():
-        step = gradient * np.float32(-lr / max(1.0, _norm(gradient)))
+    for part, step in steps.items():
         step += parameters[part]
         new[part] = step
     return new
 
 
-def _norm(vector: Float32) -> float:
-    """‖·‖₂, summed in chunks: to the same bits with any number of threads, and without a copy in float64."""
-    return math.sqrt(math.fsum(np.vdot(chunk, chunk) for chunk in np.split(vector, range(CHUNK, len(vector), CHUNK))))
+def check_finite(parameters: Parameters) -> None:
+    """Checks that the steps were not too long.
+
+    Raises:
+        ConfigError: the parameters are no longer finite.
+    """
+    if not all(np.isfinite(values).all() for values in parameters.values()):
+        raise ConfigError(
+            "the parameters diverged beyond all numbers; start a new run with smaller steps (-o algorithm.lr, "
+            "-o algorithm.self_update_lr)"
+        )
+
+
+def norm_of(*vectors: Float32) -> float:
+    """The norm ‖·‖₂ of vectors, one behind the other.
+
+    Summed in chunks: to the same bits with any number of threads, and without a copy in float64.
+    """
+    chunks = (chunk for vector in vectors for chunk in np.split(vector, range(CHUNK, len(vector), CHUNK)))
+    return math.sqrt(math.fsum(np.vdot(chunk, chunk) for chunk in chunks))

@@ -125,7 +125,7 @@ class Update:
         if loss_std < 0:
             raise ValueError("loss_std is negative")
         for part, array in payload.items():
-            wire.typed(array, part, array.ndim, np.float32, np.float64, np.float16, np.uint8)
+            wire.typed(array, part, array.ndim, np.float32, np.float64, np.float16, np.uint8, np.int8, np.uint32)
         return cls(client, payload, weight, loss, _usage(values[4:]), loss_std, traffic)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from fedbbpt.algorithms.gossip import MIXED, Gossip
+from fedbbpt.algorithms.gossip import Gossip
 from fedbbpt.engines.serial import Serial
 from fedbbpt.errors import BackendError, ConfigError
 from fedbbpt.prompts.none import NoPrompt
@@ -118,12 +118,12 @@ def test_prompts_and_readouts_are_mixed_with_the_same_weights():
 
     def watched(handler, message):
         if handler == "mix":
-            before.update({part: own(one, part) for part in MIXED})
+            before.update({part: own(one, part) for part in Gossip._mixed})
         return send(handler, message)
 
     one.algorithm.round(one.algorithm.init(), watched)
     w = make("ring", NODES, 5).mixing(0).toarray()
-    for part in MIXED:
+    for part in Gossip._mixed:
         assert np.ptp(before[part], 0).any()
         assert np.allclose(own(one, part), w @ before[part], atol=1e-6)
 

@@ -8,8 +8,9 @@ import pytest
 
 from fedbbpt.algorithms import ServerState
 from fedbbpt.algorithms.fedavg import FedAvg
-from fedbbpt.algorithms.local import CURRENT, SELECTED, Local
+from fedbbpt.algorithms.local import Local
 from fedbbpt.algorithms.loss_broadcast import PARTS
+from fedbbpt.algorithms.own_parameters import CURRENT, SELECTED
 from fedbbpt.engines import TUNED
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.run.client_pool import MeteredClientPool

@@ -18,6 +18,7 @@ RECORDED: dict[tuple[str, ...], tuple[int, str]] = {
     ("algorithm.name=local",): (25, "local-vit affine linear spsa-gc local"),
     ("algorithm.name=fedbpt",): (25, "local-vit affine linear sep-cma fedbpt"),
     ("algorithm.name=sfprompt",): (20, "local-vit none none spsa-gc sfprompt"),
+    ("algorithm.name=gossip-sfprompt",): (20, "local-vit none none spsa-gc gossip-sfprompt"),
     ("algorithm.name=sfprompt", "rounds=3"): (3, "local-vit none none spsa-gc sfprompt"),
     ("optimizer.name=spsa-gc",): (25, "local-vit affine linear spsa-gc fedavg"),
     ("optimizer.name=cma",): (25, "local-vit affine linear cma fedavg"),
@@ -99,12 +100,24 @@ def test_a_preset_that_is_asked_for_is_the_one_that_settings_imply(
         ("dfedsam", (), "local-vit affine linear zo-sam gossip"),
         ("dfedsam-mgs", ("prompt.name=dct",), "local-vit dct linear zo-sam gossip"),
         ("fed-bbpt", ("algorithm.name=sfprompt",), "local-vit none none spsa-gc sfprompt"),
+        ("fed-bbpt", ("algorithm.name=gossip-sfprompt",), "local-vit none none spsa-gc gossip-sfprompt"),
+        ("dfedsam-mgs", ("algorithm.name=gossip-sfprompt",), "local-vit none none zo-sam gossip-sfprompt"),
     ],
 )
 def test_a_preset_of_a_paper_is_its_method(preset: str, command: tuple[str, ...], expected: str) -> None:
     config = configured(command, preset)
     assert components_of(config) == expected
     assert config.rounds == (7 if preset == "best" else 20 if "sfprompt" in expected else 25)
+
+
+def test_presets_without_a_server_are_for_all_that_neighbours_average() -> None:
+    for preset in ("dfedavg", "dfedavgm", "dfedsam", "dfedsam-mgs"):
+        prompts, parts = (configured(command, preset) for command in ((), ("algorithm.name=gossip-sfprompt",)))
+        for option in ("momentum", "rho", "gossip_steps"):
+            assert parts.algorithm.options[option] == prompts.algorithm.options[option]
+    assert (
+        configured(("algorithm.name=gossip-sfprompt", "algorithm.rho=0.1"), "dfedsam").algorithm.options["rho"] == 0.1
+    )
 
 
 def test_blackvip_has_the_published_settings_in_our_units() -> None:

@@ -11,6 +11,7 @@ from fedbbpt import registry
 from fedbbpt.algorithms import ClientSizes
 from fedbbpt.algorithms.ensemble import Ensemble
 from fedbbpt.algorithms.fedavg import FedAvg
+from fedbbpt.algorithms.gossip import Gossip
 from fedbbpt.config.components import resolve
 from fedbbpt.optim.random_search import RandomSearch
 from fedbbpt.optim.sep_cma import SepCma
@@ -19,6 +20,7 @@ from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.prompts.padding import Padding
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.readouts.none import NoReadout
+from fedbbpt.split_learning.gossip_sfprompt import GossipSFPrompt
 from fedbbpt.split_learning.sfprompt import SFPrompt
 from fedbbpt.testing import ContractError, PartitionableToy, Toy, ToyBackend, check_algorithm
 from fedbbpt.testing.algorithms import (
@@ -38,7 +40,7 @@ SHARES = [(1.0, 20), (0.5, 10), (0.29, 6), (0.001, 1)]
 
 def toy_for(name: str, optimizer: Any = SpsaGC, **backend: Any) -> Toy:
     """What an algorithm of this name takes: a model in parts, an evolution strategy, or anything."""
-    if name == "sfprompt":
+    if registry.load("algorithms", name).access == "white-box":
         model = PartitionableToy(**backend)
         info = model.info
         return Toy(model, NoPrompt(info.input_size), NoReadout(info, info.classes))
@@ -80,6 +82,12 @@ def test_fedavg_keeps_its_promises(options: Any, check: Any) -> None:
 
 
 @CHECKS
+@pytest.mark.parametrize("compression", ["top-k:0.3", "int8"])
+def test_gossip_with_compressed_letters_keeps_its_promises(compression: str, check: Any) -> None:
+    check(partial(Gossip, compression=compression, gossip_steps=2), Toy())
+
+
+@CHECKS
 def test_an_ensemble_by_chance_keeps_its_promises(check: Any) -> None:
     check(partial(Ensemble, num_prompts=3, selection="random"), Toy())
 
@@ -98,6 +106,20 @@ def test_an_ensemble_by_chance_keeps_its_promises(check: Any) -> None:
 )
 def test_sfprompt_keeps_its_promises(options: Any, check: Any) -> None:
     check(partial(SFPrompt, **options), toy_for("sfprompt"))
+
+
+@CHECKS
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"trainable": "full"},
+        {"trainable": "linear", "num_prompt_tokens": 0, "momentum": 0.5},
+        {"rho": 0.05, "gossip_steps": 2, "compression": "top-k:0.3"},
+    ],
+    ids=str,
+)
+def test_gossip_of_sfprompt_keeps_its_promises(options: Any, check: Any) -> None:
+    check(partial(GossipSFPrompt, **options), toy_for("gossip-sfprompt"))
 
 
 @pytest.mark.parametrize("limit", [3, 16, 1000])

@@ -42,13 +42,33 @@ def test_gossip_says_how_far_nodes_are_apart_and_how_good_their_mean_is(run, pag
     told = [row["consensus_distance"] for row in rows(tmp_path) if "consensus_distance" in row]
     assert len(told) == 3
     assert nodes["consensus_distance"] == told[-1] > 0
+    sharpness = nodes["sharpness"]
+    assert sharpness.keys() == {"rho", "random", "adversarial"}
+    assert sharpness["rho"] == 0.05
+    assert 0 < sharpness["random"] < sharpness["adversarial"]
     between = sum(row.get("bytes_between", 0) for row in rows(tmp_path))
     assert nodes["bytes_per_link"] == round(between / 6)
     report = page()
     assert "<h2>Nodes and links</h2>" in report
     assert report.count('class="node"') == 6
     assert "λ = 0.667" in report
+    assert f"by {sharpness['adversarial']:.2g} uphill, on average over the nodes" in " ".join(report.split())
     assert "Distance of the nodes to their mean" in report
+
+
+def test_without_a_round_that_was_kept_there_is_no_sharpness(run, page):
+    summary = run(algorithm={"name": "gossip"}, tuned=HEAD, rounds=0, data={"clients": 3})
+    assert summary["nodes"]["sharpness"] is None
+    assert "uphill" not in page()
+
+
+def test_compressed_letters_are_named_and_shorter(run, page, tmp_path):
+    algorithm = {"name": "gossip", "topology": "ring"}
+    data = {"clients": 6}
+    whole = run(algorithm=algorithm, rounds=3, data=data, folder=tmp_path / "whole")["nodes"]
+    nodes = run(algorithm=algorithm | {"compression": "int8"}, rounds=3, data=data)["nodes"]
+    assert (whole["compression"], nodes["compression"]) == ("none", "int8")
+    assert "by more where they are compressed (int8)" in " ".join(page().split())
 
 
 def test_a_flood_says_how_wide_the_graph_is(run, page):
