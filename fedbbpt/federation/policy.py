@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from fedbbpt import registry
+from fedbbpt.algorithms import Algorithm
 from fedbbpt.backend import Backend, BackendOutput
 from fedbbpt.config import Config
 from fedbbpt.config.components import load_class
@@ -74,7 +75,9 @@ class Policy(BaseModel):
         Raises:
             PolicyError: the job asks for more than is allowed.
         """
-        if load_class("algorithms", config.algorithm.name).access == "white-box" and not self.share_activations:
+        algorithm: type[Algorithm] = load_class("algorithms", config.algorithm.name)
+        shares_activations = algorithm.access == "white-box" and algorithm.has_server  # which runs the body
+        if shares_activations and not self.share_activations:
             raise _refusal("share_activations", "false", "activations and gradients of each example")
         if self.algorithms is not None and config.algorithm.name not in self.algorithms:
             allowed = ", ".join(self.algorithms) or "none"

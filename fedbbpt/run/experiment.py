@@ -84,14 +84,16 @@ class Experiment(RunModel):
     def baseline(self) -> Algorithm:
         """The baseline: the readout alone, without a prompt, fitted by the same federation or by each client.
 
-        Nodes that have the same parameters without a server fit it over the same links, so that nobody else has sums.
+        Without a server it is flooded over the same links, if these stay the same, so that no coordinator has sums.
         """
-        own = self.config.algorithm
-        if self.algorithm.has_server or self.algorithm.is_decentralised:
-            name, options = "fedavg" if self.algorithm.shares_parameters else "local", {}
-        else:
-            name, options = own.name, {option: value for option, value in own.options.items() if option == "topology"}
-        return self._made(ComponentConfig(name=name, options=options), self.unprompted)
+        if self.algorithm.has_server:
+            name = "fedavg" if self.algorithm.shares_parameters else "local"
+            return self._made(ComponentConfig(name=name, options={}), self.unprompted)
+        from fedbbpt.topology.graphs import CHANGING  # which brings networkx: memory that other runs do without
+
+        topology = self.config.algorithm.options["topology"]
+        options = {} if topology in CHANGING else {"topology": topology}
+        return self._made(ComponentConfig(name="flood", options=options), self.unprompted)
 
     @property
     def unprompted(self) -> PromptedModel:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,48 +11,7 @@ from numpy.typing import NDArray
 from fedbbpt.types import wire
 from fedbbpt.types.arrays import Float32, Int64, Parameters
 from fedbbpt.types.examples import Subset
-
-
-class Usage(NamedTuple):
-    """The use of a model, as counts.
-
-    >>> Usage(queries=3, requests=1) + Usage(queries=2, requests=1)
-    Usage(queries=5, requests=2, tokens=0, unparsed=0, output_tokens=0, unanswered=0)
-    """
-
-    queries: int = 0  # inputs
-    requests: int = 0  # each holds one or more inputs
-    tokens: int = 0  # of inputs and outputs, if the model reports them
-    unparsed: int = 0  # answers that name no class
-    output_tokens: int = 0  # the part of `tokens` that the model wrote
-    unanswered: int = 0  # queries without scores
-
-    def __add__(self, other: object) -> "Usage":
-        if not isinstance(other, Usage):
-            return NotImplemented
-        return Usage(*map(sum, zip(self, other, strict=True)))
-
-    def times(self, count: int) -> "Usage":
-        """The usage of `count` repetitions."""
-        return Usage(*(count * part for part in self))
-
-
-USAGE_LENGTHS = len(Usage._fields) - 1, len(Usage._fields)  # how many of its numbers are sent, see `_counts`
-
-
-class Traffic(NamedTuple):
-    """Bytes of activations and gradients between a client and the server of a split model (`fedbbpt.split_learning`).
-
-    They are sent within a round, `up` from the client and `down` to it. Messages and replies are not included.
-    """
-
-    up: int = 0
-    down: int = 0
-
-    def __add__(self, other: object) -> "Traffic":
-        if not isinstance(other, Traffic):
-            return NotImplemented
-        return Traffic(self.up + other.up, self.down + other.down)
+from fedbbpt.types.usage import USAGE_LENGTHS, Traffic, Usage, counts, optional, traffic_of, usage_of
 
 
 @dataclass(frozen=True)
@@ -106,8 +65,8 @@ class Update:
 
     def to_bytes(self) -> bytes:
         """Converts to safetensors, with the scalars in the metadata."""
-        scalars = [self.client, self.weight, self.loss, self.loss_std, *_counts(self.usage)]
-        return wire.packed(self.payload, update=scalars, **_optional(self.traffic))
+        scalars = [self.client, self.weight, self.loss, self.loss_std, *counts(self.usage)]
+        return wire.packed(self.payload, update=scalars, **optional(self.traffic))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Update":
@@ -117,7 +76,7 @@ class Update:
             ValueError: the bytes are no such message.
         """
         payload, scalars = wire.unpacked(data)
-        traffic = _traffic(scalars)
+        traffic = traffic_of(scalars)
         wire.keyed(scalars, "update")
         values = wire.listed(scalars["update"], "update", *(4 + count for count in USAGE_LENGTHS))
         client, weight = wire.named(values[0]), wire.whole(values[1], "weight")
@@ -126,7 +85,7 @@ class Update:
             raise ValueError("loss_std is negative")
         for part, array in payload.items():
             wire.typed(array, part, array.ndim, np.float32, np.float64, np.float16, np.uint8, np.int8, np.uint32)
-        return cls(client, payload, weight, loss, _usage(values[4:]), loss_std, traffic)
+        return cls(client, payload, weight, loss, usage_of(values[4:]), loss_std, traffic)
 
 
 @dataclass(frozen=True)
@@ -172,9 +131,9 @@ class Score:
 
     def to_bytes(self) -> bytes:
         """Converts to safetensors, with the scalars in the metadata."""
-        counts = {"unanswered": self.unanswered, "usage": _counts(self.usage), **_optional(self.traffic)}
+        cost = {"unanswered": self.unanswered, "usage": counts(self.usage), **optional(self.traffic)}
         arrays = {"confusion": self.confusion.astype(np.int32)}  # half the bytes
-        return wire.packed(arrays, client=self.client, loss_sum=self.loss_sum, **counts)
+        return wire.packed(arrays, client=self.client, loss_sum=self.loss_sum, **cost)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Score":
@@ -184,14 +143,14 @@ class Score:
             ValueError: the bytes are no such message.
         """
         arrays, scalars = wire.unpacked(data)
-        traffic = _traffic(scalars)
+        traffic = traffic_of(scalars)
         wire.keyed({**arrays, **scalars}, "confusion", "client", "loss_sum", "unanswered", "usage")
         confusion = wire.typed(arrays["confusion"], "confusion", 2, np.int32).astype(np.int64)
         client, loss_sum = wire.named(scalars["client"]), wire.real(scalars["loss_sum"], "loss_sum")
         if confusion.shape[0] != confusion.shape[1] or (confusion < 0).any() or math.isnan(loss_sum):
             raise ValueError("confusion is not a square of counts, or loss_sum is NaN")
         unanswered = wire.whole(scalars["unanswered"], "unanswered")
-        return cls(client, confusion, loss_sum, unanswered, _usage(scalars["usage"]), traffic)
+        return cls(client, confusion, loss_sum, unanswered, usage_of(scalars["usage"]), traffic)
 
 
 @dataclass(frozen=True)
@@ -229,7 +188,7 @@ class Received:
 
     def to_bytes(self) -> bytes:
         """Converts to safetensors without arrays."""
-        return wire.packed({}, received=self.client, missing=dict(self.missing), **_optional(self.traffic))
+        return wire.packed({}, received=self.client, missing=dict(self.missing), **optional(self.traffic))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Received":
@@ -239,31 +198,10 @@ class Received:
             ValueError: the bytes are no such message.
         """
         arrays, scalars = wire.unpacked(data)
-        traffic = _traffic(scalars)
+        traffic = traffic_of(scalars)
         wire.keyed({**arrays, **scalars}, "received", "missing")
         missing = wire.mapped(scalars["missing"], "missing")
         for sender, why in missing.items():
             wire.named(sender)
             wire.named(why)
         return cls(wire.named(scalars["received"]), missing, traffic)
-
-
-def _counts(usage: Usage) -> list[int]:
-    """The counts to send; without `unanswered` if it is 0, so that replies stay short."""
-    return list(usage if usage.unanswered else usage[:-1])
-
-
-def _optional(traffic: Traffic) -> dict[str, Traffic]:
-    """The traffic to send, if there was any; black-box methods have none."""
-    return {"traffic": traffic} if any(traffic) else {}
-
-
-def _traffic(scalars: dict[str, Any]) -> Traffic:
-    """Inverse of `_optional`; removes it from the scalars."""
-    values = wire.listed(scalars.pop("traffic", [0, 0]), "traffic", len(Traffic._fields))
-    return Traffic(*(wire.whole(value, "traffic") for value in values))
-
-
-def _usage(values: Any) -> Usage:
-    """Inverse of `_counts`."""
-    return Usage(*(wire.whole(value, "usage") for value in wire.listed(values, "usage", *USAGE_LENGTHS)))

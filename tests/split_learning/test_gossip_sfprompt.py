@@ -101,7 +101,7 @@ def test_on_a_complete_graph_all_nodes_have_the_mean_of_their_local_results(toy)
         mean = np.mean([x[part] for x in local], axis=0, dtype=np.float64)
         assert np.abs(mean - start[part]).max() > 1e-4
         assert np.allclose(found[part], mean, atol=1e-6)
-    revealed = one.algorithm.mean(state, one.open_pool(state).send)
+    revealed = one.algorithm.result(state, one.open_pool(state).send)
     assert all(np.allclose(revealed[part], found[part][0], atol=1e-6) for part in PARTS)
 
 

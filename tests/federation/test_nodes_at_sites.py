@@ -36,10 +36,6 @@ def settings_of(name: str, **more: Any) -> dict[str, Any]:
     return SETTINGS | {"algorithm": ALGORITHMS[name]} | more
 
 
-def open_nodes(kits: Path, data: Path) -> MemoryChannel:
-    return open_sites(kits, data, share_activations=True)  # without which a policy takes no white-box algorithm
-
-
 def train_at(channel: MemoryChannel, name: str, out: Path, callback: Callback | None = None) -> None:
     out.mkdir(exist_ok=True)
     engine = {"name": "nvflare", "federation": "x"}
@@ -50,7 +46,7 @@ def train_at(channel: MemoryChannel, name: str, out: Path, callback: Callback | 
 def test_sites_end_with_the_bits_and_bytes_of_a_simulation(
     name: str, data: Path, tmp_path: Path, outcome: Callable[[Path], Any]
 ) -> None:
-    train_at(open_nodes(tmp_path / "kits", data), name, tmp_path / "sites")
+    train_at(open_sites(tmp_path / "kits", data), name, tmp_path / "sites")
     settings = settings_of(name, task={"name": f"sites:{data}"}, backend={"name": "colours"})
     (tmp_path / "simulation").mkdir()
     train.train(make_config(settings), tmp_path / "simulation")
@@ -61,9 +57,9 @@ def test_sites_end_with_the_bits_and_bytes_of_a_simulation(
 def test_a_stopped_run_goes_on_to_the_same_bits(
     name: str, data: Path, tmp_path: Path, outcome: Callable[[Path], Any]
 ) -> None:
-    train_at(open_nodes(tmp_path / "kits", data), name, tmp_path / "whole")
+    train_at(open_sites(tmp_path / "kits", data), name, tmp_path / "whole")
     kits = tmp_path / "other"
     with pytest.raises(KeyboardInterrupt):
-        train_at(open_nodes(kits, data), name, tmp_path / "stopped", Messages(2))
-    resume_run(open_nodes(kits, data), tmp_path / "stopped", Callback())  # all sites were started anew
+        train_at(open_sites(kits, data), name, tmp_path / "stopped", Messages(2))
+    resume_run(open_sites(kits, data), tmp_path / "stopped", Callback())  # all sites were started anew
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
