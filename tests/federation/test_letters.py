@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,10 @@ def with_update(change: Callable[[Update], Update]) -> Callable[[bytes], list[by
 
 
 def payload(change: Callable[[Any], Any]) -> Callable[[bytes], list[bytes]]:
-    return with_update(lambda one: replace(one, payload={name: change(a) for name, a in one.payload.items()}))
+    def changed(arrays: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: change(a) if a.dtype == np.float32 else a for name, a in arrays.items()}
+
+    return with_update(lambda one: replace(one, payload=changed(one.payload)))
 
 
 FORGERIES: dict[str, tuple[Callable[[bytes], list[bytes]], str]] = {
@@ -127,6 +130,8 @@ def test_letters_pass_the_server_by(sites: Callable[[], MemoryChannel], tmp_path
     numbers = set[bytes]()
     for _, _, sealed in channel.letters:
         letter = Update.from_bytes(wire.unpacked(sealed)[0]["letter"].tobytes())
+        if "content" in letter.payload:  # of the readout alone, which is flooded
+            continue
         numbers |= {letter.payload["readout"].tobytes(), letter.payload["prompt"].tobytes()}
     in_rounds = [r for (_, sent), (_, r) in zip(channel.requests, channel.responses, strict=True) if not _reveals(sent)]
     assert len(numbers) > 20
