@@ -23,7 +23,7 @@ def nodes_drawn(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -
     return {
         "graph": graph_chart(summary["nodes"]["links"], nodes),
         "consensus": line_chart(
-            "Distance of the nodes to their mean", "round", [Series("distance", "validation", points)]
+            "Distance of the nodes to their mean, estimated", "round", [Series("distance", "validation", points)]
         ),
         "link_bytes": format_bytes(summary["nodes"]["bytes_per_link"]),
     }
