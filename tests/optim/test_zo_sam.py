@@ -123,7 +123,12 @@ class TestPrevious:
         for kind in (Spsa, partial(ZoSam, ascent=ascent)):
             toy = Toy(optimizer=kind)
             one = simulate(partial(Gossip, topology="complete"), toy)
-            ends.append([state.parameters["prompt"].tobytes() for state in one.states(4)])
+            state, points = one.algorithm.init(), []
+            for _ in range(4):
+                state, _ = one.round(state)
+                points.append(next(iter(one.memories.values())).arrays["tuned/current/parameters/prompt"])
+            start = np.zeros_like(points[0])
+            ends.append([point.tobytes() for point in (start, *points)])
             spent.append(sum(toy.backend.calls))
         assert spent[0] == spent[1] > 0
         assert [len(set(points)) - 1 for points in ends] == [4, steps]

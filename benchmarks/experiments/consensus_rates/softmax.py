@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from fedbbpt.algorithms.gossip import Gossip
+from fedbbpt.algorithms.own_parameters import CURRENT
 from fedbbpt.data import TaskData
 from fedbbpt.data.partition import PartitionScheme, partition_clients
+from fedbbpt.engines import TUNED
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts import ReadoutData
 from fedbbpt.readouts.linear import LinearReadout
@@ -93,13 +95,14 @@ def curve(way: Way, rounds: int = ROUNDS) -> Curve:
     )
     one, minimum = simulate(make, problem.toy), problem.minimum()
     least, state = problem.loss(minimum)[0], one.algorithm.init()
-    points, gradient = [], 0.0
+    points, gradient, mean = [], 0.0, state.parameters["readout"].astype(np.float64)
     for round_ in range(1, rounds + 1):
-        before = problem.loss(state.parameters["readout"])[1]
+        before = problem.loss(mean)[1]
         gradient += float(before @ before)
-        state, report = one.round(state)
-        mean = state.parameters["readout"].astype(np.float64)
+        state, _ = one.round(state)
+        own = np.stack([memory.arrays[f"{TUNED}/{CURRENT}parameters/readout"] for memory in one.memories.values()])
+        mean = own.mean(0, np.float64)
         away = float(((mean - minimum) ** 2).sum())
-        apart = report.consensus_distance or 0.0
+        apart = float(np.sqrt(((own - mean) ** 2).sum(1).mean()))
         points.append(Point(round_, gradient / round_, problem.loss(mean)[0] - least, away, apart))
     return Curve("softmax", way, points)
