@@ -53,8 +53,8 @@ def test_the_results_are_those_of_the_stored_runs() -> None:
     rows = without_server.read(RESULTS / "without-server.jsonl")
     for trained, ways in without_server.WAYS.items():
         of = [row for row in rows if row["trained"] == trained]
-        seeds = {row["seed"] for row in of}
-        assert len(of) == len(seeds) * 2 * 4 * (2 + len(ways))  # α, tasks, and with a server or alone
+        blocks = {(row["seed"], row["alpha"]) for row in of}
+        assert len(of) == len(blocks) * 4 * (2 + len(ways))  # tasks, and with a server or alone
         assert without_server.table(of) in PAGE
 
 
