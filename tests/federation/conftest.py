@@ -14,10 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fedbbpt import registry
+from fedbbpt.federation import letterbox
 from fedbbpt.federation.kits import Federation, Kit
 from fedbbpt.federation.nodes import start_server, stop_server
 from fedbbpt.federation.provisioning import create
 from fedbbpt.federation.watcher import MARK
+from tests.federation.in_memory import Colours, MemoryChannel, open_sites, write_images
 
 TIMEOUT = 60.0  # seconds
 PORTS = range(20_000, 32_000)  # below those that systems give to connections
@@ -96,6 +99,15 @@ def join(federation: Federation) -> Iterator[Callable[..., SiteProcess]]:
             return site
 
         yield start
+
+
+@pytest.fixture
+def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], MemoryChannel]:
+    """`sites()`: berlin, oslo, paris and rome in this process, started anew; they do not wait long for letters."""
+    registry.register("backends", "colours", Colours)
+    monkeypatch.setattr(letterbox, "TIMEOUT", 0.5)
+    data = write_images(tmp_path / "data", ("berlin", "oslo", "paris", "rome"))
+    return lambda: open_sites(tmp_path / "kits", data)
 
 
 @pytest.fixture(scope="session")

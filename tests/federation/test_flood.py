@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedbbpt import registry
 from fedbbpt.algorithms.flood_log import SALT_SIZE, packed_replies, replies_of
 from fedbbpt.errors import BackendError
-from fedbbpt.federation import letterbox
 from fedbbpt.federation.messages import Request
 from fedbbpt.federation.server import resume_run, train_run
 from fedbbpt.run import checkpoint
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.metrics import read_metrics
 from fedbbpt.types import Update, wire
-from tests.federation.in_memory import Colours, MemoryChannel, Messages, open_sites, write_images
+from tests.federation.in_memory import MemoryChannel, Messages
 
 SITES = ("berlin", "oslo", "paris", "rome")
 SETTINGS: dict[str, Any] = {
@@ -28,18 +26,6 @@ SETTINGS: dict[str, Any] = {
     "optimizer": {"name": "spsa-gc"},
     "engine": {"name": "nvflare", "federation": "x"},
 }
-
-
-@pytest.fixture(autouse=True)
-def backends(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry.register("backends", "colours", Colours)
-    monkeypatch.setattr(letterbox, "TIMEOUT", 0.5)
-
-
-@pytest.fixture
-def sites(tmp_path: Path) -> Callable[[], MemoryChannel]:
-    data = write_images(tmp_path / "data", SITES)
-    return lambda: open_sites(tmp_path / "kits", data)
 
 
 def train_at(channel: MemoryChannel, out: Path, callback: Callback | None = None, name: str = "flood") -> None:
