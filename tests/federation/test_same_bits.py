@@ -3,6 +3,7 @@
 Their runs end with the bits of a simulation, and the server receives nothing of their data.
 """
 
+import contextlib
 import inspect
 import os
 import shutil
@@ -139,8 +140,10 @@ def test_a_run_has_the_bits_queries_and_bytes_of_a_simulation_and_opens_no_port(
 
     def listening() -> set[tuple[str, int]]:
         """The addresses and ports at which processes of the federation listen, the workers' included."""
-        processes = [one for kit in (federation.server, *kits.values()) for one in nvflare_processes(kit)]
-        connections = [connection for process in processes for connection in process.net_connections()]
+        connections = []
+        for process in (one for kit in (federation.server, *kits.values()) for one in nvflare_processes(kit)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # the worker of the run before ends meanwhile
+                connections += process.net_connections()
         return {tuple(connection.laddr) for connection in connections if connection.status == psutil.CONN_LISTEN}
 
     before, during = listening(), []
