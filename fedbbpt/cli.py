@@ -10,14 +10,14 @@ import fedbbpt
 from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
 from fedbbpt.commands.config import config
-from fedbbpt.commands.errors import Program, print_error
+from fedbbpt.commands.errors import Program
 from fedbbpt.commands.federation import federation
 from fedbbpt.commands.list import list_
+from fedbbpt.commands.predict import predict
 from fedbbpt.commands.serve import serve, serve_body
 from fedbbpt.commands.task import task
 from fedbbpt.commands.train import train
-from fedbbpt.errors import DataError
-from fedbbpt.printing import one_line, print_table
+from fedbbpt.printing import print_table
 
 
 class Commands(Program, click.Group):
@@ -43,7 +43,7 @@ def main() -> None:
     """
 
 
-for command in (assets, cache, config, federation, list_, serve, serve_body, task, train):
+for command in (assets, cache, config, federation, list_, predict, serve, serve_body, task, train):
     main.add_command(command)
 
 
@@ -64,31 +64,6 @@ def evaluate(folder: Path, task: str | None) -> None:
     for failing, what in (("unparsed", "answers name no class"), ("unanswered", "queries brought no scores")):
         if result[failing]:
             click.echo(f"{failing:15}{result[failing]:,} {what}")
-
-
-@main.command(short_help="Classify images or texts with a run's prompt.")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def predict(folder: Path, files: tuple[Path, ...]) -> None:
-    """Classify images, or files with one text each, with what a run has learned.
-
-    Prints FILE, class and probability, separated by tabs.
-    """
-    from fedbbpt.run.predict import Predictor
-    from fedbbpt.services import RequestRejected
-
-    predictor = Predictor(folder)
-    unreadable = 0
-    for file in files:
-        try:
-            name, probability = predictor(file)
-        except (DataError, RequestRejected) as e:
-            unreadable += 1
-            print_error(e)
-        else:
-            click.echo("\t".join((one_line(str(file)), one_line(name), f"{probability:.3f}")))
-    if unreadable:
-        raise click.exceptions.Exit(1)
 
 
 @main.command(short_help="Check the installation.")

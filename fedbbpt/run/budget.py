@@ -5,18 +5,40 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from fedbbpt.config import Config
-from fedbbpt.config.validation import validate
+from fedbbpt.config.validation import check_keys, validate
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.query_budget import QueryPlan
 from fedbbpt.run.simulation import Simulation
 from fedbbpt.services.ledger import Account, Budget
 from fedbbpt.services.prices import NANODOLLARS, list_month, list_price
+from fedbbpt.web.option_types import Dollars
 
 SAMPLE_SIZE = 100  # inputs
 MAX_REASONS = 3  # of refusals
 LIMITS = ("max_queries", "max_requests", "max_cost")  # of a config, in the order of `Budget`
+
+
+class Limits(BaseModel):
+    """What may be spent, apart from any run; None is no limit."""
+
+    model_config = ConfigDict(strict=True)
+    max_queries: PositiveInt | None = None
+    max_requests: PositiveInt | None = None
+    max_cost: Dollars | None = None
+
+
+def separate_account(limits: Mapping[str, Any]) -> Account:
+    """An account of its own with these limits, for queries that belong to no run.
+
+    Raises:
+        UnknownName: there is no such limit.
+        ConfigError: it is not a positive number.
+    """
+    check_keys("limit", limits, Limits.model_fields)
+    return Account(uuid.uuid4().hex, _limits(validate(Limits, dict(limits)).model_dump()))
 
 
 def new_account(config: Config) -> Account:

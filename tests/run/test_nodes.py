@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+import fedbbpt
 from fedbbpt.errors import RunError
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import checkpoint
 from fedbbpt.run.graph_chart import graph_chart
-from fedbbpt.run.predict import Predictor
 from fedbbpt.testing import toy_client
 from fedbbpt.testing.expect import same_bits
 
@@ -92,7 +92,7 @@ def test_until_a_flood_is_over_its_nodes_alone_have_the_parameters(run, make_wat
     with pytest.raises(KeyboardInterrupt):
         run(algorithm={"name": "flood"}, rounds=3, callback=make_watch(2))
     with pytest.raises(RunError, match=r"keep the parameters until its rounds are over: finish it .--resume."):
-        Predictor(tmp_path / "run")
+        fedbbpt.load(tmp_path / "run")
     run(algorithm={"name": "flood"}, rounds=3)
     whole = run(algorithm={"name": "fedavg"}, rounds=3, folder=tmp_path / "server")
     best = [checkpoint.load_best(folder)[1] for folder in (tmp_path / "run", tmp_path / "server")]

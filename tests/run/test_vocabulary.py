@@ -15,10 +15,10 @@ from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError, DataError
 from fedbbpt.run import train, vocabulary
 from fedbbpt.run.callback import Callback
-from fedbbpt.run.predict import Predictor
 from fedbbpt.run.query_budget import plan_queries
 from fedbbpt.run.settings import load_run_settings
 from fedbbpt.run.simulation import open_simulation
+from fedbbpt.tuned.model import load
 from fedbbpt.types import Client, Dataset
 
 
@@ -106,9 +106,9 @@ def test_a_run_learns_writes_down_uses_and_predicts_with_them(run, tmp_path: Pat
     assert summary["test_accuracy"] == 1
     assert len(load_run_settings(tmp_path / "run")["prompt"]["vocabulary"]) == 12
     (tmp_path / "new.txt").write_text("a fine tale")
-    label, probability = Predictor(tmp_path / "run")(tmp_path / "new.txt")
-    assert label == "fine"
-    assert probability > 0.6
+    model = load(tmp_path / "run")
+    assert model.predict(tmp_path / "new.txt") == "fine"
+    assert model.predict_proba("a fine tale").max() > 0.6
 
 
 def test_what_was_told_for_the_words_is_counted(run, settings, tmp_path: Path) -> None:

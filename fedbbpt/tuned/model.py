@@ -1,0 +1,142 @@
+"""A tuned model in Python: load it, and ask it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedbbpt.errors import BackendError, RunError
+from fedbbpt.run.budget import separate_account
+from fedbbpt.services import RequestRejected
+from fedbbpt.services.ledger import BilledUsage
+from fedbbpt.tuned.backend import TunedBackend
+from fedbbpt.tuned.inputs import as_inputs, given
+from fedbbpt.tuned.state import TunedState, read_tuned_run
+from fedbbpt.types import Float32, Inputs
+
+
+class TunedModel:
+    """What a run has learned, ready to classify.
+
+    Inputs are PIL images, arrays (h, w, 3) or paths of images, or strings and paths of text files, as the model reads
+    them; one of them, or several in a list or an array (n, h, w, 3).
+
+    Args:
+        state: what was learned.
+        limits: max_queries, max_requests and max_cost (dollars), for all that this object asks.
+        options: of the model's backend, in place of those of training, such as another `device`.
+    """
+
+    def __init__(
+        self, state: TunedState, limits: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+    ) -> None:
+        self.state, self._limits, self._options = state, limits, options
+        self.backend = TunedBackend(state, separate_account(limits or {}), options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles what was learned, not the model, which is opened again."""
+        return TunedModel, (self.state, self._limits, self._options)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the K classes, in the order of `predict_proba`."""
+        return self.backend.info.classes
+
+    @property
+    def queries(self) -> int:
+        """Queries of the model so far: one per input and prompt."""
+        return self.backend.asked.usage.queries
+
+    @property
+    def billed(self) -> BilledUsage | None:
+        """What a paid service has billed for this object, stored answers left out; None for a model free of charge."""
+        client = self.backend.service_client
+        return None if client is None else client.billed()
+
+    def predict(self, inputs: Any) -> Any:
+        """The likeliest class of one input, or the list of those of several; None for one without an answer.
+
+        Raises:
+            DataError: an input is not what the model reads.
+            BudgetError: the queries would exceed a limit. Answers of a paid service are kept, and not paid again.
+            BackendError: the model cannot be asked.
+        """
+        wanted, many = given(inputs, self.backend.info.input_size), []
+        for log_p in self._answers(wanted.items):
+            many += [None if np.isnan(row).any() else self.classes[int(row.argmax())] for row in log_p]
+        return many[0] if wanted.is_single else many
+
+    def predict_proba(self, inputs: Any) -> Float32:
+        """Probabilities (n, K) of several inputs, or (K,) of one, float32; NaN for one without an answer.
+
+        Raises as `predict` does.
+        """
+        wanted = given(inputs, self.backend.info.input_size)
+        parts = [probabilities(log_p) for log_p in self._answers(wanted.items)]
+        many = np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
+        return many[0] if wanted.is_single else many
+
+    def check_answered(self, rows: NDArray[np.floating[Any]]) -> None:
+        """Checks that no row (n, K) of probabilities is one of NaN.
+
+        Raises:
+            RequestRejected: a service refused an input; its reason is given.
+            BackendError: the model left an input without an answer.
+        """
+        unanswered = int(np.isnan(rows).any(1).sum())
+        if not unanswered:
+            return
+        client = self.backend.service_client
+        if client and client.refusals.last_error:
+            raise RequestRejected(
+                f"the service refused {unanswered} of {len(rows)} inputs: {client.refusals.last_error}"
+            )
+        raise BackendError(f"the model left {unanswered} of {len(rows)} inputs without an answer; ask again")
+
+    def log_probabilities(self, inputs: NDArray[Any]) -> Float32:
+        """(b, K) for at most `backend.info.max_batch` inputs, images as uint8 (b, 3, h, w), or texts (b,)."""
+        return self.backend.query(as_queries(inputs)).scores
+
+    def _answers(self, items: Sequence[Any]) -> Iterator[Float32]:
+        size, limit = self.backend.info.input_size, self.backend.info.max_batch
+        for first in range(0, len(items), limit):
+            yield self.log_probabilities(as_inputs(items[first : first + limit], size, first))
+
+
+def as_queries(inputs: NDArray[Any]) -> Inputs:
+    """Images as float32 in [0, 1], as backends read them; texts as they are."""
+    return inputs.astype(np.float32) / np.float32(255) if inputs.dtype == np.uint8 else inputs
+
+
+def probabilities(log_p: Float32) -> Float32:
+    """Log-probabilities of any shape as probabilities."""
+    return np.exp(log_p.astype(np.float64)).astype(np.float32)
+
+
+def load(folder: str | Path, *, options: Mapping[str, Any] | None = None, **limits: Any) -> TunedModel:
+    """Loads what the run in a folder has learned.
+
+    Example::
+
+        model = fedbbpt.load("runs/digits-001", max_queries=1000)
+        print(model.predict("seven.png"))
+
+    Args:
+        folder: of a run.
+        options: of the model's backend, in place of those of training, such as `{"device": "cpu"}`.
+        limits: max_queries, max_requests and max_cost (dollars), for all that the loaded model asks.
+
+    Raises:
+        RunError: there is nothing in the folder that can be loaded.
+        BackendError: the model cannot be opened.
+    """
+    return TunedModel(read_state(Path(folder)), limits, options)
+
+
+def read_state(folder: Path) -> TunedState:
+    """What was learned, from a run's folder."""
+    if not folder.is_dir():
+        raise RunError(f"no folder {folder}; name that of a run, such as runs/digits-001")
+    return read_tuned_run(folder)
