@@ -14,7 +14,8 @@ from fedbbpt.commands.errors import Program
 from fedbbpt.commands.federation import federation
 from fedbbpt.commands.list import list_
 from fedbbpt.commands.predict import predict
-from fedbbpt.commands.serve import serve, serve_body
+from fedbbpt.commands.serve import serve
+from fedbbpt.commands.serve_body import serve_body
 from fedbbpt.commands.task import task
 from fedbbpt.commands.train import train
 from fedbbpt.printing import print_table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbbpt.commands.errors import print_error
-from fedbbpt.commands.settings import LIMITS
+from fedbbpt.commands.settings import limit_options, limits_of
 
 if TYPE_CHECKING:
     from fedbbpt.tuned.predictions import Format
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     help="tsv: input, class, probability; csv, jsonl: with the probabilities of all classes.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write to this file; what is stopped goes on from there.")
-@click.option("--max-queries", type=click.IntRange(1), help="Most queries of the model.")
-@click.option("--max-requests", type=click.IntRange(1), help="Most requests to the model.")
-@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Most dollars, for a paid service.")
+@limit_options
 @click.option(
     "-o",
     "assignments",
@@ -57,8 +55,7 @@ def predict(
     from fedbbpt.tuned.predictions import Failed, Formatter, Journal, Prediction, predict
     from fedbbpt.tuned.sources import find
 
-    given = {limit: limits[limit] for limit in LIMITS if limits[limit] is not None}
-    model = load(folder, options=dict(map(parse_assignment, assignments)), **given)
+    model = load(folder, options=dict(map(parse_assignment, assignments)), **limits_of(limits))
     texts = model.backend.info.input_size is None
     if text_column is not None and not texts:
         raise ConfigError(f"{folder} reads images; leave out --text-column, which is for tables of texts")

@@ -1,71 +1,26 @@
-"""`fedbbpt serve` and `fedbbpt serve-body`: a backend, or the body of a partitioned model, over HTTP."""
+"""`fedbbpt serve`: a backend, or a tuned model, over HTTP."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedbbpt.commands.serving import backend_options, listening, open_backend, run_service, server_options
+from fedbbpt.commands.settings import LIMITS, limit_options, limits_of
 from fedbbpt.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
-    import socket
-    from concurrent.futures import Executor
-
-    from fedbbpt.backend import Backend, Provider
-    from fedbbpt.serve.app import InferenceService
-    from fedbbpt.serve.split_body import BodyService, ServedBody
-
-DEFAULT_TASK = "digits"  # for backends that read images
-BODY_TIMEOUT = 600.0  # seconds for activations to arrive: they are large
+    from fedbbpt.serve.model import ServedModel
 
 
-def _options(*options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-backend_options = _options(
-    click.option("--backend", "name", required=True, help="Name of the model's backend: see fedbbpt list backends."),
-    click.option(
-        "-o", "assignments", multiple=True, metavar="KEY=VALUE", help="Option of the backend, such as -o model=smollm2."
-    ),
-)
-server_options = _options(
-    click.option(
-        "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other needs a token."
-    ),
-    click.option(
-        "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 takes a free one."
-    ),
-    click.option(
-        "--token-file",
-        type=click.Path(path_type=Path),
-        help="File of mode 600 with the token that clients must send  [default: $FEDBBPT_TOKEN, else no token].",
-    ),
-    click.option(
-        "--max-body", type=click.IntRange(1), default=32, show_default=True, help="Largest request body, in MiB."
-    ),
-    click.option(
-        "--concurrency",
-        type=click.IntRange(1),
-        default=64,
-        show_default=True,
-        help="Maximum number of requests handled at a time.",
-    ),
-)
-
-
-@click.command(short_help="Serve a backend over HTTP.")
+@click.command(short_help="Serve a tuned run, or any backend, over HTTP.")
+@click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
 @backend_options
 @click.option("--task", help="Task whose classes are scored  [default: digits for images; required for texts].")
 @click.option("--text-column", help="Column of a table that holds the texts  [default: text].")
 @click.option("--label-column", help="Column of a table that holds the classes  [default: label].")
+@limit_options
 @server_options
 @click.option(
     "--max-pixels",
@@ -74,146 +29,61 @@ server_options = _options(
     help="Maximum number of pixels in a request's images  [default: 2^28].",
 )
 def serve(
-    name: str,
+    folder: Path | None,
+    name: str | None,
     assignments: tuple[str, ...],
-    task: str | None,
-    text_column: str | None,
-    label_column: str | None,
     host: str,
     port: int,
     token_file: Path | None,
     max_body: int,
     concurrency: int,
     max_pixels: int,
+    **given: Any,
 ) -> None:
-    """Serve any backend over HTTP: its own scores, and the routes of the OpenAI API.
+    """Serve what a run has learned in front of its model, or any backend, over HTTP.
 
-    POST /v1/classify, /v1/completions, /v1/chat/completions, /v1/embeddings; GET /v1/models, /healthz, /metrics, and
-    /openapi.json, which describes all of them. Prints its URL once it is ready.
+    RUN is the folder of a run, or an exported one. Its page at / compares answers before and after tuning. Without
+    RUN, --backend serves a model as it is.
+
+    POST /v1/classify, /v1/completions, /v1/chat/completions, /v1/embeddings, and /v1/compare of a run; GET /v1/models,
+    /healthz, /metrics, and /docs, which describes all of them. Prints its URL once it is ready.
     """
     try:
-        from fedbbpt.backend import check_scores
         from fedbbpt.serve import MIB, RequestLimits
         from fedbbpt.serve.app import InferenceService
-        from fedbbpt.serve.model import ServedModel
     except ImportError as e:
         raise MissingExtra("fedbbpt serve", "serve", e) from e
 
-    columns = {"text_column": text_column, "label_column": label_column}
-    with _listening(host, port, token_file) as (socket, thread, token):
-        backend, provider = thread.submit(open_backend, name, task, assignments, columns).result()
-        check_scores(backend.info)
+    if (folder is None) == (name is None):
+        raise ConfigError("give the folder of a run, or the --backend of a model to serve as it is")
+    with listening(host, port, token_file) as (socket, thread, token):
+        opened = thread.submit(_open, folder, name, assignments, given).result()
         limits = RequestLimits(max_body * MIB, max_pixels, concurrency)
-        _serve(InferenceService(thread, ServedModel(backend, provider), limits, token), socket)
+        run_service(InferenceService(thread, opened, limits, token), socket)
 
 
-@click.command(short_help="Serve the body of a partitioned model over HTTP.")
-@backend_options
-@click.option(
-    "--head-blocks",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="Number of transformer blocks before the body, held by the clients.",
-)
-@click.option(
-    "--tail-blocks",
-    type=click.IntRange(0),
-    default=1,
-    show_default=True,
-    help="Number of transformer blocks after the body, held by the clients.",
-)
-@server_options
-def serve_body(
-    name: str,
-    assignments: tuple[str, ...],
-    head_blocks: int,
-    tail_blocks: int,
-    host: str,
-    port: int,
-    token_file: Path | None,
-    max_body: int,
-    concurrency: int,
-) -> None:
-    """Serve the body of a model that is partitioned for split learning.
-
-    Clients hold the head and the tail, and train with fedbbpt train --algorithm sfprompt -o algorithm.body_url=URL.
-    POST /v1/split/forward, /v1/split/backward; GET /v1/split, /healthz, /metrics. Prints its URL once it is ready.
-    """
-    try:
-        from fedbbpt.serve import MIB, RequestLimits
-        from fedbbpt.serve.split_body import BodyService
-    except ImportError as e:
-        raise MissingExtra("fedbbpt serve-body", "serve", e) from e
-
-    with _listening(host, port, token_file) as (socket, thread, token):
-        body = thread.submit(_open_body, name, assignments, head_blocks, tail_blocks).result()
-        limits = RequestLimits(max_body * MIB, concurrency=concurrency, body_timeout=BODY_TIMEOUT)
-        _serve(BodyService(thread, body, limits, token), socket)
-
-
-@contextmanager
-def _listening(
-    host: str, port: int, token_file: Path | None
-) -> Iterator[tuple["socket.socket", "Executor", str | None]]:
-    """A bound socket, the model's thread, and the token, until Ctrl-C."""
-    from fedbbpt.serve.batching import model_thread
-    from fedbbpt.serve.server import bind
-    from fedbbpt.web.auth import read_token
-
-    token = read_token(token_file)
-    try:
-        with bind(host, port, token) as bound, model_thread() as thread:
-            yield bound, thread, token
-    except KeyboardInterrupt:
-        click.echo("\nStopped.", err=True)
-        raise SystemExit(130) from None
-
-
-def _serve(service: "InferenceService | BodyService", bound: "socket.socket") -> None:
-    from fedbbpt.serve.server import serve_until_interrupted, url_of
-
-    with closing(service):
-        bound.listen()
-        click.echo(url_of(bound))
-        serve_until_interrupted(service, bound)
-
-
-def open_backend(
-    name: str, task: str | None, assignments: tuple[str, ...], columns: Mapping[str, str | None]
-) -> "tuple[Backend, Provider]":
-    """Opens a backend for a task; gives the task's provider, too.
-
-    Raises:
-        ConfigError: there is no such backend, task or option, or the backend cannot read the task's inputs.
-    """
-    from fedbbpt.config.components import build, build_task, load_class, resolve, task_modality
+def _open(
+    folder: Path | None, name: str | None, assignments: tuple[str, ...], given: Mapping[str, Any]
+) -> "ServedModel":
+    """The tuned model of a run's folder, or the backend of that name; one of the two is None."""
+    from fedbbpt.backend import Provider, check_scores
     from fedbbpt.config.settings import parse_assignment
+    from fedbbpt.serve.model import ServedModel
 
-    backend_class = load_class("backends", name)
-    backend = resolve("backends", name, dict(parse_assignment(text) for text in assignments))
-    if task is None:
-        if "image" not in backend_class.modalities:
-            raise ConfigError(f"the backend {name!r} reads texts: give the --task whose classes it scores")
-        task = DEFAULT_TASK
-    given = {key: column for key, column in columns.items() if column is not None}
-    component = resolve("tasks", task, given)
-    if (modality := task_modality(component)) not in backend_class.modalities:
-        raise ConfigError(f"the backend {name!r} cannot read {modality}s, which the task {task} holds")
-    provider = build_task(component).provider
-    return build("backends", backend, provider), provider
+    about_data = {key: value for key, value in given.items() if key not in LIMITS}
+    if folder is not None:
+        from fedbbpt.tuned.model import load
 
-
-def _open_body(name: str, assignments: tuple[str, ...], head_blocks: int, tail_blocks: int) -> "ServedBody":
-    """The body of a backend's model, without its first `head_blocks` and last `tail_blocks`."""
-    from fedbbpt.config.components import load_class
-    from fedbbpt.config.settings import parse_assignment
-    from fedbbpt.serve.split_body import ServedBody
-    from fedbbpt.split_learning.protocol import Splittable
-
-    if not issubclass(load_class("backends", name), Splittable):
-        raise ConfigError(f"the backend {name!r} has no model that can be partitioned; use --backend local-vit")
-    backend = cast(Splittable, open_backend(name, None, assignments, {})[0])
-    # float32 as algorithm.dtype has by default; the backend's own default is "auto".
-    dtype: Any = dict(parse_assignment(text) for text in assignments).get("dtype", "float32")
-    return ServedBody.of(backend, head_blocks, tail_blocks, dtype)
+        if unwanted := [key for key, value in about_data.items() if value is not None]:
+            raise ConfigError(f"a run knows its task; leave out --{unwanted[0].replace('_', '-')}")
+        model = load(folder, options=dict(map(parse_assignment, assignments)), **limits_of(given))
+        words = model.state.task.label_words
+        provider = Provider(model.classes, label_words=None if words is None else tuple(words))
+        return ServedModel(model.backend, provider, tuned=model.backend)
+    if limits := limits_of(given):
+        raise ConfigError(f"limits are those of a run; leave out --{next(iter(limits)).replace('_', '-')}")
+    assert name is not None  # as the command has checked
+    columns = {key: about_data[key] for key in ("text_column", "label_column")}
+    backend, provider = open_backend(name, about_data["task"], assignments, columns)
+    check_scores(backend.info)
+    return ServedModel(backend, provider)

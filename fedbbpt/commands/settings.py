@@ -16,6 +16,24 @@ KEYS = {
     **{key: key for key in ("rounds", "seed", *LIMITS)},
 }
 
+LIMIT_OPTIONS = (
+    click.option("--max-queries", type=int, help="Hard limit on queries, evaluation included."),
+    click.option("--max-requests", type=int, help="Hard limit on requests."),
+    click.option("--max-cost", type=float, help="Hard limit on the cost, in dollars."),
+)
+
+
+def limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the limits alone; `limits_of` reads them."""
+    for option in reversed(LIMIT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def limits_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits that were given, by their names in a config."""
+    return {limit: given[limit] for limit in LIMITS if given[limit] is not None}
+
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that make up a config to a command; `settings_of` reads them."""
@@ -46,9 +64,7 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
             "--shots-per-class", type=int, help="Training examples per class, over all clients  [default: 16]."
         ),
         click.option("--seed", type=int, help="Random seed  [default: 1]."),
-        click.option("--max-queries", type=int, help="Hard limit on queries, evaluation included."),
-        click.option("--max-requests", type=int, help="Hard limit on requests."),
-        click.option("--max-cost", type=float, help="Hard limit on the cost, in dollars."),
+        *LIMIT_OPTIONS,
         click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting: -o prompt.epsilon=0.2."),
     ]
     for option in reversed(options):

@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fedbbpt.errors import ConfigError, DataError
-from fedbbpt.serve import HttpError, RequestLimits
+from fedbbpt.errors import BudgetError, ConfigError, DataError
+from fedbbpt.serve import HttpError, RequestLimits, pages
 from fedbbpt.serve.batching import Batcher
 from fedbbpt.serve.chat import ChatRequest
 from fedbbpt.serve.classify import ClassifyRequest
+from fedbbpt.serve.compare import CompareRequest
 from fedbbpt.serve.completions import CompletionRequest
 from fedbbpt.serve.embeddings import EmbeddingRequest
 from fedbbpt.serve.idempotency import IdempotencyCache
@@ -39,6 +40,7 @@ POST_ROUTES: dict[str, type[ApiRequest]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/embeddings": EmbeddingRequest,
 }
+TUNED_ROUTES: dict[str, type[ApiRequest]] = {"/v1/compare": CompareRequest}
 
 
 class InferenceService:
@@ -50,19 +52,23 @@ class InferenceService:
         self._concurrency = ConcurrencyLimit(limits)
         # One parser thread: parsed requests are large, and malloc gives no thread the memory that another freed.
         self._parser, self._image_memory = ThreadPoolExecutor(1, "fedbbpt-parser"), WeightedSemaphore(MAX_PIXELS_HELD)
-        self._batcher = Batcher(thread, model.info.max_batch, self._metrics.count_batch)
         self._started = int(time.time())
-        self._openapi = openapi_document(POST_ROUTES)
-        routes = [Route(path, partial(self._answer, schema), methods=["POST"]) for path, schema in POST_ROUTES.items()]
-        get_routes = {
+        post_routes = POST_ROUTES | ({} if model.tuned is None else TUNED_ROUTES)
+        self._openapi = openapi_document(post_routes)
+        routes = [Route(path, partial(self._answer, schema), methods=["POST"]) for path, schema in post_routes.items()]
+        get_routes: dict[str, Callable[[Request], Any]] = {
             "/v1/models": self._models,
             "/healthz": self._health,
             "/metrics": self._render_metrics,
             "/openapi.json": self._describe,
+            "/docs": partial(pages.respond, pages.render("docs", document=self._openapi)),
         }
+        if model.tuned is not None:
+            get_routes["/"] = partial(pages.respond, pages.render("try"))
         routes += [Route(path, endpoint, methods=["GET"]) for path, endpoint in get_routes.items()]
-        access = Middleware(AccessMiddleware, routes={*POST_ROUTES, *get_routes}, token=token, metrics=self._metrics)
+        access = Middleware(AccessMiddleware, routes={*post_routes, *get_routes}, token=token, metrics=self._metrics)
         self.app = Starlette(routes=routes, middleware=[access], exception_handlers={HTTPException: method_not_allowed})
+        self._batcher = Batcher(thread, model.info.max_batch, self._metrics.count_batch)  # last: it takes the thread
 
     def close(self) -> None:
         """Frees the model's thread, once all waiting requests are answered."""
@@ -98,6 +104,8 @@ class InferenceService:
                 output = await self._batcher.query(function, inputs)
         except (ConfigError, DataError) as e:  # the model cannot read these inputs, and says why
             raise HttpError(400, str(e), code="unreadable") from e
+        except BudgetError as e:
+            raise HttpError(429, str(e), code="insufficient_quota") from e
         return await asyncio.to_thread(lambda: parsed.respond(self._model, output).model_dump_json().encode())
 
     async def _models(self, request: Request) -> Response:

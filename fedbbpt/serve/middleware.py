@@ -20,7 +20,7 @@ from fedbbpt.serve.metrics import ServerMetrics
 from fedbbpt.serve.semaphore import WeightedSemaphore
 from fedbbpt.web.urls import is_loopback
 
-PUBLIC_ROUTE = "/healthz"  # needs no token
+PUBLIC_ROUTES = {"/healthz", "/", "/docs"}  # need no token: the pages hold nothing of the model
 HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^:@\[\]]+))(?::[0-9]*)?", re.IGNORECASE)
 
 MAX_BODIES_HELD = 4  # of the largest size allowed, in memory at a time
@@ -33,9 +33,9 @@ class AccessMiddleware:
     """Passes on requests that have the token and name one of the routes, and counts the responses.
 
     Without a token, only programs on this machine are answered. A browser runs on this machine, too, but its pages may
-    be anybody's: requests that it sends for a page are refused, and those of a page whose own host name was made to
-    resolve to this machine (DNS rebinding) are recognised by their Host. Nothing of a request is logged, and of an
-    error only its type and its place in the code.
+    be anybody's: requests that it sends for a page are refused, unless the page is the service's own, and those of a
+    page whose own host name was made to resolve to this machine (DNS rebinding) are recognised by their Host. Nothing
+    of a request is logged, and of an error only its type and its place in the code.
     """
 
     def __init__(self, app: ASGIApp, routes: Collection[str], token: str | None, metrics: ServerMetrics) -> None:
@@ -71,17 +71,23 @@ class AccessMiddleware:
 
     def _check(self, path: str, headers: Headers) -> None:
         if self._token is None:
-            if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
-                raise HttpError(403, "this service has no token, so web pages may not use it", code="page")
+            if not _is_own_page(headers):
+                raise HttpError(403, "this service has no token, so other web pages may not use it", code="page")
             if not _is_this_machine(headers.getlist("host")):
                 message = "this service has no token, so its host must be 127.0.0.1, [::1] or localhost"
                 raise HttpError(403, message, code="host")
-        elif path != PUBLIC_ROUTE and not hmac.compare_digest(_bearer_token(headers), self._token):
+        elif path not in PUBLIC_ROUTES and not hmac.compare_digest(_bearer_token(headers), self._token):
             message = "the token is missing or wrong: send it as Authorization: Bearer TOKEN"
             raise HttpError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         if path not in self._routes:
             known = ", ".join(sorted(self._routes))
             raise HttpError(404, f"no such route; there are {known}", code="unknown_url")
+
+
+def _is_own_page(headers: Headers) -> bool:
+    """Whether no page of a browser asks, or one that this service has served."""
+    own = {f"http://{host}" for host in headers.getlist("host")}
+    return set(headers.getlist("origin")) <= own and headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
 
 def _bearer_token(headers: Headers) -> bytes:

@@ -1,23 +1,39 @@
 """A backend as it is served: its scores, its features, and the words for its classes."""
 
+from functools import partial
+from typing import Protocol
+
 import numpy as np
 from scipy.special import log_softmax
 
-from fedbbpt.backend import Backend, Meter, Provider
+from fedbbpt.backend import Backend, BackendOutput, Meter, Provider
 from fedbbpt.serve.batching import QueryFunction
-from fedbbpt.types import Float32
+from fedbbpt.types import Float32, Inputs
+
+
+class Tuned(Protocol):
+    """What a tuned model can tell beside its answers (`fedbbpt.tuned.backend.TunedBackend`)."""
+
+    def untuned(self, inputs: Inputs) -> BackendOutput:
+        """The answers without what was tuned."""
+
+    def prompted(self, inputs: Inputs) -> Inputs:
+        """The inputs (b, …) under each of V prompts: (b·V, …), prompt by prompt."""
 
 
 class ServedModel:
     """A backend, queried for texts, or for 8-bit images (b, 3, h, w).
 
     `query` gives scores (b, C); `features` gives rows (b, D) in their place, or is None if the model has none.
-    `label_words` are the words for the C classes.
+    `label_words` are the words for the C classes. Of a `tuned` model, `compare` gives rows of log-probabilities before
+    and after tuning, and the prompted pictures behind them (`fedbbpt.serve.compare.Parts`).
     """
 
-    def __init__(self, backend: Backend, provider: Provider) -> None:
+    def __init__(self, backend: Backend, provider: Provider, tuned: Tuned | None = None) -> None:
         self.info = backend.info
         self.query = self._from_8_bits(Meter(backend).query)
+        self.tuned = tuned
+        self.compare = None if tuned is None else self._from_8_bits(partial(_compared, backend, tuned))
         self.features = backend.feature_extractor and self._from_8_bits(backend.feature_extractor)
         own = provider.label_words if provider.classes == self.info.classes else None
         self.label_words: tuple[str, ...] = backend.label_words or own or self.info.classes
@@ -41,3 +57,12 @@ class ServedModel:
             return np.asarray(log_softmax(exact, axis=1), np.float32)
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(exact), np.float32)
+
+
+def _compared(backend: Backend, tuned: Tuned, inputs: Inputs) -> BackendOutput:
+    before, after = tuned.untuned(inputs), backend.query(inputs)
+    parts = [before.scores, after.scores]
+    if inputs.dtype != object:
+        parts.append(tuned.prompted(inputs)[: len(inputs)].reshape(len(inputs), -1))
+    tokens, written = before.tokens + after.tokens, before.output_tokens + after.output_tokens
+    return BackendOutput(np.concatenate(parts, 1), tokens, output_tokens=written)

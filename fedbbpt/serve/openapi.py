@@ -14,9 +14,10 @@ from fedbbpt.serve.schemas import ApiRequest
 
 REFERENCE = "#/components/schemas/{model}"
 ACCESS_ERRORS = (401, 403)
-POST_ERRORS = (400, *ACCESS_ERRORS, 404, 408, 413, 422, 500, 503)
+POST_ERRORS = (400, *ACCESS_ERRORS, 404, 408, 413, 422, 429, 500, 503)
 ANY_JSON: dict[str, Any] = {"application/json": {"schema": {}}}
 PLAIN_TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+WEB_PAGE: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -48,6 +49,7 @@ def openapi_document(post_routes: Mapping[str, type[ApiRequest]]) -> dict[str, A
         "/healthz": {"get": _operation("Whether the service is up", ANY_JSON, ())},
         "/metrics": {"get": _operation("Metrics for Prometheus", PLAIN_TEXT, ACCESS_ERRORS)},
         "/openapi.json": {"get": _operation("This document", ANY_JSON, ACCESS_ERRORS)},
+        "/docs": {"get": _operation("This document, as a page", WEB_PAGE, (403,))},
     }
     for path, schema in post_routes.items():
         schemas += [schema, schema.response_schema]

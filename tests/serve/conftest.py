@@ -60,9 +60,9 @@ class FakeTexts(Backend):
 
 
 @contextmanager
-def _served(backend, provider=PROVIDER, *, limits=LIMITS, token=None) -> Iterator[str]:
+def _served(backend, provider=PROVIDER, *, limits=LIMITS, token=None, tuned=None) -> Iterator[str]:
     with bind("127.0.0.1", 0, token) as bound, model_thread() as model:
-        service = InferenceService(model, ServedModel(backend, provider), limits, token)
+        service = InferenceService(model, ServedModel(backend, provider, tuned), limits, token)
         server = make_server(service)
         bound.listen()
         url = url_of(bound)
