@@ -1,5 +1,6 @@
 """Queries the model: candidates × prompts × examples in as few requests as the backend's limit allows."""
 
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -115,14 +116,23 @@ class Objective(PromptedModel):
 
         limit = self.info.max_batch
         calls = [slice(start, min(start + limit, len(scores))) for start in range(0, len(scores), limit)]
-        with ThreadPoolExecutor(1) as ahead:  # makes the next request's inputs while the model answers this one
-            waiting = [ahead.submit(copy_context().run, drawn, call) for call in calls[:1]]
-            for call, following in zip(calls, [*calls[1:], None], strict=True):
-                inputs = waiting.pop().result()
-                if following is not None:
-                    waiting.append(ahead.submit(copy_context().run, drawn, following))
-                scores[call] = self.backend.query(inputs).scores
+        for call, inputs in zip(calls, _ahead(drawn, calls), strict=True):
+            scores[call] = self.backend.query(inputs).scores
         return scores.reshape(n, v, b, -1).swapaxes(1, 2)
+
+
+def _ahead(draw: Callable[[slice], Inputs], calls: Sequence[slice]) -> Iterator[Inputs]:
+    """The inputs of each request; those of the next one are made while the model answers this one."""
+    if len(calls) == 1:
+        yield draw(calls[0])  # a thread would only cost time
+        return
+    with ThreadPoolExecutor(1) as thread:
+        waiting = [thread.submit(copy_context().run, draw, call) for call in calls[:1]]
+        for following in [*calls[1:], None]:
+            inputs = waiting.pop().result()
+            if following is not None:
+                waiting.append(thread.submit(copy_context().run, draw, following))
+            yield inputs
 
 
 def _pieces(pairs: slice, b: int) -> list[tuple[slice, slice]]:

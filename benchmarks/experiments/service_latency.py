@@ -88,7 +88,7 @@ def serving(
     name: str, task: str, assignments: tuple[str, ...], clients: int, queries: int, each: int, times: int
 ) -> None:
     """Throughput of `fedbbpt serve`, as a share of the model's own, and how soon it says that it is healthy."""
-    from fedbbpt.commands.serve import open_backend
+    from fedbbpt.commands.serving import open_backend
     from fedbbpt.config.components import build_task, resolve
     from fedbbpt_backends.http_utils import base64_png
 
@@ -99,7 +99,8 @@ def serving(
     parts = [inputs[start : start + each] for start in range(0, len(inputs), each)]
     bodies = [json.dumps({"inputs": list(map(base64_png, part) if size else part)}).encode() for part in parts]
     rounds = max(1, queries // len(inputs))
-    with served(name, task, *assignments) as url, ThreadPoolExecutor(clients) as pool:
+    options = [word for option in assignments for word in ("-o", option)]
+    with served("--backend", name, "--task", task, *options) as url, ThreadPoolExecutor(clients) as pool:
         share, late = [], []
         for _ in range(times):
             raw = seconds(lambda: [backend.query(inputs) for _ in range(rounds)])
@@ -158,10 +159,9 @@ def polled(url: str) -> Iterator[list[float]]:
 
 
 @contextmanager
-def served(backend: str, task: str, *options: str) -> Iterator[str]:
+def served(*arguments: str) -> Iterator[str]:
     """The URL of `fedbbpt serve` in a process of its own."""
-    command = [sys.executable, "-u", "-m", "fedbbpt", "serve", "--backend", backend, "--task", task, "--port", "0"]
-    command += [word for option in options for word in ("-o", option)]
+    command = [sys.executable, "-u", "-m", "fedbbpt", "serve", *arguments, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
