@@ -11,6 +11,9 @@ Prompts are trained from answers alone, in 15 rounds, each with two points on ei
 a server's mean with as many steps, and each node by itself. DFedSAM takes its way uphill from the step before, so that
 all have as many steps for as many queries.
 
+Parts of a split model (SFPrompt's soft tokens, tail and classifier) have exact gradients, too: 8 rounds with 8 examples
+of each class. Beside them: a server's mean with as many steps.
+
 Accuracy is that of each node on its own test data, and that of the mean of all nodes. Every finished run is a line of
 OUT.jsonl, so that a bench that was stopped goes on; at the end, the table of all lines is printed.
 """
@@ -43,6 +46,7 @@ NODES = 16
 TASKS = {  # none tuned anything here
     "readout": ("pillow-letters", "letters", "emoji-tones", "scripts"),  # whose head is worth having
     "prompt": ("digits", "letters", "emoji-tones", "scripts"),
+    "split": ("digits", "letters", "emoji-tones", "scripts"),
 }
 TOPOLOGIES = ("ring", "exponential")
 MGS = {"gossip_steps": 4}
@@ -54,20 +58,27 @@ READOUT: Mapping[str, Mapping[str, Any]] = {  # options of the algorithm
     "dfedsam-mgs": {"rho": 0.05, **MGS},
 }
 PROMPT: Mapping[str, Mapping[str, Any]] = {"dfedavg": {}, "dfedsam": {}, "dfedsam-mgs": MGS}
+SPLIT = {name: READOUT[name] for name in PROMPT}
+OPTIONS = {"readout": READOUT, "prompt": PROMPT, "split": SPLIT}
 WAYS = {  # method and topology, by what is trained
     "readout": [*product(["dfedavg", "dfedsam"], ["complete"]), *product(READOUT, TOPOLOGIES)],
     "prompt": [*product(PROMPT, TOPOLOGIES)],
+    "split": [*product(SPLIT, TOPOLOGIES)],
 }
 DIMENSIONS = (13, 105, 9_920, 1_000_000)
-BESIDE = {"server": "fedavg", "local": "local"}
-ROUNDS = {"readout": 25, "prompt": 15}
+BESIDE = {
+    "readout": {"server": "fedavg", "local": "local"},
+    "prompt": {"server": "fedavg", "local": "local"},
+    "split": {"server": "sfprompt"},
+}
+ROUNDS = {"readout": 25, "prompt": 15, "split": 8}
 ALPHAS = (0.1, 0.3)
 
 
 class Cell(NamedTuple):
     """One run."""
 
-    trained: str  # "readout" or "prompt"
+    trained: str  # "readout", "prompt" or "split"
     task: str
     alpha: float  # Dirichlet, of the nodes' classes
     seed: int
@@ -89,7 +100,7 @@ def main(out: Path, parts: Sequence[str], seeds: str, only_bytes: bool, limit: i
     cells = [
         Cell(trained, task, alpha, int(seed), method, topology)
         for trained, seed, alpha in product(parts, seeds.split(","), ALPHAS)
-        for task, (method, topology) in product(TASKS[trained], [*product(BESIDE, [""]), *WAYS[trained]])
+        for task, (method, topology) in product(TASKS[trained], [*product(BESIDE[trained], [""]), *WAYS[trained]])
     ]
     done = {Cell(*(row[part] for part in Cell._fields)) for row in read(out)}
     for cell in cells:
@@ -109,16 +120,19 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 def result(cell: Cell, limit: int) -> dict[str, Any]:
     """Trains a cell."""
-    algorithm: dict[str, Any] = {"name": BESIDE.get(cell.method, "gossip")}
-    settings: dict[str, Any] = {"prompt": {"name": "none"}} if cell.trained == "readout" else prompt_settings(cell)
+    gossip = "gossip-sfprompt" if cell.trained == "split" else "gossip"
+    algorithm: dict[str, Any] = {"name": BESIDE[cell.trained].get(cell.method, gossip)}
+    settings: dict[str, Any] = {"prompt": {"name": "none"}} if cell.trained == "readout" else {}
     if cell.topology:
-        options = READOUT if cell.trained == "readout" else PROMPT
-        algorithm |= {"topology": cell.topology, **options[cell.method]}
+        algorithm |= {"topology": cell.topology, **OPTIONS[cell.trained][cell.method]}
     if cell.trained == "prompt":
+        settings |= prompt_settings(cell)
         algorithm["batch_size"] = 8
     fits = cell.trained == "readout" and not cell.topology  # exactly, in one round
     settings |= dict.fromkeys(("rounds", "evaluate_every"), 1 if fits else ROUNDS[cell.trained])
     data = {"clients": NODES, "dirichlet_alpha": cell.alpha, "test_limit": limit}
+    if cell.trained == "split":
+        data["shots_per_class"] = 8
     settings |= {"task": {"name": cell.task}, "algorithm": algorithm}
     with tempfile.TemporaryDirectory() as folder:
         summary = train(make_config({**settings, "data": data, "seed": cell.seed}), Path(folder) / "run")
