@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from fedbbpt.api.classifier import PromptClassifier
     from fedbbpt.api.run import Run
     from fedbbpt.api.training import resume, train
-    from fedbbpt.tuned.model import TunedModel, load
+    from fedbbpt.tuned.loading import load
+    from fedbbpt.tuned.model import TunedModel
 
 __all__ = ["PromptClassifier", "Run", "TunedModel", "__version__", "load", "resume", "train"]
 __version__ = "0.1.0"
@@ -25,7 +26,7 @@ _PLACES = {
     "PromptClassifier": "fedbbpt.api.classifier",
     "Run": "fedbbpt.api.run",
     "TunedModel": "fedbbpt.tuned.model",
-    "load": "fedbbpt.tuned.model",
+    "load": "fedbbpt.tuned.loading",
     "resume": "fedbbpt.api.training",
     "train": "fedbbpt.api.training",
 }

@@ -68,6 +68,7 @@ class BilledClient(Protocol):
     price: Price | None  # None: unknown
     query_index: int  # number of the next query in the run
     refusals: RefusalTracker
+    anew: bool  # whether the service is asked even where its answer is known
 
     def bill_to(self, account: Account) -> None:
         """Bills a run from now on, whose first query comes next."""

@@ -11,6 +11,7 @@ from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
 from fedbbpt.commands.config import config
 from fedbbpt.commands.errors import Program
+from fedbbpt.commands.export import export
 from fedbbpt.commands.federation import federation
 from fedbbpt.commands.list import list_
 from fedbbpt.commands.predict import predict
@@ -44,7 +45,7 @@ def main() -> None:
     """
 
 
-for command in (assets, cache, config, federation, list_, predict, serve, serve_body, task, train):
+for command in (assets, cache, config, export, federation, list_, predict, serve, serve_body, task, train):
     main.add_command(command)
 
 

@@ -12,7 +12,7 @@ from fedbbpt.api.training import train
 from fedbbpt.config.components import load_class
 from fedbbpt.errors import DataError, MissingExtra
 from fedbbpt.tuned.inputs import given
-from fedbbpt.tuned.model import load
+from fedbbpt.tuned.loading import load
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin

@@ -49,7 +49,7 @@ class Run:
 
     def load(self, **limits: Any) -> "TunedModel":
         """The tuned model; see `fedbbpt.load`."""
-        from fedbbpt.tuned.model import load
+        from fedbbpt.tuned.loading import load
 
         return load(self.folder, **limits)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbbpt.commands.errors import print_error
-from fedbbpt.commands.settings import limit_options, limits_of
+from fedbbpt.commands.tuned import load_tuned, loading_options
 
 if TYPE_CHECKING:
     from fedbbpt.tuned.predictions import Format
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="tsv: input, class, probability; csv, jsonl: with the probabilities of all classes.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Write to this file; what is stopped goes on from there.")
-@limit_options
+@loading_options
 @click.option(
     "-o",
     "assignments",
@@ -42,20 +42,18 @@ def predict(
     form: "Format",
     out: Path | None,
     assignments: tuple[str, ...],
-    **limits: Any,
+    **given: Any,
 ) -> None:
     """Classify images or texts with what a run has learned. RUN is its folder, or one that was exported.
 
     INPUTS are files; folders, with all pictures or text files in them; patterns, such as 'scans/**/*.png'; tables of
     texts (.csv, .tsv, .jsonl, .parquet); or - for standard input, with a text, or the path of a picture, in each line.
     """
-    from fedbbpt.config.settings import parse_assignment
     from fedbbpt.errors import ConfigError
-    from fedbbpt.tuned.model import load
     from fedbbpt.tuned.predictions import Failed, Formatter, Journal, Prediction, predict
     from fedbbpt.tuned.sources import find
 
-    model = load(folder, options=dict(map(parse_assignment, assignments)), **limits_of(limits))
+    model = load_tuned(folder, assignments, given)
     texts = model.backend.info.input_size is None
     if text_column is not None and not texts:
         raise ConfigError(f"{folder} reads images; leave out --text-column, which is for tables of texts")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedbbpt.commands.serving import backend_options, listening, open_backend, run_service, server_options
-from fedbbpt.commands.settings import LIMITS, limit_options, limits_of
+from fedbbpt.commands.tuned import load_tuned, loading_options
 from fedbbpt.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from fedbbpt.serve.model import ServedModel
+
+ABOUT_TASK = ("task", "text_column", "label_column")
 
 
 @click.command(short_help="Serve a tuned run, or any backend, over HTTP.")
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--task", help="Task whose classes are scored  [default: digits for images; required for texts].")
 @click.option("--text-column", help="Column of a table that holds the texts  [default: text].")
 @click.option("--label-column", help="Column of a table that holds the classes  [default: label].")
-@limit_options
+@loading_options
 @server_options
 @click.option(
     "--max-pixels",
@@ -67,23 +69,19 @@ def _open(
 ) -> "ServedModel":
     """The tuned model of a run's folder, or the backend of that name; one of the two is None."""
     from fedbbpt.backend import Provider, check_scores
-    from fedbbpt.config.settings import parse_assignment
     from fedbbpt.serve.model import ServedModel
 
-    about_data = {key: value for key, value in given.items() if key not in LIMITS}
+    unwanted = [key for key, value in given.items() if value and (key in ABOUT_TASK) == (folder is not None)]
+    if unwanted:
+        meant = "a model as it is" if folder else "a run"
+        raise ConfigError(f"--{unwanted[0].replace('_', '-')} is for {meant}; leave it out")
     if folder is not None:
-        from fedbbpt.tuned.model import load
-
-        if unwanted := [key for key, value in about_data.items() if value is not None]:
-            raise ConfigError(f"a run knows its task; leave out --{unwanted[0].replace('_', '-')}")
-        model = load(folder, options=dict(map(parse_assignment, assignments)), **limits_of(given))
+        model = load_tuned(folder, assignments, given)
         words = model.state.task.label_words
         provider = Provider(model.classes, label_words=None if words is None else tuple(words))
         return ServedModel(model.backend, provider, tuned=model.backend)
-    if limits := limits_of(given):
-        raise ConfigError(f"limits are those of a run; leave out --{next(iter(limits)).replace('_', '-')}")
     assert name is not None  # as the command has checked
-    columns = {key: about_data[key] for key in ("text_column", "label_column")}
-    backend, provider = open_backend(name, about_data["task"], assignments, columns)
+    columns = {key: given[key] for key in ("text_column", "label_column")}
+    backend, provider = open_backend(name, given["task"], assignments, columns)
     check_scores(backend.info)
     return ServedModel(backend, provider)

@@ -87,6 +87,7 @@ class ServiceClient(BilledClient):
         self._concurrency, self._retries = concurrency, retries
         self._limiter = AdaptiveLimiter(concurrency, requests_per_minute, tokens_per_minute)
         self._account, self.query_index = Account(), 0
+        self.anew = False
 
     def set_service(self, service: Service, sampled: bool) -> None:
         """Asks another service from now on, or the same one in another way."""
@@ -140,7 +141,7 @@ class ServiceClient(BilledClient):
 
     def _key(self, encoded: str, index: int) -> bytes:
         parts = [self._identity, encoded.encode()]
-        if self._sampled:
+        if self._sampled or self.anew:
             parts.append(f"{self._account.run}/{index}".encode())
         return hashlib.blake2b(b"\0".join(parts), digest_size=20).digest()
 

@@ -1,19 +1,18 @@
-"""A tuned model in Python: load it, and ask it."""
+"""A tuned model in Python."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.errors import BackendError, RunError
+from fedbbpt.errors import BackendError
 from fedbbpt.run.budget import separate_account
 from fedbbpt.services import RequestRejected
 from fedbbpt.services.ledger import BilledUsage
 from fedbbpt.tuned.backend import TunedBackend
 from fedbbpt.tuned.inputs import as_inputs, given
-from fedbbpt.tuned.state import TunedState, read_tuned_run
+from fedbbpt.tuned.state import TunedState
 from fedbbpt.types import Float32, Inputs
 
 
@@ -113,30 +112,3 @@ def as_queries(inputs: NDArray[Any]) -> Inputs:
 def probabilities(log_p: Float32) -> Float32:
     """Log-probabilities of any shape as probabilities."""
     return np.exp(log_p.astype(np.float64)).astype(np.float32)
-
-
-def load(folder: str | Path, *, options: Mapping[str, Any] | None = None, **limits: Any) -> TunedModel:
-    """Loads what the run in a folder has learned.
-
-    Example::
-
-        model = fedbbpt.load("runs/digits-001", max_queries=1000)
-        print(model.predict("seven.png"))
-
-    Args:
-        folder: of a run.
-        options: of the model's backend, in place of those of training, such as `{"device": "cpu"}`.
-        limits: max_queries, max_requests and max_cost (dollars), for all that the loaded model asks.
-
-    Raises:
-        RunError: there is nothing in the folder that can be loaded.
-        BackendError: the model cannot be opened.
-    """
-    return TunedModel(read_state(Path(folder)), limits, options)
-
-
-def read_state(folder: Path) -> TunedState:
-    """What was learned, from a run's folder."""
-    if not folder.is_dir():
-        raise RunError(f"no folder {folder}; name that of a run, such as runs/digits-001")
-    return read_tuned_run(folder)

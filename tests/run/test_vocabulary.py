@@ -18,7 +18,7 @@ from fedbbpt.run.callback import Callback
 from fedbbpt.run.query_budget import plan_queries
 from fedbbpt.run.settings import load_run_settings
 from fedbbpt.run.simulation import open_simulation
-from fedbbpt.tuned.model import load
+from fedbbpt.tuned.loading import load
 from fedbbpt.types import Client, Dataset
 
 

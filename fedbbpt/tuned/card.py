@@ -1,0 +1,61 @@
+"""The card of an exported model, in the layout of the Hugging Face hub."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment as Templates
+from jinja2 import PackageLoader, StrictUndefined
+from scipy.stats import binomtest
+
+from fedbbpt.run.environment import Environment
+from fedbbpt.run.formatting import format_cost
+from fedbbpt.tuned.exported import ExportConfig
+from fedbbpt.tuned.state import TunedState
+
+SUBSETS = ("train", "validation", "test")
+
+
+def write_card(
+    state: TunedState,
+    config: ExportConfig,
+    summary: Mapping[str, Any],
+    environment: Environment,
+    license: str | None,
+) -> str:
+    """The card, in Markdown: what it is for, what it was trained with, what it cost, how good it is.
+
+    It holds numbers of examples, never examples, and of the clients no names and no numbers of their own.
+    """
+    clients = summary["clients"].values()
+    counts = {subset: sum(sum(client[subset]) for client in clients) for subset in SUBSETS}
+    versions = {name: version for name, version in environment.packages.items() if version is not None}
+    templates = Templates(
+        loader=PackageLoader("fedbbpt.tuned", "."), undefined=StrictUndefined, trim_blocks=True, autoescape=False
+    )
+    return templates.get_template("card.md.j2").render(
+        config=config,
+        license=license,
+        modality=state.task.modality,
+        classes=[_escaped(name) for name in state.task.classes],
+        title=_escaped(config.title),
+        summary=summary,
+        clients=len(clients),
+        counts=counts,
+        interval=_interval(summary["test_accuracy"], counts["test"]),
+        cost=None if summary["billed"] is None else format_cost(summary["billed"]["cost"]),
+        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
+        parameters={name: len(array) for name, array in state.parameters.items()},
+    )
+
+
+def _interval(accuracy: float | None, examples: int) -> tuple[float, float] | None:
+    """The 95 % Wilson interval of an accuracy."""
+    if accuracy is None or not examples:
+        return None
+    found = binomtest(round(accuracy * examples), examples).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _escaped(name: str) -> str:
+    """A name of a user's own, as plain text in Markdown."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-.!|~" else " " if c in "\r\n" else c for c in name)
