@@ -75,3 +75,8 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
         return convert(html.unescape(found[3]).strip(), display="block" if found[2] == "[" else "inline")
 
     return FORMULA.sub(formula, content)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Names the theme's search for screen readers."""
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
