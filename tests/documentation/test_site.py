@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+import fedbbpt
 from fedbbpt import registry, testing
 from fedbbpt.cli import main
 from tests.documentation.pages import ROOT
@@ -67,6 +68,12 @@ def test_every_component_is_on_the_page(site: Path) -> None:
         for name in registry.names(kind):
             assert f'id="{kind}-{name}"' in page
     assert 'id="tasks-folder"' in page
+
+
+def test_all_that_the_package_offers_is_on_the_page(site: Path) -> None:
+    page = (site / "api.html").read_text("utf-8")
+    for name in {*fedbbpt.__all__} - {"__version__"}:
+        assert f'id="fedbbpt.{name}"' in page
 
 
 def test_every_contract_is_on_the_page(site: Path) -> None:
