@@ -1,1 +1,1 @@
-"""Benchmarks: what the numbers in the README were measured with."""
+"""Benchmarks: what the numbers of the documentation were measured with."""

@@ -13,6 +13,7 @@ from fedbbpt.commands.config import config
 from fedbbpt.commands.errors import Program
 from fedbbpt.commands.export import export
 from fedbbpt.commands.federation import federation
+from fedbbpt.commands.init import init, init_plugin
 from fedbbpt.commands.list import list_
 from fedbbpt.commands.predict import predict
 from fedbbpt.commands.serve import serve
@@ -45,7 +46,11 @@ def main() -> None:
     """
 
 
-for command in (assets, cache, config, export, federation, list_, predict, serve, serve_body, task, train):
+COMMANDS = (
+    *(assets, cache, config, export, federation, init, init_plugin, list_),
+    *(predict, serve, serve_body, task, train),
+)
+for command in COMMANDS:
     main.add_command(command)
 
 

@@ -15,7 +15,7 @@ from fedbbpt.cli import main
 from fedbbpt.federation.provisioning import DEFAULT_PORT
 
 ROOT = Path(__file__).parents[1]
-DOCKERFILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
+DOCKERFILES = [ROOT / "Dockerfile", *sorted((ROOT / "docker").glob("Dockerfile.*"))]
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())["services"]
 
 
@@ -81,7 +81,8 @@ def test_what_is_installed_is_an_extra(path: Path) -> None:
 @pytest.mark.parametrize("path", DOCKERFILES, ids=ids)
 def test_the_command_parses_and_is_not_run_as_root(path: Path) -> None:
     (command,) = arguments(path, "CMD")
-    parse(json.loads(command))
+    entry_points = [json.loads(each) for each in arguments(path, "ENTRYPOINT")]
+    parse([*(word for each in entry_points for word in each), *json.loads(command)])
     words = [word for word, _ in instructions(path)]
     assert arguments(path, "USER")[-1] != "root"
     assert words.index("USER") < words.index("CMD")

@@ -1,1 +1,1 @@
-"""Measurements behind the README, and the recipe of the embedded model; the product imports none of them."""
+"""Measurements behind the documentation, and the recipe of the embedded model; the product imports none of them."""

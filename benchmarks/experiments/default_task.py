@@ -1,4 +1,4 @@
-"""The numbers of the README's table: `python -m fedbbpt_benchmarks.experiments.default_task [--out DIR]`.
+"""The numbers of the default task: `python -m fedbbpt_benchmarks.experiments.default_task [--out DIR]`.
 
 Runs the default task over the seeds: in the default way, as `best`, with prompts drawn by chance, and with one prompt
 tuned by SPSA-GC, with a head and without. Prints mean and sample standard deviation of the test accuracy, with what

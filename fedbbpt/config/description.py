@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from fedbbpt.config.components import load_class, option_fields
 
@@ -52,11 +52,26 @@ def describe(kind: str, name: str) -> Description:
     rows: dict[str, OptionRow] = {}
     for component in classes:
         for option, (annotation, default) in option_fields(component).items():
-            row = OptionRow(option, type_text(annotation), _value_text(default), _help(component, option))
+            row = OptionRow(option, type_text(annotation), value_text(default), _help(component, option))
             rows.setdefault(option, row)
     source = ", ".join(f"{component.__module__}.{component.__qualname__}" for component in classes)
     papers = [paper for component in classes for paper in _papers(component)]
     return Description(summary(classes[0]), list(rows.values()), source, list(dict.fromkeys(papers)))
+
+
+def describe_fields(model: type[BaseModel]) -> list[OptionRow]:
+    """Describes the plain settings of a model, such as `Config` or `Data`, not the tables in it.
+
+    >>> from fedbbpt.config.schema import Config
+    >>> describe_fields(Config)[1]
+    OptionRow(name='seed', type='int ≥ 0', default='1', help='random seed')
+    """
+    rows = []
+    for name, schema in model.model_json_schema()["properties"].items():
+        if description := model.model_fields[name].description:
+            default = value_text(schema.get("default", ... if model.model_fields[name].is_required() else None))
+            rows.append(OptionRow(name, _schema_text(schema), default, description))
+    return rows
 
 
 def summary(component: type) -> str:
@@ -82,7 +97,7 @@ def _schema_text(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " | ".join(_schema_text(one) for one in schema["anyOf"] if one != {"type": "null"})
     if "enum" in schema or "const" in schema:
-        return " | ".join(_value_text(value) for value in schema.get("enum", [schema.get("const")]))
+        return " | ".join(value_text(value) for value in schema.get("enum", [schema.get("const")]))
     name = TYPES.get(schema.get("type", ""), "any")
     if name == "list":
         items = schema.get("prefixItems") or [schema.get("items", {})]
@@ -100,7 +115,7 @@ def _bound(schema: dict[str, Any], exclusive: str, inclusive: str) -> tuple[str,
     )
 
 
-def _value_text(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as TOML writes it."""
     if value is ...:
         return "required"

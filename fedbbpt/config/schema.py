@@ -29,29 +29,56 @@ class Data(BaseModel):
     """How a task's examples are divided among the clients."""
 
     model_config = ConfigDict(frozen=True, strict=True)
-    clients: PositiveInt | None = None  # None: 10, or as many as the user's own data can supply
-    shots_per_class: PositiveInt = 16  # training examples, over all clients; of sites with data of their own, each
-    validation_shots_per_class: PositiveInt = 4
-    test_limit: PositiveInt | None = None  # test examples, likewise, drawn at random; None = all
-    partition: Literal["dirichlet", "shards", "domain"] = "dirichlet"
-    dirichlet_alpha: Annotated[float, Field(gt=0)] | None = None  # inf: all clients alike; None: the task's own
-    shards_per_client: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 2  # shards of label-sorted data
-    empty_clients: Literal["fill", "redraw", "error"] = "fill"  # what happens to clients without training data
+    clients: PositiveInt | None = Field(
+        default=None, description="clients; unset: 10, or as many as your own data can supply"
+    )
+    shots_per_class: PositiveInt = Field(
+        default=16, description="training examples of each class over all clients, or at each site with data of its own"
+    )
+    validation_shots_per_class: PositiveInt = Field(
+        default=4, description="validation examples of each class, likewise"
+    )
+    test_limit: PositiveInt | None = Field(
+        default=None, description="the most test examples, likewise, drawn at random; unset: all"
+    )
+    partition: Literal["dirichlet", "shards", "domain"] = Field(
+        default="dirichlet",
+        description="how examples go to clients: by skewed labels, few classes each, or a domain each",
+    )
+    dirichlet_alpha: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="the smaller, the more labels are skewed; inf: all clients alike; unset: the task's own",
+    )
+    shards_per_client: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = Field(
+        default=2, description="shards of label-sorted data for each client, where partition is shards"
+    )
+    empty_clients: Literal["fill", "redraw", "error"] = Field(
+        default="fill", description="what happens to clients without training data"
+    )
 
 
 class Config(BaseModel):
     """Everything that determines a run's result, apart from the data and the machine."""
 
     model_config = ConfigDict(frozen=True, strict=True)
-    version: Literal[2] = VERSION
-    seed: NonNegativeInt = 1
-    rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)]  # 0: score the initial parameters
-    evaluate_every: PositiveInt = 1  # rounds between two scores on the validation data; with `fedavg`, between two fits
-    patience: NonNegativeInt = 10  # early stopping: rounds without a lower validation loss; 0: never stop early
-    least_gain: FiniteFloat = 0.5  # by which a readout must beat an untrained one to be kept, in standard errors
-    max_queries: PositiveInt | None = None
-    max_requests: PositiveInt | None = None
-    max_cost: Dollars | None = None
+    version: Literal[2] = Field(default=VERSION, description="version of the settings' names")
+    seed: NonNegativeInt = Field(default=1, description="random seed")
+    rounds: Annotated[int, Field(ge=0, le=MAX_ROUNDS)] = Field(
+        description="rounds of training; 0: score the initial parameters"
+    )
+    evaluate_every: PositiveInt = Field(
+        default=1,
+        description="rounds between two scores on the validation data; with fedavg, between two fits of the readout",
+    )
+    patience: NonNegativeInt = Field(
+        default=10, description="early stopping: rounds without a lower validation loss; 0: never stop early"
+    )
+    least_gain: FiniteFloat = Field(
+        default=0.5, description="by which a readout must beat an untrained one to be kept, in standard errors"
+    )
+    max_queries: PositiveInt | None = Field(default=None, description="hard limit on queries, evaluation included")
+    max_requests: PositiveInt | None = Field(default=None, description="hard limit on requests")
+    max_cost: Dollars | None = Field(default=None, description="hard limit on the cost, in dollars")
     data: Data = Data()
     backend: ComponentConfig
     task: ComponentConfig

@@ -50,6 +50,9 @@ class TwoPoint(OptimizerBase):
         gains: the sizes of steps and perturbations.
         num_directions: random directions per step, each of two candidates; unset, one where several clients take part,
             and two for a single one.
+
+    `alpha` says how fast steps shrink. `gamma` says how fast the distance of the candidates shrinks. The larger
+    `stability_constant` is, the shorter are the first steps.
     """
 
     _state_vectors: ClassVar[int] = 0  # number of vectors (d,) in the state
