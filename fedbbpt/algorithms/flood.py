@@ -62,8 +62,8 @@ class Flood(Algorithm):
     until an answer is missing, and gives its own; then it has letters pass from neighbour to neighbour, hears who has
     what ("hear"), and says what counts. It sees SHA-256 digests of replies and of the state, so that nobody can change
     what another node said, and nobody goes on with other parameters than the rest; and each round's mean loss. A node
-    that was away, or has lost its memory, takes the whole state from a neighbour: that is the log of all losses so far,
-    already added up. The parameters of the best round are revealed when the rounds are over.
+    that was away, or has lost its memory, hears from a neighbour what all have said so far, and plays it, or takes the
+    state where that is shorter (`flood_history`). The parameters of the best round are revealed when the rounds are over.
 
     Args:
         context: the model, the optimizer and the seed.

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.algorithms import ClientContext, Handler, OutOfDateError, ServerState
+from fedbbpt.algorithms import ClientContext, Handler, OutOfDateError, ServerState, flood_history
 from fedbbpt.algorithms.evaluation import evaluate
 from fedbbpt.algorithms.fedavg import FedAvg
+from fedbbpt.algorithms.flood_history import HISTORY, replayed
 from fedbbpt.algorithms.flood_log import (
     Outcome,
     Question,
@@ -80,6 +81,8 @@ class Node:
         else:
             log.clear()
             store(ctx, CURRENT, self._state(message, ctx))
+            if message.round == 1:
+                flood_history.begin(ctx.state)
         played = self._played(log, ctx)
         marks = np.zeros(len(counted), np.uint8)
         if isinstance(played, Question):
@@ -87,6 +90,7 @@ class Node:
             log.open(ctx.id, content := salted(reply.to_bytes(), ctx.data.train))
             said, figures, loss, usage = np.frombuffer(content, np.uint8), np.zeros(NUM_FIGURES), math.nan, reply.usage
         else:
+            flood_history.add(ctx.state, list(log.exchanges), played.state)
             log.clear()
             store(ctx, CURRENT, played.state)
             loss, validated, *_ = played.report
@@ -108,9 +112,13 @@ class Node:
         return played
 
     def _letter(self, message: Message, ctx: ClientContext) -> Update:
-        """What is new to it since its last letter; where nobody asks about an exchange, the whole state."""
+        """What is new to it since its last letter.
+
+        Where nobody asks about an exchange: what led to the state from the start, or the state if that is shorter.
+        """
         if DIGESTS not in message.parameters:
-            return self._whole(message, ctx)
+            state = self._state(message, ctx)
+            return says(ctx, {CONTENT: ctx.state.get(HISTORY, packed_state(state))})
         return says(ctx, {CONTENT: packed_replies(self._listening(message, ctx).news())})
 
     def _hear(self, message: Message, ctx: ClientContext) -> Update:
@@ -125,11 +133,17 @@ class Node:
         return evaluate(ctx, self._state(message, ctx).parameters, message)
 
     def _catch_up(self, message: Message, ctx: ClientContext) -> Update:
-        """Takes the state of a neighbour, if it is that of all others."""
-        letters, wanted = ctx.letters.values(), message.parameters.get(STATE)
-        found = next((state for letter in letters if (state := opened(letter, wanted)) is not None), None)
-        if found is not None:
-            store(ctx, CURRENT, found)
+        """Takes a neighbour's state, or plays what led to it, if it is that of all others."""
+        wanted: Any = message.parameters.get(STATE)
+        for letter in ctx.letters.values():
+            found = opened(letter, wanted)
+            if found is not None:
+                ctx.state.pop(HISTORY, None)
+            elif wanted is not None and (found := replayed(self._server, letter[CONTENT], wanted)) is not None:
+                ctx.state[HISTORY] = letter[CONTENT]
+            if found is not None:
+                store(ctx, CURRENT, found)
+                break
         ctx.memory.take_letters({})
         return says(ctx, {})
 
