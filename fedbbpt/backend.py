@@ -95,6 +95,7 @@ class Backend(ABC):
 
     modalities: ClassVar[tuple[Modality, ...]]  # the inputs it accepts
     private_options: ClassVar[tuple[str, ...]] = ()  # about its owner's machine, keys or addresses: kept from others
+    extra: ClassVar[str | None] = None  # of fedbbpt's optional dependencies, that has to be installed, if any
     info: BackendInfo
     feature_extractor: FeatureExtractor | None = None  # None: the model gives no features
     label_words: tuple[str, ...] | None = None  # a word for each class, if the scores are those of words

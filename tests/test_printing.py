@@ -42,13 +42,13 @@ LONG = "an insect that lives with many others and carries more than it weighs"
 ROWS = [("ant", "1,234", LONG), ("bee\x1b[1m", "7", "")]
 
 
-def _printed(monkeypatch, **environment):
+def _printed(monkeypatch, *, cut=False, **environment):
     """What a terminal of 40 columns shows, or a pipe."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     out = io.StringIO()
     monkeypatch.setattr("sys.stdout", out)
-    print_table(ROWS, "name", "count", "what it is", right=["count"])
+    print_table(ROWS, "name", "count", "what it is", right=["count"], cut=cut)
     return out.getvalue()
 
 
@@ -66,6 +66,20 @@ def test_a_terminal_shows_headings_and_stays_in_its_width(monkeypatch):
     assert "what it is" in plain
     assert max(map(len, plain.splitlines())) <= 40
     assert "".join(plain.split()).count("an" + "insect") == 1
+
+
+def test_a_table_that_is_cut_has_a_line_for_each_row_and_the_columns_that_fit(monkeypatch):
+    shown = _printed(monkeypatch, cut=True, FORCE_COLOR="1", NO_COLOR="1", COLUMNS="40", TERM="xterm")
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()]
+    assert len([line for line in lines if line.startswith(("ant", "bee"))]) == 2
+    assert f"ant         1,234  {LONG[:20]}…" in lines
+    narrow = _printed(monkeypatch, cut=True, FORCE_COLOR="1", NO_COLOR="1", COLUMNS="24", TERM="xterm")
+    assert "what" not in narrow
+    assert "1,234" in narrow
+
+
+def test_in_a_pipe_nothing_is_cut(monkeypatch):
+    assert _printed(monkeypatch, cut=True, COLUMNS="24").splitlines()[0] == "ant         1,234  " + LONG
 
 
 def test_no_color_is_heeded(monkeypatch):

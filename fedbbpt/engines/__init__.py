@@ -70,6 +70,7 @@ class Engine(Protocol):
     Replies have the same bits on every engine, whichever process serves which client.
     """
 
+    extra: ClassVar[str | None] = None  # of fedbbpt's optional dependencies, that has to be installed, if any
     simulates: ClassVar[bool] = True  # whether the clients and their data are on this machine
     out_of_process: ClassVar[bool] = False  # whether clients run in processes that share nothing with this one
     partial_scores: ClassVar[bool] = False  # whether scores, too, may miss a client, since nobody else has its data

@@ -32,6 +32,7 @@ class Nvflare(Engine):
     the run stops, and can be resumed. `classes` are those that the sites agree on; unset, all that any site has.
     """
 
+    extra = "federation"
     out_of_process = True
     simulates = False
     partial_scores = True
