@@ -23,6 +23,13 @@ class Callback:
     def on_plan(self, plan: QueryPlan, experiment: Experiment, rounds_done: int) -> None:
         """Called once, before the first query, with the number of rounds that a resumed run has behind it."""
 
+    def on_queries(self, queries: int) -> None:
+        """Called as the clients' queries are answered, with the number of the run's queries so far.
+
+        Clients in other processes count when they reply. A client that has died may have been counted until the end of
+        its round.
+        """
+
     def on_round(self, row: Mapping[str, Any]) -> None:
         """Called with each new row of `metrics.jsonl`: the start (round 0), every round, and the test scores."""
 
