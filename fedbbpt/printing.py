@@ -1,7 +1,10 @@
-"""Makes foreign text safe to print, and prints tables."""
+"""Makes foreign text safe to print, and prints tables and what a command waits for."""
 
+import sys
+import threading
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, halves of characters, ends of lines
@@ -11,6 +14,7 @@ BIDIRECTIONAL_CONTROLS = frozenset(
 PIPE_WIDTH = 10**5  # characters of a line that is for a program
 GAP = 2  # characters between two columns of a table that is cut
 SMALLEST_COLUMN = 8  # characters of a column that is cut
+SLOW = 1.0  # seconds of silence that somebody at a terminal should not wonder about
 MAX_EXCERPT = 200  # characters of what somebody else says
 
 
@@ -47,8 +51,6 @@ def print_table(
     terminal's end falls into is cut, and those after it are left out. Elsewhere, say in a pipe, each row is one line,
     however long, and nothing but the rows is printed, or a `headed` table's headings above them.
     """
-    import sys
-
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -79,6 +81,26 @@ def print_table(
     with plain.capture() as captured:
         plain.print(table)
     print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", end="\n" * bool(table.rows))
+
+
+@contextmanager
+def told_if_slow(text: str) -> Iterator[None]:
+    """Prints a line to standard error, if that is a terminal, once what is inside has taken a second.
+
+    Processes that this one started are silent: several of them would write over each other.
+    """
+    import multiprocessing
+
+    if sys.stderr is None or not sys.stderr.isatty() or multiprocessing.parent_process() is not None:
+        yield
+        return
+    timer = threading.Timer(SLOW, lambda: print(one_line(text), file=sys.stderr, flush=True))
+    timer.daemon = True  # Ctrl-C does not wait for it
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _fitting(widths: Sequence[int], room: int) -> list[int]:

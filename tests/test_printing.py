@@ -2,10 +2,12 @@
 
 import io
 import re
+import time
 
 import pytest
 
-from fedbbpt.printing import excerpt, one_line, print_table
+from fedbbpt import printing
+from fedbbpt.printing import excerpt, one_line, print_table, told_if_slow
 
 
 @pytest.mark.parametrize(
@@ -95,3 +97,32 @@ def test_a_table_without_rows_is_nothing_in_a_pipe(capsys):
 def test_a_table_of_numbers_can_keep_its_headings_in_a_pipe(capsys):
     print_table([("ant", "12")], "class", "train", right=["train"], headed=True)
     assert capsys.readouterr().out.splitlines() == ["class  train", "ant       12"]
+
+
+class Terminal(io.StringIO):
+    """Standard error as a person reads it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "slow", "child", "says"),
+    [
+        (Terminal, 0.0, False, "loading x\\x1b ...\n"),
+        (Terminal, 60.0, False, ""),
+        (io.StringIO, 0.0, False, ""),
+        (Terminal, 0.0, True, ""),
+    ],
+)
+def test_a_wait_is_told_in_a_terminal_alone_and_only_if_it_is_long(monkeypatch, stream, slow, child, says):
+    error = stream()
+    monkeypatch.setattr("sys.stderr", error)
+    monkeypatch.setattr(printing, "SLOW", slow)
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: object() if child else None)
+    with told_if_slow("loading x\x1b ..."):
+        end = time.monotonic() + (5 if says else 0.1)
+        while error.getvalue() != says or (not says and time.monotonic() < end):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert error.getvalue() == says

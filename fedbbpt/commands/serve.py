@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from fedbbpt.errors import ConfigError, MissingExtra
+from fedbbpt.printing import told_if_slow
 
 if TYPE_CHECKING:
     import socket
@@ -189,6 +190,7 @@ def open_backend(
     """
     from fedbbpt.config.components import build, build_task, load_class, resolve, task_modality
     from fedbbpt.config.settings import parse_assignment
+    from fedbbpt.run.opening import loading
 
     backend_class = load_class("backends", name)
     backend = resolve("backends", name, dict(parse_assignment(text) for text in assignments))
@@ -201,7 +203,8 @@ def open_backend(
     if (modality := task_modality(component)) not in backend_class.modalities:
         raise ConfigError(f"the backend {name!r} cannot read {modality}s, which the task {task} holds")
     provider = build_task(component).provider
-    return build("backends", backend, provider), provider
+    with told_if_slow(loading(backend)):
+        return build("backends", backend, provider), provider
 
 
 def _open_body(name: str, assignments: tuple[str, ...], head_blocks: int, tail_blocks: int) -> "ServedBody":
