@@ -9,6 +9,7 @@ import click
 import fedbbpt
 from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
+from fedbbpt.commands.completion import completion, runs
 from fedbbpt.commands.config import config
 from fedbbpt.commands.errors import Program, print_error
 from fedbbpt.commands.federation import federation
@@ -43,12 +44,12 @@ def main() -> None:
     """
 
 
-for command in (assets, cache, config, federation, list_, serve, serve_body, task, train):
+for command in (assets, cache, completion, config, federation, list_, serve, serve_body, task, train):
     main.add_command(command)
 
 
 @main.command("eval", short_help="Evaluate a run on its test data again.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", shell_complete=runs, type=click.Path(path_type=Path))
 @click.option("--task", help="Where the run's data are now: folder:PATH  [default: where they were].")
 def evaluate(folder: Path, task: str | None) -> None:
     """Evaluate a run's best parameters on its test data again, and write evaluation.json."""
@@ -67,7 +68,7 @@ def evaluate(folder: Path, task: str | None) -> None:
 
 
 @main.command(short_help="Classify images or texts with a run's prompt.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", shell_complete=runs, type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(folder: Path, files: tuple[Path, ...]) -> None:
     """Classify images, or files with one text each, with what a run has learned.

@@ -2,12 +2,13 @@
 
 import click
 
+from fedbbpt.commands.completion import components_of_kind, kinds, one_of
 from fedbbpt.printing import one_line, print_table
 
 
 @click.command("list", short_help="List components, or the options of one.")
-@click.argument("kind")
-@click.argument("name", required=False)
+@click.argument("kind", shell_complete=one_of(kinds))
+@click.argument("name", required=False, shell_complete=components_of_kind)
 def list_(kind: str, name: str | None) -> None:
     """List the components of a KIND; with a NAME, the options of that component and its source.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from fedbbpt.commands.completion import components
 from fedbbpt.errors import ConfigError, MissingExtra
 from fedbbpt.printing import told_if_slow
 
@@ -32,7 +33,13 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], 
 
 
 backend_options = _options(
-    click.option("--backend", "name", required=True, help="Name of the model's backend: see fedbbpt list backends."),
+    click.option(
+        "--backend",
+        "name",
+        required=True,
+        shell_complete=components("backends"),
+        help="Name of the model's backend: see fedbbpt list backends.",
+    ),
     click.option(
         "-o", "assignments", multiple=True, metavar="KEY=VALUE", help="Option of the backend, such as -o model=smollm2."
     ),
@@ -64,7 +71,11 @@ server_options = _options(
 
 @click.command(short_help="Serve a backend over HTTP.")
 @backend_options
-@click.option("--task", help="Task whose classes are scored  [default: digits for images; required for texts].")
+@click.option(
+    "--task",
+    shell_complete=components("tasks"),
+    help="Task whose classes are scored  [default: digits for images; required for texts].",
+)
 @click.option("--text-column", help="Column of a table that holds the texts  [default: text].")
 @click.option("--label-column", help="Column of a table that holds the classes  [default: label].")
 @server_options
