@@ -94,12 +94,15 @@ def predict(folder: Path, files: tuple[Path, ...]) -> None:
 
 @main.command(short_help="Check the installation.")
 def doctor() -> None:
-    """Check what is installed, and how fast the embedded model answers on this machine."""
+    """Check what is installed and set, and how fast the embedded model answers on this machine.
+
+    What is optional and not there is marked with a dash. Of keys, only whether they are set is shown.
+    """
     from fedbbpt.doctor import run_checks
 
     healthy = True
-    for subject, passed, details in run_checks():
-        click.echo(f"{'ok ' if passed else 'NO '} {subject:14}{details}")
-        healthy &= passed
+    for check in run_checks():
+        click.echo(f"{check.mark:4}{check.subject:18}{check.details}")
+        healthy &= check.passed is not False
     if not healthy:
         raise click.exceptions.Exit(1)
