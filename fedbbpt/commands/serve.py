@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -101,12 +102,13 @@ def serve(
     """Serve any backend over HTTP: its own scores, and the routes of the OpenAI API.
 
     POST /v1/classify, /v1/completions, /v1/chat/completions, /v1/embeddings; GET /v1/models, /healthz, /metrics, and
-    /openapi.json, which describes all of them. Prints its URL once it is ready.
+    /openapi.json, which describes all of them. Prints its URL once it is ready, and a request to try it with curl.
     """
     try:
         from fedbbpt.backend import check_scores
         from fedbbpt.serve import MIB, RequestLimits
         from fedbbpt.serve.app import InferenceService
+        from fedbbpt.serve.example import curl_line
         from fedbbpt.serve.model import ServedModel
     except ImportError as e:
         raise MissingExtra("fedbbpt serve", "serve", e) from e
@@ -116,7 +118,11 @@ def serve(
         backend, provider = thread.submit(open_backend, name, task, assignments, columns).result()
         check_scores(backend.info)
         limits = RequestLimits(max_body * MIB, max_pixels, concurrency)
-        _serve(InferenceService(thread, ServedModel(backend, provider), limits, token), socket)
+        model = ServedModel(backend, provider)
+        example = partial(
+            curl_line, reads_texts=model.reads_texts, needs_token=token is not None, token_file=token_file
+        )
+        _serve(InferenceService(thread, model, limits, token), socket, example)
 
 
 @click.command(short_help="Serve the body of a partitioned model over HTTP.")
@@ -182,12 +188,17 @@ def _listening(
         raise SystemExit(130) from None
 
 
-def _serve(service: "InferenceService | BodyService", bound: "socket.socket") -> None:
+def _serve(
+    service: "InferenceService | BodyService", bound: "socket.socket", example: Callable[[str], str] | None = None
+) -> None:
+    """Serves until Ctrl-C; first prints the URL, and the example of a request to it."""
     from fedbbpt.serve.server import serve_until_interrupted, url_of
 
     with closing(service):
         bound.listen()
-        click.echo(url_of(bound))
+        click.echo(url := url_of(bound))
+        if example is not None:
+            click.echo(example(url))
         serve_until_interrupted(service, bound)
 
 
