@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from fedbbpt.commands.completion import folders_with, one_of
 from fedbbpt.errors import ConfigError, RunError
+from fedbbpt.printing import print_table
 
 if TYPE_CHECKING:
     from fedbbpt_benchmarks.bench.plan import Bench
@@ -33,6 +34,15 @@ def _methods() -> Iterable[str]:
     from fedbbpt_benchmarks.bench.plan import METHODS
 
     return METHODS
+
+
+def _print_methods(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from fedbbpt_benchmarks.bench.plan import METHODS
+
+        rows = [(name, " ".join(one.modalities), one.access, one.title) for name, one in METHODS.items()]
+        print_table(rows, "method", "modality", "access", "description", cut=True)
+        context.exit()
 
 
 def _tasks() -> Iterable[str]:
@@ -57,7 +67,7 @@ def _tasks() -> Iterable[str]:
     shell_complete=one_of(_methods, ","),
     callback=_comma_separated,
     metavar="A,B",
-    default="zero-shot,head",
+    default="zero-shot,head,fed-bbpt,default",
     show_default=True,
     help="Methods; see above.",
 )
@@ -81,6 +91,9 @@ def _tasks() -> Iterable[str]:
     type=click.Path(path_type=Path),
     help="Resume the bench in this folder.",
 )
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_print_methods, help="Print the methods."
+)
 @click.option("--publish", type=click.Path(path_type=Path), help="Also write PATH.md, .csv and .jsonl, without links.")
 @click.pass_context
 def bench(
@@ -95,10 +108,10 @@ def bench(
     """Run tasks × methods × seeds, each an ordinary run, and write a leaderboard.
 
     Suites: smoke needs no download, offline no model hub; papers is from the Hugging Face hub; white-box is for methods
-    that need gradients. Methods: default, head, zero-shot, … (an unknown name prints all), or OPTIMIZER+PROMPT.
+    that need gradients. Methods: those of --list, or OPTIMIZER+PROMPT.
 
     If a run fails, the others go on, and the exit code is 1. Finished runs are never repeated. Whenever the bench
-    stops, the leaderboard shows the finished runs.
+    stops, and after each run, the leaderboard shows the finished runs.
     """
     from fedbbpt.run.atomic_files import new_folder
     from fedbbpt.run.run_folder import check_outside_data
