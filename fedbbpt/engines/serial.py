@@ -26,16 +26,16 @@ class Serial(Engine):
         return pass_on(self, self._memories, call, senders, template)
 
     def _answer(self, host: ClientHost, call: Call, client: str) -> ClientReply:
-        told = 0
+        listener, told = self.on_queries, 0
 
         def tell(queries: int) -> None:
             nonlocal told
             told += queries
-            if self.on_queries is not None:
-                self.on_queries(queries)
+            if listener is not None:
+                listener(queries)
 
         reply = host.answer(call, client, self._memories[client], self._shared, tell)
-        if left := reply.usage.queries - told:  # a split model is not asked through a meter
+        if listener is not None and (left := reply.usage.queries - told):  # no meter counts what a split model is asked
             tell(left)
         return reply
 
