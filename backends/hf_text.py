@@ -45,6 +45,7 @@ class HfText(Backend):
     """
 
     modalities: tuple[Modality, ...] = ("text",)
+    extra = "local"
     private_options: tuple[str, ...] = ("device",)
 
     def __init__(

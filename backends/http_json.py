@@ -33,6 +33,7 @@ class HttpJson(Backend):
     """
 
     modalities: tuple[Modality, ...] = ("image", "text")
+    extra = "http"
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ class LocalViT(Splittable):
     """
 
     modalities: tuple[Modality, ...] = ("image",)
+    extra = "local"
     private_options: tuple[str, ...] = ("device",)
 
     def __init__(
@@ -200,6 +201,8 @@ class Network:
 
 class FeatureEncoder(Encoder):
     """The embedded model's pooled features, computed in float32 on the CPU, whatever the machine is fastest in."""
+
+    extra = "local"
 
     def __init__(self) -> None:
         try:

@@ -80,6 +80,7 @@ class BilledClient(Protocol):
         """Mean input and output tokens of one of these inputs, estimated."""
 
 
+OnQueries = Callable[[int], None]  # called with a number of queries once they are answered
 FeatureExtractor = Callable[[Inputs], BackendOutput]  # as `Backend.query`, with features (b, D) in place of the scores
 
 
@@ -96,6 +97,7 @@ class Backend(ABC):
 
     modalities: ClassVar[tuple[Modality, ...]]  # the inputs it accepts
     private_options: ClassVar[tuple[str, ...]] = ()  # about its owner's machine, keys or addresses: kept from others
+    extra: ClassVar[str | None] = None  # of fedbbpt's optional dependencies, that has to be installed, if any
     info: BackendInfo
     feature_extractor: FeatureExtractor | None = None  # None: the model gives no features
     label_words: tuple[str, ...] | None = None  # a word for each class, if the scores are those of words
@@ -159,12 +161,14 @@ def usage(queries: int, info: BackendInfo) -> Usage:
 class Meter(Backend):
     """Wraps a backend, counts its queries, and checks that its scores have the promised shape and dtype.
 
+    `on_queries` is called after each request.
+
     Raises:
         BackendError: the scores have another shape than (b, C), or another dtype than float32.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self.info = backend.info
+    def __init__(self, backend: Backend, on_queries: OnQueries | None = None) -> None:
+        self.info, self._on_queries = backend.info, on_queries
         self.usage = Usage()
         self._backend = backend
 
@@ -178,4 +182,6 @@ class Meter(Backend):
             raise BackendError(f"the backend answered with scores {got}; its info promises {expected} float32")
         unanswered = int(np.isnan(output.scores).any(1).sum())
         self.usage += Usage(0, 0, output.tokens, output.unparsed, output.output_tokens, unanswered)
+        if self._on_queries is not None:
+            self._on_queries(len(inputs))
         return output

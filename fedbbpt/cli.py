@@ -9,6 +9,7 @@ import click
 import fedbbpt
 from fedbbpt.commands.assets import assets
 from fedbbpt.commands.cache import cache
+from fedbbpt.commands.completion import completion, runs
 from fedbbpt.commands.config import config
 from fedbbpt.commands.errors import Program
 from fedbbpt.commands.export import export
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    *(assets, cache, config, export, federation, init, init_plugin, list_),
+    *(assets, cache, completion, config, export, federation, init, init_plugin, list_),
     *(predict, serve, serve_body, task, train),
 )
 for command in COMMANDS:
@@ -55,7 +56,7 @@ for command in COMMANDS:
 
 
 @main.command("eval", short_help="Evaluate a run on its test data again.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", shell_complete=runs, type=click.Path(path_type=Path))
 @click.option("--task", help="Where the run's data are now: folder:PATH  [default: where they were].")
 def evaluate(folder: Path, task: str | None) -> None:
     """Evaluate a run's best parameters on its test data again, and write evaluation.json."""
@@ -75,12 +76,15 @@ def evaluate(folder: Path, task: str | None) -> None:
 
 @main.command(short_help="Check the installation.")
 def doctor() -> None:
-    """Check what is installed, and how fast the embedded model answers on this machine."""
+    """Check what is installed and set, and how fast the embedded model answers on this machine.
+
+    What is optional and not there is marked with a dash. Of keys, only whether they are set is shown.
+    """
     from fedbbpt.doctor import run_checks
 
     healthy = True
-    for subject, passed, details in run_checks():
-        click.echo(f"{'ok ' if passed else 'NO '} {subject:14}{details}")
-        healthy &= passed
+    for check in run_checks():
+        click.echo(f"{check.mark:4}{check.subject:18}{check.details}")
+        healthy &= check.passed is not False
     if not healthy:
         raise click.exceptions.Exit(1)

@@ -4,7 +4,7 @@ They are found by name in the entry points of the group `fedbbpt.encoders`.
 """
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fedbbpt.types import Float32
 class Encoder(Protocol):
     """Maps images to features. An encoder's class takes no argument."""
 
+    extra: ClassVar[str | None] = None  # of fedbbpt's optional dependencies, that has to be installed, if any
     dim: int  # of the features
 
     @abstractmethod

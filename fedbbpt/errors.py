@@ -1,7 +1,7 @@
 """Every error that a user may meet; the message says what was expected, what came and what to do.
 
 FedbbptError
-├── UnknownName      a name that no table holds; lists the nearest and the known ones
+├── UnknownName      a name that no table holds; lists the nearest ones
 ├── ConfigError      a setting that makes no sense, alone or with the others
 ├── DataError        images, labels or folders that cannot be used
 ├── BackendError     the model cannot be loaded or does not answer as its `info` says
@@ -19,6 +19,9 @@ from typing import Any
 
 from fedbbpt.printing import short_repr
 
+NEAREST = 5  # names that the message about an unknown one lists
+MAX_COMPARED = 100  # characters; comparing takes a time that grows with their square
+
 
 class FedbbptError(Exception):
     """Base of all errors that this package raises on purpose. They can be pickled, whatever their classes take."""
@@ -28,13 +31,28 @@ class FedbbptError(Exception):
 
 
 class UnknownName(FedbbptError, ValueError):  # noqa: N818 - reads as what it says
-    """No such name; the message proposes the nearest ones."""
+    """No such name; the message lists the nearest ones.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    >>> print(UnknownName("prompt", "padd", ["affine", "dct", "padding"]))
+    unknown prompt 'padd'. Did you mean 'padding'? Known: affine, dct, padding.
+
+    Args:
+        kind: what the name is of, as a noun.
+        name: the name that was given.
+        known: all names of this kind.
+        shown_by: the command that lists all of them, if there is one.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], shown_by: str | None = None) -> None:
         choices = sorted(known)
-        near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        super().__init__(f"unknown {kind} {short_repr(name)}.{hint} Known: {', '.join(choices) or 'none'}.")
+        matches = [difflib.get_close_matches(name[:MAX_COMPARED], choices, NEAREST, cutoff) for cutoff in (0.5, 0.0)]
+        hint = f" Did you mean {matches[0][0]!r}?" if matches[0] else ""
+        if len(choices) <= NEAREST:
+            shown = f"Known: {', '.join(choices) or 'none'}"
+        else:
+            shown = f"The nearest of {len(choices)}: {', '.join(matches[1])}"
+            shown += f"; {shown_by} shows all" if shown_by else ""
+        super().__init__(f"unknown {kind} {short_repr(name)}.{hint} {shown}.")
 
 
 class ConfigError(FedbbptError, ValueError):

@@ -1,7 +1,10 @@
-"""Makes foreign text safe to print, and prints tables."""
+"""Makes foreign text safe to print, and prints tables and what a command waits for."""
 
+import sys
+import threading
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control characters, halves of characters, ends of lines
@@ -9,6 +12,9 @@ BIDIRECTIONAL_CONTROLS = frozenset(
     {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 )  # that show a text in another order
 PIPE_WIDTH = 10**5  # characters of a line that is for a program
+GAP = 2  # characters between two columns of a table that is cut
+SMALLEST_COLUMN = 8  # characters of a column that is cut
+SLOW = 1.0  # seconds of silence that somebody at a terminal should not wonder about
 MAX_EXCERPT = 200  # characters of what somebody else says
 
 
@@ -33,15 +39,18 @@ def excerpt(text: str, most: int = MAX_EXCERPT) -> str:
 
 
 def print_table(
-    rows: Iterable[Sequence[str]], *headings: str, right: Collection[str] = (), headed: bool = False
+    rows: Iterable[Sequence[str]],
+    *headings: str,
+    right: Collection[str] = (),
+    headed: bool = False,
+    cut: bool = False,
 ) -> None:
     """Prints a table with column headings; the columns in `right` are right-aligned.
 
-    In a terminal, texts of the widest column go on below each other. Elsewhere, say in a pipe, each row is one line,
+    In a terminal, texts of the widest column go on below each other. With `cut`, a row is one line: the column that the
+    terminal's end falls into is cut, and those after it are left out. Elsewhere, say in a pipe, each row is one line,
     however long, and nothing but the rows is printed, or a `headed` table's headings above them.
     """
-    import sys
-
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -51,11 +60,18 @@ def print_table(
     in_terminal = console.is_terminal
     cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    if cut and in_terminal:
+        widths = _fitting(widths, console.width)
+        headings, cells = headings[: len(widths)], [row[: len(widths)] for row in cells]
     box = SIMPLE_HEAD if in_terminal else None
-    table = Table(box=box, show_header=in_terminal or headed, show_edge=False, pad_edge=False)
+    padding = (0, 1, 0, 0) if cut and in_terminal else (0, 1)
+    table = Table(box=box, show_header=in_terminal or headed, show_edge=False, pad_edge=False, padding=padding)
     for heading, width in zip(headings, widths, strict=True):
         side: Literal["right", "left"] = "right" if heading in right else "left"
-        table.add_column(heading, justify=side, overflow="fold", no_wrap=not in_terminal or width < max(widths))
+        if cut and in_terminal:
+            table.add_column(heading, justify=side, overflow="ellipsis", no_wrap=True, width=width)
+        else:
+            table.add_column(heading, justify=side, overflow="fold", no_wrap=not in_terminal or width < max(widths))
     for row in cells:
         table.add_row(*map(Text, row))
     if in_terminal:
@@ -65,6 +81,36 @@ def print_table(
     with plain.capture() as captured:
         plain.print(table)
     print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", end="\n" * bool(table.rows))
+
+
+@contextmanager
+def told_if_slow(text: str) -> Iterator[None]:
+    """Prints a line to standard error, if that is a terminal, once what is inside has taken a second.
+
+    Processes that this one started are silent: several of them would write over each other.
+    """
+    import multiprocessing
+
+    if sys.stderr is None or not sys.stderr.isatty() or multiprocessing.parent_process() is not None:
+        yield
+        return
+    timer = threading.Timer(SLOW, lambda: print(one_line(text), file=sys.stderr, flush=True))
+    timer.daemon = True  # Ctrl-C does not wait for it
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _fitting(widths: Sequence[int], room: int) -> list[int]:
+    """The widths of the columns that there is room for, in characters; the last one may be cut."""
+    fitting: list[int] = []
+    for width in widths:
+        if (left := room - sum(fitting) - GAP * len(fitting)) < min(width, SMALLEST_COLUMN) and fitting:
+            break
+        fitting.append(min(width, left))
+    return fitting
 
 
 def _printable(character: str) -> bool:

@@ -68,7 +68,7 @@ def load(kind: str, name: str) -> Any:
         _check_protocol(f"{kind.removesuffix('s')} {name!r} ({entry.value})", found, PROTOCOLS[kind])
         return found
     if name not in (known := names(kind)):
-        raise UnknownName(kind.removesuffix("s"), name, known)
+        raise UnknownName(kind.removesuffix("s"), name, known, f"fedbbpt list {kind}")
     return _tables(kind, tuple(sys.path))[name]
 
 

@@ -1,3 +1,4 @@
+import time
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
@@ -18,10 +19,23 @@ def test_loads_the_class_behind_a_name():
     assert registry.load("prompts", "dct") is Dct
 
 
-def test_unknown_name_proposes_the_nearest_and_lists_all():
+def test_unknown_name_proposes_the_nearest_and_lists_five():
     with pytest.raises(UnknownName, match=r"unknown prompt 'paddding'\. Did you mean 'padding'") as e:
         registry.load("prompts", "paddding")
-    assert all(name in str(e.value) for name in registry.names("prompts"))
+    shown = str(e.value).partition("The nearest of 11: ")[2].partition("; fedbbpt list prompts shows all.")[0]
+    assert shown.split(", ")[0] == "padding"
+    assert len(shown.split(", ")) == 5
+
+
+def test_all_of_a_few_names_are_listed():
+    with pytest.raises(UnknownName, match=r"Known: nvflare, processes, serial\."):
+        registry.load("engines", "cereal")
+
+
+def test_a_name_of_any_length_is_refused_at_once():
+    start = time.perf_counter()
+    assert "The nearest of 99: " in str(UnknownName("thing", "x" * 10**6, map(str, range(99))))
+    assert time.perf_counter() - start < 1
 
 
 def test_name_like_no_other_gets_no_proposal():

@@ -1,7 +1,7 @@
 """`fedbbpt bench`."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from fedbbpt.commands.completion import folders_with, one_of
 from fedbbpt.errors import ConfigError, RunError
+from fedbbpt.printing import print_table
 
 if TYPE_CHECKING:
     from fedbbpt_benchmarks.bench.plan import Bench
@@ -22,14 +24,50 @@ def _comma_separated(_: Any, __: Any, text: str | None) -> tuple[str, ...] | Non
     return None if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
+def _suites() -> Iterable[str]:
+    from fedbbpt_benchmarks.bench.plan import SUITES
+
+    return SUITES
+
+
+def _methods() -> Iterable[str]:
+    from fedbbpt_benchmarks.bench.plan import METHODS
+
+    return METHODS
+
+
+def _print_methods(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from fedbbpt_benchmarks.bench.plan import METHODS
+
+        rows = [(name, " ".join(one.modalities), one.access, one.title) for name, one in METHODS.items()]
+        print_table(rows, "method", "modality", "access", "description", cut=True)
+        context.exit()
+
+
+def _tasks() -> Iterable[str]:
+    from fedbbpt import registry
+
+    return registry.names("tasks")
+
+
 @click.command(short_help="Compare methods on many tasks.")
-@click.option("--suite", default="smoke", show_default=True, help="A set of tasks; see above.")
-@click.option("--tasks", callback=_comma_separated, metavar="A,B", help="Tasks, in place of a suite's.")
 @click.option(
-    "--methods",
+    "--suite", shell_complete=one_of(_suites), default="smoke", show_default=True, help="A set of tasks; see above."
+)
+@click.option(
+    "--tasks",
+    shell_complete=one_of(_tasks, ","),
     callback=_comma_separated,
     metavar="A,B",
-    default="zero-shot,head",
+    help="Tasks, in place of a suite's.",
+)
+@click.option(
+    "--methods",
+    shell_complete=one_of(_methods, ","),
+    callback=_comma_separated,
+    metavar="A,B",
+    default="zero-shot,head,fed-bbpt,default",
     show_default=True,
     help="Methods; see above.",
 )
@@ -37,12 +75,25 @@ def _comma_separated(_: Any, __: Any, text: str | None) -> tuple[str, ...] | Non
 @click.option("--limit", type=int, help="Maximum number of test examples per task.")
 @click.option("--budget", type=int, help="Maximum number of queries per run.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Number of parallel runs.")
-@click.option("--against", metavar="A", help="Method to compare the others with  [default: zero-shot].")
+@click.option(
+    "--against",
+    shell_complete=one_of(_methods),
+    metavar="A",
+    help="Method to compare the others with  [default: zero-shot].",
+)
 @click.option(
     "-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Any setting, as in train; a method's own settings win."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the bench  [default: benches/SUITE-NNN].")
-@click.option("--resume", type=click.Path(path_type=Path), help="Resume the bench in this folder.")
+@click.option(
+    "--resume",
+    shell_complete=folders_with("bench.toml"),
+    type=click.Path(path_type=Path),
+    help="Resume the bench in this folder.",
+)
+@click.option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_print_methods, help="Print the methods."
+)
 @click.option("--publish", type=click.Path(path_type=Path), help="Also write PATH.md, .csv and .jsonl, without links.")
 @click.pass_context
 def bench(
@@ -57,10 +108,10 @@ def bench(
     """Run tasks × methods × seeds, each an ordinary run, and write a leaderboard.
 
     Suites: smoke needs no download, offline no model hub; papers is from the Hugging Face hub; white-box is for methods
-    that need gradients. Methods: default, head, zero-shot, … (an unknown name prints all), or OPTIMIZER+PROMPT.
+    that need gradients. Methods: those of --list, or OPTIMIZER+PROMPT.
 
     If a run fails, the others go on, and the exit code is 1. Finished runs are never repeated. Whenever the bench
-    stops, the leaderboard shows the finished runs.
+    stops, and after each run, the leaderboard shows the finished runs.
     """
     from fedbbpt.run.atomic_files import new_folder
     from fedbbpt.run.run_folder import check_outside_data

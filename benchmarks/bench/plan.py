@@ -27,6 +27,7 @@ SUITES = {
     "papers": tuple(suite.PAPERS),
     "white-box": ("cifar10", "clipart", "scripts", "emoji-twitter", "pillow-letters"),  # for what needs gradients
 }
+LIST = "fedbbpt bench --list"  # prints all methods
 PLAN = "bench.toml"  # of a bench's folder
 NO_PROMPT = {"prompt": {"name": "none"}}
 CENTRALISED = {"data": {"clients": 1}}
@@ -133,7 +134,7 @@ def method(name: str) -> Method:
     search, plus, prompt = name.partition("+")
     searches = ["ensemble", *registry.names("optimizers")]
     if not plus or search not in searches:
-        raise UnknownName("method", name, [*METHODS, *(f"{known}+PROMPT" for known in searches)])
+        raise UnknownName("method", name, [*METHODS, *(f"{known}+PROMPT" for known in searches)], LIST)
     modalities_of(prompt)
     if search == "ensemble":
         return Method(f"several prompts ({prompt}) and a head", {"prompt": {"name": prompt}}, IMAGES_ONLY)

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from fedbbpt_benchmarks.bench import results
+from fedbbpt_benchmarks.bench import leaderboard, results
 from fedbbpt_benchmarks.bench.plan import Bench, Cell
 from fedbbpt_benchmarks.bench.runner import finished
 
 
 class BenchProgress:
-    """Called after every run; rewrites `results.jsonl` each time."""
+    """Called after every run; rewrites `results.jsonl` and the leaderboard each time."""
 
     def __init__(self, bench: Bench, out: Path) -> None:
         self._bench, self._out = bench, out
@@ -38,7 +38,9 @@ class BenchProgress:
         """See `runner.OnCellDone`."""
         self._done += 1
         row = self._rows[cell] = results.read(self._out, cell)
-        results.write(self._out, [known for known in self._rows.values() if known])
+        rows = [known for known in self._rows.values() if known]
+        results.write(self._out, rows)
+        leaderboard.write(self._bench, self._out, rows)
         if self._live:
             self._live.update(self._table(), refresh=True)
             return

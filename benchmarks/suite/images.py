@@ -162,5 +162,6 @@ IMAGES = {
     "sample-photos": TaskSpec(
         "patches of a temple and of a flower", images.sample_photos, ("china", "flower"),
         216, 216, 0, "half of a photograph", (), "CC-BY-2.0", "scikit-learn's sample images",
+        extra="local",
     ),
 }  # fmt: skip

@@ -7,8 +7,9 @@ from hashlib import sha256
 import numpy as np
 from pydantic import PositiveInt
 
+from fedbbpt.assets.catalogue import ASSETS
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Task, TaskData
+from fedbbpt.data import Task, TaskData, TaskFacts
 from fedbbpt.errors import ConfigError
 from fedbbpt.types import ArrayView, Dataset, Int64, Size
 from fedbbpt_benchmarks.images import ImageExample
@@ -39,6 +40,7 @@ class TaskSpec:
     provider_shots_per_class: int = 4
     question: str = "Category"  # that the classes answer, for language models
     words: tuple[str, ...] | None = None  # for each class, for language models; None: the names of the classes
+    extra: str | None = None  # of fedbbpt's, which `read` needs
     note: str | None = None  # why a head on the embedded models' answers does not beat the majority class
 
 
@@ -53,6 +55,15 @@ class SuiteTask(Task):
 
     name: str  # set by `task_class`, like `specs` and `modality`
     specs: Mapping[str, TaskSpec]
+
+    @classmethod
+    def facts(cls) -> TaskFacts:
+        """See `Task`."""
+        spec = cls.specs[cls.name]
+        provided = cls.specs[spec.provider_task].assets if spec.provider_task else ()
+        assets = tuple(dict.fromkeys((*spec.assets, *provided)))
+        extra = "hub" if any(ASSETS[asset].kind == "hub" for asset in assets) else spec.extra
+        return TaskFacts(spec.modality, len(spec.classes), spec.train, spec.test, spec.licence, assets, extra)
 
     def __init__(self, source: str | None, /, *, provider_shots_per_class: PositiveInt | None = None) -> None:
         if source is not None:

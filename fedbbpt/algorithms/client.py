@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.backend import Meter
+from fedbbpt.backend import Meter, OnQueries
 from fedbbpt.objective import Objective
 from fedbbpt.types import Client, Dataset, Float32, Floats, Subset, Usage
 
@@ -90,6 +90,7 @@ class ClientContext:
         memory: what the client remembers, by part.
         part: the part of the memory that holds this algorithm's state.
         shared: a cache of pure functions' results, shared by the clients of one process; it may be emptied at any time.
+        on_queries: called with the number of queries of each request, once it is answered.
     """
 
     data: Client
@@ -97,6 +98,7 @@ class ClientContext:
     memory: ClientMemory = field(default_factory=ClientMemory)
     part: str = "algorithm"
     shared: MutableMapping[str, Any] = field(default_factory=dict)
+    on_queries: OnQueries | None = None
 
     @property
     def id(self) -> str:
@@ -124,7 +126,7 @@ class ClientContext:
 
     def metered(self) -> tuple[Objective, Meter]:
         """The objective with a new meter, so that the queries of concurrent clients are counted apart."""
-        meter = Meter(self.objective.backend)
+        meter = Meter(self.objective.backend, self.on_queries)
         return self.objective.on(meter), meter
 
     def training_scores(self, prompts: Floats) -> tuple[Float32, Usage]:

@@ -63,7 +63,7 @@ class Flood(Algorithm):
     what ("hear"), and says what counts. It sees SHA-256 digests of replies and of the state, so that nobody can change
     what another node said, and nobody goes on with other parameters than the rest; and each round's mean loss. A node
     that was away, or has lost its memory, hears from a neighbour what all have said so far, and plays it, or takes the
-    state where that is shorter (`flood_history`). The parameters of the best round are revealed when the rounds are over.
+    state where that is shorter (`flood_history`). When the rounds are over, the best round's parameters are revealed.
 
     Args:
         context: the model, the optimizer and the seed.

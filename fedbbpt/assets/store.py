@@ -141,7 +141,7 @@ def locked(folder: Path, name: str) -> Iterator[None]:
 
 def _asset(name: str) -> Asset:
     if name not in ASSETS:
-        raise UnknownName("asset", name, ASSETS)
+        raise UnknownName("asset", name, ASSETS, "fedbbpt assets list")
     return ASSETS[name]
 
 

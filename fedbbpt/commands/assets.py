@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from fedbbpt.commands.completion import assets as asset_names
+from fedbbpt.commands.completion import one_of
 from fedbbpt.commands.errors import print_error
 from fedbbpt.errors import ConfigError, DataError, FedbbptError
 from fedbbpt.printing import print_table
@@ -31,7 +33,7 @@ def list_() -> None:
 
 
 @assets.command()
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=one_of(asset_names))
 @click.option(
     "--all", "everything", is_flag=True, help="Get all assets except those of the Hugging Face hub: about 1.5 GB."
 )
@@ -62,7 +64,7 @@ def get(names: tuple[str, ...], everything: bool, offline: bool, file: Path | No
 
 
 @assets.command(short_help="Compare files in the cache with their hashes.")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=one_of(asset_names))
 def verify(names: tuple[str, ...]) -> None:
     """Compare files in the cache with their hashes; exit code 1 if one is damaged."""
     from fedbbpt.assets import store
@@ -80,7 +82,7 @@ def verify(names: tuple[str, ...]) -> None:
 
 
 @assets.command(short_help="Print the path of an asset.")
-@click.argument("name")
+@click.argument("name", shell_complete=one_of(asset_names))
 def path(name: str) -> None:
     """Print the path of an asset; exit code 1 if it is not in the cache."""
     from fedbbpt.assets import store

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from fedbbpt.commands.interrupts import restore_ctrl_c
-from fedbbpt.errors import FedbbptError
+from fedbbpt.errors import FedbbptError, UnknownName
 from fedbbpt.printing import excerpt, one_line
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -34,6 +34,8 @@ def errors_as_sentences() -> Iterator[None]:
             sys.stdout.flush()  # what cannot be written is an error now, and not at exit
     except FedbbptError as e:
         raise click.ClickException(one_line(str(e))) from e
+    except (click.NoSuchOption, click.exceptions.NoSuchCommand) as e:
+        raise _unknown_word(e) from e
     except OSError as e:
         if e.filename is None:
             if e.errno not in NO_SPACE:
@@ -57,6 +59,19 @@ def errors_as_sentences() -> Iterator[None]:
 def print_error(error: FedbbptError) -> None:
     """Prints an error after which the command goes on."""
     click.echo(f"Error: {one_line(str(error))}", err=True)
+
+
+def _unknown_word(error: "click.NoSuchOption | click.exceptions.NoSuchCommand") -> click.ClickException:
+    """The error about an option or a command that does not exist, with the nearest ones."""
+    if (ctx := error.ctx) is None:
+        return error
+    if isinstance(error, click.NoSuchOption):
+        options = [option for parameter in ctx.command.get_params(ctx) for option in parameter.opts]
+        unknown = UnknownName("option", error.option_name, [option for option in options if option.startswith("-")])
+    else:
+        assert isinstance(ctx.command, click.Group)
+        unknown = UnknownName("command", error.command_name, ctx.command.list_commands(ctx))
+    return click.UsageError(one_line(str(unknown)), ctx)
 
 
 def _is_torch_out_of_memory(error: RuntimeError) -> bool:

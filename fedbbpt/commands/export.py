@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.completion import runs
 from fedbbpt.commands.settings import limit_options, limits_of
 
 
 @click.command(short_help="Write what a run has learned for others to load.")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", shell_complete=runs, type=click.Path(path_type=Path))
 @click.argument("out", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--license", help="Licence of what was learned, as the hub writes it: apache-2.0, cc-by-4.0, other.")
 @click.option("--with-examples", is_flag=True, help="Hand on the provider's examples, if the model is shown some.")

@@ -2,24 +2,27 @@
 
 import click
 
+from fedbbpt.commands.completion import components_of_kind, kinds, one_of
 from fedbbpt.printing import one_line, print_table
-from fedbbpt.registry import KINDS
 
 
 @click.command("list", short_help="List components, or the options of one.")
-@click.argument("kind", type=click.Choice(KINDS))
-@click.argument("name", required=False)
+@click.argument("kind", shell_complete=one_of(kinds))
+@click.argument("name", required=False, shell_complete=components_of_kind)
 def list_(kind: str, name: str | None) -> None:
-    """List the components of a kind; with a NAME, the options of that component and its source.
+    """List the components of a KIND; with a NAME, the options of that component and its source.
+
+    KIND is backends, tasks, prompts, encoders, readouts, optimizers, algorithms or engines. What is listed is known
+    without any download: of a task, its size, its licence, what its first use downloads, and the extra that it needs.
 
     Choose a component by its name (fedbbpt train --prompt dct), and set its options with -o (-o prompt.epsilon=0.2).
     """
-    from fedbbpt import registry
-    from fedbbpt.config.description import describe, summary
+    from fedbbpt.commands.component_tables import RIGHT, component_table
+    from fedbbpt.config.description import describe
 
     if name is None:
-        components = ((name, summary(registry.load(kind, name))) for name in registry.names(kind))
-        print_table(list(components), "name", "summary")
+        table = component_table(kind)
+        print_table(table.rows, *table.headings, right=RIGHT, cut=True)
         return
     found = describe(kind, name)
     click.echo(one_line(found.summary))

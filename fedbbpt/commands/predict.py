@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedbbpt.commands.completion import runs
 from fedbbpt.commands.errors import print_error
 from fedbbpt.commands.tuned import load_tuned, loading_options
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Classify images or texts with a run's prompt.")
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="RUN", shell_complete=runs, type=click.Path(path_type=Path))
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--text-column", help="Column of tables that holds the texts  [default: that of the run's own table].")
 @click.option(

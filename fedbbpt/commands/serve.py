@@ -1,11 +1,13 @@
 """`fedbbpt serve`: a backend, or a tuned model, over HTTP."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedbbpt.commands.completion import components, runs
 from fedbbpt.commands.serving import backend_options, listening, open_backend, run_service, server_options
 from fedbbpt.commands.tuned import load_tuned, loading_options
 from fedbbpt.errors import ConfigError, MissingExtra
@@ -17,9 +19,13 @@ ABOUT_TASK = ("task", "text_column", "label_column")
 
 
 @click.command(short_help="Serve a tuned run, or any backend, over HTTP.")
-@click.argument("folder", metavar="[RUN]", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[RUN]", required=False, shell_complete=runs, type=click.Path(path_type=Path))
 @backend_options
-@click.option("--task", help="Task whose classes are scored  [default: digits for images; required for texts].")
+@click.option(
+    "--task",
+    shell_complete=components("tasks"),
+    help="Task whose classes are scored  [default: digits for images; required for texts].",
+)
 @click.option("--text-column", help="Column of a table that holds the texts  [default: text].")
 @click.option("--label-column", help="Column of a table that holds the classes  [default: label].")
 @loading_options
@@ -48,11 +54,13 @@ def serve(
     RUN, --backend serves a model as it is.
 
     POST /v1/classify, /v1/completions, /v1/chat/completions, /v1/embeddings, and /v1/compare of a run; GET /v1/models,
-    /healthz, /metrics, and /docs, which describes all of them. Prints its URL once it is ready.
+    /healthz, /metrics, and /docs, which describes all of them. Prints its URL once it is ready, and a
+    request to try it with curl.
     """
     try:
         from fedbbpt.serve import MIB, RequestLimits
         from fedbbpt.serve.app import InferenceService
+        from fedbbpt.serve.example import curl_line
     except ImportError as e:
         raise MissingExtra("fedbbpt serve", "serve", e) from e
 
@@ -61,7 +69,10 @@ def serve(
     with listening(host, port, token_file) as (socket, thread, token):
         opened = thread.submit(_open, folder, name, assignments, given).result()
         limits = RequestLimits(max_body * MIB, max_pixels, concurrency)
-        run_service(InferenceService(thread, opened, limits, token), socket)
+        example = partial(
+            curl_line, reads_texts=opened.reads_texts, needs_token=token is not None, token_file=token_file
+        )
+        run_service(InferenceService(thread, opened, limits, token), socket, example)
 
 
 def _open(

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedbbpt.commands.completion import components
 from fedbbpt.errors import ConfigError
+from fedbbpt.printing import told_if_slow
 
 if TYPE_CHECKING:
     import socket
@@ -30,7 +32,12 @@ def options(*options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], C
 
 
 backend_options = options(
-    click.option("--backend", "name", help="Name of the model's backend: see fedbbpt list backends."),
+    click.option(
+        "--backend",
+        "name",
+        shell_complete=components("backends"),
+        help="Name of the model's backend: see fedbbpt list backends.",
+    ),
     click.option(
         "-o", "assignments", multiple=True, metavar="KEY=VALUE", help="Option of the backend, such as -o model=smollm2."
     ),
@@ -78,12 +85,17 @@ def listening(
         raise SystemExit(130) from None
 
 
-def run_service(service: "InferenceService | BodyService", bound: "socket.socket") -> None:
+def run_service(
+    service: "InferenceService | BodyService", bound: "socket.socket", example: Callable[[str], str] | None = None
+) -> None:
+    """Serves until Ctrl-C; first prints the URL, and the example of a request to it."""
     from fedbbpt.serve.server import serve_until_interrupted, url_of
 
     with closing(service):
         bound.listen()
-        click.echo(url_of(bound))
+        click.echo(url := url_of(bound))
+        if example is not None:
+            click.echo(example(url))
         serve_until_interrupted(service, bound)
 
 
@@ -97,6 +109,7 @@ def open_backend(
     """
     from fedbbpt.config.components import build, build_task, load_class, resolve, task_modality
     from fedbbpt.config.settings import parse_assignment
+    from fedbbpt.run.opening import loading
 
     backend_class = load_class("backends", name)
     backend = resolve("backends", name, dict(parse_assignment(text) for text in assignments))
@@ -109,4 +122,5 @@ def open_backend(
     if (modality := task_modality(component)) not in backend_class.modalities:
         raise ConfigError(f"the backend {name!r} cannot read {modality}s, which the task {task} holds")
     provider = build_task(component).provider
-    return build("backends", backend, provider), provider
+    with told_if_slow(loading(backend)):
+        return build("backends", backend, provider), provider

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.completion import components, one_of, presets
+
 LIMITS = ("max_queries", "max_requests", "max_cost")
 COMPONENTS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm", "engine")  # --X sets X.name
 KEYS = {
@@ -44,18 +46,47 @@ def settings_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--preset",
             metavar="NAME",
+            shell_complete=one_of(presets),
             help="Defaults: best, language-model, single-prompt or split; or a method: fed-bbpt, blackvip, dfedavg, "
             "dfedavgm, dfedsam or dfedsam-mgs  [default: what the other options imply].",
         ),
-        click.option("--backend", help="Model to query  [default: local-vit; hf-text for texts]."),
-        click.option("--task", help="Data: a name, folder:PATH, or csv:, jsonl: or parquet:PATH  [default: digits]."),
+        click.option(
+            "--backend",
+            shell_complete=components("backends"),
+            help="Model to query  [default: local-vit; hf-text for texts].",
+        ),
+        click.option(
+            "--task",
+            shell_complete=components("tasks"),
+            help="Data: a name, folder:PATH, or csv:, jsonl: or parquet:PATH  [default: digits].",
+        ),
         click.option("--text-column", help="Column of a table that holds the texts  [default: text]."),
         click.option("--label-column", help="Column of a table that holds the classes  [default: label]."),
-        click.option("--prompt", help="Prompt to tune  [default: affine; for texts: instruction or none]."),
-        click.option("--readout", help="Readout: maps the model's scores to the task's classes  [default: linear]."),
-        click.option("--optimizer", help="Zeroth-order optimizer  [default: random; spsa-gc for a single prompt]."),
-        click.option("--algorithm", help="Federated algorithm  [default: ensemble; fedavg for a single prompt]."),
-        click.option("--engine", help="Where clients run: serial, processes, or nvflare (sites)  [default: serial]."),
+        click.option(
+            "--prompt",
+            shell_complete=components("prompts"),
+            help="Prompt to tune  [default: affine; for texts: instruction or none].",
+        ),
+        click.option(
+            "--readout",
+            shell_complete=components("readouts"),
+            help="Readout: maps the model's scores to the task's classes  [default: linear].",
+        ),
+        click.option(
+            "--optimizer",
+            shell_complete=components("optimizers"),
+            help="Zeroth-order optimizer  [default: random; spsa-gc for a single prompt].",
+        ),
+        click.option(
+            "--algorithm",
+            shell_complete=components("algorithms"),
+            help="Federated algorithm  [default: ensemble; fedavg for a single prompt].",
+        ),
+        click.option(
+            "--engine",
+            shell_complete=components("engines"),
+            help="Where clients run: serial, processes, or nvflare (sites)  [default: serial].",
+        ),
         click.option("--federation", metavar="FOLDER", help="Train at the sites of this federation (engine nvflare)."),
         click.option("--min-sites", type=int, help="Stop if fewer sites of a federation answer  [default: 1]."),
         click.option("--clients", type=int, help="Number of clients  [default: 10, or what your own data can supply]."),

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.completion import components
 from fedbbpt.commands.settings import KEYS
 from fedbbpt.errors import ConfigError, DataError
 from fedbbpt.printing import one_line, print_table
@@ -16,7 +17,7 @@ def task() -> None:
 
 
 @task.command(short_help="Print what a task holds, and draw some of its images.")
-@click.argument("name")
+@click.argument("name", shell_complete=components("tasks"))
 @click.option("--text-column", help="Column of a table that holds the texts  [default: text].")
 @click.option("--label-column", help="Column of a table that holds the classes  [default: label].")
 @click.option("--clients", type=int, help="Number of clients  [default: 10, or what your own data can supply].")

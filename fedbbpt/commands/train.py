@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from fedbbpt.commands.completion import runs
 from fedbbpt.commands.federated_training import federation_of, train_at_sites
 from fedbbpt.commands.settings import LIMITS, settings_of, settings_options
 from fedbbpt.errors import ConfigError
@@ -15,7 +16,7 @@ from fedbbpt.printing import one_line
 @click.command(short_help="Tune a prompt and evaluate it.")
 @settings_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run  [default: runs/TASK-NNN].")
-@click.option("--resume", type=click.Path(path_type=Path), help="Resume the run in this folder.")
+@click.option("--resume", shell_complete=runs, type=click.Path(path_type=Path), help="Resume the run in this folder.")
 @click.option("--dry-run", is_flag=True, help="Print the queries, the requests and the most exchanges; send none.")
 def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) -> None:
     """Tune a prompt with clients that hold private data, and evaluate it on their test data.

@@ -43,7 +43,7 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> ComponentConfig
     model = create_model(
         section, __config__=ConfigDict(allow_inf_nan=False, strict=True, str_max_length=MAX_STRING), **fields
     )
-    check_keys(f"option of {section} {name!r}", options, fields)
+    check_keys(f"option of {section} {name!r}", options, fields, f"fedbbpt list {kind} {name.partition(':')[0]}")
     checked: BaseModel = validate(model, dict(options), section)
     resolved: Mapping[str, Any] = checked.model_dump()
     if kind == "tasks":

@@ -13,6 +13,7 @@ from fedbbpt.errors import ConfigError, UnknownName
 from fedbbpt.printing import short_repr
 from fedbbpt.split_learning.protocol import Splittable
 
+SHOW = "fedbbpt config show"  # prints all settings
 Settings = Mapping[str, Any]  # as in TOML: plain values, and tables of them
 
 
@@ -39,9 +40,9 @@ def make_config(values: Settings, preset: str | None = None) -> Config:
             f"the settings have version {short_repr(version)}, and this fedbbpt reads version {VERSION}, in which some "
             "have other names; leave out version, and rename those that are then refused"
         )
-    check_keys("setting", values, Config.model_fields)
+    check_keys("setting", values, Config.model_fields, SHOW)
     settings = dict(values)
-    check_keys("setting of data", _table("data", settings.get("data", {})), Data.model_fields)
+    check_keys("setting of data", _table("data", settings.get("data", {})), Data.model_fields, SHOW)
     settings["data"] = validate(Data, dict(settings.get("data", {})), "data")
     defaults = dict(PRESETS["default"])
     settings["task"] = _component("task", settings, defaults)

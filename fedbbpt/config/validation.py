@@ -13,12 +13,12 @@ MAX_STRING = 1_000_000  # characters; any limit makes pydantic refuse strings th
 M = TypeVar("M", bound=BaseModel)
 
 
-def check_keys(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raises UnknownName for the first key that is not known."""
+def check_keys(kind: str, given: Iterable[str], known: Iterable[str], shown_by: str | None = None) -> None:
+    """Raises UnknownName for the first key that is not known; `shown_by` is the command that lists the known ones."""
     known = set(known)
     for key in given:
         if key not in known:
-            raise UnknownName(kind, key, known)
+            raise UnknownName(kind, key, known, shown_by)
 
 
 def validate(model: type[M], values: dict[str, Any], section: str = "") -> M:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from fedbbpt.backend import Modality, Provider
 from fedbbpt.types import Dataset, Size
@@ -29,6 +29,18 @@ class TaskData:
         return self.train if self.validation is None else self.validation
 
 
+class TaskFacts(NamedTuple):
+    """What is known of a task before it is opened, and before anything is fetched; None: it depends on the source."""
+
+    modality: Modality | None = None
+    classes: int | None = None
+    train: int | None = None  # examples for training and validation, with the provider's own
+    test: int | None = None
+    licence: str | None = None
+    assets: Sequence[str] | None = ()  # names in the catalogue that the first use downloads; None: unknown
+    extra: str | None = None  # of fedbbpt's optional dependencies
+
+
 class Task(Protocol):
     """A data set that is partitioned over clients; classes derive from this one to inherit its defaults.
 
@@ -42,6 +54,7 @@ class Task(Protocol):
     metadata: Mapping[str, str] = MappingProxyType({})  # on the data's origin: title, licence, citation, …
     source: str | None = None  # what follows the colon, made absolute, so that a run can be resumed from anywhere
     dirichlet_alpha: float = 0.3  # default concentration of the clients' labels; infinity: all clients alike
+    extra: ClassVar[str | None] = None  # that has to be installed, if any
     remarks: Sequence[str] = ()  # a sentence on each change made while reading, for the user; complete after `load`
 
     @classmethod
@@ -53,6 +66,13 @@ class Task(Protocol):
     def modality_of(cls, options: Mapping[str, Any]) -> Modality:
         """What a task with these (resolved) options holds; a run's defaults depend on it before the task is opened."""
         return cls.modality
+
+    @classmethod
+    def facts(cls) -> TaskFacts:
+        """What `fedbbpt list tasks` shows; by default, what is set on the class."""
+        classes = getattr(cls, "classes", None)
+        count, licence = None if classes is None else len(classes), cls.metadata.get("licence")
+        return TaskFacts(getattr(cls, "modality", None), count, licence=licence, extra=cls.extra)
 
     def load(self, size: Size) -> TaskData:
         """All examples; images as uint8 (N, 3, h, w) at `size` (h, w), texts if `size` is None."""

@@ -10,10 +10,12 @@ import numpy as np
 from PIL import Image
 
 from fedbbpt.backend import Modality, Provider
-from fedbbpt.data import Task, TaskData, hash_split
+from fedbbpt.data import Task, TaskData, TaskFacts, hash_split
 from fedbbpt.data.images import to_array
 from fedbbpt.errors import ConfigError, MissingExtra
 from fedbbpt.types import Dataset, Int64, Size
+
+SIDES = [hash_split(f"digits/{i}") for i in range(1797)]
 
 
 class Digits(Task):
@@ -29,17 +31,23 @@ class Digits(Task):
         }
     )
     provider = Provider(classes, head="mnist")
+    extra = "local"
 
     def __init__(self, source: str | None, /) -> None:
         if source is not None:
             raise ConfigError(f"the digits tasks take nothing after their name, got ':{source}'")
 
+    @classmethod
+    def facts(cls) -> TaskFacts:
+        """See `Task`."""
+        return super().facts()._replace(train=SIDES.count("train"), test=SIDES.count("test"))
+
     def load(self, size: Size) -> TaskData:
-        """See `Task`; image i is on the side that `hash_split("digits/i")` says."""
+        """See `Task`; image i is on the side `SIDES[i]`."""
         digits, labels = read()
         inputs = np.stack([to_array(digit, size) for digit in digits])
         everything = Dataset(inputs, labels)
-        test = np.array([hash_split(f"digits/{i}") == "test" for i in range(len(everything))])
+        test = np.array([side == "test" for side in SIDES])
         return TaskData(everything.take(np.flatnonzero(~test)), everything.take(np.flatnonzero(test)))
 
 

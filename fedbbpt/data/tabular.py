@@ -162,6 +162,7 @@ class Parquet(TabularTask):
     """Your own texts, one per row: `parquet:PATH`."""
 
     kind = "parquet"
+    extra = "parquet"
 
     def rows(self) -> Iterable[Row]:
         """See `TabularTask`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from fedbbpt.algorithms import Algorithm, ClientContext, ClientMemory, ClientReply, OutOfDateError
+from fedbbpt.backend import OnQueries
 from fedbbpt.objective import Objective
 from fedbbpt.types import Client, Message, OutOfDate, Received, Update
 
@@ -32,14 +33,20 @@ class ClientHost:
     clients: Mapping[str, Client]
 
     def answer(
-        self, call: Call, client: str, memory: ClientMemory, shared: dict[str, Any] | None = None
+        self,
+        call: Call,
+        client: str,
+        memory: ClientMemory,
+        shared: dict[str, Any] | None = None,
+        on_queries: OnQueries | None = None,
     ) -> ClientReply:
         """Runs a call for a client; returns its reply, and changes its memory.
 
-        `shared` is the cache of `ClientContext.shared`.
+        `shared` and `on_queries` are those of `ClientContext`.
         """
         algorithm, objective = self.algorithms[call.algorithm]
-        ctx = ClientContext(self.clients[client], objective, memory, call.algorithm, {} if shared is None else shared)
+        shared = {} if shared is None else shared
+        ctx = ClientContext(self.clients[client], objective, memory, call.algorithm, shared, on_queries)
         try:
             return algorithm.handlers[call.handler](call.to(client), ctx)
         except OutOfDateError:
@@ -68,8 +75,15 @@ class Engine(Protocol):
     The constructor of an engine that `simulates` takes a `HostFactory` and the clients' memories as positional
     arguments, and the options by keyword.
     Replies have the same bits on every engine, whichever process serves which client.
+
+    Attributes:
+        on_queries: what an engine calls, if it is set, with the number of a client's queries: as they are answered, or
+            all of them with the client's reply.
     """
 
+    on_queries: OnQueries | None = None
+
+    extra: ClassVar[str | None] = None  # of fedbbpt's optional dependencies, that has to be installed, if any
     simulates: ClassVar[bool] = True  # whether the clients and their data are on this machine
     out_of_process: ClassVar[bool] = False  # whether clients run in processes that share nothing with this one
     partial_scores: ClassVar[bool] = False  # whether scores, too, may miss a client, since nobody else has its data

@@ -90,6 +90,8 @@ class Processes(Engine):
                     answers[worker.client] = answer
                 if not isinstance(answer, Died):
                     self._idle.append(worker)
+                    if worker.client is not None and self.on_queries is not None:
+                        self.on_queries(answer.usage.queries)
                 elif worker.client is None:
                     failed.append(answer.how)
             if len(failed) >= MAX_FAILED_OPENINGS:

@@ -32,6 +32,7 @@ class Nvflare(Engine):
     the run stops, and can be resumed. `classes` are those that the sites agree on; unset, all that any site has.
     """
 
+    extra = "federation"
     out_of_process = True
     simulates = False
     partial_scores = True
@@ -72,6 +73,9 @@ class Nvflare(Engine):
                 replies.append(_reply(responses[client]))
             except ValueError as e:
                 missing[client] = str(e)
+            else:
+                if self.on_queries is not None:
+                    self.on_queries(replies[-1].usage.queries)
         others = set(self._channel.sites) - self.away.keys() - set(clients)
         if len(replies) + len(others) < min(self._quorum.min_sites, len(clients) + len(others)):
             said = "; ".join(f"{client}: {why}" for client, why in missing.items())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from fedbbpt.algorithms import ClientMemory
 from fedbbpt.algorithms.letters import LETTER
-from fedbbpt.backend import Backend
+from fedbbpt.backend import Backend, OnQueries
 from fedbbpt.config import Config, make_config
 from fedbbpt.config.components import build_task
 from fedbbpt.data.sites import SiteTask
@@ -53,7 +53,14 @@ class SiteHost(ClientHost):
     facts: Response
     own: dict[str, Any]  # in place of `shared`: it has one client, and a way to the server that ends with it
 
-    def answer(self, call: Call, client: str, memory: ClientMemory, shared: dict[str, Any] | None = None) -> Any:
+    def answer(
+        self,
+        call: Call,
+        client: str,
+        memory: ClientMemory,
+        shared: dict[str, Any] | None = None,
+        on_queries: OnQueries | None = None,
+    ) -> Any:
         """See `ClientHost`."""
         if call.handler == FACTS:
             return self.facts
@@ -61,7 +68,7 @@ class SiteHost(ClientHost):
             return self.algorithms[call.algorithm][0].template(LETTER, call.to(client))
         if call.handler == ECHO:
             return Response(content=call.to(client).to_bytes())
-        return super().answer(call, client, memory, self.own)
+        return super().answer(call, client, memory, self.own, on_queries)
 
 
 def open_site(kit: Path, site: str, terms: RunTerms, server: Connection) -> SiteHost:

@@ -1,6 +1,6 @@
 """What a caller can follow of a run while it works."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fedbbpt.run.experiment import Experiment
@@ -23,6 +23,13 @@ class Callback:
     def on_plan(self, plan: QueryPlan, experiment: Experiment, rounds_done: int) -> None:
         """Called once, before the first query, with the number of rounds that a resumed run has behind it."""
 
+    def on_queries(self, queries: int) -> None:
+        """Called as the clients' queries are answered, with the number of the run's queries so far.
+
+        Clients in other processes count when they reply. A client that has died may have been counted until the end of
+        its round.
+        """
+
     def on_round(self, row: Mapping[str, Any]) -> None:
         """Called with each new row of `metrics.jsonl`: the start (round 0), every round, and the test scores."""
 
@@ -31,30 +38,3 @@ class Callback:
 
     def on_summary(self, summary: Mapping[str, Any]) -> None:
         """Called once, at the end, with the contents of `summary.json`."""
-
-
-class Callbacks(Callback):
-    """Several callbacks as one; each is called in their order."""
-
-    def __init__(self, callbacks: Iterable[Callback]) -> None:
-        self._callbacks = tuple(callbacks)
-
-    def on_plan(self, plan: QueryPlan, experiment: Experiment, rounds_done: int) -> None:
-        """See `Callback`."""
-        for callback in self._callbacks:
-            callback.on_plan(plan, experiment, rounds_done)
-
-    def on_round(self, row: Mapping[str, Any]) -> None:
-        """See `Callback`."""
-        for callback in self._callbacks:
-            callback.on_round(row)
-
-    def on_message(self, text: str) -> None:
-        """See `Callback`."""
-        for callback in self._callbacks:
-            callback.on_message(text)
-
-    def on_summary(self, summary: Mapping[str, Any]) -> None:
-        """See `Callback`."""
-        for callback in self._callbacks:
-            callback.on_summary(summary)

@@ -34,18 +34,20 @@ class TrainingLoop:
         self, experiment: Experiment, planned: QueryPlan, out: Path, callback: Callback, queries_before: int
     ) -> None:
         self.experiment, self.plan, self.out, self.callback = experiment, planned, out, callback
-        self.started = time.perf_counter()
+        self.started, self.asked = time.perf_counter(), queries_before
         if client := experiment.backend.service_client:
             client.query_index = queries_before
         self.algorithm, self.clients = experiment.algorithm, experiment.client_sizes
         self.participants = experiment.open_clients(checkpoint.clients_of(out / "checkpoints"))
         self.engine = self.participants.engine
+        self.engine.on_queries = self._count
 
     def run(self, progress: Progress | None) -> dict[str, Any]:
         """Goes on from a checkpoint, or from the start; returns the summary."""
         self.seconds_before = progress.totals.seconds if progress else 0.0
         done = progress.state.round if progress else 0
         self.callback.on_plan(self.plan, self.experiment, done)
+        self._count(0)
         self.metrics = MetricsWriter(self.out / "metrics.jsonl", progress.metrics.size if progress else 0)
         with self.metrics, closing(self.engine):
             if progress:
@@ -209,7 +211,12 @@ class TrainingLoop:
         row |= {"billed": billed} if (billed := budget.billed(self.experiment)) else {}
         self.metrics.append(row)
         self.rows.append(row)
+        self.asked = totals.queries
         self.callback.on_round(row)
+
+    def _count(self, queries: int) -> None:
+        self.asked += queries
+        self.callback.on_queries(self.asked)
 
     def _checkpoint(self, state: ServerState, best: checkpoint.Best, totals: Totals) -> Progress:
         mark = self.metrics.sync()

@@ -3,8 +3,10 @@
 from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Provider
 from fedbbpt.config import Config
 from fedbbpt.config.components import load_class, uses_embeddings
+from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.dry_run import NotFetched, raise_unless_dry_run
 from fedbbpt.errors import BackendError, ConfigError
+from fedbbpt.printing import told_if_slow
 from fedbbpt.services.ledger import Account
 from fedbbpt.types import Inputs
 
@@ -28,7 +30,8 @@ def open_backend(config: Config, provider: Provider) -> Backend:
     """
     kind: type[Backend] = load_class("backends", config.backend.name)
     try:
-        backend: Backend = kind(provider, **config.backend.options)  # type: ignore[call-arg]
+        with told_if_slow(loading(config.backend)):
+            backend: Backend = kind(provider, **config.backend.options)  # type: ignore[call-arg]
     except NotFetched as e:
         info = kind.sketch(provider, config.backend.options)
         if info is None or uses_embeddings(config.prompt.name):
@@ -36,6 +39,15 @@ def open_backend(config: Config, provider: Provider) -> Backend:
         raise_unless_dry_run(e)
         return Sketch(info)
     return backend
+
+
+def loading(backend: ComponentConfig) -> str:
+    """What somebody is told who waits for a backend's model.
+
+    >>> loading(ComponentConfig(name="hf-text", options={"model": "smollm2"}))
+    'loading hf-text smollm2 ...'
+    """
+    return f"loading {backend.name} {backend.options.get('model', '')}".rstrip() + " ..."
 
 
 def check_payable(backend: Backend, payer: Account) -> None:

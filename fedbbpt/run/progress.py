@@ -1,18 +1,21 @@
 """What a run shows while it works: a bar in a terminal, plain lines elsewhere."""
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fedbbpt.printing import one_line
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.formatting import format_bytes, format_cost
 from fedbbpt.run.query_budget import QueryPlan
+
+SPEED_PERIOD = 3600.0  # seconds over which the time that is left is estimated: a request may take minutes
 
 
 @contextmanager
@@ -22,8 +25,9 @@ def progress_reporter() -> Iterator[Callback]:
     if not console.is_terminal:
         yield LineReporter(console)
         return
-    columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[scores]}"), TimeRemainingColumn())
-    with Progress(TextColumn("round"), *columns, console=console) as progress:
+    columns = (BarColumn(), TextColumn("{task.fields[scores]}"), TimeRemainingColumn())
+    rounds = TextColumn("round {task.fields[round]}/{task.fields[rounds]}")
+    with Progress(rounds, *columns, console=console, speed_estimate_period=SPEED_PERIOD) as progress:
         yield BarReporter(console, progress)
 
 
@@ -35,7 +39,7 @@ class LineReporter(Callback):
 
     def on_plan(self, plan: QueryPlan, experiment: Experiment, rounds_done: int) -> None:
         """Prints what is trained, on which data, and what it will take."""
-        self._rounds, self._done, self._before = plan.rounds, rounds_done, 0.0
+        self._rounds, self._done, self._began = plan.rounds, rounds_done, time.monotonic()
         config, info = experiment.config, experiment.backend.info
         sizes = experiment.algorithm.parameter_counts(config.rounds)
         prompt, readout, search = config.prompt.name, config.readout.name, f"{config.optimizer.name}, "
@@ -67,11 +71,12 @@ class LineReporter(Callback):
         self._console.print(text, markup=False)
 
     def _show(self, row: Mapping[str, Any]) -> None:
-        if row["round"] == self._done:
-            self._before = row["seconds"]
-        elapsed = row["seconds"] - self._before
-        left = self._rounds - row["round"]
-        eta = f"   ETA {elapsed / max(1, row['round'] - self._done) * left:.0f} s" if row["round"] > self._done else ""
+        eta = ""
+        if done := row["round"] - self._done:
+            each = (time.monotonic() - self._began) / done
+            eta = f"   ETA {each * (self._rounds - row['round']):.0f} s"
+        else:
+            self._began = time.monotonic()  # the rounds begin now
         self._console.print(f"round {row['round']:>4}/{self._rounds:<4} {describe(row)}{eta}")
 
     def on_summary(self, summary: Mapping[str, Any]) -> None:
@@ -121,7 +126,7 @@ def _worth(summary: Mapping[str, Any]) -> str:
 
 
 class BarReporter(LineReporter):
-    """Shows a progress bar in place of the lines of the rounds."""
+    """Shows a progress bar in place of the lines of the rounds: the run's queries so far, of those planned."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)
@@ -131,11 +136,23 @@ class BarReporter(LineReporter):
     def on_plan(self, plan: QueryPlan, experiment: Experiment, rounds_done: int) -> None:
         """Also starts the bar."""
         super().on_plan(plan, experiment, rounds_done)
-        self._task = self._progress.add_task("training", total=self._rounds, completed=self._done, scores="")
+        shown: dict[str, Any] = {"round": self._done, "rounds": self._rounds, "scores": ""}
+        self._task = self._progress.add_task("training", total=plan.total.queries, **shown)
+
+    def on_queries(self, queries: int) -> None:
+        """Moves the bar."""
+        if self._task is not None:
+            self._progress.update(self._task, completed=queries)
+
+    def on_summary(self, summary: Mapping[str, Any]) -> None:
+        """Also fills the bar: a run that ended early asked less than was planned."""
+        if self._task is not None:
+            self._progress.update(self._task, total=summary["queries"], completed=summary["queries"])
+        super().on_summary(summary)
 
     def _show(self, row: Mapping[str, Any]) -> None:
         if self._task is not None:
-            self._progress.update(self._task, completed=row["round"], scores=describe(row))
+            self._progress.update(self._task, round=row["round"], scores=describe(row))
 
 
 def describe(row: Mapping[str, Any]) -> str:

@@ -37,6 +37,7 @@ def check_engine(make: Callable[..., Engine], *, rounds: int = 3) -> None:
         for client, memory in ours[1].items():
             expect(same_bits(memory.durable, theirs[1][client].durable), f"{name}: {client} remembers the same")
         expect(ours[2] == theirs[2], f"{name}: the same bytes, exchanges and queries")
+        expect(ours[3] == sum(usage.queries for *_, usage in ours[2]), f"{name}: on_queries hears of all queries")
 
 
 def _run(make: Callable[..., Engine], name: str, rounds: int) -> Any:
@@ -45,7 +46,8 @@ def _run(make: Callable[..., Engine], name: str, rounds: int) -> Any:
     simulation = Simulation(algorithm, toy.objective, toy.clients)
     memories = simulation.memories
     with closing(make(Hosts(algorithm, toy.objective, toy.clients), memories)) as engine:
-        simulation.engine = engine
+        simulation.engine, told = engine, list[int]()
+        engine.on_queries = told.append
         states, counts = [simulation.algorithm.init()], []
         call = Call("train", simulation.algorithm.broadcast(states[0]))
         expect(list(engine.send(call, [])) == [], "no clients, no replies")
@@ -54,4 +56,4 @@ def _run(make: Callable[..., Engine], name: str, rounds: int) -> Any:
             pool = simulation.pool
             counts.append((pool.bytes_up, pool.bytes_down, pool.exchanges, pool.usage))
             engine.close()  # a later call starts it again
-    return states, memories, counts
+    return states, memories, counts, sum(told)

@@ -57,7 +57,9 @@ class Rebuilding(Engine):
         message = replace(Message.from_bytes(sent), body=body)
         memory = self._memories[client]
         memory.arrays = safetensors.numpy.load(safetensors.numpy.save(_contiguous(memory.arrays)))
-        reply: Any = self._hosts.here().answer(call._replace(message=message), client, memory)
+        reply: Any = self._hosts.here().answer(
+            call._replace(message=message), client, memory, on_queries=self.on_queries
+        )
         content = reply.to_bytes()
         self.messages.append(sent)
         self.replies.append((client, content))

@@ -10,9 +10,10 @@ from fedbbpt.backend import Backend, BackendInfo, BackendOutput, Meter, check_sc
 from fedbbpt.config.components import build, build_prompt, resolve
 from fedbbpt.errors import BudgetError
 from fedbbpt.objective import Objective
+from fedbbpt.printing import told_if_slow
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts import Readout
-from fedbbpt.run.opening import check_payable
+from fedbbpt.run.opening import check_payable, loading
 from fedbbpt.run.saved_task import SavedTask
 from fedbbpt.services.ledger import Account
 from fedbbpt.tuned.state import TunedState
@@ -43,7 +44,8 @@ class TunedBackend(Backend):
         self._account = account
         task = SavedTask(state.task, state.provided)
         component = resolve("backends", state.backend.name, {**state.backend.options, **(options or {})})
-        inner: Backend = build("backends", component, task.provider)
+        with told_if_slow(loading(component)):
+            inner: Backend = build("backends", component, task.provider)
         check_scores(inner.info)
         prompt = build_prompt(state.prompt, inner.info.input_size, inner.info.embeddings)
         readout: Readout = build("readouts", state.readout, inner.info, task.classes)

@@ -85,6 +85,19 @@ def test_stopped_it_shows_what_is_finished_and_how_to_go_on(cells, tmp_path: Pat
     assert [row["method"] for row in rows(tmp_path / "bench")] == list(METHODS)
 
 
+def test_the_leaderboard_is_written_after_each_run(cells, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cells([None, None])
+    run_cell, seen = runner.run_cell, list[list[bool]]()
+
+    def look_first(bench: Bench, out: Path, cell: object) -> None:
+        seen.append([(out / f"leaderboard.{kind}").exists() for kind in ("md", "csv", "html")])
+        run_cell(bench, out, cell)
+
+    monkeypatch.setattr(runner, "run_cell", look_first)
+    assert start(tmp_path / "bench").exit_code == 0
+    assert seen == [[False] * 3, [True] * 3]
+
+
 def test_the_leaderboard_is_written_whatever_goes_wrong(cells, tmp_path: Path) -> None:
     cells([None, RunError("cannot write there: the disk is full")])
     failed = start(tmp_path / "bench")

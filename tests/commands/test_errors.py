@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from fedbbpt.cli import main
 from fedbbpt.commands.errors import Program
 from fedbbpt.errors import RunError
 
@@ -38,6 +39,23 @@ def test_errors_have_no_traceback(error: Exception, message: str) -> None:
     code, output = invoke(error)
     assert (code, output.count("\n")) == (1, 1)
     assert f"Error: {message}" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["trian"], "unknown command 'trian'. Did you mean 'train'? The nearest of "),
+        (["bnch"], "unknown command 'bnch'. Did you mean 'bench'?"),  # by entry point
+        (["assets", "gte"], "unknown command 'gte'. Did you mean 'get'? Known: get, list, path, verify."),
+        (["train", "--taks"], "unknown option '--taks'. Did you mean '--task'? The nearest of "),
+        (["-x"], "unknown option '-x'."),
+    ],
+)
+def test_unknown_words_list_the_nearest(arguments: list[str], says: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert f"Error: {says}" in result.stderr
+    assert len(result.stderr.partition("The nearest of ")[2].split(", ")) <= 5
 
 
 def test_a_message_stays_on_one_line() -> None:

@@ -4,8 +4,10 @@ import pytest
 from click.testing import CliRunner
 
 from fedbbpt import registry
+from fedbbpt.assets import store
 from fedbbpt.cli import main
 from fedbbpt.config.description import describe
+from fedbbpt.data.digits import Digits
 from fedbbpt.prompts.dct import Dct
 
 
@@ -20,6 +22,34 @@ def test_a_kind_is_one_line_per_component(kind: str) -> None:
     lines = listed(kind)
     assert [line.split()[0] for line in lines] == registry.names(kind)
     assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_a_task_is_listed_with_what_is_known_of_it_without_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "fetch", lambda *_, **__: pytest.fail("nothing may be fetched"))
+    lines = {line.split()[0]: line.split() for line in listed("tasks")}
+    assert lines.keys() == set(registry.names("tasks"))
+    assert lines["digits"][1:8] == ["image", "10", "883", "914", "local", "none", "CC-BY-4.0"]
+    assert lines["wesnoth-races"][1:9] == ["image", "17", "2,798", "2,744", "-", "146", "MB", "apt-get"]
+    assert lines["sst2"][1:8] == ["text", "2", "5,000", "872", "hub", "?", "hub"]
+    assert lines["csv"][1:8] == ["text", "-", "-", "-", "-", "none", "-"]
+
+
+def test_what_is_listed_of_digits_is_what_they_hold() -> None:
+    data, facts = Digits(None).load((8, 8)), Digits.facts()
+    assert (facts.train, facts.test) == (len(data.train), len(data.test))
+
+
+def test_backends_are_listed_with_what_they_read_and_the_extra_that_they_need() -> None:
+    assert [line.split()[:3] for line in listed("backends")][:2] == [
+        ["hf-text", "text", "local"],
+        ["http-json", "image", "text"],
+    ]
+
+
+def test_an_unknown_kind_suggests_the_nearest() -> None:
+    result = CliRunner().invoke(main, ["list", "task"])
+    assert result.exit_code == 1
+    assert "unknown kind 'task'. Did you mean 'tasks'?" in result.stderr
 
 
 def test_a_component_is_a_summary_its_options_and_a_source() -> None:

@@ -78,7 +78,7 @@ def run(monkeypatch: pytest.MonkeyPatch, clients, tmp_path: Path) -> Callable[..
         config = make_config({"rounds": rounds, "backend": {"name": "local-vit"}, **unprompted, **settings})
         classes = classes or backend.info.classes
         tuned = tuned[0]((8, 8)), tuned[1](backend.info, classes)
-        task = SimpleNamespace(classes=classes, modality="image", source=None, provider=Provider(classes))
+        task = SimpleNamespace(classes=classes, modality="image", source=None, provider=Provider(classes), remarks=())
         experiment = Simulation(config, task, backend, *tuned, clients or everybody)
         for module in (train, again):
             monkeypatch.setattr(module, "open_simulation", lambda *_: experiment)

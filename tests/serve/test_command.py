@@ -1,5 +1,6 @@
 """`fedbbpt serve` as a command, with a third party's backend."""
 
+import json
 import os
 import signal
 import subprocess
@@ -72,14 +73,17 @@ def test_it_serves_until_ctrl_c(environment: dict[str, str], table: Path, tmp_pa
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as process:
         assert process.stdout is not None
-        url = process.stdout.readline().strip()
+        url, example = process.stdout.readline().strip(), process.stdout.readline()
         headers = {"Authorization": "Bearer correct-horse"}
         with httpx2.Client(base_url=url, headers=headers) as client:
             response = client.post("/v1/classify?x=1", json={"inputs": ["four"], "model": "lengths"}).json()
             assert client.get("/v1/models", headers={"Authorization": "Bearer x"}).status_code == 401
+            tried = subprocess.run(["sh", "-c", example], capture_output=True, text=True)
             process.send_signal(signal.SIGINT)
             out, errors = process.communicate(timeout=10)
     assert url.startswith("http://127.0.0.1:")
+    assert "correct-horse" not in example
+    assert json.loads(tried.stdout)["classes"] == response["classes"], tried
     first, second = response["classes"]
     assert dict(zip(response["classes"], response["scores"][0], strict=True)) == {first: 2, second: 0}
     assert process.returncode == 130
