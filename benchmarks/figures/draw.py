@@ -11,9 +11,9 @@ from markupsafe import Markup
 from fedbbpt.algorithms import ServerState
 from fedbbpt.data.partition import label_counts
 from fedbbpt.run import checkpoint
-from fedbbpt.run.charts import NAMED_CLASSES, Series, class_colour
 from fedbbpt.run.environment import read_results
 from fedbbpt.run.formatting import format_percent
+from fedbbpt.run.report.charts import NAMED_CLASSES, Series, class_colour
 from fedbbpt.run.simulation import Simulation, open_simulation
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.bench.plan import Cell

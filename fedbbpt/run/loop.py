@@ -20,7 +20,7 @@ from fedbbpt.run.evaluate import Result, baselines, evaluate, no_answers_error, 
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.metrics import MetricsWriter, read_metrics
 from fedbbpt.run.query_budget import QueryPlan, plan_queries
-from fedbbpt.run.report import write_report
+from fedbbpt.run.report.page import write_report
 from fedbbpt.run.resume import config_sha256
 from fedbbpt.run.stopping import stop_reason
 from fedbbpt.run.summary import summarise

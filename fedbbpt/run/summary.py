@@ -10,8 +10,8 @@ from fedbbpt.run.budget import billed, refused
 from fedbbpt.run.checkpoint import Best, Totals
 from fedbbpt.run.evaluate import Baselines, Result
 from fedbbpt.run.experiment import Experiment
-from fedbbpt.run.prompt_preview import prompt_texts
 from fedbbpt.run.query_budget import QueryPlan
+from fedbbpt.run.report.prompt_preview import prompt_texts
 from fedbbpt.types import Usage
 
 

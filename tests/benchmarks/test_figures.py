@@ -16,7 +16,7 @@ from fedbbpt.cli import main
 from fedbbpt.data.partition import label_counts
 from fedbbpt.errors import ConfigError
 from fedbbpt.run import again
-from fedbbpt.run.report import write_report
+from fedbbpt.run.report.page import write_report
 from fedbbpt.types import Client
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.figures import embedding, plan

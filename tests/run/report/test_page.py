@@ -9,8 +9,8 @@ import pytest
 from fedbbpt.errors import RunError
 from fedbbpt.run.formatting import format_bytes, format_duration
 from fedbbpt.run.metrics import read_metrics
-from fedbbpt.run.report import wilson_interval
-from fedbbpt.run.sample_images import sample_images
+from fedbbpt.run.report.intervals import wilson_interval
+from fedbbpt.run.report.sample_images import sample_images
 
 
 def test_numbers_are_those_of_the_summary(make_report):

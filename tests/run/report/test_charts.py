@@ -1,6 +1,6 @@
 """The charts of a report: heat maps and the ticks of axes."""
 
-from fedbbpt.run import charts
+from fedbbpt.run.report import charts
 
 
 def test_up_to_thirty_classes_have_names_and_colours(make_page):

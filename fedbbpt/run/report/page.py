@@ -1,7 +1,6 @@
 """Writes `report.html`: a self-contained page about a finished run, made without querying the model."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,13 +12,14 @@ from markupsafe import Markup
 
 from fedbbpt.algorithms import ServerState
 from fedbbpt.printing import one_line
-from fedbbpt.run import charts
 from fedbbpt.run.atomic_files import write_atomic
-from fedbbpt.run.charts import BarSegment, Series
 from fedbbpt.run.environment import read_environment, read_results
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.formatting import DASH, format_bytes, format_cost, format_duration, format_percent
-from fedbbpt.run.prompt_preview import image_preview
+from fedbbpt.run.report import charts
+from fedbbpt.run.report.charts import BarSegment, Series
+from fedbbpt.run.report.intervals import wilson_interval
+from fedbbpt.run.report.prompt_preview import image_preview
 
 MAX_CONFUSIONS = 10  # listed in the report
 THIS_RUN, BASELINE = charts.PALETTE[0], charts.PALETTE[3]  # colours of the bars
@@ -40,7 +40,7 @@ def write_report(out: Path, experiment: Experiment, state: ServerState) -> Path:
         trained, tuned = "training", ("Soft tokens", "parts of the model")
     environment = read_environment(out).model_dump(exclude={"task", "files"})
     environment["backend"]["classes"] = f"{len(environment['backend']['classes'])} classes"
-    page = _environment().from_string(files("fedbbpt.run").joinpath("report.html.j2").read_text("utf-8"))
+    page = _environment().from_string(files("fedbbpt.run.report").joinpath("page.html.j2").read_text("utf-8"))
     text = page.render(
         summary=summary,
         config=experiment.config,
@@ -69,18 +69,6 @@ def write_report(out: Path, experiment: Experiment, state: ServerState) -> Path:
     )
     write_atomic(out / "report.html", text.encode())
     return out / "report.html"
-
-
-def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a share of `count` independent examples, at 95 % by default.
-
-    >>> low, high = wilson_interval(0.5, 100)
-    >>> f"{low:.3f} to {high:.3f}"
-    '0.404 to 0.596'
-    """
-    centre, scale = share + z * z / (2 * count), 1 + z * z / count
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def _environment() -> Environment:
@@ -223,7 +211,7 @@ def _clients(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _nodes(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if "nodes" not in summary:  # there was a server
         return None
-    from fedbbpt.run.graph_chart import nodes_drawn  # which brings networkx: memory that other runs do without
+    from fedbbpt.run.report.graph_chart import nodes_drawn  # which brings networkx: memory that other runs do without
 
     return nodes_drawn(summary, rows)
 
