@@ -1,7 +1,7 @@
 """SVG charts as pure functions from numbers to markup. All text is escaped; the page's CSS sets most colours."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -13,6 +13,7 @@ COUNTED_CLASSES = 12  # above this, counts do not fit into the cells of a heat m
 
 WIDTH, HEIGHT = 480, 280  # of a line chart
 LEFT, RIGHT, TOP, BOTTOM = 44, 24, 50, 42  # its margins
+SECOND_LINE = 15  # height of a second line of labels below the x axis
 HEAT_MAP_SIDE = 360  # of a heat map
 MAX_LABEL = 12  # characters of a class name on an axis
 CHARACTER_WIDTH = 7.6  # width of a wide character at the charts' font size
@@ -24,6 +25,7 @@ class Series(NamedTuple):
     name: str
     style: str
     points: Sequence[tuple[float, float]]
+    tips: Sequence[str] = ()  # of the points, in place of their numbers
 
 
 class BarSegment(NamedTuple):
@@ -92,11 +94,18 @@ def shorten(name: str) -> str:
 
 
 def line_chart(
-    title: str, x_label: str, lines: Sequence[Series], marked: float | None = None, *, legend: bool = True
+    title: str,
+    x_label: str,
+    lines: Sequence[Series],
+    marked: float | None = None,
+    *,
+    legend: bool = True,
+    under: Mapping[float, str] | None = None,
 ) -> Markup:
     """A line chart; a dashed vertical line marks the best checkpoint at `marked`.
 
-    The legend, drawn for two or more series, has room for a few short names.
+    The legend, drawn for two or more series, has room for a few short names. `under` has a second line of labels for
+    the ticks of the x axis.
     """
     points = [point for line in lines for point in line.points]
     whole = all(x == int(x) for x, _ in points)
@@ -105,7 +114,7 @@ def line_chart(
     parts = [text(0, 10, "start", title, style="heading")]
     if legend and len(lines) > 1:
         parts += legend_keys(lines)
-    parts += _grid(x, y, x_label)
+    parts += _grid(x, y, x_label, under or {})
     if marked is not None:
         mark = x.place(marked)
         parts.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(mark, TOP - 12, y.start))
@@ -115,7 +124,7 @@ def line_chart(
         parts += _series(line, x, y, x_label, marked)
     if not points:
         parts.append(text(WIDTH / 2, HEIGHT / 2, "middle", "no values"))
-    return svg(WIDTH, HEIGHT, f"{title} by {x_label}", "chart", parts)
+    return svg(WIDTH, HEIGHT + (SECOND_LINE if under else 0), f"{title} by {x_label}", "chart", parts)
 
 
 def bar(parts: Sequence[BarSegment], scale: float, label: str) -> Markup:
@@ -167,14 +176,16 @@ def legend_keys(lines: Sequence[Series]) -> list[Markup]:
     return parts
 
 
-def _grid(x: Axis, y: Axis, x_label: str) -> list[Markup]:
-    parts = [text((x.start + x.end) / 2, HEIGHT - 9, "middle", x_label)]
+def _grid(x: Axis, y: Axis, x_label: str, under: Mapping[float, str]) -> list[Markup]:
+    parts = [text((x.start + x.end) / 2, HEIGHT - 9 + (SECOND_LINE if under else 0), "middle", x_label)]
     for tick in y.ticks:
         row = y.place(tick)
         parts.append(Markup('<path d="M{} {:.1f}H{}" class="grid"/>').format(x.start, row, x.end))
         parts.append(text(x.start - 7, row, "end", tick_label(tick, y.ticks[1] - y.ticks[0])))
     for tick in x.ticks:
         parts.append(text(x.place(tick), y.start + 13, "middle", tick_label(tick, x.ticks[1] - x.ticks[0])))
+        if tick in under:
+            parts.append(text(x.place(tick), y.start + 13 + SECOND_LINE, "middle", under[tick]))
     return parts
 
 
@@ -183,14 +194,15 @@ def _series(line: Series, x: Axis, y: Axis, x_label: str, marked: float | None) 
     path = "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
     parts = [Markup('<path d="M{}" class="line {}"/>').format(path, line.style)] if path else []
     radius = 2.6 if len(places) <= 60 else 1.5
-    for (a, b), (value, result) in zip(places, line.points, strict=True):
+    tips = line.tips or [f"{line.name}, {x_label} {value:,.0f}: {result:.4g}" for value, result in line.points]
+    for (a, b), (value, _), tip in zip(places, line.points, tips, strict=True):
         parts.append(
             Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="{}"><title>{}</title></circle>').format(
                 a,
                 b,
                 4.5 if value == marked else radius,
                 line.style,
-                f"{line.name}, {x_label} {value:,.0f}: {result:.4g}",
+                tip,
             )
         )
     return parts
@@ -212,7 +224,7 @@ def _cells(counts: Sequence[Sequence[int]], names: Sequence[str], left: float, s
                 ).format(x, y, size, size, share, tip)
             )
             if len(names) <= COUNTED_CLASSES:
-                style = "count on-dark" if share > 0.5 else "count"
+                style = "count on-dark" if share > 0.6 else "count"
                 parts.append(text(x + size / 2, y + size / 2, "middle", str(count), style=style))
     return parts
 
