@@ -13,6 +13,7 @@ from fedbbpt.commands.config import config
 from fedbbpt.commands.errors import Program, print_error
 from fedbbpt.commands.federation import federation
 from fedbbpt.commands.list import list_
+from fedbbpt.commands.report import report
 from fedbbpt.commands.serve import serve, serve_body
 from fedbbpt.commands.task import task
 from fedbbpt.commands.train import train
@@ -43,7 +44,7 @@ def main() -> None:
     """
 
 
-for command in (assets, cache, config, federation, list_, serve, serve_body, task, train):
+for command in (assets, cache, config, federation, list_, report, serve, serve_body, task, train):
     main.add_command(command)
 
 

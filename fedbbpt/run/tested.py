@@ -61,12 +61,12 @@ def keep_tested(out: Path, content: bytes) -> None:
 
 
 def read_tested(out: Path, files: Mapping[str, str]) -> ScoredExamples | None:
-    """Reads the file of a finished run, whose environment names the `files`; None where the run has none.
+    """Reads the file of a finished run, whose environment names the `files`; None where it is not there any more.
 
     Raises:
-        RunError: it is missing or damaged.
+        RunError: it is damaged.
     """
-    if TESTED not in files:
+    if TESTED not in files or not (out / TESTED).exists():
         return None
     return ScoredExamples(**safetensors.numpy.load(read_verified(out, files, TESTED)))
 

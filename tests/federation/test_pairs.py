@@ -6,6 +6,8 @@ from fedbbpt.federation.messages import Request
 from fedbbpt.federation.server import train_run
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.environment import read_results
+from fedbbpt.run.finished import open_finished
+from fedbbpt.run.report.page import write_report
 from fedbbpt.types import Message
 
 SETTINGS = {"rounds": 1, "data": {"shots_per_class": 3, "validation_shots_per_class": 2}}
@@ -28,3 +30,10 @@ def test_a_site_that_lost_its_memory_reports_no_pair(sites, tmp_path) -> None:
     others = sum(sum(client["test"]) for name, client in summary["clients"].items() if name != "oslo")
     assert {paired["examples"] for paired in summary["paired"].values()} == {others}
     assert not (out / "clients").exists()  # no site's examples
+
+
+def test_the_report_of_a_federation_is_written_again_without_its_sites(sites, tmp_path) -> None:
+    (out := tmp_path / "run").mkdir()
+    train_run(sites(), SETTINGS | ENGINE, None, out, Callback())
+    before = (out / "report.html").read_bytes()
+    assert write_report(out, *open_finished(out)).read_bytes() == before

@@ -42,7 +42,7 @@ def paired_difference(paired: Mapping[str, int] | None) -> Difference | None:
 
     >>> d = paired_difference({"examples": 100, "won": 9, "lost": 1})
     >>> f"{d.gain:.2f}, {d.low:.3f} to {d.high:.3f}, p = {d.p:.3f}"
-    '0.08, 0.014 to 0.143, p = 0.021'
+    '0.08, 0.017 to 0.140, p = 0.021'
     """
     if not paired or not paired["examples"]:
         return None

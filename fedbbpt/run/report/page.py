@@ -40,7 +40,7 @@ def write_report(out: Path, experiment: Experiment, state: ServerState) -> Path:
     results = result_rows(summary, experiment)
     shown: dict[str, Any] = {
         "summary": summary,
-        "heading": _heading(experiment),
+        "heading": heading_of(experiment),
         "max_batch": experiment.backend.info.inputs_per_request,
         "toml": (out / "config.toml").read_text("utf-8"),
         "environment": environment_rows(read_environment(out)),
@@ -87,7 +87,7 @@ def _sections(shown: Mapping[str, Any], trained: str) -> list[Section]:
     return [Section(name, title) for there, name, title in known if there]
 
 
-def _heading(experiment: Experiment) -> str:
+def heading_of(experiment: Experiment) -> str:
     """What the run is: what was tuned and how, on which task, with which model."""
     config = experiment.config
     parts = [f"{config.prompt.name} prompt"] if experiment.prompt.dim else []

@@ -64,7 +64,12 @@ def validation_accuracy(summary: Mapping[str, Any]) -> str:
     >>> validation_accuracy({"clients": {"a": {"validation": [3, 4]}, "b": {"validation": [0, 1]}}})
     'validation accuracy (n=8)'
     """
-    return f"validation accuracy (n={sum(sum(one['validation']) for one in summary['clients'].values()):,})"
+    return f"validation accuracy (n={validation_examples(summary):,})"
+
+
+def validation_examples(summary: Mapping[str, Any]) -> int:
+    """The number of all clients' validation examples."""
+    return sum(sum(one["validation"]) for one in summary["clients"].values())
 
 
 def clients(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
