@@ -12,6 +12,7 @@ from fedbbpt.run.environment import read_environment, read_results
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.report import charts, tables
 from fedbbpt.run.report.environment_rows import environment_rows
+from fedbbpt.run.report.heat_map import COUNTED_CLASSES
 from fedbbpt.run.report.prompt_preview import image_preview
 from fedbbpt.run.report.rendering import write_page
 from fedbbpt.run.report.results import conclusion, result_rows
@@ -61,7 +62,7 @@ def write_report(out: Path, experiment: Experiment, state: ServerState) -> Path:
         "nodes": _nodes(summary, rows),
         "preview": image_preview(experiment, state),
         "maps": tables.confusion_maps(summary),
-        "confusions": tables.frequent_confusions(summary) if len(names) > charts.COUNTED_CLASSES else [],
+        "confusions": tables.frequent_confusions(summary) if len(names) > COUNTED_CLASSES else [],
         "purposes": tables.purposes(summary),
         "beside": _drawn(out / DRAWN),
     }

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from fedbbpt.run.formatting import format_bytes, format_cost, format_count, format_duration, format_percent
 from fedbbpt.run.report import charts
 from fedbbpt.run.report.charts import BarSegment, Series
+from fedbbpt.run.report.heat_map import heat_map
 from fedbbpt.run.report.results import THIS_RUN
 
 MAX_CONFUSIONS = 10  # listed in the report
@@ -88,7 +89,7 @@ def clients(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def confusion_maps(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
     """The confusion matrices that the summary holds, with their titles."""
     found = [(title, summary["confusion"][key]) for title, key in (("Zero-shot", "zero_shot"), ("This run", "test"))]
-    return [(t, charts.heat_map(f"{t}: confusion matrix", c, summary["classes"])) for t, c in found if c is not None]
+    return [(t, heat_map(f"{t}: confusion matrix", c, summary["classes"])) for t, c in found if c is not None]
 
 
 def frequent_confusions(summary: Mapping[str, Any]) -> list[tuple[str, str, int]]:
