@@ -17,6 +17,7 @@ from fedbbpt.commands.federation import federation
 from fedbbpt.commands.init import init, init_plugin
 from fedbbpt.commands.list import list_
 from fedbbpt.commands.predict import predict
+from fedbbpt.commands.report import report
 from fedbbpt.commands.serve import serve
 from fedbbpt.commands.serve_body import serve_body
 from fedbbpt.commands.task import task
@@ -49,7 +50,7 @@ def main() -> None:
 
 COMMANDS = (
     *(assets, cache, completion, config, export, federation, init, init_plugin, list_),
-    *(predict, serve, serve_body, task, train),
+    *(predict, report, serve, serve_body, task, train),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -22,6 +22,7 @@ PROTOCOLS = {
     "optimizers": "fedbbpt.optim:Optimizer",
     "algorithms": "fedbbpt.algorithms:Algorithm",
     "engines": "fedbbpt.engines:Engine",
+    "callbacks": "fedbbpt.run.callback:Callback",
 }
 KINDS = tuple(PROTOCOLS)
 _registered: dict[tuple[str, str], type] = {}  # by kind and name

@@ -10,9 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fedbbpt.run import charts, formatting
+from fedbbpt.run import formatting
 from fedbbpt.run.atomic_files import write_atomic, writing
 from fedbbpt.run.environment import read_results as run_results
+from fedbbpt.run.report import charts
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.rankings import COST, Entry, common_tasks, entries, rankings

@@ -17,9 +17,9 @@ import click
 
 from fedbbpt.commands.errors import Program
 from fedbbpt.errors import RunError
-from fedbbpt.run import charts
 from fedbbpt.run.atomic_files import write_atomic
 from fedbbpt.run.environment import read_results as run_results
+from fedbbpt.run.report import charts
 from fedbbpt_benchmarks.bench import results
 from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.results import write_rows

@@ -1,11 +1,11 @@
-"""The figures as SVG: pure functions from numbers to markup, beside those of `fedbbpt.run.charts`."""
+"""The figures as SVG: pure functions from numbers to markup, beside those of `fedbbpt.run.report.charts`."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from markupsafe import Markup
 
-from fedbbpt.run.charts import (
+from fedbbpt.run.report.charts import (
     BOTTOM,
     CHARACTER_WIDTH,
     HEIGHT,
@@ -24,7 +24,7 @@ from fedbbpt.run.charts import (
     tick_label,
     ticks,
 )
-from fedbbpt.run.report import wilson_interval
+from fedbbpt.run.report.intervals import wilson_interval
 from fedbbpt.types import Float32
 
 APART = 9  # pixels between the lines at one number of clients, so that their intervals stand side by side

@@ -38,7 +38,7 @@ def _draw(run: Path, clients: str, jobs: int) -> tuple[int, int]:
     """Trains what is missing, and draws; how many runs failed, and of how many."""
     from fedbbpt.run.again import load_best, reopen
     from fedbbpt.run.atomic_files import write_json
-    from fedbbpt.run.report import write_report
+    from fedbbpt.run.report.page import write_report
     from fedbbpt_benchmarks.bench import runner
     from fedbbpt_benchmarks.figures import draw, embedding
     from fedbbpt_benchmarks.figures.plan import beside, numbers

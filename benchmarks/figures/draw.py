@@ -11,9 +11,9 @@ from markupsafe import Markup
 from fedbbpt.algorithms import ServerState
 from fedbbpt.data.partition import label_counts
 from fedbbpt.run import checkpoint
-from fedbbpt.run.charts import NAMED_CLASSES, Series, class_colour
 from fedbbpt.run.environment import read_results
 from fedbbpt.run.formatting import format_percent
+from fedbbpt.run.report.charts import NAMED_CLASSES, Series, class_colour
 from fedbbpt.run.simulation import Simulation, open_simulation
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.bench.plan import Cell
@@ -24,6 +24,7 @@ from fedbbpt_benchmarks.figures.embedding import (
     POINTS,
     Embedding,
     features,
+    is_drawable,
     partitioned,
     perplexity,
     sample_test_images,
@@ -71,16 +72,18 @@ def accuracies(run: Path, plan: Tunings) -> Figure:
         )
         for method, shares in reached.items()
     ]
-    sooner = any(one["rounds"] != plan.settings["rounds"] for one in known)
+    rounds = plan.settings["rounds"]
+    sooner = any(one["rounds"] != rounds for one in known)
     limit = " Some ended sooner, at the limit of queries or requests." if sooner else ""
     missing = [str(cell) for cell, one in found.items() if one is None]
     without = f" Not drawn, because their runs failed: {', '.join(missing)}." if missing else ""
     limited = "test_limit" in plan.settings["data"]
     sampled = "drawn anew for each number of clients" if limited else "the same for all"
     note = (
-        f"Each point is one run of up to {plan.settings['rounds']} rounds with seed {plan.seeds[0]}, and the settings "
-        f"below; another seed may change the order. All are split alike; full fine-tuning and linear train on all "
-        f"samples, without soft tokens and self-update, at rates that suit them ({FULL['lr']} in batches "
+        f"Each point is one run of up to {rounds} round{'s' if rounds != 1 else ''} with seed {plan.seeds[0]}, "
+        f"and the settings below; another seed may change the order. All are split alike; full "
+        f"fine-tuning and linear train on all samples, without soft tokens and self-update, at rates that "
+        f"suit them ({FULL['lr']} in batches "
         f"of {FULL['batch_size']}, and {LINEAR['lr']}). "
         f"Accuracy is measured on {tested:,} test images, {sampled}; the bars "
         "are 95 % intervals (Wilson), which allow for the number of test images only."
@@ -139,7 +142,8 @@ def embeddings(run: Path, plan: Tunings, experiment: Simulation, state: ServerSt
         best = checkpoint.load_best(run / "figures" / full.path)[1]
         found[TUNINGS["sfl-full"]] = features(whole, best.parameters, data, at_once)
     found[TUNINGS["sfprompt"]] = features(partitioned(experiment), state.parameters, data, at_once)
-    seen = [Embedding(name, tsne(values, seed), vote(values, truth)) for name, values in found.items()]
+    drawable = {name: values for name, values in found.items() if is_drawable(values)}
+    seen = [Embedding(name, tsne(values, seed), vote(values, truth)) for name, values in drawable.items()]
     tests = sum(len(client.test) for client in experiment.clients)
     which = (
         f"{len(truth)} of the {tests:,} test images, drawn at random" if tests > POINTS else f"the {tests} test images"
@@ -147,6 +151,8 @@ def embeddings(run: Path, plan: Tunings, experiment: Simulation, state: ServerSt
     option = experiment.config.algorithm.options
     blurred = " What crosses a cut is taken as it is, without clipping and noise." if option["clip_norm"] else ""
     without = "" if done else " Full fine-tuning is missing, because its run failed."
+    if flat := [name for name in found if name not in drawable]:
+        without += f" Not drawn, since the classifier reads the same of all images or no numbers: {'; '.join(flat)}."
     width = next(iter(found.values())).shape[1]
     note = (
         f"What the classifier reads of {which}, by class, in two dimensions (t-SNE from the first two principal "

@@ -1,5 +1,6 @@
 """What the classifier reads: of test images, under any parameters, as t-SNE and as a vote of neighbours."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -58,6 +59,13 @@ def features(split: SplitModel, parameters: Parameters, data: Sequence[Dataset],
             smashed = split.head(everything, part.batch(slice(start, start + at_once)).inputs, frozenset()).values
             found.append(split.features(everything, split.body(everything, smashed, frozenset()).values))
     return np.concatenate(found)
+
+
+def is_drawable(found: Float32) -> bool:
+    """Whether features (n, D) are finite and differ; t-SNE ends the process where all are the same."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(found.var(0).sum())
+    return math.isfinite(spread) and spread > 0
 
 
 def perplexity(count: int) -> float:

@@ -84,6 +84,8 @@ def _malformed(reply: Any, template: ClientReply, client: str) -> str:
             return f"sent places in {name} that do not exist, or not in order"
     if isinstance(reply, Score) and ((reply.confusion < 0).any() or reply.unanswered < 0):
         return "sent negative counts"
+    if isinstance(reply, Score) and not reply.has_possible_pairs:
+        return "sent counts of pairs that do not go with its score"
     return ""
 
 

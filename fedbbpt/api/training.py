@@ -125,7 +125,7 @@ def _data_of_a_run(folder: Path) -> Iterator[Path]:
 def _followed(callbacks: Iterable[Callback], progress: bool) -> Iterator[Callback]:
     """All callbacks as one, with what prints the progress first."""
     with progress_reporter() if progress else nullcontext(None) as reporter:
-        yield Callbacks([*([reporter] if reporter else []), *callbacks])
+        yield Callbacks(*([reporter] if reporter else []), *callbacks)
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:

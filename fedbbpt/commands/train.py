@@ -17,16 +17,25 @@ from fedbbpt.printing import one_line
 @settings_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run  [default: runs/TASK-NNN].")
 @click.option("--resume", shell_complete=runs, type=click.Path(path_type=Path), help="Resume the run in this folder.")
+@click.option(
+    "--callback",
+    "callbacks",
+    multiple=True,
+    metavar="NAME:TARGET",
+    help="Log the run, too: tensorboard:DIR, mlflow:DIR or URI, wandb:PROJECT.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the queries, the requests and the most exchanges; send none.")
-def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) -> None:
+def train(out: Path | None, resume: Path | None, callbacks: tuple[str, ...], dry_run: bool, **given: Any) -> None:
     """Tune a prompt with clients that hold private data, and evaluate it on their test data.
 
     The result is a folder with a report, report.html. All options have defaults. For the possible names, see fedbbpt
     list KIND; for the options of a component, fedbbpt list KIND NAME; for all settings, fedbbpt config show.
     """
+    from fedbbpt.callbacks import open_callback
     from fedbbpt.config import make_config
     from fedbbpt.run import train as runs
     from fedbbpt.run.atomic_files import new_folder
+    from fedbbpt.run.callback import Callbacks
     from fedbbpt.run.progress import progress_reporter
     from fedbbpt.run.resume import update_addresses
     from fedbbpt.run.settings import load_run_settings
@@ -37,6 +46,8 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
         )
     settings = settings_of(given)
     if (federation := federation_of(load_run_settings(resume) if resume else settings)) is not None:
+        if callbacks:
+            raise ConfigError("--callback logs runs that train on this machine; leave it out with --federation")
         train_at_sites(federation, settings, given, out, resume, dry_run=dry_run)
         return
     limits: dict[str, Any] = {}
@@ -50,12 +61,14 @@ def train(out: Path | None, resume: Path | None, dry_run: bool, **given: Any) ->
         folder = out or Path("runs", "new")
         _print_plan(*(plan_new_run(config, folder) if resume is None else plan_resumed_run(resume, limits)))
         return
+    loggers = [open_callback(spec) for spec in callbacks]
     if resume is not None:
         update_addresses(resume, config)
     place = nullcontext(resume) if resume else new_folder(out, Path("runs"), config.task.name.partition(":")[0])
     try:
         with place as folder, progress_reporter() as reporter:
-            runs.resume(folder, reporter, limits) if resume is not None else runs.train(config, folder, reporter)
+            told = Callbacks(reporter, *loggers)
+            runs.resume(folder, told, limits) if resume is not None else runs.train(config, folder, told)
     except KeyboardInterrupt:
         if (folder / "config.toml").exists():
             click.echo(f"\nStopped; nothing is lost. Continue with: fedbbpt train --resume {folder}", err=True)

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fedbbpt.run.saved_task import TaskInfo, task_info
 
 PACKAGES = ("numpy", "scipy", "cma", "cmaes", "pillow", "safetensors", "scikit-learn", "torch", "transformers", "timm")
 FILE, PROVIDER, SUMMARY, METRICS = "environment.json", "provider.safetensors", "summary.json", "metrics.jsonl"
+TESTED = "clients/tested.safetensors"  # of simulations, see `run.tested`
 
 
 class BackendRecord(BaseModel):
@@ -86,10 +88,8 @@ def write_environment(out: Path, experiment: Experiment, run: str, config_sha256
 def add_result_checksums(out: Path) -> None:
     """Adds the checksums of the finished results."""
     known = read_environment(out).model_dump()
-    _write(
-        out,
-        known | {"files": known["files"] | {name: checksum((out / name).read_bytes()) for name in (SUMMARY, METRICS)}},
-    )
+    results = [name for name in (SUMMARY, METRICS, TESTED) if (out / name).exists()]
+    _write(out, known | {"files": known["files"] | {name: checksum((out / name).read_bytes()) for name in results}})
 
 
 def read_environment(out: Path) -> Environment:
@@ -107,7 +107,7 @@ def read_provider_data(out: Path, environment: Environment) -> bytes:
     Raises:
         RunError: it is missing or damaged.
     """
-    return _read_verified(out, environment, PROVIDER) if PROVIDER in environment.files else b""
+    return read_verified(out, environment.files, PROVIDER) if PROVIDER in environment.files else b""
 
 
 def read_results(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -119,14 +119,19 @@ def read_results(out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     environment = read_environment(out)
     if not (environment.files.keys() >= {SUMMARY, METRICS} and (out / SUMMARY).exists()):
         raise RunError(f"{out} has no summary yet; finish the run with fedbbpt train --resume {out}")
-    summary, _ = (_read_verified(out, environment, name) for name in (SUMMARY, METRICS))
+    summary, _ = (read_verified(out, environment.files, name) for name in (SUMMARY, METRICS))
     return json.loads(summary), read_metrics(out / METRICS)
 
 
-def _read_verified(out: Path, environment: Environment, name: str) -> bytes:
+def read_verified(out: Path, files: Mapping[str, str], name: str) -> bytes:
+    """Reads one of the `files` of a run, given by name with their SHA-256.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
     with reading(out / name):
         content = (out / name).read_bytes()
-    if checksum(content) != environment.files[name]:
+    if checksum(content) != files[name]:
         raise RunError(
             f"{out / name} has changed since the run wrote it; restore it from a backup"
             + (f", or let fedbbpt train --resume {out} write it again" if name != PROVIDER else "")

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from fedbbpt.algorithms import Algorithm, ClientSizes, CrossValidated, ModelSelection, ServerState
+from fedbbpt.algorithms.pairs import score_name
 from fedbbpt.engines import BASELINE, TUNED, Engine
 from fedbbpt.errors import BackendError, ConfigError, FedbbptError
 from fedbbpt.run.checkpoint import Best
@@ -15,12 +17,21 @@ from fedbbpt.run.experiment import Experiment
 from fedbbpt.types import Int64, Score, Subset, Usage
 
 
+class Paired(NamedTuple):
+    """How two results differ on the same examples."""
+
+    examples: int  # of all clients that compared the two
+    won: int  # right in one result, and wrong in the one that it is compared with
+    lost: int  # the reverse
+
+
 @dataclass(frozen=True)
 class Result:
     """The sum of all clients' scores on one subset."""
 
     scores: list[Score]
     pool: MeteredClientPool  # the cost, and the clients without a usable score
+    name: str = ""  # under which clients remember it, see `algorithms.pairs`
 
     @property
     def confusion(self) -> Int64:
@@ -31,7 +42,7 @@ class Result:
     @property
     def examples(self) -> int:
         """The number of examples, the unanswered ones among them."""
-        return int(self.confusion.sum()) + sum(s.unanswered for s in self.scores)
+        return sum(s.examples for s in self.scores)
 
     @property
     def accuracy(self) -> float:
@@ -56,6 +67,11 @@ class Result:
         """The usage of all clients."""
         return self.pool.usage
 
+    def beside(self, other: "Result | None") -> Paired | None:
+        """How this result differs from an earlier one, by the clients that remember it; None if none does."""
+        known = [(s.examples, *s.pairs[other.name]) for s in self.scores if other and other.name in s.pairs]
+        return Paired(*map(sum, zip(*known, strict=True))) if known else None
+
 
 def evaluate(
     algorithm: Algorithm,
@@ -68,7 +84,8 @@ def evaluate(
 ) -> Result:
     """Scores the state's parameters on a subset of all clients' data; see `Engine.partial_scores` for missing ones."""
     pool = MeteredClientPool(engine, algorithm, clients, state, name=name, may_drop=engine.partial_scores)
-    return Result(pool.send("evaluate", replace(algorithm.broadcast(state), subset=subset)), pool)
+    message = replace(algorithm.broadcast(state), subset=subset)
+    return Result(pool.send("evaluate", message), pool, score_name(name, message))
 
 
 def no_answers_error(experiment: Experiment, where: str) -> FedbbptError:

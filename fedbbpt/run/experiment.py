@@ -48,6 +48,9 @@ class Clients(Protocol):
     def restore(self, round_: int, files: ClientFiles) -> None:
         """Brings back what the clients remembered after this round."""
 
+    def tested(self, score: str) -> bytes:
+        """What is kept of a score on the test data, example by example (`run.tested`); empty where sites keep it."""
+
 
 class Experiment(RunModel):
     """The server's half of a run that is ready to start. It holds no client's data."""

@@ -25,6 +25,15 @@ def format_bytes(count: float) -> str:
     return f"{amount:.3g} {unit}"
 
 
+def format_count(count: int) -> str:
+    """A number that has little room, in thousands or millions from 10,000 or 10 million.
+
+    >>> format_count(9_999), format_count(46_500), format_count(12_300_000)
+    ('9,999', '46k', '12M')
+    """
+    return f"{count:,}" if count < 10_000 else f"{count / 1e3:.0f}k" if count < 10_000_000 else f"{count / 1e6:.0f}M"
+
+
 def format_duration(seconds: float) -> str:
     """A duration in seconds, in minutes from 2 min and in hours from 2 h.
 
@@ -41,3 +50,21 @@ def format_cost(dollars: float | None) -> str:
     if dollars is None:
         return "price unknown"
     return f"${dollars:.4f}" if dollars else "free of charge"
+
+
+def format_points(share: float) -> str:
+    """A difference of two shares in percentage points, with its sign.
+
+    >>> format_points(0.0312), format_points(-0.5)
+    ('+3.1', '−50.0')
+    """
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def format_p(p: float) -> str:
+    """The probability of a test.
+
+    >>> format_p(0.0421), format_p(1e-9)
+    ('p = 0.042', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

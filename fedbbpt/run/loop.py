@@ -20,10 +20,11 @@ from fedbbpt.run.evaluate import Result, baselines, evaluate, no_answers_error, 
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.metrics import MetricsWriter, read_metrics
 from fedbbpt.run.query_budget import QueryPlan, plan_queries
-from fedbbpt.run.report import write_report
+from fedbbpt.run.report.page import write_report
 from fedbbpt.run.resume import config_sha256
 from fedbbpt.run.stopping import stop_reason
 from fedbbpt.run.summary import summarise
+from fedbbpt.run.tested import keep_tested
 from fedbbpt.types import Subset, Usage
 
 
@@ -128,6 +129,7 @@ class TrainingLoop:
         selected = ServerState(best.round, best.parameters)
         result = self._evaluate(selected, "test")
         totals = self._add(totals, result.pool)
+        keep_tested(self.out, self.participants.tested(result.name))  # before nodes score their mean under that name
         tested = result.usage
         if not self.algorithm.has_server:
             from fedbbpt.run import nodes  # which brings networkx: memory that other runs do without

@@ -21,6 +21,7 @@ from fedbbpt.run.client_states import ClientFiles, ClientStates
 from fedbbpt.run.experiment import ClientRecord, Experiment
 from fedbbpt.run.model import build_model, load_backend
 from fedbbpt.run.saved_task import RecordingProvider, recording
+from fedbbpt.run.tested import tested_bytes
 from fedbbpt.run.vocabulary import vocabulary_traffic, with_vocabulary
 from fedbbpt.types import Client, Dataset, Traffic, Usage
 
@@ -74,7 +75,7 @@ class Simulation(Experiment):
     def open_clients(self, folder: Path) -> "SimulatedClients":
         """See `Experiment`."""
         memories = {client.id: ClientMemory() for client in self.clients}
-        return SimulatedClients(self.open_engine(memories), ClientStates(folder, memories))
+        return SimulatedClients(self.open_engine(memories), ClientStates(folder, memories), self.clients)
 
     def open_engine(self, memories: Memories) -> Engine:
         """The engine that runs the clients' half."""
@@ -88,6 +89,7 @@ class SimulatedClients:
 
     engine: Engine
     states: ClientStates
+    clients: Sequence[Client]
 
     def save(self, round_: int) -> ClientFiles:
         """See `Clients`."""
@@ -96,6 +98,10 @@ class SimulatedClients:
     def restore(self, round_: int, files: ClientFiles) -> None:
         """See `Clients`."""
         self.states.load(files)
+
+    def tested(self, score: str) -> bytes:
+        """See `Clients`."""
+        return tested_bytes(self.clients, self.states.memories, score)
 
 
 def open_simulation(config: Config, taken: bytes = b"") -> Simulation:

@@ -10,8 +10,8 @@ from fedbbpt.run.budget import billed, refused
 from fedbbpt.run.checkpoint import Best, Totals
 from fedbbpt.run.evaluate import Baselines, Result
 from fedbbpt.run.experiment import Experiment
-from fedbbpt.run.prompt_preview import prompt_texts
 from fedbbpt.run.query_budget import QueryPlan
+from fedbbpt.run.report.prompt_preview import prompt_texts
 from fedbbpt.types import Usage
 
 
@@ -40,6 +40,10 @@ def summarise(
         "majority_accuracy": float(tested.max() / tested.sum()),
         "zero_shot_accuracy": zero.accuracy if zero else None,
         "readout_alone_accuracy": alone.accuracy if alone else None,
+        "paired": {
+            name: paired._asdict() if (paired := result.beside(of)) else None
+            for name, of in (("zero_shot", zero), ("readout_alone", alone))
+        },
         "queries_per_input": len(best.parameters["prompt"]) // experiment.prompt.dim if experiment.prompt.dim else 1,
         "prompts": prompt_texts(experiment, best.parameters["prompt"]),
         "validation_accuracy": best.accuracy,

@@ -11,7 +11,7 @@ from fedbbpt.errors import RunError
 from fedbbpt.run import budget, checkpoint
 from fedbbpt.run.again import reopen
 from fedbbpt.run.atomic_files import remove_temporaries, write_atomic
-from fedbbpt.run.callback import Callback
+from fedbbpt.run.callback import Callback, closed_at_the_end
 from fedbbpt.run.checkpoint import Progress
 from fedbbpt.run.environment import write_environment
 from fedbbpt.run.experiment import Experiment
@@ -30,12 +30,12 @@ NO_CALLBACK = Callback()
 
 
 def train(config: Config, out: Path, callback: Callback = NO_CALLBACK) -> dict[str, Any]:
-    """Trains a new run in a simulation; returns the summary.
+    """Trains a new run in a simulation; returns the summary. The callback is closed at the end.
 
     Raises:
         RunError: the folder already holds a run, or cannot be written.
     """
-    with folder_lock(out):
+    with closed_at_the_end(callback), folder_lock(out):
         check_new_run_folder(out, config)
         account, simulation, planned = ready(config)
         simulation = prepared(simulation, account)
@@ -50,6 +50,8 @@ def resume(
 ) -> dict[str, Any]:
     """Continues from the folder's last checkpoint, to the same result as an uninterrupted run; returns the summary.
 
+    The callback is closed at the end.
+
     For paid services, `limits` (max_queries, max_requests, max_cost) replace those of the config from now on; they do
     not change the number of rounds.
 
@@ -57,7 +59,7 @@ def resume(
         RunError: there is no run or no intact checkpoint, or config or data have changed.
     """
     read_run(out)  # no lock is made in a folder without a run
-    with folder_lock(out):
+    with closed_at_the_end(callback), folder_lock(out):
         return go_on(reopen(out, limits), out, callback, limits)
 
 

@@ -23,7 +23,7 @@ from fedbbpt.algorithms import (
 )
 from fedbbpt.algorithms.aggregation import weighted_mean
 from fedbbpt.algorithms.calibration import finite_mean, mean_loss
-from fedbbpt.algorithms.evaluation import subset_of, tally
+from fedbbpt.algorithms.evaluation import score_of, subset_of, tally
 from fedbbpt.algorithms.sampling import number_of_clients, rng_of, rounded, sample_clients, shuffled_batches
 from fedbbpt.backend import Backend
 from fedbbpt.split_learning import passes
@@ -229,8 +229,8 @@ class SFPrompt(Algorithm):
         def predict(batch: Batch, rows: slice) -> NDArray[np.float64]:
             return passes.predict(self._split, parameters, batch, transport).astype(np.float64)
 
-        counts = tally(ctx.data.subset(subset_of(message)), self._limit, self._classes, predict)
-        return Score(ctx.id, *counts, transport.usage, transport.traffic)
+        tallied = tally(ctx.data.subset(subset_of(message)), self._limit, self._classes, predict)
+        return score_of(ctx, message, tallied, transport.usage, transport.traffic)
 
     @property
     def _trains_body_at_server(self) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import BackendError
-from fedbbpt.run.sample_images import sample_images
+from fedbbpt.run.report.sample_images import sample_images
 from fedbbpt.tuned.model import TunedModel, probabilities
 from fedbbpt.types import Size
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from jinja2 import Environment as Templates
 from jinja2 import PackageLoader, StrictUndefined
-from scipy.stats import binomtest
 
 from fedbbpt.run.environment import Environment
 from fedbbpt.run.formatting import format_cost
+from fedbbpt.run.report.intervals import wilson_interval
 from fedbbpt.tuned.exported import ExportConfig
 from fedbbpt.tuned.state import TunedState
 
@@ -41,19 +41,11 @@ def write_card(
         summary=summary,
         clients=len(clients),
         counts=counts,
-        interval=_interval(summary["test_accuracy"], counts["test"]),
+        interval=wilson_interval(summary["test_accuracy"], counts["test"]) if counts["test"] else None,
         cost=None if summary["billed"] is None else format_cost(summary["billed"]["cost"]),
         versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         parameters={name: len(array) for name, array in state.parameters.items()},
     )
-
-
-def _interval(accuracy: float | None, examples: int) -> tuple[float, float] | None:
-    """The 95 % Wilson interval of an accuracy."""
-    if accuracy is None or not examples:
-        return None
-    found = binomtest(round(accuracy * examples), examples).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
 
 
 def _escaped(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size
 from fedbbpt.types.examples import ArrayView, Batch, Client, Dataset, Prompted, Subset
-from fedbbpt.types.messages import Message, OutOfDate, Received, Score, Statistics, Update
+from fedbbpt.types.messages import Message, OutOfDate, Pair, Received, Score, Statistics, Update
 from fedbbpt.types.usage import Traffic, Usage
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Int64",
     "Message",
     "OutOfDate",
+    "Pair",
     "Parameters",
     "Prompted",
     "Received",

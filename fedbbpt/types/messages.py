@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,13 @@ class Statistics:
         return cls(wire.typed(arrays["values"], "values", 1, np.float32))
 
 
+class Pair(NamedTuple):
+    """How a score differs from an earlier one on the same examples."""
+
+    won: int  # examples that it has right and the earlier one wrong
+    lost: int  # the reverse
+
+
 @dataclass(frozen=True)
 class Score:
     """The parameters' score on a subset of a client's data."""
@@ -122,18 +129,30 @@ class Score:
     unanswered: int
     usage: Usage
     traffic: Traffic = Traffic()  # noqa: RUF009 - frozen, too
+    pairs: Mapping[str, Pair] = field(default_factory=dict)  # name of an earlier score -> see `algorithms.pairs`
+
+    @property
+    def examples(self) -> int:
+        """The number of examples, the unanswered ones among them."""
+        return int(self.confusion.sum()) + self.unanswered
 
     @property
     def accuracy(self) -> float | None:
         """The share of correct predictions; unanswered examples count as wrong. None without examples."""
-        examples = int(self.confusion.sum()) + self.unanswered
-        return float(self.confusion.trace() / examples) if examples else None
+        return float(self.confusion.trace() / self.examples) if self.examples else None
+
+    @property
+    def has_possible_pairs(self) -> bool:
+        """Whether no pair won more examples than are right, or lost more than are wrong."""
+        right = int(self.confusion.trace())
+        return all(0 <= won <= right and 0 <= lost <= self.examples - right for won, lost in self.pairs.values())
 
     def to_bytes(self) -> bytes:
         """Converts to safetensors, with the scalars in the metadata."""
-        cost = {"unanswered": self.unanswered, "usage": counts(self.usage), **optional(self.traffic)}
+        more = {"unanswered": self.unanswered, "usage": counts(self.usage), **optional(self.traffic)}
+        more |= {"pairs": dict(self.pairs)} if self.pairs else {}
         arrays = {"confusion": self.confusion.astype(np.int32)}  # half the bytes
-        return wire.packed(arrays, client=self.client, loss_sum=self.loss_sum, **cost)
+        return wire.packed(arrays, client=self.client, loss_sum=self.loss_sum, **more)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Score":
@@ -144,13 +163,14 @@ class Score:
         """
         arrays, scalars = wire.unpacked(data)
         traffic = traffic_of(scalars)
+        pairs = {wire.named(k): _pair(pair) for k, pair in wire.mapped(scalars.pop("pairs", {}), "pairs").items()}
         wire.keyed({**arrays, **scalars}, "confusion", "client", "loss_sum", "unanswered", "usage")
         confusion = wire.typed(arrays["confusion"], "confusion", 2, np.int32).astype(np.int64)
         client, loss_sum = wire.named(scalars["client"]), wire.real(scalars["loss_sum"], "loss_sum")
         if confusion.shape[0] != confusion.shape[1] or (confusion < 0).any() or math.isnan(loss_sum):
             raise ValueError("confusion is not a square of counts, or loss_sum is NaN")
         unanswered = wire.whole(scalars["unanswered"], "unanswered")
-        return cls(client, confusion, loss_sum, unanswered, usage_of(scalars["usage"]), traffic)
+        return cls(client, confusion, loss_sum, unanswered, usage_of(scalars["usage"]), traffic, pairs)
 
 
 @dataclass(frozen=True)
@@ -205,3 +225,8 @@ class Received:
             wire.named(sender)
             wire.named(why)
         return cls(wire.named(scalars["received"]), missing, traffic)
+
+
+def _pair(values: Any) -> Pair:
+    won, lost = wire.listed(values, "a pair", len(Pair._fields))
+    return Pair(wire.whole(won, "won"), wire.whole(lost, "lost"))

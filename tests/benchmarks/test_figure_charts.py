@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fedbbpt.run.charts import Series
-from fedbbpt.run.report import wilson_interval
+from fedbbpt.run.report.charts import Series
+from fedbbpt.run.report.intervals import wilson_interval
 from fedbbpt_benchmarks.figures import charts
 
 

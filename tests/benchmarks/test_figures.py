@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from fedbbpt.algorithms import ServerState
 from fedbbpt.cli import main
 from fedbbpt.data.partition import label_counts
 from fedbbpt.errors import ConfigError
 from fedbbpt.run import again
-from fedbbpt.run.report import write_report
+from fedbbpt.run.report.page import write_report
 from fedbbpt.types import Client
 from fedbbpt_benchmarks.bench import runner
 from fedbbpt_benchmarks.figures import embedding, plan
@@ -94,6 +95,11 @@ class TestEmbedding:
         linear = {"classifier": np.ones(split.sizes["classifier"], np.float32)}
         np.testing.assert_array_equal(embedding.features(whole, linear, data, 100), start)
 
+    @pytest.mark.parametrize("found", [np.ones((12, 4)), np.full((12, 4), np.nan), 1e30 * np.eye(12)])
+    def test_features_without_shape_are_not_drawn(self, found: NDArray[np.float64]) -> None:
+        assert not embedding.is_drawable(found.astype(np.float32))
+        assert embedding.is_drawable(np.eye(12, dtype=np.float32))
+
 
 class TestPlan:
     def test_settings_are_those_of_the_run_but_for_the_tuning_and_the_clients(self, trained: Path) -> None:
@@ -158,9 +164,9 @@ class TestCommand:
             assert all(chart in page for chart in figure["charts"])
         assert "20 test images, drawn anew for each number of clients" in page
         assert "<td>3 clients</td>" not in page
-        assert "<th>3 clients</th>" in page
+        assert '<th scope="col">3 clients</th>' in page
         assert saved["title"] in page
-        assert not re.findall(r"""(?:src|href)="(?!data:)|<script|@import|url\(""", page)
+        assert not re.findall(r"""(?:src|href)="(?!data:|#)|<script|@import|url\(""", page)
         assert saved["title"] not in (trained / "report.html").read_text()
 
     def test_report_keeps_them_and_escapes_their_texts(self, with_figures: Path, tmp_path: Path) -> None:

@@ -19,11 +19,12 @@ from fedbbpt.config import make_config
 from fedbbpt.prompts.affine import Affine
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
-from fedbbpt.run import again, environment, report, train
+from fedbbpt.run import again, environment, train
 from fedbbpt.run.callback import Callback
 from fedbbpt.run.checkpoint import Best, Progress, Totals, save
 from fedbbpt.run.metrics import Mark
 from fedbbpt.run.query_budget import QueryPlan
+from fedbbpt.run.report.page import write_report
 from fedbbpt.run.simulation import Simulation
 from fedbbpt.testing import ToyBackend
 
@@ -171,7 +172,7 @@ class Report:
         if changes:
             summary.write_text(json.dumps(self.summary | changes))
             environment.add_result_checksums(self.folder)
-        path = report.write_report(self.folder, self.experiment, again.load_best(self.folder, self.experiment)[1])
+        path = write_report(self.folder, self.experiment, again.load_best(self.folder, self.experiment)[1])
         self.summary, self.html = json.loads(summary.read_text()), path.read_text("utf-8")
         self.page = Page(self.html)
 

@@ -128,4 +128,5 @@ def test_leftovers_of_a_kill_are_removed_when_the_run_goes_on(run, make_watch, t
     (clients / "client-001" / ".round-000003.safetensors.tmp").write_bytes(b"half")
     (clients / "client-002" / "round-000000.safetensors").write_bytes(b"old")
     run(algorithm=algorithm)
-    assert names(clients) == [f"{c.id}/round-00000{n}.safetensors" for c in run.experiment.clients for n in (2, 3)]
+    of_rounds = [f"{c.id}/round-00000{n}.safetensors" for c in run.experiment.clients for n in (2, 3)]
+    assert names(clients) == [*of_rounds, "tested.safetensors"]

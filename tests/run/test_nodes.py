@@ -9,7 +9,7 @@ from fedbbpt.errors import RunError
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import checkpoint
-from fedbbpt.run.graph_chart import graph_chart
+from fedbbpt.run.report.graph_chart import graph_chart
 from fedbbpt.testing import toy_client
 from fedbbpt.testing.expect import same_bits
 

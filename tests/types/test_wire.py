@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedbbpt.data.ngrams import NgramCounts
-from fedbbpt.types import Message, Score, Statistics, Traffic, Update, Usage
+from fedbbpt.types import Message, Pair, Score, Statistics, Traffic, Update, Usage
 from fedbbpt.types.wire import LONGEST_HEADER, packed
 
 KINDS = (Message, Update, Statistics, Score, NgramCounts)
@@ -16,7 +16,7 @@ HONEST = {
     Message: Message(1, 7, {"prompt": VALUES}),
     Update: Update("c", {"prompt": VALUES}, 5, 0.5, Usage(3, 1, 9, 0, 1, 2), 0.1, Traffic(3, 4)),
     Statistics: Statistics(VALUES),
-    Score: Score("c", np.eye(2, dtype=np.int64), 1.5, 1, Usage(3, 1)),
+    Score: Score("c", np.eye(2, dtype=np.int64), 1.5, 1, Usage(3, 1), pairs={"baseline-1": Pair(1, 0)}),
     NgramCounts: NgramCounts(9, {"a": 4, "b": 3, "a b": 2}),
 }
 UPDATE = ["c", 5, 0.5, 0.1, 3, 1, 9, 0, 1]
@@ -160,7 +160,18 @@ def test_confusions_are_squares_of_counts(wrong):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"client": None}, {"loss_sum": "x"}, {"loss_sum": float("nan")}, {"unanswered": -1}, {"usage": [0] * 4}, {"x": 1}],
+    [
+        {"client": None},
+        {"loss_sum": "x"},
+        {"loss_sum": float("nan")},
+        {"unanswered": -1},
+        {"usage": [0] * 4},
+        {"pairs": [1]},
+        {"pairs": {"baseline-1": [1]}},
+        {"pairs": {"baseline-1": [1, -1]}},
+        {"pairs": {"": [1, 1]}},
+        {"x": 1},
+    ],
 )
 def test_scores_are_of_their_kind_and_range(wrong):
     assert Score.from_bytes(packed(CONFUSION, **SCORE)).unanswered == 1

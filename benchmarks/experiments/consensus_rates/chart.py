@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
-from fedbbpt.run.charts import Series, svg, text
+from fedbbpt.run.report.charts import Series, svg, text
 from fedbbpt_benchmarks.experiments.consensus_rates.curves import (
     TOPOLOGIES,
     WAYS,

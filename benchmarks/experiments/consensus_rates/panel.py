@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from fedbbpt.run.charts import Axis, Series, text
+from fedbbpt.run.report.charts import Axis, Series, text
 from fedbbpt_benchmarks.experiments.estimators.paths import moved
 
 WIDTH, HEIGHT = 296, 220  # pixels, without what is written around it

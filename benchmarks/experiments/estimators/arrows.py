@@ -4,7 +4,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
-from fedbbpt.run.charts import svg, text
+from fedbbpt.run.report.charts import svg, text
 from fedbbpt_benchmarks.experiments.estimators.paths import NAMESPACE, TEXT, moved
 from fedbbpt_benchmarks.experiments.estimators.slopes import POINTS, Slopes
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from PIL import Image
 from scipy.interpolate import RectBivariateSpline
 
-from fedbbpt.run.charts import Axis, svg, text
+from fedbbpt.run.report.charts import Axis, svg, text
 from fedbbpt_benchmarks.experiments.estimators.plane import Landscape, Point, Run
 
 LEVELS = (0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)  # nats, between the colours

@@ -7,8 +7,8 @@ import networkx as nx
 from markupsafe import Markup
 
 from fedbbpt.printing import one_line
-from fedbbpt.run.charts import Series, line_chart, svg, text
 from fedbbpt.run.formatting import format_bytes, format_percent
+from fedbbpt.run.report.charts import Series, line_chart, svg, text
 
 SIDE, MARGIN = 360, 34
 FEW = 100  # nodes whose places follow from all their distances; beyond, from forces

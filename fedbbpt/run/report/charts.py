@@ -1,7 +1,7 @@
 """SVG charts as pure functions from numbers to markup. All text is escaped; the page's CSS sets most colours."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -9,11 +9,10 @@ from markupsafe import Markup
 # Petroff 2021, arXiv 2107.02270: ten colours that stay apart for colour-blind eyes.
 PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 NAMED_CLASSES = 30  # above this, names and legends are omitted
-COUNTED_CLASSES = 12  # above this, counts do not fit into the cells of a heat map
 
 WIDTH, HEIGHT = 480, 280  # of a line chart
 LEFT, RIGHT, TOP, BOTTOM = 44, 24, 50, 42  # its margins
-HEAT_MAP_SIDE = 360  # of a heat map
+SECOND_LINE = 15  # height of a second line of labels below the x axis
 MAX_LABEL = 12  # characters of a class name on an axis
 CHARACTER_WIDTH = 7.6  # width of a wide character at the charts' font size
 
@@ -24,6 +23,7 @@ class Series(NamedTuple):
     name: str
     style: str
     points: Sequence[tuple[float, float]]
+    tips: Sequence[str] = ()  # of the points, in place of their numbers
 
 
 class BarSegment(NamedTuple):
@@ -92,11 +92,18 @@ def shorten(name: str) -> str:
 
 
 def line_chart(
-    title: str, x_label: str, lines: Sequence[Series], marked: float | None = None, *, legend: bool = True
+    title: str,
+    x_label: str,
+    lines: Sequence[Series],
+    marked: float | None = None,
+    *,
+    legend: bool = True,
+    under: Mapping[float, str] | None = None,
 ) -> Markup:
     """A line chart; a dashed vertical line marks the best checkpoint at `marked`.
 
-    The legend, drawn for two or more series, has room for a few short names.
+    The legend, drawn for two or more series, has room for a few short names. `under` has a second line of labels for
+    the ticks of the x axis.
     """
     points = [point for line in lines for point in line.points]
     whole = all(x == int(x) for x, _ in points)
@@ -105,7 +112,7 @@ def line_chart(
     parts = [text(0, 10, "start", title, style="heading")]
     if legend and len(lines) > 1:
         parts += legend_keys(lines)
-    parts += _grid(x, y, x_label)
+    parts += _grid(x, y, x_label, under or {})
     if marked is not None:
         mark = x.place(marked)
         parts.append(Markup('<path d="M{:.1f} {}V{}" class="mark"/>').format(mark, TOP - 12, y.start))
@@ -115,7 +122,7 @@ def line_chart(
         parts += _series(line, x, y, x_label, marked)
     if not points:
         parts.append(text(WIDTH / 2, HEIGHT / 2, "middle", "no values"))
-    return svg(WIDTH, HEIGHT, f"{title} by {x_label}", "chart", parts)
+    return svg(WIDTH, HEIGHT + (SECOND_LINE if under else 0), f"{title} by {x_label}", "chart", parts)
 
 
 def bar(parts: Sequence[BarSegment], scale: float, label: str) -> Markup:
@@ -132,30 +139,6 @@ def bar(parts: Sequence[BarSegment], scale: float, label: str) -> Markup:
     return svg(scale, 1, label, "bar" + gaps, pieces, ' preserveAspectRatio="none"')
 
 
-def heat_map(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
-    """A confusion matrix: true classes by row, predicted classes by column, shaded by the share of the true class."""
-    size = HEAT_MAP_SIDE / len(names)
-    named = len(names) <= NAMED_CLASSES
-    labels = [shorten(name) for name in names] if named else []
-    longest = max((CHARACTER_WIDTH * len(label) for label in labels), default=0)
-    upright = longest <= size
-    left, below = 32 + longest, HEAT_MAP_SIDE + 30 + (14 if upright and named else longest + 4)
-    parts = [
-        Markup('<rect x="{:.1f}" width="{}" height="{}" class="frame"/>').format(left, HEAT_MAP_SIDE, HEAT_MAP_SIDE)
-    ]
-    parts += _cells(counts, names, left, size) if named else _dots(counts, left, size)
-    for i, label in enumerate(labels):
-        middle = (i + 0.5) * size
-        parts.append(text(left - 6, middle, "end", label))
-        if upright:
-            parts.append(text(left + middle, HEAT_MAP_SIDE + 14, "middle", label))
-        else:
-            parts.append(text(left + middle, HEAT_MAP_SIDE + 8, "end", label, turned=True))
-    parts.append(text(12, HEAT_MAP_SIDE / 2, "middle", "true class", turned=True))
-    parts.append(text(left + HEAT_MAP_SIDE / 2, below - 10, "middle", "predicted class"))
-    return svg(left + HEAT_MAP_SIDE + 2, below, title, "chart", parts)
-
-
 def legend_keys(lines: Sequence[Series]) -> list[Markup]:
     """The legend, to the right of the heading."""
     parts, end = [], float(WIDTH - RIGHT)
@@ -167,14 +150,16 @@ def legend_keys(lines: Sequence[Series]) -> list[Markup]:
     return parts
 
 
-def _grid(x: Axis, y: Axis, x_label: str) -> list[Markup]:
-    parts = [text((x.start + x.end) / 2, HEIGHT - 9, "middle", x_label)]
+def _grid(x: Axis, y: Axis, x_label: str, under: Mapping[float, str]) -> list[Markup]:
+    parts = [text((x.start + x.end) / 2, HEIGHT - 9 + (SECOND_LINE if under else 0), "middle", x_label)]
     for tick in y.ticks:
         row = y.place(tick)
         parts.append(Markup('<path d="M{} {:.1f}H{}" class="grid"/>').format(x.start, row, x.end))
         parts.append(text(x.start - 7, row, "end", tick_label(tick, y.ticks[1] - y.ticks[0])))
     for tick in x.ticks:
         parts.append(text(x.place(tick), y.start + 13, "middle", tick_label(tick, x.ticks[1] - x.ticks[0])))
+        if tick in under:
+            parts.append(text(x.place(tick), y.start + 13 + SECOND_LINE, "middle", under[tick]))
     return parts
 
 
@@ -183,53 +168,18 @@ def _series(line: Series, x: Axis, y: Axis, x_label: str, marked: float | None) 
     path = "L".join(f"{a:.1f} {b:.1f}" for a, b in places)
     parts = [Markup('<path d="M{}" class="line {}"/>').format(path, line.style)] if path else []
     radius = 2.6 if len(places) <= 60 else 1.5
-    for (a, b), (value, result) in zip(places, line.points, strict=True):
+    tips = line.tips or [f"{line.name}, {x_label} {value:,.0f}: {result:.4g}" for value, result in line.points]
+    for (a, b), (value, _), tip in zip(places, line.points, tips, strict=True):
         parts.append(
             Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="{}"><title>{}</title></circle>').format(
                 a,
                 b,
                 4.5 if value == marked else radius,
                 line.style,
-                f"{line.name}, {x_label} {value:,.0f}: {result:.4g}",
+                tip,
             )
         )
     return parts
-
-
-def _cells(counts: Sequence[Sequence[int]], names: Sequence[str], left: float, size: float) -> list[Markup]:
-    parts = []
-    for i, row in enumerate(counts):
-        total = sum(row)
-        for j, count in enumerate(row):
-            if not count:
-                continue
-            share, x, y = count / total, left + j * size, i * size
-            tip = f"{names[i]} taken for {names[j]}: {count} of {total} ({share:.0%})"
-            parts.append(
-                Markup(
-                    '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill-opacity="{:.3g}" class="heat">'
-                    "<title>{}</title></rect>"
-                ).format(x, y, size, size, share, tip)
-            )
-            if len(names) <= COUNTED_CLASSES:
-                style = "count on-dark" if share > 0.5 else "count"
-                parts.append(text(x + size / 2, y + size / 2, "middle", str(count), style=style))
-    return parts
-
-
-def _dots(counts: Sequence[Sequence[int]], left: float, size: float) -> list[Markup]:
-    """Unlabelled cells, as one path per shade, so that the page stays small with a thousand classes."""
-    shades: dict[int, list[str]] = {}
-    side = max(size, HEAT_MAP_SIDE / 150)
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            if count:
-                dot = f"M{left + j * size:.1f} {i * size:.1f}h{side:.1f}v{side:.1f}h-{side:.1f}z"
-                shades.setdefault(math.ceil(10 * count / sum(row)), []).append(dot)
-    return [
-        Markup('<path d="{}" fill-opacity="{:g}" class="heat"/>').format("".join(dots), shade / 10)
-        for shade, dots in sorted(shades.items())
-    ]
 
 
 def text(x: float, y: float, anchor: str, words: str, *, style: str = "", turned: bool = False) -> Markup:

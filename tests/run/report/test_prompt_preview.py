@@ -9,7 +9,7 @@ from fedbbpt.backend import Embeddings
 from fedbbpt.prompts.instruction import INSTRUCTIONS, LEADS, Instruction
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.prompts.soft import Soft
-from fedbbpt.run.prompt_preview import PLACEHOLDER, prompt_texts
+from fedbbpt.run.report.prompt_preview import PLACEHOLDER, prompt_texts
 
 
 def experiment(prompt, modality="text", shared=True):

@@ -10,7 +10,7 @@ from PIL import Image
 from fedbbpt.algorithms import ServerState
 from fedbbpt.data.texts import as_texts
 from fedbbpt.run.experiment import Experiment
-from fedbbpt.run.sample_images import sample_images
+from fedbbpt.run.report.sample_images import sample_images
 from fedbbpt.types import Float32, Prompted
 
 VISIBLE_CHANGE = 0.5 / 255  # half a step of an 8-bit picture
