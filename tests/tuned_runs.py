@@ -1,6 +1,7 @@
 """Two runs on models that answer at once: one of pictures, one of texts."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,19 @@ class Reader(Backend):
         return BackendOutput(np.array([[text.count("dull"), text.count("fine")] for text in said], np.float32))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def backends() -> Iterator[None]:
+@contextmanager
+def registered() -> Iterator[None]:
     """Both models, by name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry._registered, ("backends", "colours"), Colours)
         patch.setitem(registry._registered, ("backends", "reader"), Reader)
+        yield
+
+
+@pytest.fixture
+def backends() -> Iterator[None]:
+    """Both models, by name, during a test."""
+    with registered():
         yield
 
 
@@ -69,9 +77,10 @@ def image_run(pictures, tmp_path_factory) -> Path:
     images, labels = pictures
     out = tmp_path_factory.mktemp("tuned") / "images"
     settings = {"prompt": "affine", "data": {"shots_per_class": 8}}
-    return fedbbpt.train(
-        images=images, labels=labels, backend="colours", clients=3, rounds=2, out=out, progress=False, **settings
-    ).folder
+    with registered():
+        return fedbbpt.train(
+            images=images, labels=labels, backend="colours", clients=3, rounds=2, out=out, progress=False, **settings
+        ).folder
 
 
 @pytest.fixture(scope="session")
@@ -83,4 +92,5 @@ def text_run(tmp_path_factory) -> Path:
     table.write_text("review,mood\n" + "".join(f"a {mood} film no {i},{mood}\n" for i, mood in enumerate(moods)))
     columns = {"text_column": "review", "label_column": "mood", "provider_shots_per_class": 2}
     task = {"name": f"csv:{table}"} | columns
-    return fedbbpt.train(task, backend="reader", clients=3, rounds=1, out=folder / "run", progress=False).folder
+    with registered():
+        return fedbbpt.train(task, backend="reader", clients=3, rounds=1, out=folder / "run", progress=False).folder

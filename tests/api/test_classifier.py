@@ -12,6 +12,8 @@ from sklearn.model_selection import cross_val_score
 import fedbbpt
 from fedbbpt.errors import BackendError, ConfigError, DataError
 
+pytestmark = pytest.mark.usefixtures("backends")
+
 SETTINGS = {"prompt": "affine", "data": {"shots_per_class": 4}}
 QUICK = {"backend": "colours", "clients": 2, "rounds": 1, "settings": SETTINGS}
 

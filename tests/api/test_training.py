@@ -10,6 +10,8 @@ import fedbbpt
 from fedbbpt.errors import ConfigError, DataError, RunError, UnknownName
 from fedbbpt.run.callback import Callback
 
+pytestmark = pytest.mark.usefixtures("backends")
+
 QUICK = {"backend": "colours", "prompt": "affine", "rounds": 1, "data": {"shots_per_class": 4}, "progress": False}
 
 

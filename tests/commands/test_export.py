@@ -4,6 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
+import pytest
+
+pytestmark = pytest.mark.usefixtures("backends")
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]  # noqa: F821
 

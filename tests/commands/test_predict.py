@@ -10,6 +10,8 @@ from PIL import Image
 
 from fedbbpt.tuned.model import TunedModel
 
+pytestmark = pytest.mark.usefixtures("backends")
+
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]  # noqa: F821
 
 

@@ -17,11 +17,13 @@ from fedbbpt.serve import pages
 from fedbbpt.tuned.inputs import as_inputs
 from tests.tuned_runs import backends, image_run, pictures, text_run
 
+pytestmark = pytest.mark.usefixtures("backends")
+
 __all__ = ["backends", "image_run", "pictures", "text_run"]
 
 
-@pytest.fixture(scope="module")
-def served(serving: Callable, backends: None) -> Callable:
+@pytest.fixture
+def served(serving: Callable) -> Callable:
     """`served(folder, token=, **limits)`: a context with the URL of the tuned run."""
 
     def begin(folder: Path, token: str | None = None, **limits: int):

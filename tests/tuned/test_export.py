@@ -18,6 +18,8 @@ from fedbbpt.tuned import export as exporting
 from fedbbpt.tuned.export import export
 from tests.tuned_runs import Colours
 
+pytestmark = pytest.mark.usefixtures("backends")
+
 
 @pytest.fixture
 def folder(image_run: Path, tmp_path: Path) -> Path:

@@ -10,6 +10,8 @@ from PIL import Image
 import fedbbpt
 from fedbbpt.errors import BackendError, BudgetError, ConfigError, DataError, RunError, UnknownName
 
+pytestmark = pytest.mark.usefixtures("backends")
+
 BLACK = Image.new("RGB", (9, 9))
 
 

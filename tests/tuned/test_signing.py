@@ -10,6 +10,8 @@ import fedbbpt
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.tuned.export import export
 
+pytestmark = pytest.mark.usefixtures("backends")
+
 
 def keys(folder: Path, name: str, private=None) -> tuple[Path, Path]:
     """The files of a new pair of keys."""
