@@ -29,7 +29,7 @@ def test_without_options_it_shows_the_defaults() -> None:
 
 
 def test_it_takes_the_options_that_train_takes() -> None:
-    beside = {"out", "resume", "dry_run"}
+    beside = {"out", "resume", "callbacks", "dry_run"}
     assert [one.name for one in show.params] == [one.name for one in train.params if one.name not in beside]
 
 
