@@ -1,7 +1,6 @@
 """A finished run, as Python sees it."""
 
 import html
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,4 +56,4 @@ class Run:
         """The report, for notebooks."""
         page = html.escape(self.report.read_text("utf-8"))
         frame = f'<iframe title="report" srcdoc="{page}" style="width: 100%; height: 40em; border: 1px solid #8888">'
-        return f"<p><code>{html.escape(json.dumps(str(self.folder)))}</code></p>{frame}</iframe>"
+        return f"<p><code>{html.escape(str(self.folder))}</code></p>{frame}</iframe>"

@@ -21,7 +21,7 @@ SPEED_PERIOD = 3600.0  # seconds over which the time that is left is estimated: 
 @contextmanager
 def progress_reporter() -> Iterator[Callback]:
     """A callback that prints to standard output; leaves the terminal tidy after errors and Ctrl-C."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True, force_jupyter=False)
     if not console.is_terminal:
         yield LineReporter(console)
         return

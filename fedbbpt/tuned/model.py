@@ -38,6 +38,10 @@ class TunedModel:
         """Pickles what was learned, not the model, which is opened again."""
         return TunedModel, (self.state, self._limits, self._options)
 
+    def __repr__(self) -> str:
+        """The model, its classes and what it was asked."""
+        return f"<TunedModel {self.backend.info.model}: {len(self.classes)} classes, {self.queries:,} queries so far>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the K classes, in the order of `predict_proba`."""

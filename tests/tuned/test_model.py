@@ -27,6 +27,7 @@ def test_one_input_has_one_answer_and_several_have_a_list(image_run: Path, pictu
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-6)
     assert model.predict_proba(images[0]).shape == (3,)
     assert model.queries == 1 + 90 + 20 + 1
+    assert repr(model) == "<TunedModel colours:data: 3 classes, 112 queries so far>"
 
 
 def test_pictures_arrays_and_paths_are_read_alike(image_run: Path, pictures, tmp_path: Path) -> None:
