@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.errors import BackendError
+from fedbbpt.errors import BackendError, FedbbptError
 from fedbbpt.run.budget import separate_account
 from fedbbpt.services import RequestRejected
 from fedbbpt.services.ledger import BilledUsage
@@ -88,15 +88,17 @@ class TunedModel:
             RequestRejected: a service refused an input; its reason is given.
             BackendError: the model left an input without an answer.
         """
-        unanswered = int(np.isnan(rows).any(1).sum())
-        if not unanswered:
-            return
+        if unanswered := int(np.isnan(rows).any(1).sum()):
+            raise self.no_answer(f"{unanswered} of {len(rows)} inputs")
+
+    def no_answer(self, what: str) -> FedbbptError:
+        """The error for `what` has no answer, with the reason if one is known."""
         client = self.backend.service_client
-        if client and client.refusals.last_error:
-            raise RequestRejected(
-                f"the service refused {unanswered} of {len(rows)} inputs: {client.refusals.last_error}"
-            )
-        raise BackendError(f"the model left {unanswered} of {len(rows)} inputs without an answer; ask again")
+        if client is None:
+            return BackendError(f"the model did not answer {what}; ask again")
+        if client.refusals.last_error:
+            return RequestRejected(f"the service did not answer {what}: {client.refusals.last_error}")
+        return BackendError(f"the service did not answer {what}, or has refused that before")
 
     def log_probabilities(self, inputs: NDArray[Any]) -> Float32:
         """(b, K) for at most `backend.info.max_batch` inputs, images as uint8 (b, 3, h, w), or texts (b,)."""

@@ -9,11 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fedbbpt.errors import BackendError, DataError, FedbbptError, RunError
+from fedbbpt.errors import DataError, FedbbptError, RunError
 from fedbbpt.json_text import parse_strictly
 from fedbbpt.printing import one_line
 from fedbbpt.run.atomic_files import write_atomic, writing
-from fedbbpt.services import RequestRejected
 from fedbbpt.tuned.inputs import as_inputs
 from fedbbpt.tuned.model import TunedModel, probabilities
 from fedbbpt.tuned.sources import Named
@@ -67,11 +66,7 @@ def _stacked(inputs: Sequence[Any]) -> Any:
 def _answer(model: TunedModel, name: str, log_p: Float32) -> Prediction | Failed:
     if not np.isnan(log_p).any():
         return Prediction(name, probabilities(log_p).tolist())
-    client = model.backend.service_client
-    if client and client.refusals.last_error:
-        reason = f"the service did not answer the query for {name}: {client.refusals.last_error}"
-        return Failed(name, RequestRejected(reason))
-    return Failed(name, BackendError(f"the model did not answer the query for {name}; try again"))
+    return Failed(name, model.no_answer(f"the query for {name}"))
 
 
 class Formatter:

@@ -72,7 +72,7 @@ def test_what_cannot_be_fitted_is_refused(pictures) -> None:
         classifier.fit(images, np.linspace(0, 1, len(images)))
     with pytest.raises(ConfigError, match="rounds"):
         clone(classifier).set_params(rounds=-1).fit(images, labels)
-    with pytest.raises(BackendError, match="1 of 2 inputs without an answer"):
+    with pytest.raises(BackendError, match="did not answer 1 of 2 inputs"):
         classifier.fit(images, labels).model_.check_answered(np.array([[np.nan, 1], [0, 1]]))
     with pytest.raises(DataError, match="input 0 must be a PIL image"):
         classifier.predict([{}])

@@ -72,7 +72,7 @@ def test_an_input_without_an_answer_is_told_from_the_others(image_run: Path, pic
     proba = model.predict_proba(inputs)
     if np.isnan(proba[0]).any():  # a prompt may have made it less black
         assert model.predict(inputs)[0] is None
-        with pytest.raises(BackendError, match="1 of 2 inputs without an answer"):
+        with pytest.raises(BackendError, match="did not answer 1 of 2 inputs"):
             model.check_answered(proba)
     assert not np.isnan(proba[1]).any()
 
