@@ -28,8 +28,8 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Tunes a prompt for a black-box model, in a simulated federation.
 
     `X` holds images (PIL images, arrays (h, w, 3), paths, or one array (n, h, w, 3)) or texts (strings), not vectors of
-    features; `y` any labels. About a fifth of `X` is kept as test data, and the model's provider gets up to 16 examples
-    of each class, as in any run (`fedbbpt.train`).
+    features; `y` any labels. About a fifth of `X` is kept as test data, and the model's provider gets a few examples of
+    each class, as in any run (`fedbbpt.train`).
 
     It passes the checks of scikit-learn for estimators of inputs that are no vectors.
 

@@ -36,7 +36,7 @@ def train(
 
     The data are those of a task, or are given here with their labels; these are stored in the run's folder, as PNG
     files or as tables, since a run needs them to be resumed or scored again. About a fifth of each class becomes test
-    data, and 16 examples of each class go to the model's provider (`fedbbpt.data.train_test_split`).
+    data, and a few examples of each class go to the model's provider (`fedbbpt.data.train_test_split`).
 
     Example::
 
