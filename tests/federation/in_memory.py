@@ -204,6 +204,7 @@ def check_same_but_for_baselines(split: Any, whole: Any) -> None:
     assert arrays == {name: content for name, content in expected_arrays.items() if not name.startswith("clients/")}
     more = {part: expected[part] - expected["baseline_traffic"][part] - summary[part] for part in TRAFFIC}
     pairs = more.pop("bytes_up")  # with which the test scores say how they differ from the baseline's
-    assert 0 < pairs <= BYTES_OF_A_PAIR * len(expected["clients"])
+    assert (pairs > 0) == (expected["paired"]["zero_shot"] is not None)
+    assert pairs <= BYTES_OF_A_PAIR * len(expected["clients"])
     assert set(more.values()) == {0}
     assert summary["queries"] == expected["queries"] - expected["queries_by_purpose"]["baseline"]
