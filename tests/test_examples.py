@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 OWN = sorted(path.name for path in EXAMPLES.glob("own_*.py"))
 
 
-@pytest.mark.parametrize("name", ["own_algorithm.py", "own_optimizer.py", "own_prompt.py"])
+@pytest.mark.parametrize("name", ["own_algorithm.py", "own_callback.py", "own_optimizer.py", "own_prompt.py"])
 def test_runs(name: str) -> None:
     done = subprocess.run([sys.executable, EXAMPLES / name], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

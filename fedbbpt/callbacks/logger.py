@@ -14,6 +14,7 @@ from fedbbpt.run.callback import Callback
 from fedbbpt.run.experiment import Experiment
 from fedbbpt.run.query_budget import QueryPlan
 from fedbbpt.run.resume import config_sha256
+from fedbbpt.web.urls import redact_url
 
 COMPONENTS = ("backend", "task", "prompt", "readout", "optimizer", "algorithm", "engine")
 SCORES = ("accuracy", "loss")
@@ -85,8 +86,9 @@ class Logger(Callback):
         except FedbbptError:
             raise
         except Exception as e:
+            said = str(e).replace(self.target.rstrip("/"), redact_url(self.target).rstrip("/"))
             raise RunError(
-                f"the callback {self.name} cannot log ({type(e).__name__}: {excerpt(str(e))}); nothing of the run is "
+                f"the callback {self.name} cannot log ({type(e).__name__}: {excerpt(said)}); nothing of the run is "
                 "lost: mend that and continue with --resume, or resume without the callback"
             ) from e
 

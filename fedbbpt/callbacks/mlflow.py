@@ -26,6 +26,7 @@ class MLflow(Logger):
     def __init__(self, target: str, /) -> None:
         super().__init__(target)
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # which is read at the import
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # by default, a run waits for minutes
         try:
             import alembic  # noqa: F401
             import sqlalchemy  # noqa: F401

@@ -16,7 +16,7 @@ class Failing(Logger):
     name = "failing"
 
     def __init__(self, *fails: str) -> None:
-        super().__init__("there")
+        super().__init__("http://me:secret@there/")
         self.fails = fails
 
     def start(self, title, fingerprint, settings, rounds_done) -> None:
@@ -33,13 +33,13 @@ class Failing(Logger):
 
     def _do(self, what: str) -> None:
         if what in self.fails:
-            raise ConnectionError("nobody\nthere")
+            raise ConnectionError("nobody\nat http://me:secret@there/api")
 
 
 @pytest.mark.parametrize("what", ["start", "log", "finish", "stop"])
 def test_an_error_of_a_service_is_one_sentence(tell, what):
     with pytest.raises(
-        RunError, match=r"the callback failing cannot log \(ConnectionError: nobody there\); nothing of"
+        RunError, match=r"the callback failing cannot log \(ConnectionError: nobody at http://there/api\); nothing of"
     ):
         tell(Failing(what))
     tell(Failing())

@@ -22,6 +22,7 @@ from fedbbpt.types import Inputs
 from fedbbpt_backends.torchvision_compat import ensure_importable
 
 CLASSES = ("blue", "green", "red")
+TRAFFIC, BYTES_OF_A_PAIR = ("exchanges", "bytes_up", "bytes_down"), 48  # the latter at most, with its name
 
 
 class Colours(PartitionableToy):
@@ -201,6 +202,9 @@ def check_same_but_for_baselines(split: Any, whole: Any) -> None:
         del row["queries"], row["requests"], row["exchanges"], row["bytes_up"], row["bytes_down"]
     assert rows == expected_rows
     assert arrays == {name: content for name, content in expected_arrays.items() if not name.startswith("clients/")}
-    for part in ("exchanges", "bytes_up", "bytes_down"):
-        assert summary[part] == expected[part] - expected["baseline_traffic"][part]
+    more = {part: expected[part] - expected["baseline_traffic"][part] - summary[part] for part in TRAFFIC}
+    pairs = more.pop("bytes_up")  # with which the test scores say how they differ from the baseline's
+    assert (pairs > 0) == (expected["paired"]["zero_shot"] is not None)
+    assert pairs <= BYTES_OF_A_PAIR * len(expected["clients"])
+    assert set(more.values()) == {0}
     assert summary["queries"] == expected["queries"] - expected["queries_by_purpose"]["baseline"]

@@ -68,9 +68,12 @@ def ticks(values: Iterable[float], *, most: int = 5, whole: bool = False) -> lis
 def tick_label(value: float, step: float) -> str:
     """A tick's label with as many digits as the step needs; k and M stand for thousands and millions.
 
-    >>> tick_label(1500.0, 500.0), tick_label(2e6, 1e6)
-    ('1,500', '2M')
+    >>> tick_label(1500.0, 500.0), tick_label(2e6, 1e6), tick_label(1.5e-4, 5e-5)
+    ('1,500', '2M', '1.5e-4')
     """
+    if value and step < 1e-3:
+        digits, exponent = f"{value:.1e}".split("e")
+        return f"{digits.removesuffix('.0')}e{int(exponent)}"
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if step >= size:
             return f"{value / size:,.0f}{unit}" if value else "0"
