@@ -12,7 +12,10 @@ from fedbbpt.cli import main
 from fedbbpt.errors import MissingExtra
 from tests.callbacks.test_tensorboard import scalars
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.filterwarnings("ignore:The ..noload:DeprecationWarning"),  # what MLflow asks of its own database
+]
 
 
 @pytest.fixture(scope="module")

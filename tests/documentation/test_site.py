@@ -68,6 +68,8 @@ def test_every_component_is_on_the_page(site: Path) -> None:
     page = (site / "settings.html").read_text("utf-8")
     for kind in ("backends", "prompts", "readouts", "optimizers", "algorithms", "engines"):
         for name in registry.names(kind):
+            if (kind, name) in registry._registered:  # by another test, for its process
+                continue
             assert f'id="{kind}-{name}"' in page
     assert 'id="tasks-folder"' in page
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from scipy import special
+
 Z = 1.96  # of 95 % intervals
 
 
@@ -46,10 +48,8 @@ def paired_difference(paired: Mapping[str, int] | None) -> Difference | None:
     """
     if not paired or not paired["examples"]:
         return None
-    from scipy.stats import binomtest  # heavy, and needed here alone
-
     won, lost, count = paired["won"], paired["lost"], paired["examples"]
     centre = (won - lost) / (count + 2)
     half = Z * math.sqrt((won + lost + 1) / (count + 2) - centre * centre) / math.sqrt(count + 2)
-    p = float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    p = min(1.0, 2 * float(special.bdtr(min(won, lost), won + lost, 0.5)))  # as scipy.stats.binomtest, which is heavy
     return Difference((won - lost) / count, max(-1.0, centre - half), min(1.0, centre + half), p, count)
