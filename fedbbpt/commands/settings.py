@@ -19,7 +19,7 @@ KEYS = {
 }
 
 LIMIT_OPTIONS = (
-    click.option("--max-queries", type=int, help="Hard limit on queries, evaluation included."),
+    click.option("--max-queries", type=int, help="Hard limit on queries, all of them."),
     click.option("--max-requests", type=int, help="Hard limit on requests."),
     click.option("--max-cost", type=float, help="Hard limit on the cost, in dollars."),
 )
