@@ -18,7 +18,9 @@ from fedbbpt_benchmarks.experiments.consensus_rates.curves import WAYS, Way, fou
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGE = (ROOT / "docs" / "without-a-server.md").read_text("utf-8")
+PAGE = "".join(
+    (ROOT / "docs" / name).read_text("utf-8") for name in ("without-a-server.md", "without-a-server-results.md")
+)
 NODES = 16
 ALGORITHMS = "gossip", "gossip-sfprompt", "flood"
 OPTIONS = {option for name in ALGORITHMS for option in option_fields(load_class("algorithms", name))}

@@ -171,7 +171,8 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
         shown = {part: [row[part] for row in of if row[part] is not None] for part in ("mean", "consensus_distance")}
         mean, apart = (f"{statistics.fmean(values):.3f}" if values else "" for values in shown.values())
         sent = [row["bytes_per_link"] for row in of if row["bytes_per_link"]]
-        link = f"{statistics.fmean(sent) / 1e3:.0f} kB" if sent else ""
+        size = statistics.fmean(sent) if sent else 0
+        link = "" if not sent else f"{size / 1e6:.0f} MB" if size > 1e6 else f"{size / 1e3:.0f} kB"
         own = statistics.fmean(row["own"] for row in of)
         lines.append(
             f"| {alpha} | {method} | {topology} | {len(of)} | {own:.3f} | {_error(gains)} | {mean} | {apart} | {link} |"

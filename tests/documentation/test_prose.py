@@ -9,7 +9,6 @@ from tests.documentation.pages import FENCE, PAGES, ROOT, sentences, words
 
 MOST_WORDS = 35  # of a sentence
 MOST_LINES = {"README.md": 150}  # else 250
-LONGER = {"without-a-server.md": 320}
 
 
 def ids(page: Path) -> str:
@@ -23,7 +22,7 @@ def test_sentences_are_short(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_pages_are_short(page: Path) -> None:
-    most = MOST_LINES.get(page.name) or LONGER.get(page.name, 250)
+    most = MOST_LINES.get(page.name, 250)
     assert len(page.read_text("utf-8").splitlines()) <= most
 
 
