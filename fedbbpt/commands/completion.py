@@ -17,8 +17,8 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print a script that makes a shell complete commands, options, and names of components, presets and runs.
 
     \b
-    bash: add to ~/.bashrc:  eval "$(fedbbpt completion bash)"
-    zsh:  add to ~/.zshrc:   eval "$(fedbbpt completion zsh)"
+    bash: add to ~/.bashrc:  source <(fedbbpt completion bash)
+    zsh:  add to ~/.zshrc:   source <(fedbbpt completion zsh)
     fish: run once:          fedbbpt completion fish > ~/.config/fish/completions/fedbbpt.fish
     """
     script = get_completion_class(shell)
