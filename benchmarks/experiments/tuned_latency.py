@@ -1,7 +1,7 @@
 """Latency of a tuned run and of its model: `python -m fedbbpt_benchmarks.experiments.tuned_latency RUN`.
 
 Both are served, each in a process of its own, and asked in turn about the same pictures. RUN is that of an image task
-with one prompt; its model is `local-vit`.
+with one prompt, whose backend has the option `model`.
 """
 
 import json
@@ -28,10 +28,11 @@ PAUSE = 1.0  # seconds, after which idle threads of the other process no longer 
 def main(run: Path, each: str, times: int, requests: int) -> None:
     """Medians of the seconds of a request, and of the ratios of two turns that follow each other."""
     config, _ = read_run(run)
+    name, options = config.backend.name, config.backend.options
     pictures = build_task(config.task).load((70, 70)).test.batch(slice(64)).inputs
     with (
         served(str(run)) as tuned,
-        served("--backend", "local-vit", "--task", config.task.name) as raw,
+        served("--backend", name, "--task", config.task.name, "-o", f"model={options['model']}") as raw,
     ):
         posts = [Poster(f"{url}/v1/classify") for url in (raw, tuned)]
         for count in map(int, each.split(",")):
