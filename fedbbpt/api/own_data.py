@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fedbbpt.data import cells, layout
+from fedbbpt.data.images import as_rgb
 from fedbbpt.errors import DataError
 from fedbbpt.printing import short_repr
 from fedbbpt.run.atomic_files import writing
@@ -38,7 +38,7 @@ def write_images(folder: Path, images: Sequence[Any], labels: Sequence[Any], cli
             if isinstance(one, str | Path):
                 _copy(Path(one), place / f"{number:06d}{Path(one).suffix}")
             else:
-                Image.fromarray(np.asarray(as_picture(one, f"image {number}"))).save(place / f"{number:06d}.png")
+                _save(one, f"image {number}", place / f"{number:06d}.png")
     return f"folder:{folder}" if clients is None else f"sites:{folder}"
 
 
@@ -63,25 +63,34 @@ def _rows(inputs: Sequence[Any], labels: Sequence[Any], clients: Sequence[Any] |
         raise DataError(f"expected as many of each, got {', '.join(f'{n:,} {what}' for what, n in given.items())}")
     if not len(inputs):
         raise DataError("expected at least two examples of two classes, got none")
-    names = [_name("label", one) for one in labels]
+    names = [_label(one) for one in labels]
     return list(zip(inputs, names, [""] * len(names) if clients is None else [str(c) for c in clients], strict=True))
 
 
-def _name(what: str, value: Any) -> str:
+def _label(value: Any) -> str:
     """A label as tables hold it."""
     plain = value.item() if isinstance(value, np.generic) else value
     try:
         return str(int(plain)) if isinstance(plain, bool) else cells.label(plain)
     except cells.Missing as e:
-        raise DataError(f"a {what} is missing: {short_repr(plain)}; give each example one") from e
+        raise DataError(f"a label is missing: {short_repr(plain)}; give each example one") from e
     except ValueError as e:
-        raise DataError(f"a {what} is {e}") from e
+        raise DataError(f"a label is {e}") from e
 
 
 def _folder_name(what: str, name: str) -> str:
     if "/" in name or layout.is_hidden(name) or layout.SUBSET.fullmatch(name) or name in ("", ".", ".."):
         raise DataError(f"the {what} {short_repr(name)} cannot name a folder of data; write it in another way")
     return name
+
+
+def _save(one: Any, name: str, target: Path) -> None:
+    """Saves a picture as a person sees it, whatever its colours are stored as."""
+    picture = as_picture(one, name)
+    try:
+        as_rgb(picture).save(target)
+    except DataError as e:
+        raise DataError(f"{name} cannot be used: {e}") from e
 
 
 def _copy(source: Path, target: Path) -> None:

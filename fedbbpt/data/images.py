@@ -32,14 +32,18 @@ def to_array(image: Image.Image, size: Size) -> ImageArray:
         DataError: which of its values is white is unknown.
     """
     assert size is not None  # image tasks are never loaded as texts
-    image = _eight_bits(_upright(image), image.format)
-    if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
-        image = _on_white(image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
+    image = as_rgb(image)
     if image.size != size[::-1]:
         image = image.resize(size[::-1], Image.Resampling.BICUBIC)
     return np.asarray(image, np.uint8).transpose(2, 0, 1)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The image as `to_array` sees it, in RGB, before it is resized; raises as it does."""
+    image = _eight_bits(_upright(image), image.format)
+    if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
+        image = _on_white(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def fingerprint(image: Image.Image) -> bytes:

@@ -65,7 +65,7 @@ def as_picture(one: Any, place: str) -> Image.Image:
         DataError: it is neither; `place` says which input it is.
     """
     if isinstance(one, Image.Image):
-        return one.copy()
+        return one
     if not hasattr(one, "__array__"):
         raise DataError(f"{place} must be {EXPECTED_IMAGE}, got {short_repr(one)}")
     return Image.fromarray(_eight_bits(np.asarray(one), place))
