@@ -12,7 +12,6 @@ from fedbbpt.api.training import train
 from fedbbpt.config.components import load_class
 from fedbbpt.errors import DataError, MissingExtra
 from fedbbpt.tuned.inputs import given
-from fedbbpt.tuned.loading import load
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -111,7 +110,7 @@ class PromptClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 **more,
             )
             self.summary_ = run.summary
-            self.model_ = load(run.folder)
+            self.model_ = run.load()
         self.classes_ = labels
         self.n_queries_ = int(self.summary_["queries"])
         return self

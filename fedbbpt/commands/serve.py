@@ -20,7 +20,7 @@ ABOUT_TASK = ("task", "text_column", "label_column")
 
 @click.command(short_help="Serve a tuned run, or any backend, over HTTP.")
 @click.argument("folder", metavar="[RUN]", required=False, shell_complete=runs, type=click.Path(path_type=Path))
-@backend_options
+@backend_options(required=False)
 @click.option(
     "--task",
     shell_complete=components("tasks"),

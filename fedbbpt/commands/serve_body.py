@@ -15,7 +15,7 @@ BODY_TIMEOUT = 600.0  # seconds for activations to arrive: they are large
 
 
 @click.command(short_help="Serve the body of a partitioned model over HTTP.")
-@backend_options
+@backend_options(required=True)
 @click.option(
     "--head-blocks",
     type=click.IntRange(0),
@@ -32,7 +32,7 @@ BODY_TIMEOUT = 600.0  # seconds for activations to arrive: they are large
 )
 @server_options
 def serve_body(
-    name: str | None,
+    name: str,
     assignments: tuple[str, ...],
     head_blocks: int,
     tail_blocks: int,
@@ -53,8 +53,6 @@ def serve_body(
     except ImportError as e:
         raise MissingExtra("fedbbpt serve-body", "serve", e) from e
 
-    if name is None:
-        raise ConfigError("give the --backend whose model is partitioned, such as local-vit")
     with listening(host, port, token_file) as (socket, thread, token):
         body = thread.submit(_open_body, name, assignments, head_blocks, tail_blocks).result()
         limits = RequestLimits(max_body * MIB, concurrency=concurrency, body_timeout=BODY_TIMEOUT)

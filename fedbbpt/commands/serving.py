@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from fedbbpt.commands.completion import components
+from fedbbpt.commands.options import Decorator, options
 from fedbbpt.errors import ConfigError
 from fedbbpt.printing import told_if_slow
 
@@ -22,26 +23,26 @@ if TYPE_CHECKING:
 DEFAULT_TASK = "digits"  # for backends that read images
 
 
-def options(*options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        for option in reversed(options):
-            command = option(command)
-        return command
+def backend_options(*, required: bool) -> Decorator:
+    """Adds the options that name a backend."""
+    return options(
+        click.option(
+            "--backend",
+            "name",
+            required=required,
+            shell_complete=components("backends"),
+            help="Name of the model's backend: see fedbbpt list backends.",
+        ),
+        click.option(
+            "-o",
+            "assignments",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Option of the backend, such as -o model=smollm2.",
+        ),
+    )
 
-    return add
 
-
-backend_options = options(
-    click.option(
-        "--backend",
-        "name",
-        shell_complete=components("backends"),
-        help="Name of the model's backend: see fedbbpt list backends.",
-    ),
-    click.option(
-        "-o", "assignments", multiple=True, metavar="KEY=VALUE", help="Option of the backend, such as -o model=smollm2."
-    ),
-)
 server_options = options(
     click.option(
         "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other needs a token."

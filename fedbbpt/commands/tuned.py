@@ -1,28 +1,23 @@
 """How commands load a tuned model: the options that say how, and what they mean."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedbbpt.commands.options import options
 from fedbbpt.commands.settings import limit_options, limits_of
 
 if TYPE_CHECKING:
     from fedbbpt.tuned.model import TunedModel
 
 
-def loading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options with which `load_tuned` loads an exported folder or a run's, and the limits."""
-    for option in (
-        click.option("--no-check", is_flag=True, help="Do not ask an exported model about its canaries first."),
-        click.option(
-            "--key", type=click.Path(path_type=Path), help="Public Ed25519 key (PEM) that must have signed RUN."
-        ),
-        limit_options,
-    ):
-        command = option(command)
-    return command
+loading_options = options(  # `load_tuned` reads them
+    limit_options,
+    click.option("--key", type=click.Path(path_type=Path), help="Public Ed25519 key (PEM) that must have signed RUN."),
+    click.option("--no-check", is_flag=True, help="Do not ask an exported model about its canaries first."),
+)
 
 
 def load_tuned(folder: Path, assignments: Iterable[str], given: Mapping[str, Any]) -> "TunedModel":

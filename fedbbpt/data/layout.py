@@ -105,21 +105,30 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, shown[:MAX_LISTED])) + (", …" if len(shown) > MAX_LISTED else "")
 
 
-def _images(root: Path, others: Counter[str]) -> Iterator[Path]:
-    """Yields all images below the root, also through links to folders; counts other files by kind."""
+def visible_files(root: Path) -> Iterator[Path]:
+    """Yields all files below the root, also through links to folders, but for hidden ones; broken links, too.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
 
     def unreadable(error: OSError) -> NoReturn:
         raise DataError(f"cannot read {error.filename}: {(error.strerror or str(error)).lower()}") from error
 
     for folder, inner, files in os.walk(root, onerror=unreadable, followlinks=True):
         inner[:] = [name for name in inner if not (is_hidden(name) or _leads_back(Path(folder, name), root))]
-        for file in (Path(folder, name) for name in files if not is_hidden(name)):
-            if not os.path.isfile(file):  # noqa: PTH113 - where Path.is_file raises, it says no
-                others["broken links" if file.is_symlink() else "pipes or devices"] += 1
-            elif file.suffix.lower() in SUFFIXES:
-                yield file
-            else:
-                others[file.suffix.lower() or "without a suffix"] += 1
+        yield from (Path(folder, name) for name in files if not is_hidden(name))
+
+
+def _images(root: Path, others: Counter[str]) -> Iterator[Path]:
+    """Yields all images below the root; counts other files by kind."""
+    for file in visible_files(root):
+        if not os.path.isfile(file):  # noqa: PTH113 - where Path.is_file raises, it says no
+            others["broken links" if file.is_symlink() else "pipes or devices"] += 1
+        elif file.suffix.lower() in SUFFIXES:
+            yield file
+        else:
+            others[file.suffix.lower() or "without a suffix"] += 1
 
 
 def _leads_back(folder: Path, root: Path) -> bool:

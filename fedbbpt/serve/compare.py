@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve import HttpError, RequestLimits
+from fedbbpt.serve import RequestLimits
 from fedbbpt.serve.batching import QueryFunction
 from fedbbpt.serve.images import EncodedImages
 from fedbbpt.serve.model import ServedModel
@@ -43,8 +43,7 @@ class CompareRequest(ApiRequest):
 
     def query_function(self, model: ServedModel) -> QueryFunction:
         """See `ApiRequest.query_function`."""
-        if model.compare is None:
-            raise HttpError(404, "this service has a model that was not tuned; use /v1/classify", code="unknown_url")
+        assert model.compare is not None  # the route is there for tuned models alone
         return model.compare
 
     def read_inputs(self, model: ServedModel, limits: RequestLimits) -> Inputs | EncodedImages:
@@ -55,7 +54,7 @@ class CompareRequest(ApiRequest):
         """See `ApiRequest.respond`."""
         parts = Parts.of(output.scores, len(model.info.classes))
         if model.reads_texts:
-            assert model.tuned is not None  # as `query_function` has found
+            assert model.tuned is not None  # as above
             prompted = [str(one) for one in model.tuned.prompted(as_texts(self.inputs))[: len(self.inputs)]]
         else:
             prompted = [_png(row.reshape(3, *(model.info.input_size or ()))) for row in parts.pictures]

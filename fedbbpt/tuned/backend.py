@@ -17,7 +17,7 @@ from fedbbpt.run.opening import check_payable, loading
 from fedbbpt.run.saved_task import SavedTask
 from fedbbpt.services.ledger import Account
 from fedbbpt.tuned.state import TunedState
-from fedbbpt.types import Dataset, Float32, Inputs, Usage
+from fedbbpt.types import Batch, Float32, Inputs, Usage
 
 NO_ACCOUNT = Account()  # nobody in particular, without limits
 
@@ -90,8 +90,7 @@ class TunedBackend(Backend):
         before = self.asked.usage
         prompts = len(objective.split_prompts(parameters["prompt"]))
         self._check_budget(before + objective.usage(prompts, len(inputs)))
-        batch = Dataset(inputs, np.zeros(len(inputs), np.int64)).batch(slice(None))
-        batch = batch._replace(features=objective.prompt.features(batch.inputs))
+        batch = Batch(inputs, np.zeros(len(inputs), np.int64), objective.prompt.features(inputs))
         scores = objective.answers(parameters["prompt"][None], batch)[0]  # (b, V, C)
         log_p = objective.readout.log_probabilities(parameters["readout"], scores)
         now = self.asked.usage

@@ -74,11 +74,11 @@ def check(model: TunedModel, content: bytes) -> float:
 
 def _asked(model: TunedModel, inputs: NDArray[Any]) -> NDArray[np.float32]:
     """Log-probabilities (n, K); a service is asked anew, whatever it has answered before."""
-    client, limit = model.backend.service_client, model.backend.info.max_batch
+    client = model.backend.service_client
     if client is not None:
         client.anew = True
     try:
-        return np.concatenate([model.log_probabilities(inputs[i : i + limit]) for i in range(0, len(inputs), limit)])
+        return model.log_probabilities(inputs)
     finally:
         if client is not None:
             client.anew = False

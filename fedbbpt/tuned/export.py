@@ -56,7 +56,7 @@ def export(
     _check_examples(state, run, with_examples)
     model = TunedModel(state, limits)
     files = {exported.ARRAYS: exported.write_arrays(state), exported.CANARIES: canaries.record(model)}
-    config = _config(state, environment, {name: checksum(content) for name, content in files.items()})
+    config = _config(state, environment)
     files[exported.CARD] = write_card(state, config, summary, environment, license).encode()
     config = config.model_copy(update={"files": {name: checksum(content) for name, content in files.items()}})
     with writing(out):
@@ -81,7 +81,8 @@ def _check_examples(state: TunedState, run: Path, allowed: bool) -> None:
         )
 
 
-def _config(state: TunedState, environment: Environment, files: dict[str, str]) -> exported.ExportConfig:
+def _config(state: TunedState, environment: Environment) -> exported.ExportConfig:
+    """What is said of the model; the files' checksums come last."""
     extra: Mapping[str, Any] = environment.backend.model_extra or {}
     backend, needs = exported.portable(state.backend, extra.get("resolved", {}))
     return exported.ExportConfig(
@@ -95,5 +96,5 @@ def _config(state: TunedState, environment: Environment, files: dict[str, str]) 
         readout=state.readout.table,
         task=state.task.model_copy(update={"source": None}),
         text_column=state.text_column,
-        files=files,
+        files={},
     )

@@ -101,8 +101,10 @@ class TunedModel:
         return BackendError(f"the service did not answer {what}, or has refused that before")
 
     def log_probabilities(self, inputs: NDArray[Any]) -> Float32:
-        """(b, K) for at most `backend.info.max_batch` inputs, images as uint8 (b, 3, h, w), or texts (b,)."""
-        return self.backend.query(as_queries(inputs)).scores
+        """(n, K) for one or more inputs, images as uint8 (n, 3, h, w), or texts (n,); asks `max_batch` at a time."""
+        limit = self.backend.info.max_batch
+        batches = (as_queries(inputs[start : start + limit]) for start in range(0, len(inputs), limit))
+        return np.concatenate([self.backend.query(batch).scores for batch in batches])
 
     def _answers(self, items: Sequence[Any]) -> Iterator[Float32]:
         size, limit = self.backend.info.input_size, self.backend.info.max_batch

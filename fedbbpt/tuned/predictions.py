@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from fedbbpt.data.texts import as_texts
 from fedbbpt.errors import DataError, FedbbptError, RunError
 from fedbbpt.json_text import parse_strictly
 from fedbbpt.printing import one_line
@@ -51,16 +52,9 @@ def predict(model: TunedModel, found: Sequence[Named]) -> Iterator[list[Predicti
                 read.append(as_inputs([one.item], size)[0])
             except DataError as e:
                 failed[one.name] = Failed(one.name, e)
-        answers = iter(model.log_probabilities(_stacked(read)) if read else ())
+        inputs = as_texts(read) if size is None else np.array(read)
+        answers = iter(model.log_probabilities(inputs) if read else ())
         yield [failed.get(one.name) or _answer(model, one.name, next(answers)) for one in batch]
-
-
-def _stacked(inputs: Sequence[Any]) -> Any:
-    if isinstance(inputs[0], str):
-        array = np.empty(len(inputs), object)
-        array[:] = inputs
-        return array
-    return np.stack(inputs)
 
 
 def _answer(model: TunedModel, name: str, log_p: Float32) -> Prediction | Failed:

@@ -66,12 +66,7 @@ def _matching(name: str) -> list[Path]:
 
 def _in_folder(folder: Path, text_column: str | None, texts: bool, tell: Tell) -> list[Path]:
     wanted = layout.SUFFIXES if not texts else {*TEXTS, *(TABLES if text_column else ())}
-    files = sorted(
-        Path(place, name)
-        for place, inner, names in os.walk(folder)
-        for name in names
-        if not any(layout.is_hidden(part) for part in (name, *Path(place).relative_to(folder).parts))
-    )
+    files = sorted(layout.visible_files(folder))
     taken = [file for file in files if file.suffix.lower() in wanted]
     if not taken:
         kinds = "pictures" if not texts else f"texts ({', '.join(TEXTS)}; tables with {COLUMN})"
