@@ -20,6 +20,8 @@ from fedbbpt.types import Float32, Floats, Parameters
 # Names and prefix in a client's state.
 EXCHANGE, NEIGHBOURS, PARTS = "public/exchange", "public/neighbours", "public/parts/"
 
+PIECE = 1 << 14  # numbers that are averaged at a time: in float64, all would not stay in the processor's cache
+
 
 class PublicCopies(NamedTuple):
     """The public copies that a node has: its own, and those of its neighbours."""
@@ -75,9 +77,15 @@ class PublicCopies(NamedTuple):
 
     def average(self, weights: Floats) -> dict[str, Float32]:
         """The copies' weighted mean, by part."""
-        return {part: (weights @ values).astype(np.float32) for part, values in self.parts.items()}
+        return {part: _weighted(weights, values).astype(np.float32) for part, values in self.parts.items()}
 
     def moved(self, own: Parameters, weights: Floats, step: float) -> dict[str, Float32]:
         """x + γ (Σⱼ wⱼ x̂ⱼ − x̂): the node's own parameters, nearer to its neighbours' by the consensus step γ."""
-        ways = {part: weights @ values - values[0] for part, values in self.parts.items()}
+        ways = {part: _weighted(weights, values) - values[0] for part, values in self.parts.items()}
         return {part: (own[part] + step * way).astype(np.float32) for part, way in ways.items()}
+
+
+def _weighted(weights: Floats, values: Float32) -> NDArray[np.float64]:
+    """The weighted sum (d,) of rows (n, d)."""
+    pieces = (values[:, start : start + PIECE] for start in range(0, values.shape[1], PIECE))
+    return np.concatenate([np.zeros(0), *(weights @ piece for piece in pieces)])
