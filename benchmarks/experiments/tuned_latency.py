@@ -34,19 +34,20 @@ def main(run: Path, each: str, times: int, requests: int) -> None:
         served(str(run)) as tuned,
         served("--backend", name, "--task", config.task.name, "-o", f"model={options['model']}") as raw,
     ):
-        posts = [Poster(f"{url}/v1/classify") for url in (raw, tuned)]
+        urls = [f"{url}/v1/classify" for url in (raw, tuned)]
         for count in map(int, each.split(",")):
             body = json.dumps({"inputs": [base64_png(one) for one in pictures[:count]]}).encode()
-            turns = np.array([[turn(post, body, requests) for post in posts] for _ in range(times)])
+            turns = np.array([[turn(url, body, requests) for url in urls] for _ in range(times)])
             before, after = 1e3 * np.median(turns, 0)
             ratios = np.sort(turns[:, 1] / turns[:, 0])
             spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
             click.echo(f"{count} pictures: {before:.1f} ms, tuned {after:.1f} ms; {np.median(ratios):.3f} ({spread})")
 
 
-def turn(post: Poster, body: bytes, requests: int) -> float:
-    """The median of the seconds of some requests, after one that does not count."""
+def turn(url: str, body: bytes, requests: int) -> float:
+    """The median of the seconds of some requests over one connection, after one that does not count."""
     time.sleep(PAUSE)
+    post = Poster(url)  # services close connections that wait for a few seconds
     post(body)
     return float(np.median([seconds(partial(post, body)) for _ in range(requests)]))
 
