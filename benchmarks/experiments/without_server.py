@@ -12,7 +12,8 @@ a server's mean with as many steps, and each node by itself. DFedSAM takes its w
 all have as many steps for as many queries.
 
 Parts of a split model (SFPrompt's soft tokens, tail and classifier) have exact gradients, too: 8 rounds with 8 examples
-of each class. Beside them: a server's mean with as many steps.
+of each class. Beside them: a server's mean with as many steps. A sharpness-aware step asks twice, so that DFedAvg also
+takes twice as many steps ("two epochs"), for as many queries and as many bytes.
 
 Accuracy is that of each node on its own test data, and that of the mean of all nodes. Every finished run is a line of
 OUT.jsonl, so that a bench that was stopped goes on; at the end, the table of all lines is printed.
@@ -58,7 +59,7 @@ READOUT: Mapping[str, Mapping[str, Any]] = {  # options of the algorithm
     "dfedsam-mgs": {"rho": 0.05, **MGS},
 }
 PROMPT: Mapping[str, Mapping[str, Any]] = {"dfedavg": {}, "dfedsam": {}, "dfedsam-mgs": MGS}
-SPLIT = {name: READOUT[name] for name in PROMPT}
+SPLIT = {name: READOUT[name] for name in PROMPT} | {"dfedavg, two epochs": {"epochs": 2}}
 OPTIONS = {"readout": READOUT, "prompt": PROMPT, "split": SPLIT}
 WAYS = {  # method and topology, by what is trained
     "readout": [*product(["dfedavg", "dfedsam"], ["complete"]), *product(READOUT, TOPOLOGIES)],
