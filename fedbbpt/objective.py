@@ -50,6 +50,12 @@ class PromptedModel:
         """Calibrates scores (n, b, V, C) with those of the probes (n, k, V, C)."""
         return self.readout.calibrate(scores, probed)
 
+    def prompted(self, theta: Floats, inputs: Inputs) -> Inputs:
+        """Inputs (b, …) under each of the prompts of one candidate (V·d,): (b, V, …)."""
+        prompts = self.split_prompts(theta)
+        every = self.prompt.apply(prompts, inputs, self.prompt.features(inputs))  # (V·b, …)
+        return every.reshape(len(prompts), len(inputs), *every.shape[1:]).swapaxes(0, 1)
+
     def usage(self, prompts: int, examples: int) -> Usage:
         """The exact usage of `Objective.answers` with this number of prompts (candidates × V) and examples."""
         return usage(prompts * (examples + len(self.probes)), self.info)
@@ -93,6 +99,16 @@ class Objective(PromptedModel):
         scores, of_probes = np.split(self._scores(candidates, probed), [len(batch.labels)], axis=1)
         return self.calibrated(scores, of_probes)
 
+    def answers_to(self, theta: Floats, prompted: Inputs) -> Float32:
+        """As `answers` for one candidate (V·d,), whose prompts are on the inputs (b, V, …) already: (b, V, C)."""
+        if not self.probes:
+            return self._scores_of(prompted)
+        probes = self.prompted(theta, as_texts(self.probes))
+        every = self._scores_of(np.concatenate([prompted, probes]))
+        scores, of_probes = np.split(every[None], [len(prompted)], axis=1)
+        calibrated: Float32 = self.calibrated(scores, of_probes)[0]
+        return calibrated
+
     def unprompted_scores(self, data: Dataset) -> Float32:
         """Queries the inputs without a prompt, `max_batch` at a time; returns scores (N, C)."""
         scores = np.empty((len(data), len(self.info.classes)), np.float32)
@@ -105,7 +121,6 @@ class Objective(PromptedModel):
         split = self.split_prompts(candidates)  # (n, V, d)
         n, v, _ = split.shape
         prompts, b = split.reshape(n * v, -1), len(batch.labels)
-        scores = np.empty((n * v * b, len(self.info.classes)), np.float32)
 
         def drawn(pairs: slice) -> Inputs:
             pieces = []
@@ -114,11 +129,20 @@ class Objective(PromptedModel):
                 pieces.append(self.prompt.apply(prompts[rows], batch.inputs[columns], features))
             return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
 
-        limit = self.info.max_batch
-        calls = [slice(start, min(start + limit, len(scores))) for start in range(0, len(scores), limit)]
-        for call, inputs in zip(calls, _ahead(drawn, calls), strict=True):
+        return self._asked(n * v * b, drawn).reshape(n, v, b, -1).swapaxes(1, 2)
+
+    def _scores_of(self, prompted: Inputs) -> Float32:
+        b, v = prompted.shape[:2]
+        pairs = prompted.swapaxes(0, 1).reshape(v * b, *prompted.shape[2:])  # prompt by prompt, as in `answers`
+        return self._asked(v * b, pairs.__getitem__).reshape(v, b, -1).swapaxes(0, 1)
+
+    def _asked(self, count: int, draw: Callable[[slice], Inputs]) -> Float32:
+        """Scores (count, C) of all inputs, which `draw` makes for one request at a time."""
+        scores, limit = np.empty((count, len(self.info.classes)), np.float32), self.info.max_batch
+        calls = [slice(start, min(start + limit, count)) for start in range(0, count, limit)]
+        for call, inputs in zip(calls, _ahead(draw, calls), strict=True):
             scores[call] = self.backend.query(inputs).scores
-        return scores.reshape(n, v, b, -1).swapaxes(1, 2)
+        return scores
 
 
 def _ahead(draw: Callable[[slice], Inputs], calls: Sequence[slice]) -> Iterator[Inputs]:

@@ -7,8 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import accumulate, takewhile
-from typing import NamedTuple
 
 import numpy as np
 
@@ -32,13 +33,40 @@ def model_thread() -> Executor:
     return ThreadPoolExecutor(1, "fedbbpt-model")
 
 
-class Chunk(NamedTuple):
+@dataclass(frozen=True)
+class PreparedQuery:
+    """A query in two steps. The first needs no model, so that it is done while a batch waits for more inputs.
+
+    Attributes:
+        prepare: inputs (b, …) as `answer` takes them, each by itself.
+        answer: their scores.
+    """
+
+    prepare: Callable[[Inputs], Inputs]
+    answer: QueryFunction
+
+    def __call__(self, inputs: Inputs) -> BackendOutput:
+        """Both steps."""
+        return self.answer(self.prepare(inputs))
+
+
+@dataclass(eq=False)
+class Chunk:
     """Inputs that stay together in a batch: all of a request, or as many of them as a batch may hold."""
 
     function: QueryFunction
     inputs: Inputs
     due: float  # when it no longer waits for other chunks
     output: "Future[BackendOutput]"
+    _prepared: Inputs | None = None
+
+    def prepared(self) -> Inputs:
+        """The inputs as the model is asked about them; made once."""
+        if not isinstance(self.function, PreparedQuery):
+            return self.inputs
+        if self._prepared is None:
+            self._prepared = self.function.prepare(self.inputs)
+        return self._prepared
 
 
 class Batcher:
@@ -99,6 +127,11 @@ class Batcher:
         """Waits for the chunks of the next batch; empty once the batcher is closed and none wait."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            early = [] if not self._waiting or self._is_full() else [*self._waiting]
+        for chunk in early:
+            with suppress(Exception):  # it is raised again where the batch is run
+                chunk.prepared()
+        with self._changed:
             if self._waiting:
                 self._changed.wait_for(self._is_full, max(0.0, self._waiting[0].due - time.monotonic()))
             return [self._waiting.popleft() for _ in range(len(self._batch_sizes()))]
@@ -118,8 +151,10 @@ class Batcher:
             return
         start = time.perf_counter()
         try:
-            inputs = batch[0].inputs if len(batch) == 1 else np.concatenate([chunk.inputs for chunk in batch])
-            output = batch[0].function(inputs)
+            pieces = [chunk.prepared() for chunk in batch]
+            inputs = pieces[0] if len(batch) == 1 else np.concatenate(pieces)
+            function = batch[0].function
+            output = function.answer(inputs) if isinstance(function, PreparedQuery) else function(inputs)
             parts = list(_per_chunk(output, batch))
         except Exception as e:
             if len(batch) == 1:

@@ -55,7 +55,7 @@ class CompareRequest(ApiRequest):
         parts = Parts.of(output.scores, len(model.info.classes))
         if model.reads_texts:
             assert model.tuned is not None  # as above
-            prompted = [str(one) for one in model.tuned.prompted(as_texts(self.inputs))[: len(self.inputs)]]
+            prompted = [str(one) for one in model.tuned.prompted(as_texts(self.inputs))[:, 0]]
         else:
             prompted = [_png(row.reshape(3, *(model.info.input_size or ()))) for row in parts.pictures]
         rows = zip(parts.before, parts.after, prompted, strict=True)

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from fedbbpt.backend import Backend, BackendOutput, Meter, Provider
-from fedbbpt.serve.batching import QueryFunction
+from fedbbpt.serve.batching import PreparedQuery
 from fedbbpt.types import Float32, Inputs
 
 
@@ -18,7 +18,10 @@ class Tuned(Protocol):
         """The answers without what was tuned."""
 
     def prompted(self, inputs: Inputs) -> Inputs:
-        """The inputs (b, …) under each of V prompts: (b·V, …), prompt by prompt."""
+        """The inputs (b, …) under each of V prompts: (b, V, …)."""
+
+    def answer(self, prompted: Inputs) -> BackendOutput:
+        """The answers for prompted inputs (b, V, …)."""
 
 
 class ServedModel:
@@ -31,17 +34,20 @@ class ServedModel:
 
     def __init__(self, backend: Backend, provider: Provider, tuned: Tuned | None = None) -> None:
         self.info = backend.info
-        self.query = self._from_8_bits(Meter(backend).query)
+        self.query = PreparedQuery(self._floats, Meter(backend).query)
+        if tuned is not None:
+            self.query = PreparedQuery(lambda inputs: tuned.prompted(self._floats(inputs)), tuned.answer)
         self.tuned = tuned
-        self.compare = None if tuned is None else self._from_8_bits(partial(_compared, backend, tuned))
-        self.features = backend.feature_extractor and self._from_8_bits(backend.feature_extractor)
+        self.compare = None if tuned is None else PreparedQuery(self._floats, partial(_compared, tuned))
+        extract = backend.feature_extractor
+        self.features = None if extract is None else PreparedQuery(self._floats, extract)
         own = provider.label_words if provider.classes == self.info.classes else None
         self.label_words: tuple[str, ...] = backend.label_words or own or self.info.classes
         self._score_type = "log-probabilities" if backend.label_words else self.info.scores
 
-    def _from_8_bits(self, function: QueryFunction) -> QueryFunction:
-        """Takes 8-bit images: many may wait, and in float32 each takes four times the memory."""
-        return function if self.reads_texts else lambda images: function(images.astype(np.float32) / np.float32(255))
+    def _floats(self, inputs: Inputs) -> Inputs:
+        """Images that waited with 8 bits, in a quarter of the memory, as backends read them; texts as they are."""
+        return inputs if self.reads_texts else inputs.astype(np.float32) / np.float32(255)
 
     @property
     def reads_texts(self) -> bool:
@@ -59,10 +65,11 @@ class ServedModel:
             return np.asarray(np.log(exact), np.float32)
 
 
-def _compared(backend: Backend, tuned: Tuned, inputs: Inputs) -> BackendOutput:
-    before, after = tuned.untuned(inputs), backend.query(inputs)
+def _compared(tuned: Tuned, inputs: Inputs) -> BackendOutput:
+    prompted = tuned.prompted(inputs)
+    before, after = tuned.untuned(inputs), tuned.answer(prompted)
     parts = [before.scores, after.scores]
     if inputs.dtype != object:
-        parts.append(tuned.prompted(inputs)[: len(inputs)].reshape(len(inputs), -1))
+        parts.append(prompted[:, 0].reshape(len(inputs), -1))
     tokens, written = before.tokens + after.tokens, before.output_tokens + after.output_tokens
     return BackendOutput(np.concatenate(parts, 1), tokens, output_tokens=written)

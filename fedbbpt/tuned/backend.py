@@ -17,7 +17,7 @@ from fedbbpt.run.opening import check_payable, loading
 from fedbbpt.run.saved_task import SavedTask
 from fedbbpt.services.ledger import Account
 from fedbbpt.tuned.state import TunedState
-from fedbbpt.types import Batch, Float32, Inputs, Usage
+from fedbbpt.types import Float32, Inputs, Usage
 
 NO_ACCOUNT = Account()  # nobody in particular, without limits
 
@@ -72,26 +72,26 @@ class TunedBackend(Backend):
         Raises:
             BudgetError: the queries would be more than the account allows.
         """
-        return self._asked(self._objective, self._parameters, inputs)
+        return self.answer(self.prompted(inputs))
+
+    def prompted(self, inputs: Inputs) -> Inputs:
+        """The inputs (b, …) as the model reads them, under each of the V prompts: (b, V, …)."""
+        return self._objective.prompted(self._parameters["prompt"], inputs)
+
+    def answer(self, prompted: Inputs) -> BackendOutput:
+        """The second half of `query`, for prompted inputs (b, V, …); raises as it does."""
+        return self._asked(self._objective, self._parameters, prompted)
 
     def untuned(self, inputs: Inputs) -> BackendOutput:
         """As `query`, without the prompt, and with the readout as it is before training."""
         plain = replace(self._objective, prompt=NoPrompt(self.info.input_size))
         parameters = {"prompt": np.zeros(0, np.float32), "readout": plain.readout.init(1)}
-        return self._asked(plain, parameters, inputs)
+        return self._asked(plain, parameters, plain.prompted(parameters["prompt"], inputs))
 
-    def prompted(self, inputs: Inputs) -> Inputs:
-        """The inputs (b, …) as the model reads them: (b·V, …), under each of the V prompts, prompt by prompt."""
-        prompt = self._objective.prompt
-        thetas = self._objective.split_prompts(self._parameters["prompt"])
-        return prompt.apply(thetas, inputs, prompt.features(inputs))
-
-    def _asked(self, objective: Objective, parameters: Mapping[str, Float32], inputs: Inputs) -> BackendOutput:
+    def _asked(self, objective: Objective, parameters: Mapping[str, Float32], prompted: Inputs) -> BackendOutput:
         before = self.asked.usage
-        prompts = len(objective.split_prompts(parameters["prompt"]))
-        self._check_budget(before + objective.usage(prompts, len(inputs)))
-        batch = Batch(inputs, np.zeros(len(inputs), np.int64), objective.prompt.features(inputs))
-        scores = objective.answers(parameters["prompt"][None], batch)[0]  # (b, V, C)
+        self._check_budget(before + objective.usage(prompted.shape[1], len(prompted)))
+        scores = objective.answers_to(parameters["prompt"], prompted)  # (b, V, C)
         log_p = objective.readout.log_probabilities(parameters["readout"], scores)
         now = self.asked.usage
         read, written = now.tokens - before.tokens, now.output_tokens - before.output_tokens

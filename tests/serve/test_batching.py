@@ -10,7 +10,7 @@ import pytest
 
 from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve.batching import Batcher, model_thread
+from fedbbpt.serve.batching import Batcher, PreparedQuery, model_thread
 
 
 @pytest.fixture
@@ -154,3 +154,52 @@ def test_close_answers_waiting_requests_and_frees_the_thread(thread: Executor, t
     batcher.close()
     assert futures[0].done()
     assert thread.submit(lambda: "free").result(10) == "free"
+
+
+class TestPreparing:
+    """Queries of two steps."""
+
+    @pytest.fixture
+    def prepared(self) -> list[Any]:
+        return []
+
+    @pytest.fixture
+    def shouted(self, texts: Any, prepared: list[Any]) -> PreparedQuery:
+        def shout(inputs: Any) -> Any:
+            if "broken" in inputs:
+                raise RuntimeError
+            prepared.append(list(inputs))
+            return as_texts([one.upper() for one in inputs])
+
+        return PreparedQuery(shout, texts.query)
+
+    @pytest.fixture
+    def patient(self, thread: Executor) -> Iterator[Batcher]:
+        made = Batcher(thread, 2, lambda *_: None, window=60)
+        yield made
+        made.close()
+
+    def test_the_first_step_is_done_while_the_batch_waits(
+        self, patient: Batcher, texts: Any, shouted: PreparedQuery, prepared: list[Any]
+    ) -> None:
+        first = patient.submit(shouted, as_texts(["a"]))[0]
+        deadline = time.monotonic() + 10
+        while not prepared and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert prepared == [["a"]]
+        assert not texts.batches  # it still waits
+        second = patient.submit(shouted, as_texts(["b"]))[0]
+        both = np.concatenate([one.result(10).scores for one in (first, second)])
+        assert prepared == [["a"], ["b"]]  # each once
+        assert texts.batches == [["A", "B"]]
+        assert both.tobytes() == texts.query(as_texts(["A", "B"])).scores.tobytes()
+
+    def test_what_cannot_be_prepared_fails_alone(self, batcher: Batcher, texts: Any, shouted: PreparedQuery) -> None:
+        bad, good = (batcher.submit(shouted, as_texts([name]))[0] for name in ("broken", "a"))
+        with pytest.raises(RuntimeError):
+            bad.result(10)
+        assert np.isfinite(good.result(10).scores).all()
+        assert texts.batches == [["A"]]
+
+    def test_both_steps_are_a_query(self, texts: Any, shouted: PreparedQuery) -> None:
+        assert shouted(as_texts(["a"])).scores.tobytes() == texts.query(as_texts(["A"])).scores.tobytes()

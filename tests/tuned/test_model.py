@@ -109,5 +109,5 @@ def test_the_untuned_model_and_the_prompted_inputs_can_be_seen(image_run: Path, 
     inputs = np.stack([np.asarray(one.resize((8, 8))).transpose(2, 0, 1) for one in pictures[0][:2]])
     floats = inputs.astype(np.float32) / np.float32(255)
     assert model.backend.untuned(floats).scores.shape == (2, 3)
-    assert model.backend.prompted(floats).shape == (2 * model.backend.num_prompts, 3, 8, 8)
+    assert model.backend.prompted(floats).shape == (2, model.backend.num_prompts, 3, 8, 8)
     assert model.backend.query(floats).tokens == 2 * model.backend.num_prompts
