@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from fedbbpt import registry
 from fedbbpt.backend import Embeddings, Modality
+from fedbbpt.config.places import made_absolute
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.config.validation import MAX_STRING, check_keys, validate
 from fedbbpt.data import Task
@@ -27,7 +28,7 @@ def load_class(kind: str, name: str) -> Any:
 
 
 def resolve(kind: str, name: str, options: Mapping[str, Any]) -> ComponentConfig:
-    """Checks the options of a component and fills in its defaults.
+    """Checks the options of a component and fills in its defaults; paths of a backend's files become absolute.
 
     >>> resolve("prompts", "dct", {"frequencies": 4}).options
     {'epsilon': 0.1, 'frequencies': 4}
@@ -48,6 +49,8 @@ def resolve(kind: str, name: str, options: Mapping[str, Any]) -> ComponentConfig
     resolved: Mapping[str, Any] = checked.model_dump()
     if kind == "tasks":
         resolved = load_class(kind, name).resolve_options(_source(name), resolved)
+    elif kind == "backends":  # so that a run finds them wherever it goes on
+        resolved = {key: made_absolute(value) for key, value in resolved.items()}
     return validate(ComponentConfig, {"name": name, "options": resolved}, section)
 
 

@@ -1,7 +1,6 @@
 """`site.toml` of a site's kit: its data, its backend and its policy. No job can set any of it, and no key is in it."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from fedbbpt.backend import Backend
 from fedbbpt.config import make_config
 from fedbbpt.config.components import load_class, option_fields
+from fedbbpt.config.places import without_folders
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.config.settings import read_toml
 from fedbbpt.config.validation import check_keys
@@ -24,7 +24,6 @@ from fedbbpt.text_files import absolute_path
 FILE = "site.toml"
 KINDS = "folder:PATH, csv:PATH, jsonl:PATH or parquet:PATH"  # of data
 PROVIDER_SHOTS = "provider_shots_per_class"
-KIND_OF_PATH = re.compile(r"dir:|(?=.*[/.])")  # what precedes the path in an option; names have neither / nor .
 
 
 class SiteConfig(BaseModel):
@@ -50,8 +49,8 @@ class SiteConfig(BaseModel):
         for section, values in settings.items():
             if not isinstance(values, dict):
                 raise ConfigError(f"{section} is a section with its settings, got {short_repr(values)}")
-        backend = {key: _absolute(value) for key, value in settings.get("backend", {}).items()}
-        config = make_config({"task": _data(settings.get("data", {})), **({"backend": backend} if backend else {})})
+        backend = {"backend": settings["backend"]} if settings.get("backend") else {}
+        config = make_config({"task": _data(settings.get("data", {})), **backend})
         return cls(data=config.task, backend=config.backend, policy=Policy.of(settings.get("policy", {})))
 
     @classmethod
@@ -92,7 +91,7 @@ def public(backend: ComponentConfig) -> ComponentConfig:
     """A backend without options that are unset or private, and without folders' names."""
     kind: type[Backend] = load_class("backends", backend.name)
     options = backend.options.items()
-    shown = {k: _without_folders(v) for k, v in options if v is not None and k not in kind.private_options}
+    shown = {k: without_folders(v) for k, v in options if v is not None and k not in kind.private_options}
     return ComponentConfig(name=backend.name, options=shown)
 
 
@@ -112,20 +111,3 @@ def _data(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"a site gives the model no examples; leave out data.{PROVIDER_SHOTS}")
     none_for_provider = {PROVIDER_SHOTS: 0} if PROVIDER_SHOTS in option_fields(load_class("tasks", kind)) else {}
     return {**settings, "name": f"{kind}:{path}", **none_for_provider}
-
-
-def _absolute(value: Any) -> Any:
-    """An option; a path to what there is, made absolute, so that it is the same wherever the site is started."""
-    kind = KIND_OF_PATH.match(value) if isinstance(value, str) else None
-    try:
-        path = absolute_path(value[kind.end() :]) if kind else None
-        return f"{kind[0]}{path}" if kind and path and path.exists() else value
-    except (OSError, ValueError):  # nothing that could be a path
-        return value
-
-
-def _without_folders(value: Any) -> Any:
-    """An option; of an absolute path, the file's or folder's own name."""
-    kind = KIND_OF_PATH.match(value) if isinstance(value, str) else None
-    absolute = kind and Path(value[kind.end() :]).is_absolute()
-    return f"{kind[0]}{Path(value).name}" if kind and absolute else value

@@ -159,7 +159,7 @@ def describe(row: Mapping[str, Any]) -> str:
     """A round in one line."""
     evaluated = row["accuracy"] is not None
     scores = (
-        f"accuracy {row['accuracy']:.3f}  loss {row['loss']:.3f}"
+        f"validation accuracy {row['accuracy']:.3f}  loss {row['loss']:.3f}"
         if evaluated
         else f"training loss {row['train_loss']:.3f}"
     )

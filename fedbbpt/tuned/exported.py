@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from fedbbpt.config.components import load_class, option_fields, resolve
+from fedbbpt.config.places import is_place
 from fedbbpt.config.schema import ComponentConfig
 from fedbbpt.errors import ConfigError, RunError
 from fedbbpt.run.atomic_files import checksum, reading
@@ -117,16 +118,11 @@ def portable(backend: ComponentConfig, resolved: Any) -> tuple[dict[str, Any], l
         if name in kind.private_options:
             if value != defaults.get(name) and name not in resolved:
                 needs.append(name)
-        elif _is_place(value):
+        elif is_place(value):
             needs.append(name)
         else:
             kept[name] = value
     return kept, needs
-
-
-def _is_place(value: Any) -> bool:
-    """Whether an option names a file or folder of this machine: `/PATH` or `dir:/PATH`."""
-    return isinstance(value, str) and Path(value.partition(":")[2] or value).is_absolute()
 
 
 def _component(kind: str, table: dict[str, Any]) -> ComponentConfig:

@@ -144,6 +144,15 @@ class TestOptionsOfOneMachine:
         kept, needs = exported.portable(ComponentConfig(name="openai", options=options), {})
         assert (kept, needs) == ({"name": "openai", "model": "gpt"}, ["base_url"])
 
+    def test_relative_places_are_needed_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for place in ("nets/vit", "mnist"):
+            (tmp_path / place).mkdir(parents=True)
+        options = {"model": "nets/vit", "classifier": "mnist"}  # a name alone is a model's
+        assert exported.portable(ComponentConfig(name="local-vit", options=options), {})[1] == ["model"]
+        options = {"model": "dir:nets", "classifier": "org/name"}
+        assert exported.portable(ComponentConfig(name="local-vit", options=options), {})[1] == ["model"]
+
     def test_they_are_asked_for(self, folder: Path, pictures) -> None:
         config = exported.read_config(folder).model_copy(update={"needs": ["strength"]})
         (folder / "config.json").write_bytes(to_record(config.model_dump()))
