@@ -2,6 +2,8 @@
 
 import re
 import statistics
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import networkx as nx
@@ -55,9 +57,11 @@ def test_the_results_are_those_of_the_stored_runs() -> None:
     rows = without_server.read(RESULTS / "without-server.jsonl")
     for trained, ways in without_server.WAYS.items():
         of = [row for row in rows if row["trained"] == trained]
-        blocks = {(row["seed"], row["alpha"]) for row in of}
-        assert len(of) == len(blocks) * 4 * (len(without_server.BESIDE[trained]) + len(ways))  # of four tasks
+        blocks = Counter((row["method"], row["topology"], row["seed"], row["alpha"]) for row in of)
+        assert {one[:2] for one in blocks} == {*ways, *product(without_server.BESIDE[trained], [""])}
+        assert set(blocks.values()) == {4}  # tasks
         assert without_server.table(of) in PAGE
+        assert without_server.differences(of, without_server.COMPARED[trained]) in PAGE
 
 
 def test_compressed_letters_are_those_of_the_code_and_of_the_stored_runs() -> None:

@@ -66,6 +66,11 @@ WAYS = {  # method and topology, by what is trained
     "prompt": [*product(PROMPT, TOPOLOGIES)],
     "split": [*product(SPLIT, TOPOLOGIES)],
 }
+COMPARED = {  # pairs of methods, by what is trained
+    "readout": [("dfedsam", "dfedavg"), ("dfedsam-mgs", "dfedavg, Q = 4"), ("dfedavg, Q = 4", "dfedavg")],
+    "prompt": [("dfedsam", "dfedavg"), ("dfedsam-mgs", "dfedsam")],
+    "split": [*product(("dfedsam", "dfedsam-mgs"), ("dfedavg", "dfedavg, two epochs"))],
+}
 DIMENSIONS = (13, 105, 9_920, 1_000_000)
 BESIDE = {
     "readout": {"server": "fedavg", "local": "local"},
@@ -111,7 +116,8 @@ def main(out: Path, parts: Sequence[str], seeds: str, only_bytes: bool, limit: i
                 file.write(json.dumps(row) + "\n")
             click.echo(json.dumps(row), err=True)
     for trained in WAYS:
-        click.echo(f"\n{trained}s\n\n{table(row for row in read(out) if row['trained'] == trained)}")
+        rows = [row for row in read(out) if row["trained"] == trained]
+        click.echo(f"\n{trained}s\n\n{table(rows)}\n\n{differences(rows, COMPARED[trained])}")
 
 
 def read(out: Path) -> list[dict[str, Any]]:
@@ -181,6 +187,20 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def differences(rows: Iterable[Mapping[str, Any]], compared: Iterable[tuple[str, str]]) -> str:
+    """The mean of nodes under one method less that under another, in points, paired by run: mean ± standard error."""
+    found = {Cell(*(row[part] for part in Cell._fields)): row["mean"] for row in rows}
+    lines = [f"| mean of nodes | {' | '.join(TOPOLOGIES)} |", "|---|---|---|"]
+    for method, other in compared:
+        shown = []
+        for topology in TOPOLOGIES:
+            ours = {cell: mean for cell, mean in found.items() if (cell.method, cell.topology) == (method, topology)}
+            theirs = {cell: found.get(cell._replace(method=other)) for cell in ours}
+            shown.append(_error([100 * (ours[cell] - mean) for cell, mean in theirs.items() if mean is not None]))
+        lines.append(f"| {method} against {other} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
 def bytes_table() -> str:
     """What crosses a link in a round, in both directions and on average over links, for prompts of d parameters.
 
@@ -207,6 +227,8 @@ def flooded(topology: str) -> int:
 
 
 def _error(values: Sequence[float]) -> str:
+    if not values:
+        return ""
     spread = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
     return f"{statistics.fmean(values):+.1f} ± {spread:.1f}"
 
