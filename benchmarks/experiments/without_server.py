@@ -7,9 +7,10 @@ averages all nodes would do.
 Readouts, the white-box part, have exact gradients and no query of their own: 25 rounds of ten steps. Beside them: a
 server's exact fit, and that of each node by itself.
 
-Prompts are trained from answers alone, in 15 rounds, each with two points on eight examples at each node. Beside them:
-a server's mean with as many steps, and each node by itself. DFedSAM takes its way uphill from the step before, so that
-all have as many steps for as many queries.
+Prompts are trained from answers alone, in 15 rounds, each with two points on eight examples at each node. DFedAvg takes
+steps of `spsa`, DFedAvgM of `spsa-gc`, which has momentum, and DFedSAM of `zo-sam`, which takes its way uphill from the
+step before: all have as many steps for as many queries. Beside them: a server's mean, and each node by itself, both
+with `spsa-gc`.
 
 Parts of a split model (SFPrompt's soft tokens, tail and classifier) have exact gradients, too: 8 rounds with 8 examples
 of each class. Beside them: a server's mean with as many steps. A sharpness-aware step asks twice, so that DFedAvg also
@@ -58,8 +59,9 @@ READOUT: Mapping[str, Mapping[str, Any]] = {  # options of the algorithm
     "dfedsam": {"rho": 0.05},
     "dfedsam-mgs": {"rho": 0.05, **MGS},
 }
-PROMPT: Mapping[str, Mapping[str, Any]] = {"dfedavg": {}, "dfedsam": {}, "dfedsam-mgs": MGS}
-SPLIT = {name: READOUT[name] for name in PROMPT} | {"dfedavg, two epochs": {"epochs": 2}}
+PROMPT: Mapping[str, Mapping[str, Any]] = {"dfedavg": {}, "dfedavgm": {}, "dfedsam": {}, "dfedsam-mgs": MGS}
+SPLIT = {name: READOUT[name] for name in ("dfedavg", "dfedsam", "dfedsam-mgs")}
+SPLIT |= {"dfedavg, two epochs": {"epochs": 2}}
 OPTIONS = {"readout": READOUT, "prompt": PROMPT, "split": SPLIT}
 WAYS = {  # method and topology, by what is trained
     "readout": [*product(["dfedavg", "dfedsam"], ["complete"]), *product(READOUT, TOPOLOGIES)],
@@ -68,7 +70,7 @@ WAYS = {  # method and topology, by what is trained
 }
 COMPARED = {  # pairs of methods, by what is trained
     "readout": [("dfedsam", "dfedavg"), ("dfedsam-mgs", "dfedavg, Q = 4"), ("dfedavg, Q = 4", "dfedavg")],
-    "prompt": [("dfedsam", "dfedavg"), ("dfedsam-mgs", "dfedsam")],
+    "prompt": [("dfedsam", "dfedavg"), ("dfedsam-mgs", "dfedsam"), ("dfedavgm", "dfedavg")],
     "split": [*product(("dfedsam", "dfedsam-mgs"), ("dfedavg", "dfedavg, two epochs"))],
 }
 DIMENSIONS = (13, 105, 9_920, 1_000_000)
@@ -157,7 +159,9 @@ def result(cell: Cell, limit: int) -> dict[str, Any]:
 
 def prompt_settings(cell: Cell) -> dict[str, Any]:
     """The settings of a prompt alone, with the optimizer of the method."""
-    rule = {"name": "zo-sam", "ascent": "previous"} if "sam" in cell.method else {"name": "spsa-gc"}
+    rule: dict[str, Any] = {"name": "spsa" if cell.method == "dfedavg" else "spsa-gc"}
+    if "sam" in cell.method:  # with the gains of spsa
+        rule = {"name": "zo-sam", "ascent": "previous"}
     optimizer = {**rule, "num_directions": 1}
     return {"prompt": {"name": "affine"}, "readout": {"name": "identity"}, "optimizer": optimizer}
 
