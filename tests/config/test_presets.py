@@ -95,7 +95,7 @@ def test_a_preset_that_is_asked_for_is_the_one_that_settings_imply(
             ("algorithm.name=ensemble", "optimizer.name=random", "readout.name=linear"),
             "local-vit coordinator linear random ensemble",
         ),
-        ("dfedavg", (), "local-vit affine linear spsa-gc gossip"),
+        ("dfedavg", (), "local-vit affine linear spsa gossip"),
         ("dfedavgm", ("prompt.name=none",), "local-vit none linear spsa-gc gossip"),
         ("dfedsam", (), "local-vit affine linear zo-sam gossip"),
         ("dfedsam-mgs", ("prompt.name=dct",), "local-vit dct linear zo-sam gossip"),
