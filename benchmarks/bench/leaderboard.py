@@ -3,17 +3,17 @@
 import csv
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fedbbpt.run import formatting
 from fedbbpt.run.atomic_files import write_atomic, writing
 from fedbbpt.run.environment import read_results as run_results
 from fedbbpt.run.report import charts
+from fedbbpt.templates import render
 from fedbbpt_benchmarks import suite
 from fedbbpt_benchmarks.bench.plan import Bench
 from fedbbpt_benchmarks.bench.rankings import COST, Entry, common_tasks, entries, rankings
@@ -37,8 +37,7 @@ def publish(bench: Bench, stem: Path, rows: Sequence[Row]) -> None:
 
 
 def _markdown(bench: Bench, rows: Sequence[Row], *, linked: bool) -> str:
-    template = _environment(autoescape=False).get_template("leaderboard.md.j2")
-    return template.render(_facts(bench, rows) | {"linked": linked})
+    return _filled("leaderboard.md.j2", _facts(bench, rows) | {"linked": linked})
 
 
 def _page(bench: Bench, out: Path, rows: Sequence[Row]) -> str:
@@ -49,7 +48,7 @@ def _page(bench: Bench, out: Path, rows: Sequence[Row]) -> str:
         ],
         "curves": [_curve(bench, out, line["task"], line["cells"]) for line in facts["lines"]],
     }
-    return _environment(autoescape=True).get_template("leaderboard.html.j2").render(facts)
+    return _filled("leaderboard.html.j2", facts)
 
 
 def _csv(rows: Sequence[Row]) -> str:
@@ -106,20 +105,15 @@ def _points(run: Path) -> list[tuple[float, float]]:
     ]
 
 
-def _environment(*, autoescape: bool) -> Environment:
-    environment = Environment(
-        autoescape=autoescape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=PackageLoader("fedbbpt_benchmarks.bench", ""),
-    )
-    environment.filters["share"] = _share
-    environment.filters["count"] = _count
-    environment.filters["cost"] = lambda entry: " / ".join(_count(entry.mean(key)) for key in COST)
-    environment.filters["size"] = formatting.format_bytes
-    environment.filters["spread"] = lambda spread: "" if spread is None else f" ± {_share(spread)}"
-    return environment
+def _filled(name: str, facts: Mapping[str, Any]) -> str:
+    filters: dict[str, Callable[..., str]] = {
+        "share": _share,
+        "count": _count,
+        "cost": lambda entry: " / ".join(_count(entry.mean(key)) for key in COST),
+        "size": formatting.format_bytes,
+        "spread": lambda spread: "" if spread is None else f" ± {_share(spread)}",
+    }
+    return render("fedbbpt_benchmarks.bench", name, facts, filters=filters)
 
 
 def _share(value: float) -> str:

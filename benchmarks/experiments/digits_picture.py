@@ -8,18 +8,17 @@ accuracies of the run's summary.
 import base64
 import io
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
-import jinja2
 import numpy as np
 from PIL import Image
 
 from fedbbpt.commands.errors import Program
 from fedbbpt.errors import ConfigError
 from fedbbpt.run.again import load_best, reopen
+from fedbbpt.templates import render
 from fedbbpt.types import Float32
 
 TASK = "digits"
@@ -52,9 +51,8 @@ def picture(run: Path) -> str:
         {"name": "under the prompt", "answers": "prompt and head", "digits": _digits(prompted, tuned, shown.labels)},
     ]
     bars = [{"name": name, "accuracy": summary[key]} for key, name in BARS.items()]
-    source = files("fedbbpt_benchmarks.experiments").joinpath("digits_picture.svg.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(source).render(rows=rows, bars=bars, tests=len(test), seed=summary["seed"]) + "\n"
+    values = {"rows": rows, "bars": bars, "tests": len(test), "seed": summary["seed"]}
+    return render("fedbbpt_benchmarks.experiments", "digits_picture.svg.j2", values) + "\n"
 
 
 def _digits(images: Float32, log_probabilities: Float32, labels: Any) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import tomli_w
@@ -12,6 +11,7 @@ from fedbbpt.config.presets import SECTIONS
 from fedbbpt.config.resolve import make_config
 from fedbbpt.config.schema import Config, Data
 from fedbbpt.printing import one_line
+from fedbbpt.templates import render
 
 WIDTH = 118  # characters of a comment
 OPENED = ("task", "backend")  # what the defaults of all other sections follow from
@@ -45,8 +45,6 @@ def commented_toml(settings: Mapping[str, Any], preset: str | None, path: str) -
         UnknownName: as `make_config`.
         ConfigError: as `make_config`.
     """
-    import jinja2
-
     config = make_config(settings, preset)
     values = config.to_settings()
     opened = {section: values[section] for section in OPENED}
@@ -64,11 +62,8 @@ def commented_toml(settings: Mapping[str, Any], preset: str | None, path: str) -
         implied = defaults[section] if section not in OPENED else {}
         rows = _lines([named, *described.options], values[section], settings.get(section, {}), implied)
         sections.append(Section(section, rows))
-    source = files("fedbbpt.config").joinpath("commented.toml.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    return (
-        environment.from_string(source).render(path=path, general=general, data=data, sections=sections).strip() + "\n"
-    )
+    values = {"path": path, "general": general, "data": data, "sections": sections}
+    return render("fedbbpt.config", "commented.toml.j2", values).strip() + "\n"
 
 
 def _lines(

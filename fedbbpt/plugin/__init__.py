@@ -4,11 +4,11 @@ import keyword
 import re
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from fedbbpt import registry
 from fedbbpt.errors import ConfigError
+from fedbbpt.templates import render
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -27,13 +27,10 @@ def write_plugin(name: str, kinds: Sequence[str], folder: Path) -> list[Path]:
     Raises:
         ConfigError: the name cannot be that of a package, or a component has it.
     """
-    import jinja2
-
     module = _module(name)
     for kind in kinds:
         if name in registry.names(f"{kind}s"):
             raise ConfigError(f"the name of {kind} {name!r} is taken; choose another one")
-    templates = files("fedbbpt.plugin").joinpath("templates")
     targets = {
         "pyproject.toml.j2": Path("pyproject.toml"),
         "README.md.j2": Path("README.md"),
@@ -41,14 +38,12 @@ def write_plugin(name: str, kinds: Sequence[str], folder: Path) -> list[Path]:
         **{f"{kind}.py.j2": Path("src", module, f"{kind}.py") for kind in kinds},
         **{f"test_{kind}.py.j2": Path("tests", f"test_{kind}.py") for kind in kinds},
     }
-    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     class_name = "".join(part.capitalize() for part in name.split("-"))
+    values = {"name": name, "module": module, "class_name": class_name, "kinds": kinds}
     for template, target in targets.items():
-        source = templates.joinpath(template).read_text(encoding="utf-8")
         path = folder / target
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = environment.from_string(source).render(name=name, module=module, class_name=class_name, kinds=kinds)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(render("fedbbpt.plugin", template, values, folder="templates") + "\n", encoding="utf-8")
     return [folder / target for target in targets.values()]
 
 

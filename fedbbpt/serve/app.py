@@ -61,10 +61,10 @@ class InferenceService:
             "/healthz": self._health,
             "/metrics": self._render_metrics,
             "/openapi.json": self._describe,
-            "/docs": partial(pages.respond, pages.render("docs", document=self._openapi)),
+            "/docs": partial(pages.respond, pages.page_of("docs", document=self._openapi)),
         }
         if model.tuned is not None:
-            get_routes["/"] = partial(pages.respond, pages.render("try"))
+            get_routes["/"] = partial(pages.respond, pages.page_of("try"))
         routes += [Route(path, endpoint, methods=["GET"]) for path, endpoint in get_routes.items()]
         access = Middleware(AccessMiddleware, routes={*post_routes, *get_routes}, token=token, metrics=self._metrics)
         self.app = Starlette(routes=routes, middleware=[access], exception_handlers={HTTPException: method_not_allowed})

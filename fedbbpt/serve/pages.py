@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+
+from fedbbpt.templates import render
 
 POLICY = (
     "default-src 'none'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -24,12 +25,9 @@ class Page(NamedTuple):
     policy: str
 
 
-def render(name: str, **values: Any) -> Page:
+def page_of(name: str, **values: Any) -> Page:
     """Renders the template `name.html.j2` of this package."""
-    templates = Environment(
-        loader=PackageLoader("fedbbpt.serve", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    content = templates.get_template(f"{name}.html.j2").render(values | {"kind_of": kind_of})
+    content = render("fedbbpt.serve", f"{name}.html.j2", values | {"kind_of": kind_of})
     allowed: dict[str, list[str]] = {"script": [], "style": []}
     for kind, text in INLINE.findall(content):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment as Templates
-from jinja2 import PackageLoader, StrictUndefined
-
 from fedbbpt.run.environment import Environment
 from fedbbpt.run.formatting import format_cost
 from fedbbpt.run.report.intervals import wilson_interval
+from fedbbpt.templates import render
 from fedbbpt.tuned.exported import ExportConfig
 from fedbbpt.tuned.state import TunedState
 
@@ -29,23 +27,21 @@ def write_card(
     clients = summary["clients"].values()
     counts = {subset: sum(sum(client[subset]) for client in clients) for subset in SUBSETS}
     versions = {name: version for name, version in environment.packages.items() if version is not None}
-    templates = Templates(
-        loader=PackageLoader("fedbbpt.tuned", "."), undefined=StrictUndefined, trim_blocks=True, autoescape=False
-    )
-    return templates.get_template("card.md.j2").render(
-        config=config,
-        license=license,
-        modality=state.task.modality,
-        classes=[_escaped(name) for name in state.task.classes],
-        title=_escaped(config.title),
-        summary=summary,
-        clients=len(clients),
-        counts=counts,
-        interval=wilson_interval(summary["test_accuracy"], counts["test"]) if counts["test"] else None,
-        cost=None if summary["billed"] is None else format_cost(summary["billed"]["cost"]),
-        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
-        parameters={name: len(array) for name, array in state.parameters.items()},
-    )
+    values = {
+        "config": config,
+        "license": license,
+        "modality": state.task.modality,
+        "classes": [_escaped(name) for name in state.task.classes],
+        "title": _escaped(config.title),
+        "summary": summary,
+        "clients": len(clients),
+        "counts": counts,
+        "interval": wilson_interval(summary["test_accuracy"], counts["test"]) if counts["test"] else None,
+        "cost": None if summary["billed"] is None else format_cost(summary["billed"]["cost"]),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "parameters": {name: len(array) for name, array in state.parameters.items()},
+    }
+    return render("fedbbpt.tuned", "card.md.j2", values)
 
 
 def _escaped(name: str) -> str:

@@ -122,5 +122,5 @@ def test_the_own_page_may_ask_and_others_may_not(served: Callable, text_run: Pat
 
 
 def test_each_inline_script_and_style_is_allowed_by_its_hash() -> None:
-    page = pages.render("try")
+    page = pages.page_of("try")
     assert page.policy.count("'sha256-") == page.content.count("<script>") + page.content.count("<style>") == 2

@@ -11,12 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import safetensors
 import torch
 
 from fedbbpt.data.images import to_array
+from fedbbpt.templates import render
 from fedbbpt.types import Float32
 from fedbbpt_backends.heads import load_head
 from fedbbpt_backends.local_vit import Network
@@ -160,11 +160,8 @@ def write(folder: Path, numbers: dict[str, Any], data: embed.Embedded) -> None:
 
 def page(numbers: dict[str, Any]) -> str:
     """The card as Markdown."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fedbbpt_benchmarks.experiments.pretrain", "."), undefined=jinja2.StrictUndefined
-    )
-    environment.globals |= {"share": _share, "cell": lambda model: " / ".join(map(_share, model.values()))}
-    return environment.get_template("card.md.j2").render(**numbers)
+    functions = {"share": _share, "cell": lambda model: " / ".join(map(_share, model.values()))}
+    return render("fedbbpt_benchmarks.experiments.pretrain", "card.md.j2", numbers | functions)
 
 
 def _machine() -> str:

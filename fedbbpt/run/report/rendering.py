@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fedbbpt.run.atomic_files import write_atomic
 from fedbbpt.run.formatting import format_bytes, format_p, format_percent, format_points
+from fedbbpt.templates import render
 
 FILTERS: dict[str, Callable[..., str]] = {
     "percent": format_percent,
@@ -24,9 +23,5 @@ def write_page(path: Path, template: str, **shown: Any) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    loader = PackageLoader("fedbbpt.run.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= FILTERS
-    write_atomic(path, environment.get_template(template).render(**shown).encode())
+    page = render("fedbbpt.run.report", template, shown, folder="templates", filters=FILTERS)
+    write_atomic(path, page.encode())
