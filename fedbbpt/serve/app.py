@@ -94,14 +94,14 @@ class InferenceService:
             return Response(content, headers=headers, media_type="application/json")
 
     async def _compute(self, parsed: ApiRequest) -> bytes:
-        function = parsed.query_function(self._model)
+        query = parsed.model_query(self._model)
         inputs = await self._in_parser(parsed.read_inputs, self._model, self._limits)
         try:
             if isinstance(inputs, EncodedImages):
                 async with self._image_memory.acquired(inputs.pixels):
-                    output = await self._batcher.query(function, await self._in_parser(inputs.decode))
+                    output = await self._batcher.query(query, await self._in_parser(inputs.decode))
             else:
-                output = await self._batcher.query(function, inputs)
+                output = await self._batcher.query(query, inputs)
         except (ConfigError, DataError) as e:  # the model cannot read these inputs, and says why
             raise HttpError(400, str(e), code="unreadable") from e
         except BudgetError as e:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, takewhile
 
 import numpy as np
@@ -16,7 +17,6 @@ import numpy as np
 from fedbbpt.backend import BackendOutput
 from fedbbpt.types import Inputs, Int64
 
-QueryFunction = Callable[[Inputs], BackendOutput]  # `Backend.query`, or features in place of scores
 SPIN_COUNT = "30000000"  # OpenMP's idle threads spin for less than half a second, then sleep
 WINDOW = 0.003  # seconds that an idle model waits for more inputs of a batch
 
@@ -34,48 +34,41 @@ def model_thread() -> Executor:
 
 
 @dataclass(frozen=True)
-class PreparedQuery:
-    """A query in two steps. The first needs no model, so that it is done while a batch waits for more inputs.
+class ModelQuery:
+    """How a model is asked, in two steps. The first needs no model: it is taken while a batch waits for more inputs.
 
     Attributes:
         prepare: inputs (b, …) as `answer` takes them, each by itself.
-        answer: their scores.
+        answer: their scores, as `Backend.query` gives them; or features in place of scores.
     """
 
     prepare: Callable[[Inputs], Inputs]
-    answer: QueryFunction
-
-    def __call__(self, inputs: Inputs) -> BackendOutput:
-        """Both steps."""
-        return self.answer(self.prepare(inputs))
+    answer: Callable[[Inputs], BackendOutput]
 
 
 @dataclass(eq=False)
 class Chunk:
     """Inputs that stay together in a batch: all of a request, or as many of them as a batch may hold."""
 
-    function: QueryFunction
+    query: ModelQuery
     inputs: Inputs
     due: float  # when it no longer waits for other chunks
     output: "Future[BackendOutput]"
-    _prepared: Inputs | None = None
 
+    @cached_property
     def prepared(self) -> Inputs:
-        """The inputs as the model is asked about them; made once."""
-        if not isinstance(self.function, PreparedQuery):
-            return self.inputs
-        if self._prepared is None:
-            self._prepared = self.function.prepare(self.inputs)
-        return self._prepared
+        """The inputs after the first step."""
+        return self.query.prepare(self.inputs)
 
 
 class Batcher:
     """Queries the model for many requests, in the one `thread` that has opened it (see `model_thread`).
 
     Requests are answered in the order in which they arrive. Those that arrive within `window` seconds, or while the
-    model is busy, share batches of at most `limit` inputs. Only a request with more inputs is split, and then as a
-    caller alone would split it: full batches first. A batch that fails is repeated request by request, so that only
-    those fail that fail by themselves. `on_batch` is called with each answered batch's size, seconds and output.
+    model is busy, share batches of at most `limit` inputs; the first step of those that wait is taken meanwhile. Only a
+    request with more inputs is split, and then as a caller alone would split it: full batches first. A batch that fails
+    is repeated request by request, so that only those fail that fail by themselves. `on_batch` is called with each
+    answered batch's size, seconds and output.
     """
 
     def __init__(
@@ -91,23 +84,23 @@ class Batcher:
         self._closed = False
         self._loop_ended = thread.submit(self._loop)
 
-    def submit(self, function: QueryFunction, inputs: Inputs) -> "list[Future[BackendOutput]]":
+    def submit(self, query: ModelQuery, inputs: Inputs) -> "list[Future[BackendOutput]]":
         """Queues inputs; the futures give their output chunk by chunk, in the order of the inputs."""
         due = time.monotonic() + self._window
         starts = range(0, len(inputs), self._limit)
-        chunks = [Chunk(function, inputs[i : i + self._limit], due, Future()) for i in starts]
+        chunks = [Chunk(query, inputs[i : i + self._limit], due, Future()) for i in starts]
         with self._changed:
             self._waiting.extend(chunks)
             self._changed.notify()
         return [chunk.output for chunk in chunks]
 
-    async def query(self, function: QueryFunction, inputs: Inputs) -> BackendOutput:
+    async def query(self, query: ModelQuery, inputs: Inputs) -> BackendOutput:
         """The output for at least one input.
 
         Raises:
             Exception: whatever the model raised.
         """
-        parts = await asyncio.gather(*map(asyncio.wrap_future, self.submit(function, inputs)))
+        parts = await asyncio.gather(*map(asyncio.wrap_future, self.submit(query, inputs)))
         scores = np.concatenate([part.scores for part in parts])
         tokens, output = sum(part.tokens for part in parts), sum(part.output_tokens for part in parts)
         return BackendOutput(scores, tokens, output_tokens=output)
@@ -130,7 +123,7 @@ class Batcher:
             early = [] if not self._waiting or self._is_full() else [*self._waiting]
         for chunk in early:
             with suppress(Exception):  # it is raised again where the batch is run
-                chunk.prepared()
+                _ = chunk.prepared
         with self._changed:
             if self._waiting:
                 self._changed.wait_for(self._is_full, max(0.0, self._waiting[0].due - time.monotonic()))
@@ -143,7 +136,7 @@ class Batcher:
 
     def _batch_sizes(self) -> list[int]:
         """The size of the next batch after each chunk that fits into it."""
-        alike = takewhile(lambda chunk: chunk.function == self._waiting[0].function, self._waiting)
+        alike = takewhile(lambda chunk: chunk.query == self._waiting[0].query, self._waiting)
         return list(takewhile(lambda size: size <= self._limit, accumulate(len(chunk.inputs) for chunk in alike)))
 
     def _run(self, batch: list[Chunk]) -> None:
@@ -151,10 +144,8 @@ class Batcher:
             return
         start = time.perf_counter()
         try:
-            pieces = [chunk.prepared() for chunk in batch]
-            inputs = pieces[0] if len(batch) == 1 else np.concatenate(pieces)
-            function = batch[0].function
-            output = function.answer(inputs) if isinstance(function, PreparedQuery) else function(inputs)
+            inputs = batch[0].prepared if len(batch) == 1 else np.concatenate([chunk.prepared for chunk in batch])
+            output = batch[0].query.answer(inputs)
             parts = list(_per_chunk(output, batch))
         except Exception as e:
             if len(batch) == 1:

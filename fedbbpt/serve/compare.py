@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import RequestLimits
-from fedbbpt.serve.batching import QueryFunction
+from fedbbpt.serve.batching import ModelQuery
 from fedbbpt.serve.images import EncodedImages
 from fedbbpt.serve.model import ServedModel
 from fedbbpt.serve.schemas import ApiRequest, decode_inputs
@@ -41,8 +41,8 @@ class CompareRequest(ApiRequest):
     response_schema: ClassVar[type[BaseModel]] = CompareResponse
     inputs: Annotated[list[str], Field(min_length=1, max_length=MOST)]
 
-    def query_function(self, model: ServedModel) -> QueryFunction:
-        """See `ApiRequest.query_function`."""
+    def model_query(self, model: ServedModel) -> ModelQuery:
+        """See `ApiRequest.model_query`."""
         assert model.compare is not None  # the route is there for tuned models alone
         return model.compare
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from fedbbpt.backend import BackendOutput
 from fedbbpt.serve import HttpError, RequestLimits
-from fedbbpt.serve.batching import QueryFunction
+from fedbbpt.serve.batching import ModelQuery
 from fedbbpt.serve.images import EncodedImages
 from fedbbpt.serve.model import ServedModel
 from fedbbpt.serve.schemas import ApiRequest, Texts, as_list, decode_inputs
@@ -46,8 +46,8 @@ class EmbeddingRequest(ApiRequest):
     encoding_format: Literal["float", "base64"] | None = "float"
     user: str | None = None
 
-    def query_function(self, model: ServedModel) -> QueryFunction:
-        """See `ApiRequest.query_function`: features in place of scores."""
+    def model_query(self, model: ServedModel) -> ModelQuery:
+        """See `ApiRequest.model_query`: features in place of scores."""
         if model.features is None:
             raise HttpError(400, "this model has no embeddings: use /v1/classify for its scores")
         return model.features

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from fedbbpt.backend import Backend, BackendOutput, Meter, Provider
-from fedbbpt.serve.batching import PreparedQuery
+from fedbbpt.serve.batching import ModelQuery
 from fedbbpt.types import Float32, Inputs
 
 
@@ -34,13 +34,13 @@ class ServedModel:
 
     def __init__(self, backend: Backend, provider: Provider, tuned: Tuned | None = None) -> None:
         self.info = backend.info
-        self.query = PreparedQuery(self._floats, Meter(backend).query)
+        self.query = ModelQuery(self._floats, Meter(backend).query)
         if tuned is not None:
-            self.query = PreparedQuery(lambda inputs: tuned.prompted(self._floats(inputs)), tuned.answer)
+            self.query = ModelQuery(lambda inputs: tuned.prompted(self._floats(inputs)), tuned.answer)
         self.tuned = tuned
-        self.compare = None if tuned is None else PreparedQuery(self._floats, partial(_compared, tuned))
+        self.compare = None if tuned is None else ModelQuery(self._floats, partial(_compared, tuned))
         extract = backend.feature_extractor
-        self.features = None if extract is None else PreparedQuery(self._floats, extract)
+        self.features = None if extract is None else ModelQuery(self._floats, extract)
         own = provider.label_words if provider.classes == self.info.classes else None
         self.label_words: tuple[str, ...] = backend.label_words or own or self.info.classes
         self._score_type = "log-probabilities" if backend.label_words else self.info.scores

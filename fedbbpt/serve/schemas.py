@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
 from fedbbpt.serve import MAX_INPUTS, HttpError, RequestLimits
-from fedbbpt.serve.batching import QueryFunction
+from fedbbpt.serve.batching import ModelQuery
 from fedbbpt.serve.images import EncodedImages
 from fedbbpt.serve.model import ServedModel
 from fedbbpt.types import Float32, Inputs
@@ -35,7 +35,7 @@ class ApiRequest(BaseModel):
     response_schema: ClassVar[type[BaseModel]]
     model: str | None = None
 
-    def query_function(self, model: ServedModel) -> QueryFunction:
+    def model_query(self, model: ServedModel) -> ModelQuery:
         """What the model computes for this request: scores, unless a subclass says otherwise.
 
         Raises:

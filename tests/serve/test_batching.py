@@ -10,7 +10,7 @@ import pytest
 
 from fedbbpt.backend import BackendOutput
 from fedbbpt.data.texts import as_texts
-from fedbbpt.serve.batching import Batcher, PreparedQuery, model_thread
+from fedbbpt.serve.batching import Batcher, ModelQuery, model_thread
 
 
 @pytest.fixture
@@ -33,13 +33,21 @@ def batcher(thread: Executor, seen: list[Any]) -> Iterator[Batcher]:
     made.close()
 
 
+def _as_it_is(inputs: Any) -> Any:
+    return inputs
+
+
+def _asked(function: Any) -> ModelQuery:
+    return ModelQuery(_as_it_is, function)
+
+
 def _submit(batcher: Batcher, texts: Any, *names: str) -> Any:
-    return batcher.submit(texts.query, as_texts(names))
+    return batcher.submit(_asked(texts.query), as_texts(names))
 
 
 def test_a_request_alone_gets_the_batches_of_its_own_process(batcher: Batcher, texts: Any) -> None:
     names = as_texts(list("abcdefghi"))
-    parts = [future.result() for future in batcher.submit(texts.query, names)]
+    parts = [future.result() for future in batcher.submit(_asked(texts.query), names)]
     assert texts.batches == [list("abcd"), list("efgh"), ["i"]]
     alone = np.concatenate([texts.query(names[i : i + 4]).scores for i in (0, 4, 8)])
     assert np.concatenate([part.scores for part in parts]).tobytes() == alone.tobytes()
@@ -94,7 +102,7 @@ def test_other_functions_get_other_batches(batcher: Batcher, texts: Any) -> None
         return texts.query(inputs)._replace(scores=features(inputs))
 
     submitted = [(texts.query, "a"), (embed, "b"), (texts.query, "c"), (texts.query, "d")]
-    results = [batcher.submit(function, as_texts([name]))[0] for function, name in submitted]
+    results = [batcher.submit(_asked(function), as_texts([name]))[0] for function, name in submitted]
     assert [future.result().scores.shape[1] for future in results] == [3, 5, 3, 3]
     assert texts.batches == [["a"], ["b"], ["c", "d"]]
 
@@ -111,7 +119,7 @@ def test_a_failure_reaches_only_the_requests_that_fail_alone(batcher: Batcher, t
 
 @pytest.mark.parametrize("nonsense", [None, 1, BackendOutput(None)])  # type: ignore[arg-type]
 def test_a_malformed_output_does_not_end_the_thread(batcher: Batcher, texts: Any, nonsense: Any) -> None:
-    bad = batcher.submit(lambda _: nonsense, as_texts(["a"]))
+    bad = batcher.submit(_asked(lambda _: nonsense), as_texts(["a"]))
     with pytest.raises((AttributeError, ValueError, TypeError)):
         bad[0].result(10)
     assert np.isfinite(_submit(batcher, texts, "b")[0].result(10).scores).all()
@@ -164,14 +172,14 @@ class TestPreparing:
         return []
 
     @pytest.fixture
-    def shouted(self, texts: Any, prepared: list[Any]) -> PreparedQuery:
+    def shouted(self, texts: Any, prepared: list[Any]) -> ModelQuery:
         def shout(inputs: Any) -> Any:
             if "broken" in inputs:
                 raise RuntimeError
             prepared.append(list(inputs))
             return as_texts([one.upper() for one in inputs])
 
-        return PreparedQuery(shout, texts.query)
+        return ModelQuery(shout, texts.query)
 
     @pytest.fixture
     def patient(self, thread: Executor) -> Iterator[Batcher]:
@@ -180,7 +188,7 @@ class TestPreparing:
         made.close()
 
     def test_the_first_step_is_done_while_the_batch_waits(
-        self, patient: Batcher, texts: Any, shouted: PreparedQuery, prepared: list[Any]
+        self, patient: Batcher, texts: Any, shouted: ModelQuery, prepared: list[Any]
     ) -> None:
         first = patient.submit(shouted, as_texts(["a"]))[0]
         deadline = time.monotonic() + 10
@@ -194,12 +202,9 @@ class TestPreparing:
         assert texts.batches == [["A", "B"]]
         assert both.tobytes() == texts.query(as_texts(["A", "B"])).scores.tobytes()
 
-    def test_what_cannot_be_prepared_fails_alone(self, batcher: Batcher, texts: Any, shouted: PreparedQuery) -> None:
+    def test_what_cannot_be_prepared_fails_alone(self, batcher: Batcher, texts: Any, shouted: ModelQuery) -> None:
         bad, good = (batcher.submit(shouted, as_texts([name]))[0] for name in ("broken", "a"))
         with pytest.raises(RuntimeError):
             bad.result(10)
         assert np.isfinite(good.result(10).scores).all()
         assert texts.batches == [["A"]]
-
-    def test_both_steps_are_a_query(self, texts: Any, shouted: PreparedQuery) -> None:
-        assert shouted(as_texts(["a"])).scores.tobytes() == texts.query(as_texts(["A"])).scores.tobytes()

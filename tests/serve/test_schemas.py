@@ -124,7 +124,7 @@ def test_embeddings_are_numbers_or_base64(model: ServedModel) -> None:
 
 def test_a_model_without_features_has_no_embeddings(fake_backend: Any) -> None:
     with pytest.raises(HttpError, match="no embeddings") as refused:
-        EmbeddingRequest(input="a").query_function(ServedModel(fake_backend, PROVIDER))
+        EmbeddingRequest(input="a").model_query(ServedModel(fake_backend, PROVIDER))
     assert refused.value.status == 400
 
 
