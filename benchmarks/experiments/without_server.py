@@ -201,7 +201,8 @@ def differences(rows: Iterable[Mapping[str, Any]], compared: Iterable[tuple[str,
             ours = {cell: mean for cell, mean in found.items() if (cell.method, cell.topology) == (method, topology)}
             theirs = {cell: found.get(cell._replace(method=other)) for cell in ours}
             shown.append(_error([100 * (ours[cell] - mean) for cell, mean in theirs.items() if mean is not None]))
-        lines.append(f"| {method} against {other} | {' | '.join(shown)} |")
+        if any(shown):
+            lines.append(f"| {method} against {other} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
