@@ -14,6 +14,8 @@ from fedbbpt.types import Float32, Inputs
 class Tuned(Protocol):
     """What a tuned model can tell beside its answers (`fedbbpt.tuned.backend.TunedBackend`)."""
 
+    num_prompts: int  # V
+
     def untuned(self, inputs: Inputs) -> BackendOutput:
         """The answers without what was tuned."""
 
@@ -35,7 +37,7 @@ class ServedModel:
     def __init__(self, backend: Backend, provider: Provider, tuned: Tuned | None = None) -> None:
         self.info = backend.info
         self.query = ModelQuery(self._floats, Meter(backend).query)
-        if tuned is not None:
+        if tuned is not None and tuned.num_prompts == 1:  # of many prompts, one request at a time is in memory
             self.query = ModelQuery(lambda inputs: tuned.prompted(self._floats(inputs)), tuned.answer)
         self.tuned = tuned
         self.compare = None if tuned is None else ModelQuery(self._floats, partial(_compared, tuned))

@@ -1,6 +1,6 @@
 """A tuned model as a backend: inputs in, log-probabilities of the task's classes out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from fedbbpt.run.opening import check_payable, loading
 from fedbbpt.run.saved_task import SavedTask
 from fedbbpt.services.ledger import Account
 from fedbbpt.tuned.state import TunedState
-from fedbbpt.types import Float32, Inputs, Usage
+from fedbbpt.types import Batch, Float32, Inputs, Usage
 
 NO_ACCOUNT = Account()  # nobody in particular, without limits
 
@@ -72,26 +72,44 @@ class TunedBackend(Backend):
         Raises:
             BudgetError: the queries would be more than the account allows.
         """
-        return self.answer(self.prompted(inputs))
+        objective, theta = self._objective, self._parameters["prompt"]
+        batch = Batch(inputs, np.zeros(len(inputs), np.int64), objective.prompt.features(inputs))
+        return self._asked(
+            objective,
+            self._parameters,
+            (len(inputs), self.num_prompts),
+            lambda: objective.answers(theta[None], batch)[0],
+        )
 
     def prompted(self, inputs: Inputs) -> Inputs:
         """The inputs (b, …) as the model reads them, under each of the V prompts: (b, V, …)."""
         return self._objective.prompted(self._parameters["prompt"], inputs)
 
     def answer(self, prompted: Inputs) -> BackendOutput:
-        """The second half of `query`, for prompted inputs (b, V, …); raises as it does."""
-        return self._asked(self._objective, self._parameters, prompted)
+        """As `query`, for inputs (b, V, …) that are prompted already, and so all in memory; raises as it does."""
+        return self._answer(self._objective, self._parameters, prompted)
 
     def untuned(self, inputs: Inputs) -> BackendOutput:
         """As `query`, without the prompt, and with the readout as it is before training."""
         plain = replace(self._objective, prompt=NoPrompt(self.info.input_size))
         parameters = {"prompt": np.zeros(0, np.float32), "readout": plain.readout.init(1)}
-        return self._asked(plain, parameters, plain.prompted(parameters["prompt"], inputs))
+        return self._answer(plain, parameters, plain.prompted(parameters["prompt"], inputs))
 
-    def _asked(self, objective: Objective, parameters: Mapping[str, Float32], prompted: Inputs) -> BackendOutput:
+    def _answer(self, objective: Objective, parameters: Mapping[str, Float32], prompted: Inputs) -> BackendOutput:
+        theta = parameters["prompt"]
+        return self._asked(objective, parameters, prompted.shape[:2], lambda: objective.answers_to(theta, prompted))
+
+    def _asked(
+        self,
+        objective: Objective,
+        parameters: Mapping[str, Float32],
+        size: tuple[int, ...],  # b, V
+        ask: Callable[[], Float32],
+    ) -> BackendOutput:
         before = self.asked.usage
-        self._check_budget(before + objective.usage(prompted.shape[1], len(prompted)))
-        scores = objective.answers_to(parameters["prompt"], prompted)  # (b, V, C)
+        examples, prompts = size
+        self._check_budget(before + objective.usage(prompts, examples))
+        scores = ask()  # (b, V, C)
         log_p = objective.readout.log_probabilities(parameters["readout"], scores)
         now = self.asked.usage
         read, written = now.tokens - before.tokens, now.output_tokens - before.output_tokens
