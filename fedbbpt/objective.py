@@ -96,8 +96,7 @@ class Objective(PromptedModel):
             inputs=np.concatenate([batch.inputs, as_texts(self.probes)]),
             labels=np.concatenate([batch.labels, np.zeros(len(self.probes), np.int64)]),
         )
-        scores, of_probes = np.split(self._scores(candidates, probed), [len(batch.labels)], axis=1)
-        return self.calibrated(scores, of_probes)
+        return self._calibrated_with_last(self._scores(candidates, probed), len(batch.labels))
 
     def answers_to(self, theta: Floats, prompted: Inputs) -> Float32:
         """As `answers` for one candidate (V·d,), whose prompts are on the inputs (b, V, …) already: (b, V, C)."""
@@ -105,9 +104,8 @@ class Objective(PromptedModel):
             return self._scores_of(prompted)
         probes = self.prompted(theta, as_texts(self.probes))
         every = self._scores_of(np.concatenate([prompted, probes]))
-        scores, of_probes = np.split(every[None], [len(prompted)], axis=1)
-        calibrated: Float32 = self.calibrated(scores, of_probes)[0]
-        return calibrated
+        scores: Float32 = self._calibrated_with_last(every[None], len(prompted))[0]
+        return scores
 
     def unprompted_scores(self, data: Dataset) -> Float32:
         """Queries the inputs without a prompt, `max_batch` at a time; returns scores (N, C)."""
@@ -116,6 +114,10 @@ class Objective(PromptedModel):
             rows = slice(start, start + self.info.max_batch)
             scores[rows] = self.backend.query(data.batch(rows).inputs).scores
         return scores
+
+    def _calibrated_with_last(self, scores: Float32, b: int) -> Float32:
+        """Scores (n, b, V, C) of (n, b + k, V, C), whose last k are those of the probes."""
+        return self.calibrated(*np.split(scores, [b], axis=1))
 
     def _scores(self, candidates: Floats, batch: Batch) -> Float32:
         split = self.split_prompts(candidates)  # (n, V, d)

@@ -60,7 +60,7 @@ READOUT: Mapping[str, Mapping[str, Any]] = {  # options of the algorithm
     "dfedsam-mgs": {"rho": 0.05, **MGS},
 }
 PROMPT: Mapping[str, Mapping[str, Any]] = {"dfedavg": {}, "dfedavgm": {}, "dfedsam": {}, "dfedsam-mgs": MGS}
-SPLIT = {name: READOUT[name] for name in ("dfedavg", "dfedsam", "dfedsam-mgs")}
+SPLIT = {name: READOUT[name] for name in ("dfedavg", "dfedavgm", "dfedsam", "dfedsam-mgs")}
 SPLIT |= {"dfedavg, two epochs": {"epochs": 2}}
 OPTIONS = {"readout": READOUT, "prompt": PROMPT, "split": SPLIT}
 WAYS = {  # method and topology, by what is trained
@@ -71,7 +71,7 @@ WAYS = {  # method and topology, by what is trained
 COMPARED = {  # pairs of methods, by what is trained
     "readout": [("dfedsam", "dfedavg"), ("dfedsam-mgs", "dfedavg, Q = 4"), ("dfedavg, Q = 4", "dfedavg")],
     "prompt": [("dfedsam", "dfedavg"), ("dfedsam-mgs", "dfedsam"), ("dfedavgm", "dfedavg")],
-    "split": [*product(("dfedsam", "dfedsam-mgs"), ("dfedavg", "dfedavg, two epochs"))],
+    "split": [*product(("dfedsam", "dfedsam-mgs"), ("dfedavg", "dfedavg, two epochs")), ("dfedavgm", "dfedavg")],
 }
 DIMENSIONS = (13, 105, 9_920, 1_000_000)
 BESIDE = {

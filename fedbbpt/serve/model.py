@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from fedbbpt.backend import Backend, BackendOutput, Meter, Provider
 from fedbbpt.serve.batching import ModelQuery
-from fedbbpt.types import Float32, Inputs
+from fedbbpt.types import Float32, Inputs, as_queried
 
 
 class Tuned(Protocol):
@@ -27,7 +27,7 @@ class Tuned(Protocol):
 
 
 class ServedModel:
-    """A backend, queried for texts, or for 8-bit images (b, 3, h, w).
+    """A backend, queried for texts, or for 8-bit images (b, 3, h, w), which wait in a quarter of a float's memory.
 
     `query` gives scores (b, C); `features` gives rows (b, D) in their place, or is None if the model has none.
     `label_words` are the words for the C classes. Of a `tuned` model, `compare` gives rows of log-probabilities before
@@ -36,20 +36,16 @@ class ServedModel:
 
     def __init__(self, backend: Backend, provider: Provider, tuned: Tuned | None = None) -> None:
         self.info = backend.info
-        self.query = ModelQuery(self._floats, Meter(backend).query)
+        self.query = ModelQuery(as_queried, Meter(backend).query)
         if tuned is not None and tuned.num_prompts == 1:  # of many prompts, one request at a time is in memory
-            self.query = ModelQuery(lambda inputs: tuned.prompted(self._floats(inputs)), tuned.answer)
+            self.query = ModelQuery(lambda inputs: tuned.prompted(as_queried(inputs)), tuned.answer)
         self.tuned = tuned
-        self.compare = None if tuned is None else ModelQuery(self._floats, partial(_compared, tuned))
+        self.compare = None if tuned is None else ModelQuery(as_queried, partial(_compared, tuned))
         extract = backend.feature_extractor
-        self.features = None if extract is None else ModelQuery(self._floats, extract)
+        self.features = None if extract is None else ModelQuery(as_queried, extract)
         own = provider.label_words if provider.classes == self.info.classes else None
         self.label_words: tuple[str, ...] = backend.label_words or own or self.info.classes
         self._score_type = "log-probabilities" if backend.label_words else self.info.scores
-
-    def _floats(self, inputs: Inputs) -> Inputs:
-        """Images that waited with 8 bits, in a quarter of the memory, as backends read them; texts as they are."""
-        return inputs if self.reads_texts else inputs.astype(np.float32) / np.float32(255)
 
     @property
     def reads_texts(self) -> bool:

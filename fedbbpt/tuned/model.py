@@ -13,7 +13,7 @@ from fedbbpt.services.ledger import BilledUsage
 from fedbbpt.tuned.backend import TunedBackend
 from fedbbpt.tuned.inputs import as_inputs, given
 from fedbbpt.tuned.state import TunedState
-from fedbbpt.types import Float32, Inputs
+from fedbbpt.types import Float32, as_queried
 
 
 class TunedModel:
@@ -103,18 +103,13 @@ class TunedModel:
     def log_probabilities(self, inputs: NDArray[Any]) -> Float32:
         """(n, K) for one or more inputs, images as uint8 (n, 3, h, w), or texts (n,); asks `max_batch` at a time."""
         limit = self.backend.info.max_batch
-        batches = (as_queries(inputs[start : start + limit]) for start in range(0, len(inputs), limit))
+        batches = (as_queried(inputs[start : start + limit]) for start in range(0, len(inputs), limit))
         return np.concatenate([self.backend.query(batch).scores for batch in batches])
 
     def _answers(self, items: Sequence[Any]) -> Iterator[Float32]:
         size, limit = self.backend.info.input_size, self.backend.info.max_batch
         for first in range(0, len(items), limit):
             yield self.log_probabilities(as_inputs(items[first : first + limit], size, first))
-
-
-def as_queries(inputs: NDArray[Any]) -> Inputs:
-    """Images as float32 in [0, 1], as backends read them; texts as they are."""
-    return inputs.astype(np.float32) / np.float32(255) if inputs.dtype == np.uint8 else inputs
 
 
 def probabilities(log_p: Float32) -> Float32:

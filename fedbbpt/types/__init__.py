@@ -1,6 +1,6 @@
 """Types shared by all packages; all are immutable."""
 
-from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size
+from fedbbpt.types.arrays import Float32, Floats, Inputs, Int64, Parameters, Size, as_queried
 from fedbbpt.types.examples import ArrayView, Batch, Client, Dataset, Prompted, Subset
 from fedbbpt.types.messages import Message, OutOfDate, Pair, Received, Score, Statistics, Update
 from fedbbpt.types.usage import Traffic, Usage
@@ -27,4 +27,5 @@ __all__ = [
     "Traffic",
     "Update",
     "Usage",
+    "as_queried",
 ]

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fedbbpt.types.arrays import Float32, Inputs, Int64
+from fedbbpt.types.arrays import Float32, Inputs, Int64, as_queried
 
 Subset = Literal["train", "validation", "test"]  # of a client's data
 
@@ -92,10 +92,7 @@ class Dataset:
     def batch(self, rows: NDArray[np.integer[Any]] | slice) -> Batch:
         """The chosen examples; images as float32 in [0, 1]."""
         features = None if self.features is None else self.features[rows]
-        inputs = self.inputs[rows]
-        if inputs.dtype == np.uint8:
-            inputs = inputs.astype(np.float32) / np.float32(255)
-        return Batch(inputs, self.labels[rows], features)
+        return Batch(as_queried(self.inputs[rows]), self.labels[rows], features)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "Dataset":
         """The chosen examples as a new data set; copies arrays that are not on disk."""
