@@ -75,13 +75,14 @@ def read_exported(folder: Path, options: dict[str, Any]) -> TunedState:
 
     Raises:
         RunError: a file of it is damaged.
-        ConfigError: an option is needed that depends on the machine, such as an address.
+        ConfigError: options are needed that depend on the machine, such as an address.
     """
     config = read_config(folder)
     if missing := [name for name in config.needs if name not in options]:
+        flags, items = " ".join(f"-o {name}=VALUE" for name in missing), ", ".join(f"{name!r}: …" for name in missing)
         raise ConfigError(
-            f"the backend {config.backend['name']!r} of {folder} needs its option {missing[0]!r}, of which each "
-            f"machine has its own: -o {missing[0]}=VALUE, or options={{{missing[0]!r}: VALUE}} in Python"
+            f"the backend {config.backend['name']!r} of {folder} needs options that differ from machine to machine; "
+            f"add {flags}, or options={{{items}}} in Python"
         )
     arrays = safetensors.numpy.load((folder / ARRAYS).read_bytes())
     provided = {name.removeprefix(PROVIDED): a for name, a in arrays.items() if name.startswith(PROVIDED)}

@@ -156,9 +156,18 @@ class TestOptionsOfOneMachine:
     def test_they_are_asked_for(self, folder: Path, pictures) -> None:
         config = exported.read_config(folder).model_copy(update={"needs": ["strength"]})
         (folder / "config.json").write_bytes(to_record(config.model_dump()))
-        with pytest.raises(ConfigError, match="needs its option 'strength'"):
+        with pytest.raises(ConfigError, match="add -o strength=VALUE, or options="):
             fedbbpt.load(folder)
         assert fedbbpt.load(folder, options={"strength": 4.0}).predict(pictures[0][0])
+
+    def test_all_are_named_at_once(self, folder: Path) -> None:
+        config = exported.read_config(folder).model_copy(update={"needs": ["strength", "model"]})
+        (folder / "config.json").write_bytes(to_record(config.model_dump()))
+        with pytest.raises(ConfigError, match="add -o model=VALUE, or") as one:
+            fedbbpt.load(folder, options={"strength": 4.0})
+        assert "strength" not in str(one.value)
+        with pytest.raises(ConfigError, match="add -o strength=VALUE -o model=VALUE, or options="):
+            fedbbpt.load(folder)
 
 
 def test_an_exported_folder_is_no_run(folder: Path) -> None:
