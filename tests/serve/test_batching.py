@@ -1,8 +1,9 @@
 """Which inputs share a batch, and who gets which part of its output."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,21 @@ def thread() -> Iterator[Executor]:
 
 
 @pytest.fixture
-def batcher(thread: Executor, seen: list[Any]) -> Iterator[Batcher]:
-    made = Batcher(
-        thread, 4, lambda size, seconds, answers: seen.append((size, answers.tokens)), window=0.2
-    )  # a busy machine may pause
-    yield made
-    made.close()
+def opened(thread: Executor, texts: Any) -> Iterator[Callable[..., Batcher]]:
+    """Opens batchers, which are closed however a test ends."""
+    with ExitStack() as stack:
+
+        def one(window: float, limit: int = 4, on_batch: Callable[..., None] = lambda *_: None) -> Batcher:
+            return stack.enter_context(closing(Batcher(thread, limit, on_batch, window)))
+
+        yield one
+        texts.gate.set()
+
+
+@pytest.fixture
+def batcher(opened: Callable[..., Batcher], seen: list[Any]) -> Batcher:
+    window = 0.2  # a busy machine may pause
+    return opened(window, on_batch=lambda size, seconds, answers: seen.append((size, answers.tokens)))
 
 
 def _as_it_is(inputs: Any) -> Any:
@@ -74,16 +84,15 @@ def test_the_rest_of_a_large_request_shares_a_batch(batcher: Batcher, texts: Any
     assert texts.batches == [list("abcd"), ["e", "f", "g"]]
 
 
-def test_a_full_batch_does_not_wait_for_the_window(thread: Executor, texts: Any) -> None:
-    batcher = Batcher(thread, 4, lambda *_: None, window=60)
+def test_a_full_batch_does_not_wait_for_the_window(opened: Callable[..., Batcher], texts: Any) -> None:
+    batcher = opened(window=60)
     start = time.monotonic()
     _submit(batcher, texts, *"abcd")[0].result(10)
-    batcher.close()
     assert time.monotonic() - start < 10
 
 
-def test_requests_that_arrive_while_the_model_is_busy_share_a_batch(thread: Executor, texts: Any) -> None:
-    batcher = Batcher(thread, 4, lambda *_: None, window=0)
+def test_requests_that_arrive_while_the_model_is_busy_share_a_batch(opened: Callable[..., Batcher], texts: Any) -> None:
+    batcher = opened(window=0)
     texts.gate.clear()
     first = _submit(batcher, texts, "a")
     texts.entered.acquire()
@@ -91,7 +100,6 @@ def test_requests_that_arrive_while_the_model_is_busy_share_a_batch(thread: Exec
     texts.gate.set()
     for one in [first, *later]:
         one[0].result()
-    batcher.close()
     assert texts.batches == [["a"], ["b", "c", "d"]]
 
 
@@ -142,8 +150,8 @@ def test_tokens_of_a_shared_batch_are_split_by_length(batcher: Batcher, texts: A
     assert all(part.output_tokens <= part.tokens for part in answers)
 
 
-def test_a_cancelled_request_is_not_queried(thread: Executor, texts: Any) -> None:
-    batcher = Batcher(thread, 4, lambda *_: None, window=0)
+def test_a_cancelled_request_is_not_queried(opened: Callable[..., Batcher], texts: Any) -> None:
+    batcher = opened(window=0)
     texts.gate.clear()
     first = _submit(batcher, texts, "a")
     texts.entered.acquire()
@@ -156,8 +164,10 @@ def test_a_cancelled_request_is_not_queried(thread: Executor, texts: Any) -> Non
     assert texts.batches == [["a"], ["c"]]
 
 
-def test_close_answers_waiting_requests_and_frees_the_thread(thread: Executor, texts: Any) -> None:
-    batcher = Batcher(thread, 4, lambda *_: None, window=60)
+def test_close_answers_waiting_requests_and_frees_the_thread(
+    opened: Callable[..., Batcher], thread: Executor, texts: Any
+) -> None:
+    batcher = opened(window=60)
     futures = _submit(batcher, texts, "a")
     batcher.close()
     assert futures[0].done()
@@ -182,10 +192,8 @@ class TestPreparing:
         return ModelQuery(shout, texts.query)
 
     @pytest.fixture
-    def patient(self, thread: Executor) -> Iterator[Batcher]:
-        made = Batcher(thread, 2, lambda *_: None, window=60)
-        yield made
-        made.close()
+    def patient(self, opened: Callable[..., Batcher]) -> Batcher:
+        return opened(window=60, limit=2)
 
     def test_the_first_step_is_done_while_the_batch_waits(
         self, patient: Batcher, texts: Any, shouted: ModelQuery, prepared: list[Any]
