@@ -35,7 +35,7 @@ import numpy as np
 
 from fedbbpt.algorithms.flood import Flood
 from fedbbpt.commands.errors import Program
-from fedbbpt.config import make_config
+from fedbbpt.config import Config, make_config
 from fedbbpt.optim.spsa import SpsaGC
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.run.train import train
@@ -127,8 +127,8 @@ def read(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
 
 
-def result(cell: Cell, limit: int) -> dict[str, Any]:
-    """Trains a cell."""
+def config_of(cell: Cell, limit: int, **more: Any) -> Config:
+    """The settings of a cell, with more options of its algorithm if there are any."""
     gossip = "gossip-sfprompt" if cell.trained == "split" else "gossip"
     algorithm: dict[str, Any] = {"name": BESIDE[cell.trained].get(cell.method, gossip)}
     settings: dict[str, Any] = {"prompt": {"name": "none"}} if cell.trained == "readout" else {}
@@ -142,9 +142,14 @@ def result(cell: Cell, limit: int) -> dict[str, Any]:
     data = {"clients": NODES, "dirichlet_alpha": cell.alpha, "test_limit": limit}
     if cell.trained == "split":
         data["shots_per_class"] = 8
-    settings |= {"task": {"name": cell.task}, "algorithm": algorithm}
+    settings |= {"task": {"name": cell.task}, "algorithm": algorithm | more}
+    return make_config({**settings, "data": data, "seed": cell.seed})
+
+
+def result(cell: Cell, limit: int) -> dict[str, Any]:
+    """Trains a cell."""
     with tempfile.TemporaryDirectory() as folder:
-        summary = train(make_config({**settings, "data": data, "seed": cell.seed}), Path(folder) / "run")
+        summary = train(config_of(cell, limit), Path(folder) / "run")
     nodes = summary.get("nodes", {})
     return {
         "queries": summary["queries_by_purpose"].get("training", 0),
@@ -186,7 +191,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
         link = "" if not sent else f"{size / 1e6:.0f} MB" if size > 1e6 else f"{size / 1e3:.0f} kB"
         own = statistics.fmean(row["own"] for row in of)
         lines.append(
-            f"| {alpha} | {method} | {topology} | {len(of)} | {own:.3f} | {_error(gains)} | {mean} | {apart} | {link} |"
+            f"| {alpha} | {method} | {topology} | {len(of)} | {own:.3f} | {error(gains)} | {mean} | {apart} | {link} |"
         )
     return "\n".join(lines)
 
@@ -200,7 +205,7 @@ def differences(rows: Iterable[Mapping[str, Any]], compared: Iterable[tuple[str,
         for topology in TOPOLOGIES:
             ours = {cell: mean for cell, mean in found.items() if (cell.method, cell.topology) == (method, topology)}
             theirs = {cell: found.get(cell._replace(method=other)) for cell in ours}
-            shown.append(_error([100 * (ours[cell] - mean) for cell, mean in theirs.items() if mean is not None]))
+            shown.append(error([100 * (ours[cell] - mean) for cell, mean in theirs.items() if mean is not None]))
         if any(shown):
             lines.append(f"| {method} against {other} | {' | '.join(shown)} |")
     return "\n".join(lines)
@@ -231,7 +236,8 @@ def flooded(topology: str) -> int:
     return one.pool.bytes_between
 
 
-def _error(values: Sequence[float]) -> str:
+def error(values: Sequence[float]) -> str:
+    """Mean ± standard error; empty without values."""
     if not values:
         return ""
     spread = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0

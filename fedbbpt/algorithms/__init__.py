@@ -227,6 +227,10 @@ class Algorithm(Protocol):
         """
         ...
 
+    def sharpness_usage(self, client: ClientSizes) -> Usage:
+        """The exact usage of this client for the handler "sharpness", which is called once, after the test scores."""
+        return Usage()
+
     def prompts_per_input(self, round_: int) -> int:
         """The number of queries per evaluated input after this many rounds."""
         return 1

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import AlgorithmContext, ClientContext, ClientReply, Handler, OutOfDateError
+from fedbbpt.algorithms import AlgorithmContext, ClientContext, ClientReply, ClientSizes, Handler, OutOfDateError
 from fedbbpt.algorithms.evaluation import empty_score
 from fedbbpt.algorithms.local import Local
 from fedbbpt.algorithms.local_steps import stored_fit_data
@@ -21,10 +22,10 @@ from fedbbpt.algorithms.neighbour_averaging import NeighbourAveraging
 from fedbbpt.algorithms.own_parameters import SELECTED, load, says
 from fedbbpt.algorithms.readout_steps import ReadoutSteps
 from fedbbpt.algorithms.sampling import rng_of
-from fedbbpt.algorithms.sharpness import SHARPNESS, sharpness
+from fedbbpt.algorithms.sharpness import DIRECTIONS, POINTS, PROMPT_SHARPNESS, SHARPNESS, prompt_sharpness, sharpness
 from fedbbpt.errors import ConfigError
 from fedbbpt.readouts.linear import LinearReadout
-from fedbbpt.types import Floats, Message, Score, Update, Usage
+from fedbbpt.types import Float32, Floats, Message, Score, Update, Usage
 
 
 class Gossip(NeighbourAveraging, Local):
@@ -52,6 +53,7 @@ class Gossip(NeighbourAveraging, Local):
         momentum: of the readout's steps, begun anew in each round; the prompt's is its optimizer's.
         rho: ρ, the radius of sharpness-aware steps on the readout.
         calibrate: as in `fedavg`, at each node by itself.
+        measure_sharpness: at the end, of the nodes' prompts, too: twelve queries for each training example.
     """
 
     _mixed = ("prompt", "readout")
@@ -72,6 +74,7 @@ class Gossip(NeighbourAveraging, Local):
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         rho: NonNegativeFloat = 0.0,
         calibrate: bool = True,
+        measure_sharpness: bool = False,
     ) -> None:
         alone = replace(context, clients=1)  # each node has an optimizer of its own
         super().__init__(alone, local_steps=local_steps, batch_size=batch_size, calibrate=calibrate)
@@ -79,19 +82,27 @@ class Gossip(NeighbourAveraging, Local):
         if readout.trainable and not isinstance(readout, LinearReadout):
             raise ConfigError("algorithm 'gossip' trains a linear readout, or none: use --readout linear or identity")
         self._average_over(context, topology, gossip_steps, compression, consensus_step)
+        self._measures_prompt = measure_sharpness and self.model.prompt.dim > 0
         self._steps = ReadoutSteps(readout, readout_steps, readout_lr, momentum, rho)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """See `Algorithm`; "sharpness" says that of the node's readout of the message's round, if it marked that."""
-        measured = {SHARPNESS: self._sharpness} if isinstance(self.model.readout, LinearReadout) else {}
-        return {**super().handlers, **measured, "train": self._train}
+        """See `Algorithm`; "sharpness" says that of the node's parameters of the message's round, if it marked that."""
+        measures = self._measures_prompt or isinstance(self.model.readout, LinearReadout)
+        return {**super().handlers, **({SHARPNESS: self._sharpness} if measures else {}), "train": self._train}
 
     def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""
         if handler == SHARPNESS:
-            return Update("", {SHARPNESS: np.full(2, np.nan, np.float32)}, 0, math.nan, Usage())
+            return Update("", self._unknown, 0, math.nan, Usage())
         return super().template(handler, message)
+
+    def sharpness_usage(self, client: ClientSizes) -> Usage:
+        """See `Algorithm`."""
+        if not (self._measures_prompt and client.train):
+            return Usage()
+        at_random, others = (self.model.usage(count, client.train) for count in (DIRECTIONS, POINTS - DIRECTIONS))
+        return at_random + others
 
     def _fitted(self, weights: Floats, ctx: ClientContext) -> Floats:
         """The readout after a round's gradient steps on the answers that the local steps have brought."""
@@ -107,9 +118,29 @@ class Gossip(NeighbourAveraging, Local):
         return super()._select(message, ctx)
 
     def _sharpness(self, message: Message, ctx: ClientContext) -> Update:
-        selected, unknown = load(ctx, SELECTED), np.full(2, np.nan, np.float32)
-        is_of_round = selected is not None and selected.round == message.round - 1
-        return says(ctx, {SHARPNESS: ctx.state.get(SHARPNESS, unknown) if is_of_round else unknown})
+        selected, known, usage = load(ctx, SELECTED), self._unknown, Usage()
+        if selected is not None and selected.round == message.round - 1:
+            known[SHARPNESS] = ctx.state.get(SHARPNESS, known[SHARPNESS])
+        if self._measures_prompt and len(ctx.data.train):
+            known[PROMPT_SHARPNESS], usage = self._of_prompt(message, ctx)
+        return says(ctx, known, usage=usage)
+
+    def _of_prompt(self, message: Message, ctx: ClientContext) -> tuple[Float32, Usage]:
+        """The sharpness of a node's prompt on all its training examples, and what it takes to ask about it."""
+        own, data = self._of_round(message, ctx).parameters, ctx.data.train.batch(slice(None))
+        objective, meter = ctx.metered()
+
+        def losses(candidates: Floats) -> NDArray[np.float64]:
+            return objective.losses(own["readout"], objective.answers(candidates, data), data.labels)
+
+        rng = rng_of(message, ctx.id, PROMPT_SHARPNESS)
+        return prompt_sharpness(losses, own["prompt"], rng).astype(np.float32), meter.usage
+
+    @property
+    def _unknown(self) -> dict[str, Float32]:
+        """What a node says that does not know how sharp its parameters are."""
+        names = [SHARPNESS, PROMPT_SHARPNESS] if self._measures_prompt else [SHARPNESS]
+        return {name: np.full(2, np.nan, np.float32) for name in names}
 
     def _empty_score(self) -> Score:
         return empty_score(self.model, self.init().parameters)

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
+from numpy.typing import NDArray
 
 from fedbbpt.algorithms import Algorithm, ServerState
 from fedbbpt.algorithms.flood import Flood
 from fedbbpt.algorithms.neighbour_averaging import NeighbourAveraging
-from fedbbpt.algorithms.sharpness import RHO, SHARPNESS
+from fedbbpt.algorithms.sharpness import PROMPT_RHO, PROMPT_SHARPNESS, RHO, SHARPNESS
 from fedbbpt.engines import Engine
 from fedbbpt.run.client_pool import MeteredClientPool
 from fedbbpt.run.evaluate import Result
@@ -30,12 +31,12 @@ class Findings(NamedTuple):
     """What the nodes say when the rounds are over."""
 
     mean: Result | None = None  # of all nodes, on all their test data; None where all have the same parameters
-    sharpness: Mapping[str, float] | None = None  # of their own readouts, on average; see `algorithms.sharpness`
+    sharpness: Mapping[str, Mapping[str, float] | None] = {}  # of what is their own, on average
     pools: Sequence[MeteredClientPool] = ()  # the cost
 
 
 def ask(experiment: Experiment, state: ServerState, engine: Engine) -> Findings:
-    """Scores the mean of all nodes, which is in the state, and asks how sharp their own readouts are; no query."""
+    """Scores the mean of all nodes, which is in the state, and asks how sharp their own parameters are."""
     algorithm, clients = experiment.algorithm, experiment.client_sizes
     if not algorithm.is_decentralised:
         return Findings()
@@ -43,14 +44,14 @@ def ask(experiment: Experiment, state: ServerState, engine: Engine) -> Findings:
     message = algorithm.broadcast(state)
     mean = Result(pool.send("evaluate_mean", replace(message, parameters=state.parameters, subset="test")), pool)
     if SHARPNESS not in algorithm.handlers:
-        return Findings(mean, None, [pool])
+        return Findings(mean, pools=[pool])
     another = MeteredClientPool(engine, algorithm, clients, state, may_drop=engine.partial_scores)
-    said = np.array([one.payload[SHARPNESS] for one in another.send(SHARPNESS, message)], np.float64)
-    known = said[np.isfinite(said).all(1)]
-    if not len(known):
-        return Findings(mean, None, [pool, another])
-    at_random, uphill = known.mean(0).tolist()
-    return Findings(mean, {"rho": RHO, "random": at_random, "adversarial": uphill}, [pool, another])
+    said = [one.payload for one in another.send(SHARPNESS, message)]
+    found = {
+        name: _on_average([one[name] for one in said if name in one], rho)
+        for name, rho in ((SHARPNESS, RHO), (PROMPT_SHARPNESS, PROMPT_RHO))
+    }
+    return Findings(mean, found, [pool, another])
 
 
 def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], findings: Findings) -> dict[str, Any]:
@@ -71,9 +72,17 @@ def describe(algorithm: Algorithm, rows: Sequence[Mapping[str, Any]], findings: 
         "compression": algorithm.compression,
         "consensus_distance": distances[-1] if distances else None,
         "mean_accuracy": findings.mean.accuracy if findings.mean else None,
-        "sharpness": findings.sharpness,
     }
-    return {**_links(algorithm.topology, rows), **parts}
+    return {**_links(algorithm.topology, rows), **parts, SHARPNESS: None, PROMPT_SHARPNESS: None, **findings.sharpness}
+
+
+def _on_average(said: Sequence[NDArray[np.float32]], rho: float) -> dict[str, float] | None:
+    """The mean over the nodes that know how sharp their parameters are; None if none does."""
+    known = [one.astype(np.float64) for one in said if np.isfinite(one).all()]
+    if not known:
+        return None
+    at_random, uphill = np.mean(known, 0).tolist()
+    return {"rho": rho, "random": at_random, "adversarial": uphill}
 
 
 def _links(topology: Topology, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

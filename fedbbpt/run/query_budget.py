@@ -81,11 +81,13 @@ def plan_queries(experiment: Experiment) -> QueryPlan:
             _evaluated(settled, rounds, config)
         )
 
+    sharpness = _sum(map(algorithm.sharpness_usage, clients))
+
     def of(rounds: int) -> QueryPlan:
         test = one_pass("test", algorithm.prompts_per_input(rounds)).times(2 if algorithm.is_decentralised else 1)
         trained, exact = training.of(rounds), rounds <= training.exact
         most = exchanges.of(rounds, _evaluated(1, rounds, config))
-        return QueryPlan(rounds, setup, trained, validation(rounds), baseline, test, most, exact)
+        return QueryPlan(rounds, setup, trained, validation(rounds), baseline, test + sharpness, most, exact)
 
     _affordable(of(min(1, config.rounds)), config)
     more = range(1, config.rounds + 1)

@@ -1,5 +1,6 @@
 """SFPrompt without a server: each node holds the whole model, and averages what it trains with its neighbours."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -7,13 +8,17 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from fedbbpt.algorithms import AlgorithmContext, ClientContext, ClientSizes, Handler
+from fedbbpt.algorithms import AlgorithmContext, ClientContext, ClientReply, ClientSizes, Handler
 from fedbbpt.algorithms.neighbour_averaging import NeighbourAveraging
+from fedbbpt.algorithms.own_parameters import says
+from fedbbpt.algorithms.sampling import rng_of
+from fedbbpt.algorithms.sharpness import POINTS, SHARPNESS
 from fedbbpt.errors import ConfigError
 from fedbbpt.split_learning.local_sgd import LocalSgd
 from fedbbpt.split_learning.protocol import Precision
 from fedbbpt.split_learning.sfprompt import SFPrompt
 from fedbbpt.split_learning.sgd import check_finite
+from fedbbpt.split_learning.sharpness import parts_sharpness
 from fedbbpt.types import Message, Parameters, Score, Update, Usage
 
 
@@ -48,8 +53,9 @@ class GossipSFPrompt(NeighbourAveraging, SFPrompt):
         batch_size: samples of a step.
         epochs: through the body.
         trainable: prompt, linear or full. Of a whole model, gradients come part by part, so that it takes neither
-            momentum nor rho.
+            momentum nor rho, and its sharpness is not measured.
         dtype: of the blocks.
+        measure_sharpness: at the end, of what the nodes train: twelve queries for each training example.
     """
 
     addresses = ()
@@ -77,9 +83,12 @@ class GossipSFPrompt(NeighbourAveraging, SFPrompt):
         epochs: PositiveInt = 1,
         trainable: Literal["prompt", "linear", "full"] = "prompt",
         dtype: Precision = "float32",
+        measure_sharpness: bool = False,
     ) -> None:
-        if trainable == "full" and (momentum or rho):
-            raise ConfigError("with trainable=full, the body steps by itself: leave out algorithm.momentum and rho")
+        if trainable == "full" and (momentum or rho or measure_sharpness):
+            raise ConfigError(
+                "with trainable=full, the body steps by itself: leave out algorithm.momentum, rho and measure_sharpness"
+            )
         super().__init__(
             context,
             topology="federated",  # in which clients hold the body, too
@@ -98,15 +107,28 @@ class GossipSFPrompt(NeighbourAveraging, SFPrompt):
         )
         self._average_over(context, topology, gossip_steps, compression, consensus_step)
         self._mixed, self._momentum, self._rho = self._sent, momentum, rho
+        self._measures_sharpness = measure_sharpness
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """See `Algorithm`."""
-        return {**super().handlers, "train": self._train_own}
+        measured = {SHARPNESS: self._sharpness} if self._measures_sharpness else {}
+        return {**super().handlers, **measured, "train": self._train_own}
+
+    def template(self, handler: str, message: Message) -> ClientReply:
+        """See `Algorithm`."""
+        if handler == SHARPNESS:
+            return Update("", {SHARPNESS: np.zeros(2, np.float32)}, 0, math.nan, Usage())
+        return super().template(handler, message)
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
         """See `Algorithm`."""
         return super().expected_usage(client, round_).times(2 if self._rho else 1)
+
+    def sharpness_usage(self, client: ClientSizes) -> Usage:
+        """See `Algorithm`."""
+        of_one = Usage(client.train, -(-client.train // self._limit))
+        return of_one.times(POINTS if self._measures_sharpness else 0)
 
     def _train_own(self, message: Message, ctx: ClientContext) -> Update:
         """Trains and stores the node's own parameters.
@@ -120,6 +142,15 @@ class GossipSFPrompt(NeighbourAveraging, SFPrompt):
         check_finite(trained)
         self._store(own, trained, message, ctx)
         return replace(update, payload={})
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _sharpness(self, message: Message, ctx: ClientContext) -> Update:
+        parameters = {**self._start, **self._of_round(message, ctx).parameters}
+        transport = self._transport(message, ctx, self._runner(message, self._trained), self._trained)
+        data, rng = ctx.data.train, rng_of(message, ctx.id, SHARPNESS)
+        batches = [data.batch(slice(i, i + self._limit)) for i in range(0, len(data), self._limit)]
+        found = parts_sharpness(self._split, self._trained, parameters, batches, transport, rng)
+        return says(ctx, {SHARPNESS: found.astype(np.float32)}, usage=transport.usage)
 
     def _local_sgd(self) -> LocalSgd:
         return LocalSgd(self._split, self._trained, self._momentum, self._rho)

@@ -97,6 +97,10 @@ def check_usage(make: Make, toy: Toy) -> None:
         if black_box and toy.model.prompt.dim:
             asked_for = one.algorithm.prompts_per_input(state.round) * sizes[0].test
             expect(score.usage.queries == asked_for, "prompts_per_input says what an evaluation asks")
+    if "sharpness" in one.algorithm.handlers:
+        one.open_pool(state).send("sharpness", one.algorithm.broadcast(state))
+        expected = [one.algorithm.sharpness_usage(client) for client in sizes]
+        expect(one.pool.usage == sum(expected, Usage()), "sharpness_usage is exact")
     settled = one.algorithm.settled_round
     for round_ in range(settled, settled + ROUNDS):
         now, then = (

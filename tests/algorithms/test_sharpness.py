@@ -1,11 +1,19 @@
-"""Sharpness of a readout, beside losses that are written out."""
+"""Sharpness of readouts and prompts, beside losses that are written out."""
 
 import numpy as np
 import pytest
 from scipy.special import log_softmax
 
 from fedbbpt.algorithms.gossip import Gossip
-from fedbbpt.algorithms.sharpness import DIRECTIONS, RHO, SHARPNESS, sharpness
+from fedbbpt.algorithms.sharpness import (
+    DIRECTIONS,
+    POINTS,
+    PROMPT_RHO,
+    RHO,
+    SHARPNESS,
+    prompt_sharpness,
+    sharpness,
+)
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.identity import Identity
 from fedbbpt.readouts.linear import LinearReadout
@@ -53,6 +61,44 @@ def test_no_way_at_that_distance_rises_much_more_than_uphill():
     ways = rng.standard_normal((500, 12))
     highest = max(loss(w + RHO * way / np.linalg.norm(way), scores, labels) - here for way in ways)
     assert uphill > 0.95 * highest
+
+
+class TestOfPrompts:
+    """Sharpness from the losses of twelve candidates."""
+
+    @pytest.fixture
+    def asked(self):
+        return []
+
+    @pytest.fixture
+    def valley(self, asked):
+        """θ ↦ θᵀ H θ / 2, steeper in some directions."""
+        steep = np.array([1.0, 4.0, 0.5, 9.0])
+
+        def losses(candidates):
+            asked.append(len(candidates))
+            return (candidates**2 @ steep) / 2
+
+        return losses
+
+    def test_at_random_it_is_the_curvature(self, valley, asked):
+        theta, rho = np.array([1.0, -2.0, 0.5, 1.5]), PROMPT_RHO * 2
+        at_random, _ = prompt_sharpness(valley, theta, np.random.default_rng(2))
+        ways = np.random.default_rng(2).standard_normal((DIRECTIONS // 2, 4))
+        ways *= rho / np.linalg.norm(ways, axis=1, keepdims=True)
+        assert at_random == pytest.approx(valley(ways).mean())  # slopes cancel
+        assert sum(asked[:2]) == POINTS
+
+    def test_uphill_is_along_an_estimate_of_the_gradient(self, valley):
+        theta, found = np.array([1.0, -2.0, 0.5, 1.5]), []
+        for seed in range(20):
+            found.append(prompt_sharpness(valley, theta, np.random.default_rng(seed)))
+        at_random, uphill = np.mean(found, 0)
+        gradient = np.array([1.0, 4.0, 0.5, 9.0]) * theta
+        step = 0.2 * gradient / np.linalg.norm(gradient)
+        exact = valley((theta + step)[None])[0] - valley(theta[None])[0]
+        assert 0.7 * exact < uphill <= exact
+        assert at_random < uphill / 10
 
 
 def test_without_answers_it_is_unknown():

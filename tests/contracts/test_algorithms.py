@@ -88,6 +88,11 @@ def test_gossip_with_compressed_letters_keeps_its_promises(compression: str, che
 
 
 @CHECKS
+def test_gossip_that_measures_prompts_keeps_its_promises(check: Any) -> None:
+    check(partial(Gossip, measure_sharpness=True), Toy())
+
+
+@CHECKS
 def test_an_ensemble_by_chance_keeps_its_promises(check: Any) -> None:
     check(partial(Ensemble, num_prompts=3, selection="random"), Toy())
 
@@ -114,7 +119,7 @@ def test_sfprompt_keeps_its_promises(options: Any, check: Any) -> None:
     [
         {"trainable": "full"},
         {"trainable": "linear", "num_prompt_tokens": 0, "momentum": 0.5},
-        {"rho": 0.05, "gossip_steps": 2, "compression": "top-k:0.3"},
+        {"rho": 0.05, "gossip_steps": 2, "compression": "top-k:0.3", "measure_sharpness": True},
     ],
     ids=str,
 )

@@ -9,6 +9,7 @@ from fedbbpt.errors import RunError
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.linear import LinearReadout
 from fedbbpt.run import checkpoint
+from fedbbpt.run.query_budget import plan_queries
 from fedbbpt.run.report.graph_chart import graph_chart
 from fedbbpt.testing import toy_client
 from fedbbpt.testing.expect import same_bits
@@ -54,6 +55,24 @@ def test_gossip_says_how_far_nodes_are_apart_and_how_good_their_mean_is(run, pag
     assert "λ = 0.667" in report
     assert f"by {sharpness['adversarial']:.2g} uphill, on average over the nodes" in " ".join(report.split())
     assert "Distance of the nodes to their mean" in report
+
+
+@pytest.mark.parametrize("rounds", [0, 3])
+def test_the_sharpness_of_prompts_is_asked_for_if_it_is_wanted(run, page, rounds, tmp_path):
+    settings = {"rounds": rounds, "data": {"clients": 6}}
+    algorithm = {"name": "gossip", "topology": "ring"}
+    plain = run(algorithm=algorithm, folder=tmp_path / "plain", **settings)
+    summary = run(algorithm=algorithm | {"measure_sharpness": True}, **settings)
+    found = summary["nodes"]["prompt_sharpness"]
+    assert found.keys() == {"rho", "random", "adversarial"}
+    assert f"by {found['adversarial']:.2g} along an estimate" in " ".join(page().split())
+    assert plain["nodes"]["prompt_sharpness"] is None
+    asked = {name: one["queries_by_purpose"]["test"] for name, one in (("plain", plain), ("measured", summary))}
+    trained = sum(len(client.train) for client in run.experiment.clients)
+    assert asked["measured"] - asked["plain"] == 12 * trained
+    assert summary["queries"] == sum(sum(backend.calls) for backend in run.backends[1:])
+    assert summary["queries"] == plan_queries(run.experiment).total.queries
+    assert summary["test_accuracy"] == plain["test_accuracy"]  # nothing else changes
 
 
 def test_without_a_round_that_was_kept_there_is_no_sharpness(run, page):

@@ -5,6 +5,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from fedbbpt.algorithms import ClientSizes
+from fedbbpt.algorithms.sharpness import SHARPNESS
 from fedbbpt.errors import ConfigError
 from fedbbpt.prompts.none import NoPrompt
 from fedbbpt.readouts.none import NoReadout
@@ -12,7 +14,7 @@ from fedbbpt.split_learning.gossip_sfprompt import GossipSFPrompt
 from fedbbpt.testing import PartitionableToy, Toy
 from fedbbpt.testing.simulation import simulate as simulate_nodes
 from fedbbpt.topology import make
-from fedbbpt.types import Traffic
+from fedbbpt.types import Traffic, Usage
 
 NODES, LR = 5, 0.3
 PARTS = ("prompt", "tail", "classifier")
@@ -65,6 +67,11 @@ class Twin:
         body = self.model.body({"body": p["body"]}, head.values, trained)
         tail = self.model.tail(p, body.values, self.labels, trained)
         return {**tail.gradients, **head.vjp(body.vjp(tail.values).values).gradients}
+
+    def loss(self, x):
+        p = {**self.start, **x}
+        body = self.model.body({"body": p["body"]}, self.model.head(p, self.inputs, frozenset()).values, frozenset())
+        return -self.model.predict(p, body.values)[np.arange(len(self.labels)), self.labels].mean(dtype=np.float64)
 
     def steps(self, x, count, rho, momentum):
         velocity = dict.fromkeys(PARTS, 0)
@@ -164,7 +171,41 @@ def test_steps_that_are_too_long_are_an_error_that_says_what_to_do(toy):
         nodes(toy, lr=1e39).states(5)
 
 
-@pytest.mark.parametrize("option", [{"rho": 0.1}, {"momentum": 0.5}])
+class TestSharpness:
+    """How much a node's loss rises near what it trains."""
+
+    def said(self, one, state):
+        replies = one.open_pool(state).send(SHARPNESS, one.algorithm.broadcast(state))
+        assert not one.pool.unusable
+        return np.array([reply.payload[SHARPNESS] for reply in replies]), one.pool.usage
+
+    def test_it_is_that_of_all_parts_together(self, toy):
+        one = nodes(toy, measure_sharpness=True)
+        (*_, state) = one.states(2)
+        found, _ = self.said(one, state)
+        for i, client in enumerate(toy.clients):
+            twin, x = Twin(toy, client), {part: values[i] for part, values in own(one).items()}
+            g = twin.gradient(x)
+            step = {part: 0.05 * g[part] / np.sqrt(sum((v**2).sum() for v in g.values())) for part in PARTS}
+            rise = twin.loss({part: x[part] + step[part] for part in PARTS}) - twin.loss(x)
+            assert found[i, 1] == pytest.approx(rise, rel=1e-2)
+            assert abs(found[i, 0]) < found[i, 1]  # the slope cancels
+
+    def test_what_it_asks_is_known_before(self, toy):
+        small = toy.having(backend=PartitionableToy(max_batch=5))
+        for one in (nodes(each, measure_sharpness=True) for each in (toy, small)):
+            found, usage = self.said(one, one.algorithm.init())  # of the start, too
+            assert np.isfinite(found).all()
+            assert usage == sum((one.algorithm.sharpness_usage(size) for size in one.sizes), Usage())
+            assert usage.queries == 12 * sum(len(client.train) for client in toy.clients)
+
+    def test_unless_it_is_wanted_nobody_is_asked(self, toy):
+        algorithm = nodes(toy).algorithm
+        assert SHARPNESS not in algorithm.handlers
+        assert algorithm.sharpness_usage(ClientSizes("a", 5, 5, 5)) == Usage()
+
+
+@pytest.mark.parametrize("option", [{"rho": 0.1}, {"momentum": 0.5}, {"measure_sharpness": True}])
 def test_a_body_that_is_trained_takes_plain_steps(toy, option):
-    with pytest.raises(ConfigError, match=r"leave out algorithm\.momentum and rho"):
+    with pytest.raises(ConfigError, match=r"leave out algorithm\.momentum, rho and measure_sharpness"):
         nodes(toy, trainable="full", **option)
