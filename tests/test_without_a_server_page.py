@@ -12,7 +12,7 @@ import pytest
 from fedbbpt.config.components import load_class, option_fields
 from fedbbpt.config.presets import SELECTABLE
 from fedbbpt.topology import NAMES, contraction, make
-from fedbbpt_benchmarks.experiments import compressed_letters, without_server
+from fedbbpt_benchmarks.experiments import compressed_letters, node_sharpness, without_server
 from fedbbpt_benchmarks.experiments.consensus_rates import __main__ as consensus_rates
 from fedbbpt_benchmarks.experiments.consensus_rates import softmax
 from fedbbpt_benchmarks.experiments.consensus_rates.chart import draw
@@ -57,13 +57,19 @@ def test_the_results_are_those_of_the_stored_runs() -> None:
     rows = without_server.read(RESULTS / "without-server.jsonl")
     for trained, ways in without_server.WAYS.items():
         of = [row for row in rows if row["trained"] == trained]
-        run = [way for way in ways if way[0] != "dfedavg, two epochs"]  # of which no run is stored
         blocks = Counter((row["seed"], row["alpha"]) for row in of)
-        assert set(blocks.values()) == {4 * (len(without_server.BESIDE[trained]) + len(run))}  # of four tasks
+        assert set(blocks.values()) == {4 * (len(without_server.BESIDE[trained]) + len(ways))}  # of four tasks
         each = Counter((row["method"], row["topology"]) for row in of)
-        assert each == dict.fromkeys([*product(without_server.BESIDE[trained], [""]), *run], 4 * len(blocks))
+        assert each == dict.fromkeys([*product(without_server.BESIDE[trained], [""]), *ways], 4 * len(blocks))
         assert without_server.table(of) in PAGE
         assert without_server.differences(of, without_server.COMPARED[trained]) in PAGE
+
+
+def test_sharpness_is_that_of_the_stored_runs() -> None:
+    rows = without_server.read(RESULTS / "node-sharpness.jsonl")
+    cells = [without_server.Cell(*(row[part] for part in without_server.Cell._fields)) for row in rows]
+    assert cells == node_sharpness.cells([1])
+    assert node_sharpness.table(rows) in PAGE
 
 
 def test_compressed_letters_are_those_of_the_code_and_of_the_stored_runs() -> None:

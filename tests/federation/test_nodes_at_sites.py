@@ -15,10 +15,11 @@ from tests.federation.in_memory import Colours, MemoryChannel, Messages, open_si
 
 SITES = ("berlin", "oslo", "paris", "rome")
 SETTINGS: dict[str, Any] = {"rounds": 3, "data": {"shots_per_class": 3, "validation_shots_per_class": 2}}
+SHARPNESS = {"measure_sharpness": True}
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "top-k": {"name": "gossip", "topology": "ring", "gossip_steps": 2, "compression": "top-k:0.3"},
-    "int8": {"name": "gossip", "topology": "ring", "compression": "int8"},
-    "sfprompt": {"name": "gossip-sfprompt", "topology": "ring", "rho": 0.05, "compression": "int8"},
+    "int8": {"name": "gossip", "topology": "ring", "compression": "int8", **SHARPNESS},
+    "sfprompt": {"name": "gossip-sfprompt", "topology": "ring", "rho": 0.05, "compression": "int8", **SHARPNESS},
 }
 
 
