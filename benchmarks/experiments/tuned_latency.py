@@ -29,13 +29,14 @@ def main(run: Path, each: str, times: int, requests: int) -> None:
     """Medians of the seconds of a request, and of the ratios of two turns that follow each other."""
     config, _ = read_run(run)
     name, options = config.backend.name, config.backend.options
-    pictures = build_task(config.task).load((70, 70)).test.batch(slice(64)).inputs
+    counts = [*map(int, each.split(","))]
+    pictures = build_task(config.task).load((70, 70)).test.batch(slice(max(counts))).inputs
     with (
         served(str(run)) as tuned,
         served("--backend", name, "--task", config.task.name, "-o", f"model={options['model']}") as raw,
     ):
         urls = [f"{url}/v1/classify" for url in (raw, tuned)]
-        for count in map(int, each.split(",")):
+        for count in counts:
             body = json.dumps({"inputs": [base64_png(one) for one in pictures[:count]]}).encode()
             turns = np.array([[turn(url, body, requests) for url in urls] for _ in range(times)])
             before, after = 1e3 * np.median(turns, 0)

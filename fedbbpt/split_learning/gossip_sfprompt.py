@@ -118,7 +118,7 @@ class GossipSFPrompt(NeighbourAveraging, SFPrompt):
     def template(self, handler: str, message: Message) -> ClientReply:
         """See `Algorithm`."""
         if handler == SHARPNESS:
-            return Update("", {SHARPNESS: np.zeros(2, np.float32)}, 0, math.nan, Usage())
+            return Update("", {SHARPNESS: np.full(2, np.nan, np.float32)}, 0, math.nan, Usage())
         return super().template(handler, message)
 
     def expected_usage(self, client: ClientSizes, round_: int) -> Usage:
