@@ -81,7 +81,7 @@ def plan_queries(experiment: Experiment) -> QueryPlan:
             _evaluated(settled, rounds, config)
         )
 
-    sharpness = _sum(map(algorithm.sharpness_usage, clients))
+    sharpness = _sum(map(algorithm.sharpness_usage, clients)) if algorithm.is_decentralised else Usage()
 
     def of(rounds: int) -> QueryPlan:
         test = one_pass("test", algorithm.prompts_per_input(rounds)).times(2 if algorithm.is_decentralised else 1)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedbbpt.algorithms.sharpness import DIRECTIONS, RHO
+from fedbbpt.readouts import cross_entropy
 from fedbbpt.split_learning import passes
 from fedbbpt.split_learning.protocol import Gradients, Part, SplitModel
 from fedbbpt.split_learning.sgd import moved, norm_of
@@ -28,27 +29,23 @@ def parts_sharpness(
     """
     if not batches:
         return np.full(2, np.nan)
-    total = sum(len(batch.labels) for batch in batches)
+    labels = np.concatenate([batch.labels for batch in batches])
     here, gradient = 0.0, dict[Part, NDArray[np.float32]]()
     for batch in batches:
         of_batch, losses = passes.gradients(model, trained, parameters, batch, transport)
-        here += float(losses.sum(dtype=np.float64)) / total
+        here += float(losses.sum(dtype=np.float64)) / len(labels)
         for part, values in of_batch.items():
-            share = values * np.float32(len(batch.labels) / total)
+            share = values * np.float32(len(batch.labels) / len(labels))
             gradient[part] = gradient[part] + share if part in gradient else share
 
     def rise(way: Gradients, sign: float) -> float:
         factor = np.float32(sign * RHO / (norm_of(*way.values()) or 1.0))
         there = moved(parameters, {part: values * factor for part, values in way.items()})
-        losses = [-_of_labels(passes.predict(model, there, batch, transport), batch) for batch in batches]
-        return float(np.concatenate(losses).mean()) - here
+        log_p = np.concatenate([passes.predict(model, there, batch, transport) for batch in batches])
+        return float(cross_entropy(log_p.astype(np.float64), labels).mean()) - here
 
     at_random = []
     for _ in range(DIRECTIONS // 2):
         way = {part: rng.standard_normal(len(gradient[part]), np.float32) for part in sorted(gradient)}
         at_random += [rise(way, sign) for sign in (1, -1)]
     return np.array([np.mean(at_random), rise(gradient, 1)])
-
-
-def _of_labels(log_p: NDArray[np.floating], batch: Batch) -> NDArray[np.float64]:
-    return log_p[np.arange(len(batch.labels)), batch.labels].astype(np.float64)
