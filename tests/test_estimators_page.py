@@ -8,7 +8,7 @@ import pytest
 
 from fedbbpt import registry
 from fedbbpt.config.components import load_class, option_fields
-from fedbbpt_benchmarks.experiments import boxes
+from fedbbpt_benchmarks.experiments import boxes, stored_runs
 from fedbbpt_benchmarks.experiments.estimators import __main__ as estimators
 
 ROOT = Path(__file__).parents[1]
@@ -58,4 +58,4 @@ def test_the_readme_leads_here() -> None:
 def test_the_tables_are_those_of_the_stored_numbers() -> None:
     rows = [json.loads(line) for line in (RESULTS / "estimators.jsonl").read_text("utf-8").splitlines()]
     assert estimators.table(estimators.searches(rows)) in PAGE
-    assert boxes.table(boxes.read(RESULTS / "boxes.jsonl")) in PAGE
+    assert boxes.table(stored_runs.read(RESULTS / "boxes.jsonl")) in PAGE

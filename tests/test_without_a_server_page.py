@@ -12,7 +12,7 @@ import pytest
 from fedbbpt.config.components import load_class, option_fields
 from fedbbpt.config.presets import SELECTABLE
 from fedbbpt.topology import NAMES, contraction, make
-from fedbbpt_benchmarks.experiments import compressed_letters, node_sharpness, without_server
+from fedbbpt_benchmarks.experiments import compressed_letters, node_sharpness, stored_runs, without_server
 from fedbbpt_benchmarks.experiments.consensus_rates import __main__ as consensus_rates
 from fedbbpt_benchmarks.experiments.consensus_rates import softmax
 from fedbbpt_benchmarks.experiments.consensus_rates.chart import draw
@@ -54,7 +54,7 @@ def test_the_bytes_are_those_of_messages_as_they_are_written() -> None:
 
 
 def test_the_results_are_those_of_the_stored_runs() -> None:
-    rows = without_server.read(RESULTS / "without-server.jsonl")
+    rows = stored_runs.read(RESULTS / "without-server.jsonl")
     for trained, ways in without_server.WAYS.items():
         of = [row for row in rows if row["trained"] == trained]
         blocks = Counter((row["seed"], row["alpha"]) for row in of)
@@ -66,14 +66,13 @@ def test_the_results_are_those_of_the_stored_runs() -> None:
 
 
 def test_sharpness_is_that_of_the_stored_runs() -> None:
-    rows = without_server.read(RESULTS / "node-sharpness.jsonl")
-    cells = [without_server.Cell(*(row[part] for part in without_server.Cell._fields)) for row in rows]
-    assert cells == node_sharpness.cells([1])
+    rows = stored_runs.read(RESULTS / "node-sharpness.jsonl")
+    assert [without_server.cell_of(row) for row in rows] == node_sharpness.cells([1])
     assert node_sharpness.table(rows) in PAGE
 
 
 def test_compressed_letters_are_those_of_the_code_and_of_the_stored_runs() -> None:
-    rows = compressed_letters.read(RESULTS / "compressed-letters.jsonl")
+    rows = stored_runs.read(RESULTS / "compressed-letters.jsonl")
     assert len(rows) == len(compressed_letters.COMPRESSIONS) * len(compressed_letters.SEEDS)
     assert compressed_letters.table(rows) in PAGE
     assert compressed_letters.bytes_table() in PAGE

@@ -10,7 +10,6 @@ falls with the dimension; c 0.15, 0.35, 0.5, 1; directions 1, 2, 4; batch 16, 32
 2, population 6, 11. `peers` has the grids of the others.
 """
 
-import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
@@ -22,6 +21,7 @@ from fedbbpt.commands.errors import Program
 from fedbbpt.testing.simulation import Simulation as Rounds
 from fedbbpt_benchmarks.experiments.box import Box, OpenBox, Path
 from fedbbpt_benchmarks.experiments.peers import PEERS
+from fedbbpt_benchmarks.experiments.stored_runs import run_missing
 
 STOPS = (2_500, 5_000, 10_000, 20_000)
 BOXES = [f"digits:{prompt}:{clients}" for prompt in ("affine", "low-rank", "padding") for clients in (1, 10)]
@@ -53,20 +53,9 @@ class Cell(NamedTuple):
 @click.option("--dtype", default="bfloat16", show_default=True, help="Of the embedded model.")
 def main(out: FilePath, boxes: Sequence[str], methods: Sequence[str], seeds: str, budget: int, dtype: str) -> None:
     """Searches all boxes with all methods and seeds that OUT lacks, and prints the table of losses."""
-    done = {Cell(row["box"], row["method"], row["seed"]) for row in read(out)}
     wanted = [Cell(box, method, int(seed)) for box in boxes for seed in seeds.split(",") for method in methods]
-    for cell in wanted:
-        if cell not in done:
-            row = cell._asdict() | {"losses": searched(cell, budget, dtype)}
-            with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            click.echo(json.dumps(row), err=True)
-    click.echo(table(read(out)))
-
-
-def read(out: FilePath) -> list[dict[str, Any]]:
-    """The finished cells of a file; none if there is no file."""
-    return [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
+    cells = [cell._asdict() for cell in wanted]
+    click.echo(table(run_missing(out, cells, lambda cell: {"losses": searched(Cell(**cell), budget, dtype)})))
 
 
 def searched(cell: Cell, budget: int, dtype: str) -> dict[str, float]:

@@ -5,7 +5,6 @@ changed. The task has twenty classes, more than others of the suite, so that let
 Every finished run is a line of OUT.jsonl; at the end, the table of all lines is printed.
 """
 
-import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,8 @@ from fedbbpt.commands.errors import Program
 from fedbbpt.config import make_config
 from fedbbpt.run.train import train
 from fedbbpt.types import Update, Usage
-from fedbbpt_benchmarks.experiments.without_server import DIMENSIONS, NODES, read
+from fedbbpt_benchmarks.experiments.stored_runs import run_missing
+from fedbbpt_benchmarks.experiments.without_server import DIMENSIONS, NODES
 
 TASK = "scripts"
 COMPRESSIONS = ("none", "int8", "top-k:0.3", "top-k:0.1")
@@ -33,14 +33,9 @@ LIMIT = 300  # test examples of a task
 @click.argument("out", type=click.Path(path_type=Path))
 def main(out: Path) -> None:
     """Runs all cells that OUT lacks, and prints both tables."""
-    done = {(row["compression"], row["seed"]) for row in read(out)}
-    for compression, seed in product(COMPRESSIONS, SEEDS):
-        if (compression, seed) not in done:
-            row = {"compression": compression, "seed": seed, **result(compression, seed)}
-            with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            click.echo(json.dumps(row), err=True)
-    click.echo(f"{bytes_table()}\n\n{table(read(out))}")
+    cells = [{"compression": compression, "seed": seed} for compression, seed in product(COMPRESSIONS, SEEDS)]
+    rows = run_missing(out, cells, lambda cell: result(cell["compression"], cell["seed"]))
+    click.echo(f"{bytes_table()}\n\n{table(rows)}")
 
 
 def result(compression: str, seed: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ uphill. A finished run is a line of OUT.jsonl, so that a bench that was stopped 
 lines is printed.
 """
 
-import json
 import statistics
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,8 @@ import click
 
 from fedbbpt.commands.errors import Program
 from fedbbpt.run.train import train
-from fedbbpt_benchmarks.experiments.without_server import ALPHAS, TASKS, Cell, config_of, error, read
+from fedbbpt_benchmarks.experiments.stored_runs import run_missing
+from fedbbpt_benchmarks.experiments.without_server import ALPHAS, TASKS, Cell, cell_of, config_of, error
 
 METHODS = ("dfedavg", "dfedsam")
 MEASURES = ("random", "adversarial")
@@ -30,14 +30,8 @@ MEASURES = ("random", "adversarial")
 @click.option("--limit", default=200, show_default=True, help="Test examples of a task.")
 def main(out: Path, seeds: str, limit: int) -> None:
     """Runs all cells that OUT lacks, and prints the table."""
-    done = {Cell(*(row[part] for part in Cell._fields)) for row in read(out)}
-    for cell in cells(map(int, seeds.split(","))):
-        if cell not in done:
-            row = cell._asdict() | result(cell, limit)
-            with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            click.echo(json.dumps(row), err=True)
-    click.echo(table(read(out)))
+    wanted = [cell._asdict() for cell in cells(map(int, seeds.split(",")))]
+    click.echo(table(run_missing(out, wanted, lambda row: result(cell_of(row), limit))))
 
 
 def cells(seeds: Iterable[int]) -> list[Cell]:
@@ -59,7 +53,7 @@ def result(cell: Cell, limit: int) -> dict[str, float]:
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Means in thousandths of a nat, and DFedSAM's less DFedAvg's, paired by run: mean ± standard error."""
-    found = {Cell(*(row[part] for part in Cell._fields)): [1e3 * row[name] for name in MEASURES] for row in rows}
+    found = {cell_of(row): [1e3 * row[name] for name in MEASURES] for row in rows}
     lines = [
         "| trained | runs of each | measured | DFedAvg | DFedSAM | difference |",
         "|---|---|---|---|---|---|",

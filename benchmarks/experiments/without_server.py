@@ -20,7 +20,6 @@ Accuracy is that of each node on its own test data, and that of the mean of all 
 OUT.jsonl, so that a bench that was stopped goes on; at the end, the table of all lines is printed.
 """
 
-import json
 import math
 import statistics
 import tempfile
@@ -43,6 +42,7 @@ from fedbbpt.testing import Toy, toy_client
 from fedbbpt.testing.simulation import simulate
 from fedbbpt.topology import make
 from fedbbpt.types import Update, Usage
+from fedbbpt_benchmarks.experiments.stored_runs import run_missing
 
 NODES = 16
 TASKS = {  # none tuned anything here
@@ -110,21 +110,15 @@ def main(out: Path, parts: Sequence[str], seeds: str, only_bytes: bool, limit: i
         for trained, seed, alpha in product(parts, seeds.split(","), ALPHAS)
         for task, (method, topology) in product(TASKS[trained], [*product(BESIDE[trained], [""]), *WAYS[trained]])
     ]
-    done = {Cell(*(row[part] for part in Cell._fields)) for row in read(out)}
-    for cell in cells:
-        if cell not in done:
-            row = cell._asdict() | result(cell, limit)
-            with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            click.echo(json.dumps(row), err=True)
+    finished = run_missing(out, [cell._asdict() for cell in cells], lambda row: result(cell_of(row), limit))
     for trained in WAYS:
-        rows = [row for row in read(out) if row["trained"] == trained]
+        rows = [row for row in finished if row["trained"] == trained]
         click.echo(f"\n{trained}s\n\n{table(rows)}\n\n{differences(rows, COMPARED[trained])}")
 
 
-def read(out: Path) -> list[dict[str, Any]]:
-    """The finished runs of a file; none if there is no file."""
-    return [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """The run that a line is of."""
+    return Cell(*(row[part] for part in Cell._fields))
 
 
 def config_of(cell: Cell, limit: int, **more: Any) -> Config:
@@ -198,7 +192,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
 
 def differences(rows: Iterable[Mapping[str, Any]], compared: Iterable[tuple[str, str]]) -> str:
     """The mean of nodes under one method less that under another, in points, paired by run: mean ± standard error."""
-    found = {Cell(*(row[part] for part in Cell._fields)): row["mean"] for row in rows}
+    found = {cell_of(row): row["mean"] for row in rows}
     lines = [f"| mean of nodes | {' | '.join(TOPOLOGIES)} |", "|---|---|---|"]
     for method, other in compared:
         shown = []
